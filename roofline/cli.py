@@ -1,0 +1,191 @@
+"""The command line: finds the command, imports only its module, and turns every error into one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import msgspec
+
+from .errors import RooflineError, nearest
+
+USAGE_STATUS = 2  # bad input; a result that does not fit in memory exits with 3
+_NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A row of the command table: the module that holds it, and its line in ``roofline --help``."""
+
+    module: str
+    summary: str
+
+
+# question -> name -> command: the order is that of the help page
+QUESTIONS: dict[str, dict[str, Command]] = {
+    "How fast, and why": {
+        "estimate": Command("estimate", "step time, MFU and memory of a training run, and what limits it"),
+        "count": Command("count", "parameters, FLOPs and bytes of a model, op by op"),
+        "memory": Command("memory", "bytes per device: does it fit, and the largest micro batch that does"),
+        "plot": Command("plot", "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"),
+    },
+    "What to run": {
+        "plan": Command("plan", "days, device-hours, energy and cost; or the devices a deadline needs"),
+        "layouts": Command("layouts", "the fastest parallel layouts for a number of devices"),
+        "compare": Command("compare", "models, devices and settings side by side"),
+    },
+    "Is my run good": {
+        "mfu": Command("mfu", "the MFU of a run you measured, whether that is good, and what costs most"),
+    },
+    "What is known": {
+        "devices": Command("devices", "the catalog of devices; or one, each figure with its source"),
+        "models": Command("models", "the model presets; or one, with its shape"),
+        "stacks": Command("stacks", "the software profiles: what each fuses, overlaps and launches"),
+    },
+    "This machine, and our accuracy": {
+        "detect": Command("detect", "the GPUs and CPU of this machine, matched to the catalog"),
+        "calibrate": Command("calibrate", "measure this machine and write a device file"),
+        "validate": Command("validate", "the estimator's error against published measurements"),
+    },
+}
+COMMANDS: dict[str, Command] = {
+    name: command for group in QUESTIONS.values() for name, command in group.items()
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line each and name the nearest allowed word."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a RooflineError: the flag, what was wrong, and where help is."""
+        message = message.removeprefix("argument ")
+        message = re.sub(r"^-\w/(--\S+?)(/|:)", r"\1\2", message)
+        message = message.replace("expected one argument", "a value is missing")
+        message = message.replace("the following arguments are required:", "missing")
+        raise RooflineError(f"{message} (see '{self.prog} --help')")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        allowed = [str(choice) for choice in action.choices]
+        close = nearest(str(value), allowed, count=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise argparse.ArgumentError(
+            action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})"
+        )
+
+    def check_options(self, arguments: Iterable[str]) -> None:
+        """Reject an unknown option before its value can be taken for something else."""
+        known = self._option_string_actions
+        for argument in arguments:
+            if argument == "--":
+                return
+            name = argument.split("=", 1)[0]
+            if not name.startswith("-") or name == "-" or name in known or _NEGATIVE.match(name):
+                continue
+            if not name.startswith("--") and name[:2] in known:  # -dh100-sxm-80gb
+                continue
+            close = nearest(name, [option for option in known if option.startswith("--")], count=2)
+            self.error(f"unknown option {name}" + (f": did you mean {' or '.join(close)}?" if close else ""))
+
+
+def command_parser(name: str) -> tuple[Parser, Any]:
+    """The parser of one command, and the module that runs it."""
+    command = COMMANDS[name]
+    module = import_module(f".commands.{command.module}", __package__)
+    parser = Parser(
+        prog=f"roofline {name}",
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in module.EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    return parser, module
+
+
+def overview() -> str:
+    """The page of ``roofline --help``: the commands, grouped by the question they answer."""
+    lines = ["Know your step time before you rent the GPUs.", "", "usage: roofline COMMAND [MODEL] [options]"]
+    for question, commands in QUESTIONS.items():
+        lines += ["", question, *(f"  {name:<10} {command.summary}" for name, command in commands.items())]
+    lines += [
+        "",
+        "'roofline COMMAND --help' shows a command's options and two examples.",
+        "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, or a .toml file.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _join_negative_values(arguments: Sequence[str]) -> list[str]:
+    """``--micro-batch -1`` as ``--micro-batch=-1``: the option's own check names what is allowed."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and _NEGATIVE.match(argument) and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    match list(arguments):
+        case [] | ["-h" | "--help" | "help"]:
+            sys.stdout.write(overview())
+            return 0
+        case ["--version" | "-V"]:
+            from importlib.metadata import version
+
+            sys.stdout.write(f"roofline {version('roofline')}\n")
+            return 0
+        case ["help", name]:
+            return _dispatch([name, "--help"])
+        case [name, *rest] if name in COMMANDS:
+            return _run(name, _join_negative_values(rest))
+    word = arguments[0]
+    close = nearest(word, COMMANDS, count=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    kind = "option" if word.startswith("-") else "command"
+    raise RooflineError(f"unknown {kind} {word!r}: {hint}(commands: {', '.join(COMMANDS)})")
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    parser, module = command_parser(name)
+    parser.check_options(arguments)
+    args = parser.parse_args(arguments)
+    if getattr(args, "tabular", False):
+        from .output import settle_format
+
+        settle_format(args)
+    return int(module.run(args) or 0)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from hardware.errors import HardwareError
+
+    return (RooflineError, HardwareError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 2 for bad input, 3 where training does not fit."""
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has gone: nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell reports for SIGPIPE
+    except KeyboardInterrupt:
+        sys.stderr.write("roofline: interrupted\n")
+        return 130
+    except SystemExit as stop:  # argparse after --help
+        return stop.code if isinstance(stop.code, int) else USAGE_STATUS
+    except Exception as error:
+        if not isinstance(error, _user_errors()):
+            raise
+        sys.stderr.write(f"roofline: error: {' '.join(str(error).split())}\n")
+        return USAGE_STATUS
+    return status
