@@ -18,7 +18,7 @@ from .errors import RooflineError
 
 FORMATS = ("table", "json", "csv", "markdown")
 SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
-PLAIN_WIDTH = 100  # columns for running text where the output is no terminal
+PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
 _ASCII = str.maketrans(
     {"─": "-", "≥": ">", "≤": "<", "≈": "~", "±": "~", "×": "x", "µ": "u", "·": ".", "…": "~", "—": "-"}
@@ -63,7 +63,7 @@ def add_format_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settle_format(args: argparse.Namespace) -> None:
-    """Decide `args.format` from ``--format`` and the suffix of ``--output``, and check that FILE can be written.
+    """Decide `args.format` from ``--format`` and the suffix of ``--output``; check that FILE can be written.
 
     Raises:
         RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
@@ -75,8 +75,8 @@ def settle_format(args: argparse.Namespace) -> None:
     implied = SUFFIXES.get(path.suffix.lower())
     if args.format is None and implied is None:
         raise RooflineError(
-            f"--output {args.output}: the suffix {path.suffix!r} names no format: end in {', '.join(SUFFIXES)}, "
-            f"or add --format"
+            f"--output {args.output}: the suffix {path.suffix!r} names no format: "
+            f"end in {', '.join(SUFFIXES)}, or add --format"
         )
     if args.format is not None and implied not in {None, args.format}:
         raise RooflineError(
@@ -135,15 +135,14 @@ def emit(
     to_file = args.output not in {None, "-"}
     match args.format:
         case "json":
-            text = render_json({**data, "notes": list(notes)})
+            text = render_json({"notes": list(notes), **data})
         case "csv":
             text = render_csv(tables[0])
         case "markdown":
             text = render_markdown(tables, notes)
         case _:
-            text = render_text(
-                tables, notes, width=None if to_file else terminal_width(), bold=not to_file and _styled()
-            )
+            width = PLAIN_WIDTH if to_file else terminal_width()
+            text = render_text(tables, notes, width, bold=not to_file and _styled())
     if to_file:
         write_atomically(Path(args.output), text.encode())
     else:
@@ -160,9 +159,9 @@ def write_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def terminal_width() -> int | None:
-    """Columns of the terminal, or None where standard output is a file or pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width() -> int:
+    """Columns of the terminal (or what COLUMNS says); 100 where standard output is a file or a pipe."""
+    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
 
 
 def _styled() -> bool:
@@ -227,14 +226,14 @@ def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 
 
 def render_text(
-    tables: Sequence[Table], notes: Sequence[str] = (), width: int | None = None, *, bold: bool = False
+    tables: Sequence[Table], notes: Sequence[str] = (), width: int = PLAIN_WIDTH, *, bold: bool = False
 ) -> str:
-    """Tables and notes as aligned plain text; long text columns are wrapped to `width` columns if it is given."""
+    """Tables and notes as aligned plain text of `width` columns: the widest text column of a table is wrapped."""
     import textwrap
 
     blocks = [_text_table(table, width, bold=bold) for table in tables]
     if notes:
-        room = min(width or PLAIN_WIDTH, PLAIN_WIDTH)
+        room = min(width, PLAIN_WIDTH)
         blocks.append("\n".join(textwrap.fill(note, room, break_long_words=False) for note in notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -275,14 +274,14 @@ def _alignment(table: Table) -> str:
     return sides
 
 
-def _text_table(table: Table, width: int | None, *, bold: bool) -> str:
+def _text_table(table: Table, width: int, *, bold: bool) -> str:
     import textwrap
 
     cells = [[cell_text(cell) for cell in row] for row in table.rows]
     sides = _alignment(table)
     header = [list(table.columns)] if any(table.columns) else []
     widths = [max((len(row[i]) for row in header + cells), default=0) for i in range(len(table.columns))]
-    if width is not None and "l" in sides:  # the widest text column gives way
+    if "l" in sides:  # the widest text column gives way
         wide = max((i for i, side in enumerate(sides) if side == "l"), key=widths.__getitem__)
         excess = sum(widths) + 2 * (len(widths) - 1) - width
         widths[wide] = max(min(widths[wide], 16), widths[wide] - max(excess, 0))
