@@ -1,0 +1,149 @@
+"""Time of collectives: latency, bandwidth and ramp inside a domain of fast links, and between domains.
+
+Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output; reduce_scatter: the
+full input; all_to_all: the buffer each rank holds; send_recv: the message. Inside a domain each rank's traffic is
+``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in the switch), ``(n-1)/n S`` (all_gather,
+reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks the ring traffic between domains is spread
+over the g devices' network shares. Sources: NCCL performance notes (github:NVIDIA/nccl-tests doc/PERFORMANCE.md),
+hierarchical all-reduce (arXiv:1807.11205).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .arrays import Number, is_scalar, namespace
+from .errors import unknown
+
+if TYPE_CHECKING:
+    from hardware import Device
+    from hardware.measured import Collective
+
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+_LINEAR_RANKS = 8  # latency grows with each rank up to here (rings), with the logarithm beyond (trees)
+_OVERLAP_P = 3.0  # the parts inside and between domains are pipelined: nearly the larger of the two
+
+
+class _Traffic(NamedTuple):
+    """Bytes each device sends over the links of its domain, and over its share of the network."""
+
+    inside: Any
+    between: Any
+
+
+def _traffic(collective: str, payload: Any, inside: Any, domains: Any) -> _Traffic:
+    """Traffic per device for `inside` ranks in each of `domains` domains, on rings."""
+    if collective == "send_recv":
+        within = payload * (inside > 1)
+        return _Traffic(within, payload - within)
+    share = (inside - 1) / inside
+    across = (domains - 1) / domains
+    if collective == "all_reduce":
+        return _Traffic(2 * share * payload, 2 * across * payload / inside)
+    if collective == "all_to_all":
+        return _Traffic(share * payload / domains, across * payload)
+    return _Traffic(share * payload, across * payload / inside)
+
+
+def _constants(collective: str, device: Device) -> Collective:
+    table = device.measured.collective if "scale_up" in device.links else device.measured.collective_pcie
+    try:
+        return table[collective]
+    except KeyError:
+        raise unknown("collective", collective, COLLECTIVES) from None
+
+
+def _network(device: Device, given: Number | None, domains: Any) -> Number:
+    """Network bytes per second per device; needed only where ranks lie in more than one domain."""
+    if given is not None:
+        return given
+    crosses = domains > 1
+    if not (crosses if is_scalar(crosses) else crosses.any()):
+        return 1.0
+    return device.network_bytes_per_s
+
+
+def ideal_time(
+    collective: str,
+    payload_bytes: Number,
+    ranks: Number,
+    device: Device,
+    *,
+    ranks_per_domain: Number,
+    network_bytes_per_s: Number | None = None,
+) -> Number:
+    """The bandwidth term alone, at datasheet figures, with the traffic inside and between domains overlapped.
+
+    Args:
+        collective: One of `COLLECTIVES`.
+        payload_bytes: Bytes, in the module's convention.
+        ranks: Ranks in the group; one rank costs nothing.
+        device: The device.
+        ranks_per_domain: How many of the group's ranks share one scale-up domain (NVLink, xGMI, ICI, PCIe box).
+        network_bytes_per_s: Network share per device, one way; default the device's own.
+
+    Raises:
+        RooflineError: Unknown collective, or no network figure for ranks in several domains (as `HardwareError`).
+    """
+    constants = _constants(collective, device)
+    xp = namespace(payload_bytes, ranks, ranks_per_domain)
+    inside = xp.minimum(ranks, ranks_per_domain)
+    domains = ranks / inside
+    traffic = _traffic(collective, payload_bytes, inside, domains)
+    within = traffic.inside
+    if collective == "all_reduce" and constants.switch_eta:
+        within = xp.minimum(within, (inside + 1) / inside * payload_bytes)
+    network = _network(device, network_bytes_per_s, domains)
+    busy = xp.maximum(within / device.scale_up_bytes_per_s, traffic.between / network)
+    return busy * (ranks > 1)  # type: ignore[no-any-return]
+
+
+def expected_time(
+    collective: str,
+    payload_bytes: Number,
+    ranks: Number,
+    device: Device,
+    *,
+    ranks_per_domain: Number,
+    network_bytes_per_s: Number | None = None,
+) -> Number:
+    """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`."""
+    constants = _constants(collective, device)
+    network = device.measured.network
+    xp = namespace(payload_bytes, ranks, ranks_per_domain)
+    inside = xp.minimum(ranks, ranks_per_domain)
+    domains = ranks / inside
+    traffic = _traffic(collective, payload_bytes, inside, domains)
+    within, latency = _inside(
+        xp, constants, payload_bytes, traffic.inside, inside, device.scale_up_bytes_per_s
+    )
+    nic = _network(device, network_bytes_per_s, domains)
+    sent = traffic.between
+    between = sent / (network.eta * nic) + network.ramp_us * 1e-6 * (
+        1.0 - xp.exp(-sent / (network.ramp_mb * 1e6))
+    )
+    steps = xp.log2(xp.maximum(domains, 1.0))
+    hop = (network.alpha_us + network.alpha_step_us * (steps - 1.0)) * 1e-6 * (domains > 1)
+    large = xp.maximum(within, between)
+    ratio = xp.minimum(within, between) / xp.maximum(large, 1e-300)
+    return (latency + hop + large * (1.0 + ratio**_OVERLAP_P) ** (1.0 / _OVERLAP_P)) * (ranks > 1)  # type: ignore[no-any-return]
+
+
+def _inside(
+    xp: Any, constants: Collective, payload: Any, traffic: Any, ranks: Any, rate: float
+) -> tuple[Any, Any]:
+    """Transfer time (bandwidth and ramp) and latency of the part inside one domain."""
+    linear = xp.minimum(ranks, _LINEAR_RANKS) - 2.0
+    extra = linear + _LINEAR_RANKS * xp.log2(xp.maximum(ranks / _LINEAR_RANKS, 1.0))
+    several = ranks > 1
+    latency = (constants.alpha_us + constants.alpha_rank_us * xp.maximum(extra, 0.0)) * 1e-6 * several
+    eta = constants.eta * (1.0 - constants.few_ranks / xp.maximum(ranks, 2.0))
+    if constants.shared:
+        eta = eta * (2.0 / xp.maximum(ranks, 2.0)) ** constants.shared
+    transfer = traffic / (eta * rate)
+    if constants.switch_eta:
+        in_switch = (ranks + 1.0) / ranks * payload / (constants.switch_eta * rate)
+        transfer = xp.minimum(transfer, in_switch)
+    ramp = (constants.ramp_us + constants.ramp_rank_us * xp.maximum(extra, 0.0)) * 1e-6
+    ramp = ramp * (1.0 - xp.exp(-payload / (constants.ramp_mb * 1e6)))
+    return transfer + ramp * several, latency

@@ -1,0 +1,143 @@
+"""Time of one op on one device: the roofline itself, and what measured kernels make of it.
+
+Every quantity may be a number or a NumPy array. The measured constants are `device.measured`
+(`hardware/measured.py` holds their meaning and units); an expected time is never below the ideal one, because
+every efficiency is at most 1 and every other term adds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .arrays import Number, namespace
+from .errors import RooflineError, unknown
+from .op import Op
+
+if TYPE_CHECKING:
+    from hardware import Device
+    from hardware.measured import Gemm
+
+_VECTOR_KINDS = frozenset({"elementwise", "normalization", "softmax", "embedding", "optimizer"})
+_QUERY_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
+_ALIGNMENT = 8  # elements: matrix engines want leading dimensions of 16 bytes
+
+
+def _p_norm(xp: Any, first: Any, second: Any, p: float) -> Any:
+    """``(first^p + second^p)^(1/p)``, never below the larger of the two."""
+    large = xp.maximum(first, second)
+    ratio = xp.minimum(first, second) / xp.maximum(large, 1e-300)
+    return large * (1.0 + ratio**p) ** (1.0 / p)
+
+
+def ideal_time(op: Op, device: Device) -> Number:
+    """The roofline: seconds at the datasheet's peak or bandwidth, whichever takes longer.
+
+    Vector kinds (elementwise, normalization, softmax, embedding, optimizer) run beside the matrix engines, so
+    their peak is the vector one. A collective moves no device memory to speak of: see `collectives.ideal_time`.
+
+    Raises:
+        RooflineError: The device has no engine for the op's dtype (as `HardwareError`).
+    """
+    if op.kind == "collective":
+        return 0.0
+    flops = op.flops
+    memory = (op.bytes_read + op.bytes_written) / device.memory_bandwidth_bytes_per_s
+    peak = device.peak_flops_per_s("fp32" if op.kind in _VECTOR_KINDS else op.dtype)
+    return namespace(flops, memory).maximum(flops / peak, memory)  # type: ignore[no-any-return]
+
+
+def expected_time(op: Op, device: Device, *, attention: str = "flash2") -> Number:
+    """Seconds one run of the op takes on the device, from fits to measured kernels.
+
+    Args:
+        op: The op; a collective has no device time here (see `collectives.expected_time`).
+        device: The device, with its measured constants.
+        attention: The fused attention kernel: flash1, flash2, flash3 or te.
+
+    Raises:
+        RooflineError: The device has no engine for the op's dtype, or the attention kernel is unknown.
+    """
+    kind = op.kind
+    if kind == "matmul":
+        return _matmul_time(op, device)
+    if kind == "attention":
+        return _attention_time(op, device, attention)
+    if kind == "collective":
+        return 0.0
+    return _stream_time(op, device)
+
+
+def _matmul_time(op: Op, device: Device) -> Number:
+    """A matmul of shape (m, n, k, batch): smooth roofline under an attainable cap, in waves of tiles."""
+    if op.shape is None:
+        raise RooflineError(f"op {op.name!r} is a matmul without a shape; give (m, n, k, batch)")
+    m, n, k, batch = op.shape
+    measured = device.measured
+    grouped = "expert" in op.name
+    constants = measured.grouped_gemm if grouped else measured.matmul(op.dtype)
+    flops = op.flops
+    memory_bytes = op.bytes_read + op.bytes_written
+    xp = namespace(flops, memory_bytes)
+    compute = flops / (constants.cap * device.peak_flops_per_s(op.dtype))
+    if constants.quantisation:
+        compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
+    if op.name.endswith("wgrad"):
+        compute = compute * constants.wgrad
+    ragged = xp.minimum(1, n % _ALIGNMENT + k % _ALIGNMENT)
+    compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
+    memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
+    return constants.t0 + _p_norm(xp, compute, memory, constants.p)
+
+
+def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:
+    """Time of whole tiles in whole waves over the time of the same work spread evenly; 1 at the least."""
+    tiles = xp.ceil(m / constants.tile_m) * xp.ceil(n / constants.tile_n) * batch
+    even = tiles / units
+    weight = constants.quantisation
+    # Below one wave the kernel splits k or takes smaller tiles: no waste beyond what t0 already holds.
+    waves = xp.maximum(weight * xp.ceil(even) + (1.0 - weight) * even, even)
+    return xp.minimum(waves / even, 2.0)
+
+
+def _attention_time(op: Op, device: Device, kernel: str) -> Number:
+    """Fused attention of shape (batch, heads, seq_q, seq_kv, head_dim): tiles of 128 rows, whole heads each.
+
+    Each tile costs its matmuls, its exponentials and a fixed time; below one wave of tiles the longest one decides.
+    """
+    constants = device.measured.attention.get(kernel)
+    if constants is None:
+        raise unknown("attention kernel", kernel, device.measured.attention)
+    if op.shape is None:
+        raise RooflineError(
+            f"op {op.name!r} is attention without a shape; give (batch, heads, seq_q, seq_kv, dim)"
+        )
+    batch, heads, seq_q, seq_kv, dim = op.shape
+    flops = op.flops
+    memory_bytes = op.bytes_read + op.bytes_written
+    xp = namespace(flops, memory_bytes)
+    backward = op.phase == "backward"
+    rows = seq_kv if backward else seq_q
+    cap = constants.cap_backward if backward else constants.cap
+    tile_time = (constants.tile_backward_us if backward else constants.tile_us) * 1e-6
+    even = batch * heads * xp.ceil(rows / _QUERY_TILE) / (device.units or 1)
+    waves = xp.maximum(even, 1.0)
+    padded = xp.ceil(dim / constants.head_multiple) * constants.head_multiple
+    effort = (padded + constants.softmax_dim) / dim
+    compute = flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_time
+    memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
+    return constants.t0 + xp.maximum(compute, memory)
+
+
+def _stream_time(op: Op, device: Device) -> Number:
+    """A kernel that streams memory, or a chain of `op.kernels` of them."""
+    constants = device.measured.memory_bound.get(op.kind)
+    if constants is None:
+        raise unknown(
+            "op kind", op.kind, ("matmul", "attention", "collective", *device.measured.memory_bound)
+        )
+    flops = op.flops
+    memory_bytes = op.bytes_read + op.bytes_written
+    xp = namespace(flops, memory_bytes)
+    memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
+    compute = flops / device.peak_flops_per_s("fp32")
+    return op.kernels * constants.t0 + xp.maximum(memory, compute)
