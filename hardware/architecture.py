@@ -1,0 +1,47 @@
+"""What a family of chips has in common: FLOPs per cycle per unit by dtype, and measured efficiencies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Dense FLOPs per cycle per unit (SM, CU, core) of one variant; fp32 accumulate on tensor cores.
+
+    ``fp64``, ``fp32`` and so on are the engines of `Device.peak`; ``*_vector`` are the plain lanes where these differ.
+    """
+
+    source: str
+    applies_to: str
+    fp64: float | None = None
+    fp32: float | None = None
+    tf32: float | None = None
+    fp16: float | None = None
+    bf16: float | None = None
+    fp8: float | None = None
+    int8: float | None = None
+    fp4: float | None = None
+    fp64_vector: float | None = None
+    fp32_vector: float | None = None
+    fp16_vector: float | None = None
+    bf16_vector: float | None = None
+    fp16_accumulate_fp16: float | None = None
+    fp8_accumulate_fp16: float | None = None
+    compute_capability: str | None = None
+    lanes: int | None = None  # CUDA cores per SM: NVML counts these
+    note: str | None = None
+
+
+class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file under ``architectures/``. `parent` names the family whose measured figures hold where it has none."""
+
+    name: str
+    unit: str
+    sources: dict[str, str]
+    parent: str | None = None
+    sparsity: float | None = None  # sparse peak over dense peak; None: no sparse engine
+    archspec: tuple[str, ...] = ()  # names that archspec gives CPUs of this family
+    flops_per_cycle: dict[str, Rates] = {}
+    measured: dict[str, Any] = {}
