@@ -228,7 +228,7 @@ def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 def render_text(
     tables: Sequence[Table], notes: Sequence[str] = (), width: int = PLAIN_WIDTH, *, bold: bool = False
 ) -> str:
-    """Tables and notes as aligned plain text of `width` columns: the widest text column of a table is wrapped."""
+    """Tables and notes as aligned plain text of `width` columns; a table's widest text column is wrapped."""
     import textwrap
 
     blocks = [_text_table(table, width, bold=bold) for table in tables]
