@@ -1,0 +1,250 @@
+"""The whole path in one call: model + device + configuration -> step time, MFU, memory, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .arrays import Number, maximum, where
+from .memory import Memory, memory_of
+from .mfu import DEFAULT_RULE, model_flops_per_token
+from .model import ModelConfig
+from .op import Op
+from .presets import load_model
+from .pricing import PricedOp, price
+from .schedule import TERMS, Schedule, schedule
+from .step import Step, build_step, busiest_layers
+from .training import TrainConfig, train_config
+from .uncertainty import interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hardware import Device
+
+
+class OpTime(msgspec.Struct, frozen=True, kw_only=True):
+    """An op with its time per step on the busiest device."""
+
+    name: str
+    kind: str
+    phase: str
+    dtype: str
+    runs: Number  # per step
+    flops: Number  # per run
+    bytes: Number
+    intensity: Number  # FLOP per byte
+    ideal_s: Number  # per step
+    expected_s: Number
+    bound: str
+
+
+class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the way from 100 % of peak down to the expected MFU: `lost` of the peak goes to `term`."""
+
+    term: str
+    seconds: Number
+    lost: Number
+    remaining: Number
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``."""
+
+    model: ModelConfig
+    device: Any
+    train: TrainConfig
+    step_time_s: Number
+    step_time_low_s: Number
+    step_time_high_s: Number
+    ideal_step_time_s: Number
+    tokens_per_s: Number
+    tokens_per_s_per_device: Number
+    mfu: Number
+    hfu: Number
+    mfu_rule: str
+    model_flops_per_step: Number
+    hardware_flops_per_step: Number
+    bound: Any
+    schedule: Schedule
+    waterfall: list[WaterfallStep]
+    memory: Memory
+    fits: Any
+    ops: list[OpTime]
+    notes: tuple[str, ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """The ops as a pandas frame, the costliest first."""
+        import pandas as pd
+
+        return pd.DataFrame([msgspec.structs.asdict(op) for op in self.ops])
+
+
+BOUND_OF_TERM = {
+    "matmul": "compute",
+    "attention": "compute",
+    "recompute": "compute",
+    "memory_bound": "memory",
+    "optimizer": "memory",
+    "tensor_parallel": "communication",
+    "context_parallel": "communication",
+    "expert_parallel": "communication",
+    "pipeline_transfer": "communication",
+    "data_parallel": "communication",
+    "pipeline_bubble": "latency",
+    "launch": "latency",
+}
+
+
+def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> Estimate:
+    """Estimate one training step.
+
+    Args:
+        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
+        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
+        **options: Fields of `TrainConfig`; any number may be an array.
+
+    Raises:
+        RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
+    """
+    from hardware import load_device
+
+    return estimate_step(build_step(load_model(model), train_config(options)), load_device(device))
+
+
+def estimate_step(step: Step, device: Device) -> Estimate:
+    """Estimate a step already laid out (see `estimate`)."""
+    train = step.train
+    priced = price(step, device)
+    times = schedule(step, device, priced)
+    ideal = ideal_step_time(step, priced)
+    low, high = interval(step, device, times, ideal)
+    tokens = train.tokens_per_step
+    model_flops = model_flops_per_token(step.model, train.sequence_length) * tokens
+    executed = hardware_flops(step)
+    peak = device.peak_flops_per_s(train.dtype) * train.num_devices
+    memory = memory_of(step, device)
+    return Estimate(
+        model=step.model,
+        device=device,
+        train=train,
+        step_time_s=times.total,
+        step_time_low_s=low,
+        step_time_high_s=high,
+        ideal_step_time_s=ideal,
+        tokens_per_s=tokens / times.total,
+        tokens_per_s_per_device=tokens / times.total / train.num_devices,
+        mfu=model_flops / (times.total * peak),
+        hfu=executed / (times.total * peak),
+        mfu_rule=DEFAULT_RULE,
+        model_flops_per_step=model_flops,
+        hardware_flops_per_step=executed,
+        bound=bound_of(times),
+        schedule=times,
+        waterfall=waterfall(times, model_flops / peak),
+        memory=memory,
+        fits=memory.fits,
+        ops=op_times(step, priced),
+        notes=notes_of(step, device),
+    )
+
+
+def runs_per_step(step: Step, op: Op) -> Number:
+    """How often an op runs in one step on the busiest device."""
+    if op.part == "step":
+        return op.count
+    share = busiest_layers(step.model, step.train) / step.model.n_layers
+    return op.count * step.accumulation * (where(share == 1, 1, share) if op.part == "layer" else 1)
+
+
+def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
+    """The speed of light: every op at its roofline, communication hidden, no bubble, stages perfectly even."""
+    compute: Number = 0
+    communication: Number = 0
+    for item in priced:
+        op = item.op
+        seconds = item.ideal * op.count
+        if op.part != "step":
+            seconds = seconds * step.accumulation / step.train.pp
+        if op.kind == "collective":
+            communication = communication + seconds
+        else:
+            compute = compute + seconds
+    return maximum(compute, communication)
+
+
+def hardware_flops(step: Step) -> Number:
+    """FLOPs all devices execute in one step: recompute and the causal kernels' real work included."""
+    per_device: Number = 0
+    for op in step.ops:
+        if op.part != "step":
+            per_device = per_device + op.flops * op.count
+    train = step.train
+    return per_device * step.accumulation * train.tp * train.cp * train.data_parallel
+
+
+def bound_of(times: Schedule) -> Any:
+    """What the step spends most of its time on: compute, memory, communication or latency."""
+    sums: dict[str, Number] = {}
+    for term in TERMS:
+        sums[BOUND_OF_TERM[term]] = sums.get(BOUND_OF_TERM[term], 0) + getattr(times, term)
+    best, largest = "compute", sums["compute"]
+    for name in ("memory", "communication", "latency"):
+        best = where(sums[name] > largest, name, best)
+        largest = maximum(sums[name], largest)
+    return best
+
+
+def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
+    """From 100 % of peak to the MFU, term by term: each loses its share of the step, matmuls what is not useful.
+
+    `useful` is the time the model's FLOPs take at the dense peak. The steps sum exactly: 1 - sum(lost) = MFU.
+    """
+    compute = times.matmul + times.attention
+    steps = []
+    remaining: Number = 1.0
+    for term, seconds in (
+        ("kernel efficiency", compute - useful),
+        *((term, getattr(times, term)) for term in TERMS if term not in {"matmul", "attention"}),
+    ):
+        lost = seconds / times.total
+        remaining = remaining - lost
+        steps.append(WaterfallStep(term=term, seconds=seconds, lost=lost, remaining=remaining))
+    return steps
+
+
+def op_times(step: Step, priced: list[PricedOp]) -> list[OpTime]:
+    """Every op with its time per step, the costliest first (scalar configurations)."""
+    rows = []
+    for item in priced:
+        op, runs = item.op, runs_per_step(step, item.op)
+        bytes_ = op.bytes
+        intensity = op.flops / maximum(bytes_, 1)
+        rows.append(
+            OpTime(
+                name=op.name,
+                kind=op.kind,
+                phase=op.phase,
+                dtype=op.dtype,
+                runs=runs,
+                flops=op.flops,
+                bytes=bytes_,
+                intensity=intensity,
+                ideal_s=item.ideal * runs,
+                expected_s=item.expected * runs,
+                bound=op.kind,
+            )
+        )
+    return rows
+
+
+def notes_of(step: Step, device: Device) -> tuple[str, ...]:
+    """Assumptions behind the figures, as sentences."""
+    notes = [f"assumed: {assumption}" for assumption in step.model.assumptions]
+    gemm = device.measured.gemm
+    if gemm.origin != "device":
+        of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
+        notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
+    return tuple(notes)

@@ -1,0 +1,363 @@
+"""Which kernels each part of a model runs: attention, feed-forward, experts, embedding, head and loss.
+
+Dimensions: T tokens on this device, D d_model, H heads and K kv heads on this device, F d_ff on this device, V vocabulary
+on this device, b sequences, s queries, S keys. Saved bytes follow what autograd keeps for backward; where two
+ops read the same tensor, the first one keeps it.
+"""
+
+from __future__ import annotations
+
+from .arrays import Number, divide, is_scalar, maximum, minimum
+from .model import Attention, LayerGroup, Mlp, ModelConfig, Moe
+from .tape import Tape
+
+
+def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
+    """One transformer layer: norms, attention, feed-forward, residual additions and tensor-parallel collectives."""
+    hidden = tape.norm_tokens * d_model
+    norms = list(group.norms)
+    blocks = [block for block in (group.attention, group.cross_attention, group.mlp) if block is not None]
+    per_block = len(norms) // max(1, len(blocks))
+    if group.parallel:
+        _norms(tape, norms, d_model, ("attention.norm", "mlp.norm", "parallel.norm", "parallel.post_norm"))
+        norms, per_block = [], 0
+    for block in blocks:
+        what = "mlp" if isinstance(block, (Mlp, Moe)) else "attention" if block is group.attention else "cross_attention"
+        mine, norms = norms[:per_block], norms[per_block:]
+        _norms(tape, mine[:1], d_model, (f"{what}.norm",))
+        _enter_tensor_parallel(tape, what, d_model)
+        if isinstance(block, Attention):
+            attention(tape, block, d_model, what)
+        elif isinstance(block, Moe):
+            moe(tape, block, d_model)
+        else:
+            mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp")
+        _leave_tensor_parallel(tape, what, d_model)
+        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",))
+        _residual(tape, what, hidden)
+
+
+def _norms(tape: Tape, norms: list, d_model: int, names: tuple[str, ...]) -> None:
+    for name, norm in zip(names, norms, strict=False):
+        # keeps its input: the residual stream (b*s*D)
+        tape.norm(name, norm, tape.norm_tokens, d_model, saves=tape.norm_tokens * d_model * tape.es)
+
+
+def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
+    """The operator f (arXiv:1909.08053) or g (arXiv:2205.05198): identity or all-gather forward, its adjoint backward."""
+    if is_scalar(tape.train.tp) and tape.train.tp == 1:
+        return
+    payload = tape.tokens * d_model * tape.es
+    if tape.train.sequence_parallel:
+        tape.collective(f"{what}.all_gather", "all_gather", "tp", payload)
+        tape.collective(f"{what}.regather", "all_gather", "tp", payload, "backward")
+        tape.collective(f"{what}.reduce_scatter_grad", "reduce_scatter", "tp", payload, "backward")
+    else:
+        tape.collective(f"{what}.all_reduce_grad", "all_reduce", "tp", payload, "backward")
+
+
+def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
+    if is_scalar(tape.train.tp) and tape.train.tp == 1:
+        return
+    payload = tape.tokens * d_model * tape.es
+    if tape.train.sequence_parallel:
+        tape.collective(f"{what}.reduce_scatter", "reduce_scatter", "tp", payload)
+        tape.collective(f"{what}.all_gather_grad", "all_gather", "tp", payload, "backward")
+    else:
+        tape.collective(f"{what}.all_reduce", "all_reduce", "tp", payload)
+
+
+def _residual(tape: Tape, what: str, hidden: Number) -> None:
+    """x + dropout(y): one kernel where the stack fuses it. Backward adds the two gradients that meet at the fork."""
+    mask = 1.0 / tape.es if tape.train.dropout else 0.0  # a mask element is one byte
+    dropout = bool(tape.train.dropout)
+    in_norm = tape.fused("residual_norm")  # the sum is formed inside the next norm: one write, one read less
+    if tape.fused("residual") or in_norm or not dropout:
+        reads, writes, kernels = (1.0 if in_norm else 2.0), 1.0 + mask, 1
+    else:
+        reads, writes, kernels = 3.0, 2.0 + mask, 2
+    tape.elementwise(
+        f"{what}.residual", hidden, reads=reads, writes=writes,
+        back_reads=2.0 + (1.0 + mask if dropout else 0.0), back_writes=1.0 + dropout,
+        flops=1 + 2 * dropout, kernels=kernels, saves=hidden * (1 if dropout else 0),
+    )  # fmt: skip
+
+
+def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention") -> None:
+    """Projections, rotary embedding, attention core and output projection."""
+    tp = tape.train.tp
+    heads = divide(spec.n_heads, tp)
+    kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
+    tokens, es = tape.tokens, tape.es
+    if spec.kv_lora_rank is not None:
+        _latent_projections(tape, spec, d_model, heads, what)
+        kv_heads = heads
+    else:
+        width = heads * spec.head_dim + kv_heads * (spec.head_dim + spec.value_head_dim)
+        tape.linear(
+            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tokens * d_model * es
+        )
+        _adjust_bias(tape, spec, heads, kv_heads, what)
+    query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
+    for norm, elements, name in ((spec.q_norm, query, "q_norm"), (spec.k_norm, key, "k_norm")):
+        if norm is not None:
+            width = spec.head_dim if spec.qk_norm_per_head else divide(elements, tokens)
+            tape.norm(f"{what}.{name}", norm, divide(elements, width), width, saves=elements * es)
+    if spec.rotary:
+        rope = spec.rope_head_dim / spec.head_dim if spec.rope_head_dim else 1
+        rotated = (query + key) * rope
+        passes = {"reads": 1, "writes": 1} if tape.fused("rotary") else {"reads": 5, "writes": 4}
+        tape.elementwise(
+            f"{what}.rotary", rotated, back_reads=passes["reads"], back_writes=passes["writes"], flops=3,
+            kernels=1 if tape.fused("rotary") else 8, **passes,
+        )  # fmt: skip
+    _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
+    attention_core(tape, spec, heads, kv_heads, what)
+    value = heads * spec.value_head_dim
+    tape.linear(f"{what}.out", tokens, value, d_model, bias=spec.out_bias)
+
+
+def _adjust_bias(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
+    """Families whose q, k and v biases differ: correct the parameters counted with `qkv`; sinks are one per head."""
+    extra = kv_heads * (
+        spec.head_dim * (spec.k_bias - spec.q_bias) + spec.value_head_dim * (spec.v_bias - spec.q_bias)
+    )
+    extra = extra + (heads if spec.sinks else 0)
+    if not is_scalar(extra) or extra:
+        tape.weight(f"{what}.bias", extra)
+
+
+def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number, what: str) -> None:
+    """Multi-head latent attention (arXiv:2405.04434, section 2.1.2): queries and keys/values through low ranks."""
+    assert spec.kv_lora_rank is not None
+    tokens, es = tape.tokens, tape.es
+    nope = spec.head_dim - spec.rope_head_dim
+    saved = tokens * d_model * es
+    if spec.q_lora_rank is not None:
+        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.q_bias, saves=saved)
+        if spec.q_norm is not None:
+            tape.norm(f"{what}.q_latent_norm", spec.q_norm, tokens, spec.q_lora_rank, saves=tokens * spec.q_lora_rank * es)
+        tape.linear(f"{what}.q_up", tokens, spec.q_lora_rank, heads * spec.head_dim, saves=tokens * spec.q_lora_rank * es)
+        saved = 0
+    else:
+        tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved)
+    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.k_bias)
+    if spec.k_norm is not None:
+        tape.norm(f"{what}.kv_latent_norm", spec.k_norm, tokens, spec.kv_lora_rank, saves=tokens * spec.kv_lora_rank * es)
+    tape.linear(
+        f"{what}.kv_up", tokens, spec.kv_lora_rank, heads * (nope + spec.value_head_dim),
+        saves=tokens * spec.kv_lora_rank * es,
+    )  # fmt: skip
+
+
+def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
+    """Keys and values of the whole sequence are gathered; their gradients are scattered back (arXiv:2407.21783, 3.3.2)."""
+    if is_scalar(tape.train.cp) and tape.train.cp == 1:
+        return
+    payload = tape.batch * tape.seq_kv * kv_width * tape.es
+    tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload)
+    tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload, "backward")
+    tape.collective(f"{what}.kv_reduce_scatter_grad", "reduce_scatter", "cp", payload, "backward")
+
+
+def visible_keys(spec: Attention, seq_len: Number) -> Number:
+    """Keys an average query sees: S, (S+1)/2 under a causal mask, fewer with a sliding window w.
+
+    With a causal window the first w queries see 1, 2, ... w keys and the rest w each: w - w*(w-1)/(2*S).
+    """
+    if not spec.causal:
+        return seq_len if spec.window is None else minimum(seq_len, spec.window)
+    window = seq_len if spec.window is None else minimum(seq_len, spec.window)
+    if is_scalar(window, seq_len) and window == seq_len:
+        return divide(seq_len + 1, 2)
+    return window - window * (window - 1) / (2 * seq_len)
+
+
+def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
+    """softmax(q.k^T / sqrt(d)) . v: one fused kernel, or two batched matmuls around a softmax."""
+    if tape.train.attention == "unfused":
+        _unfused_core(tape, spec, heads, kv_heads, what)
+    else:
+        _fused_core(tape, spec, heads, kv_heads, what)
+
+
+def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
+    batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
+    # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
+    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
+    seen = visible_keys(spec, seq_kv)
+    q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
+    kv = batch * seq_kv * kv_heads * (spec.head_dim + spec.value_head_dim)
+    kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
+    lse = tape.tokens * heads * 4  # log-sum-exp per query, fp32
+    shape = (batch, heads, seq_q, seq_kv, spec.head_dim)
+    tape.op(
+        f"{what}.core", "attention", "forward", flops=pair_flops * seen, model_flops=pair_flops * seq_kv,
+        read=(q + kv) * es, written=o * es + lse, shape=shape, saved_bytes=(q + kv_kept + o) * es + lse,
+    )  # fmt: skip
+    if tape.input_needs_grad:
+        tape.op(
+            f"{what}.core.backward", "attention", "backward", flops=pair_flops * seen * 5 / 2,
+            model_flops=2 * pair_flops * seq_kv, read=(q + kv + 2 * o) * es + lse, written=(q + kv) * es + q * 4,
+            shape=shape, kernels=3,
+        )  # fmt: skip
+
+
+def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
+    batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
+    scores = batch * heads * seq_q * seq_kv
+    q = tape.tokens * heads * spec.head_dim
+    # eager code expands grouped keys and values to every query head before the matmul, and keeps the copies
+    kv_kept = tape.tokens * heads * (spec.head_dim + spec.value_head_dim)
+    tape.batched_matmul(
+        f"{what}.scores", batch * heads, seq_q, spec.head_dim, seq_kv, saves=(q + kv_kept) * es
+    )
+    dropout = bool(tape.train.dropout)
+    if tape.fused("softmax"):
+        passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
+    else:  # scale, mask, softmax
+        passes = {"reads": 3, "writes": 3, "back_reads": 4, "back_writes": 3, "kernels": 3}
+    tape.elementwise(f"{what}.softmax", scores, flops=5, saves=scores * es, kind="softmax", **passes)
+    if dropout:
+        mask = 1.0 / es
+        tape.elementwise(
+            f"{what}.dropout", scores, reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1, flops=2,
+            saves=scores * (es + 1),
+        )  # fmt: skip
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim)
+    # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
+    o = tape.tokens * heads * spec.value_head_dim
+    tape.elementwise(
+        f"{what}.transpose", o, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, saves=o * es
+    )
+
+
+def mlp(
+    tape: Tape,
+    spec: Mlp,
+    d_model: int,
+    rows: Number,
+    d_ff: Number,
+    name: str,
+    *,
+    batch: Number = 1,
+    expert: bool = False,
+    saves_input: bool = True,
+) -> None:
+    """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`."""
+    es = tape.es
+    width = d_ff * (2 if spec.gated else 1)
+    tape.linear(
+        f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
+        saves=batch * rows * d_model * es if saves_input else 0,
+    )  # fmt: skip
+    elements = batch * rows * d_ff
+    if spec.gated:
+        if tape.fused("activation"):  # reads gate and up, writes the product; keeps both inputs and the product
+            passes = {"reads": 2, "writes": 1, "back_reads": 3, "back_writes": 2, "kernels": 1}
+            kept = 3
+        else:  # silu(gate), then the product: the activated gate is kept as well
+            passes = {"reads": 3, "writes": 2, "back_reads": 5, "back_writes": 3, "kernels": 2}
+            kept = 4
+    else:
+        passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
+        kept = 2
+    tape.elementwise(f"{name}.activation", elements, flops=5, saves=kept * elements * es, **passes)
+    tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert)
+
+
+def moe(tape: Tape, spec: Moe, d_model: int) -> None:
+    """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token."""
+    train, tokens, es = tape.train, tape.tokens, tape.es
+    experts_here = divide(spec.n_experts, train.ep)
+    # expert weights are also split over tp where expert parallelism leaves tp ranks (Megatron's default layout)
+    routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
+    tape.linear("router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False, saves=tokens * d_model * es)
+    tape.elementwise(
+        "router.topk", tokens * spec.n_experts, reads=3, writes=3, back_reads=3, back_writes=2, flops=8, kernels=6,
+        kind="softmax", es=4, saves=tokens * spec.n_experts * 4,
+    )  # fmt: skip
+    moved = routed * d_model
+    tape.elementwise("moe.permute", moved, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, kind="embedding", saves=routed * 8)
+    _exchange(tape, "moe.dispatch", moved * es)
+    rows = divide(routed, experts_here)
+    mlp(tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, train.tp), "experts", batch=experts_here, expert=True)
+    _exchange(tape, "moe.combine", moved * es)
+    tape.elementwise(
+        "moe.unpermute", moved, reads=1, writes=1 / spec.experts_per_token, back_reads=1 + 1 / spec.experts_per_token,
+        back_writes=1, flops=2, kind="embedding", saves=moved * es,
+    )  # fmt: skip
+    if spec.shared is not None:
+        mlp(tape, spec.shared, d_model, tokens, divide(spec.shared.d_ff, train.tp), "shared_expert", saves_input=False)
+        if spec.shared_gate:
+            tape.linear("shared_expert.gate", tokens, d_model, 1, low_precision=False)
+
+
+def _exchange(tape: Tape, name: str, payload: Number) -> None:
+    if is_scalar(tape.train.ep) and tape.train.ep == 1:
+        return
+    tape.collective(name, "all_to_all", "ep", payload)
+    tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward")
+
+
+def embedding(tape: Tape, model: ModelConfig) -> None:
+    """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
+    tp = tape.train.tp
+    width = model.embedding_dim or model.d_model
+    vocab = divide(model.vocab_size, tp)
+    tape.weight("embedding", vocab * width)
+    gathered = tape.tokens * width
+    tape.elementwise(
+        "embedding", gathered, reads=1, writes=1, back_reads=1, back_writes=2, flops=0, kind="embedding",
+        saves=tape.tokens * 8,
+    )  # fmt: skip
+    if model.learned_positions:
+        tape.weight("positions", model.learned_positions * model.d_model)
+        tape.elementwise("positions", tape.tokens * model.d_model, reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2)
+    if model.token_types:
+        tape.weight("token_types", model.token_types * model.d_model)
+    if model.embedding_dim is not None and model.embedding_dim != model.d_model:
+        tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
+    if model.embedding_norm is not None:
+        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, saves=tape.tokens * model.d_model * tape.es)
+    if tape.train.dropout:
+        mask = 1.0 / tape.es
+        tape.elementwise(
+            "embedding.dropout", tape.tokens * model.d_model, reads=1, writes=1 + mask, back_reads=1 + mask,
+            back_writes=1, flops=2, saves=tape.tokens * model.d_model,
+        )  # fmt: skip
+    if not (is_scalar(tp) and tp == 1):
+        payload = tape.tokens * width * tape.es
+        tape.collective("embedding.all_reduce", "all_reduce", "tp", payload)
+
+
+def head(tape: Tape, model: ModelConfig) -> None:
+    """Final norm, logits and the loss: tokens x vocabulary is the largest tensor of many models."""
+    tp, tokens, es = tape.train.tp, tape.tokens, tape.es
+    if model.final_norm is not None:
+        tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, saves=tape.norm_tokens * model.d_model * es)
+    if not model.has_head:
+        return
+    width = model.embedding_dim or model.d_model
+    if width != model.d_model:
+        tape.linear("head.project", tokens, model.d_model, width)
+    vocab = divide(model.vocab_size, tp)
+    tape.linear(
+        "head.logits", tokens, width, vocab, bias=model.head_bias, low_precision=False, saves=tokens * width * es
+    )
+    if not (is_scalar(tp) and tp == 1):
+        tape.collective("head.all_reduce_grad", "all_reduce", "tp", tokens * width * es, "backward")
+        tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
+    logits = tokens * vocab
+    fp32 = 4 / es  # passes of fp32 copies, in elements of the activation dtype
+    if tape.fused("cross_entropy"):
+        passes = {"reads": 1, "writes": 1, "back_reads": 0, "back_writes": 0, "kernels": 1}
+        kept = logits * es
+    else:  # to fp32, log-softmax; its gradient in fp32, back to the activation dtype
+        upcast = 1 if es != 4 else 0
+        passes = {
+            "reads": upcast + fp32, "writes": fp32 * (1 + upcast), "back_reads": fp32 * (1 + upcast),
+            "back_writes": fp32 + upcast, "kernels": 3,
+        }  # fmt: skip
+        kept = logits * 4
+    tape.elementwise("loss.cross_entropy", logits, flops=5, saves=kept, kind="softmax", **passes)

@@ -1,0 +1,157 @@
+"""Peak bytes of one device: weights, gradients, optimizer state, activations, logits, buffers, context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .arrays import Number, maximum, minimum, where
+from .step import (
+    Step,
+    busiest_layers,
+    expert_ranks,
+    master_bytes,
+    optimizer_state_bytes,
+    parameter_shares,
+    shard_ranks,
+)
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+GIB = 2**30
+# CUDA context, cuBLAS workspaces and NCCL's channels: nvidia-smi shows 0.45 to 1.3 GiB before the first tensor
+# (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
+CONTEXT_BYTES = 1.0 * GIB
+NCCL_BYTES = 0.7 * GIB  # buffers of the communicators of one training job (tp, dp, pp)
+FRAGMENTATION = 0.04  # of everything the caching allocator holds for activations
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Peak memory of the fullest device, in bytes, by what holds it.
+
+    Attributes:
+        weights_bytes: Parameters as kept, with the fp32 master copy counted under `optimizer_bytes`.
+        gradients_bytes: Gradients as kept between micro batches.
+        optimizer_bytes: Optimizer state and fp32 master weights.
+        activations_bytes: Tensors kept for backward by all micro batches in flight, and the working set.
+        logits_bytes: Logits, their fp32 copy and their gradient.
+        communication_bytes: Gathered parameters and communication buffers.
+        context_bytes: Driver context, libraries and allocator fragmentation.
+        total_bytes: The sum.
+        capacity_bytes: What the driver reports as the device's memory.
+        fits: Whether the total is within the capacity.
+    """
+
+    weights_bytes: Number
+    gradients_bytes: Number
+    optimizer_bytes: Number
+    activations_bytes: Number
+    logits_bytes: Number
+    communication_bytes: Number
+    context_bytes: Number
+    total_bytes: Number
+    capacity_bytes: Number
+    fits: bool | Number
+
+
+def memory_of(step: Step, device: Device) -> Memory:
+    """Peak memory of `step` on its fullest device.
+
+    Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
+    Activations in flight follow the schedule: min(pp, micro batches) on the first stage of 1F1B, a factor
+    1 + (pp-1)/(pp*vp) more when interleaved (arXiv:2205.05198, section 4.2.3).
+    """
+    train = step.train
+    shares = parameter_shares(step.model, train, step.weights)
+    es = train.activation_bytes
+    dense_ranks, moe_ranks = shard_ranks(train), expert_ranks(train)
+
+    def split(dense: Number, expert: Number, shard: bool) -> Number:
+        return dense / dense_ranks + expert / moe_ranks if shard else dense + expert
+
+    optimizer_sharded = train.sharding != "none"
+    gradients_sharded = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
+    weight_bytes = _weight_bytes(step)
+    weights = split(shares.dense, shares.expert, train.shards_parameters) * weight_bytes
+    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
+    state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
+    optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
+    activations, logits = _activations(step), _logits(step)
+    communication = _communication(step, shares.total / maximum(busiest_layers(step.model, train), 1) * es)
+    multi = where(train.num_devices > 1, NCCL_BYTES, 0)
+    context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
+    total = weights + gradients + optimizer + activations + logits + communication + context
+    capacity = device.memory_bytes
+    return Memory(
+        weights_bytes=weights,
+        gradients_bytes=gradients,
+        optimizer_bytes=optimizer,
+        activations_bytes=activations,
+        logits_bytes=logits,
+        communication_bytes=communication,
+        context_bytes=context,
+        total_bytes=total,
+        capacity_bytes=capacity,
+        fits=total <= capacity,
+    )
+
+
+def _weight_bytes(step: Step) -> int:
+    """Bytes of a weight as kept: fp32 where it is trained in fp32 or cast at each use, 16-bit otherwise."""
+    train = step.train
+    casts = step.stack.cast_weights and train.master_weights
+    return 4 if casts else train.activation_bytes
+
+
+def _gradient_bytes(step: Step) -> int:
+    return 4 if step.stack.gradient_dtype == "fp32" or step.stack.cast_weights else step.train.activation_bytes
+
+
+def in_flight(step: Step) -> Number:
+    """Micro batches whose activations the first stage holds at once, in units of one stage's activations."""
+    train = step.train
+    depth = minimum(train.pp, step.accumulation)
+    interleaved = 1 + (train.pp - 1) / (train.pp * train.vp)
+    return where(train.vp > 1, depth * interleaved, depth)
+
+
+def _activations(step: Step) -> Number:
+    """Kept for backward by every micro batch in flight, plus the layer being recomputed."""
+    train = step.train
+    layers: Number = 0
+    embedding: Number = 0
+    for op in step.ops:
+        if op.part == "layer":
+            layers = layers + op.saved_bytes * op.count
+        elif op.part == "embedding":
+            embedding = embedding + op.saved_bytes
+    share = busiest_layers(step.model, train) / step.model.n_layers
+    kept = (layers * share + embedding) * in_flight(step)
+    working = step.layer_saved if train.recompute == "full" else 0
+    hidden = step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp
+    return kept + working + 4 * hidden  # gradients of the activations in hand
+
+
+def _logits(step: Step) -> Number:
+    """Tensors of tokens x vocabulary alive at once at the end of the forward pass: on the last stage only."""
+    kept: Number = 0
+    logits: Number = 0
+    es = step.train.activation_bytes
+    for op in step.ops:
+        if op.part == "head" and op.phase == "forward":
+            kept = kept + op.saved_bytes
+            if op.name == "head.logits":
+                logits = op.bytes_written
+    fused = "cross_entropy" in step.stack.fused
+    # logits, and the gradient in fp32 and in the activation dtype beside the saved fp32 log-probabilities
+    return kept + logits + (0 if fused else logits * (4 / es if es < 4 else 1))
+
+
+def _communication(step: Step, layer_bytes: Number) -> Number:
+    """Gathered parameters (two layers under FSDP: in use and prefetched) and gradient buckets."""
+    train = step.train
+    if train.shards_parameters:
+        return 3 * layer_bytes
+    return where(train.data_parallel > 1, 0.2 * GIB, 0)

@@ -1,0 +1,91 @@
+"""Every op of a step with its time on a device: ideal and expected, and which ranks its collectives join."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from . import collectives, timing
+from .arrays import Number, maximum, minimum, where
+from .op import Group, Op
+from .step import Step, expert_ranks, shard_ranks
+from .training import TrainConfig
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+
+class PricedOp(msgspec.Struct, frozen=True):
+    """An op and the seconds of one run of it: the roofline's, and what measured kernels make of it."""
+
+    op: Op
+    ideal: Number
+    expected: Number
+
+
+class Ranks(msgspec.Struct, frozen=True):
+    """A group of ranks: how many, and how many of them share one domain of fast links."""
+
+    total: Number
+    per_domain: Number
+
+
+def price(step: Step, device: Device) -> list[PricedOp]:
+    """Time every op of `step` on `device`."""
+    groups = rank_groups(step.train, device)
+    network = network_bytes_per_s(step.train)
+    priced = []
+    for op in step.ops:
+        if op.kind == "collective":
+            assert op.collective is not None and op.group is not None
+            ranks = groups[op.group]
+            where_ = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
+            ideal = collectives.ideal_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+            expected = collectives.expected_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+        else:
+            ideal = timing.ideal_time(op, device)
+            expected = timing.expected_time(op, device, attention=step.train.attention)
+        priced.append(PricedOp(op, ideal, expected))
+    return priced
+
+
+def network_bytes_per_s(train: TrainConfig) -> Number | None:
+    """The network share of one device where the configuration states it."""
+    return None if train.network_gbit_per_s is None else train.network_gbit_per_s * 1e9 / 8
+
+
+def domain_size(train: TrainConfig, device: Device) -> Number:
+    """Devices joined by fast links: the rack of an NVL72 or TPU pod, else the node."""
+    if train.devices_per_node is None or device.scale_up_devices > device.devices_per_node:
+        return device.scale_up_devices
+    return train.devices_per_node
+
+
+def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
+    """Where the ranks of each group lie, tensor-parallel ranks closest together, then cp, ep, dp and last pp.
+
+    The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
+    """
+    domain = domain_size(train, device)
+    data = shard_ranks(train)
+    model_group = train.tp * data  # ranks of one pipeline stage
+
+    def inside(total: Number, stride: Number) -> Ranks:
+        return Ranks(total, maximum(minimum(total, ranks_in_domain(domain, stride)), 1))
+
+    return {
+        "tp": inside(train.tp, 1),
+        "cp": inside(train.cp, train.tp),
+        "ep": inside(train.ep, train.tp),
+        "dp": inside(data, train.tp),
+        "expert_dp": inside(expert_ranks(train), train.tp * train.ep),
+        # neighbouring stages share a domain only if the domain holds more than one whole stage
+        "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1)),
+    }
+
+
+def ranks_in_domain(total: Number, stride: Number) -> Number:
+    """How many ranks `stride` apart fit in a domain of `total` devices; 1 at the least."""
+    return maximum(total // stride, 1)
+

@@ -1,0 +1,282 @@
+"""Published runs as cases to predict: one row of a table -> model, device, and every configuration it may mean.
+
+Columns are those of `data/published_runs.csv`. A blank is what the source does not say: it is never filled in
+silently, but predicted over the plausible choices, or the row is skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import RooflineError
+from .model import ModelConfig, Moe
+from .presets import load_model, model_from_flat, model_ids
+from .stacks import stack_of_software
+from .training import TrainConfig
+
+MODEL_COLUMNS = (
+    "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size", "tied_embeddings", "n_experts",
+    "experts_per_token", "d_ff_expert",
+)  # fmt: skip
+LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
+FLASH_YEAR = 2023  # fused attention became the default in training code with FlashAttention-2 (July 2023)
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One published run and the configurations that fit what its source says.
+
+    Attributes:
+        row: The row as read, blanks as empty strings.
+        model: The model.
+        device_id: Catalog id of the device.
+        candidates: Configurations to predict, one where the row is complete.
+        measured: Tokens per second and device.
+        assumed: What was assumed for blanks, as words.
+    """
+
+    row: Mapping[str, str]
+    model: ModelConfig
+    device_id: str
+    candidates: tuple[TrainConfig, ...]
+    measured: float
+    assumed: tuple[str, ...]
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a CSV of runs.
+
+    Raises:
+        RooflineError: The file cannot be read or has not the columns of a table of runs.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RooflineError(f"cannot read runs from {path}: {error}") from error
+    needed = {"id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]}
+    missing = sorted(needed - set(rows[0] if rows else ()))
+    if missing:
+        raise RooflineError(f"{path}: no column {', '.join(missing)}; it needs the columns of 'validate --format csv'")
+    return rows
+
+
+class Skipped(RooflineError):
+    """A row that cannot be predicted, with the reason."""
+
+
+def case_of(row: Mapping[str, str]) -> Case:
+    """Read one row.
+
+    Raises:
+        Skipped: Something without which no prediction is possible is not stated.
+    """
+    measured = _number(row, "tokens_per_s_per_device")
+    if measured is None or measured <= 0:
+        raise Skipped("no measured throughput")
+    model = model_of(row)
+    assumed: list[str] = []
+    base = _base_config(row, model, assumed)
+    candidates = [
+        msgspec.structs.replace(base, micro_batch=micro, recompute=recompute)
+        for micro in _micro_batches(row, base, assumed)
+        for recompute in _recomputes(row, assumed)
+    ]
+    return Case(
+        row=row, model=model, device_id=row["device"], candidates=tuple(candidates), measured=measured,
+        assumed=tuple(assumed),
+    )  # fmt: skip
+
+
+def _number(row: Mapping[str, str], key: str) -> float | None:
+    text = (row.get(key) or "").strip()
+    if not text:
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _integer(row: Mapping[str, str], key: str) -> int | None:
+    value = _number(row, key)
+    return None if value is None else int(value)
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+def model_of(row: Mapping[str, str]) -> ModelConfig:
+    """The model a row's columns describe; a preset of the same dimensions adds what the columns leave out."""
+    flat: dict[str, Any] = {key: _integer(row, key) for key in MODEL_COLUMNS}
+    for key in ("n_layers", "d_model", "n_heads", "vocab_size"):
+        if not flat[key]:
+            raise Skipped(f"{key} is not stated")
+    preset = _preset_like(flat)
+    if preset is not None:
+        return preset
+    if not flat["d_ff"]:
+        flat["d_ff"] = flat["d_ff_expert"] or 4 * flat["d_model"]
+    for key in ("gated_mlp", "tied_embeddings"):
+        flat[key] = bool(flat[key])
+    if (flat["n_experts"] or 1) <= 1:
+        flat.update(n_experts=None, experts_per_token=None, d_ff_expert=None)
+    flat["name"] = row.get("model") or row["id"]
+    flat["max_seq_len"] = _integer(row, "seq_len")
+    return _build(tuple(sorted((k, v) for k, v in flat.items() if v is not None)))
+
+
+@cache
+def _build(items: tuple[tuple[str, Any], ...]) -> ModelConfig:
+    return model_from_flat(dict(items))
+
+
+def _signature(model: ModelConfig) -> tuple[int, int, int, int]:
+    attention = next((group.attention for group in model.groups if group.attention is not None), None)
+    experts = next((group.mlp.n_experts for group in model.groups if isinstance(group.mlp, Moe)), 1)
+    return (model.n_layers, model.d_model, attention.n_heads if attention else 0, experts)
+
+
+@cache
+def _known_models() -> dict[tuple[int, int, int, int], ModelConfig]:
+    """Mixtures of experts among the presets, by dimensions: their attention and dense layers have no columns."""
+    models = (load_model(name) for name in model_ids())
+    known = {}
+    for model in models:
+        if any(isinstance(group.mlp, Moe) for group in model.groups):
+            known[_signature(model)] = model
+    return known
+
+
+def _preset_like(flat: Mapping[str, Any]) -> ModelConfig | None:
+    key = (flat["n_layers"], flat["d_model"], flat["n_heads"], flat["n_experts"] or 1)
+    return _known_models().get(key)
+
+
+# --- the configuration -------------------------------------------------------------------------------------------
+
+
+def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:
+    degrees = {key: _integer(row, key) for key in ("tp", "pp", "vp", "cp", "ep")}
+    for key in ("tp", "pp"):
+        if degrees[key] is None and _integer(row, "n_devices") != 1:
+            if row.get("sharding") not in {"fsdp", "zero3"}:
+                raise Skipped(f"{key} is not stated")
+            assumed.append(f"{key} 1")
+    degrees = {key: value or 1 for key, value in degrees.items()}
+    n_devices, seq_len = _integer(row, "n_devices"), _integer(row, "seq_len")
+    if not n_devices or not seq_len:
+        raise Skipped("n_devices or seq_len is not stated")
+    group = degrees["tp"] * degrees["pp"] * degrees["cp"]
+    if n_devices % group:
+        raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
+    dtype = row.get("dtype") or ""
+    if not dtype:
+        dtype = "bf16"
+        assumed.append("dtype bf16")
+    stack, attention = _stack(row, assumed), _attention(row, assumed)
+    sharding = row.get("sharding") or ""
+    if not sharding:
+        sharding = "none" if n_devices == group else "zero1"
+        if n_devices != group:
+            assumed.append("sharding zero1")
+    gpt = not row.get("gated_mlp") or not _integer(row, "gated_mlp")
+    return TrainConfig(
+        seq_len=seq_len,
+        num_devices=n_devices,
+        global_batch=_integer(row, "global_batch_sequences"),
+        devices_per_node=_integer(row, "devices_per_node"),
+        dtype=LOW_PRECISION.get(dtype, dtype),
+        sharding=sharding,
+        sequence_parallel=bool(_number(row, "seq_parallel")) and degrees["tp"] > 1,
+        attention=attention,
+        stack=stack,
+        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes); Llama-era code and MPT do not
+        dropout=gpt and stack in {"megatron", "deepspeed"},
+        train="lora" if row.get("workload") == "lora" else "full",
+        lora_rank=16 if row.get("workload") == "lora" else None,
+        network_gbit_per_s=network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8),
+        **degrees,
+    )
+
+
+def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
+    stack = stack_of_software(f"{row.get('software') or ''}") or stack_of_software(row.get("source") or "")
+    if stack is None:
+        stack = "fsdp" if row.get("sharding") in {"fsdp", "zero3", "hsdp"} else "megatron"
+        assumed.append(f"stack {stack}")
+    return stack
+
+
+def _attention(row: Mapping[str, str], assumed: list[str]) -> str:
+    attention = row.get("attention") or ""
+    if attention == "fused_softmax":
+        return "unfused"
+    if not attention:
+        attention = "flash2" if (_number(row, "year") or FLASH_YEAR) >= FLASH_YEAR else "unfused"
+        assumed.append(f"attention {attention}")
+    return attention
+
+
+def _micro_batches(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[int, ...]:
+    micro, total = _integer(row, "micro_batch_sequences"), base.global_batch
+    data = base.num_devices // (base.tp * base.pp * base.cp)
+    if micro:
+        return (micro,)
+    if not total:
+        assumed.append("micro batch 1 to 4, no accumulation")
+        return (1, 2, 4)
+    plausible = tuple(m for m in (1, 2, 4, 8) if total % (m * data) == 0)
+    if not plausible:
+        raise Skipped("micro batch is not stated, and none divides the global batch")
+    assumed.append(f"micro batch {' or '.join(map(str, plausible))}")
+    return plausible
+
+
+def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
+    recompute = row.get("recompute") or ""
+    if recompute in {"none", "selective", "full"}:
+        return (recompute,)
+    assumed.append("recompute none or full")
+    return ("none", "full")
+
+
+_PER_NODE = re.compile(r"(?:(\d+)\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d+)\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
+_PER_DEVICE = re.compile(r"(\d+)\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
+OMNI_PATH_GBIT = 100  # per link (Intel Omni-Path 100 series)
+
+
+def network_of(words: str, devices_per_node: int) -> float | None:
+    """Gbit/s per device, one way, from the words of a source; None where it does not say.
+
+    >>> network_of("InfiniBand 8x200Gb/s per node", 8), network_of("RDMA 400Gb/s per GPU", 8)
+    (200.0, 400.0)
+    >>> network_of("4 OmniPath links per node", 8)
+    50.0
+    """
+    links = re.search(r"(\d+) Omni-?Path links per node", words)
+    if links:
+        return int(links[1]) * OMNI_PATH_GBIT / devices_per_node
+    per_device = _PER_DEVICE.search(words)
+    if per_device:
+        return float(per_device[1])
+    per_node = _PER_NODE.search(words)
+    if per_node:
+        return int(per_node[1] or 1) * float(per_node[2]) / devices_per_node
+    return None
+
+
+def cases(rows: Iterable[Mapping[str, str]]) -> list[Case | tuple[Mapping[str, str], str]]:
+    """Every row as a case, or with the reason it is skipped."""
+    result: list[Case | tuple[Mapping[str, str], str]] = []
+    for row in rows:
+        try:
+            result.append(case_of(row))
+        except (RooflineError, ValueError) as error:
+            result.append((row, str(error)))
+    return result

@@ -1,0 +1,96 @@
+"""Software profiles: what a training framework fuses, overlaps and launches. Facts in `stacks/*.toml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .errors import RooflineError, unknown
+
+Fusion = Literal[
+    "norm",  # a norm is one kernel (else the chain of element-wise kernels eager RMSNorm runs)
+    "activation",  # activation (and gate product, and bias) is one kernel
+    "residual",  # bias, dropout and residual addition are one kernel
+    "residual_norm",  # the residual addition is fused into the next norm
+    "rotary",  # rotary embedding is one kernel
+    "softmax",  # scale, mask and softmax of unfused attention are one kernel
+    "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy
+    "optimizer",  # all parameters in one multi-tensor kernel
+    "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
+]
+
+
+class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The share of each kind of communication that can hide behind compute running at the same time (0 to 1)."""
+
+    tensor: float = 0.0
+    data: float = 0.0
+    pipeline: float = 0.0
+    expert: float = 0.0
+    context: float = 0.0
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One software profile.
+
+    Attributes:
+        name: Id, equal to the file name.
+        summary: One line.
+        fused: Which fusions hold (see `Fusion`).
+        overlap: What communication hides behind compute.
+        launch: How kernels are launched: one framework call each (eager), generated code (compiled), CUDA graph.
+        gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
+        cast_weights: Whether 16-bit copies of fp32 weights are made at each use (autocast) rather than kept.
+        software: Names, in lower case, by which published runs call this software.
+        source: Where the facts come from.
+    """
+
+    name: str
+    summary: str
+    fused: frozenset[Fusion] = frozenset()
+    overlap: Overlap = Overlap()
+    launch: Literal["eager", "compiled", "graph"] = "eager"
+    gradient_dtype: Literal["fp32", "model"] = "fp32"
+    cast_weights: bool = False
+    software: tuple[str, ...] = ()
+    source: str
+
+
+def _folder() -> Path:
+    return Path(__file__).parent / "stacks"
+
+
+@cache
+def stack_names() -> tuple[str, ...]:
+    """Ids of all packaged software profiles."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+
+
+@cache
+def load_stack(name: str) -> Stack:
+    """Load a software profile by id, or from the path of a `.toml` file.
+
+    Raises:
+        RooflineError: Unknown id, unreadable file, or a key or value outside the schema.
+    """
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    if not name.endswith(".toml") and not path.is_file():
+        raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Stack)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RooflineError(f"stack file {path}: {error}") from error
+
+
+def stack_of_software(words: str) -> str | None:
+    """The profile whose software names occur in `words`; the longest name wins. None where none does.
+
+    >>> stack_of_software("NeMo 24.07 container"), stack_of_software("Megatron-DeepSpeed")
+    ('nemo', 'deepspeed')
+    """
+    words = words.lower()
+    found = [(len(word), name) for name in stack_names() for word in load_stack(name).software if word in words]
+    return max(found)[1] if found else None

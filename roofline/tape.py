@@ -1,0 +1,229 @@
+"""Records the ops of one micro batch on one device: each call writes a kernel's forward and backward cost.
+
+Shapes are local: what one device sees after tensor, context and expert parallelism. A kernel's formula is the few
+lines of its method; `layers.py` says which kernels a layer runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .arrays import Number, divide
+from .model import Norm
+from .op import Collective, Group, Kind, Op, Part, Phase
+from .stacks import Stack
+from .training import TrainConfig
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters that one device holds of one tensor (before any sharding over data parallelism)."""
+
+    name: str
+    part: Part
+    local: Number  # parameters on this device, per layer for part="layer"
+    count: Number  # layers of the whole model that have it
+    trainable: bool
+    expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
+
+
+class Tape:
+    """Collects `Op`s and `Weights` while the layers of a model are walked once."""
+
+    def __init__(self, train: TrainConfig, stack: Stack) -> None:
+        self.train = train
+        self.stack = stack
+        self.ops: list[Op] = []
+        self.weights: list[Weights] = []
+        self.part: Part = "layer"
+        self.count: Number = 1
+        self.frozen = False  # weights recorded now take no gradient (LoRA's base model)
+        self.input_needs_grad = True  # False below the first trainable weight
+        self.es = train.activation_bytes
+        self.compute_dtype = train.compute_dtype
+        sequence_length = train.sequence_length
+        self.batch = train.micro_batch
+        self.seq_q: Number = divide(sequence_length, train.cp)  # queries of a sequence on this device
+        self.seq_kv: Number = sequence_length
+        self.tokens: Number = train.micro_batch * self.seq_q
+        # Sequence parallelism shards norms, residuals and dropout over tp as well (arXiv:2205.05198, section 4.2.2).
+        self.norm_tokens: Number = divide(self.tokens, train.tp) if train.sequence_parallel else self.tokens
+
+    def fused(self, what: str) -> bool:
+        """Whether the stack runs this chain as one kernel."""
+        return what in self.stack.fused
+
+    def op(
+        self, name: str, kind: Kind, phase: Phase, *, flops: Number, read: Number, written: Number, **extra: Any
+    ) -> None:
+        """Append one op; `extra` are further `Op` fields."""
+        extra.setdefault("dtype", self.compute_dtype)
+        extra.setdefault("part", self.part)
+        extra.setdefault("count", self.count)
+        self.ops.append(
+            Op(name=name, kind=kind, phase=phase, flops=flops, bytes_read=read, bytes_written=written, **extra)
+        )
+
+    def weight(self, name: str, local: Number, *, expert: bool = False) -> None:
+        """Record parameters this device holds."""
+        self.weights.append(
+            Weights(
+                name=name,
+                part=self.part,
+                local=local,
+                count=self.count,
+                trainable=not self.frozen,
+                expert=expert,
+            )
+        )
+
+    def linear(
+        self,
+        name: str,
+        m: Number,
+        k: Number,
+        n: Number,
+        *,
+        batch: Number = 1,
+        bias: bool = False,
+        saves: Number = 0,
+        low_precision: bool = True,
+        expert: bool = False,
+    ) -> None:
+        """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
+
+        Args:
+            name: Op name.
+            m: Rows: tokens.
+            k: Input features.
+            n: Output features.
+            batch: Independent matmuls in one grouped kernel (experts).
+            bias: Whether a bias is added (in the epilogue) and its gradient summed.
+            saves: Bytes of input kept for backward that no earlier op keeps.
+            low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
+            expert: Whether the weight is sharded over expert parallelism.
+        """
+        dtype = self.train.dtype if low_precision else self.compute_dtype
+        es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
+        x, w, y = batch * m * k, batch * k * n, batch * m * n
+        flops = 2 * batch * m * k * n
+        self.weight(name, w + (batch * n if bias else 0), expert=expert)
+        if es < self.es:
+            self.cast(name, "forward", x, es)
+        self.op(
+            name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
+            shape=(m, n, k, batch), saved_bytes=saves,
+        )  # fmt: skip
+        trainable = not self.frozen
+        if not (trainable or self.input_needs_grad):
+            return
+        if es < self.es:
+            self.cast(name, "backward", y, es)
+        if self.input_needs_grad:  # dx[m,k] = dy[m,n] . w^T[n,k]
+            self.op(
+                f"{name}.dgrad", "matmul", "backward", dtype=dtype, flops=flops, read=(y + w) * es,
+                written=x * self.es, shape=(m, k, n, batch),
+            )  # fmt: skip
+        if trainable:  # dw[k,n] = x^T[k,m] . dy[m,n]
+            self._weight_gradient(name, m, k, n, batch, dtype, es, flops)
+            if bias:  # db[n] = sum over m of dy
+                self.op(f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4)
+            self.input_needs_grad = True
+
+    def _weight_gradient(
+        self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float, flops: Number
+    ) -> None:
+        x, w, y = batch * m * k, batch * k * n, batch * m * n
+        grad_bytes = self.gradient_bytes
+        in_place = self.fused("wgrad_accumulation")
+        # Fused accumulation reads and writes the fp32 gradient in the matmul's epilogue.
+        self.op(
+            f"{name}.wgrad", "matmul", "backward", dtype=dtype, flops=flops,
+            read=(x + y) * es + (w * grad_bytes if in_place else 0), written=w * (grad_bytes if in_place else self.es),
+            shape=(k, n, m, batch),
+        )  # fmt: skip
+        if not in_place:
+            repeated = self.train.accumulation > 1  # the first micro batch's gradient is moved, not added
+            once = 1 if grad_bytes != self.es else 0
+            passes = repeated * 1 + (1 - repeated * 1) * once
+            self.op(
+                f"{name}.grad_accumulate", "elementwise", "backward", flops=w * passes,
+                read=w * (self.es + grad_bytes) * passes, written=w * grad_bytes * passes, kernels=passes,
+            )  # fmt: skip
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of one gradient element as kept and reduced."""
+        return 4 if self.stack.gradient_dtype == "fp32" else self.es
+
+    def cast(self, name: str, phase: Phase, elements: Number, es: float) -> None:
+        """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul."""
+        self.op(
+            f"{name}.cast", "elementwise", phase, flops=2 * elements, read=elements * self.es,
+            written=2 * elements * es,
+        )  # fmt: skip
+
+    def batched_matmul(self, name: str, batch: Number, m: Number, k: Number, n: Number, *, saves: Number = 0) -> None:
+        """y[batch,m,n] = a[batch,m,k] . b[batch,k,n]: no weights, both inputs take gradients."""
+        a, b, y = batch * m * k, batch * k * n, batch * m * n
+        flops, es = 2 * batch * m * k * n, self.es
+        self.op(
+            name, "matmul", "forward", flops=flops, read=(a + b) * es, written=y * es, shape=(m, n, k, batch),
+            saved_bytes=saves,
+        )  # fmt: skip
+        if not self.input_needs_grad:
+            return
+        self.op(f"{name}.dgrad_a", "matmul", "backward", flops=flops, read=(y + b) * es, written=a * es, shape=(m, k, n, batch))
+        self.op(f"{name}.dgrad_b", "matmul", "backward", flops=flops, read=(y + a) * es, written=b * es, shape=(k, n, m, batch))
+
+    def elementwise(
+        self,
+        name: str,
+        elements: Number,
+        *,
+        reads: float,
+        writes: float,
+        back_reads: float,
+        back_writes: float,
+        flops: float = 1,
+        kernels: int = 1,
+        back_kernels: int | None = None,
+        saves: Number = 0,
+        kind: Kind = "elementwise",
+        es: float | None = None,
+    ) -> None:
+        """A chain of element-wise kernels: `reads` and `writes` count passes over `elements` in all."""
+        es = self.es if es is None else es
+        self.op(
+            name, kind, "forward", flops=flops * elements, read=reads * elements * es, written=writes * elements * es,
+            kernels=kernels, saved_bytes=saves,
+        )  # fmt: skip
+        if self.input_needs_grad and back_reads + back_writes > 0:
+            self.op(
+                f"{name}.backward", kind, "backward", flops=2 * flops * elements, read=back_reads * elements * es,
+                written=back_writes * elements * es, kernels=kernels if back_kernels is None else back_kernels,
+            )  # fmt: skip
+
+    def norm(self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0) -> None:
+        """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
+
+        Backward reads x and dy twice: once for dx, once for the weight's gradient.
+        """
+        elements = rows * width
+        if norm.weight or norm.bias:
+            self.weight(name, norm.params(width))
+        flops = 5 if norm.kind == "rms" else 8
+        if norm.kind == "layer" or self.fused("norm"):
+            passes = {"reads": 1, "writes": 1, "back_reads": 4, "back_writes": 1, "kernels": 1, "back_kernels": 2}
+        else:  # cast up, square, mean, scale, cast down, weight: in 16-bit elements, fp32 counts twice
+            passes = {"reads": 10, "writes": 8, "back_reads": 18, "back_writes": 13, "kernels": 6, "back_kernels": 10}
+            if self.es == 4:
+                passes |= {"reads": 5, "writes": 4, "back_reads": 10, "back_writes": 7}
+        self.elementwise(name, elements, flops=flops, saves=saves, kind="normalization", **passes)
+
+    def collective(
+        self, name: str, collective: Collective, group: Group, payload: Number, phase: Phase = "forward"
+    ) -> None:
+        """Communication over a group of ranks; `payload` in the convention of `collectives.py`."""
+        self.op(name, "collective", phase, flops=0, read=0, written=0, bytes_sent=payload, collective=collective, group=group)

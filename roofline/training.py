@@ -1,0 +1,232 @@
+"""How a model is trained: batch, dtype, parallel layout, recompute, kernels; checked for consistency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .arrays import Number, is_scalar
+from .errors import RooflineError, unknown
+from .model import ModelConfig, Moe
+
+DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
+SHARDINGS = ("none", "zero1", "zero2", "zero3", "fsdp", "hsdp")
+RECOMPUTES = ("none", "selective", "full")
+ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
+OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
+DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
+LONGEST_DEFAULT = 8192
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to train a model. Every number may be an array: a batch of layouts is one configuration.
+
+    Attributes:
+        micro_batch: Sequences per device group and pass.
+        global_batch: Sequences per optimizer step, all devices; None: one micro batch per data-parallel rank.
+        seq_len: Tokens per sequence; None: the model's own (see `resolve`).
+        dtype: What the matmuls run in; fp8 and fp4 keep everything but the linear layers in bf16.
+        num_devices: Devices in all: tp * pp * cp * dp.
+        devices_per_node: Devices that share a node; None: the device's usual.
+        tp, pp, vp, cp, ep: Degrees of tensor, pipeline, virtual pipeline (stages per device), context and expert
+            parallelism.
+        dp: Data-parallel degree; None: num_devices / (tp * pp * cp).
+        sharding: What data parallelism shards: none, zero1 (optimizer), zero2 (and gradients), zero3 or fsdp (and
+            parameters), hsdp (fsdp inside a node, replicated across nodes).
+        sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
+        recompute: none, selective (attention core) or full (every layer's forward pass).
+        attention: Kernel generation: unfused, flash1, flash2, flash3 or te (cuDNN through Transformer Engine).
+        optimizer: adamw, adamw-8bit, sgd or sgd-momentum.
+        stack: The software profile: what is fused, what overlaps, what a launch costs.
+        dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
+        train: full, or lora (adapters only).
+        lora_rank: Rank of the adapters.
+        network_gbit_per_s: Network of one device, one way; None: the device's usual.
+        master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
+    """
+
+    micro_batch: Number = 1
+    global_batch: Number | None = None
+    seq_len: Number | None = None
+    dtype: str = "bf16"
+    num_devices: Number = 1
+    devices_per_node: Number | None = None
+    tp: Number = 1
+    pp: Number = 1
+    vp: Number = 1
+    dp: Number | None = None
+    cp: Number = 1
+    ep: Number = 1
+    sharding: str = "none"
+    sequence_parallel: bool = False
+    recompute: str = "none"
+    attention: str = "flash2"
+    optimizer: str = "adamw"
+    stack: str = "compiled"
+    dropout: bool = False
+    train: str = "full"
+    lora_rank: int | None = None
+    network_gbit_per_s: Number | None = None
+    master_weights: bool = True
+
+    @property
+    def data_parallel(self) -> Number:
+        """Data-parallel degree, known after `resolve`."""
+        assert self.dp is not None, "resolve() the configuration first"
+        return self.dp
+
+    @property
+    def sequence_length(self) -> Number:
+        """Tokens per sequence, known after `resolve`."""
+        assert self.seq_len is not None, "resolve() the configuration first"
+        return self.seq_len
+
+    @property
+    def accumulation(self) -> Number:
+        """Micro batches per device group and optimizer step."""
+        assert self.global_batch is not None, "resolve() the configuration first"
+        from .arrays import divide
+
+        return divide(self.global_batch, self.micro_batch * self.data_parallel)
+
+    @property
+    def tokens_per_step(self) -> Number:
+        """Tokens per optimizer step, all devices."""
+        assert self.global_batch is not None, "resolve() the configuration first"
+        return self.global_batch * self.sequence_length
+
+    @property
+    def shards_parameters(self) -> bool:
+        """Whether each device keeps only a slice of the parameters between uses."""
+        return self.sharding in {"zero3", "fsdp", "hsdp"}
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of one activation element outside low-precision matmuls."""
+        return 4 if self.dtype in {"fp32", "tf32"} else 2
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of matmuls that stay out of fp8/fp4 (attention, head, router)."""
+        return "bf16" if self.dtype in {"fp8", "fp4"} else self.dtype
+
+
+def train_config(options: Mapping[str, Any]) -> TrainConfig:
+    """Build a TrainConfig from keyword options, naming an unknown one with its nearest.
+
+    >>> train_config({"micro_batch": 4}).micro_batch
+    4
+    """
+    fields = TrainConfig.__struct_fields__
+    for key in options:
+        if key not in fields:
+            raise unknown("option", key, fields)
+    return TrainConfig(**{key: value for key, value in options.items() if value is not None})
+
+
+def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """Fill what follows from the rest (seq_len, dp, num_devices, global_batch) and check what can be checked.
+
+    Scalars are checked here; arrays are the caller's to check (`layouts` builds only consistent ones).
+
+    Raises:
+        RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
+    """
+    _check_words(train)
+    seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
+    group = train.tp * train.pp * train.cp
+    num_devices, dp = train.num_devices, train.dp
+    if dp is None:
+        if is_scalar(num_devices, group) and num_devices % group:
+            raise RooflineError(
+                f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = {group}: "
+                f"use {-(-num_devices // group) * group} devices or smaller degrees"
+            )
+        from .arrays import divide
+
+        dp = divide(num_devices, group)
+    elif is_scalar(num_devices, group, dp):
+        if num_devices == 1:
+            num_devices = group * dp
+        elif num_devices != group * dp:
+            raise RooflineError(
+                f"num_devices {num_devices} differs from tp*pp*cp*dp = {train.tp}*{train.pp}*{train.cp}*{dp} = "
+                f"{group * dp}: leave --dp out, or set --num-devices {group * dp}"
+            )
+    global_batch = train.global_batch if train.global_batch is not None else train.micro_batch * dp
+    resolved = msgspec.structs.replace(
+        train, seq_len=seq_len, dp=dp, num_devices=num_devices, global_batch=global_batch
+    )
+    _check_numbers(resolved, model)
+    return resolved
+
+
+def default_seq_len(model: ModelConfig) -> int:
+    """The model's own sequence length up to 8192; 4096 is assumed where it is longer or not stated."""
+    longest = model.max_seq_len
+    return longest if longest is not None and longest <= LONGEST_DEFAULT else DEFAULT_SEQ_LEN
+
+
+def _check_words(train: TrainConfig) -> None:
+    for what, got, allowed in (
+        ("dtype", train.dtype, DTYPES),
+        ("sharding", train.sharding, SHARDINGS),
+        ("recompute", train.recompute, RECOMPUTES),
+        ("attention", train.attention, ATTENTIONS),
+        ("optimizer", train.optimizer, OPTIMIZERS),
+        ("train", train.train, ("full", "lora")),
+    ):
+        if got not in allowed:
+            raise unknown(what, str(got), allowed)
+
+
+def _check_numbers(train: TrainConfig, model: ModelConfig) -> None:
+    for name in ("micro_batch", "global_batch", "seq_len", "num_devices", "tp", "pp", "vp", "dp", "cp", "ep"):
+        value = getattr(train, name)
+        if is_scalar(value) and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if model.learned_positions and is_scalar(train.seq_len) and train.seq_len > model.learned_positions:
+        raise RooflineError(
+            f"seq_len {train.seq_len} is longer than the {model.learned_positions} learned positions of {model.name}: "
+            f"shorten it, or widen the model with --set max_seq_len={train.seq_len}"
+        )
+    _check_batch(train)
+    _check_degrees(train, model)
+    if train.train == "lora" and train.lora_rank is None:
+        raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
+
+
+def _check_batch(train: TrainConfig) -> None:
+    per_pass = train.micro_batch * train.data_parallel
+    if is_scalar(train.global_batch, per_pass) and train.global_batch % per_pass:
+        below = train.global_batch // per_pass * per_pass
+        raise RooflineError(
+            f"global_batch {train.global_batch} is not micro_batch {train.micro_batch} x dp {train.dp} x a whole number of "
+            f"accumulation steps: use {' or '.join(str(v) for v in (below, below + per_pass) if v)}"
+        )
+
+
+def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
+    rules: list[tuple[str, Any, str, Any]] = [("pp*vp", train.pp * train.vp, "layers", model.n_layers)]
+    for group in model.groups:
+        if group.attention is not None:
+            rules.append(("tp", train.tp, "attention heads", group.attention.n_heads))
+        if isinstance(group.mlp, Moe):
+            rules.append(("ep", train.ep, "experts", group.mlp.n_experts))
+    rules.append(("cp", train.cp, "seq_len", train.seq_len))
+    for degree_name, degree, what, total in rules:
+        if not is_scalar(degree, total):
+            continue
+        if what == "layers":
+            if degree > total:
+                raise RooflineError(f"{degree_name} = {degree} is more than the model's {total} layers")
+        elif total % degree:
+            raise RooflineError(f"{degree_name} {degree} does not divide the {total} {what} (remainder {total % degree})")
+    if not any(isinstance(group.mlp, Moe) for group in model.groups) and is_scalar(train.ep) and train.ep > 1:
+        raise RooflineError(f"ep {train.ep} needs a mixture of experts, and {model.name} has none: leave --ep out")
+    if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
+        ranks = train.data_parallel * train.cp * train.tp
+        if ranks % train.ep:
+            raise RooflineError(f"ep {train.ep} does not divide dp*cp*tp = {ranks}")

@@ -1,0 +1,58 @@
+"""How sure an expected step time is: each term's spread, and what the evidence behind it adds.
+
+The spreads are standard deviations of log(measured / predicted) by cause, fitted to the residuals of published runs
+(`scripts/fit_intervals.py`); terms err independently, the base spread is shared by the whole step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .arrays import Number, exp
+from .schedule import TERMS, Schedule
+from .step import Step
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+Z80 = 1.2816  # half-width of the central 80 % of a normal distribution, in standard deviations
+
+BASE = 0.06  # repeats of one configuration differ by 4 %; software releases and clocks add to it
+SPREAD = {
+    "matmul": 0.05,
+    "attention": 0.12,
+    "memory_bound": 0.20,
+    "recompute": 0.06,
+    "tensor_parallel": 0.40,
+    "context_parallel": 0.50,
+    "expert_parallel": 0.60,
+    "pipeline_bubble": 0.25,
+    "pipeline_transfer": 0.60,
+    "data_parallel": 0.60,
+    "launch": 0.40,
+    "optimizer": 0.40,
+}
+# What the evidence adds to the base spread.
+EVIDENCE = {"device": 0.0, "architecture": 0.04, "default": 0.12}
+LOW_PRECISION = 0.10  # fp8 and fp4 recipes differ in what they cast and when
+EXPERTS = 0.15  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
+
+
+def spread(step: Step, device: Device, times: Schedule) -> Number:
+    """Standard deviation of the logarithm of the step time."""
+    variance: Number = (BASE + EVIDENCE[device.measured.gemm.origin]) ** 2
+    if step.train.dtype in {"fp8", "fp4"}:
+        variance = variance + LOW_PRECISION**2
+    if any(weight.expert for weight in step.weights):
+        variance = variance + EXPERTS**2
+    for term in TERMS:
+        variance = variance + (SPREAD[term] * getattr(times, term) / times.total) ** 2
+    return variance**0.5
+
+
+def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tuple[Number, Number]:
+    """The 10th and 90th percentile of the step time, never below its ideal."""
+    from .arrays import maximum
+
+    width = Z80 * spread(step, device, times)
+    return maximum(times.total * exp(-width), floor), times.total * exp(width)
