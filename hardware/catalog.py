@@ -109,8 +109,10 @@ def load_device(spec: str | os.PathLike[str] | Device) -> Device:
     return find(word)
 
 
-def _layers(device: Device) -> list[tuple[Origin, dict[str, Any]]]:
-    """Measured tables that apply to a device, nearest first: its own, its architecture's (and parents'), the defaults."""
+def measured_of(device: Device) -> Measured:
+    """Measured efficiencies of a device: its own over its architecture's (and its parent's) over the defaults."""
+    from .measured import merge
+
     layers: list[tuple[Origin, dict[str, Any]]] = [("device", device.measured_tables)]
     key: str | None = device.architecture
     while key is not None:
@@ -119,11 +121,4 @@ def _layers(device: Device) -> list[tuple[Origin, dict[str, Any]]]:
         key = architecture.parent
     default = read_toml(os.path.join(_ARCHITECTURES, "default.toml"))  # noqa: PTH118
     layers.append(("default", default["measured"]))
-    return layers
-
-
-def measured_of(device: Device) -> Measured:
-    """Measured efficiencies of a device: its own over its architecture's over the defaults."""
-    from .measured import merge
-
-    return merge(reversed(_layers(device)))
+    return merge(reversed(layers))

@@ -152,6 +152,13 @@ class Power(_Section, frozen=True, kw_only=True):
     source: str
 
 
+class BestMatmul(_Section, frozen=True, kw_only=True):
+    """Best measured matrix products, TFLOP/s by dtype: what large shapes reach, not a peak."""
+
+    tflops: dict[Dtype, float]
+    source: str
+
+
 class Wrong(_Section, frozen=True, kw_only=True):
     """A figure others print for this device, and why it is not used here."""
 
@@ -192,12 +199,14 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     units: int | None = None
     unit: str | None = None
     caveats: tuple[str, ...] = ()
+    checked_against: tuple[str, ...] = ()
     clock: Clock | None = None
     other_peaks: tuple[OtherPeak, ...] = ()
     caches: tuple[Cache, ...] = ()
-    links: dict[Literal["scale_up", "pcie"], Link] = {}
+    links: dict[Literal["scale_up", "pcie", "bridge", "c2c"], Link] = {}
     node: Node | None = None
     power: Power | None = None
+    best_matmul: BestMatmul | None = None
     wrong: tuple[Wrong, ...] = ()
     settled: tuple[Settled, ...] = ()
     measured_tables: dict[str, Any] = msgspec.field(name="measured", default_factory=dict)
@@ -205,7 +214,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @cached_property
     def peaks(self) -> dict[str, float]:
         """Dense peak of each dtype the device has an engine for, in FLOP/s."""
-        return {dtype: peak.tflops * 1e12 for dtype, peak in self.peak.items()}
+        return {dtype: float(round(peak.tflops * 1e12)) for dtype, peak in self.peak.items()}
 
     def peak_flops_per_s(self, dtype: str) -> float:
         """Dense peak in FLOP/s, fp32 accumulate.
