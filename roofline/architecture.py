@@ -23,10 +23,12 @@ def build(flat: Flat) -> ModelConfig:
     d_model = flat.integer("d_model")
     n_layers = flat.integer("n_layers")
     norm = _norm(flat)
+    linears: tuple[Linear, ...]
     if kind == "vision":
         vocab_size, linears = 0, (_patch_embedding(flat, d_model),)
     else:
         vocab_size, linears = flat.integer("vocab_size"), ()
+    linears += _linears(flat, "model_linears")
     embedding_dim = flat.optional_integer("embedding_dim")
     has_head = flat.flag("has_head", kind != "vision")
     extra_params = flat.integer("extra_params", 0)
@@ -108,6 +110,22 @@ def _patch_embedding(flat: Flat, d_model: int) -> Linear:
     return Linear(name="embedding.patch", d_in=channels * patch * patch, d_out=d_model, bias=True)
 
 
+def _linears(flat: Flat, key: str) -> tuple[Linear, ...]:
+    """Projections beside the common parts: a list of [name, d_in, d_out], with optional bias and count."""
+    entries = flat.values.get(key, ())
+    if not isinstance(entries, (list, tuple)):
+        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count], got {entries!r:.60}")
+    linears = []
+    for entry in entries:
+        name, d_in, d_out, *rest = entry if isinstance(entry, (list, tuple)) and len(entry) > 2 else ("", 0, 0)
+        bias, count = [*rest, *(False, 1)[len(rest) :]]
+        sizes = (d_in, d_out, count)
+        if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
+            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count], got {entry!r:.80}")
+        linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count))
+    return tuple(linears)
+
+
 def _groups(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
     """Equal layers gathered, in the order in which each make first appears."""
     counts: dict[tuple[tuple[str, object], ...], int] = {}
@@ -150,8 +168,13 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
             if key in MODEL_KEYS:
                 flat.fail(f"{key} belongs to the whole model: it cannot vary by layer")
         for index in _layer_indices(flat, variation["layers"], n_layers):
-            changes.setdefault(index, {}).update(values)
+            changes.setdefault(index, {}).update((key, _hashable(value)) for key, value in values.items())
     return {index: tuple(sorted(values.items())) for index, values in changes.items()}
+
+
+def _hashable(value: object) -> object:
+    """The value with lists as tuples, so that equal layers can be recognised."""
+    return tuple(_hashable(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _layer_indices(flat: Flat, layers: object, n_layers: int) -> list[int]:
@@ -180,6 +203,7 @@ def _layer(flat: Flat) -> LayerGroup:
         parallel=parallel,
         cross_attention=_attention(flat) if cross else None,
         extra_params=flat.integer("layer_extra_params", 0),
+        linears=_linears(flat, "linears"),
     )
 
 
@@ -228,7 +252,7 @@ def _attention(flat: Flat) -> Attention:
     qkv_bias = flat.flag("qkv_bias", biases)
     qk_norm = _qk_norm(flat)
     latent = "kv_lora_rank" in flat
-    lora_norm = Norm(kind="rms") if latent else None
+    lora_norm = Norm(kind="rms") if flat.flag("lora_norms", True) else None
     rope_head_dim = flat.integer("rope_head_dim", 0)
     if latent and rope_head_dim >= head_dim:
         flat.fail(
@@ -255,7 +279,14 @@ def _attention(flat: Flat) -> Attention:
         kv_lora_rank=flat.optional_integer("kv_lora_rank"),
         rope_head_dim=rope_head_dim,
         q_lora_norm=lora_norm if "q_lora_rank" in flat else None,
-        kv_lora_norm=lora_norm,
+        kv_lora_norm=lora_norm if latent else None,
+        lora_bias=flat.flag("lora_bias", False),
+        reuses_kv=flat.flag("reuses_kv", False),
+        value_is_key=flat.flag("value_is_key", False),
+        index_heads=flat.integer("index_heads", 0),
+        index_head_dim=flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0,
+        sub_norm=_norm(flat) if flat.flag("sub_norms", False) else None,
+        extra_params=flat.integer("attention_extra_params", 0),
     )
 
 
@@ -275,6 +306,7 @@ def _feed_forward(flat: Flat) -> Mlp | Moe | None:
             activation=activation,
             up_bias=flat.flag("mlp_up_bias", biases),
             down_bias=flat.flag("mlp_down_bias", biases),
+            sub_norm=_norm(flat) if flat.flag("sub_norms", False) else None,
         )
     per_token = flat.integer("experts_per_token")
     if per_token > n_experts:
@@ -289,14 +321,15 @@ def _feed_forward(flat: Flat) -> Mlp | Moe | None:
             f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large"
         )
 
-    def mlp(width: int) -> Mlp:
-        return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=expert_bias, down_bias=expert_bias)
+    def mlp(width: int, bias: bool) -> Mlp:
+        return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=bias, down_bias=bias)
 
     return Moe(
         n_experts=n_experts,
         experts_per_token=per_token,
-        expert=mlp(d_ff_expert),
-        shared=mlp(d_ff_shared) if d_ff_shared else None,
+        expert=mlp(d_ff_expert, expert_bias),
+        shared=mlp(d_ff_shared, flat.flag("shared_bias", expert_bias)) if d_ff_shared else None,
         shared_gate=flat.flag("shared_gate", False),
         router_bias=flat.flag("router_bias", False),
+        extra_params=flat.integer("moe_extra_params", 0),
     )

@@ -44,6 +44,10 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "d_ff_shared": _ZERO_WIDTH,
     "n_shared_experts": (0, 10_000),
     "norms_per_layer": (0, 16),
+    "index_heads": (0, 100_000),
+    "index_head_dim": _WIDTH,
+    "attention_extra_params": _PARAMS,
+    "moe_extra_params": _PARAMS,
     "layer_extra_params": _PARAMS,
 }
 FLAGS = frozenset({
@@ -51,6 +55,7 @@ FLAGS = frozenset({
     "final_norm", "norm_weight", "norm_bias", "biases", "rotary", "no_attention", "causal", "cross_attention",
     "qkv_bias", "q_bias", "k_bias", "v_bias", "out_bias", "qk_norm_bias", "sinks", "softcap", "gated_mlp",
     "mlp_bias", "mlp_up_bias", "mlp_down_bias", "expert_bias", "shared_gate", "router_bias", "parallel_block",
+    "reuses_kv", "value_is_key", "sub_norms", "lora_bias", "lora_norms", "shared_bias",
 })  # fmt: skip
 WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": ("decoder", "encoder", "encoder-decoder", "vision"),
@@ -63,9 +68,10 @@ MODEL_KEYS = frozenset({
     "name", "source", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings", "has_head", "head_bias",
     "head_transform", "embedding_dim", "embedding_norm", "embedding_norm_bias", "final_norm", "learned_positions",
     "max_seq_len", "token_types", "extra_params", "dense_first_layers", "image_size", "patch_size",
-    "image_channels", "variations",
+    "image_channels", "variations", "model_linears",
 })  # fmt: skip
-KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | {"variations"}
+LISTS = frozenset({"variations", "linears", "model_linears"})
+KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | LISTS
 
 _MISSING = object()
 

@@ -53,10 +53,11 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     sinks: bool = False  # one learned logit per head
     rotary: bool = True
     softcap: bool = False
-    gate_dim: int = 0  # width of an output gate projected from the layer's input (0: none)
-    gate_bias: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
     value_is_key: bool = False  # one projection serves as key and value
+    index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
+    index_head_dim: int = 0
+    sub_norm: Norm | None = None  # over the heads' joined output, before the output projection (BitNet)
     extra_params: int = 0  # relative-position tables, mixing coefficients, ...
     # Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1)
     q_lora_rank: int | None = None
@@ -75,6 +76,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     activation: str = "gelu"
     up_bias: bool = False
     down_bias: bool = False
+    sub_norm: Norm | None = None  # over d_ff, before the down projection (BitNet)
 
 
 class Moe(msgspec.Struct, frozen=True, kw_only=True):

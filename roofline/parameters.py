@@ -72,7 +72,9 @@ def attention_parameters(attention: Attention, d_model: int, d_kv_source: int | 
     """
     a = attention
     source = d_model if d_kv_source is None else d_kv_source
-    total = a.sinks * a.n_heads + a.extra_params + a.gate_dim * (d_model + a.gate_bias)
+    total = int(a.sinks) * a.n_heads + a.extra_params
+    if a.sub_norm is not None:
+        total += a.sub_norm.params(a.n_heads * a.value_head_dim)
     total += linear_parameters(a.n_heads * a.value_head_dim, d_model, bias=a.out_bias)
     total += _query_parameters(a, d_model)
     if a.kv_lora_rank is not None:
@@ -111,7 +113,8 @@ def _latent_kv_parameters(a: Attention, d_source: int) -> int:
 def mlp_parameters(mlp: Mlp, d_model: int) -> int:
     """Parameters of a dense feed-forward layer."""
     up = linear_parameters(d_model, mlp.d_ff, bias=mlp.up_bias) * (1 + mlp.gated)
-    return up + linear_parameters(mlp.d_ff, d_model, bias=mlp.down_bias)
+    norm = mlp.sub_norm.params(mlp.d_ff) if mlp.sub_norm else 0
+    return up + norm + linear_parameters(mlp.d_ff, d_model, bias=mlp.down_bias)
 
 
 def _feed_forward_parameters(mlp: Mlp | Moe | None, d_model: int) -> tuple[int, int, int, int, int]:

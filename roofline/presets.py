@@ -85,7 +85,7 @@ def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] 
     Raises:
         RooflineError: A key that does not exist, or a value that cannot be.
     """
-    return build(Flat(_overridden(flat, overrides or {})))
+    return build(Flat(overridden(flat, overrides or {})))
 
 
 def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelConfig:
@@ -94,10 +94,10 @@ def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelCo
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RooflineError(f"{name} is not TOML: {error}") from None
-    return build(Flat({"name": name, **_overridden(values, overrides)}, where=name))
+    return build(Flat({"name": name, **overridden(values, overrides)}, where=name))
 
 
-def _overridden(values: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
+def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """`values` with `overrides`; a key that only varies by layer is replaced where it varies."""
     result = dict(values)
     for key, value in overrides.items():

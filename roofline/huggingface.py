@@ -1,0 +1,260 @@
+"""Reads a Hugging Face ``config.json``: its model type's family file says which field means what.
+
+``families/<model_type>.toml`` declares a family in data:
+
+- ``base``: one or several families whose declarations it takes over;
+- ``[defaults]``: what the family assumes for fields that a config may omit;
+- ``[derived]``: values computed first, in order, for use in the rest;
+- ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
+- ``[constants]``: flat keys that are the same for the whole family;
+- ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
+- ``refused``: why models of this type are not counted.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .architecture import build
+from .errors import RooflineError, nearest
+from .expressions import evaluate
+from .flat import Flat
+from .model import ModelConfig
+from .presets import overridden
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+_NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
+_MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The declarations of a model type, those of its bases included."""
+
+    base: str | list[str] = []
+    source: str = ""
+    refused: str = ""
+    defaults: dict[str, Any] = {}
+    derived: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    variations: list[dict[str, Any]] = []
+
+
+def _folder() -> Traversable:
+    """Where the family files are."""
+    file = Path(__file__)
+    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
+        return file.parent / "families"
+    from importlib.resources import files
+
+    return files("roofline") / "families"
+
+
+def family_ids(*, refused: bool = False) -> list[str]:
+    """The model types that are counted, or those refused by name."""
+    names = sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _folder().iterdir()
+        if entry.name.endswith(".toml") and not entry.name.startswith("_")
+    )
+    return [name for name in names if bool(load_family(name).refused) == refused]
+
+
+@lru_cache(maxsize=256)
+def load_family(model_type: str) -> Family:
+    """The declarations for `model_type`.
+
+    Raises:
+        RooflineError: No such family, or its file is malformed (file and key are named).
+    """
+    resource = _folder() / f"{model_type}.toml"
+    try:
+        text = resource.read_text(encoding="utf-8")
+        own = msgspec.convert(tomllib.loads(text), Family)
+    except FileNotFoundError:
+        raise _unknown_type(model_type) from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise RooflineError(f"families/{model_type}.toml: {error}") from None
+    merged = Family()
+    for base in [own.base] if isinstance(own.base, str) else own.base:
+        merged = _merge(merged, load_family(base))
+    return _merge(merged, own)
+
+
+def _merge(base: Family, own: Family) -> Family:
+    """`own` on top of `base`: a key that one states as a field and the other as a constant is the later one's."""
+    fields = {key: value for key, value in base.fields.items() if key not in own.constants}
+    constants = {key: value for key, value in base.constants.items() if key not in own.fields}
+    return Family(
+        source=own.source or base.source,
+        refused=own.refused or base.refused,
+        defaults={**base.defaults, **own.defaults},
+        derived={**base.derived, **own.derived},
+        fields={**fields, **own.fields},
+        constants={**constants, **own.constants},
+        variations=[*base.variations, *own.variations],
+    )
+
+
+def model_from_config_json(
+    content: bytes, where: str = "config.json", overrides: Mapping[str, object] | None = None
+) -> ModelConfig:
+    """The model that the bytes of a ``config.json`` describe.
+
+    Raises:
+        RooflineError: Not a config, an unknown or refused model type, or a value that cannot be.
+    """
+    return model_from_config(_decode(content, where), where, overrides)
+
+
+def model_from_config(
+    config: Mapping[str, Any], where: str = "config", overrides: Mapping[str, object] | None = None
+) -> ModelConfig:
+    """The model that a decoded ``config.json`` describes."""
+    values, names, assumptions = flat_values(config, where)
+    flat = Flat(overridden(values, overrides or {}), names=names, where=where)
+    for sentence in assumptions:
+        flat.assume(sentence)
+    return build(flat)
+
+
+def flat_values(
+    config: Mapping[str, Any], where: str = "config"
+) -> tuple[dict[str, object], dict[str, str], list[str]]:
+    """What a config states in flat keys: (values, the config's name of each key, assumptions).
+
+    Raises:
+        RooflineError: An unknown or refused model type, or a field that cannot be computed with.
+    """
+    assumptions: list[str] = []
+    model_type, config = _text_config(config, where, assumptions)
+    family = load_family(model_type)
+    if family.refused:
+        raise RooflineError(
+            f"{where}: models of type {model_type!r} are not counted: {family.refused} "
+            "(counted: transformers with softmax attention; 'roofline models --types' lists all)"
+        )
+    scope: dict[str, Any] = {**family.defaults, **{key: v for key, v in config.items() if v is not None}}
+    for key in family.fields.values():
+        if key in family.defaults and key not in config:
+            assumptions.append(f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})")
+    try:
+        for name, expression in family.derived.items():
+            scope[name] = evaluate(expression, scope)
+        values = _evaluate_all(family.constants, family.fields, scope)
+        names = {key: _first_name(text) for key, text in family.fields.items()}
+        n_layers = Flat(values, names=names, where=where).integer("n_layers")
+        variations = [v for item in family.variations for v in _variation(item, n_layers, scope)]
+    except RooflineError as error:
+        message = str(error)
+        raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
+    if variations:
+        values["variations"] = variations
+    source = config.get("_name_or_path") or where
+    values = {"name": model_type, "source": str(source), **values}
+    return values, names, assumptions
+
+
+def _evaluate_all(constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat keys from constants and expressions; an expression that gives None states nothing."""
+    values = dict(constants)
+    for key, expression in fields.items():
+        value = evaluate(expression, scope)
+        if value is not None:
+            values[key] = value
+    return values
+
+
+def _variation(item: Mapping[str, Any], n_layers: int, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The layers of one variation with the flat keys that differ there, gathered by equal values."""
+    fields = {key: value for key, value in item.items() if isinstance(value, str) and key != "layers"}
+    constants = {key: value for key, value in item.items() if not isinstance(value, str)}
+    gathered: list[dict[str, Any]] = []
+    for i in range(n_layers):
+        here = {**scope, "i": i}
+        if not evaluate(item["layers"], here):
+            continue
+        values = _evaluate_all(constants, fields, here)
+        for known in gathered:
+            if {key: value for key, value in known.items() if key != "layers"} == values:
+                known["layers"].append(i)
+                break
+        else:
+            gathered.append({"layers": [i], **values})
+    return gathered
+
+
+def _first_name(expression: str) -> str:
+    """The field an error message should name for an expression: its first name.
+
+    >>> _first_name("n_inner or 4 * n_embd"), _first_name("4 * n_embd")
+    ('n_inner', 'n_embd')
+    """
+    for word in expression.replace("(", " ").replace(")", " ").replace("[", " ").split():
+        if word.replace("_", "a").replace(".", "a").isalnum() and not word[0].isdigit():
+            return word
+    return expression
+
+
+def _text_config(
+    config: Mapping[str, Any], where: str, assumptions: list[str], depth: int = 0
+) -> tuple[str, Mapping[str, Any]]:
+    """The part of a config that describes the language model, and its model type."""
+    for key in _NESTED:
+        nested = config.get(key)
+        if isinstance(nested, Mapping) and nested and depth < _MAX_DEPTH:
+            outer = str(config.get("model_type", ""))
+            assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
+            if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
+                nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
+            if "model_type" not in nested:
+                nested = {**nested, "model_type": outer}
+            return _text_config(nested, where, assumptions, depth + 1)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise RooflineError(
+            f"{where}: no model_type, so the meaning of its fields is unknown: add \"model_type\": \"llama\" "
+            "(or the family it belongs to; 'roofline models --types' lists them)"
+        )
+    return model_type, config
+
+
+def _unknown_type(model_type: str) -> RooflineError:
+    """The error for a model type without a family file."""
+    known = [e.name.removesuffix(".toml") for e in _folder().iterdir() if not e.name.startswith("_")]
+    close = nearest(model_type, known)
+    hint = f"nearest: {', '.join(close)}; " if close else ""
+    return RooflineError(
+        f"unknown model_type {model_type!r:.80}: {hint}'roofline models --types' lists the {len(known)} known; "
+        "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder"
+    )
+
+
+def _decode(content: bytes, where: str) -> Mapping[str, Any]:
+    """The object in a JSON file; NaN and Infinity are accepted, as Python writes them."""
+    import json
+
+    head = content[:200].lstrip().lower()
+    first = content[:40].decode("utf-8", "replace").split("\n")[0]
+    remedy = "pass a local config.json"
+    if not content.strip():
+        raise RooflineError(f"{where}: the file is empty; {remedy}")
+    if head.startswith(b"version https://git-lfs"):
+        raise RooflineError(f"{where}: a Git LFS pointer ({first!r}), not the file itself: run 'git lfs pull', or {remedy}")
+    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise RooflineError(f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, and {remedy}")
+    try:
+        config = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise RooflineError(f"{where}: not JSON ({error}); it begins with {first!r}; {remedy}") from None
+    if not isinstance(config, dict):
+        raise RooflineError(f"{where}: holds a {type(config).__name__}, not an object with fields; {remedy}")
+    return config
