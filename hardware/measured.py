@@ -1,8 +1,8 @@
 """Measured efficiencies: what kernels and links really reach, as constants with their evidence.
 
 The tables are data: a device's own ``[measured]`` tables lie over its architecture's, which lie over
-`architectures/default.toml`. They merge key by key, so a device for which only the attainable peak was measured
-states just that; the rest keeps its parent's figure, and the merged entry names both sources.
+`architectures/default.toml`. They merge key by key, so a device for which only the attainable peak was
+measured states just that; the rest keeps its parent's figure, and the merged entry names both sources.
 """
 
 from __future__ import annotations
@@ -37,30 +37,28 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Matrix multiplication: ``t0 + ((FLOPs * waste / (cap * peak))^p + (bytes / (bandwidth * BW))^p)^(1/p)``.
+    """Matrix multiplication: ``t0 + ((waste FLOPs / (cap peak))^p + (bytes / (bandwidth BW))^p)^(1/p)``.
 
     Attributes:
         cap: Attainable fraction of the dense peak on large shapes.
         bandwidth: Attainable fraction of the memory bandwidth.
         t0_us: Time of an empty kernel in a stream of kernels.
         p: Sharpness of the passage from memory-bound to compute-bound.
-        tile_m: Rows of the output tile one unit computes.
-        tile_n: Columns of the output tile one unit computes.
-        quantisation: Weight of whole waves of tiles: 1 where the last wave costs a full one, 0 where it costs
-            its share (persistent and stream-K kernels).
-        k_half: Depth at which prologue and epilogue cost as much as the main loop.
+        k_half: Depth k at which filling and draining the pipeline costs as much as the main loop.
+        quantisation: Weight of whole waves of tiles: 1 where a partly filled last wave costs a full one, 0 where
+            work is spread evenly (persistent and stream-K kernels).
+        small_tile: Exponent of the loss of a tile with less reuse than 256 x 128.
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
-        misaligned: Time relative to an aligned shape where a leading dimension is no multiple of 8 elements.
+        misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements.
     """
 
     cap: float
     bandwidth: float
     t0_us: float
     p: float
-    tile_m: int = 128
-    tile_n: int = 128
-    quantisation: float = 0.0
     k_half: float = 0.0
+    quantisation: float = 0.0
+    small_tile: float = 0.3
     wgrad: float = 1.0
     misaligned: float = 1.0
 
@@ -71,15 +69,16 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Attention(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fused attention: ``t0 + waves * (tile FLOPs / rate + tile time)``, forward and backward.
+    """Fused attention: ``t0 + waves (tile FLOPs / rate + tile time)``, forward and backward.
 
     Attributes:
-        cap: Attainable fraction of the dense peak, forward, for long sequences and a wide head.
+        cap: Attainable fraction of the dense peak, forward, for long sequences and wide heads.
         cap_backward: The same, backward.
         t0_us: Time of an empty kernel.
         tile_us: Fixed time per tile of 128 queries, forward.
         tile_backward_us: Fixed time per tile of 128 keys, backward.
-        softmax_dim: Head dimensions' worth of matmul time that the exponentials of one score cost.
+        softmax_dim: Head dimensions' worth of matmul time that the exponential of one score costs (forward: two
+            matmuls per score; backward spreads it over five).
         head_multiple: Head dimensions are padded up to a multiple of this.
         bandwidth: Attainable fraction of the memory bandwidth.
     """
@@ -117,7 +116,7 @@ class MemoryBound(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One collective inside a link domain: ``alpha(n) + traffic / (eta(n) * BW) + ramp(n) * (1 - exp(-S / s0))``.
+    """A collective of n ranks in one domain: ``alpha(n) + traffic / (eta(n) BW) + ramp(n) (1 - exp(-S / (n s0)))``.
 
     Attributes:
         alpha_us: Latency at two ranks.
@@ -125,10 +124,10 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         eta: Attainable fraction of the one-way link bandwidth, many ranks.
         few_ranks: Loss of `eta` at few ranks: ``eta(n) = eta * (1 - few_ranks / n)``.
         shared: Exponent of the loss where ranks share a root complex: ``eta(n) ~ (2 / n)^shared``.
-        ramp_us: Extra time of large messages at two ranks, reached over `ramp_mb`.
-        ramp_rank_us: Extra time added by each further rank.
-        ramp_mb: Payload over which the extra time builds up.
-        switch_eta: Attainable fraction when the switch reduces (NVLS), absent where it cannot.
+        ramp_us: Time lost by large messages at two ranks.
+        ramp_rank_us: Time lost added by each further rank.
+        ramp_mb: Payload per rank (s0) over which that loss builds up.
+        switch_eta: Attainable fraction where the switch reduces (NVLS); absent where it cannot.
     """
 
     alpha_us: float
@@ -138,19 +137,19 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shared: float = 0.0
     ramp_us: float = 0.0
     ramp_rank_us: float = 0.0
-    ramp_mb: float = 10.0
+    ramp_mb: float = 5.0
     switch_eta: float | None = None
 
 
 class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The part of a collective between domains: ``alpha(k) + traffic / (eta * NIC) + ramp * (1 - exp(-S / s0))``.
+    """The part of a collective between k domains: ``alpha(k) + traffic / (eta NIC) + ramp (1 - exp(-S / s0))``.
 
     Attributes:
         alpha_us: Latency between two domains.
-        alpha_step_us: Latency added by each further step of the tree between domains.
+        alpha_step_us: Latency added by each doubling of the domains.
         eta: Attainable fraction of a device's one-way share of the network.
-        ramp_us: Extra time of large messages, reached over `ramp_mb` of traffic per device.
-        ramp_mb: Traffic per device over which the extra time builds up.
+        ramp_us: Time lost by large messages.
+        ramp_mb: Traffic per device (s0) over which that loss builds up.
     """
 
     alpha_us: float

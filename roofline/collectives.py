@@ -1,11 +1,11 @@
 """Time of collectives: latency, bandwidth and ramp inside a domain of fast links, and between domains.
 
-Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output; reduce_scatter: the
-full input; all_to_all: the buffer each rank holds; send_recv: the message. Inside a domain each rank's traffic is
-``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in the switch), ``(n-1)/n S`` (all_gather,
-reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks the ring traffic between domains is spread
-over the g devices' network shares. Sources: NCCL performance notes (github:NVIDIA/nccl-tests doc/PERFORMANCE.md),
-hierarchical all-reduce (arXiv:1807.11205).
+Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output;
+reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message. Inside a domain
+each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in the switch),
+``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks the ring traffic
+between domains is spread over the g devices' network shares. Sources: NCCL performance notes
+(github:NVIDIA/nccl-tests doc/PERFORMANCE.md), hierarchical all-reduce (arXiv:1807.11205).
 """
 
 from __future__ import annotations
@@ -79,11 +79,12 @@ def ideal_time(
         payload_bytes: Bytes, in the module's convention.
         ranks: Ranks in the group; one rank costs nothing.
         device: The device.
-        ranks_per_domain: How many of the group's ranks share one scale-up domain (NVLink, xGMI, ICI, PCIe box).
+        ranks_per_domain: How many of the group's ranks share one domain (NVLink, xGMI, ICI, PCIe box).
         network_bytes_per_s: Network share per device, one way; default the device's own.
 
     Raises:
-        RooflineError: Unknown collective, or no network figure for ranks in several domains (as `HardwareError`).
+        RooflineError: Unknown collective, or ranks in several domains and no network figure (as
+            `HardwareError`).
     """
     constants = _constants(collective, device)
     xp = namespace(payload_bytes, ranks, ranks_per_domain)
@@ -117,16 +118,15 @@ def expected_time(
     within, latency = _inside(
         xp, constants, payload_bytes, traffic.inside, inside, device.scale_up_bytes_per_s
     )
-    nic = _network(device, network_bytes_per_s, domains)
     sent = traffic.between
-    between = sent / (network.eta * nic) + network.ramp_us * 1e-6 * (
-        1.0 - xp.exp(-sent / (network.ramp_mb * 1e6))
-    )
-    steps = xp.log2(xp.maximum(domains, 1.0))
-    hop = (network.alpha_us + network.alpha_step_us * (steps - 1.0)) * 1e-6 * (domains > 1)
+    between = sent / (network.eta * _network(device, network_bytes_per_s, domains))
+    between = between + network.ramp_us * 1e-6 * (1.0 - xp.exp(-sent / (network.ramp_mb * 1e6)))
+    doublings = xp.log2(xp.maximum(domains, 2.0)) - 1.0
+    hop = (network.alpha_us + network.alpha_step_us * doublings) * 1e-6 * (domains > 1)
     large = xp.maximum(within, between)
     ratio = xp.minimum(within, between) / xp.maximum(large, 1e-300)
-    return (latency + hop + large * (1.0 + ratio**_OVERLAP_P) ** (1.0 / _OVERLAP_P)) * (ranks > 1)  # type: ignore[no-any-return]
+    busy = large * (1.0 + ratio**_OVERLAP_P) ** (1.0 / _OVERLAP_P)
+    return (latency + hop + busy) * (ranks > 1)  # type: ignore[no-any-return]
 
 
 def _inside(
@@ -145,5 +145,5 @@ def _inside(
         in_switch = (ranks + 1.0) / ranks * payload / (constants.switch_eta * rate)
         transfer = xp.minimum(transfer, in_switch)
     ramp = (constants.ramp_us + constants.ramp_rank_us * xp.maximum(extra, 0.0)) * 1e-6
-    ramp = ramp * (1.0 - xp.exp(-payload / (constants.ramp_mb * 1e6)))
+    ramp = ramp * (1.0 - xp.exp(-payload / (ranks * constants.ramp_mb * 1e6)))
     return transfer + ramp * several, latency

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from hardware.measured import Gemm
 
 _VECTOR_KINDS = frozenset({"elementwise", "normalization", "softmax", "embedding", "optimizer"})
-_QUERY_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
+# Output tiles of the usual kernels: rows, columns, and reuse m n / (m + n) relative to 256 x 128.
+_TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.75), (64, 64, 0.375))
+_MOST_WASTE = 2.0
+_ATTENTION_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
 _ALIGNMENT = 8  # elements: matrix engines want leading dimensions of 16 bytes
 
 
@@ -70,62 +73,72 @@ def expected_time(op: Op, device: Device, *, attention: str = "flash2") -> Numbe
 def _matmul_time(op: Op, device: Device) -> Number:
     """A matmul of shape (m, n, k, batch): smooth roofline under an attainable cap, in waves of tiles."""
     if op.shape is None:
-        raise RooflineError(f"op {op.name!r} is a matmul without a shape; give (m, n, k, batch)")
+        raise RooflineError(f"op {op.name!r} is a matmul without a shape: give (m, n, k, batch)")
     m, n, k, batch = op.shape
     measured = device.measured
-    grouped = "expert" in op.name
-    constants = measured.grouped_gemm if grouped else measured.matmul(op.dtype)
+    constants = measured.grouped_gemm if "expert" in op.name else measured.matmul(op.dtype)
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
-    compute = flops / (constants.cap * device.peak_flops_per_s(op.dtype))
+    compute = flops / (constants.cap * device.peak_flops_per_s(op.dtype)) * (1.0 + constants.k_half / k)
     if constants.quantisation:
         compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
     if op.name.endswith("wgrad"):
         compute = compute * constants.wgrad
-    ragged = xp.minimum(1, n % _ALIGNMENT + k % _ALIGNMENT)
-    compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
+    if constants.misaligned > 1.0:
+        ragged = (n % _ALIGNMENT + k % _ALIGNMENT) > 0
+        compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    return constants.t0 + _p_norm(xp, compute, memory, constants.p)
+    return constants.t0 + _p_norm(xp, compute, memory, constants.p)  # type: ignore[no-any-return]
 
 
 def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:
-    """Time of whole tiles in whole waves over the time of the same work spread evenly; 1 at the least."""
-    tiles = xp.ceil(m / constants.tile_m) * xp.ceil(n / constants.tile_n) * batch
-    even = tiles / units
+    """Time of whole tiles in whole waves over the time of the same FLOPs spread evenly, for the best tile.
+
+    Within one wave a kernel splits k, so a partly filled first wave costs its share only; `_MOST_WASTE` bounds
+    what tiny and thin shapes pay for padding, which t0 and the memory time already hold.
+    """
     weight = constants.quantisation
-    # Below one wave the kernel splits k or takes smaller tiles: no waste beyond what t0 already holds.
-    waves = xp.maximum(weight * xp.ceil(even) + (1.0 - weight) * even, even)
-    return xp.minimum(waves / even, 2.0)
+    area = m * n * batch
+    waste = _MOST_WASTE
+    for rows, columns, reuse in _TILES:
+        even = xp.ceil(m / rows) * xp.ceil(n / columns) * batch / units
+        waves = (
+            xp.maximum(weight * xp.ceil(even) + (1.0 - weight) * even, even) if weight < 1 else xp.ceil(even)
+        )
+        waste = xp.minimum(waste, waves * (units * rows * columns) / (area * reuse**constants.small_tile))
+    return waste
 
 
 def _attention_time(op: Op, device: Device, kernel: str) -> Number:
-    """Fused attention of shape (batch, heads, seq_q, seq_kv, head_dim): tiles of 128 rows, whole heads each.
+    """Fused attention of shape (batch, heads, seq_q, seq_kv, head_dim), in whole waves of tiles of 128 rows.
 
-    Each tile costs its matmuls, its exponentials and a fixed time; below one wave of tiles the longest one decides.
+    Each tile costs its matmuls, its exponentials and a fixed time (prologue, epilogue, masked corner).
     """
     constants = device.measured.attention.get(kernel)
     if constants is None:
         raise unknown("attention kernel", kernel, device.measured.attention)
     if op.shape is None:
         raise RooflineError(
-            f"op {op.name!r} is attention without a shape; give (batch, heads, seq_q, seq_kv, dim)"
+            f"op {op.name!r} is attention without a shape: give (batch, heads, seq_q, seq_kv, dim)"
         )
     batch, heads, seq_q, seq_kv, dim = op.shape
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
-    backward = op.phase == "backward"
-    rows = seq_kv if backward else seq_q
-    cap = constants.cap_backward if backward else constants.cap
-    tile_time = (constants.tile_backward_us if backward else constants.tile_us) * 1e-6
-    even = batch * heads * xp.ceil(rows / _QUERY_TILE) / (device.units or 1)
-    waves = xp.maximum(even, 1.0)
+    if op.phase == "backward":  # tiles of keys; five matmuls per exponential instead of two
+        rows, cap, tile_us, softmax = seq_kv, constants.cap_backward, constants.tile_backward_us, 0.4
+    else:
+        rows, cap, tile_us, softmax = seq_q, constants.cap, constants.tile_us, 1.0
+    even = batch * heads * xp.ceil(rows / _ATTENTION_TILE) / (device.units or 1)
+    waves = xp.ceil(even)
     padded = xp.ceil(dim / constants.head_multiple) * constants.head_multiple
-    effort = (padded + constants.softmax_dim) / dim
-    compute = flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_time
+    effort = (padded + softmax * constants.softmax_dim) / dim
+    compute = (
+        flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_us * 1e-6
+    )
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    return constants.t0 + xp.maximum(compute, memory)
+    return constants.t0 + xp.maximum(compute, memory)  # type: ignore[no-any-return]
 
 
 def _stream_time(op: Op, device: Device) -> Number:
@@ -140,4 +153,4 @@ def _stream_time(op: Op, device: Device) -> Number:
     xp = namespace(flops, memory_bytes)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     compute = flops / device.peak_flops_per_s("fp32")
-    return op.kernels * constants.t0 + xp.maximum(memory, compute)
+    return op.kernels * constants.t0 + xp.maximum(memory, compute)  # type: ignore[no-any-return]
