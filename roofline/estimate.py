@@ -9,7 +9,7 @@ import msgspec
 
 from .arrays import Number, maximum, where
 from .memory import Memory, memory_of
-from .mfu import DEFAULT_RULE, model_flops_per_token
+#MFU
 from .model import ModelConfig
 from .op import Op
 from .presets import load_model
@@ -149,6 +149,24 @@ def estimate_step(step: Step, device: Device) -> Estimate:
         ops=op_times(step, priced),
         notes=notes_of(step, device),
     )
+
+
+class Times(msgspec.Struct, frozen=True):
+    """The step time alone: expected, 10th and 90th percentile, and whether it fits in memory."""
+
+    expected: Number
+    low: Number
+    high: Number
+    fits: Any
+    schedule: Schedule
+
+
+def estimate_times(step: Step, device: Device) -> Times:
+    """The part of `estimate_step` that validation and searches need."""
+    priced = price(step, device)
+    times = schedule(step, device, priced)
+    low, high = interval(step, device, times, ideal_step_time(step, priced))
+    return Times(times.total, low, high, memory_of(step, device).fits, times)
 
 
 def runs_per_step(step: Step, op: Op) -> Number:

@@ -217,7 +217,10 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, 
         passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
     else:  # scale, mask, softmax
         passes = {"reads": 3, "writes": 3, "back_reads": 4, "back_writes": 3, "kernels": 3}
-    tape.elementwise(f"{what}.softmax", scores, flops=5, saves=scores * es, kind="softmax", **passes)
+    kept = es  # probabilities
+    if spec.rotary and not tape.fused("softmax") and es < 4:  # Llama-era eager code takes the softmax in fp32
+        kept = (4 if dropout else 4 + es)
+    tape.elementwise(f"{what}.softmax", scores, flops=5, saves=scores * kept, kind="softmax", **passes)
     if dropout:
         mask = 1.0 / es
         tape.elementwise(
@@ -262,6 +265,9 @@ def mlp(
     else:
         passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
         kept = 2
+        if spec.activation == "gelu_new" and not tape.fused("activation"):  # written out in eight framework ops
+            passes = {"reads": 10, "writes": 8, "back_reads": 16, "back_writes": 10, "kernels": 8}
+            kept = 5
     tape.elementwise(f"{name}.activation", elements, flops=5, saves=kept * elements * es, **passes)
     tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert)
 
@@ -275,10 +281,10 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     tape.linear("router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False, saves=tokens * d_model * es)
     tape.elementwise(
         "router.topk", tokens * spec.n_experts, reads=3, writes=3, back_reads=3, back_writes=2, flops=8, kernels=6,
-        kind="softmax", es=4, saves=tokens * spec.n_experts * 4,
+        kind="softmax", es=4, saves=tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4),
     )  # fmt: skip
     moved = routed * d_model
-    tape.elementwise("moe.permute", moved, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, kind="embedding", saves=routed * 8)
+    tape.elementwise("moe.permute", moved, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, kind="embedding", saves=routed * 28)
     _exchange(tape, "moe.dispatch", moved * es)
     rows = divide(routed, experts_here)
     mlp(tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, train.tp), "experts", batch=experts_here, expert=True)
@@ -309,11 +315,18 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     gathered = tape.tokens * width
     tape.elementwise(
         "embedding", gathered, reads=1, writes=1, back_reads=1, back_writes=2, flops=0, kind="embedding",
-        saves=tape.tokens * 8,
+        saves=tape.tokens * 8,  # token ids, int64
     )  # fmt: skip
+    rotary = next((g.attention for g in model.groups if g.attention is not None and g.attention.rotary), None)
+    if rotary is not None:  # cosines and sines, shared by all layers and sequences
+        width_of_table = rotary.rope_head_dim or rotary.head_dim
+        tape.elementwise(
+            "rotary.table", tape.seq_q * width_of_table, reads=1, writes=2, back_reads=0, back_writes=0,
+            saves=2 * tape.seq_q * width_of_table * tape.es,
+        )  # fmt: skip
     if model.learned_positions:
         tape.weight("positions", model.learned_positions * model.d_model)
-        tape.elementwise("positions", tape.tokens * model.d_model, reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2)
+        tape.elementwise("positions", tape.tokens * model.d_model, reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, saves=8 * tape.seq_q)
     if model.token_types:
         tape.weight("token_types", model.token_types * model.d_model)
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
@@ -359,5 +372,5 @@ def head(tape: Tape, model: ModelConfig) -> None:
             "reads": upcast + fp32, "writes": fp32 * (1 + upcast), "back_reads": fp32 * (1 + upcast),
             "back_writes": fp32 + upcast, "kernels": 3,
         }  # fmt: skip
-        kept = logits * 4
+        kept = logits * 4 + tokens * 8
     tape.elementwise("loss.cross_entropy", logits, flops=5, saves=kept, kind="softmax", **passes)

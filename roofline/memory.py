@@ -145,8 +145,9 @@ def _logits(step: Step) -> Number:
             if op.name == "head.logits":
                 logits = op.bytes_written
     fused = "cross_entropy" in step.stack.fused
-    # logits, and the gradient in fp32 and in the activation dtype beside the saved fp32 log-probabilities
-    return kept + logits + (0 if fused else logits * (4 / es if es < 4 else 1))
+    # unfused, backward starts with logits, log-probabilities (saved) and two gradients in fp32: 14 bytes per logit
+    # in 16-bit training, 16 in fp32
+    return kept + logits + (0 if fused else logits * (8 / es))
 
 
 def _communication(step: Step, layer_bytes: Number) -> Number:

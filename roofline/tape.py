@@ -208,7 +208,8 @@ class Tape:
     def norm(self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0) -> None:
         """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
 
-        Backward reads x and dy twice: once for dx, once for the weight's gradient.
+        Backward reads x and dy twice: once for dx, once for the weight's gradient. `saves` is the input; statistics
+        (and what the eager chain keeps: an fp32 copy of the input and the normalised value) come on top.
         """
         elements = rows * width
         if norm.weight or norm.bias:
@@ -216,10 +217,12 @@ class Tape:
         flops = 5 if norm.kind == "rms" else 8
         if norm.kind == "layer" or self.fused("norm"):
             passes = {"reads": 1, "writes": 1, "back_reads": 4, "back_writes": 1, "kernels": 1, "back_kernels": 2}
+            saves = saves + rows * (8 if norm.kind == "layer" else 4)
         else:  # cast up, square, mean, scale, cast down, weight: in 16-bit elements, fp32 counts twice
             passes = {"reads": 10, "writes": 8, "back_reads": 18, "back_writes": 13, "kernels": 6, "back_kernels": 10}
             if self.es == 4:
                 passes |= {"reads": 5, "writes": 4, "back_reads": 10, "back_writes": 7}
+            saves = elements * (4 + self.es) + rows * 4
         self.elementwise(name, elements, flops=flops, saves=saves, kind="normalization", **passes)
 
     def collective(

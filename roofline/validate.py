@@ -1,0 +1,157 @@
+"""Our error against published measurements: every row predicted, and the errors summarised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .errors import RooflineError
+from .estimate import estimate_times
+from .runs import Case, cases, read_rows
+from .step import build_step
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: measured and predicted tokens per second and device, or why it was skipped."""
+
+    row: Mapping[str, str]
+    measured: float | None = None
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    stack: str = ""
+    skipped_reason: str = ""
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The row's id."""
+        return self.row["id"]
+
+    @property
+    def log_error(self) -> float:
+        """log(predicted step time / measured step time): positive where we are too slow."""
+        assert self.measured is not None
+        assert self.predicted is not None
+        return math.log(self.measured / self.predicted)
+
+    @property
+    def error(self) -> float:
+        """Relative error of the predicted step time."""
+        return math.exp(self.log_error) - 1.0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measurement lies in the interval."""
+        assert self.measured is not None
+        assert self.low is not None
+        assert self.high is not None
+        return self.low <= self.measured <= self.high
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors of the step time over a set of rows, as fractions; `coverage` is the share inside the interval."""
+
+    name: str
+    rows: int
+    mape: float
+    median_ape: float
+    bias: float
+    coverage: float
+
+
+def default_data() -> Path:
+    """The packaged table of published runs."""
+    return Path(__file__).parent / "data" / "published_runs.csv"
+
+
+def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
+    """Predict every row of a table of runs."""
+    return [_predict(case) for case in cases(rows)]
+
+
+def validate_runs(path: str | Path | None = None) -> list[Prediction]:
+    """Predict every row of the packaged table, or of a CSV in the same columns."""
+    return predict_runs(read_rows(path or default_data()))
+
+
+@cache
+def _device(device_id: str) -> Device:
+    from hardware import load_device
+
+    return load_device(device_id)
+
+
+def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
+    if isinstance(case, tuple):
+        return Prediction(row=case[0], skipped_reason=case[1])
+    try:
+        device = _device(case.device_id)
+        outcomes = [_tokens(case, candidate, device) for candidate in case.candidates]
+    except (RooflineError, ValueError) as error:
+        return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
+    feasible = [outcome for outcome in outcomes if outcome[3]] or outcomes
+    center = math.exp(sum(math.log(outcome[0]) for outcome in feasible) / len(feasible))
+    return Prediction(
+        row=case.row,
+        measured=case.measured,
+        predicted=center,
+        low=min(outcome[1] for outcome in feasible),
+        high=max(outcome[2] for outcome in feasible),
+        stack=case.candidates[0].stack,
+        assumed=case.assumed,
+    )
+
+
+def _tokens(case: Case, train: Any, device: Device) -> tuple[float, float, float, bool]:
+    """Tokens per second and device: expected, low, high, and whether it fits in memory."""
+    step = build_step(case.model, train)
+    times = estimate_times(step, device)
+    per_device = step.train.tokens_per_step / step.train.num_devices
+    return per_device / times.expected, per_device / times.high, per_device / times.low, bool(times.fits)
+
+
+# --- summaries ---------------------------------------------------------------------------------------------------
+
+
+def summarise(name: str, predictions: Sequence[Prediction]) -> Summary:
+    """Errors over predicted rows."""
+    errors = [abs(p.error) for p in predictions]
+    logs = sorted(p.log_error for p in predictions)
+    ordered = sorted(errors)
+    return Summary(
+        name=name,
+        rows=len(predictions),
+        mape=sum(errors) / len(errors),
+        median_ape=ordered[len(ordered) // 2],
+        bias=math.exp(sum(logs) / len(logs)) - 1.0,
+        coverage=sum(p.inside for p in predictions) / len(predictions),
+    )
+
+
+def predicted(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """The rows that could be predicted."""
+    return [p for p in predictions if not p.skipped_reason]
+
+
+def group_by(
+    predictions: Iterable[Prediction], key: Callable[[Prediction], str]
+) -> list[Summary]:
+    """A summary per group, largest group first."""
+    groups: dict[str, list[Prediction]] = {}
+    for p in predictions:
+        groups.setdefault(key(p), []).append(p)
+    return sorted((summarise(name, rows) for name, rows in groups.items()), key=lambda s: (-s.rows, s.name))
+
+
+def source_of(p: Prediction) -> str:
+    """The source of a row: the part of its id before the first dash."""
+    return p.id.split("-")[0]
