@@ -9,7 +9,7 @@ import msgspec
 
 from .arrays import Number, maximum, where
 from .memory import Memory, memory_of
-#MFU
+from .mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from .model import ModelConfig
 from .op import Op
 from .presets import load_model
@@ -138,7 +138,7 @@ def estimate_step(step: Step, device: Device) -> Estimate:
         tokens_per_s_per_device=tokens / times.total / train.num_devices,
         mfu=model_flops / (times.total * peak),
         hfu=executed / (times.total * peak),
-        mfu_rule=DEFAULT_RULE,
+        mfu_rule=f"{DEFAULT_RULE}: {RULES[DEFAULT_RULE]}",
         model_flops_per_step=model_flops,
         hardware_flops_per_step=executed,
         bound=bound_of(times),
