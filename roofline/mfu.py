@@ -109,30 +109,42 @@ def _layer_weights(group: LayerGroup, d_model: int) -> int:
     total = sum(linear.count * linear.d_in * linear.d_out for linear in group.linears)
     for attention in (group.attention, group.cross_attention):
         if attention is not None:
-            total += _attention_weights(attention, d_model)
-    mlp = group.mlp
-    if isinstance(mlp, Mlp):
-        total += _mlp_weights(mlp, d_model)
-    elif isinstance(mlp, Moe):
-        total += d_model * (mlp.n_experts + mlp.shared_gate)
-        total += mlp.experts_per_token * _mlp_weights(mlp.expert, d_model)
-        total += _mlp_weights(mlp.shared, d_model) if mlp.shared else 0
-    return total
+            total += qkv_weights(attention, d_model) + output_weights(attention, d_model)
+    return total + feed_forward_weights(group.mlp, d_model)
 
 
-def _mlp_weights(mlp: Mlp, d_model: int) -> int:
+def feed_forward_weights(mlp: Mlp | Moe | None, d_model: int) -> int:
+    """Weights of the feed-forward part one token meets: of a mixture, router, visited and shared experts."""
+    match mlp:
+        case Mlp():
+            return mlp_weights(mlp, d_model)
+        case Moe():
+            total = d_model * (mlp.n_experts + mlp.shared_gate)
+            total += mlp.experts_per_token * mlp_weights(mlp.expert, d_model)
+            return total + (mlp_weights(mlp.shared, d_model) if mlp.shared else 0)
+        case None:
+            return 0
+
+
+def mlp_weights(mlp: Mlp, d_model: int) -> int:
+    """Weights of the up, gate and down projections."""
     return (3 if mlp.gated else 2) * d_model * mlp.d_ff
 
 
-def _attention_weights(a: Attention, d_model: int) -> int:
-    total = a.n_heads * a.value_head_dim * d_model  # output projection
+def qkv_weights(a: Attention, d_model: int) -> int:
+    """Weights that make queries, keys and values, through low ranks where the model has them."""
     if a.q_lora_rank is None:
-        total += d_model * a.n_heads * a.head_dim
+        total = d_model * a.n_heads * a.head_dim
     else:
-        total += a.q_lora_rank * (d_model + a.n_heads * a.head_dim)
+        total = a.q_lora_rank * (d_model + a.n_heads * a.head_dim)
     if a.kv_lora_rank is not None:
         up = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)
         total += d_model * (a.kv_lora_rank + a.rope_head_dim) + a.kv_lora_rank * up
     elif not a.reuses_kv:
         total += d_model * a.n_kv_heads * (a.head_dim + (0 if a.value_is_key else a.value_head_dim))
     return total
+
+
+def output_weights(a: Attention, d_model: int) -> int:
+    """Weights of the output projection."""
+    return a.n_heads * a.value_head_dim * d_model

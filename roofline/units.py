@@ -59,10 +59,10 @@ def _split(typed: Typed, allowed: str) -> tuple[int, int, str]:
 
 def _exact(digits: int, exponent: int) -> int | float:
     """``digits * 10**exponent``, an integer where it is one."""
+    scale: int = 10 ** abs(exponent)
     if exponent >= 0:
-        return digits * 10**exponent
-    whole, rest = divmod(digits, 10**-exponent)
-    return whole if rest == 0 else digits / 10**-exponent
+        return digits * scale
+    return digits // scale if digits % scale == 0 else digits / scale
 
 
 def _measure(typed: Typed, units: Mapping[str, float], allowed: str) -> int | float:
