@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, cast
 
+import msgspec
+
 from .flat import INTEGERS, MODEL_KEYS, Flat, divisors_near, join
 from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe, Norm
 
@@ -142,8 +144,6 @@ def _groups(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
 
 def _replace_count(group: LayerGroup, count: int) -> LayerGroup:
     """The group with another number of layers."""
-    import msgspec
-
     return msgspec.structs.replace(group, count=count)
 
 
@@ -201,10 +201,17 @@ def _layer(flat: Flat) -> LayerGroup:
         mlp=_feed_forward(flat),
         norms=(norm,) * norms,
         parallel=parallel,
-        cross_attention=_attention(flat) if cross else None,
+        cross_attention=_cross_attention(attention) if cross else None,
         extra_params=flat.integer("layer_extra_params", 0),
         linears=_linears(flat, "linears"),
     )
+
+
+def _cross_attention(attention: Attention | None) -> Attention | None:
+    """Attention to the encoder's output, made like the layer's self-attention: no mask, no positions."""
+    if attention is None:
+        return None
+    return msgspec.structs.replace(attention, causal=False, window=None, rotary=False, extra_params=0)
 
 
 def _heads(flat: Flat) -> tuple[int, int, int]:

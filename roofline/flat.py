@@ -106,7 +106,7 @@ class Flat:
         self.assumptions: dict[str, None] = {} if assumptions is None else assumptions
         for key in self.values:
             if key not in KEYS:
-                raise unknown("model key", str(key), sorted(KEYS))
+                raise unknown("model key", str(key), KEYS, "'roofline models ID' shows the keys of a model")
 
     def with_values(self, changes: Mapping[str, object]) -> Flat:
         """The same description with some keys replaced; assumptions are shared."""

@@ -8,7 +8,8 @@
 - ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
 - ``[constants]``: flat keys that are the same for the whole family;
 - ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
-- ``refused``: why models of this type are not counted.
+- ``refused``: why models of this type are not counted; ``refused_when``: an expression that gives the reason, or is
+  false.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import msgspec
 from .architecture import build
 from .errors import RooflineError, nearest
 from .expressions import evaluate
-from .flat import Flat
+from .flat import MODEL_KEYS, Flat
 from .model import ModelConfig
 from .presets import overridden
 
@@ -41,6 +42,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     base: str | list[str] = []
     source: str = ""
     refused: str = ""
+    refused_when: str = ""
     defaults: dict[str, Any] = {}
     derived: dict[str, str] = {}
     fields: dict[str, str] = {}
@@ -96,6 +98,7 @@ def _merge(base: Family, own: Family) -> Family:
     return Family(
         source=own.source or base.source,
         refused=own.refused or base.refused,
+        refused_when=own.refused_when or base.refused_when,
         defaults={**base.defaults, **own.defaults},
         derived={**base.derived, **own.derived},
         fields={**fields, **own.fields},
@@ -137,12 +140,13 @@ def flat_values(
     assumptions: list[str] = []
     model_type, config = _text_config(config, where, assumptions)
     family = load_family(model_type)
-    if family.refused:
+    scope: dict[str, Any] = {**family.defaults, **{key: v for key, v in config.items() if v is not None}}
+    reason = family.refused or (family.refused_when and evaluate(family.refused_when, scope))
+    if reason:
         raise RooflineError(
-            f"{where}: models of type {model_type!r} are not counted: {family.refused} "
+            f"{where}: models of type {model_type!r} are not counted: {reason} "
             "(counted: transformers with softmax attention; 'roofline models --types' lists all)"
         )
-    scope: dict[str, Any] = {**family.defaults, **{key: v for key, v in config.items() if v is not None}}
     for key in family.fields.values():
         if key in family.defaults and key not in config:
             assumptions.append(f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})")
@@ -152,7 +156,8 @@ def flat_values(
         values = _evaluate_all(family.constants, family.fields, scope)
         names = {key: _first_name(text) for key, text in family.fields.items()}
         n_layers = Flat(values, names=names, where=where).integer("n_layers")
-        variations = [v for item in family.variations for v in _variation(item, n_layers, scope)]
+        variations = [_per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()]
+        variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
     except RooflineError as error:
         message = str(error)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
@@ -177,9 +182,10 @@ def _variation(item: Mapping[str, Any], n_layers: int, scope: Mapping[str, Any])
     """The layers of one variation with the flat keys that differ there, gathered by equal values."""
     fields = {key: value for key, value in item.items() if isinstance(value, str) and key != "layers"}
     constants = {key: value for key, value in item.items() if not isinstance(value, str)}
+    own = _layer_fields(scope, n_layers)
     gathered: list[dict[str, Any]] = []
     for i in range(n_layers):
-        here = {**scope, "i": i}
+        here = {**own.get(i, scope), "i": i}
         if not evaluate(item["layers"], here):
             continue
         values = _evaluate_all(constants, fields, here)
@@ -190,6 +196,21 @@ def _variation(item: Mapping[str, Any], n_layers: int, scope: Mapping[str, Any])
         else:
             gathered.append({"layers": [i], **values})
     return gathered
+
+
+def _layer_fields(scope: Mapping[str, Any], n_layers: int) -> dict[int, dict[str, Any]]:
+    """For the layers that have fields of their own (``per_layer_config``): the fields they see."""
+    table = scope.get("per_layer_config")
+    if not isinstance(table, Mapping):
+        return {}
+    own = {int(key): fields for key, fields in table.items() if str(key).isdecimal() and isinstance(fields, Mapping)}
+    return {i: {**scope, **fields} for i, fields in own.items() if i < n_layers}
+
+
+def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[str, Any]) -> dict[str, Any]:
+    """A variation of one layer: the flat keys whose value differs under that layer's own fields."""
+    own = _evaluate_all({}, {key: text for key, text in family.fields.items() if key not in MODEL_KEYS}, here)
+    return {"layers": [i], **{key: value for key, value in own.items() if values.get(key) != value}}
 
 
 def _first_name(expression: str) -> str:
