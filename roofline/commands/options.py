@@ -1,0 +1,273 @@
+"""Options that commands share: the model, the device, how it is trained; and what was typed as objects."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import units
+from ..errors import RooflineError, unknown
+from ..presets import load_model
+from ..training import ATTENTIONS, DTYPES, OPTIMIZERS, RECOMPUTES, SHARDINGS, TrainConfig
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+    from ..model import ModelConfig
+
+DTYPE_ALIASES = {
+    "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32",
+    "fp8_e4m3": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4",
+}  # fmt: skip
+# option -> (reader of one value, help); the destination is the field of TrainConfig
+_NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
+    "--num-devices": (units.positive_int, "devices in all: tp x pp x cp x dp (default 1)"),
+    "--devices-per-node": (
+        units.positive_int,
+        "devices that share a node (default the device's usual server)",
+    ),
+    "--micro-batch": (units.positive_int, "sequences per device and pass (default 1)"),
+    "--global-batch": (
+        units.positive_int,
+        "sequences per optimizer step, all devices (default one pass each)",
+    ),
+    "--seq-len": (
+        units.sequence_length,
+        "tokens per sequence, 2k is 2048 (default the model's, at most 8192)",
+    ),
+}
+_DEGREES: dict[str, tuple[Callable[[str], int], str]] = {
+    "--tp": (units.positive_int, "tensor-parallel degree"),
+    "--pp": (units.positive_int, "pipeline stages"),
+    "--vp": (units.positive_int, "virtual stages per device (interleaved pipeline)"),
+    "--dp": (units.positive_int, "data-parallel degree (default what the rest leaves)"),
+    "--cp": (units.positive_int, "context-parallel degree (splits the sequence)"),
+    "--ep": (units.positive_int, "expert-parallel degree"),
+}
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """Add MODEL and ``--set``; `nargs` as argparse has it where a command takes several models."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs=nargs,
+        help="a preset ('roofline models' lists all), a config.json, a folder with one, or a .toml",
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        type=override,
+        default=[],
+        help="change a figure of the model, such as n_layers=12 (repeatable)",
+    )
+
+
+def add_device_arguments(parser: argparse.ArgumentParser, *, repeatable: bool = False) -> None:
+    """Add ``-d/--device`` (`repeatable` gives a list) and the figures that can be overridden."""
+    group = parser.add_argument_group("device")
+    where = "a catalog id ('roofline devices' lists all), a .toml, or 'local' for this machine"
+    if repeatable:
+        group.add_argument(
+            "-d", "--device", metavar="DEVICE", action="append", help=f"{where}; may be repeated"
+        )
+    else:
+        group.add_argument("-d", "--device", metavar="DEVICE", help=where)
+    group.add_argument(
+        "--peak-tflops",
+        metavar="[DTYPE=]N",
+        action="append",
+        type=peak_override,
+        help="dense peak in TFLOP/s, of the training dtype unless one is named (repeatable)",
+    )
+    group.add_argument("--bandwidth", metavar="GB/s", type=units.positive, help="memory bandwidth in GB/s")
+    group.add_argument(
+        "--memory", metavar="BYTES", type=units.byte_count, help="memory capacity, such as 80GiB"
+    )
+    group.add_argument(
+        "--link-bandwidth",
+        metavar="GB/s",
+        type=units.positive,
+        help="link between devices of a node in GB/s, one way per device",
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = False) -> None:
+    """Add everything that decides how the model is trained.
+
+    With `sweeps`, numbers read lists (``1,2,4``) and ranges (``2k:64k``) into tuples, words lists.
+    """
+
+    def number(read: Callable[[str], int]) -> Callable[[str], Any]:
+        return units.sweep(read) if sweeps else read
+
+    def words(name: str, allowed: tuple[str, ...]) -> Callable[[str], Any]:
+        one = word(name, allowed)
+        return (lambda text: _several(text, one)) if sweeps else one
+
+    group = parser.add_argument_group("training")
+    for option, (read, text) in _NUMBERS.items():
+        group.add_argument(option, metavar="N", type=number(read), help=text)
+    _add_words(group, words)
+    group.add_argument(
+        "--stack", metavar="STACK", type=(lambda text: _several(text, str)) if sweeps else str,
+        help="software profile: what is fused and overlapped ('roofline stacks' lists all; default compiled)",
+    )  # fmt: skip
+    _flag(group, "--dropout", "dropout runs")
+    _flag(
+        group,
+        "--no-master-weights",
+        "pure 16-bit: no fp32 copy of the weights",
+        "master_weights",
+        const=False,
+    )
+    group.add_argument(
+        "--train", metavar="WHAT", type=word("train", ("full", "lora")), help="full (default) or lora"
+    )
+    group.add_argument("--lora-rank", metavar="R", type=units.positive_int, help="rank of the adapters")
+    parallel = parser.add_argument_group("parallel layout")
+    for option, (read, text) in _DEGREES.items():
+        parallel.add_argument(option, metavar="N", type=number(read), help=text)
+    parallel.add_argument(
+        "--sharding", metavar="HOW", type=words("sharding", SHARDINGS), help="what data parallelism shards: "
+        f"{', '.join(SHARDINGS)}",
+    )  # fmt: skip
+    _flag(parallel, "--sequence-parallel", "shard norms and residuals over tp as well")
+    parallel.add_argument(
+        "--network-gbit", "--network-bandwidth", dest="network_gbit_per_s", metavar="Gbit/s",
+        type=units.positive,
+        help="network per device, one way (default that of the device's usual server)",
+    )  # fmt: skip
+
+
+def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
+    """The options whose value is one of a few words."""
+    group.add_argument(
+        "--dtype", metavar="DTYPE", type=words("dtype", DTYPES), help=f"{', '.join(DTYPES)} (default bf16)"
+    )
+    group.add_argument(
+        "--recompute", metavar="HOW", type=words("recompute", RECOMPUTES),
+        help="what runs again in backward: none (default), selective (attention core) or full (every layer)",
+    )  # fmt: skip
+    group.add_argument(
+        "--attention", metavar="KERNEL", type=words("attention", ATTENTIONS),
+        help=f"{', '.join(ATTENTIONS)} (default flash2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--optimizer", metavar="NAME", type=words("optimizer", OPTIMIZERS),
+        help=f"{', '.join(OPTIMIZERS)} (default adamw)",
+    )  # fmt: skip
+
+
+def _flag(group: Any, option: str, text: str, dest: str | None = None, *, const: bool = True) -> None:
+    """A switch that is None where it is not given: the default is TrainConfig's."""
+    group.add_argument(option, dest=dest, action="store_const", const=const, help=text)
+
+
+# --- readers of one value ---------------------------------------------------------------------------------
+
+
+def word(what: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader of one word of a closed list; the error names the nearest and all allowed."""
+
+    def read(text: str) -> str:
+        value = DTYPE_ALIASES.get(text.lower(), text.lower()) if what == "dtype" else text
+        if value in allowed:
+            return value
+        if what == "dtype" and value in {"mixed", "amp", "auto"}:
+            raise units.UnitError(
+                f"{text!r} does not say which: bf16 and fp16 are mixed precision with fp32 master weights "
+                f"(allowed: {', '.join(allowed)})"
+            )
+        raise units.UnitError(str(unknown(what, text, allowed)))
+
+    return read
+
+
+def _several(text: str, read: Callable[[str], str]) -> str | tuple[str, ...]:
+    """One word, or several joined with commas."""
+    values = tuple(read(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values
+
+
+def override(text: str) -> tuple[str, object]:
+    """Read ``KEY=VALUE``: a number, true, false, a list or a word.
+
+    >>> override("n_layers=12"), override("gated_mlp=true"), override("activation=gelu")
+    (('n_layers', 12), ('gated_mlp', True), ('activation', 'gelu'))
+    """
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip() and value.strip()):
+        raise units.UnitError(f"{text!r} is not KEY=VALUE: write for example n_layers=12")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def peak_override(text: str) -> tuple[str | None, float]:
+    """Read ``989.5`` or ``bf16=989.5``.
+
+    >>> peak_override("bf16=989.5"), peak_override("312")
+    (('bf16', 989.5), (None, 312))
+    """
+    dtype, equals, figure = text.rpartition("=")
+    return (word("dtype", (*DTYPES, "int8", "fp64"))(dtype) if equals else None), units.positive(figure)
+
+
+# --- what was typed, as objects ---------------------------------------------------------------------------
+
+
+def train_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of TrainConfig that were given."""
+    given = ((name, getattr(args, name, None)) for name in TrainConfig.__struct_fields__)
+    return {name: value for name, value in given if value is not None}
+
+
+def model(args: argparse.Namespace) -> ModelConfig:
+    """The model that was named, with its ``--set`` overrides."""
+    return load_model(args.model, dict(args.overrides))
+
+
+def device(args: argparse.Namespace) -> Device:
+    """The one device that was named, with the figures overridden."""
+    return devices(args)[0]
+
+
+def devices(args: argparse.Namespace) -> list[Device]:
+    """The devices that were named (``-d`` repeated, or ids joined with commas), with the figures overridden.
+
+    Raises:
+        RooflineError: None was named, or a figure cannot be.
+    """
+    from hardware import load_device
+
+    given = [args.device] if isinstance(args.device, str) else args.device or []
+    named = [part.strip() for text in given for part in text.split(",") if part.strip()]
+    if not named:
+        raise RooflineError(
+            "missing --device: name one ('roofline devices' lists all), a .toml, or 'local' for this machine"
+        )
+    return [_overridden(load_device(name), args) for name in named]
+
+
+def _overridden(device: Device, args: argparse.Namespace) -> Device:
+    """`device` with ``--peak-tflops``, ``--bandwidth``, ``--memory`` and ``--link-bandwidth`` applied."""
+    dtype = getattr(args, "dtype", None)
+    peaks: Mapping[str, float] = {
+        name or (dtype if isinstance(dtype, str) else "bf16"): figure
+        for name, figure in args.peak_tflops or ()
+    }
+    figures: dict[str, Any] = {
+        "peak_tflops": peaks or None,
+        "bandwidth_gb_per_s": args.bandwidth,
+        "memory_gib": None if args.memory is None else args.memory / 2**30,
+        "link_gb_per_s": args.link_bandwidth,
+    }
+    figures = {name: value for name, value in figures.items() if value is not None}
+    return device.with_overrides(**figures) if figures else device
