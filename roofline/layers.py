@@ -8,7 +8,7 @@ ops read the same tensor, the first one keeps it.
 from __future__ import annotations
 
 from .arrays import Number, divide, is_scalar, maximum, minimum
-from .model import Attention, LayerGroup, Mlp, ModelConfig, Moe
+from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe
 from .tape import Tape
 
 
@@ -33,8 +33,24 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         else:
             mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp")
         _leave_tensor_parallel(tape, what, d_model)
-        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",))
+        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
         _residual(tape, what, hidden)
+    if not group.parallel:  # norms that do not divide among the blocks
+        _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
+    _linears(tape, group.linears)
+
+
+def _linears(tape: Tape, linears: tuple[Linear, ...]) -> None:
+    """Projections that belong to no common part: gates, convolutions as windows, per-layer inputs.
+
+    Those of attention read what its query projection has kept already.
+    """
+    for linear in linears:
+        kept = 0 if linear.name.startswith("attention.") else tape.tokens * linear.d_in * tape.es
+        tape.linear(
+            linear.name, tape.tokens, linear.d_in, linear.d_out, batch=linear.count, bias=linear.bias,
+            saves=kept,
+        )  # fmt: skip
 
 
 def _norms(tape: Tape, norms: list, d_model: int, names: tuple[str, ...]) -> None:
@@ -93,13 +109,15 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         _latent_projections(tape, spec, d_model, heads, what)
         kv_heads = heads
     else:
-        width = heads * spec.head_dim + kv_heads * (spec.head_dim + spec.value_head_dim)
+        kv_width = spec.head_dim + (0 if spec.value_is_key else spec.value_head_dim)
+        width = heads * spec.head_dim + (0 if spec.reuses_kv else kv_heads * kv_width)
         tape.linear(
             f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tokens * d_model * es
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
-    for norm, elements, name in ((spec.q_norm, query, "q_norm"), (spec.k_norm, key, "k_norm")):
+    k_norm = None if spec.reuses_kv else spec.k_norm
+    for norm, elements, name in ((spec.q_norm, query, "q_norm"), (k_norm, key, "k_norm")):
         if norm is not None:
             width = spec.head_dim if spec.qk_norm_per_head else divide(elements, tokens)
             tape.norm(f"{what}.{name}", norm, divide(elements, width), width, saves=elements * es)
@@ -112,16 +130,38 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
             kernels=1 if tape.fused("rotary") else 8, **passes,
         )  # fmt: skip
     _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
+    _indexer(tape, spec, d_model, what)
     attention_core(tape, spec, heads, kv_heads, what)
     value = heads * spec.value_head_dim
+    if spec.extra_params:
+        tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
+    if spec.sub_norm is not None:
+        tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
     tape.linear(f"{what}.out", tokens, value, d_model, bias=spec.out_bias)
+
+
+def _indexer(tape: Tape, spec: Attention, d_model: int, what: str) -> None:
+    """Sparse attention's indexer scores every pair of tokens; no gradient flows through it (DeepSeek-V3.2 report)."""
+    if not spec.index_heads:
+        return
+    frozen, needs_grad = tape.frozen, tape.input_needs_grad
+    tape.frozen, tape.input_needs_grad = True, False
+    heads, width, tokens = spec.index_heads, spec.index_head_dim, tape.tokens
+    tape.linear(f"{what}.index.q", tokens, spec.q_lora_rank or d_model, heads * width)
+    tape.linear(f"{what}.index.k", tokens, d_model, width)
+    tape.linear(f"{what}.index.weights", tokens, d_model, heads)
+    tape.weight(f"{what}.index.norm", 2 * width)
+    tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, tape.seq_kv)
+    tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, tape.seq_kv)
+    tape.frozen, tape.input_needs_grad = frozen, needs_grad
 
 
 def _adjust_bias(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
     """Families whose q, k and v biases differ: correct the parameters counted with `qkv`; sinks are one per head."""
-    extra = kv_heads * (
-        spec.head_dim * (spec.k_bias - spec.q_bias) + spec.value_head_dim * (spec.v_bias - spec.q_bias)
-    )
+    value_dim = 0 if spec.value_is_key else spec.value_head_dim
+    extra = kv_heads * (spec.head_dim * (spec.k_bias - spec.q_bias) + value_dim * (spec.v_bias - spec.q_bias))
+    if spec.reuses_kv:
+        extra = 0
     extra = extra + (heads if spec.sinks else 0)
     if not is_scalar(extra) or extra:
         tape.weight(f"{what}.bias", extra)
@@ -134,16 +174,16 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
     nope = spec.head_dim - spec.rope_head_dim
     saved = tokens * d_model * es
     if spec.q_lora_rank is not None:
-        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.q_bias, saves=saved)
-        if spec.q_norm is not None:
-            tape.norm(f"{what}.q_latent_norm", spec.q_norm, tokens, spec.q_lora_rank, saves=tokens * spec.q_lora_rank * es)
+        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved)
+        if spec.q_lora_norm is not None:
+            tape.norm(f"{what}.q_latent_norm", spec.q_lora_norm, tokens, spec.q_lora_rank, saves=tokens * spec.q_lora_rank * es)
         tape.linear(f"{what}.q_up", tokens, spec.q_lora_rank, heads * spec.head_dim, saves=tokens * spec.q_lora_rank * es)
         saved = 0
     else:
         tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved)
-    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.k_bias)
-    if spec.k_norm is not None:
-        tape.norm(f"{what}.kv_latent_norm", spec.k_norm, tokens, spec.kv_lora_rank, saves=tokens * spec.kv_lora_rank * es)
+    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias)
+    if spec.kv_lora_norm is not None:
+        tape.norm(f"{what}.kv_latent_norm", spec.kv_lora_norm, tokens, spec.kv_lora_rank, saves=tokens * spec.kv_lora_rank * es)
     tape.linear(
         f"{what}.kv_up", tokens, spec.kv_lora_rank, heads * (nope + spec.value_head_dim),
         saves=tokens * spec.kv_lora_rank * es,
@@ -269,6 +309,8 @@ def mlp(
             passes = {"reads": 10, "writes": 8, "back_reads": 16, "back_writes": 10, "kernels": 8}
             kept = 5
     tape.elementwise(f"{name}.activation", elements, flops=5, saves=kept * elements * es, **passes)
+    if spec.sub_norm is not None:
+        tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
     tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert)
 
 
@@ -279,6 +321,8 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     # expert weights are also split over tp where expert parallelism leaves tp ranks (Megatron's default layout)
     routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
     tape.linear("router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False, saves=tokens * d_model * es)
+    if spec.extra_params:
+        tape.weight("router.extra", spec.extra_params)
     tape.elementwise(
         "router.topk", tokens * spec.n_experts, reads=3, writes=3, back_reads=3, back_writes=2, flops=8, kernels=6,
         kind="softmax", es=4, saves=tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4),
@@ -339,6 +383,7 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
             "embedding.dropout", tape.tokens * model.d_model, reads=1, writes=1 + mask, back_reads=1 + mask,
             back_writes=1, flops=2, saves=tape.tokens * model.d_model,
         )  # fmt: skip
+    _linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
     if not (is_scalar(tp) and tp == 1):
         payload = tape.tokens * width * tape.es
         tape.collective("embedding.all_reduce", "all_reduce", "tp", payload)
@@ -349,6 +394,7 @@ def head(tape: Tape, model: ModelConfig) -> None:
     tp, tokens, es = tape.train.tp, tape.tokens, tape.es
     if model.final_norm is not None:
         tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, saves=tape.norm_tokens * model.d_model * es)
+    _linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
     if not model.has_head:
         return
     width = model.embedding_dim or model.d_model

@@ -73,6 +73,8 @@ def attention_parameters(attention: Attention, d_model: int, d_kv_source: int | 
     a = attention
     source = d_model if d_kv_source is None else d_kv_source
     total = int(a.sinks) * a.n_heads + a.extra_params
+    if a.index_heads:
+        total += _indexer_parameters(a, d_model)
     if a.sub_norm is not None:
         total += a.sub_norm.params(a.n_heads * a.value_head_dim)
     total += linear_parameters(a.n_heads * a.value_head_dim, d_model, bias=a.out_bias)
@@ -108,6 +110,12 @@ def _latent_kv_parameters(a: Attention, d_source: int) -> int:
     )  # latent, and the shared rope key
     up_width = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)
     return down + norm + linear_parameters(rank, up_width, bias=a.k_bias)
+
+
+def _indexer_parameters(a: Attention, d_model: int) -> int:
+    """The indexer of sparse attention: queries from the query's latent, one key, head weights, a LayerNorm."""
+    width, heads = a.index_head_dim, a.index_heads
+    return (a.q_lora_rank or d_model) * heads * width + d_model * (width + heads) + 2 * width
 
 
 def mlp_parameters(mlp: Mlp, d_model: int) -> int:
