@@ -10,7 +10,8 @@ import msgspec
 class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Dense FLOPs per cycle per unit (SM, CU, core) of one variant; fp32 accumulate on tensor cores.
 
-    ``fp64``, ``fp32`` and so on are the engines of `Device.peak`; ``*_vector`` are the plain lanes where these differ.
+    ``fp64``, ``fp32`` and so on are the engines of `Device.peak`; ``*_vector`` the plain lanes where these
+    differ.
     """
 
     source: str
@@ -35,7 +36,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file under ``architectures/``. `parent` names the family whose measured figures hold where it has none."""
+    """One file under ``architectures/``; measured figures it lacks are those of its `parent`."""
 
     name: str
     unit: str

@@ -15,11 +15,11 @@ from .errors import HardwareError, nearest, quoted
 if TYPE_CHECKING:
     from .measured import Measured, Origin
 
-# Plain files beside this module: in a wheel, a checkout and an editable install alike. `importlib.resources` would
-# cost as much as reading ten devices.
-_HERE = os.path.dirname(__file__)  # noqa: PTH120  (pathlib costs 10 ms at start-up)
-_DEVICES = os.path.join(_HERE, "devices")  # noqa: PTH118
-_ARCHITECTURES = os.path.join(_HERE, "architectures")  # noqa: PTH118
+# Plain files beside this module: in a wheel, a checkout and an editable install alike. `importlib.resources`
+# would cost as much as reading ten devices.
+_HERE = os.path.dirname(__file__)
+_DEVICES = os.path.join(_HERE, "devices")
+_ARCHITECTURES = os.path.join(_HERE, "architectures")
 
 
 def _ids(folder: str) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def read_toml(path: str) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def catalog_device(device_id: str) -> Device:
     """The device of the catalog with exactly this id; reads its file alone."""
-    return msgspec.convert(read_toml(os.path.join(_DEVICES, f"{device_id}.toml")), Device)  # noqa: PTH118
+    return msgspec.convert(read_toml(os.path.join(_DEVICES, f"{device_id}.toml")), Device)
 
 
 def all_devices() -> tuple[Device, ...]:
@@ -79,7 +79,7 @@ def load_architecture(key: str) -> Architecture:
             f"unknown architecture '{key}'{': did you mean ' + quoted(close) + '?' if close else ''} "
             f"(allowed: {', '.join(architecture_ids())})"
         )
-    return msgspec.convert(read_toml(os.path.join(_ARCHITECTURES, f"{key}.toml")), Architecture)  # noqa: PTH118
+    return msgspec.convert(read_toml(os.path.join(_ARCHITECTURES, f"{key}.toml")), Architecture)
 
 
 def load_device(spec: str | os.PathLike[str] | Device) -> Device:
@@ -110,7 +110,7 @@ def load_device(spec: str | os.PathLike[str] | Device) -> Device:
 
 
 def measured_of(device: Device) -> Measured:
-    """Measured efficiencies of a device: its own over its architecture's (and its parent's) over the defaults."""
+    """Measured efficiencies of a device: its own over its architecture's (and parent's) over the defaults."""
     from .measured import merge
 
     layers: list[tuple[Origin, dict[str, Any]]] = [("device", device.measured_tables)]
@@ -119,6 +119,6 @@ def measured_of(device: Device) -> Measured:
         architecture = load_architecture(key)
         layers.append(("architecture", architecture.measured))
         key = architecture.parent
-    default = read_toml(os.path.join(_ARCHITECTURES, "default.toml"))  # noqa: PTH118
+    default = read_toml(os.path.join(_ARCHITECTURES, "default.toml"))
     layers.append(("default", default["measured"]))
     return merge(reversed(layers))

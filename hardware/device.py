@@ -1,4 +1,4 @@
-"""What a device is: the figures of one file under ``devices/``, each with its source, in base units on request.
+"""What a device is: the figures of one file under ``devices/``, each with its source.
 
 The fields are the keys of the file (units in their names); the properties are what the estimator reads
 (FLOP/s, bytes, bytes per second, watts).
@@ -38,14 +38,14 @@ _INSTEAD = {
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A table of the file. Every table names its source: a key of ``[sources]``, or "assumes ...", "measured ..."."""
+    """A table of the file. Every table names its source: a key of ``[sources]``, or "assumes ..."."""
 
 
 class Peak(_Section, frozen=True, kw_only=True):
     """Dense peak of one dtype: the engine that runs it and the width it accumulates in.
 
-    `clock_mhz` is the clock behind this figure where it is not that of its engine; `not_derived` says why units x
-    FLOPs per cycle x clock does not give the figure.
+    `clock_mhz` is the clock behind this figure where it is not that of its engine; `not_derived` says why
+    units x FLOPs per cycle x clock does not give the figure.
     """
 
     tflops: float
@@ -82,7 +82,7 @@ class Capacity(_Section, frozen=True, kw_only=True):
 
 
 class Bandwidth(_Section, frozen=True, kw_only=True):
-    """Memory bandwidth, with the bus width and clock (GPU, NVML's convention) or channels and rate (CPU) behind it."""
+    """Memory bandwidth, with the bus and clock (GPU, as NVML counts) or channels and rate (CPU) behind it."""
 
     gb_per_s: float
     source: str
@@ -175,10 +175,12 @@ class Settled(_Section, frozen=True, kw_only=True):
     note: str
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+class Device(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
+):
     """One device as its driver lists it: one GPU, one GCD of an MI250X, one TPU chip, one CPU socket.
 
-    Load one with `hardware.load_device`. Properties are in base units; peaks are dense, never the 2:4-sparse figure.
+    Load one with `hardware.load_device`. Properties are in base units; peaks are dense.
     """
 
     id: str
@@ -220,7 +222,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Dense peak in FLOP/s, fp32 accumulate.
 
         Raises:
-            HardwareError: unknown dtype word, or a dtype this device has no engine (or no published figure) for.
+            HardwareError: unknown dtype word, or a dtype this device has no engine for.
         """
         dtype = SAME_ENGINE.get(dtype, dtype)
         try:
@@ -238,8 +240,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         have = ", ".join(f"{name} {peak.tflops:g}" for name, peak in self.peak.items())
         instead = next((name for name in _INSTEAD[dtype] if name in self.peak), next(iter(self.peak)))
+        notes = "".join(f"; {note.note}" for note in self.settled if note.figure == dtype)
         return (
-            f"{self.id} has no {dtype} engine, or none published (dense TFLOP/s: {have}): use --dtype {instead}, "
+            f"{self.id} has no {dtype} engine (dense TFLOP/s: {have}{notes}): use --dtype {instead}, "
             f"or give the rate you know with --peak-tflops {dtype}=..."
         )
 
@@ -301,7 +304,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """
         if self.node is None or self.node.network_gbit_per_s is None:
             raise HardwareError(
-                f"{self.id} has no network figure (servers differ): give yours with --network-bandwidth Gbit/s per device"
+                f"{self.id} has no network figure (servers differ): "
+                "give yours with --network-bandwidth Gbit/s per device"
             )
         return self.node.network_gbit_per_s * 1e9 / 8
 
@@ -326,7 +330,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The same device with the user's own figures.
 
         Raises:
-            HardwareError: a figure out of range, or one known to be the 2:4-sparse (or otherwise wrong) figure.
+            HardwareError: a figure out of range, or one known to be sparse or otherwise wrong.
         """
         from .overrides import override
 

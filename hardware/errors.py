@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class HardwareError(ValueError):
-    """Bad input or a missing figure: the command line prints the message on one line and exits with status 2."""
+    """Bad input or a missing figure: the command line prints one line and exits with status 2."""
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
