@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .arrays import Number, maximum, where
+from .arrays import Number, divide, maximum, where
 from .memory import Memory, memory_of
 from .mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from .model import ModelConfig
@@ -15,7 +15,7 @@ from .op import Op
 from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
-from .step import Step, build_step, busiest_layers
+from .step import Step, build_step, stages
 from .training import TrainConfig, train_config
 from .uncertainty import interval
 
@@ -173,8 +173,8 @@ def runs_per_step(step: Step, op: Op) -> Number:
     """How often an op runs in one step on the busiest device."""
     if op.part == "step":
         return op.count
-    share = busiest_layers(step.model, step.train) / step.model.n_layers
-    return op.count * step.accumulation * (where(share == 1, 1, share) if op.part == "layer" else 1)
+    share = divide(stages(step.model, step.train).interior, step.model.n_layers)
+    return op.count * step.accumulation * (share if op.part == "layer" else 1)
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:

@@ -315,39 +315,53 @@ def mlp(
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
-    """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token."""
-    train, tokens, es = tape.train, tape.tokens, tape.es
+    """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token.
+
+    Without sequence parallelism each expert is split over tp like a dense layer. With it, experts are whole and tp ranks
+    route their own share of the tokens (expert tensor parallelism 1: Megatron-Core's MoE, arXiv:2504.14960).
+    """
+    train, es = tape.train, tape.es
+    whole = train.sequence_parallel
+    tokens = tape.norm_tokens if whole else tape.tokens
+    expert_tp = 1 if whole else train.tp
     experts_here = divide(spec.n_experts, train.ep)
-    # expert weights are also split over tp where expert parallelism leaves tp ranks (Megatron's default layout)
     routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
-    tape.linear("router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False, saves=tokens * d_model * es)
-    if spec.extra_params:
-        tape.weight("router.extra", spec.extra_params)
+    tape.linear(
+        "router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False,
+        saves=tokens * d_model * es,
+    )  # fmt: skip
     tape.elementwise(
         "router.topk", tokens * spec.n_experts, reads=3, writes=3, back_reads=3, back_writes=2, flops=8, kernels=6,
         kind="softmax", es=4, saves=tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4),
     )  # fmt: skip
     moved = routed * d_model
-    tape.elementwise("moe.permute", moved, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, kind="embedding", saves=routed * 28)
-    _exchange(tape, "moe.dispatch", moved * es)
+    tape.elementwise(
+        "moe.permute", moved, reads=1, writes=1, back_reads=1, back_writes=1, flops=0, kind="embedding",
+        saves=routed * 28,
+    )  # fmt: skip
+    _exchange(tape, "moe.dispatch", moved * es, spec.experts_per_token)
     rows = divide(routed, experts_here)
-    mlp(tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, train.tp), "experts", batch=experts_here, expert=True)
-    _exchange(tape, "moe.combine", moved * es)
+    mlp(
+        tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, expert_tp), "experts", batch=experts_here,
+        expert=True,
+    )  # fmt: skip
+    _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
     tape.elementwise(
         "moe.unpermute", moved, reads=1, writes=1 / spec.experts_per_token, back_reads=1 + 1 / spec.experts_per_token,
         back_writes=1, flops=2, kind="embedding", saves=moved * es,
     )  # fmt: skip
     if spec.shared is not None:
-        mlp(tape, spec.shared, d_model, tokens, divide(spec.shared.d_ff, train.tp), "shared_expert", saves_input=False)
+        mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert", saves_input=False)
         if spec.shared_gate:
-            tape.linear("shared_expert.gate", tokens, d_model, 1, low_precision=False)
+            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False)
 
 
-def _exchange(tape: Tape, name: str, payload: Number) -> None:
+def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:
+    """All-to-all of routed tokens; `copies` of each token are sent, once per node where several experts share it."""
     if is_scalar(tape.train.ep) and tape.train.ep == 1:
         return
-    tape.collective(name, "all_to_all", "ep", payload)
-    tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward")
+    tape.collective(name, "all_to_all", "ep", payload, copies=copies)
+    tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)
 
 
 def embedding(tape: Tape, model: ModelConfig) -> None:

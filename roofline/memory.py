@@ -9,12 +9,12 @@ import msgspec
 from .arrays import Number, maximum, minimum, where
 from .step import (
     Step,
-    busiest_layers,
     expert_ranks,
     master_bytes,
     optimizer_state_bytes,
     parameter_shares,
     shard_ranks,
+    stages,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def memory_of(step: Step, device: Device) -> Memory:
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step), _logits(step)
-    communication = _communication(step, shares.total / maximum(busiest_layers(step.model, train), 1) * es)
+    communication = _communication(step, shares.total / maximum(stages(step.model, train).interior, 1) * es)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
     total = weights + gradients + optimizer + activations + logits + communication + context
@@ -127,7 +127,7 @@ def _activations(step: Step) -> Number:
             layers = layers + op.saved_bytes * op.count
         elif op.part == "embedding":
             embedding = embedding + op.saved_bytes
-    share = busiest_layers(step.model, train) / step.model.n_layers
+    share = stages(step.model, train).first / step.model.n_layers
     kept = (layers * share + embedding) * in_flight(step)
     working = step.layer_saved if train.recompute == "full" else 0
     hidden = step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp

@@ -42,6 +42,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         bytes_written: Bytes written to device memory.
         bytes_sent: Payload of a collective, in the convention of `collectives.py` (0 for everything else).
         collective: all_reduce, all_gather, reduce_scatter, all_to_all or send_recv; None for everything else.
+        copies: Times each element of an all_to_all is sent (experts per token); copies to one node travel there once.
         group: The ranks a collective runs over: tp, cp, ep, dp, pp, or expert_dp (the ranks that hold
             the same experts).
         shape: (m, n, k, batch) of a matmul; (batch, heads, seq_q, seq_kv, head_dim) of fused attention.
@@ -62,6 +63,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     bytes_written: Number
     bytes_sent: Number = 0
     collective: Collective | None = None
+    copies: int = 1
     group: Group | None = None
     shape: tuple[Number, ...] | None = None
     count: Number = 1

@@ -41,13 +41,26 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             assert op.collective is not None and op.group is not None
             ranks = groups[op.group]
             where_ = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
-            ideal = collectives.ideal_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
-            expected = collectives.expected_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+            payload = op.bytes_sent * deduplicated(ranks, op.copies)
+            ideal = collectives.ideal_time(op.collective, payload, ranks.total, device, **where_)
+            expected = collectives.expected_time(op.collective, payload, ranks.total, device, **where_)
         else:
             ideal = timing.ideal_time(op, device)
             expected = timing.expected_time(op, device, attention=step.train.attention)
         priced.append(PricedOp(op, ideal, expected))
     return priced
+
+
+def deduplicated(ranks: Ranks, copies: int) -> Number:
+    """Share of an all-to-all's payload left when copies of a token to experts in one domain travel there once.
+
+    `copies` balls in D domains hit D*(1 - (1-1/D)^copies) of them (node-limited dispatch: arXiv:2412.19437, 3.2.2).
+    """
+    if copies == 1:
+        return 1
+    domains = ranks.total / ranks.per_domain
+    hit = domains * (1 - (1 - 1 / domains) ** copies)
+    return where(domains > 1, hit / copies, 1)
 
 
 def network_bytes_per_s(train: TrainConfig) -> Number | None:
@@ -77,9 +90,10 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     return {
         "tp": inside(train.tp, 1),
         "cp": inside(train.cp, train.tp),
-        "ep": inside(train.ep, train.tp),
+        # experts split over tp are tp apart; whole experts (sequence parallelism) fill the tp ranks as well
+        "ep": inside(train.ep, 1 if train.sequence_parallel else train.tp),
         "dp": inside(data, train.tp),
-        "expert_dp": inside(expert_ranks(train), train.tp * train.ep),
+        "expert_dp": inside(expert_ranks(train), train.ep * (1 if train.sequence_parallel else train.tp)),
         # neighbouring stages share a domain only if the domain holds more than one whole stage
         "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1)),
     }

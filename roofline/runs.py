@@ -206,9 +206,11 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
 
 
 def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
-    stack = stack_of_software(f"{row.get('software') or ''}") or stack_of_software(row.get("source") or "")
+    """The profile of the software that the row names, or whose name its source or model carries; else plain PyTorch."""
+    words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
+    stack = next(filter(None, map(stack_of_software, words)), None)
     if stack is None:
-        stack = "fsdp" if row.get("sharding") in {"fsdp", "zero3", "hsdp"} else "megatron"
+        stack = "fsdp" if row.get("sharding") in {"fsdp", "zero3", "hsdp"} else "eager"
         assumed.append(f"stack {stack}")
     return stack
 

@@ -12,7 +12,7 @@ import msgspec
 
 from .arrays import Number, maximum, minimum, p_norm, where
 from .pricing import PricedOp, network_bytes_per_s, rank_groups
-from .step import Step, busiest_layers
+from .step import Step, stages
 from . import collectives
 
 if TYPE_CHECKING:
@@ -93,20 +93,13 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     for part, seconds in launch.items():
         parts[part]["launch"] = seconds
     totals = {part: sum(times.values()) for part, times in parts.items()}
-    share = busiest_layers(step.model, train) / step.model.n_layers
-    single = train.pp == 1
-    last_stage = totals["head"] >= totals["embedding"]
-    stage: dict[str, Number] = {}
-    for term in TERMS:
-        first, last = parts["embedding"].get(term, 0), parts["head"].get(term, 0)
-        ends = where(single, first + last, where(last_stage, last, first))
-        stage[term] = parts["layer"].get(term, 0) * share + ends
+    stage = _busiest_stage(step, parts, totals)
     busiest = sum(stage.values())
     passes = step.accumulation
     everything = sum(totals.values())
     bubble = (everything - busiest) / train.vp
     terms = {term: seconds * passes for term, seconds in stage.items()}
-    terms["pipeline_bubble"] = where(single, 0, maximum(bubble, 0))
+    terms["pipeline_bubble"] = where(train.pp == 1, 0, maximum(bubble, 0))
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
     window = _compute_window(stage)
     terms["data_parallel"] = _data_parallel(step, priced, window, passes)
@@ -114,6 +107,28 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
         item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
     )
     return Schedule(**terms, total=sum(terms.values()))
+
+
+def _busiest_stage(
+    step: Step, parts: dict[str, dict[str, Number]], totals: dict[str, Number]
+) -> dict[str, Number]:
+    """Seconds per micro batch by term on the slowest stage: the first, the last, or one between."""
+    train = step.train
+    layout = stages(step.model, train)
+    layer = totals["layer"] / step.model.n_layers
+    first = layer * layout.first + totals["embedding"]
+    last = layer * layout.last + totals["head"]
+    interior = where(train.pp > 2, layer * layout.interior, 0)
+    ends_last = last >= first
+    inside = interior > maximum(first, last)
+    layers = where(inside, layout.interior, where(ends_last, layout.last, layout.first)) / step.model.n_layers
+    single = train.pp == 1
+    stage: dict[str, Number] = {}
+    for term in TERMS:
+        start, end = parts["embedding"].get(term, 0), parts["head"].get(term, 0)
+        ends = where(single, start + end, where(inside, 0, where(ends_last, end, start)))
+        stage[term] = parts["layer"].get(term, 0) * layers + ends
+    return stage
 
 
 def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float) -> None:

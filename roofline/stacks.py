@@ -42,6 +42,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         fused: Which fusions hold (see `Fusion`).
         overlap: What communication hides behind compute.
         launch: How kernels are launched: one framework call each (eager), generated code (compiled), CUDA graph.
+        selective: What "selective" recompute means here: the attention core (Megatron, arXiv:2205.05198), or half of
+            each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
+        zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
         cast_weights: Whether 16-bit copies of fp32 weights are made at each use (autocast) rather than kept.
         software: Names, in lower case, by which published runs call this software.
@@ -55,6 +58,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     launch: Literal["eager", "compiled", "graph"] = "eager"
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     cast_weights: bool = False
+    selective: Literal["core", "half"] = "core"
+    zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     software: tuple[str, ...] = ()
     source: str
 

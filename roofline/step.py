@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from . import layers
-from .arrays import Number, ceil_div, divide, maximum, minimum, where
+from .arrays import Number, ceil_div, divide, maximum, where
 from .model import ModelConfig
 from .op import Op
 from .stacks import Stack, load_stack
@@ -68,7 +68,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
         tape.weight("extra", model.extra_params)
     weights = tuple(tape.weights)
     layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer") / max(1, model.n_layers)
-    ops = _recomputed(tape.ops, train, first_ops, model.d_model * tape.norm_tokens * tape.es)
+    ops = _recomputed(tape.ops, train, stack, first_ops, model.d_model * tape.norm_tokens * tape.es)
     ops += _update(model, train, stack, weights)
     return Step(model=model, train=train, stack=stack, ops=tuple(ops), weights=weights, layer_saved=layer_saved)
 
@@ -78,30 +78,35 @@ def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:
     return build_step(model, train).ops
 
 
-def _recomputed(ops: list[Op], train: TrainConfig, first_ops: set[int], layer_input: Number) -> list[Op]:
+def _recomputed(
+    ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number
+) -> list[Op]:
     """Drop what recompute does not keep and add the forward ops it runs again.
 
-    Full recompute keeps each layer's input only; selective keeps q, k, v and drops scores, probabilities and masks
-    (arXiv:2205.05198, section 5).
+    Full recompute keeps each layer's input only. Selective recompute is the stack's: the attention core keeps q, k, v
+    and drops scores, probabilities and masks (arXiv:2205.05198, section 5); or half of each layer.
     """
     result: list[Op] = []
+    half = train.recompute == "selective" and stack.selective == "half"
     for index, op in enumerate(ops):
-        if not (op.phase == "forward" and op.part == "layer" and _reruns(op, train.recompute)):
+        again = op.phase == "forward" and op.part == "layer" and train.recompute != "none"
+        if train.recompute == "selective" and not half:
+            again = again and op.name.endswith(CORE_OPS)
+        if not again:
             result.append(op)
             continue
-        if train.recompute == "full":
-            saved = layer_input if index in first_ops else 0
-        else:
-            saved = op.saved_bytes if op.name.endswith((".scores", ".core")) else 0
-        result.append(msgspec.structs.replace(op, saved_bytes=saved))
-        result.append(msgspec.structs.replace(op, phase="recompute", saved_bytes=0, model_flops=0))
+        kept = layer_input if index in first_ops else 0
+        if half:
+            kept = (op.saved_bytes + kept) / 2
+        elif train.recompute == "selective":
+            kept = op.saved_bytes if op.name.endswith((".scores", ".core")) else 0
+        result.append(msgspec.structs.replace(op, saved_bytes=kept))
+        result.append(
+            msgspec.structs.replace(
+                op, phase="recompute", saved_bytes=0, model_flops=0, count=op.count / 2 if half else op.count
+            )
+        )
     return result
-
-
-def _reruns(op: Op, recompute: str) -> bool:
-    if recompute == "full":
-        return True
-    return recompute == "selective" and op.name.endswith(CORE_OPS)
 
 
 # --- parameters, and the work they cause once per step -----------------------------------------------------------
@@ -126,30 +131,55 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
         return self.trainable_dense + self.trainable_expert
 
 
-def busiest_layers(model: ModelConfig, train: TrainConfig) -> Number:
-    """Layers on the fullest pipeline stage: ceil(L / (pp*vp)) * vp."""
-    return minimum(ceil_div(model.n_layers, train.pp * train.vp) * train.vp, model.n_layers)
+class Stages(msgspec.Struct, frozen=True, kw_only=True):
+    """Layers of one pipeline stage: the first (with the embedding), the last (with the head), those between."""
+
+    first: Number
+    interior: Number
+    last: Number
+
+
+def stages(model: ModelConfig, train: TrainConfig) -> Stages:
+    """How layers are dealt out to pipeline stages.
+
+    Evenly where they divide. Otherwise, where counting the head, or embedding and head, as a layer each makes them
+    divide, the ends hold one layer less (BLOOM, arXiv:2211.05100; Llama 3, arXiv:2407.21783, section 3.3.2); else the
+    first stages hold one layer more than the last.
+    """
+    layers, chunks = model.n_layers, train.pp * train.vp
+    if isinstance(train.pp, int) and train.pp == 1:
+        return Stages(first=layers, interior=layers, last=layers)
+    full = ceil_div(layers, chunks) * train.vp
+    even = layers % chunks == 0
+    head_counts = (layers + 1) % chunks == 0
+    both_count = (layers + 2) % chunks == 0
+    full = where(both_count & (1 - even), (layers + 2) // chunks * train.vp, full)
+    last = where(even, full, where(both_count | head_counts, full - 1, layers // chunks * train.vp))
+    first = where(both_count & (1 - even), full - 1, full)
+    return Stages(first=first, interior=full, last=maximum(last, 0))
 
 
 def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> Shares:
-    """Parameters of the fullest device: its layers plus the larger of embedding and head (both when pp = 1).
+    """Parameters of the fullest device: its layers, with the embedding or the head (both when pp = 1).
 
     With one stage a tied head is the embedding; with several, the last stage holds its own copy.
     """
-    share = busiest_layers(model, train) / model.n_layers if not _single(train) else 1
+    layout = stages(model, train)
     sums: dict[tuple[str, bool, bool], Number] = {}
     for weight in weights:
-        tied = model.tied_embeddings and weight.name == "head.logits"
         local = weight.local * weight.count
-        if tied:
+        if model.tied_embeddings and weight.name == "head.logits":
             local = where(train.pp == 1, 0, local)
         key = (weight.part, weight.expert, weight.trainable)
         sums[key] = sums.get(key, 0) + local
 
     def of(expert: bool, trainable: bool) -> Number:
-        layer = sums.get(("layer", expert, trainable), 0) * share
+        layer = divide(sums.get(("layer", expert, trainable), 0), model.n_layers)
         first, last = sums.get(("embedding", expert, trainable), 0), sums.get(("head", expert, trainable), 0)
-        return layer + where(train.pp == 1, first + last, maximum(first, last))
+        ends = maximum(layer * layout.first + first, layer * layout.last + last)
+        return where(
+            train.pp == 1, layer * model.n_layers + first + last, maximum(ends, layer * layout.interior)
+        )
 
     trainable_dense, trainable_expert = of(False, True), of(True, True)
     return Shares(
@@ -160,18 +190,15 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
     )
 
 
-def _single(train: TrainConfig) -> bool:
-    return isinstance(train.pp, int) and train.pp == 1
-
-
 def shard_ranks(train: TrainConfig) -> Number:
     """Ranks that hold the same dense parameters: dp * cp."""
     return train.data_parallel * train.cp
 
 
 def expert_ranks(train: TrainConfig) -> Number:
-    """Ranks that hold the same expert parameters."""
-    return maximum(divide(train.data_parallel * train.cp, train.ep), 1)
+    """Ranks that hold the same expert parameters (see `layers.moe`)."""
+    ranks = train.data_parallel * train.cp * (train.tp if train.sequence_parallel else 1)
+    return maximum(divide(ranks, train.ep), 1)
 
 
 OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter
@@ -200,7 +227,7 @@ def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Itera
     ops = [_clip(updated, grad), _optimizer(train, stack, updated, grad)]
     if not train.shards_parameters:
         ops.append(_zero_gradients(shares.trainable, grad))
-    ops += data_parallel_ops(train, shares, grad)
+    ops += data_parallel_ops(train, stack, shares, grad)
     return ops
 
 
@@ -236,7 +263,7 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     return _step_op(f"optimizer.{train.optimizer}", flops * params, read * passes, written * passes, kernels)
 
 
-def data_parallel_ops(train: TrainConfig, shares: Shares, grad: int) -> list[Op]:
+def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
     """Gradient reduction and, where the optimizer or the parameters are sharded, the parameter gathers.
 
     ``count`` is per step: parameters that are sharded are gathered for each micro batch's forward and backward pass
@@ -255,7 +282,8 @@ def data_parallel_ops(train: TrainConfig, shares: Shares, grad: int) -> list[Op]
         if train.sharding == "none":
             ops.append(_reduce(f"gradients.{name}all_reduce", "all_reduce", params * grad, 1, group))
             continue
-        ops.append(_reduce(f"gradients.{name}reduce_scatter", "reduce_scatter", params * grad, passes, group))
+        reduction = stack.zero1 if train.sharding == "zero1" else "reduce_scatter"
+        ops.append(_reduce(f"gradients.{name}{reduction}", reduction, params * grad, passes, group))
         gathers = 2 * train.accumulation if train.shards_parameters else 1
         gathered = all_params if train.shards_parameters else params
         ops.append(_reduce(f"parameters.{name}all_gather", "all_gather", gathered * es, gathers, group))

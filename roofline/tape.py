@@ -226,7 +226,17 @@ class Tape:
         self.elementwise(name, elements, flops=flops, saves=saves, kind="normalization", **passes)
 
     def collective(
-        self, name: str, collective: Collective, group: Group, payload: Number, phase: Phase = "forward"
+        self,
+        name: str,
+        collective: Collective,
+        group: Group,
+        payload: Number,
+        phase: Phase = "forward",
+        *,
+        copies: int = 1,
     ) -> None:
         """Communication over a group of ranks; `payload` in the convention of `collectives.py`."""
-        self.op(name, "collective", phase, flops=0, read=0, written=0, bytes_sent=payload, collective=collective, group=group)
+        self.op(
+            name, "collective", phase, flops=0, read=0, written=0, bytes_sent=payload, collective=collective,
+            group=group, copies=copies,
+        )  # fmt: skip

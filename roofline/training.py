@@ -220,7 +220,7 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
         if not is_scalar(degree, total):
             continue
         if what == "layers":
-            if degree > total:
+            if degree > total + 2:  # embedding and head may count as layers
                 raise RooflineError(f"{degree_name} = {degree} is more than the model's {total} layers")
         elif total % degree:
             raise RooflineError(f"{degree_name} {degree} does not divide the {total} {what} (remainder {total % degree})")
