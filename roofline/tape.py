@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .arrays import Number, divide
+from .arrays import Number, divide, where
 from .model import Norm
 from .op import Collective, Group, Kind, Op, Part, Phase
 from .stacks import Stack
@@ -239,4 +239,5 @@ class Tape:
         self.op(
             name, "collective", phase, flops=0, read=0, written=0, bytes_sent=payload, collective=collective,
             group=group, copies=copies,
+            kernels=where(getattr(self.train, group) > 1, 1, 0),  # in arrays of layouts, a degree of 1 launches nothing
         )  # fmt: skip
