@@ -1,0 +1,289 @@
+"""Any PyTorch module as the ops the analytic path counts: one training pass, recorded operator by operator.
+
+The pass runs on fake tensors (shapes without data), so a 70B module costs no memory. Kernels are those a GPU
+would run: fused attention, one dropout kernel with a byte mask. Only this module imports torch, in functions.
+"""
+
+# ruff: noqa: SLF001  pytrees and the oneDNN switch have no public name
+from __future__ import annotations
+
+import contextlib
+import logging
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from .errors import RooflineError, unknown
+from .trace_recorder import ModuleCost, Recorder, Trace
+
+__all__ = ["ModuleCost", "Trace", "load_builder", "trace", "trace_file"]
+
+_LARGEST_KNOWN = 2**22  # elements: integer tensors up to this size keep their values
+_CASTS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def import_torch() -> Any:
+    """The torch package.
+
+    Raises:
+        RooflineError: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise RooflineError("tracing a module needs PyTorch: pip install 'roofline[torch]'") from error
+    return torch
+
+
+def trace(
+    module: Any,
+    *example_inputs: Any,
+    keyword_inputs: Mapping[str, Any] | None = None,
+    loss: Callable[[Any], Any] | None = None,
+    dtype: str | None = None,
+    real: bool = False,
+) -> Trace:
+    """Trace one training pass of `module`; neither it nor its inputs are changed.
+
+    Args:
+        module: Any `torch.nn.Module`, on the CPU or the meta device.
+        *example_inputs: Its inputs; only shapes and dtypes matter unless `real`.
+        keyword_inputs: Its keyword inputs.
+        loss: Scalar loss of the module's output. None: the output's own ``loss`` if it has one, otherwise
+            backward starts from a given gradient of every output, which costs nothing.
+        dtype: fp64, fp32, tf32, fp16 or bf16: what parameters and inputs are cast to; None: as they are.
+        real: Run on real data: for modules whose shapes depend on values (experts in a Python loop).
+
+    Raises:
+        RooflineError: torch is missing, the module fails on these inputs, its shapes depend on data, or
+            it runs an operator without a cost rule.
+    """
+    torch = import_torch()
+    if not isinstance(module, torch.nn.Module):
+        raise RooflineError(f"trace needs a torch.nn.Module, got {type(module).__name__}")
+    if dtype is not None and dtype not in _CASTS:
+        raise RooflineError(f"cannot trace in dtype {dtype!r} (allowed: {', '.join(_CASTS)})")
+    cast = getattr(torch, _CASTS[dtype]) if dtype else None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_gpu_kernels(torch))
+        execute = _run if real else _without_data(torch, stack)
+        state = {name: _leaf(torch, tensor, cast, real) for name, tensor in _state(module)}
+        args, kwargs = torch.utils._pytree.tree_map_only(
+            torch.Tensor,
+            lambda tensor: _leaf(torch, tensor, cast, real),
+            (example_inputs, dict(keyword_inputs or {})),
+        )
+        recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
+        recorder.exclude(state.values())
+        stack.enter_context(_explained(module))
+        with recorder.forward():
+            output = torch.func.functional_call(module, state, args, kwargs)
+            targets = _targets(torch, output, loss)
+        if targets:
+            gradients = [torch.ones_like(target) for target in targets]
+            with recorder.dispatch():
+                torch.autograd.backward(targets, gradients)
+    return recorder.result()
+
+
+def _state(module: Any) -> Iterator[tuple[str, Any]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _leaf(torch: Any, tensor: Any, cast: Any, real: bool) -> Any:
+    """A stand-in for a parameter, buffer or input: same shape, strides and (unless cast) dtype; a leaf.
+
+    Integers (token ids, positions) keep their values where they have some: control flow may look at them.
+    """
+    dtype = cast if cast is not None and tensor.is_floating_point() else tensor.dtype
+    valueless = tensor.is_floating_point() or tensor.is_complex() or tensor.is_meta
+    if valueless and not real:
+        leaf = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device="cpu")
+        return leaf.requires_grad_(tensor.requires_grad)
+    detached = tensor.detach().to(dtype)
+    return (detached if tensor.requires_grad else detached.clone()).requires_grad_(tensor.requires_grad)
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*args, **kwargs)
+
+
+def _without_data(torch: Any, stack: contextlib.ExitStack) -> Callable[[Any, Any, Any], Any]:
+    """Run operators on shapes alone, except small integer ones on known values (positions, masks): these run.
+
+    So a model that asks whether its mask is all ones takes the branch it takes in real training.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+
+    mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+    logger = logging.getLogger("torch._subclasses.fake_tensor")  # prints tracebacks of what is raised anyway
+    stack.callback(setattr, logger, "disabled", logger.disabled)
+    logger.disabled = True
+    leaves_of = torch.utils._pytree.tree_leaves
+
+    def tensors_of(tree: Any) -> list[Any]:
+        return [leaf for leaf in leaves_of(tree) if isinstance(leaf, torch.Tensor)]
+
+    def known(tensors: list[Any]) -> bool:
+        return all(
+            not isinstance(tensor, FakeTensor)
+            and not tensor.is_floating_point()
+            and not tensor.is_complex()
+            and tensor.numel() <= _LARGEST_KNOWN
+            for tensor in tensors
+        )
+
+    def execute(func: Any, args: Any, kwargs: Any) -> Any:
+        inputs = tensors_of((args, kwargs))
+        if not known(inputs):
+            return _on_shapes(torch, func, args, kwargs)
+        if not inputs:  # a factory: its size is known once it has run on shapes
+            result = func(*args, **kwargs)
+            made = tensors_of(result)
+            if any(tensor.is_floating_point() or tensor.numel() > _LARGEST_KNOWN for tensor in made):
+                return result
+        with unset_fake_temporarily():
+            result = func(*args, **kwargs)
+        return torch.utils._pytree.tree_map_only(
+            torch.Tensor, lambda tensor: tensor if known([tensor]) else mode.from_tensor(tensor), result
+        )
+
+    return execute
+
+
+def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator on fake tensors; torch gives grouped matmuls a shape in bf16 only."""
+    if func._schema.name != "aten::_grouped_mm" or args[0].dtype == torch.bfloat16:
+        return func(*args, **kwargs)
+    left, right = (operand.to(torch.bfloat16) for operand in args[:2])
+    return func(left, right, *args[2:], **kwargs).to(args[0].dtype)
+
+
+def _targets(torch: Any, output: Any, loss: Callable[[Any], Any] | None) -> list[Any]:
+    """The tensors that backward starts from."""
+    if loss is not None:
+        output = loss(output)
+    elif isinstance(output, Mapping) and isinstance(output.get("loss"), torch.Tensor):
+        output = output["loss"]
+    leaves = torch.utils._pytree.tree_leaves(output)
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+
+
+@contextlib.contextmanager
+def _explained(module: Any) -> Iterator[None]:
+    """Turn what a module raises while it runs into one line with a remedy."""
+    name = type(module).__name__
+    try:
+        yield
+    except RooflineError:
+        raise
+    except Exception as error:  # a module can raise anything
+        first_line = _first_line(error)
+        if type(error).__name__ in {"DynamicOutputShapeException", "DataDependentOutputException"}:
+            raise RooflineError(
+                f"{name} chooses its shapes by the data ({first_line}): trace a small instance with real=True"
+            ) from error
+        raise RooflineError(
+            f"{name} failed on the example inputs: {type(error).__name__}: {first_line}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _gpu_kernels(torch: Any) -> Iterator[None]:
+    """Run as a GPU does: one dropout kernel, dropout inside fused attention, no CPU-only kernels."""
+    functional = torch.nn.functional
+    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
+
+    def fused_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
+        if not training or p == 0:
+            return dropout(input, p, training, inplace)
+        return torch.native_dropout(input, p, True)[0]
+
+    def fused_attention(
+        query: Any,
+        key: Any,
+        value: Any,
+        attn_mask: Any = None,
+        dropout_p: float = 0.0,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        del dropout_p  # drawn inside the kernel: no mask in memory
+        return attention(query, key, value, attn_mask, 0.0, *args, **kwargs)
+
+    functional.dropout, functional.scaled_dot_product_attention = fused_dropout, fused_attention
+    onednn = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
+        torch._C._set_mkldnn_enabled(onednn)
+
+
+def load_builder(spec: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """Import ``path/to/file.py:function`` and call it for a module with its example inputs.
+
+    It returns ``(module, example_inputs)``: a tensor, a tuple of them, or a dict of keyword inputs.
+
+    Returns:
+        The module, its positional inputs, its keyword inputs.
+
+    Raises:
+        RooflineError: No such file or function, an error inside it, or another return value.
+    """
+    torch = import_torch()
+    path_text, _, function_name = spec.rpartition(":")
+    path = Path(path_text)
+    if not path_text.endswith(".py") or not function_name:
+        raise RooflineError(f"{spec!r} does not name a function: write path/to/file.py:function")
+    if not path.is_file():
+        raise RooflineError(f"no file {path_text!r}: write path/to/file.py:function")
+    namespace = _import_file(path)
+    build = namespace.get(function_name)
+    if not callable(build):
+        functions = [name for name, value in namespace.items() if isinstance(value, FunctionType)]
+        raise unknown(
+            "function", function_name, functions, f"functions of {path_text}: {', '.join(functions)}"
+        )
+    try:
+        built = build()
+    except Exception as error:  # a builder can raise anything
+        raise RooflineError(f"{spec} failed: {type(error).__name__}: {_first_line(error)}") from error
+    if not (isinstance(built, tuple) and len(built) == 2 and isinstance(built[0], torch.nn.Module)):
+        raise RooflineError(f"{spec} must return (module, example_inputs), got {_described(built)}")
+    module, inputs = built
+    if isinstance(inputs, dict):
+        return module, (), inputs
+    return module, tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,), {}
+
+
+def _import_file(path: Path) -> dict[str, Any]:
+    """The names a Python file defines; its own folder is importable while it runs."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        return runpy.run_path(str(path), run_name=path.stem)
+    except Exception as error:  # a file can raise anything
+        raise RooflineError(f"cannot import {path}: {type(error).__name__}: {_first_line(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(type(item).__name__ for item in value)})"
+    return type(value).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def trace_file(spec: str, *, dtype: str | None = None, real: bool = False) -> Trace:
+    """Trace the module that ``path/to/file.py:function`` builds (see `load_builder` and `trace`)."""
+    module, inputs, keyword_inputs = load_builder(spec)
+    return trace(module, *inputs, keyword_inputs=keyword_inputs, dtype=dtype, real=real)
