@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .arrays import Number, divide, maximum, where
+from .arrays import Number, divide, is_scalar, maximum, where
 from .memory import Memory, memory_of
 from .mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from .model import ModelConfig
@@ -38,7 +38,7 @@ class OpTime(msgspec.Struct, frozen=True, kw_only=True):
     intensity: Number  # FLOP per byte
     ideal_s: Number  # per step
     expected_s: Number
-    bound: str
+    bound: Any  # compute or memory, by intensity against the ridge of its engine; or communication
 
 
 class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +80,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         import pandas as pd
 
         return pd.DataFrame([msgspec.structs.asdict(op) for op in self.ops])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that ``roofline estimate --format json`` prints, in base units."""
+        from .report import estimate_json
+
+        return estimate_json(self)
 
 
 BOUND_OF_TERM = {
@@ -146,7 +152,7 @@ def estimate_step(step: Step, device: Device) -> Estimate:
         waterfall=waterfall(times, model_flops / peak),
         memory=memory,
         fits=memory.fits,
-        ops=op_times(step, priced),
+        ops=op_times(step, priced, device),
         notes=notes_of(step, device),
     )
 
@@ -233,13 +239,13 @@ def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
     return steps
 
 
-def op_times(step: Step, priced: list[PricedOp]) -> list[OpTime]:
-    """Every op with its time per step, the costliest first (scalar configurations)."""
+def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]:
+    """Every op with its time per step on the busiest device, the costliest first where times are scalars."""
     rows = []
     for item in priced:
         op, runs = item.op, runs_per_step(step, item.op)
-        bytes_ = op.bytes
-        intensity = op.flops / maximum(bytes_, 1)
+        memory_s = op.bytes / device.memory_bandwidth_bytes_per_s
+        bound = where(item.ideal > memory_s, "compute", "memory")
         rows.append(
             OpTime(
                 name=op.name,
@@ -248,13 +254,15 @@ def op_times(step: Step, priced: list[PricedOp]) -> list[OpTime]:
                 dtype=op.dtype,
                 runs=runs,
                 flops=op.flops,
-                bytes=bytes_,
-                intensity=intensity,
+                bytes=op.bytes,
+                intensity=op.flops / maximum(op.bytes, 1),
                 ideal_s=item.ideal * runs,
                 expected_s=item.expected * runs,
-                bound=op.kind,
+                bound="communication" if op.kind == "collective" else bound,
             )
         )
+    if all(is_scalar(row.expected_s) for row in rows):
+        rows.sort(key=lambda row: -row.expected_s)
     return rows
 
 
@@ -263,6 +271,10 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     notes = [f"assumed: {assumption}" for assumption in step.model.assumptions]
     gemm = device.measured.gemm
     if gemm.origin != "device":
-        of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
+        of = (
+            f"the {device.architecture} architecture's"
+            if gemm.origin == "architecture"
+            else "general defaults"
+        )
         notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
     return tuple(notes)

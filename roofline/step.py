@@ -51,6 +51,8 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     """
     train = resolve(train, model)
     stack = load_stack(train.stack)
+    if train.fused_cross_entropy:
+        stack = msgspec.structs.replace(stack, fused=stack.fused | {"cross_entropy"})
     tape = Tape(train, stack)
     tape.part = "embedding"
     layers.embedding(tape, model)

@@ -16,6 +16,8 @@ SHARDINGS = ("none", "zero1", "zero2", "zero3", "fsdp", "hsdp")
 RECOMPUTES = ("none", "selective", "full")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
+TRAINS = ("full", "lora")
+LORA_MODULES = ("attention", "all")
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
 
@@ -43,6 +45,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
         train: full, or lora (adapters only).
         lora_rank: Rank of the adapters.
+        lora_modules: Which projections have adapters: attention, or all (feed-forward and experts as well).
+        fused_cross_entropy: Whether the loss never keeps a copy of the logits in fp32, whatever the stack does.
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
     """
@@ -68,6 +72,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     dropout: bool = False
     train: str = "full"
     lora_rank: int | None = None
+    lora_modules: str = "all"
+    fused_cross_entropy: bool = False
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
 
@@ -176,7 +182,8 @@ def _check_words(train: TrainConfig) -> None:
         ("recompute", train.recompute, RECOMPUTES),
         ("attention", train.attention, ATTENTIONS),
         ("optimizer", train.optimizer, OPTIMIZERS),
-        ("train", train.train, ("full", "lora")),
+        ("train", train.train, TRAINS),
+        ("lora_modules", train.lora_modules, LORA_MODULES),
     ):
         if got not in allowed:
             raise unknown(what, str(got), allowed)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..errors import RooflineError, unknown
 from ..presets import load_model
-from ..training import ATTENTIONS, DTYPES, OPTIMIZERS, RECOMPUTES, SHARDINGS, TrainConfig
+from ..training import (
+    ATTENTIONS,
+    DTYPES,
+    LORA_MODULES,
+    OPTIMIZERS,
+    RECOMPUTES,
+    SHARDINGS,
+    TRAINS,
+    TrainConfig,
+)
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -124,10 +133,15 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         "master_weights",
         const=False,
     )
+    _flag(group, "--fused-cross-entropy", "the loss keeps no fp32 copy of the logits")
+    group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
     group.add_argument(
-        "--train", metavar="WHAT", type=word("train", ("full", "lora")), help="full (default) or lora"
+        "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters"
     )
-    group.add_argument("--lora-rank", metavar="R", type=units.positive_int, help="rank of the adapters")
+    group.add_argument(
+        "--lora-modules", metavar="WHICH", type=words("lora_modules", LORA_MODULES),
+        help="projections with adapters: attention, or all (default)",
+    )  # fmt: skip
     parallel = parser.add_argument_group("parallel layout")
     for option, (read, text) in _DEGREES.items():
         parallel.add_argument(option, metavar="N", type=number(read), help=text)
