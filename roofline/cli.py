@@ -89,8 +89,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             if not name.startswith("--") and name[:2] in known:  # -dh100-sxm-80gb
                 continue
-            close = nearest(name, [option for option in known if option.startswith("--")], count=2)
-            self.error(f"unknown option {name}" + (f": did you mean {' or '.join(close)}?" if close else ""))
+            close = nearest(name, [option for option in known if option.startswith("--")], count=1)
+            self.error(f"unknown option {name}" + (f": did you mean {close[0]}?" if close else ""))
 
 
 def command_parser(name: str) -> tuple[Parser, Any]:

@@ -1,0 +1,70 @@
+"""What tests share: running the command line in this process, and a command made up for testing."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+from roofline import cli
+from roofline.output import Cell, Table, add_format_arguments, emit
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch):
+    """The same output wherever tests run: no colour, 100 columns."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture
+def run(capsys) -> Callable[..., Result]:
+    """Run the command line: ``run("estimate", "gpt2-xl")`` -> status, standard output, standard error."""
+
+    def run_command(*arguments: str) -> Result:
+        capsys.readouterr()
+        status = cli.main(arguments)
+        captured = capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    return run_command
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    from roofline import units
+
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("-d", "--device", required=True)
+    parser.add_argument("--micro-batch", type=units.positive_int, default=1)
+    parser.add_argument("--dtype", choices=("fp16", "bf16"), default="bf16")
+    parser.add_argument("--fail", action="store_true")
+    add_format_arguments(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.fail:
+        raise KeyboardInterrupt
+    table = Table(
+        "Step", ("what", "time"), [(args.model, Cell(args.micro_batch / 4, "soon"))], keys=("op", "time_s")
+    )
+    emit(args, {"model": args.model, "time_s": args.micro_batch / 4}, [table], ["Told by a test."])
+    return 0
+
+
+@pytest.fixture
+def probe(monkeypatch) -> str:
+    """A command ``probe MODEL -d DEVICE`` with one option of each kind."""
+    module = ModuleType("roofline.commands.probe")
+    module.configure, module.run = _configure, _run
+    module.EXAMPLES = ("roofline probe gpt2 -d t4", "roofline probe gpt2 -d t4 --format json")
+    monkeypatch.setitem(sys.modules, "roofline.commands.probe", module)
+    monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("probe", "a command for tests"))
+    return "probe"

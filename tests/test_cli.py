@@ -1,0 +1,163 @@
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roofline import cli
+
+
+def test_help_lists_every_command_by_question(run):
+    for arguments in ((), ("--help",), ("-h",), ("help",)):
+        status, out, err = run(*arguments)
+        assert (status, err) == (0, "")
+        for question, commands in cli.QUESTIONS.items():
+            assert question in out
+            for name, command in commands.items():
+                assert f"  {name} " in out
+                assert command.summary in out
+        assert max(map(len, out.splitlines())) <= 100
+
+
+def test_version(run):
+    from importlib.metadata import version
+
+    assert run("--version") == (0, f"roofline {version('roofline')}\n", "")
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_a_summary_and_two_examples(name, run):
+    module = importlib.import_module(f"roofline.commands.{cli.COMMANDS[name].module}")
+    assert len(module.EXAMPLES) >= 2
+    status, out, _ = run(name, "--help")
+    assert status == 0
+    assert run("help", name).out == out
+    for example in module.EXAMPLES:
+        assert example.startswith(f"roofline {name}")
+        assert f"\n  {example}\n" in out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_example_parses(name):
+    parser, module = cli.command_parser(name)
+    for example in module.EXAMPLES:
+        import shlex
+
+        arguments = shlex.split(example)[2:]
+        parser.check_options(arguments)
+        parser.parse_args(arguments)
+
+
+def test_only_the_chosen_command_is_imported():
+    code = (
+        "import sys; from roofline.cli import main; main(['stacks']); "
+        "print([name for name in sys.modules if name.startswith('roofline.commands.')])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = out.splitlines()[-1]
+    assert "roofline.commands.stacks" in loaded
+    assert "roofline.commands.plot" not in loaded
+    assert "roofline.commands.estimate" not in loaded
+
+
+def test_command_runs(run, probe):
+    status, out, err = run(probe, "gpt2", "-d", "t4", "--micro-batch", "8")
+    assert (status, err) == (0, "")
+    assert "gpt2  soon" in out
+    assert json.loads(run(probe, "gpt2", "-d", "t4", "--format", "json").out)["time_s"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["estmate"], ["unknown command 'estmate'", "did you mean 'estimate'?", "commands: estimate, count"]),
+        (["--verion"], ["unknown option '--verion'"]),
+        (["help", "estmate"], ["did you mean 'estimate'?"]),
+        (["probe", "-d", "t4"], ["missing MODEL", "see 'roofline probe --help'"]),
+        (["probe", "gpt2"], ["missing -d/--device"]),
+        (["probe", "gpt2", "-d"], ["--device: a value is missing"]),
+        (
+            ["probe", "gpt2", "-d", "t4", "--mico-batch", "4"],
+            ["unknown option --mico-batch: did you mean --micro-batch?"],
+        ),
+        (["probe", "gpt2", "-d", "t4", "--micro", "4"], ["unknown option --micro"]),
+        (["probe", "gpt2", "-d", "t4", "-x"], ["unknown option -x"]),
+        (
+            ["probe", "gpt2", "-d", "t4", "--dtype", "bf61"],
+            ["--dtype: unknown value 'bf61'", "'bf16'", "fp16, bf16"],
+        ),
+        (["probe", "gpt2", "-d", "t4", "--micro-batch", "0"], ["--micro-batch: '0'", "at least 1"]),
+        (["probe", "gpt2", "-d", "t4", "--micro-batch", "-3"], ["--micro-batch: '-3'", "at least 1"]),
+        (["probe", "gpt2", "-d", "t4", "--micro-batch", "-1e3"], ["--micro-batch: '-1e3'", "at least 1"]),
+        (["probe", "gpt2", "-d", "t4", "--micro-batch", "nan"], ["--micro-batch: 'nan'", "at least 1"]),
+        (["probe", "gpt2", "-d", "t4", "--micro-batch", "-inf"], ["--micro-batch: '-inf'", "at least 1"]),
+        (["probe", "gpt2", "-d", "t4", "more"], ["more"]),
+        (
+            ["probe", "gpt2", "-d", "t4", "--output", "/nowhere/x.json"],
+            ["--output", "no folder '/nowhere'"][1:],
+        ),
+        (["probe", "gpt2", "-d", "t4", "--output", "x.xls"], ["--output x.xls", ".json"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(run, probe, arguments, parts):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("roofline: error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+def test_errors_of_the_hardware_package(run, probe, monkeypatch):
+    from hardware.errors import HardwareError
+
+    def fail(_):
+        raise HardwareError("unknown device 'h100':\n  did you mean 'h100-pcie-80gb'?")
+
+    monkeypatch.setattr(sys.modules["roofline.commands.probe"], "run", fail)
+    assert run(probe, "gpt2", "-d", "h100") == (
+        2, "", "roofline: error: unknown device 'h100': did you mean 'h100-pcie-80gb'?\n",
+    )  # fmt: skip
+
+
+def test_our_own_mistakes_are_not_hidden(run, probe, monkeypatch):
+    monkeypatch.setattr(sys.modules["roofline.commands.probe"], "run", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        run(probe, "gpt2", "-d", "t4")
+
+
+def test_interrupt(run, probe):
+    assert run(probe, "gpt2", "-d", "t4", "--fail") == (130, "", "roofline: interrupted\n")
+
+
+def test_broken_pipe_is_silent():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roofline", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() in {0, 141}
+
+
+def test_an_ascii_terminal_gets_ascii():
+    out = subprocess.run(
+        [sys.executable, "-m", "roofline", "stacks"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    ).stdout
+    assert out.isascii()
+    assert b"---" in out
+
+
+def test_whole_process_exit_status():
+    done = subprocess.run(
+        [sys.executable, "-m", "roofline", "nosuch"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("roofline: error: unknown command 'nosuch'")
