@@ -1,0 +1,83 @@
+"""Run the examples of README.md and docs/*.md and put what they print below them.
+
+python scripts/update_readme.py          rewrite the files whose output has changed
+python scripts/update_readme.py --check  only say which would change; exit status 1 if any
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# a fenced sh block that starts with a roofline command; what depends on the machine is fenced as console
+EXAMPLE = re.compile(r"(?<=^```sh\n)\$ roofline .*?(?=^```$)", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ (?:[^\n]*\\\n)*[^\n]*\n", re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    """The Markdown files whose examples are run."""
+    return [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+
+
+def run(command: str) -> str:
+    """What a shell prints for `command`, in a folder that has the repository's files at hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        for entry in ROOT.iterdir():
+            if not entry.name.startswith(".") and entry.name not in {"roofline", "hardware"}:
+                (Path(folder) / entry.name).symlink_to(entry)
+        shell = f'roofline() {{ "{sys.executable}" -m roofline "$@"; }}\n{command}'
+        sources = [str(ROOT)] if (ROOT / "roofline").is_dir() else []  # else the installed package
+        environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+        environment["PYTHONPATH"] = os.pathsep.join([*sources, os.environ.get("PYTHONPATH", "")]).strip(
+            os.pathsep
+        )
+        done = subprocess.run(
+            ["bash", "-c", shell], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            check=False, encoding="utf-8",
+        )  # fmt: skip
+    return done.stdout
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """Each command of each example block of a page, and the output shown for it."""
+    found = []
+    for block in EXAMPLE.findall(text):
+        starts = [match.span() for match in COMMAND.finditer(block)]
+        ends = [start for start, _ in starts[1:]] + [len(block)]
+        for (start, after), end in zip(starts, ends, strict=True):
+            found.append((block[start + 2 : after - 1], block[after:end]))
+    return found
+
+
+def updated(text: str) -> str:
+    """The page with the output of every example as it is now."""
+
+    def refresh(match: re.Match[str]) -> str:
+        commands = [command for command, _ in examples(f"```sh\n{match[0]}```\n")]
+        return "".join(f"$ {command}\n{run(command)}" for command in commands)
+
+    return EXAMPLE.sub(refresh, text)
+
+
+def main() -> int:
+    """Update or check every page."""
+    stale = []
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        new = updated(text)
+        if new != text:
+            stale.append(page)
+            if "--check" not in sys.argv[1:]:
+                page.write_text(new, encoding="utf-8")
+    for page in stale:
+        print(page.relative_to(ROOT))
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""README.md and docs/*.md cannot go stale: every example runs, and prints exactly what is shown below it."""
+
+import doctest
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+_spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "update_readme.py")
+update_readme = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(update_readme)
+
+PAGES = update_readme.pages()
+EXAMPLES = [
+    pytest.param(command, shown, id=f"{page.name}: {command}")
+    for page in PAGES
+    for command, shown in update_readme.examples(page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES)
+def test_command_prints_what_is_shown(command, shown):
+    assert update_readme.run(command) == shown, "run scripts/update_readme.py if the change is meant"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples(page):
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {}
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for number, block in enumerate(blocks, start=1):
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(
+                block, names, f"{page.name}, example {number}", str(page), 0
+            )
+            failed = runner.run(test, out=sys.stdout.write, clear_globs=False).failed
+            names = test.globs
+        else:
+            exec(compile(block, f"{page.name}, example {number}", "exec"), names)  # noqa: S102 (our own page)
+            failed = 0
+        assert not failed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", text):
+        assert (page.parent / target).exists(), target
+
+
+def test_quickstart_is_two_commands_of_one_line():
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    first, second = blocks[:2]
+    assert first.count("\n") == second.count("\n") == 1
+    assert "roofline estimate gpt2-xl --device h100-sxm-80gb" in first
+    assert second.rstrip().endswith("pytest")
