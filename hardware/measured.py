@@ -45,8 +45,8 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         t0_us: Time of an empty kernel in a stream of kernels.
         p: Sharpness of the passage from memory-bound to compute-bound.
         k_half: Depth k at which filling and draining the pipeline costs as much as the main loop.
-        quantisation: Weight of whole waves of tiles: 1 where a partly filled last wave costs a full one, 0 where
-            work is spread evenly (persistent and stream-K kernels).
+        quantisation: Weight of whole waves of tiles: 1 where a partly filled last wave costs a full one, 0
+            where work is spread evenly (persistent and stream-K kernels).
         small_tile: Exponent of the loss of a tile with less reuse than 256 x 128.
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
         misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements.
@@ -77,8 +77,8 @@ class Attention(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         t0_us: Time of an empty kernel.
         tile_us: Fixed time per tile of 128 queries, forward.
         tile_backward_us: Fixed time per tile of 128 keys, backward.
-        softmax_dim: Head dimensions' worth of matmul time that the exponential of one score costs (forward: two
-            matmuls per score; backward spreads it over five).
+        softmax_dim: Head dimensions' worth of matmul time that the exponential of one score costs (forward:
+            two matmuls per score; backward spreads it over five).
         head_multiple: Head dimensions are padded up to a multiple of this.
         bandwidth: Attainable fraction of the memory bandwidth.
     """
@@ -116,13 +116,14 @@ class MemoryBound(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A collective of n ranks in one domain: ``alpha(n) + traffic / (eta(n) BW) + ramp(n) (1 - exp(-S / (n s0)))``.
+    """n ranks in one domain: ``alpha(n) + traffic / (eta(n) BW) + ramp(n) (1 - exp(-S / (n s0)))``.
 
     Attributes:
         alpha_us: Latency at two ranks.
         alpha_rank_us: Latency added by each further rank.
         eta: Attainable fraction of the one-way link bandwidth, many ranks.
         few_ranks: Loss of `eta` at few ranks: ``eta(n) = eta * (1 - few_ranks / n)``.
+        mesh: Devices of a full mesh without a switch: n ranks use ``(n - 1) / (mesh - 1)`` of the links.
         shared: Exponent of the loss where ranks share a root complex: ``eta(n) ~ (2 / n)^shared``.
         ramp_us: Time lost by large messages at two ranks.
         ramp_rank_us: Time lost added by each further rank.
@@ -134,6 +135,7 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alpha_rank_us: float
     eta: float
     few_ranks: float = 0.0
+    mesh: int | None = None
     shared: float = 0.0
     ramp_us: float = 0.0
     ramp_rank_us: float = 0.0
@@ -142,12 +144,13 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The part of a collective between k domains: ``alpha(k) + traffic / (eta NIC) + ramp (1 - exp(-S / s0))``.
+    """The part between k domains: ``alpha(k) + traffic / (eta NIC) + ramp (1 - exp(-traffic / s0))``.
 
     Attributes:
         alpha_us: Latency between two domains.
         alpha_step_us: Latency added by each doubling of the domains.
-        eta: Attainable fraction of a device's one-way share of the network.
+        eta: Attainable fraction of a device's one-way share of the network, in rings.
+        eta_pairs: The same for messages between pairs (send_recv, all_to_all).
         ramp_us: Time lost by large messages.
         ramp_mb: Traffic per device (s0) over which that loss builds up.
     """
@@ -155,6 +158,7 @@ class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alpha_us: float
     alpha_step_us: float
     eta: float
+    eta_pairs: float
     ramp_us: float = 0.0
     ramp_mb: float = 10.0
 

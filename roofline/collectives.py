@@ -3,14 +3,15 @@
 Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output;
 reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message. Inside a domain
 each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in the switch),
-``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks the ring traffic
-between domains is spread over the g devices' network shares. Sources: NCCL performance notes
-(github:NVIDIA/nccl-tests doc/PERFORMANCE.md), hierarchical all-reduce (arXiv:1807.11205).
+``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over domains of g ranks a ring's traffic
+is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g`` per network card; the ideal
+is hierarchical, ``2 (k-1)/k S / g`` for k domains. The parts inside and between domains are pipelined: the larger
+one decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; hierarchical all-reduce, arXiv:1807.11205.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .arrays import Number, is_scalar, namespace
 from .errors import unknown
@@ -21,28 +22,30 @@ if TYPE_CHECKING:
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 _LINEAR_RANKS = 8  # latency grows with each rank up to here (rings), with the logarithm beyond (trees)
-_OVERLAP_P = 3.0  # the parts inside and between domains are pipelined: nearly the larger of the two
+_PAIRS = frozenset({"all_to_all", "send_recv"})  # messages between pairs of ranks, no ring
 
 
-class _Traffic(NamedTuple):
-    """Bytes each device sends over the links of its domain, and over its share of the network."""
-
-    inside: Any
-    between: Any
-
-
-def _traffic(collective: str, payload: Any, inside: Any, domains: Any) -> _Traffic:
-    """Traffic per device for `inside` ranks in each of `domains` domains, on rings."""
+def _inside_traffic(collective: str, payload: Any, inside: Any, domains: Any) -> Any:
+    """Bytes each device sends over the links of its domain, `inside` ranks in each of `domains` domains."""
     if collective == "send_recv":
-        within = payload * (inside > 1)
-        return _Traffic(within, payload - within)
-    share = (inside - 1) / inside
-    across = (domains - 1) / domains
+        return payload * (inside > 1)
+    share = (inside - 1) / inside * payload
     if collective == "all_reduce":
-        return _Traffic(2 * share * payload, 2 * across * payload / inside)
+        return 2 * share
+    return share / domains if collective == "all_to_all" else share
+
+
+def _between_traffic(collective: str, payload: Any, inside: Any, domains: Any, spread: Any) -> Any:
+    """Bytes each device sends over its share of the network.
+
+    `spread` is the share of the payload that leaves: (n-1)/n on one ring over all ranks, (k-1)/k at best, where
+    each domain reduces or gathers first.
+    """
+    if collective == "send_recv":
+        return payload * (inside <= 1)
     if collective == "all_to_all":
-        return _Traffic(share * payload / domains, across * payload)
-    return _Traffic(share * payload, across * payload / inside)
+        return (domains - 1) / domains * payload
+    return (2 if collective == "all_reduce" else 1) * spread * (domains > 1) * payload / inside
 
 
 def _constants(collective: str, device: Device) -> Collective:
@@ -90,12 +93,12 @@ def ideal_time(
     xp = namespace(payload_bytes, ranks, ranks_per_domain)
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
-    traffic = _traffic(collective, payload_bytes, inside, domains)
-    within = traffic.inside
+    within = _inside_traffic(collective, payload_bytes, inside, domains)
+    between = _between_traffic(collective, payload_bytes, inside, domains, (domains - 1) / domains)
     if collective == "all_reduce" and constants.switch_eta:
         within = xp.minimum(within, (inside + 1) / inside * payload_bytes)
     network = _network(device, network_bytes_per_s, domains)
-    busy = xp.maximum(within / device.scale_up_bytes_per_s, traffic.between / network)
+    busy = xp.maximum(within / device.scale_up_bytes_per_s, between / network)
     return busy * (ranks > 1)  # type: ignore[no-any-return]
 
 
@@ -114,19 +117,15 @@ def expected_time(
     xp = namespace(payload_bytes, ranks, ranks_per_domain)
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
-    traffic = _traffic(collective, payload_bytes, inside, domains)
-    within, latency = _inside(
-        xp, constants, payload_bytes, traffic.inside, inside, device.scale_up_bytes_per_s
-    )
-    sent = traffic.between
-    between = sent / (network.eta * _network(device, network_bytes_per_s, domains))
+    traffic = _inside_traffic(collective, payload_bytes, inside, domains)
+    within, latency = _inside(xp, constants, payload_bytes, traffic, inside, device.scale_up_bytes_per_s)
+    sent = _between_traffic(collective, payload_bytes, inside, domains, (ranks - 1) / ranks)
+    eta = network.eta_pairs if collective in _PAIRS else network.eta
+    between = sent / (eta * _network(device, network_bytes_per_s, domains))
     between = between + network.ramp_us * 1e-6 * (1.0 - xp.exp(-sent / (network.ramp_mb * 1e6)))
     doublings = xp.log2(xp.maximum(domains, 2.0)) - 1.0
     hop = (network.alpha_us + network.alpha_step_us * doublings) * 1e-6 * (domains > 1)
-    large = xp.maximum(within, between)
-    ratio = xp.minimum(within, between) / xp.maximum(large, 1e-300)
-    busy = large * (1.0 + ratio**_OVERLAP_P) ** (1.0 / _OVERLAP_P)
-    return (latency + hop + busy) * (ranks > 1)  # type: ignore[no-any-return]
+    return (latency + hop + xp.maximum(within, between)) * (ranks > 1)  # type: ignore[no-any-return]
 
 
 def _inside(
@@ -138,6 +137,8 @@ def _inside(
     several = ranks > 1
     latency = (constants.alpha_us + constants.alpha_rank_us * xp.maximum(extra, 0.0)) * 1e-6 * several
     eta = constants.eta * (1.0 - constants.few_ranks / xp.maximum(ranks, 2.0))
+    if constants.mesh is not None:
+        eta = eta * (xp.minimum(xp.maximum(ranks, 2.0), constants.mesh) - 1.0) / (constants.mesh - 1.0)
     if constants.shared:
         eta = eta * (2.0 / xp.maximum(ranks, 2.0)) ** constants.shared
     transfer = traffic / (eta * rate)

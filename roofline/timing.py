@@ -76,7 +76,7 @@ def _matmul_time(op: Op, device: Device) -> Number:
         raise RooflineError(f"op {op.name!r} is a matmul without a shape: give (m, n, k, batch)")
     m, n, k, batch = op.shape
     measured = device.measured
-    constants = measured.grouped_gemm if "expert" in op.name else measured.matmul(op.dtype)
+    constants = measured.grouped_gemm if op.name.startswith("experts.") else measured.matmul(op.dtype)
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
