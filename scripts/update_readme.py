@@ -33,9 +33,8 @@ def run(command: str) -> str:
         shell = f'roofline() {{ "{sys.executable}" -m roofline "$@"; }}\n{command}'
         sources = [str(ROOT)] if (ROOT / "roofline").is_dir() else []  # else the installed package
         environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
-        environment["PYTHONPATH"] = os.pathsep.join([*sources, os.environ.get("PYTHONPATH", "")]).strip(
-            os.pathsep
-        )
+        paths = [*sources, os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         done = subprocess.run(
             ["bash", "-c", shell], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             check=False, encoding="utf-8",
