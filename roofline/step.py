@@ -217,6 +217,11 @@ def master_bytes(train: TrainConfig) -> int:
     return 4 if train.master_weights and train.activation_bytes == 2 else 0
 
 
+def update_ops(step: Step) -> list[Op]:
+    """The ops of one update for the configuration and weights of `step`: what runs once per step."""
+    return _update(step.model, step.train, step.stack, step.weights)
+
+
 def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> list[Op]:
     """The optimizer step and the data-parallel collectives, once per step."""
     shares = parameter_shares(model, train, weights)

@@ -1,0 +1,240 @@
+"""Which parallel layouts make sense: degrees that divide what they must, as columns of one table.
+
+A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, and words (sharding, recompute, ...) a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .arrays import Number
+from .errors import RooflineError
+from .model import ModelConfig, Moe
+from .training import TrainConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
+WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
+SHARDINGS = ("none", "zero1", "zero2", "fsdp")
+RECOMPUTES = ("none", "selective", "full")
+SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
+MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
+LARGEST_MICRO_BATCH = 128
+LONGEST_SEARCH = 2_000_000_000
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search may vary; None means every value that makes sense.
+
+    Attributes:
+        tp, pp, vp, dp, cp, ep: Degrees allowed.
+        micro_batch: Sequences per pass allowed.
+        sharding, recompute, sequence_parallel, dtype, attention: Words allowed.
+        across_nodes: Whether tensor parallelism may leave the domain of fast links.
+    """
+
+    tp: tuple[int, ...] | None = None
+    pp: tuple[int, ...] | None = None
+    vp: tuple[int, ...] | None = None
+    dp: tuple[int, ...] | None = None
+    cp: tuple[int, ...] | None = None
+    ep: tuple[int, ...] | None = None
+    micro_batch: tuple[int, ...] | None = None
+    sharding: tuple[str, ...] = SHARDINGS
+    recompute: tuple[str, ...] = RECOMPUTES
+    sequence_parallel: tuple[bool, ...] = (False, True)
+    dtype: tuple[str, ...] = ("bf16",)
+    attention: tuple[str, ...] = ("flash2",)
+    across_nodes: bool = False
+
+    def words(self) -> Iterator[dict[str, Any]]:
+        """Every combination of words, as fields of TrainConfig."""
+        for values in product(*(getattr(self, name) for name in WORDS)):
+            yield dict(zip(WORDS, values, strict=True))
+
+
+class Space(msgspec.Struct, frozen=True):
+    """The layouts of one number of devices: columns of degrees, micro batches, and which pairs are consistent.
+
+    Attributes:
+        num_devices: Devices.
+        columns: Degree -> [rows].
+        micro_batches: [micro batches].
+        row: Row of each layout, [layouts].
+        micro: Index of the micro batch of each layout, [layouts].
+    """
+
+    num_devices: int
+    columns: dict[str, Any]
+    micro_batches: Any
+    row: Any
+    micro: Any
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, rising.
+
+    >>> divisors(12)
+    [1, 2, 3, 4, 6, 12]
+    """
+    low = [n for n in range(1, int(number**0.5) + 1) if number % n == 0]
+    return low + [number // n for n in reversed(low) if n * n != number]
+
+
+def layouts_of(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int) -> Space:
+    """The consistent layouts of ``train.num_devices`` devices.
+
+    Args:
+        model: The model.
+        train: num_devices, global_batch and seq_len, all resolved scalars.
+        choices: What may vary.
+        domain: Devices joined by fast links: tensor parallelism stays within, unless asked.
+
+    Raises:
+        RooflineError: No layout is consistent; the message names the constraint that leaves none.
+    """
+    import numpy as np
+
+    rows = _rows(model, train, choices, domain)
+    columns = {name: np.array([row[i] for row in rows], dtype=np.int64) for i, name in enumerate(DEGREES)}
+    batch = int(train.global_batch)  # type: ignore[arg-type]
+    tried = choices.micro_batch or [n for n in divisors(batch) if n <= LARGEST_MICRO_BATCH]
+    micro = np.array(sorted(set(tried)), dtype=np.int64)
+    accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
+    # interleaving runs micro batches in rounds of pp (arXiv:2104.04473, section 2.2)
+    rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
+    consistent = (left == 0) & rounds
+    if not consistent.any():
+        degrees = sorted({row[DEGREES.index("dp")] for row in rows})
+        raise RooflineError(
+            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps for any micro_batch "
+            f"({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: use global_batch "
+            f"{_next_multiple(batch, degrees[0] * int(micro[0]))}"
+        )
+    row, index = np.nonzero(consistent)
+    return Space(int(train.num_devices), columns, micro, row, index)
+
+
+def _few(values: list[int]) -> str:
+    return ", ".join(map(str, values if len(values) <= 8 else [*values[:3], "...", *values[-2:]]))  # type: ignore[list-item]
+
+
+def _next_multiple(value: int, of: int) -> int:
+    return -(-value // of) * of
+
+
+def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int) -> list[tuple[int, ...]]:
+    """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
+    devices, batch = int(train.num_devices), int(train.global_batch)  # type: ignore[arg-type]
+    tensor = _tensor_degrees(model, devices, choices, domain)
+    context = _context_degrees(model, devices, train.sequence_length, choices)
+    stages = _stage_degrees(model, devices, choices)
+    experts = _expert_degrees(model, choices)
+    rows = []
+    for tp, cp, pp in product(tensor, context, stages):
+        dp, left = divmod(devices, tp * cp * pp)
+        if left or batch % dp or not (choices.dp is None or dp in choices.dp):
+            continue
+        rows += [
+            (tp, pp, vp, dp, cp, ep)
+            for vp in _virtual_degrees(model.n_layers, pp, choices)
+            for ep in experts
+            if (dp * cp * tp) % ep == 0
+        ]
+    if not rows:
+        raise RooflineError(
+            f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must be {devices} devices, "
+            f"with global_batch {batch} a multiple of dp"
+            + (f" in ({_few(list(choices.dp))})" if choices.dp else "")
+            + f": allow more degrees, or use global_batch {_next_multiple(batch, devices)}"
+        )
+    return rows
+
+
+def _allowed(given: tuple[int, ...] | None, sensible: list[int]) -> list[int]:
+    return sensible if given is None else sorted(set(given))
+
+
+def _tensor_degrees(model: ModelConfig, devices: int, choices: Choices, domain: int) -> list[int]:
+    heads = {group.attention.n_heads for group in model.groups if group.attention is not None}
+    within = devices if choices.across_nodes or choices.tp else domain
+    found = [
+        tp
+        for tp in _allowed(choices.tp, divisors(devices))
+        if tp <= within and devices % tp == 0 and all(n % tp == 0 for n in heads)
+    ]
+    if not found:
+        raise RooflineError(
+            f"no tp of ({_few(list(choices.tp or ()))}) divides both the {devices} devices and the model's "
+            f"{'/'.join(map(str, sorted(heads)))} attention heads"
+        )
+    return found
+
+
+def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices: Choices) -> list[int]:
+    length = int(seq_len)  # type: ignore[arg-type]
+    longest = max(1, length // SHORTEST_SLICE) if choices.cp is None else length
+    has_attention = any(group.attention is not None for group in model.groups)
+    found = [
+        cp
+        for cp in _allowed(choices.cp, divisors(devices) if has_attention else [1])
+        if cp <= longest and devices % cp == 0 and length % cp == 0
+    ]
+    if not found:
+        raise RooflineError(f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}")
+    return found
+
+
+def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[int]:
+    layers = model.n_layers
+    found = [
+        pp
+        for pp in _allowed(choices.pp, divisors(devices))
+        if pp <= layers
+        and devices % pp == 0
+        and (choices.pp is not None or -(-layers // pp) * pp <= MOST_UNEVEN * layers)
+    ]
+    if not found:
+        raise RooflineError(
+            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's {layers} layers"
+        )
+    return found
+
+
+def _virtual_degrees(layers: int, pp: int, choices: Choices) -> list[int]:
+    """Virtual stages must hold whole layers, the same number each."""
+    if pp == 1:
+        return [1] if choices.vp is None or 1 in choices.vp else []
+    sensible = [1, *(vp for vp in divisors(layers // pp) if vp > 1)] if layers % pp == 0 else [1]
+    return [vp for vp in sensible if choices.vp is None or vp in choices.vp]
+
+
+def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
+    counts = {group.mlp.n_experts for group in model.groups if isinstance(group.mlp, Moe)}
+    if not counts:
+        if choices.ep not in {None, (1,)}:
+            raise RooflineError(f"ep {_few(list(choices.ep or ()))} needs a mixture of experts, and {model.name} has none")
+        return [1]
+    found = [ep for ep in _allowed(choices.ep, divisors(min(counts))) if all(n % ep == 0 for n in counts)]
+    if not found:
+        raise RooflineError(f"no ep of ({_few(list(choices.ep or ()))}) divides the {sorted(counts)} experts")
+    return found
+
+
+def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
+    """Sequences of about a million tokens, a multiple of every device: assumed where no global batch is given.
+
+    >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
+    (512, 256)
+    """
+    each = num_devices * micro_batch
+    return each * max(1, -(-(2**20) // (seq_len * each)))
