@@ -198,7 +198,7 @@ class Recorder:
         )  # fmt: skip
 
     def _tags(self, func: Any) -> frozenset[str]:
-        """Tags of an operator; an in-place one also has those of its functional form, where torch has none."""
+        """Tags of an operator; an in-place one has those of its functional form too."""
         functional = func._schema.name.removesuffix("_").partition("::")[2]
         packet = getattr(self.torch.ops.aten, functional, func.overloadpacket)
         overloads = [func, *(getattr(packet, name) for name in packet.overloads())]
