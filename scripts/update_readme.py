@@ -36,9 +36,14 @@ def run(command: str) -> str:
         paths = [*sources, os.environ.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         done = subprocess.run(
-            ["bash", "-c", shell], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            check=False, encoding="utf-8",
-        )  # fmt: skip
+            ["bash", "-c", shell],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            encoding="utf-8",
+        )
     return done.stdout
 
 
