@@ -31,7 +31,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         elif isinstance(block, Moe):
             moe(tape, block, d_model)
         else:
-            mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp")
+            saved = tape.norm_tokens * d_model * tape.es
+            mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
         _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
         _residual(tape, what, hidden)
@@ -112,7 +113,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         kv_width = spec.head_dim + (0 if spec.value_is_key else spec.value_head_dim)
         width = heads * spec.head_dim + (0 if spec.reuses_kv else kv_heads * kv_width)
         tape.linear(
-            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tokens * d_model * es
+            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tape.norm_tokens * d_model * es
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -172,7 +173,7 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
     assert spec.kv_lora_rank is not None
     tokens, es = tape.tokens, tape.es
     nope = spec.head_dim - spec.rope_head_dim
-    saved = tokens * d_model * es
+    saved = tape.norm_tokens * d_model * es
     if spec.q_lora_rank is not None:
         tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved)
         if spec.q_lora_norm is not None:
@@ -285,14 +286,17 @@ def mlp(
     *,
     batch: Number = 1,
     expert: bool = False,
-    saves_input: bool = True,
+    saves: Number = 0,
 ) -> None:
-    """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`."""
+    """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`.
+
+    `saves` is the input as kept for backward: a shard of it under sequence parallelism, gathered again when needed.
+    """
     es = tape.es
     width = d_ff * (2 if spec.gated else 1)
     tape.linear(
         f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
-        saves=batch * rows * d_model * es if saves_input else 0,
+        saves=saves,
     )  # fmt: skip
     elements = batch * rows * d_ff
     if spec.gated:
@@ -343,7 +347,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     rows = divide(routed, experts_here)
     mlp(
         tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, expert_tp), "experts", batch=experts_here,
-        expert=True,
+        expert=True, saves=moved * es,
     )  # fmt: skip
     _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
     tape.elementwise(
@@ -351,7 +355,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         back_writes=1, flops=2, kind="embedding", saves=moved * es,
     )  # fmt: skip
     if spec.shared is not None:
-        mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert", saves_input=False)
+        mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
         if spec.shared_gate:
             tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False)
 

@@ -25,7 +25,7 @@ GIB = 2**30
 # (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
 CONTEXT_BYTES = 1.0 * GIB
 NCCL_BYTES = 0.7 * GIB  # buffers of the communicators of one training job (tp, dp, pp)
-FRAGMENTATION = 0.04  # of everything the caching allocator holds for activations
+FRAGMENTATION = 0.10  # of what the caching allocator holds for activations: blocks rounded up and kept
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def memory_of(step: Step, device: Device) -> Memory:
-    """Peak memory of `step` on its fullest device.
+    """Peak memory of `step` on its fullest device (see `memory_for`)."""
+    return memory_for(step, device.memory_bytes)
+
+
+def memory_for(step: Step, capacity_bytes: Number) -> Memory:
+    """Peak memory of `step` on a device of `capacity_bytes`.
 
     Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
     Activations in flight follow the schedule: min(pp, micro batches) on the first stage of 1F1B, a factor
@@ -82,8 +87,9 @@ def memory_of(step: Step, device: Device) -> Memory:
     communication = _communication(step, shares.total / maximum(stages(step.model, train).interior, 1) * es)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
+    if step.stack.cast_weights and es < 4:  # 16-bit copies live from their first use to the end of backward
+        weights = weights + shares.total * es
     total = weights + gradients + optimizer + activations + logits + communication + context
-    capacity = device.memory_bytes
     return Memory(
         weights_bytes=weights,
         gradients_bytes=gradients,
@@ -93,8 +99,8 @@ def memory_of(step: Step, device: Device) -> Memory:
         communication_bytes=communication,
         context_bytes=context,
         total_bytes=total,
-        capacity_bytes=capacity,
-        fits=total <= capacity,
+        capacity_bytes=capacity_bytes,
+        fits=total <= capacity_bytes,
     )
 
 
@@ -106,7 +112,11 @@ def _weight_bytes(step: Step) -> int:
 
 
 def _gradient_bytes(step: Step) -> int:
-    return 4 if step.stack.gradient_dtype == "fp32" or step.stack.cast_weights else step.train.activation_bytes
+    """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
+    es = step.train.activation_bytes
+    summed = step.stack.gradient_bytes(step.train.dtype, es)
+    whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
+    return summed if whole or summed == es else summed + es
 
 
 def in_flight(step: Step) -> Number:
@@ -155,4 +165,5 @@ def _communication(step: Step, layer_bytes: Number) -> Number:
     train = step.train
     if train.shards_parameters:
         return 3 * layer_bytes
-    return where(train.data_parallel > 1, 0.2 * GIB, 0)
+    buckets = 2 * step.stack.bucket_elements * train.activation_bytes
+    return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

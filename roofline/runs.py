@@ -82,17 +82,34 @@ def case_of(row: Mapping[str, str]) -> Case:
     if measured is None or measured <= 0:
         raise Skipped("no measured throughput")
     model = model_of(row)
+    config = config_of(row, model)
+    return Case(
+        row=row, model=model, device_id=row["device"], candidates=config.candidates, measured=measured,
+        assumed=config.assumed,
+    )  # fmt: skip
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The configurations a row may mean, and what was assumed for its blanks."""
+
+    candidates: tuple[TrainConfig, ...]
+    assumed: tuple[str, ...]
+
+
+def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
+    """Every configuration that fits what a row says.
+
+    Raises:
+        Skipped: Something without which no prediction is possible is not stated.
+    """
     assumed: list[str] = []
     base = _base_config(row, model, assumed)
-    candidates = [
+    candidates = tuple(
         msgspec.structs.replace(base, micro_batch=micro, recompute=recompute)
         for micro in _micro_batches(row, base, assumed)
         for recompute in _recomputes(row, assumed)
-    ]
-    return Case(
-        row=row, model=model, device_id=row["device"], candidates=tuple(candidates), measured=measured,
-        assumed=tuple(assumed),
-    )  # fmt: skip
+    )
+    return Config(candidates=candidates, assumed=tuple(assumed))
 
 
 def _number(row: Mapping[str, str], key: str) -> float | None:
@@ -210,7 +227,9 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
     stack = next(filter(None, map(stack_of_software, words)), None)
     if stack is None:
-        stack = "fsdp" if row.get("sharding") in {"fsdp", "zero3", "hsdp"} else "eager"
+        sharding, degrees = row.get("sharding") or "", [_number(row, key) or 1 for key in ("tp", "pp")]
+        stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
+        stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
         assumed.append(f"stack {stack}")
     return stack
 

@@ -46,7 +46,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
-        cast_weights: Whether 16-bit copies of fp32 weights are made at each use (autocast) rather than kept.
+        cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
+            fp32 master copy.
+        bucket_elements: Elements of each communication bucket that the optimizer allocates (one to reduce, one to
+            gather).
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
     """
@@ -58,10 +61,21 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     launch: Literal["eager", "compiled", "graph"] = "eager"
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     cast_weights: bool = False
+    bucket_elements: float = 0.0
     selective: Literal["core", "half"] = "core"
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     software: tuple[str, ...] = ()
     source: str
+
+    def gradient_bytes(self, dtype: str, es: int) -> int:
+        """Bytes of a gradient element as summed and reduced, for activations of `es` bytes.
+
+        fp16 gradients are scaled to stay in range and kept as they are; bf16 has too few digits to sum in (Megatron-LM
+        turns on accumulate_allreduce_grads_in_fp32 with bf16 only). Gradients of fp32 weights are fp32.
+        """
+        if self.cast_weights:
+            return 4
+        return 4 if self.gradient_dtype == "fp32" and dtype != "fp16" else es
 
 
 def _folder() -> Path:

@@ -213,8 +213,9 @@ def optimizer_state_bytes(train: TrainConfig) -> int:
 
 
 def master_bytes(train: TrainConfig) -> int:
-    """Bytes of the fp32 copy of a weight that 16-bit training updates."""
-    return 4 if train.master_weights and train.activation_bytes == 2 else 0
+    """Bytes of the fp32 copies that 16-bit training updates: weights, and in fp16 the unscaled gradients."""
+    copies = 2 if train.dtype == "fp16" else 1
+    return 4 * copies if train.master_weights and train.activation_bytes == 2 else 0
 
 
 def update_ops(step: Step) -> list[Op]:
@@ -225,8 +226,7 @@ def update_ops(step: Step) -> list[Op]:
 def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> list[Op]:
     """The optimizer step and the data-parallel collectives, once per step."""
     shares = parameter_shares(model, train, weights)
-    es = train.activation_bytes
-    grad = 4 if stack.gradient_dtype == "fp32" else es
+    grad = stack.gradient_bytes(train.dtype, train.activation_bytes)
     sharded = train.sharding != "none"
     dense = shares.trainable_dense / shard_ranks(train) if sharded else shares.trainable_dense
     expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert
@@ -261,7 +261,7 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     46.6 ms, 30 % of what one pass would).
     """
     state, master, es = optimizer_state_bytes(train), master_bytes(train), train.activation_bytes
-    weight = master or es
+    weight = 4 if master else es
     read = params * (grad + weight + state)
     written = params * (weight + state + (es if master else 0))
     fused = "optimizer" in stack.fused

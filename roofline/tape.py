@@ -111,6 +111,8 @@ class Tape:
         self.weight(name, w + (batch * n if bias else 0), expert=expert)
         if es < self.es:
             self.cast(name, "forward", x, es)
+        if self.stack.cast_weights and self.es < 4:  # autocast: fp32 weight to 16 bits, once per forward pass
+            self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
             shape=(m, n, k, batch), saved_bytes=saves,
@@ -135,7 +137,7 @@ class Tape:
         self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float, flops: Number
     ) -> None:
         x, w, y = batch * m * k, batch * k * n, batch * m * n
-        grad_bytes = self.gradient_bytes
+        grad_bytes = self.stack.gradient_bytes(self.train.dtype, self.es)
         in_place = self.fused("wgrad_accumulation")
         # Fused accumulation reads and writes the fp32 gradient in the matmul's epilogue.
         self.op(
@@ -151,11 +153,6 @@ class Tape:
                 f"{name}.grad_accumulate", "elementwise", "backward", flops=w * passes,
                 read=w * (self.es + grad_bytes) * passes, written=w * grad_bytes * passes, kernels=passes,
             )  # fmt: skip
-
-    @property
-    def gradient_bytes(self) -> int:
-        """Bytes of one gradient element as kept and reduced."""
-        return 4 if self.stack.gradient_dtype == "fp32" else self.es
 
     def cast(self, name: str, phase: Phase, elements: Number, es: float) -> None:
         """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul."""
