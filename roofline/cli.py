@@ -78,6 +78,21 @@ class Parser(argparse.ArgumentParser):
             action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})"
         )
 
+    def short_usage(self) -> str:
+        """What must be given; the options, described below it, are too many to spell out."""
+        words = [self.prog]
+        for action in self._actions:
+            name = str(action.metavar or action.dest.upper())
+            if not action.option_strings:
+                words.append(
+                    {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [...]"}.get(
+                        str(action.nargs), name
+                    )
+                )
+            elif action.required:
+                words.append(f"{action.option_strings[0]} {name}")
+        return " ".join([*words, "[options]"])
+
     def check_options(self, arguments: Iterable[str]) -> None:
         """Reject an unknown option before its value can be taken for something else."""
         known = self._option_string_actions
@@ -105,6 +120,7 @@ def command_parser(name: str) -> tuple[Parser, Any]:
         allow_abbrev=False,
     )
     module.configure(parser)
+    parser.usage = parser.short_usage()
     return parser, module
 
 

@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -30,6 +31,7 @@ def test_version(run):
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_a_summary_and_two_examples(name, run):
     module = importlib.import_module(f"roofline.commands.{cli.COMMANDS[name].module}")
+    assert module.SUMMARY == cli.COMMANDS[name].summary
     assert len(module.EXAMPLES) >= 2
     status, out, _ = run(name, "--help")
     assert status == 0
@@ -43,9 +45,7 @@ def test_every_command_has_a_summary_and_two_examples(name, run):
 def test_every_example_parses(name):
     parser, module = cli.command_parser(name)
     for example in module.EXAMPLES:
-        import shlex
-
-        arguments = shlex.split(example)[2:]
+        arguments = shlex.split(example, comments=True)[2:]
         parser.check_options(arguments)
         parser.parse_args(arguments)
 
@@ -60,6 +60,10 @@ def test_only_the_chosen_command_is_imported():
     assert "roofline.commands.stacks" in loaded
     assert "roofline.commands.plot" not in loaded
     assert "roofline.commands.estimate" not in loaded
+
+
+def test_usage_names_what_must_be_given(run, probe):
+    assert run(probe, "--help").out.startswith("usage: roofline probe MODEL -d DEVICE [options]\n")
 
 
 def test_command_runs(run, probe):
