@@ -31,7 +31,7 @@ def test_version(run):
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_a_summary_and_two_examples(name, run):
     module = importlib.import_module(f"roofline.commands.{cli.COMMANDS[name].module}")
-    assert module.SUMMARY == cli.COMMANDS[name].summary
+    assert cli.COMMANDS[name].summary == module.SUMMARY
     assert len(module.EXAMPLES) >= 2
     status, out, _ = run(name, "--help")
     assert status == 0
