@@ -63,9 +63,9 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "qk_norm": ("none", "head", "full"),
     "qk_norm_kind": ("rms", "layer"),
 }
-TEXTS = frozenset({"name", "source", "activation"})
+TEXTS = frozenset({"name", "source", "activation", "model_type"})
 MODEL_KEYS = frozenset({
-    "name", "source", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings", "has_head", "head_bias",
+    "name", "source", "model_type", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings", "has_head", "head_bias",
     "head_transform", "embedding_dim", "embedding_norm", "embedding_norm_bias", "final_norm", "learned_positions",
     "max_seq_len", "token_types", "extra_params", "dense_first_layers", "image_size", "patch_size",
     "image_channels", "variations", "model_linears",
