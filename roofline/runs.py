@@ -56,15 +56,21 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     Raises:
         RooflineError: The file cannot be read or has not the columns of a table of runs.
     """
+    return read_table(path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]))
+
+
+def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
+    """Rows of any CSV of measurements that has at least the columns `needed`."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RooflineError(f"cannot read runs from {path}: {error}") from error
-    needed = {"id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]}
-    missing = sorted(needed - set(rows[0] if rows else ()))
+        raise RooflineError(f"cannot read {path}: {error}") from error
+    if not rows:
+        raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
+    missing = sorted(set(needed) - set(rows[0]))
     if missing:
-        raise RooflineError(f"{path}: no column {', '.join(missing)}; it needs the columns of 'validate --format csv'")
+        raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
     return rows
 
 

@@ -278,7 +278,9 @@ def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: in
     """
     ops: list[Op] = []
     es = train.activation_bytes
-    passes = train.accumulation if train.shards_parameters or train.sharding == "zero2" else 1
+    # A pipeline keeps parameters gathered and gradients whole between micro batches (arXiv:2407.21783, section 3.3.2).
+    each = where(train.pp > 1, 1, train.accumulation)
+    passes = each if train.shards_parameters or train.sharding == "zero2" else 1
     for name, params, all_params in (
         ("", shares.trainable_dense, shares.dense),
         ("expert_", shares.trainable_expert, shares.expert),
@@ -291,7 +293,7 @@ def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: in
             continue
         reduction = stack.zero1 if train.sharding == "zero1" else "reduce_scatter"
         ops.append(_reduce(f"gradients.{name}{reduction}", reduction, params * grad, passes, group))
-        gathers = 2 * train.accumulation if train.shards_parameters else 1
+        gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
         gathered = all_params if train.shards_parameters else params
         ops.append(_reduce(f"parameters.{name}all_gather", "all_gather", gathered * es, gathers, group))
     return ops

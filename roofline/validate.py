@@ -68,9 +68,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
 
 
-def default_data() -> Path:
-    """The packaged table of published runs."""
-    return Path(__file__).parent / "data" / "published_runs.csv"
+def default_data(what: str = "runs") -> Path:
+    """The packaged table of published runs, memory or budgets."""
+    return Path(__file__).parent / "data" / f"published_{what}.csv"
 
 
 def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:

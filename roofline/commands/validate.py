@@ -1,0 +1,249 @@
+"""``roofline validate``: our error against published measurements, summarised and per row."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import RooflineError
+from ..output import Cell, Table, add_format_arguments, emit
+from ..units import format_bytes, format_share
+
+EXAMPLES = (
+    "roofline validate",
+    "roofline validate runs --data my_runs.csv --format csv --output errors.csv",
+    "roofline validate memory --worst 10",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "what", nargs="?", choices=("runs", "memory", "budgets"), default="runs",
+        help="step times of runs (default), peak memory, or device-hours of whole trainings",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", metavar="CSV", help="rows in the columns of the packaged table; default: that table"
+    )
+    parser.add_argument(
+        "--tier", choices=("A", "B", "all"), default="all", help="A: rows whose source states everything"
+    )
+    parser.add_argument("--worst", type=int, default=5, metavar="N", help="show the N worst rows (default 5)")
+    add_format_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict every row and print the errors."""
+    if args.worst < 0:
+        raise RooflineError(f"--worst {args.worst}: give a number of rows, 0 or more")
+    {"runs": _runs, "memory": _memory, "budgets": _budgets}[args.what](args)
+    return 0
+
+
+def _select(args: argparse.Namespace, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    chosen = [row for row in rows if args.tier == "all" or row.get("tier") == args.tier]
+    if not chosen:
+        raise RooflineError(f"no rows of tier {args.tier}: use --tier all")
+    return chosen
+
+
+def _runs(args: argparse.Namespace) -> None:
+    from ..runs import read_rows
+    from ..validate import default_data, group_by, predict_runs, predicted, source_of, summarise
+
+    predictions = predict_runs(_select(args, read_rows(args.data or default_data("runs"))))
+    done = predicted(predictions)
+    if not done:
+        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
+    groups: dict[str, Callable[[Any], str]] = {
+        "by_source": source_of,
+        "by_device": lambda p: str(p.row["device"]),
+        "by_stack": lambda p: str(p.stack),
+        "by_dtype": lambda p: str(p.row.get("dtype") or "not stated"),
+        "by_recompute": lambda p: str(p.row.get("recompute") or "not stated"),
+    }
+    summaries = {name: group_by(done, key) for name, key in groups.items()}
+    total = summarise("all", done)
+    by_source = summaries["by_source"]
+    data = {
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "macro_mape": sum(s.mape for s in by_source) / len(by_source),
+        **summaries,
+    }
+    if args.format == "csv" or (args.output or "").endswith(".csv"):
+        emit(args, data, [_run_rows(predictions)])
+        return
+    tables = [
+        _summary_table("Error of the step time", [total, *by_source]),
+        _summary_table("By device", summaries["by_device"]),
+        *_worst_runs(done, args.worst),
+    ]
+    emit(args, data, tables, _run_notes(data, predictions))
+
+
+def _run_rows(predictions: Sequence[Any]) -> Table:
+    rows = [
+        [
+            p.id, p.measured, p.predicted, p.low, p.high, p.error if not p.skipped_reason else None, p.skipped_reason,
+            p.stack, "; ".join(p.assumed),
+        ]
+        for p in predictions
+    ]  # fmt: skip
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "stack", "assumed"]
+    return Table("", keys, rows)
+
+
+def _percent(value: float | None, sign: str = "") -> Cell:
+    return Cell(value, "-" if value is None else f"{value:{sign}.1%}".replace("%", " %"))
+
+
+def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
+    rows = [
+        [
+            s.name,
+            s.rows,
+            _percent(s.mape),
+            _percent(s.median_ape),
+            _percent(s.bias, "+"),
+            _percent(s.coverage),
+        ]
+        for s in summaries
+    ]
+    return Table(title, ["", "rows", "MAPE", "median", "bias", "in 80 % interval"], rows)
+
+
+def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
+    worst = sorted(done, key=lambda p: -abs(p.log_error))[:count]
+    if not worst:
+        return []
+    rows = [
+        [p.id, p.row.get("model", ""), p.row["device"], p.row["n_devices"].removesuffix(".0"), p.measured, p.predicted,
+         _percent(p.error, "+"), "; ".join(p.assumed)]
+        for p in worst
+    ]  # fmt: skip
+    columns = [
+        "worst rows",
+        "model",
+        "device",
+        "devices",
+        "measured tok/s",
+        "predicted",
+        "time error",
+        "assumed",
+    ]
+    return [Table("", columns, rows)]
+
+
+def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
+    notes = [
+        f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
+        "measured over predicted tokens per second, minus 1. Bias: geometric mean.",
+    ]
+    reasons: dict[str, int] = {}
+    for p in predictions:
+        if p.skipped_reason:
+            reasons[p.skipped_reason] = reasons.get(p.skipped_reason, 0) + 1
+    notes += [
+        f"skipped {count} rows: {reason}"
+        for reason, count in sorted(reasons.items(), key=lambda r: -r[1])[:5]
+    ]
+    return notes
+
+
+def _memory(args: argparse.Namespace) -> None:
+    from ..runs import read_table
+    from ..validate import default_data
+    from ..validate_memory import predict_memory, summarise
+
+    predictions = predict_memory(_select(args, read_table(args.data or default_data("memory"))))
+    done = [p for p in predictions if not p.skipped_reason]
+    if not done:
+        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
+    sources: dict[str, list[Any]] = {}
+    for p in done:
+        sources.setdefault(p.id.split("-")[0], []).append(p)
+    total = summarise("all", done)
+    by_source = [summarise(name, rows) for name, rows in sources.items()]
+    data = {
+        "rows": total.rows, "skipped": len(predictions) - total.rows, "bytes_rows": total.bytes_rows, "mape": total.mape,
+        "bias": total.bias, "decision_rows": total.decision_rows, "decisions_right": total.decisions_right,
+        "by_source": by_source,
+    }  # fmt: skip
+    rows = [
+        [p.id, p.measured_bytes, p.predicted_bytes, p.error, p.ran, p.predicted_fits, p.skipped_reason]
+        for p in predictions
+    ]
+    keys = ["id", "measured", "predicted", "error", "ran", "predicted_fits", "skipped_reason"]
+    if args.format == "csv" or (args.output or "").endswith(".csv"):
+        emit(args, data, [Table("", keys, rows)])
+        return
+    summary = Table(
+        "Peak memory, and whether it ran",
+        ["", "rows", "with bytes", "MAPE", "bias", "ran or not", "right"],
+        [
+            [s.name, s.rows, s.bytes_rows, _percent(s.mape), _percent(s.bias, "+"), s.decision_rows,
+             _percent(s.decisions_right)]
+            for s in (total, *by_source)
+        ],
+    )  # fmt: skip
+    worst = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error))[: args.worst]
+    table = Table(
+        "", ["worst rows", "model", "measured", "predicted", "error"],
+        [
+            [p.id, p.row.get("model", ""), format_bytes(p.measured_bytes), format_bytes(p.predicted_bytes),
+             _percent(p.error, "+")]
+            for p in worst
+        ],
+    )  # fmt: skip
+    emit(args, data, [summary, *([table] if worst else [])])
+
+
+def _budgets(args: argparse.Namespace) -> None:
+    from ..runs import read_table
+    from ..validate import default_data
+    from ..validate_budgets import predict_budgets, summarise
+
+    predictions = predict_budgets(_select(args, read_table(args.data or default_data("budgets"))))
+    done = [p for p in predictions if not p.skipped_reason]
+    if not done:
+        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
+    total = summarise(done)
+    rows = [
+        [
+            p.id,
+            p.measured,
+            p.predicted,
+            p.low,
+            p.high,
+            p.ratio if not p.skipped_reason else None,
+            p.skipped_reason,
+        ]
+        for p in predictions
+    ]
+    keys = ["id", "measured", "predicted", "low", "high", "ratio", "skipped_reason"]
+    data = {"rows": total.rows, "skipped": len(predictions) - total.rows, "within_1_5x": total.within,
+            "median_ratio": total.median_ratio, "coverage": total.coverage,
+            "results": [dict(zip(keys, row, strict=True)) for row in rows]}  # fmt: skip
+    if args.format == "csv" or (args.output or "").endswith(".csv"):
+        emit(args, data, [Table("", keys, rows)])
+        return
+    shown = Table(
+        "Device-hours of whole trainings",
+        ["", "model", "device-hours", "predicted", "low", "high", "measured / predicted"],
+        [
+            [p.id, p.row.get("model", ""), round(p.measured), round(p.predicted), round(p.low), round(p.high),
+             f"{p.ratio:.2f}"]
+            for p in done
+        ],
+    )  # fmt: skip
+    note = (
+        f"{format_share(total.within)} of {total.rows} within a factor of 1.5; median measured / predicted "
+        f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"
+    )
+    emit(args, data, [shown], [note])

@@ -1,0 +1,49 @@
+"""Write the packaged tables of published measurements from a folder of compiled ones.
+
+    python scripts/package_runs.py FOLDER
+
+Rows come from published tables. Of bulk logs that two projects published (Aleph Alpha's sweep, vTrain's single-node runs) an evenly spaced sample of
+at most 40 rows each is kept. Columns that only document how a row was compiled are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+TARGET = Path(__file__).parent.parent / "roofline" / "data"
+BULK_LOGS = ("aa-", "vtrain-single-")
+MOST = 40
+LEFT_OUT = {"notes", "hw_note", "sharding_note", "unit_printed", "value_printed"}
+TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")
+
+
+def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """At most 40 rows of each bulk log, evenly spaced, all rows of everything else."""
+    for prefix in BULK_LOGS:
+        bulk = [row for row in rows if row["id"].startswith(prefix)]
+        step = max(1, -(-len(bulk) // MOST))
+        dropped = {id(row) for row in bulk} - {id(row) for row in bulk[::step]}
+        rows = [row for row in rows if id(row) not in dropped]
+    return rows
+
+
+def main() -> int:
+    """Write every table."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for name in TABLES:
+        with (Path(sys.argv[1]) / name).open(encoding="utf-8", newline="") as file:
+            rows = sample(list(csv.DictReader(file)))
+        columns = [column for column in rows[0] if column not in LEFT_OUT]
+        with (TARGET / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        print(f"{name}: {len(rows)} rows")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
