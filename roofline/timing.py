@@ -35,8 +35,9 @@ def _p_norm(xp: Any, first: Any, second: Any, p: float) -> Any:
 def ideal_time(op: Op, device: Device) -> Number:
     """The roofline: seconds at the datasheet's peak or bandwidth, whichever takes longer.
 
-    Vector kinds (elementwise, normalization, softmax, embedding, optimizer) run beside the matrix engines, so
-    their peak is the vector one. A collective moves no device memory to speak of: see `collectives.ideal_time`.
+    Vector kinds (elementwise, normalization, softmax, embedding, optimizer) run beside the matrix engines: their
+    peak is the fp32 one, and where none is published (TPUs) their bytes alone decide. A collective is timed by
+    `collectives.ideal_time`.
 
     Raises:
         RooflineError: The device has no engine for the op's dtype (as `HardwareError`).
@@ -45,7 +46,10 @@ def ideal_time(op: Op, device: Device) -> Number:
         return 0.0
     flops = op.flops
     memory = (op.bytes_read + op.bytes_written) / device.memory_bandwidth_bytes_per_s
-    peak = device.peak_flops_per_s("fp32" if op.kind in _VECTOR_KINDS else op.dtype)
+    if op.kind not in _VECTOR_KINDS:
+        peak = device.peak_flops_per_s(op.dtype)
+    elif (peak := device.peaks.get("fp32", 0.0)) == 0.0:
+        return memory
     return namespace(flops, memory).maximum(flops / peak, memory)  # type: ignore[no-any-return]
 
 
@@ -152,5 +156,6 @@ def _stream_time(op: Op, device: Device) -> Number:
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    compute = flops / device.peak_flops_per_s("fp32")
-    return op.kernels * constants.t0 + xp.maximum(memory, compute)  # type: ignore[no-any-return]
+    peak = device.peaks.get("fp32", 0.0)
+    busy = xp.maximum(memory, flops / peak) if peak else memory
+    return op.kernels * constants.t0 + busy  # type: ignore[no-any-return]

@@ -25,9 +25,13 @@ BACKWARD: dict[str, Range] = {"cap_backward": (0.5, 0.1, 1), "tile_backward_us":
 
 def attention_op(rows: pd.DataFrame, phase: str) -> Op:
     """One op per row; a causal kernel executes half of the scores, the backward 2.5 times the forward's FLOPs."""
-    batch, heads, kv, seq, dim = (rows[c].to_numpy(float) for c in ("batch", "heads_q", "heads_kv", "seqlen", "head_dim"))
+    batch, heads, kv, seq, dim = (
+        rows[c].to_numpy(float) for c in ("batch", "heads_q", "heads_kv", "seqlen", "head_dim")
+    )
     backward = phase == "backward"
-    flops = 4 * batch * heads * seq**2 * dim * np.where(rows.causal == 1, 0.5, 1.0) * (2.5 if backward else 1.0)
+    flops = (
+        4 * batch * heads * seq**2 * dim * np.where(rows.causal == 1, 0.5, 1.0) * (2.5 if backward else 1.0)
+    )
     query, keys = 2 * batch * seq * heads * dim, 2 * batch * seq * kv * dim  # bytes of 16-bit elements
     read, written = (3 * query + 2 * keys, query + 2 * keys) if backward else (query + 2 * keys, query)
     return Op(name="attention.core", kind="attention", phase="backward" if backward else "forward", part="layer",
@@ -35,7 +39,9 @@ def attention_op(rows: pd.DataFrame, phase: str) -> Op:
               shape=(batch, heads, seq, seq, dim))  # fmt: skip
 
 
-def attention_sample(rows: pd.DataFrame, target: str, kernel: str, *, weight: float, hold: bool = False) -> Sample:
+def attention_sample(
+    rows: pd.DataFrame, target: str, kernel: str, *, weight: float, hold: bool = False
+) -> Sample:
     """Rows of one implementation; `weight` is the weight of all of them together."""
     forward, backward = attention_op(rows, "forward"), attention_op(rows, "backward")
     does_forward = rows.direction.str.contains("fwd").to_numpy(float)
@@ -63,21 +69,40 @@ def attention_cases(folder: Path) -> Iterable[Case]:
     rows = pd.read_csv(folder / "attention_measured.csv")
     rows = rows[rows.time_us.notna() & ~rows.dtype.str.contains("fp8")]
 
-    def sample(device: str, kernel: str, source: str, target: str, name: str, weight: float = 30.0, *, hold: bool = False) -> Sample:
+    def sample(
+        device: str,
+        kernel: str,
+        source: str,
+        target: str,
+        name: str,
+        weight: float = 30.0,
+        *,
+        hold: bool = False,
+    ) -> Sample:
         chosen = (rows.device == device) & (rows.impl == kernel) & rows.source.str.contains(source)
         return attention_sample(rows[chosen], target, name, weight=weight, hold=hold)
 
     a100, h100, b200 = "A100-SXM4-80GB", "H100-SXM-80GB", "B200-SXM"
     both = FORWARD | BACKWARD
     figures = "flash2_a100|Azure"
-    yield Case("ampere", "attention.flash1", FIRST, [sample(a100, "FlashAttention", figures, "a100-sxm-80gb", "flash1")])
+    yield Case(
+        "ampere",
+        "attention.flash1",
+        FIRST,
+        [sample(a100, "FlashAttention", figures, "a100-sxm-80gb", "flash1")],
+    )
     yield Case("ampere", "attention.flash2", both, [
         sample(a100, "FlashAttention-2", figures, "a100-sxm-80gb", "flash2", 60),
         sample("A100-PCIe-80GB", "TE fused attn (cuDNN/FA)", "SimuMax", "a100-pcie-80gb", "flash2", 20),
         sample(a100, "vllm_flash_attn", "aic", "a100-sxm-80gb", "flash2", 8, hold=True)])  # fmt: skip
     te = [sample("A100-PCIe-80GB", "TE fused attn (cuDNN/FA)", "SimuMax", "a100-pcie-80gb", "te")]
     yield Case("ampere", "attention.te", {"cap": (0.6, 0.2, 1), "cap_backward": (0.5, 0.1, 1)}, te)
-    yield Case("hopper", "attention.flash1", FIRST, [sample(h100, "FlashAttention", "flash2_h100", "h100-sxm-80gb", "flash1")])
+    yield Case(
+        "hopper",
+        "attention.flash1",
+        FIRST,
+        [sample(h100, "FlashAttention", "flash2_h100", "h100-sxm-80gb", "flash1")],
+    )
     yield Case("hopper", "attention.flash2", both, [
         sample(h100, "FlashAttention-2", "flash2_h100|flash3|FA3|Azure", "h100-sxm-80gb", "flash2")])  # fmt: skip
     yield Case("hopper", "attention.flash3", both, [
@@ -89,7 +114,12 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         sample(b200, "TE fused attn (cuDNN/FA)", "SimuMax", "b200-sxm", "te", 60),
         sample(b200, "vllm_flashinfer_trtllmprefill", "aic", "b200-sxm", "te", 20, hold=True)],
         [sample("GB200", "vllm_flashinfer_trtllmprefill", "aic", "gb200", "te")])  # fmt: skip
-    yield Case("ada", "attention.flash2", FORWARD, [sample("L40S", "vllm_flash_attn_fa2", "aic", "l40s", "flash2", hold=True)])
+    yield Case(
+        "ada",
+        "attention.flash2",
+        FORWARD,
+        [sample("L40S", "vllm_flash_attn_fa2", "aic", "l40s", "flash2", hold=True)],
+    )
     server = "rtx-pro-6000-blackwell-server"
     yield Case("blackwell-rtx", "attention.flash2", FORWARD, [
         sample("RTX-PRO-6000-Server", "vllm_flash_attn_fa2", "aic", server, "flash2", hold=True)])  # fmt: skip

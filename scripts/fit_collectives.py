@@ -21,19 +21,30 @@ SHARED: dict[str, Range] = {
     "alpha_us": (5, 0, 60), "alpha_rank_us": (1, 0, 10), "eta": (0.6, 0.2, 1), "shared": (1, 0, 3),
 }  # fmt: skip
 NETWORK: dict[str, Range] = {
-    "alpha_us": (20, 0, 100), "alpha_step_us": (10, 0, 60), "eta": (0.9, 0.3, 1), "eta_pairs": (0.7, 0.3, 1), "ramp_us": (50, 0, 1000),
+    "alpha_us": (20, 0, 100), "alpha_step_us": (10, 0, 60), "eta": (0.9, 0.3, 1), "ramp_us": (50, 0, 1000),
     "ramp_mb": (3, 0.1, 100),
 }  # fmt: skip
-NAMES = {"all_reduce": "all_reduce", "all_gather": "all_gather", "reduce_scatter": "reduce_scatter", "alltoall": "all_to_all"}
+NAMES = {
+    "all_reduce": "all_reduce",
+    "all_gather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
+    "alltoall": "all_to_all",
+}
 
 
-def collective_sample(rows: pd.DataFrame, target: str, name: str, *, network_gb_per_s: float | None = None) -> Sample:
+def collective_sample(
+    rows: pd.DataFrame, target: str, name: str, *, network_gb_per_s: float | None = None
+) -> Sample:
     """Rows of one collective on one system; ranks are spread evenly over its nodes."""
     device = load_device(target)
     payload, ranks = rows.bytes.to_numpy(float), rows.n_gpus.to_numpy(float)
     per_domain = ranks / rows.n_nodes.to_numpy(float)
     network = None if network_gb_per_s is None else network_gb_per_s * 1e9
-    regimes = {"small": payload < 1e6, "medium": (payload >= 1e6) & (payload < 64e6), "large": payload >= 64e6}
+    regimes = {
+        "small": payload < 1e6,
+        "medium": (payload >= 1e6) & (payload < 64e6),
+        "large": payload >= 64e6,
+    }
     regimes |= {f"n={n:g}": ranks == n for n in sorted(set(ranks))}
     return Sample(
         device,
@@ -49,7 +60,9 @@ def collective_cases(folder: Path) -> Iterable[Case]:
     rows = pd.read_csv(folder / "collectives_measured.csv")
     rows = rows[rows.time_us.notna()]
     nccl = rows[rows.source.str.startswith("aic") & ~rows.library.str.contains("vLLM")]
-    others = rows[~rows.source.str.startswith("aic") & (rows.n_nodes == 1) & ~rows.library.str.contains("NVLS off")]
+    others = rows[
+        ~rows.source.str.startswith("aic") & (rows.n_nodes == 1) & ~rows.library.str.contains("NVLS off")
+    ]
 
     def of(table: pd.DataFrame, system: str, csv_name: str) -> pd.DataFrame:
         return table[table.system.str.contains(system) & (table.collective == csv_name)]
@@ -70,21 +83,35 @@ def collective_cases(folder: Path) -> Iterable[Case]:
                     checks = []
             yield Case(file, f"collective.{name}", ranges, samples, checks)
     ranges = {key: INSIDE[key] for key in ("alpha_us", "eta", "ramp_us", "ramp_mb")}
-    yield Case("cdna3", "collective.all_reduce", ranges, [collective_sample(of(others, "MI300X", "all_reduce"), "mi300x", "all_reduce")])
+    yield Case(
+        "cdna3",
+        "collective.all_reduce",
+        ranges,
+        [collective_sample(of(others, "MI300X", "all_reduce"), "mi300x", "all_reduce")],
+    )
     for csv_name, name in NAMES.items():
         l40s = collective_sample(of(nccl, "L40S", csv_name), "l40s", name)
         pro = collective_sample(of(nccl, "RTX PRO 6000", csv_name), "rtx-pro-6000-blackwell-server", name)
         yield Case("ada", f"collective_pcie.{name}", SHARED, [l40s])
         yield Case("blackwell-rtx", f"collective_pcie.{name}", SHARED, [pro])
     p2p = rows[(rows.collective == "send_recv") & (rows.n_nodes == 1)]
-    for file, target, system in (("ampere", "a100-sxm-80gb", "A100 DGX"), ("hopper", "h100-sxm-80gb", "H100 DGX")):
+    for file, target, system in (
+        ("ampere", "a100-sxm-80gb", "A100 DGX"),
+        ("hopper", "h100-sxm-80gb", "H100 DGX"),
+    ):
         ranges = {key: INSIDE[key] for key in ("alpha_us", "eta", "ramp_us", "ramp_mb")}
-        yield Case(file, "collective.send_recv", ranges, [collective_sample(p2p[p2p.system.str.contains(system)], target, "send_recv")])
+        yield Case(
+            file,
+            "collective.send_recv",
+            ranges,
+            [collective_sample(p2p[p2p.system.str.contains(system)], target, "send_recv")],
+        )
     yield from network_case(rows[rows.n_nodes > 1])
 
 
 def network_case(rows: pd.DataFrame) -> Iterable[Case]:
     """InfiniBand and EFA runs with the NIC rate known; slow Ethernet clusters of one harness are left out."""
+
     def of(system: str, target: str, name: str, rate: float) -> Sample:
         chosen = rows[rows.system.str.contains(system, regex=False) & (rows.collective == name)]
         return collective_sample(chosen, target, name, network_gb_per_s=rate)
@@ -93,5 +120,5 @@ def network_case(rows: pd.DataFrame) -> Iterable[Case]:
     yield Case("default", "network", NETWORK, [
         of("2 nodes x 1 H100", h100, "all_reduce", 50), of("H100-SXM 8 nodes", h100, "all_reduce", 50),
         of("2 nodes x 4 GPUs", h100, "all_reduce", 50), of("H100 DGX (vidur)", h100, "send_recv", 50),
-        of("4x ~25GB/s", h100, "all_reduce", 25), of("H200-SXM + EFA", "h200-sxm-141gb", "all_reduce", 50),
+        of("4x ~25GB/s", h100, "all_reduce", 25), of("unstated 4-node", h100, "all_reduce", 12.5), of("H200-SXM + EFA", "h200-sxm-141gb", "all_reduce", 50),
     ], [of("B200-SXM + 8x400G", "b200-sxm", "all_reduce", 50), of("NVL72 2 racks", "gb200", "all_reduce", 50)])  # fmt: skip

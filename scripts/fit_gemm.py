@@ -17,11 +17,19 @@ WIDTH = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "fp4": 0.5}
 
 
 def gemm_sample(
-    rows: pd.DataFrame, device_id: str, dtype: str, *, weight: float = 1.0, name: str = "mlp.up", hold: bool = True
+    rows: pd.DataFrame,
+    device_id: str,
+    dtype: str,
+    *,
+    weight: float = 1.0,
+    name: str = "mlp.up",
+    hold: bool = True,
 ) -> Sample:
     """Matmul rows (m, n, k, batch) of one device, with equal timings of one shape averaged over harnesses."""
     rows = rows.assign(log=np.log(rows.time_us))
-    rows = rows.groupby(["M", "N", "K", "batch"], as_index=False).agg(log=("log", "mean"), source=("source", "first"))
+    rows = rows.groupby(["M", "N", "K", "batch"], as_index=False).agg(
+        log=("log", "mean"), source=("source", "first")
+    )
     device = load_device(device_id)
     m, n, k, batch = (rows[c].to_numpy(float) for c in ("M", "N", "K", "batch"))
     width = WIDTH[dtype]
@@ -98,7 +106,9 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     yield Case("volta", "gemm", GEMM, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")])
     yield Case("turing", "gemm", FEW, [sample("T4", "DeepBench", "t4", "fp16")])
     yield Case("ampere-ga10x", "gemm", FEW, [sample("A40", "vidur", "a40", "fp16")])
-    yield Case("a100-pcie-80gb", "gemm", CAP, [sample("A100-PCIe-80GB", "SimuMax", "a100-pcie-80gb", hold=False)])
+    yield Case(
+        "a100-pcie-80gb", "gemm", CAP, [sample("A100-PCIe-80GB", "SimuMax", "a100-pcie-80gb", hold=False)]
+    )
     yield Case("cdna2", "gemm", FEW, [sample("MI210", "LLMCompass", "mi210", "fp16", hold=False)])
     for file, device, source, target in (
         ("volta", "V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb"), ("turing", "T4", "DeepBench", "t4"),
@@ -113,8 +123,17 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     yield Case("gb200", "gemm_fp8", CAP, [sample("GB200", "Azure", "gb200", "fp8", **fp8)])
     yield Case("cdna3", "gemm_fp8", CAP, [sample("MI300X", "Azure", "mi300x", "fp8", **fp8)])
     yield Case("gb200", "gemm_fp4", CAP_START, [sample("GB200", "Azure", "gb200", "fp4", hold=False)])
-    for file, device, target in (("ampere", "A100-PCIe-80GB", "a100-pcie-80gb"), ("blackwell", "B200-SXM", "b200-sxm")):
-        yield Case(file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, name="experts.up")])
-        plain = rows.rows[(rows.rows.device == device) & rows.rows.source.str.contains("SimuMax") & (rows.rows.batch == 1)]
+    for file, device, target in (
+        ("ampere", "A100-PCIe-80GB", "a100-pcie-80gb"),
+        ("blackwell", "B200-SXM", "b200-sxm"),
+    ):
+        yield Case(
+            file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, name="experts.up")]
+        )
+        plain = rows.rows[
+            (rows.rows.device == device) & rows.rows.source.str.contains("SimuMax") & (rows.rows.batch == 1)
+        ]
         rate = plain.groupby(plain.layout.str.contains("wgrad")).frac_of_peak.median()
-        print(f"# {target}: weight gradient / (forward, input gradient) time {rate[False] / rate[True]:.3f}, {len(plain)} rows")
+        print(
+            f"# {target}: weight gradient / (forward, input gradient) time {rate[False] / rate[True]:.3f}, {len(plain)} rows"
+        )

@@ -33,7 +33,9 @@ CASES: dict[str, Callable[[Path], Iterable[Case]]] = {
 
 def main() -> None:
     """Fit what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="folder with the op-level CSVs")
     parser.add_argument("what", nargs="?", default="all", choices=["all", *CASES])
     args = parser.parse_args()

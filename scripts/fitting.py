@@ -67,7 +67,9 @@ def fit(case: Case) -> None:
             return np.concatenate([(errors(theta, s) * np.sqrt(s.weight))[keep(s)] for s in case.samples])
 
         scale = np.maximum(np.abs(start), 0.1)
-        best = least_squares(residuals, start, bounds=(low, high), loss="soft_l1", f_scale=0.1, x_scale=scale, diff_step=1e-3)
+        best = least_squares(
+            residuals, start, bounds=(low, high), loss="soft_l1", f_scale=0.1, x_scale=scale, diff_step=1e-3
+        )
         return np.asarray(best.x)
 
     everything = solve(lambda s: np.ones(len(s.seconds), bool))
@@ -82,7 +84,9 @@ def fit(case: Case) -> None:
     for sample in case.checks:
         report(sample, errors(everything, sample), np.ones(len(sample.seconds), bool), "not fitted")
     total = np.concatenate([np.abs(np.expm1(errors(everything, s))) for s in case.samples])
-    focus = [s.regimes.get("train", s.regimes.get("large", np.ones(len(s.seconds), bool))) for s in case.samples]
+    focus = [
+        s.regimes.get("train", s.regimes.get("large", np.ones(len(s.seconds), bool))) for s in case.samples
+    ]
     mape = total[np.concatenate(focus)].mean() * 100
     print(f"[measured.{case.table}]")
     for name, value in zip(names, everything, strict=True):
@@ -94,7 +98,11 @@ def fit(case: Case) -> None:
 def report(sample: Sample, log_error: Array, rows: NDArray[np.bool_], how: str) -> None:
     """Print one line of errors by regime, in percent, over the chosen rows."""
     error = np.expm1(log_error) * 100
-    cells = [f"{k} {np.abs(error[rows & mask]).mean():.1f}" for k, mask in sample.regimes.items() if (rows & mask).any()]
+    cells = [
+        f"{k} {np.abs(error[rows & mask]).mean():.1f}"
+        for k, mask in sample.regimes.items()
+        if (rows & mask).any()
+    ]
     print(f"# {sample.device.id}, {sample.sources}: {rows.sum()} of {len(error)} rows {how}:",
           f"MAPE {np.abs(error[rows]).mean():.1f};", *cells, f"median error {np.median(error[rows]):+.1f}")  # fmt: skip
 
