@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import collectives, timing
-from .arrays import Number, maximum, minimum, where
+from .arrays import Number, is_scalar, maximum, minimum, where
 from .op import Group, Op
 from .step import Step, expert_ranks, shard_ranks
 from .training import TrainConfig
@@ -40,6 +40,9 @@ def price(step: Step, device: Device) -> list[PricedOp]:
         if op.kind == "collective":
             assert op.collective is not None and op.group is not None
             ranks = groups[op.group]
+            if is_scalar(ranks.total) and ranks.total == 1:  # nothing to send, and perhaps no link to send it over
+                priced.append(PricedOp(op, 0.0, 0.0))
+                continue
             where_ = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
             payload = op.bytes_sent * deduplicated(ranks, op.copies)
             ideal = collectives.ideal_time(op.collective, payload, ranks.total, device, **where_)
