@@ -184,7 +184,7 @@ def runs_per_step(step: Step, op: Op) -> Number:
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
-    """The speed of light: every op at its roofline, communication hidden, no bubble, stages perfectly even."""
+    """The speed of light: every op at its roofline, communication hidden, no bubble, even stages."""
     compute: Number = 0
     communication: Number = 0
     for item in priced:
@@ -200,11 +200,15 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
 
 
 def hardware_flops(step: Step) -> Number:
-    """FLOPs all devices execute in one step: recompute and the causal kernels' real work included."""
+    """FLOPs of all devices in one step, recompute included, attention counted as the model's rule counts it (full).
+
+    Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it.
+    """
     per_device: Number = 0
     for op in step.ops:
-        if op.part != "step":
-            per_device = per_device + op.flops * op.count
+        if op.kind in {"matmul", "attention"}:
+            flops = op.flops if op.model_flops is None or op.phase == "recompute" else op.model_flops
+            per_device = per_device + flops * op.count
     train = step.train
     return per_device * step.accumulation * train.tp * train.cp * train.data_parallel
 
@@ -222,7 +226,7 @@ def bound_of(times: Schedule) -> Any:
 
 
 def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
-    """From 100 % of peak to the MFU, term by term: each loses its share of the step, matmuls what is not useful.
+    """From 100 % of peak to the MFU, term by term: each loses its share of the step.
 
     `useful` is the time the model's FLOPs take at the dense peak. The steps sum exactly: 1 - sum(lost) = MFU.
     """
@@ -268,7 +272,10 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
 
 def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     """Assumptions behind the figures, as sentences."""
-    notes = [f"assumed: {assumption}" for assumption in step.model.assumptions]
+    model, seq_len = step.model, step.train.sequence_length
+    notes = list(model.assumptions)
+    if model.max_seq_len is not None and is_scalar(seq_len) and seq_len > model.max_seq_len:
+        notes.append(f"{seq_len:,} tokens are beyond the {model.max_seq_len:,} positions of {model.name}")
     gemm = device.measured.gemm
     if gemm.origin != "device":
         of = (

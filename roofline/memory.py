@@ -87,7 +87,8 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     communication = _communication(step, shares.total / maximum(stages(step.model, train).interior, 1) * es)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
-    if step.stack.cast_weights and es < 4:  # 16-bit copies live from their first use to the end of backward
+    if es < weight_bytes and not train.shards_parameters:
+        # 16-bit copies live from their first use to the end of backward (those of gathered layers: as long as these)
         weights = weights + shares.total * es
     total = weights + gradients + optimizer + activations + logits + communication + context
     return Memory(
@@ -165,5 +166,5 @@ def _communication(step: Step, layer_bytes: Number) -> Number:
     train = step.train
     if train.shards_parameters:
         return 3 * layer_bytes
-    buckets = 2 * step.stack.bucket_elements * train.activation_bytes
+    buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
     return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

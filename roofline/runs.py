@@ -186,6 +186,7 @@ def _preset_like(flat: Mapping[str, Any]) -> ModelConfig | None:
 
 def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:
     degrees = {key: _integer(row, key) for key in ("tp", "pp", "vp", "cp", "ep")}
+    degrees_stated = dict(degrees)
     for key in ("tp", "pp"):
         if degrees[key] is None and _integer(row, "n_devices") != 1:
             if row.get("sharding") not in {"fsdp", "zero3"}:
@@ -208,6 +209,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sharding = "none" if n_devices == group else "zero1"
         if n_devices != group:
             assumed.append("sharding zero1")
+    if degrees_stated["ep"] is None and any(isinstance(group.mlp, Moe) for group in model.groups):
+        raise Skipped("ep of a mixture of experts is not stated")
     gpt = not row.get("gated_mlp") or not _integer(row, "gated_mlp")
     return TrainConfig(
         seq_len=seq_len,
@@ -259,6 +262,8 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, assumed: list[str]
         assumed.append("micro batch 1 to 4, no accumulation")
         return (1, 2, 4)
     plausible = tuple(m for m in (1, 2, 4, 8) if total % (m * data) == 0)
+    # a pipeline is run with at least as many micro batches as stages
+    plausible = tuple(m for m in plausible if total // (m * data) >= base.pp) or plausible[:1]
     if not plausible:
         raise Skipped("micro batch is not stated, and none divides the global batch")
     assumed.append(f"micro batch {' or '.join(map(str, plausible))}")

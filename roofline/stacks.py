@@ -48,8 +48,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
-        bucket_elements: Elements of each communication bucket that the optimizer allocates (one to reduce, one to
-            gather).
+        bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
+            gathered layer by layer whatever it says.
+        bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
     """
@@ -61,7 +62,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     launch: Literal["eager", "compiled", "graph"] = "eager"
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     cast_weights: bool = False
-    bucket_elements: float = 0.0
+    bucket_mb: float | None = None
+    bucket_buffers: int = 0
     selective: Literal["core", "half"] = "core"
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     software: tuple[str, ...] = ()

@@ -176,6 +176,8 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
         sums[key] = sums.get(key, 0) + local
 
     def of(expert: bool, trainable: bool) -> Number:
+        if all(key[1:] != (expert, trainable) for key in sums):
+            return 0
         layer = divide(sums.get(("layer", expert, trainable), 0), model.n_layers)
         first, last = sums.get(("embedding", expert, trainable), 0), sums.get(("head", expert, trainable), 0)
         ends = maximum(layer * layout.first + first, layer * layout.last + last)
@@ -234,7 +236,7 @@ def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Itera
     ops = [_clip(updated, grad), _optimizer(train, stack, updated, grad)]
     if not train.shards_parameters:
         ops.append(_zero_gradients(shares.trainable, grad))
-    ops += data_parallel_ops(train, stack, shares, grad)
+    ops += data_parallel_ops(model, train, stack, shares, grad)
     return ops
 
 
@@ -270,7 +272,7 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     return _step_op(f"optimizer.{train.optimizer}", flops * params, read * passes, written * passes, kernels)
 
 
-def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
+def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
     """Gradient reduction and, where the optimizer or the parameters are sharded, the parameter gathers.
 
     ``count`` is per step: parameters that are sharded are gathered for each micro batch's forward and backward pass
@@ -281,6 +283,7 @@ def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: in
     # A pipeline keeps parameters gathered and gradients whole between micro batches (arXiv:2407.21783, section 3.3.2).
     each = where(train.pp > 1, 1, train.accumulation)
     passes = each if train.shards_parameters or train.sharding == "zero2" else 1
+    layers = stages(model, train).interior
     for name, params, all_params in (
         ("", shares.trainable_dense, shares.dense),
         ("expert_", shares.trainable_expert, shares.expert),
@@ -288,19 +291,32 @@ def data_parallel_ops(train: TrainConfig, stack: Stack, shares: Shares, grad: in
         if isinstance(all_params, (int, float)) and all_params == 0:
             continue
         group = "expert_dp" if name else "dp"
+
+        def collect(
+            what: str, collective: str, payload: Number, count: Number, name: str = name, group: str = group
+        ) -> None:
+            buckets = _buckets(train, stack, payload, layers)
+            ops.append(
+                Op(
+                    name=f"{what}.{name}{collective}", kind="collective", phase="optimizer", part="step", dtype="fp32",
+                    flops=0, bytes_read=0, bytes_written=0, bytes_sent=payload / buckets, collective=collective,
+                    group=group, count=count * buckets,
+                )  # fmt: skip
+            )
+
         if train.sharding == "none":
-            ops.append(_reduce(f"gradients.{name}all_reduce", "all_reduce", params * grad, 1, group))
+            collect("gradients", "all_reduce", params * grad, 1)
             continue
-        reduction = stack.zero1 if train.sharding == "zero1" else "reduce_scatter"
-        ops.append(_reduce(f"gradients.{name}{reduction}", reduction, params * grad, passes, group))
+        collect("gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes)
         gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
-        gathered = all_params if train.shards_parameters else params
-        ops.append(_reduce(f"parameters.{name}all_gather", "all_gather", gathered * es, gathers, group))
+        collect("parameters", "all_gather", (all_params if train.shards_parameters else params) * es, gathers)
     return ops
 
 
-def _reduce(name: str, collective: str, payload: Number, count: Number, group: str) -> Op:
-    return Op(
-        name=name, kind="collective", phase="optimizer", part="step", dtype="fp32", flops=0, bytes_read=0,
-        bytes_written=0, bytes_sent=payload, collective=collective, group=group, count=count,
-    )  # fmt: skip
+def _buckets(train: TrainConfig, stack: Stack, payload: Number, layers: Number) -> Number:
+    """Collectives that share one pass over the parameters: one per layer where they are sharded, else one per bucket."""
+    if train.shards_parameters:
+        return layers
+    if stack.bucket_mb is None:
+        return 1
+    return maximum(payload / (stack.bucket_mb * 1e6), 1)

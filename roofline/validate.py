@@ -99,7 +99,7 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
     except (RooflineError, ValueError) as error:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     feasible = [outcome for outcome in outcomes if outcome[3]] or outcomes
-    center = math.exp(sum(math.log(outcome[0]) for outcome in feasible) / len(feasible))
+    center = max(outcome[0] for outcome in feasible)  # people run the best of the choices a source leaves open
     return Prediction(
         row=case.row,
         measured=case.measured,
