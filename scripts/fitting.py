@@ -62,9 +62,12 @@ def fit(case: Case) -> None:
         values = dict(zip(names, theta.tolist(), strict=True))
         return np.log(sample.predict(with_table(sample.device, case.table, values)) / sample.seconds)
 
+    # Mean weight 1, so that the soft loss starts where it should: at errors of 10 %.
+    unit = sum(s.weight.sum() for s in case.samples) / sum(len(s.weight) for s in case.samples)
+
     def solve(keep: Callable[[Sample], NDArray[np.bool_]]) -> Array:
         def residuals(theta: Array) -> Array:
-            return np.concatenate([(errors(theta, s) * np.sqrt(s.weight))[keep(s)] for s in case.samples])
+            return np.concatenate([(errors(theta, s) * np.sqrt(s.weight / unit))[keep(s)] for s in case.samples])
 
         scale = np.maximum(np.abs(start), 0.1)
         best = least_squares(
