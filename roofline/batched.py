@@ -1,18 +1,18 @@
-"""Prices many layouts in one call: op times on the few axes they depend on, the schedule on all layouts.
+"""Prices many layouts in one call: each quantity on the few axes it depends on, the schedule on what fits.
 
-An op's time depends on tp, cp, ep and the micro batch (and on whether gradients accumulate), so ops are counted and
-timed on that small grid, summed by cause, and spread to the layouts; memory and schedule are the very functions that
-price one layout.
+Op times depend on tp, cp, ep and the micro batch (and on whether gradients accumulate): ops are counted and timed on
+that small grid, summed by cause, and spread to the layouts. Weights and the update depend on a row of degrees. Memory
+and schedule are the very functions that price one layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .arrays import Number, is_scalar
+from .arrays import is_scalar
 from .memory import memory_of
 from .model import ModelConfig
 from .op import Op
@@ -27,133 +27,196 @@ if TYPE_CHECKING:
     from hardware import Device
 
 _GRID = ("tp", "cp", "ep")  # what op times depend on, beside the micro batch
+_FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
 
 
-class Grid(msgspec.Struct, frozen=True):
-    """A space with the index of every row and layout in the small grid [2, keys, micro batches].
+class Bundle:
+    """Layouts of a space times a few variants (recompute, sequence parallelism): all priced in the same calls.
 
-    The leading axis is one micro batch per step, or several: accumulation adds gradients up.
+    A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches], where the
+    second is one micro batch per step or several (accumulation adds gradients up).
     """
 
-    space: Space
-    keys: dict[str, Any]  # degree -> [keys]
-    key_of_row: Any  # [rows]
-    shape: tuple[int, int, int]
-
-
-def grid_of(space: Space) -> Grid:
-    """Find the distinct (tp, cp, ep) of a space."""
-    import numpy as np
-
-    stacked = np.stack([space.columns[name] for name in _GRID], axis=1)
-    keys, key_of_row = np.unique(stacked, axis=0, return_inverse=True)
-    columns = {name: keys[:, i].astype(np.float64) for i, name in enumerate(_GRID)}
-    return Grid(space, columns, key_of_row.reshape(-1), (2, len(keys), len(space.micro_batches)))
-
-
-class Variant:
-    """One choice of words (sharding apart) for a whole space: its ops, counted and timed on the small grid."""
-
-    def __init__(self, model: ModelConfig, device: Device, grid: Grid, train: TrainConfig) -> None:
+    def __init__(
+        self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig]
+    ) -> None:
         import numpy as np
 
-        self.device, self.grid, self.train = device, grid, train
-        micro = grid.space.micro_batches.astype(np.float64)  # [m]
+        self.device, self.space, self.trains = device, space, trains
+        stacked = np.stack([space.columns[name] for name in _GRID], axis=1)
+        keys, key_of_row = np.unique(stacked, axis=0, return_inverse=True)
+        self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(_GRID)}  # [k, 1]
+        self.key_of_row = key_of_row.reshape(-1)  # [rows]
+        self.micro = space.micro_batches.astype(float)  # [m]
+        self.columns = {name: column.astype(float) for name, column in space.columns.items()}
+        self.shape = (2, len(keys), len(self.micro))
+        self.steps = [self._small_step(model, train) for train in trains]
+        self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
+        self.weights = _merged_weights(self.steps[0].weights)
+        # the working set of one layer, where it is recomputed
+        self.layer_saved = self._table([s.layer_saved if s.train.recompute == "full" else 0 for s in self.steps])
+        self._timed: list[tuple[Op, dict[str, Any]]] | None = None
+
+    def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
+        import numpy as np
+
         small = msgspec.structs.replace(
-            train,
-            **{name: column[:, None] for name, column in grid.keys.items()},  # [k, 1]
-            pp=1,
-            vp=1,
-            dp=1,
-            num_devices=1,
-            micro_batch=micro,
-            global_batch=np.array([1.0, 2.0])[:, None, None] * micro,  # [2, 1, m]
-        )
+            train, **self.keys, pp=1, vp=1, dp=1, num_devices=1, micro_batch=self.micro,
+            global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
+        )  # fmt: skip
         step = build_step(model, small)
-        self.step = msgspec.structs.replace(step, ops=tuple(op for op in step.ops if op.part != "step"))
-        self.saved = _merged(self.step.ops, _memory_key)
-        self.weights = _merged_weights(step.weights)
-        self._priced: list[PricedOp] | None = None
+        return msgspec.structs.replace(step, ops=tuple(op for op in step.ops if op.part != "step"))
 
-    @property
-    def priced(self) -> list[PricedOp]:
-        """Ops summed by cause, timed when first needed: nothing is priced where nothing fits."""
-        if self._priced is None:
-            self._priced = _summed_times(price(self.step, self.device))
-        return self._priced
-
-    def memory_floor(self, sharding: str, rows: Any) -> Any:
-        """Bytes each row needs whatever the micro batch: what holds no activations. [rows]"""
-        index = self.grid.key_of_row[rows] * self.grid.shape[2]
-        return memory_of(self._step(sharding, rows, 1, index, ()), self.device).total_bytes
-
-    def memory(self, sharding: str, rows: Any, micro: Any) -> Any:
-        """Bytes each layout needs. [layouts]"""
-        index = self._index(rows, micro)
-        ops = tuple(self._spread(op, index, "saved_bytes", "bytes_written") for op in self.saved)
-        sizes = self.grid.space.micro_batches[micro]
-        return memory_of(self._step(sharding, rows, sizes, index, ops), self.device).total_bytes
-
-    def schedule(self, sharding: str, rows: Any, micro: Any) -> Schedule:
-        """The terms of each layout's step time. [layouts]"""
-        index = self._index(rows, micro)
-        sizes = self.grid.space.micro_batches[micro]
-        ops = [self._spread(item.op, index, "kernels") for item in self.priced]
-        priced = [
-            PricedOp(op, 0, self._take(item.expected, index)) for op, item in zip(ops, self.priced, strict=True)
-        ]
-        step = self._step(sharding, rows, sizes, index, tuple(ops))
-        update = tuple(update_ops(step))
-        priced += price(msgspec.structs.replace(step, ops=update), self.device)
-        return schedule(msgspec.structs.replace(step, ops=(*ops, *update)), self.device, priced)
-
-    def _index(self, rows: Any, micro: Any) -> Any:
-        space = self.grid.space
-        batch = self.train.global_batch
-        several = batch > space.columns["dp"][rows] * space.micro_batches[micro]
-        return (several * self.grid.shape[1] + self.grid.key_of_row[rows]) * self.grid.shape[2] + micro
-
-    def _take(self, value: Number, index: Any) -> Number:
-        if is_scalar(value):
-            return value
+    def _table(self, values: Sequence[Any]) -> Any:
+        """A value per variant as one flat table, or the number itself where all agree on one."""
         import numpy as np
 
-        return np.broadcast_to(value, self.grid.shape).reshape(-1).take(index)
+        if all(is_scalar(value) for value in values) and len(set(values)) == 1:
+            return values[0]
+        return np.concatenate([np.broadcast_to(value, self.shape).reshape(-1) for value in values])
 
-    def _spread(self, op: Op, index: Any, *fields: str) -> Op:
-        return msgspec.structs.replace(op, **{name: self._take(getattr(op, name), index) for name in fields})
+    def _stack(self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]) -> list[tuple[Op, dict[str, Any]]]:
+        """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
+        ops = {key: op for sums in variants for key, (op, _) in sums.items()}
+        nothing: dict[str, Any] = dict.fromkeys(_FIELDS, 0)
+        found = []
+        for key, op in ops.items():
+            figures = [sums[key][1] if key in sums else nothing for sums in variants]
+            found.append((op, {name: self._table([figure[name] for figure in figures]) for name in _FIELDS}))
+        return found
 
-    def _step(self, sharding: str, rows: Any, micro: Any, index: Any, ops: tuple[Op, ...]) -> Step:
-        space = self.grid.space
-        degrees = {name: column[rows].astype(float) for name, column in space.columns.items()}
-        size = micro if is_scalar(micro) else micro.astype(float)
+    def memory_floor(self, sharding: str) -> Any:
+        """Bytes each row needs whatever the micro batch: what holds no activations. [rows]"""
+        degrees = dict(self.columns)
+        step = self._step(sharding, degrees, 1, self._row_weights(slice(None)), (), 0)
+        return memory_of(step, self.device).total_bytes
+
+    def memory(self, sharding: str, rows: Any) -> Any:
+        """Bytes of every variant and micro batch of `rows`. [variants, rows, micro batches]"""
+        import numpy as np
+
+        shape = (len(self.trains), *self.shape)
+        keys = self.key_of_row[rows]
+        accumulates = self.trains[0].global_batch > self.columns["dp"][rows, None] * self.micro  # [n, m]
+        several, micro = accumulates.astype(int), np.arange(len(self.micro))
+
+        def spread(table: Any) -> Any:
+            return table if is_scalar(table) else table.reshape(shape)[:, several, keys[:, None], micro]
+
+        ops = tuple(
+            msgspec.structs.replace(op, saved_bytes=spread(sums["saved_bytes"]), bytes_written=spread(sums["bytes_written"]))
+            for op, sums in self.saved
+        )
+        degrees = {name: column[rows, None] for name, column in self.columns.items()}
+        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
+        step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.layer_saved))
+        total = memory_of(step, self.device).total_bytes
+        return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
+
+    def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule:
+        """The terms of each layout's step time. All arguments and results: [layouts]"""
+        import numpy as np
+
+        degrees = {name: column[rows] for name, column in self.columns.items()}
+        several = self.trains[0].global_batch > degrees["dp"] * self.micro[micro]
+        index = ((variant * 2 + several) * self.shape[1] + self.key_of_row[rows]) * self.shape[2] + micro
+        priced = [
+            PricedOp(msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)), 0, _take(sums["seconds"], index))
+            for op, sums in self._timed_ops()
+        ]
+        unique, back = np.unique(rows, return_inverse=True)
+        priced += self._update(sharding, unique, back.reshape(-1), micro)
+        step = self._step(sharding, degrees, self.micro[micro], (), tuple(item.op for item in priced), 0)
+        return schedule(step, self.device, priced)
+
+    def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
+        """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
+        if self._timed is None:
+            self._timed = self._stack([_by_term(price(step, self.device)) for step in self.steps])
+        return self._timed
+
+    def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
+        """The ops of one update, timed for each row, spread to the layouts (row ``rows[back]``, micro batch `micro`)."""
+        import numpy as np
+
+        degrees = {name: column[rows, None] for name, column in self.columns.items()}
+        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
+        step = self._step(sharding, degrees, self.micro, weights, (), 0)
+        priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
+        shape = (len(rows), len(self.micro))
+        index = back * len(self.micro) + micro
+
+        def spread(value: Any) -> Any:
+            if is_scalar(value):
+                return value
+            if value.shape[-1] == 1:
+                return np.broadcast_to(value, (len(rows), 1)).reshape(-1).take(back)
+            return np.broadcast_to(value, shape).reshape(-1).take(index)
+
+        return [
+            PricedOp(msgspec.structs.replace(item.op, count=spread(item.op.count)), 0, spread(item.expected))
+            for item in priced
+        ]
+
+    def _row_weights(self, rows: Any) -> list[Weights]:
+        """Weights of each row; they depend on tp, cp and ep alone. [rows]"""
+        import numpy as np
+
+        found = []
+        for weight in self.weights:
+            local = weight.local
+            if not is_scalar(local):
+                local = np.broadcast_to(local, (self.shape[1], 1)).reshape(-1)[self.key_of_row[rows]]
+            found.append(msgspec.structs.replace(weight, local=local))
+        return found
+
+    def _step(
+        self, sharding: str, degrees: dict[str, Any], micro: Any, weights: Iterable[Weights], ops: tuple[Op, ...], layer: Any
+    ) -> Step:
         train = msgspec.structs.replace(
-            self.train, **degrees, num_devices=space.num_devices, micro_batch=size, sharding=sharding
+            self.trains[0], **degrees, micro_batch=micro, sharding=sharding, recompute="full"
         )
-        weights = tuple(
-            msgspec.structs.replace(weight, local=self._take(weight.local, index)) for weight in self.weights
+        return msgspec.structs.replace(
+            self.steps[0], train=train, ops=ops, weights=tuple(weights), layer_saved=layer
         )
-        saved = self._take(self.step.layer_saved, index) if ops else 0
-        return msgspec.structs.replace(self.step, train=train, ops=ops, weights=weights, layer_saved=saved)
 
 
-def _memory_key(op: Op) -> Hashable:
-    """Memory tells parts, phases and the logits apart."""
-    return (op.part, op.phase, op.name if op.part == "head" else "")
+def _column(value: Any) -> Any:
+    return value if is_scalar(value) else value[:, None]
 
 
-def _merged(ops: Iterable[Op], key: Callable[[Op], Hashable]) -> list[Op]:
-    """Ops that keep bytes for backward, or write logits, added up by `key`; ``count`` becomes 1."""
-    merged: dict[Hashable, Op] = {}
+def _take(table: Any, index: Any) -> Any:
+    return table if is_scalar(table) else table.take(index)
+
+
+def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
+    """Bytes kept for backward by part and phase; the ops of the head stay apart: logits are told by name."""
+    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     for op in ops:
         if op.part != "head" and is_scalar(op.saved_bytes) and op.saved_bytes == 0:
             continue
-        group = key(op)
-        saved = op.saved_bytes * op.count
-        if group in merged:
-            saved = merged[group].saved_bytes + saved
-        merged[group] = msgspec.structs.replace(op, saved_bytes=saved, count=1)
-    return list(merged.values())
+        _add(sums, (op.part, op.phase, op.name if op.part == "head" else ""), op, saved_bytes=op.saved_bytes * op.count)
+        sums[op.part, op.phase, op.name if op.part == "head" else ""][1]["bytes_written"] = op.bytes_written
+    return sums
+
+
+def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
+    """Seconds and launches by part of the model and term of the schedule."""
+    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
+    for item in priced:
+        op = item.op
+        key = (op.part, term_of(item), op.phase, op.kind == "collective")
+        _add(sums, key, op, seconds=item.expected * op.count, kernels=op.kernels * op.count)
+    return sums
+
+
+def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:
+    """Add an op's figures to the sum at `key`, which runs once."""
+    if key not in sums:
+        sums[key] = (msgspec.structs.replace(op, count=1), dict.fromkeys(_FIELDS, 0))
+    total = sums[key][1]
+    for name, value in figures.items():
+        total[name] = total[name] + value
 
 
 def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
@@ -167,16 +230,3 @@ def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
             local = merged[group].local + local
         merged[group] = msgspec.structs.replace(weight, local=local, count=1)
     return list(merged.values())
-
-
-def _summed_times(priced: Iterable[PricedOp]) -> list[PricedOp]:
-    """Op times and launches added up by the part of the model and the term of the schedule they go to."""
-    sums: dict[Hashable, PricedOp] = {}
-    for item in priced:
-        op = item.op
-        group = (op.part, term_of(item), op.phase, op.kind == "collective")
-        seconds, kernels = item.expected * op.count, op.kernels * op.count
-        if group in sums:
-            seconds, kernels = sums[group].expected + seconds, sums[group].op.kernels + kernels
-        sums[group] = PricedOp(msgspec.structs.replace(op, kernels=kernels, count=1), 0, seconds)
-    return list(sums.values())

@@ -17,7 +17,7 @@ class Leaders:
         self._source: Any = None
 
     def offer(self, values: Any, index: Any, source: int) -> None:
-        """Consider candidates: `values` [n] with their `index` [n] in `source`."""
+        """Consider candidates: `values` [n] with their `index` [n, axes] in `source`."""
         import numpy as np
 
         if self._values is not None and len(self._values) == self.count:
@@ -36,11 +36,11 @@ class Leaders:
         order = np.argsort(values, kind="stable")[: self.count]
         self._values, self._index, self._source = values[order], index[order], sources[order]
 
-    def best(self) -> list[tuple[int, int]]:
+    def best(self) -> list[tuple[int, Any]]:
         """(source, index) of the leaders, best first."""
         if self._values is None:
             return []
-        return [(int(source), int(index)) for source, index in zip(self._source, self._index, strict=True)]
+        return list(zip(self._source.tolist(), self._index, strict=True))
 
 
 class Front:
@@ -49,11 +49,11 @@ class Front:
     def __init__(self) -> None:
         import numpy as np
 
-        self._cost, self._time = np.empty(0), np.empty(0)
-        self._index, self._source = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        self._cost, self._time, self._source = np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
+        self._index: Any = None
 
     def offer(self, cost: Any, time: Any, index: Any, source: int) -> None:
-        """Consider candidates with their `cost` [n], `time` [n] and `index` [n] in `source`."""
+        """Consider candidates with their `cost` [n], `time` [n] and `index` [n, axes] in `source`."""
         import numpy as np
 
         if len(self._cost):
@@ -66,15 +66,15 @@ class Front:
             cost, time, index = cost[keep], time[keep], index[keep]
         cost = np.concatenate([self._cost, cost])
         time = np.concatenate([self._time, time])
-        index = np.concatenate([self._index, index])
-        source_of = np.concatenate([self._source, np.full(len(index) - len(self._source), source)])
+        source_of = np.concatenate([self._source, np.full(len(index), source)])
+        index = index if self._index is None else np.concatenate([self._index, index])
         order = np.lexsort((time, cost))
         fastest = np.minimum.accumulate(time[order])
         first = np.concatenate([[True], fastest[1:] < fastest[:-1]])
         order = order[first]
         self._cost, self._time, self._index, self._source = cost[order], time[order], index[order], source_of[order]
 
-    def points(self) -> list[tuple[int, int]]:
+    def points(self) -> list[tuple[int, Any]]:
         """(source, index) along the front, thinned to the fastest of each step of cost."""
         import numpy as np
 
@@ -83,4 +83,4 @@ class Front:
         low, high = self._cost[0], self._cost[-1]
         step = np.ceil((self._cost - low) / max(high - low, 1e-300) * (FRONT_POINTS - 1)).astype(int)
         last = np.concatenate([step[1:] != step[:-1], [True]])
-        return [(int(s), int(i)) for s, i in zip(self._source[last], self._index[last], strict=True)]
+        return list(zip(self._source[last].tolist(), self._index[last], strict=True))

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .batched import Grid, Variant, grid_of
+from .batched import Bundle
 from .errors import RooflineError, unknown
 from .estimate import Estimate, estimate_step
-from .model import ModelConfig
+from .model import ModelConfig, Moe
 from .presets import load_model
 from .pricing import domain_size
 from .ranking import Front, Leaders
 from .schedule import Schedule
-from .space import DEGREES, LONGEST_SEARCH, WORDS, Choices, Space, default_global_batch, layouts_of
+from .space import DEGREES, LONGEST_SEARCH, WORDS, Choices, Space, default_global_batch, space_of
 from .step import build_step
 from .training import TrainConfig, resolve, train_config
 
@@ -160,14 +160,8 @@ def layouts(
         raise unknown("objective", objective, OBJECTIVES)
     counts = [num_devices] if isinstance(num_devices, int) else list(num_devices)
     choices, base, notes = _settle(model, counts, dict(options), across_nodes)
-    trains = [msgspec.structs.replace(base, num_devices=count) for count in counts]
-    grids = [grid_of(layouts_of(model, train, choices, _domain(base, device))) for train in trains]
-    search = _Search(model, device, choices, base, objective, top)
-    return search.run(grids, progress, notes)
-
-
-def _domain(base: TrainConfig, device: Device) -> int:
-    return int(domain_size(base, device))
+    space = space_of(model, base, choices, int(domain_size(base, device)), counts)
+    return _Search(model, device, choices, base, objective, top).run(space, progress, notes)
 
 
 def _settle(
@@ -182,37 +176,38 @@ def _settle(
     base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")
+    for name, value in [("global_batch", 1 if batch is None else batch), *(("num_devices", n) for n in counts)]:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
     if batch is None:
         batch = default_global_batch(max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,))))
         notes = (
             f"assumed a global batch of {batch} sequences ({batch * base.sequence_length:,} tokens): set --global-batch",
         )
-    for name, value in [("global_batch", batch), *(("num_devices", count) for count in counts)]:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
     base = msgspec.structs.replace(base, global_batch=batch)
     return Choices(**given, across_nodes=across_nodes), base, notes
 
 
 class _Search:
-    """Runs over the spaces and words, and keeps the best."""
+    """Runs over the words, and keeps the best."""
 
     def __init__(
         self, model: ModelConfig, device: Device, choices: Choices, base: TrainConfig, objective: str, top: int
     ) -> None:
         self.model, self.device, self.choices, self.base = model, device, choices, base
-        self.objective, self.top = objective, top
+        self.objective = objective
         self.leaders, self.front, self.smallest = Leaders(max(top, 1)), Front(), Leaders(1)
         self.evaluated = self.priced = 0
-        self.configurations: list[tuple[dict[str, Any], Space]] = []
+        self.sources: list[tuple[Bundle, str]] = []
 
-    def run(self, grids: Sequence[Grid], progress: Progress | None, notes: tuple[str, ...]) -> SearchResult:
+    def run(self, space: Space, progress: Progress | None, notes: tuple[str, ...]) -> SearchResult:
+        """Search the whole space; an interrupt (Ctrl-C) ends it early."""
         start = time.perf_counter()
-        total = self._size(grids)
+        total = self._size(space)
         interrupted = False
         try:
-            for grid in grids:
-                self._space(grid, progress, total)
+            for trains in self._bundles():
+                self._bundle(Bundle(self.model, self.device, space, trains), progress, total)
         except KeyboardInterrupt:
             interrupted = True
         found = [self._layout(entry) for entry in self.leaders.best()]
@@ -224,14 +219,13 @@ class _Search:
             global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
 
-    def _size(self, grids: Sequence[Grid]) -> int:
+    def _size(self, space: Space) -> int:
         """Layouts in all.
 
         Raises:
             RooflineError: There are more than can be searched in minutes to an hour.
         """
-        words = sum(1 for _ in self.choices.words())
-        total = sum(len(grid.space.row) for grid in grids) * words
+        total = int(space.consistent.sum()) * sum(1 for _ in self.choices.words(*WORDS))
         if total > LONGEST_SEARCH:
             raise RooflineError(
                 f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree (--tp, --pp, ...), a "
@@ -239,57 +233,60 @@ class _Search:
             )
         return total
 
-    def _space(self, grid: Grid, progress: Progress | None, total: int) -> None:
-        variants: dict[tuple[Any, ...], Variant] = {}
-        for words in self.choices.words():
-            sharding = words["sharding"]
-            key = tuple(words[name] for name in WORDS[1:])
-            if key not in variants:
-                others = {name: words[name] for name in WORDS[1:]}
-                variants = {key: variants.get(key) or Variant(
-                    self.model, self.device, grid, msgspec.structs.replace(self.base, **others)
-                )}  # fmt: skip
-            self.configurations.append((words, grid.space))
-            self._words(variants[key], sharding, words)
+    def _bundles(self) -> list[list[TrainConfig]]:
+        """Configurations that can be priced together: those that differ in recompute, and in sequence parallelism
+        unless it decides how experts are spread."""
+        experts = any(isinstance(group.mlp, Moe) for group in self.model.groups)
+        outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
+        inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
+        return [
+            [msgspec.structs.replace(self.base, **words, **others) for others in self.choices.words(*inner)]
+            for words in self.choices.words(*outer)
+        ]
+
+    def _bundle(self, bundle: Bundle, progress: Progress | None, total: int) -> None:
+        for sharding in self.choices.sharding:
+            self.sources.append((bundle, sharding))
+            self._sharding(bundle, sharding)
             if progress is not None:
                 progress(self.evaluated, total)
 
-    def _words(self, variant: Variant, sharding: str, words: dict[str, Any]) -> None:
-        """Every layout of one choice of words: rule out rows by what they hold whatever the batch, then price."""
+    def _sharding(self, bundle: Bundle, sharding: str) -> None:
+        """Rule out rows by what they hold whatever the batch, then layouts by their memory; price the rest."""
+        space = bundle.space
+        meaningful = self._meaningful(bundle, sharding)  # [variants, rows]
+        self.evaluated += int((meaningful @ space.consistent.sum(axis=1)).sum())
+        floor = bundle.memory_floor(sharding)
+        rows = (meaningful.any(axis=0) & space.consistent.any(axis=1)).nonzero()[0]
+        if not len(rows):
+            return
+        fitting = rows[floor[rows] <= self.device.memory_bytes]
+        if not len(fitting):
+            fitting = rows[[floor[rows].argmin()]]  # priced by nobody: kept to say what comes closest
+        size = len(bundle.trains) * len(space.micro_batches)
+        for chunk in _chunks(fitting, max(1, CHUNK // size)):
+            self._chunk(bundle, sharding, chunk, meaningful[:, chunk, None] & space.consistent[chunk])
+
+    def _chunk(self, bundle: Bundle, sharding: str, rows: Any, candidates: Any) -> None:
+        """`candidates`: [variants, rows, micro batches]."""
         import numpy as np
 
-        space = variant.grid.space
-        meaningful = self._meaningful(space, words)
-        capacity = self.device.memory_bytes
-        floor = np.full(len(meaningful), np.inf)
-        rows = np.nonzero(meaningful)[0]
-        for chunk in _chunks(rows):
-            floor[chunk] = variant.memory_floor(sharding, chunk)
-        layouts = np.nonzero(meaningful[space.row])[0]
-        self.evaluated += len(layouts)
-        candidates = layouts[floor[space.row[layouts]] <= capacity]
-        if not len(candidates) and len(rows):
-            self._remember_smallest(space, rows[np.argmin(floor[rows])], float(floor[rows].min()))
-        for chunk in _chunks(candidates):
-            self._chunk(variant, sharding, chunk)
-
-    def _chunk(self, variant: Variant, sharding: str, layouts: Any) -> None:
-        space = variant.grid.space
-        memory = variant.memory(sharding, space.row[layouts], space.micro[layouts])
-        fits = memory <= self.device.memory_bytes
+        memory = bundle.memory(sharding, rows)
+        fits = candidates & (memory <= self.device.memory_bytes)
+        source = len(self.sources) - 1
+        chosen = np.nonzero(fits if fits.any() else candidates)
+        layouts = np.stack([chosen[0], rows[chosen[1]], chosen[2]], axis=1)  # [layouts, 3]
+        needed = memory[chosen]
         if not fits.any():
-            least = int(memory.argmin())
-            self.smallest.offer(memory[[least]], layouts[[least]], len(self.configurations) - 1)
+            self.smallest.offer(needed, layouts, source)
             return
-        if not fits.all():
-            layouts, memory = layouts[fits], memory[fits]
         self.priced += len(layouts)
-        times = variant.schedule(sharding, space.row[layouts], space.micro[layouts])
-        configuration = len(self.configurations) - 1
-        self.leaders.offer(self._objective(times, memory, space.num_devices), layouts, configuration)
-        self.front.offer(memory, times.total, layouts, configuration)
+        times = bundle.schedule(sharding, *layouts.T)
+        devices = bundle.columns["num_devices"][layouts[:, 1]]
+        self.leaders.offer(self._objective(times, needed, devices), layouts, source)
+        self.front.offer(needed, times.total, layouts, source)
 
-    def _objective(self, times: Schedule, memory: Any, num_devices: int) -> Any:
+    def _objective(self, times: Schedule, memory: Any, num_devices: Any) -> Any:
         match self.objective:
             case "memory":
                 return memory
@@ -299,39 +296,31 @@ class _Search:
                 return mean_draw(times) * times.total * num_devices
         return times.total
 
-    def _meaningful(self, space: Space, words: dict[str, Any]) -> Any:
-        """Rows on which the words say something: nothing is sharded over one rank, no sequence over tp = 1."""
+    def _meaningful(self, bundle: Bundle, sharding: str) -> Any:
+        """Where the words say something: nothing is sharded over one rank, no sequence over tp = 1. [variants, rows]"""
         import numpy as np
 
-        columns = space.columns
+        columns = bundle.space.columns
         keep = np.ones(len(columns["tp"]), dtype=bool)
-        if words["sequence_parallel"] and False in self.choices.sequence_parallel:
-            keep &= columns["tp"] > 1
-        if words["sharding"] != "none" and "none" in self.choices.sharding:
+        if sharding != "none" and "none" in self.choices.sharding:
             keep &= columns["dp"] * columns["cp"] > 1
-        return keep
+        several = columns["tp"] > 1
+        optional = False in self.choices.sequence_parallel
+        return np.stack([keep & several if t.sequence_parallel and optional else keep for t in bundle.trains])
 
-    def _remember_smallest(self, space: Space, row: Any, memory: float) -> None:
-        import numpy as np
-
-        first = int(np.nonzero(space.row == row)[0][0])
-        self.smallest.offer(np.array([memory]), np.array([first]), len(self.configurations) - 1)
-
-    def _layout(self, entry: tuple[int, int]) -> Layout:
-        """The layout at `entry` (configuration, layout), estimated on its own."""
-        configuration, index = entry
-        words, space = self.configurations[configuration]
-        row = space.row[index]
-        degrees = {name: int(column[row]) for name, column in space.columns.items()}
+    def _layout(self, entry: tuple[int, Any]) -> Layout:
+        """The layout at `entry` (source; variant, row, micro batch), estimated on its own."""
+        source, (variant, row, micro) = entry
+        bundle, sharding = self.sources[source]
+        degrees = {name: int(column[row]) for name, column in bundle.space.columns.items()}
         train = msgspec.structs.replace(
-            self.base, **words, **degrees, num_devices=space.num_devices,
-            micro_batch=int(space.micro_batches[space.micro[index]]),
-        )  # fmt: skip
+            bundle.trains[variant], **degrees, sharding=sharding, micro_batch=int(bundle.space.micro_batches[micro])
+        )
         return layout_of(estimate_step(build_step(self.model, train), self.device))
 
 
-def _chunks(values: Any) -> list[Any]:
-    return [values[start : start + CHUNK] for start in range(0, len(values), CHUNK)]
+def _chunks(values: Any, size: int) -> list[Any]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def mean_draw(times: Schedule) -> Any:

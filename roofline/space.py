@@ -5,9 +5,9 @@ A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, and words (s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,12 +15,6 @@ from .arrays import Number
 from .errors import RooflineError
 from .model import ModelConfig, Moe
 from .training import TrainConfig
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
@@ -56,28 +50,24 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     attention: tuple[str, ...] = ("flash2",)
     across_nodes: bool = False
 
-    def words(self) -> Iterator[dict[str, Any]]:
-        """Every combination of words, as fields of TrainConfig."""
-        for values in product(*(getattr(self, name) for name in WORDS)):
-            yield dict(zip(WORDS, values, strict=True))
+    def words(self, *names: str) -> Iterator[dict[str, Any]]:
+        """Every combination of the words `names`, as fields of TrainConfig."""
+        for values in product(*(getattr(self, name) for name in names)):
+            yield dict(zip(names, values, strict=True))
 
 
 class Space(msgspec.Struct, frozen=True):
-    """The layouts of one number of devices: columns of degrees, micro batches, and which pairs are consistent.
+    """The consistent layouts of one or several numbers of devices.
 
     Attributes:
-        num_devices: Devices.
-        columns: Degree -> [rows].
-        micro_batches: [micro batches].
-        row: Row of each layout, [layouts].
-        micro: Index of the micro batch of each layout, [layouts].
+        columns: Degree, or num_devices -> [rows].
+        micro_batches: Sequences per pass, [micro batches].
+        consistent: Whether row and micro batch go together, [rows, micro batches].
     """
 
-    num_devices: int
     columns: dict[str, Any]
     micro_batches: Any
-    row: Any
-    micro: Any
+    consistent: Any
 
 
 def divisors(number: int) -> list[int]:
@@ -90,23 +80,34 @@ def divisors(number: int) -> list[int]:
     return low + [number // n for n in reversed(low) if n * n != number]
 
 
-def layouts_of(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int) -> Space:
-    """The consistent layouts of ``train.num_devices`` devices.
+def space_of(
+    model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, num_devices: Sequence[int]
+) -> Space:
+    """The consistent layouts.
 
     Args:
         model: The model.
-        train: num_devices, global_batch and seq_len, all resolved scalars.
+        train: global_batch and seq_len, resolved scalars.
         choices: What may vary.
         domain: Devices joined by fast links: tensor parallelism stays within, unless asked.
+        num_devices: Numbers of devices; those without a consistent layout are left out.
 
     Raises:
         RooflineError: No layout is consistent; the message names the constraint that leaves none.
     """
     import numpy as np
 
-    rows = _rows(model, train, choices, domain)
-    columns = {name: np.array([row[i] for row in rows], dtype=np.int64) for i, name in enumerate(DEGREES)}
     batch = int(train.global_batch)  # type: ignore[arg-type]
+    rows, problem = [], None
+    for devices in num_devices:
+        try:
+            rows += [(*row, devices) for row in _rows(model, train, choices, domain, devices)]
+        except RooflineError as error:
+            problem = error
+    if problem is not None and not rows:
+        raise problem
+    table = np.array(rows, dtype=np.int64)  # [rows, degrees]
+    columns = {name: table[:, i] for i, name in enumerate((*DEGREES, "num_devices"))}
     tried = choices.micro_batch or [n for n in divisors(batch) if n <= LARGEST_MICRO_BATCH]
     micro = np.array(sorted(set(tried)), dtype=np.int64)
     accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
@@ -114,14 +115,13 @@ def layouts_of(model: ModelConfig, train: TrainConfig, choices: Choices, domain:
     rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
     consistent = (left == 0) & rounds
     if not consistent.any():
-        degrees = sorted({row[DEGREES.index("dp")] for row in rows})
+        degrees = sorted(set(columns["dp"].tolist()))
         raise RooflineError(
             f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps for any micro_batch "
             f"({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: use global_batch "
             f"{_next_multiple(batch, degrees[0] * int(micro[0]))}"
         )
-    row, index = np.nonzero(consistent)
-    return Space(int(train.num_devices), columns, micro, row, index)
+    return Space(columns, micro, consistent)
 
 
 def _few(values: list[int]) -> str:
@@ -132,9 +132,11 @@ def _next_multiple(value: int, of: int) -> int:
     return -(-value // of) * of
 
 
-def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int) -> list[tuple[int, ...]]:
+def _rows(
+    model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int
+) -> list[tuple[int, ...]]:
     """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
-    devices, batch = int(train.num_devices), int(train.global_batch)  # type: ignore[arg-type]
+    batch = int(train.global_batch)  # type: ignore[arg-type]
     tensor = _tensor_degrees(model, devices, choices, domain)
     context = _context_degrees(model, devices, train.sequence_length, choices)
     stages = _stage_degrees(model, devices, choices)

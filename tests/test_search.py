@@ -1,0 +1,205 @@
+"""Layout search: the array result is the scalar estimate, constraints hold, and the ranking keeps the best."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardware import load_device
+from roofline.batched import Bundle
+from roofline.errors import RooflineError
+from roofline.estimate import estimate_step
+from roofline.presets import load_model, model_from_flat
+from roofline.ranking import Front, Leaders
+from roofline.search import layouts, mean_draw
+from roofline.space import Choices, default_global_batch, divisors, space_of
+from roofline.step import build_step
+from roofline.training import resolve, train_config
+
+DEVICE = load_device("a100-sxm-80gb")
+DENSE = model_from_flat({
+    "name": "dense", "n_layers": 24, "d_model": 2048, "n_heads": 16, "n_kv_heads": 8, "d_ff": 5504, "gated_mlp": True,
+    "vocab_size": 32000, "max_seq_len": 4096,
+})  # fmt: skip
+TIED = model_from_flat({
+    "name": "tied", "n_layers": 12, "d_model": 768, "n_heads": 12, "d_ff": 3072, "vocab_size": 50257,
+    "learned_positions": 1024, "max_seq_len": 1024, "tied_embeddings": True, "biases": True, "rotary": False,
+})  # fmt: skip
+EXPERTS = model_from_flat({
+    "name": "experts", "n_layers": 8, "d_model": 1024, "n_heads": 16, "d_ff": 4096, "gated_mlp": True, "n_experts": 8,
+    "experts_per_token": 2, "vocab_size": 32000, "max_seq_len": 2048,
+})  # fmt: skip
+
+
+def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
+    """Every layout of the bundle with its array result and its configuration."""
+    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    base = msgspec.structs.replace(base, global_batch=global_batch)
+    space = space_of(model, base, Choices(), 8, num_devices)
+    trains = [msgspec.structs.replace(base, **words) for words in variants]
+    bundle = Bundle(model, DEVICE, space, trains)
+    rows, micro = np.nonzero(space.consistent)
+    for variant, train in enumerate(trains):
+        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"])))[variant, rows, micro]
+        times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
+        for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
+            degrees = {name: int(column[row]) for name, column in space.columns.items()}
+            one = msgspec.structs.replace(
+                train, **degrees, sharding=sharding, micro_batch=int(space.micro_batches[m])
+            )
+            yield one, times.total[i], mean_draw(times)[i], memory[i]
+
+
+@pytest.mark.parametrize(("model", "stack"), [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "fsdp")])
+@pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
+def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
+    words = [{"recompute": r, "sequence_parallel": s} for r in ("none", "selective", "full") for s in (False, True)]
+    if model is EXPERTS:
+        words = [{"recompute": r, "sequence_parallel": True} for r in ("none", "full")]
+    found = list(all_layouts(model, (4, 16), 48, words, sharding, stack=stack))
+    assert len(found) > 100
+    for train, seconds, draw, memory in found[:: max(1, len(found) // 60)]:
+        alone = estimate_step(build_step(model, train), DEVICE)
+        assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+        assert draw == pytest.approx(mean_draw(alone.schedule), rel=1e-9)
+
+
+def test_layouts_are_sorted_consistent_and_fit():
+    result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, stack="megatron", top=40)
+    times = [layout.step_time_s for layout in result.layouts]
+    assert times == sorted(times)
+    assert result.evaluated >= result.priced >= 40
+    for layout in result.layouts:
+        assert layout.tp * layout.pp * layout.cp * layout.dp == 16
+        assert layout.micro_batch * layout.dp * layout.accumulation == 64
+        assert 16 % layout.tp == 0
+        assert layout.vp == 1 or layout.accumulation % layout.pp == 0
+        assert layout.fits
+        assert layout.step_time_low_s < layout.step_time_s < layout.step_time_high_s
+
+
+def test_the_best_is_the_best_of_all():
+    result = layouts(DENSE, DEVICE, num_devices=4, global_batch=16, sharding="zero1", recompute="none", stack="megatron")
+    words = [{"recompute": "none", "sequence_parallel": s} for s in (False, True)]
+    estimates = [
+        estimate_step(build_step(DENSE, train), DEVICE)
+        for train, *_ in all_layouts(DENSE, (4,), 16, words, "zero1", stack="megatron")
+    ]
+    best = min(e.step_time_s for e in estimates if e.fits)
+    assert result.layouts[0].step_time_s == pytest.approx(best, rel=1e-9)
+
+
+def test_front_has_no_dominated_layout():
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=32)
+    for one, other in itertools.pairwise(result.front):
+        assert one.memory_bytes < other.memory_bytes
+        assert one.step_time_s > other.step_time_s
+    assert result.front[-1].step_time_s == pytest.approx(result.layouts[0].step_time_s)
+
+
+def test_near_ties_hold_the_simplest():
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=64)
+    assert result.simplest in result.near_ties
+    assert result.simplest.complexity == min(layout.complexity for layout in result.near_ties)
+
+
+@pytest.mark.parametrize("objective", ["time", "cost", "energy", "memory"])
+def test_objectives(objective):
+    result = layouts(DENSE, DEVICE, num_devices=(4, 8), global_batch=32, objective=objective)
+    values = {
+        "time": lambda layout: layout.step_time_s,
+        "cost": lambda layout: layout.device_seconds_per_step,
+        "energy": lambda layout: layout.device_seconds_per_step * layout.energy_share,
+        "memory": lambda layout: layout.memory_bytes,
+    }
+    found = [values[objective](layout) for layout in result.layouts]
+    assert found == pytest.approx(sorted(found), rel=1e-12)
+
+
+def test_given_degrees_restrict():
+    result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, tp=(2, 4), pp=2, recompute="full")
+    assert {layout.tp for layout in result.layouts} <= {2, 4}
+    assert {layout.pp for layout in result.layouts} == {2}
+    assert {layout.recompute for layout in result.layouts} == {"full"}
+
+
+def test_nothing_fits_names_the_smallest():
+    result = layouts(load_model("llama-2-70b"), DEVICE, num_devices=2, global_batch=8)
+    assert result.layouts == []
+    assert result.smallest is not None
+    assert not result.smallest.fits
+
+
+def test_interrupt_keeps_the_best_so_far():
+    calls = 0
+
+    def stop(_done: int, _all: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=32, progress=stop)
+    assert result.interrupted
+    assert result.layouts
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_devices": 2, "global_batch": 7, "micro_batch": 2}, "global_batch 7"),
+        ({"num_devices": 8, "tp": 3}, "no tp of (3)"),
+        ({"num_devices": 8, "ep": 4}, "needs a mixture of experts"),
+        ({"num_devices": 0}, "num_devices must be a whole number of at least 1"),
+        ({"num_devices": 8, "objective": "speed"}, "unknown objective 'speed'"),
+        ({"num_devices": 8, "pp": 48}, "no pp of (48)"),
+        ({"num_devices": 8, "tq": 4}, "did you mean"),
+    ],
+)
+def test_contradictions_are_named(options, words):
+    with pytest.raises(RooflineError, match=__import__("re").escape(words)):
+        layouts(DENSE, DEVICE, **options)
+
+
+@given(st.integers(1, 5000))
+def test_divisors(number):
+    assert divisors(number) == [n for n in range(1, number + 1) if number % n == 0]
+
+
+@given(st.integers(1, 4096), st.sampled_from([1024, 2048, 8192]))
+def test_default_global_batch_serves_every_device(devices, seq_len):
+    batch = default_global_batch(devices, seq_len)
+    assert batch % devices == 0
+    assert batch * seq_len >= 2**20
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 8))
+def test_leaders_are_the_smallest(chunks, count):
+    leaders = Leaders(count)
+    for source, chunk in enumerate(chunks):
+        leaders.offer(np.array(chunk), np.arange(len(chunk)), source)
+    values = [chunks[source][index] for source, index in leaders.best()]
+    assert values == sorted(itertools.chain(*chunks))[:count]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30), min_size=1, max_size=4
+    )
+)
+def test_front_is_the_undominated(chunks):
+    front = Front()
+    for source, chunk in enumerate(chunks):
+        cost, time = np.array(chunk, dtype=float).T
+        front.offer(cost, time, np.arange(len(chunk)), source)
+    found = {chunks[source][index] for source, index in front.points()}
+    points = set(itertools.chain(*chunks))
+    assert found == {p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)}
