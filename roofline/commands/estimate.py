@@ -1,0 +1,59 @@
+"""``roofline estimate``: step time, MFU and memory of a training run, and what limits it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..output import Table, add_format_arguments, emit
+from . import options
+
+if TYPE_CHECKING:
+    from ..estimate import Estimate
+
+SUMMARY = "step time, MFU and memory of a training run, and what limits it"
+EXAMPLES = (
+    "roofline estimate gpt2-xl -d h100-sxm-80gb --micro-batch 8",
+    "roofline estimate llama-3-70b -d h100-sxm-80gb --num-devices 64 --tp 8 --pp 4 --global-batch 256",
+    "roofline estimate path/to/model.py:build -d a100-sxm-80gb",
+)
+DOES_NOT_FIT = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_model_arguments(parser)
+    options.add_device_arguments(parser)
+    options.add_training_arguments(parser)
+    add_format_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the estimate; 3 where it does not fit in memory."""
+    from ..estimate import estimate
+
+    model, device = options.model(args), options.device(args)
+    given = options.train_options(args)
+    result = estimate(model, device, **given)
+    write(args, result, given)
+    return 0 if result.fits else DOES_NOT_FIT
+
+
+def write(args: argparse.Namespace, result: Estimate, given: dict[str, object]) -> None:
+    """Write `result`; where it does not fit, with the cheapest changes that make it fit."""
+    from .. import report
+
+    if args.format == "csv":
+        record = report.estimate_record(result)
+        emit(args, {}, [Table("", list(record), [list(record.values())])])
+        return
+    data, notes = report.estimate_json(result), report.estimate_notes(result)
+    tables = report.estimate_tables(result)
+    if not result.fits:
+        from ..fit import cheapest_fixes
+        from ..training import train_config
+
+        fixes = cheapest_fixes(result.model, result.device, train_config(given))
+        data["fixes"] = fixes
+        tables[1:1] = [tables.pop(), report.fixes_table(fixes)]
+    emit(args, data, tables, notes)

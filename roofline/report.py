@@ -1,0 +1,332 @@
+"""An estimate as people read it (tables, notes) and as programs do (the JSON object, one flat record)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .memory import Memory
+from .mfu import DEFAULT_RULE
+from .output import Cell, Table
+from .parameters import count_parameters
+from .training import TrainConfig
+from .units import format_bytes, format_count, format_rate, format_share, format_time
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+    from .estimate import Estimate, OpTime
+    from .fit import Fix, MemoryFit
+    from .model import ModelConfig
+
+FIGURES = (
+    "step_time_s", "step_time_low_s", "step_time_high_s", "ideal_step_time_s", "tokens_per_s",
+    "tokens_per_s_per_device", "mfu", "hfu", "mfu_rule", "model_flops_per_step", "hardware_flops_per_step",
+    "bound",
+)  # fmt: skip
+TERM_WORDS = {
+    "kernel efficiency": "matmuls and attention below peak",
+    "memory_bound": "memory-bound ops (norms, activations, loss)",
+    "recompute": "recompute",
+    "tensor_parallel": "tensor-parallel communication",
+    "context_parallel": "context-parallel communication",
+    "expert_parallel": "expert-parallel communication",
+    "pipeline_bubble": "pipeline bubble",
+    "pipeline_transfer": "transfers between pipeline stages",
+    "data_parallel": "exposed data-parallel communication",
+    "launch": "waiting for kernel launches",
+    "optimizer": "optimizer",
+}
+COSTLIEST = 10
+VISIBLE = 5e-4  # shares of the step below this are not shown
+
+
+def share(value: float) -> Cell:
+    """A share of a whole: percent for people, the fraction for programs."""
+    return Cell(value, format_share(value))
+
+
+def seconds(value: float) -> Cell:
+    """A duration: in a fitting unit for people, in seconds for programs."""
+    return Cell(value, format_time(value))
+
+
+def size(value: float) -> Cell:
+    """Bytes: in GiB for people."""
+    return Cell(value, format_bytes(value))
+
+
+def points(value: float) -> Cell:
+    """A signed change in percent."""
+    return Cell(value, f"{100 * value:+.1f} %")
+
+
+# --- words -----------------------------------------------------------------------------------------------
+
+
+def model_words(model: ModelConfig) -> str:
+    """Name and parameter count: ``mixtral-8x7b (46.7B parameters, 12.9B active)``."""
+    parameters = count_parameters(model)
+    active = "" if parameters.active == parameters.total else f", {format_count(parameters.active)} active"
+    return f"{model.name} ({format_count(parameters.total)} parameters{active})"
+
+
+def device_words(device: Device, dtype: str) -> str:
+    """Name, and the dense peak that MFU divides by."""
+    return f"{device.name}, {dtype} at {format_rate(device.peak_flops_per_s(dtype))} dense peak"
+
+
+def layout_words(train: TrainConfig) -> str:
+    """Devices and how the work is split over them: ``64 devices: tp 8 x pp 4 x dp 2, zero1``."""
+    if train.num_devices == 1:
+        return "1 device"
+    degrees = ("tp", "pp", "cp", "dp", "ep")
+    split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
+    extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
+    extras += [train.sharding] if train.sharding != "none" else []
+    extras += ["sequence parallel"] if train.sequence_parallel else []
+    return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])
+
+
+def batch_words(train: TrainConfig) -> str:
+    """The batch and its arithmetic, so that a wrong factor shows."""
+    accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
+    ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
+    parts = f"micro batch {train.micro_batch:,}{accumulation}{ranks}"
+    total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
+    return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"
+
+
+def method_words(train: TrainConfig) -> str:
+    """Optimizer, kernels, recompute and software."""
+    words = [train.optimizer, f"{train.attention} attention"]
+    words.append("no recompute" if train.recompute == "none" else f"{train.recompute} recompute")
+    words += [f"{train.stack} stack"]
+    words += ["dropout"] if train.dropout else []
+    words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
+    words += ["fused cross-entropy"] if train.fused_cross_entropy else []
+    if train.train == "lora":
+        words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
+    return ", ".join(words)
+
+
+def fit_words(memory: Memory) -> str:
+    """Total against capacity, and what is left or missing."""
+    total, capacity = format_bytes(memory.total_bytes), format_bytes(memory.capacity_bytes)
+    difference = format_bytes(abs(memory.capacity_bytes - memory.total_bytes))
+    if memory.fits:
+        return f"{total} of {capacity}: fits, {difference} free"
+    return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"
+
+
+# --- an estimate -----------------------------------------------------------------------------------------
+
+
+def estimate_tables(result: Estimate) -> list[Table]:
+    """Summary, the way from peak to MFU, the costliest ops, and memory by part."""
+    return [summary_table(result), waterfall_table(result), ops_table(result), memory_table(result.memory)]
+
+
+def summary_table(result: Estimate) -> Table:
+    """What was asked, and the answer."""
+    train = result.train
+    low, high = format_time(result.step_time_low_s), format_time(result.step_time_high_s)
+    ideal = format_time(result.ideal_step_time_s)
+    rate = f"{result.tokens_per_s:,.0f} tokens/s"
+    if train.num_devices != 1:
+        rate += f", {result.tokens_per_s_per_device:,.0f} per device"
+    rows = [
+        ["Layout", layout_words(train)],
+        ["Batch", batch_words(train)],
+        ["Method", method_words(train)],
+        ["", ""],
+        [
+            "Step time",
+            f"{format_time(result.step_time_s)} expected; 10-90 % range {low} to {high}; ideal {ideal}",
+        ],
+        ["Throughput", rate],
+        ["MFU", f"{format_share(result.mfu)} (HFU {format_share(result.hfu)}) of {train.dtype} peak"],
+        ["Bound by", bound_words(result)],
+        ["Memory", fit_words(result.memory)],
+    ]
+    title = f"{model_words(result.model)} on {device_words(result.device, train.dtype)}"
+    return Table(title, ["", ""], rows, align="ll")
+
+
+def bound_words(result: Estimate) -> str:
+    """What the step spends most of its time on, with its share."""
+    from .estimate import BOUND_OF_TERM
+    from .schedule import TERMS
+
+    spent = sum(getattr(result.schedule, term) for term in TERMS if BOUND_OF_TERM[term] == result.bound)
+    return f"{result.bound} ({format_share(spent / result.step_time_s)} of the step)"
+
+
+def waterfall_table(result: Estimate) -> Table:
+    """Each cause with its time and the points of peak it takes; the last line is the MFU."""
+    rows: list[list[Any]] = [["dense peak", Cell(0.0, ""), Cell(0.0, ""), share(1.0)]]
+    for step in result.waterfall:
+        if abs(step.lost) >= VISIBLE:
+            lost = Cell(step.lost, points(-step.lost).text)
+            rows.append([TERM_WORDS[step.term], seconds(step.seconds), lost, share(step.remaining)])
+    return Table("From peak to MFU", ["where it goes", "time", "loses", "left"], rows, align="lrrr")
+
+
+def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
+    """The costliest ops: time of one step on the busiest device."""
+    columns = ["op", "phase", "runs", "time", "of step", "bound", "FLOP/byte"]
+    rows = [
+        [
+            *_op_cells(op),
+            share(op.expected_s / result.step_time_s),
+            op.bound,
+            intensity(None if op.kind == "collective" else op.intensity),
+        ]
+        for op in result.ops[:limit]
+    ]
+    ridge = result.device.peak_flops_per_s(result.train.dtype) / result.device.memory_bandwidth_bytes_per_s
+    title = f"Costliest ops (ridge point of {result.train.dtype}: {ridge:,.0f} FLOP/byte)"
+    return Table(title, columns, rows, align="llrrrlr")
+
+
+def _op_cells(op: OpTime) -> list[Any]:
+    return [op.name, op.phase, op.runs, seconds(op.expected_s)]
+
+
+def intensity(value: float | None) -> Cell:
+    """FLOP per byte; none for communication."""
+    if value is None:
+        return Cell(None, "-")
+    return Cell(value, f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
+
+
+MEMORY_PARTS = {
+    "weights_bytes": "weights",
+    "gradients_bytes": "gradients",
+    "optimizer_bytes": "optimizer state and master weights",
+    "activations_bytes": "activations",
+    "logits_bytes": "logits and loss",
+    "communication_bytes": "gathered weights and buffers",
+    "context_bytes": "context, libraries, fragmentation",
+}
+
+
+def memory_table(memory: Memory, explained: Mapping[str, str] | None = None) -> Table:
+    """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic."""
+    parts = [name for name in MEMORY_PARTS if getattr(memory, name)]
+    parts.sort(key=lambda name: -getattr(memory, name))
+    rows: list[list[Any]] = []
+    for name in (*parts, "total_bytes", "capacity_bytes"):
+        value = getattr(memory, name)
+        words = MEMORY_PARTS.get(name, name.removesuffix("_bytes"))
+        rows.append([words, size(value), share(value / memory.capacity_bytes)])
+        if explained is not None:
+            rows[-1].append(explained.get(name, ""))
+    columns = ["memory per device", "peak", "of capacity"]
+    if explained is None:
+        return Table("", columns, rows, align="lrr")
+    return Table("", [*columns, "how it comes about"], rows, align="lrrl")
+
+
+def fixes_table(fixes: Sequence[Fix]) -> Table:
+    """The cheapest changes that make it fit, each with what it saves and what it costs."""
+    columns = ["cheapest changes that make it fit", "saves", "peak", "step time", "device-time"]
+    if not fixes:
+        none = "no combination of up to three changes fits: use more devices, or larger ones"
+        return Table("", columns, [[none, None, None, None, None]])
+    rows = [
+        [
+            fix.change,
+            size(fix.saved_bytes),
+            size(fix.total_bytes),
+            seconds(fix.step_time_s),
+            points(fix.cost),
+        ]
+        for fix in fixes
+    ]
+    return Table("", columns, rows, align="lrrrr")
+
+
+def memory_json(result: MemoryFit) -> dict[str, Any]:
+    """The JSON object of one memory estimate, in bytes."""
+    return {
+        "model": model_json(result.model),
+        "device": {"id": result.device.id, "name": result.device.name},
+        "train": result.train,
+        **{name: getattr(result, name) for name in Memory.__struct_fields__},
+        "max_micro_batch": result.max_micro_batch,
+        "max_seq_len": result.max_seq_len,
+        "explained": result.explained,
+        "fixes": result.fixes,
+    }
+
+
+def estimate_notes(result: Estimate) -> list[str]:
+    """The rule behind MFU, what was assumed, and how far the device's figures can be trusted."""
+    notes = [f"MFU counts {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
+    return notes + device_notes(result.device)
+
+
+def device_notes(device: Device) -> list[str]:
+    """Low confidence and caveats of the device's figures."""
+    notes = []
+    if device.confidence not in {"high", "measured"}:
+        notes.append(f"Note: the figures of {device.id} are of {device.confidence} confidence.")
+    return notes + [f"Note: {caveat.rstrip('.')}." for caveat in device.caveats]
+
+
+def estimate_json(result: Estimate) -> dict[str, Any]:
+    """The JSON object of one estimate, in base units."""
+    return {
+        "model": model_json(result.model),
+        "device": device_json(result.device, result.train.dtype),
+        "train": result.train,
+        **{name: getattr(result, name) for name in FIGURES},
+        "schedule": result.schedule,
+        "waterfall": result.waterfall,
+        "memory": result.memory,
+        "fits": result.fits,
+        "ops": result.ops,
+        "notes": [*result.notes, *result.device.caveats],
+    }
+
+
+def model_json(model: ModelConfig) -> dict[str, Any]:
+    """What identifies a model: name, parameters, source, what was assumed."""
+    parameters = count_parameters(model)
+    return {
+        "name": model.name,
+        "params_total": parameters.total,
+        "params_active": parameters.active,
+        "source": model.source,
+        "assumptions": model.assumptions,
+    }
+
+
+def device_json(device: Device, dtype: str) -> dict[str, Any]:
+    """What identifies a device, and the figures an estimate divides by."""
+    return {
+        "id": device.id,
+        "name": device.name,
+        "dtype": dtype,
+        "peak_flops_per_s": device.peak_flops_per_s(dtype),
+        "memory_bytes": device.memory_bytes,
+        "memory_bandwidth_bytes_per_s": device.memory_bandwidth_bytes_per_s,
+        "confidence": device.confidence,
+        "efficiencies_from": device.measured.gemm.origin,
+    }
+
+
+def estimate_record(result: Estimate) -> dict[str, Any]:
+    """One estimate as one flat row: what was asked, then the figures."""
+    train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
+    memory = {f"memory_{name}": getattr(result.memory, name) for name in result.memory.__struct_fields__[:-1]}
+    return {
+        "model": result.model.name,
+        "device": result.device.id,
+        **train,
+        **{name: getattr(result, name) for name in FIGURES if name != "mfu_rule"},
+        **memory,
+        "fits": result.fits,
+        "mfu_rule": DEFAULT_RULE,
+    }
