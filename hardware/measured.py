@@ -163,6 +163,18 @@ class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ramp_mb: float = 10.0
 
 
+class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Matrix rate in long training runs relative to the short benchmarks behind the other constants.
+
+    Clocks fall at the power limit when matmuls follow one another for hours, and training data is not a benchmark's.
+
+    Attributes:
+        factor: Sustained over short-run rate, at most 1.
+    """
+
+    factor: float
+
+
 class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Host time per kernel: the device waits where its kernels are shorter.
 
@@ -193,6 +205,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         collective_pcie: The same where devices share only PCIe.
         network: Between domains.
         launch: Host time per kernel.
+        sustained: Rate of long runs relative to short benchmarks.
     """
 
     gemm: Gemm
@@ -206,6 +219,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     collective_pcie: dict[str, Collective]
     network: Network
     launch: Launch
+    sustained: Sustained
 
     def matmul(self, dtype: str) -> Gemm:
         """The constants of a plain matmul in `dtype`."""

@@ -35,6 +35,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
     """Time every op of `step` on `device`."""
     groups = rank_groups(step.train, device)
     network = network_bytes_per_s(step.train)
+    sustained = device.measured.sustained.factor
     priced = []
     for op in step.ops:
         if op.kind == "collective":
@@ -50,6 +51,8 @@ def price(step: Step, device: Device) -> list[PricedOp]:
         else:
             ideal = timing.ideal_time(op, device)
             expected = timing.expected_time(op, device, attention=step.train.attention)
+            if op.kind in {"matmul", "attention"}:
+                expected = expected / sustained
         priced.append(PricedOp(op, ideal, expected))
     return priced
 

@@ -147,6 +147,8 @@ def _launch(step: Step, device: Device, priced: list[PricedOp], part: str, busy:
             kernels = kernels + item.op.kernels * item.op.count
     launch = device.measured.launch
     per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[step.stack.launch]
+    if step.stack.host_us is not None:
+        per_kernel = step.stack.host_us
     host = kernels * per_kernel * 1e-6
     return p_norm(busy, host, LAUNCH_SHARPNESS) - busy
 
