@@ -166,7 +166,8 @@ class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Matrix rate in long training runs relative to the short benchmarks behind the other constants.
 
-    Clocks fall at the power limit when matmuls follow one another for hours, and training data is not a benchmark's.
+    Clocks fall at the power limit when matmuls follow one another for hours, and training data is not a
+    benchmark's.
 
     Attributes:
         factor: Sustained over short-run rate, at most 1.

@@ -1,12 +1,13 @@
 """Time of collectives: latency, bandwidth and ramp inside a domain of fast links, and between domains.
 
 Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output;
-reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message. Inside a domain
-each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in the switch),
-``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over domains of g ranks a ring's traffic
-is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g`` per network card; the ideal
-is hierarchical, ``2 (k-1)/k S / g`` for k domains. The parts inside and between domains are pipelined: the larger
-one decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; hierarchical all-reduce, arXiv:1807.11205.
+reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message.
+
+Inside a domain each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in
+the switch), ``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks a
+ring's traffic is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g`` per network
+card; the ideal is hierarchical, ``2 (k-1)/k S / g``. The parts inside and between domains are pipelined: the
+larger decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807.11205 (hierarchical).
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def _inside_traffic(collective: str, payload: Any, inside: Any, domains: Any) ->
 def _between_traffic(collective: str, payload: Any, inside: Any, domains: Any, spread: Any) -> Any:
     """Bytes each device sends over its share of the network.
 
-    `spread` is the share of the payload that leaves: (n-1)/n on one ring over all ranks, (k-1)/k at best, where
-    each domain reduces or gathers first.
+    `spread` is the share of the payload that leaves: (n-1)/n on one ring over all ranks, (k-1)/k at best,
+    where each domain reduces or gathers first.
     """
     if collective == "send_recv":
         return payload * (inside <= 1)

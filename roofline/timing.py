@@ -35,9 +35,9 @@ def _p_norm(xp: Any, first: Any, second: Any, p: float) -> Any:
 def ideal_time(op: Op, device: Device) -> Number:
     """The roofline: seconds at the datasheet's peak or bandwidth, whichever takes longer.
 
-    Vector kinds (elementwise, normalization, softmax, embedding, optimizer) run beside the matrix engines: their
-    peak is the fp32 one, and where none is published (TPUs) their bytes alone decide. A collective is timed by
-    `collectives.ideal_time`.
+    Vector kinds (elementwise, normalization, softmax, embedding, optimizer) run beside the matrix engines:
+    their peak is the fp32 one, and where none is published (TPUs) their bytes alone decide. A collective is
+    timed by `collectives.ideal_time`.
 
     Raises:
         RooflineError: The device has no engine for the op's dtype (as `HardwareError`).
@@ -84,7 +84,7 @@ def _matmul_time(op: Op, device: Device) -> Number:
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
-    compute = flops / (constants.cap * device.peak_flops_per_s(op.dtype)) * (1.0 + constants.k_half / k)
+    compute: Any = flops / (constants.cap * device.peak_flops_per_s(op.dtype)) * (1.0 + constants.k_half / k)
     if constants.quantisation:
         compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
     if op.name.endswith("wgrad"):
@@ -99,8 +99,8 @@ def _matmul_time(op: Op, device: Device) -> Number:
 def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:
     """Time of whole tiles in whole waves over the time of the same FLOPs spread evenly, for the best tile.
 
-    Within one wave a kernel splits k, so a partly filled first wave costs its share only; `_MOST_WASTE` bounds
-    what tiny and thin shapes pay for padding, which t0 and the memory time already hold.
+    Within one wave a kernel splits k, so a partly filled first wave costs its share only; `_MOST_WASTE`
+    bounds what tiny and thin shapes pay for padding, which t0 and the memory time already hold.
     """
     weight = constants.quantisation
     area = m * n * batch
@@ -158,4 +158,4 @@ def _stream_time(op: Op, device: Device) -> Number:
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     peak = device.peaks.get("fp32", 0.0)
     busy = xp.maximum(memory, flops / peak) if peak else memory
-    return op.kernels * constants.t0 + busy  # type: ignore[no-any-return]
+    return op.kernels * constants.t0 + busy

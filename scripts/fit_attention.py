@@ -14,17 +14,23 @@ from roofline import timing
 from roofline.op import Op
 
 FORWARD: dict[str, Range] = {
-    "cap": (0.6, 0.2, 1), "t0_us": (5, 0, 12), "tile_us": (4, 0, 30), "softmax_dim": (15, 0, 80),
-}  # fmt: skip
+    "cap": (0.6, 0.2, 1),
+    "t0_us": (5, 0, 12),
+    "tile_us": (4, 0, 30),
+    "softmax_dim": (15, 0, 80),
+}
 # Only whole training figures exist for it: the split between forward and backward is assumed about equal.
 FIRST: dict[str, Range] = {
-    "cap": (0.3, 0.15, 0.45), "cap_backward": (0.3, 0.15, 0.45), "tile_us": (4, 1, 10), "tile_backward_us": (8, 2, 20),
-}  # fmt: skip
+    "cap": (0.3, 0.15, 0.45),
+    "cap_backward": (0.3, 0.15, 0.45),
+    "tile_us": (4, 1, 10),
+    "tile_backward_us": (8, 2, 20),
+}
 BACKWARD: dict[str, Range] = {"cap_backward": (0.5, 0.1, 1), "tile_backward_us": (8, 0, 60)}
 
 
 def attention_op(rows: pd.DataFrame, phase: str) -> Op:
-    """One op per row; a causal kernel executes half of the scores, the backward 2.5 times the forward's FLOPs."""
+    """One op per row; a causal kernel executes half of the scores, backward has 2.5 times the FLOPs."""
     batch, heads, kv, seq, dim = (
         rows[c].to_numpy(float) for c in ("batch", "heads_q", "heads_kv", "seqlen", "head_dim")
     )
@@ -34,9 +40,17 @@ def attention_op(rows: pd.DataFrame, phase: str) -> Op:
     )
     query, keys = 2 * batch * seq * heads * dim, 2 * batch * seq * kv * dim  # bytes of 16-bit elements
     read, written = (3 * query + 2 * keys, query + 2 * keys) if backward else (query + 2 * keys, query)
-    return Op(name="attention.core", kind="attention", phase="backward" if backward else "forward", part="layer",
-              dtype="bf16", flops=flops, bytes_read=read, bytes_written=written,
-              shape=(batch, heads, seq, seq, dim))  # fmt: skip
+    return Op(
+        name="attention.core",
+        kind="attention",
+        phase="backward" if backward else "forward",
+        part="layer",
+        dtype="bf16",
+        flops=flops,
+        bytes_read=read,
+        bytes_written=written,
+        shape=(batch, heads, seq, seq, dim),
+    )
 
 
 def attention_sample(
@@ -55,8 +69,16 @@ def attention_sample(
     device = load_device(target)
     busy = np.asarray(forward.flops) / device.peak_flops_per_s("bf16")
     dim, causal = rows.head_dim.to_numpy(), rows.causal.to_numpy() == 1
-    regimes = {"large": busy >= 1e-4, "medium": (busy >= 1e-5) & (busy < 1e-4), "small": busy < 1e-5,
-               "d64": dim <= 80, "d128": dim == 128, "d256": dim == 256, "causal": causal, "full": ~causal}  # fmt: skip
+    regimes = {
+        "large": busy >= 1e-4,
+        "medium": (busy >= 1e-5) & (busy < 1e-4),
+        "small": busy < 1e-5,
+        "d64": dim <= 80,
+        "d128": dim == 128,
+        "d256": dim == 256,
+        "causal": causal,
+        "full": ~causal,
+    }
     weights = np.where(busy >= 1e-4, 1.0, np.where(busy >= 1e-5, 0.3, 0.05))
     weights = weights * weight / weights.sum()
     hidden = held_out(rows.seqlen, rows.batch, rows.heads_q) if hold else np.zeros(len(rows), bool)
@@ -65,7 +87,7 @@ def attention_sample(
 
 
 def attention_cases(folder: Path) -> Iterable[Case]:
-    """One table per kernel generation; training kernels (forward and backward) weigh as much as serving ones."""
+    """One table per kernel generation; training kernels weigh as much as serving ones."""
     rows = pd.read_csv(folder / "attention_measured.csv")
     rows = rows[rows.time_us.notna() & ~rows.dtype.str.contains("fp8")]
 
@@ -91,10 +113,16 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         FIRST,
         [sample(a100, "FlashAttention", figures, "a100-sxm-80gb", "flash1")],
     )
-    yield Case("ampere", "attention.flash2", both, [
-        sample(a100, "FlashAttention-2", figures, "a100-sxm-80gb", "flash2", 60),
-        sample("A100-PCIe-80GB", "TE fused attn (cuDNN/FA)", "SimuMax", "a100-pcie-80gb", "flash2", 20),
-        sample(a100, "vllm_flash_attn", "aic", "a100-sxm-80gb", "flash2", 8, hold=True)])  # fmt: skip
+    yield Case(
+        "ampere",
+        "attention.flash2",
+        both,
+        [
+            sample(a100, "FlashAttention-2", figures, "a100-sxm-80gb", "flash2", 60),
+            sample("A100-PCIe-80GB", "TE fused attn (cuDNN/FA)", "SimuMax", "a100-pcie-80gb", "flash2", 20),
+            sample(a100, "vllm_flash_attn", "aic", "a100-sxm-80gb", "flash2", 8, hold=True),
+        ],
+    )
     te = [sample("A100-PCIe-80GB", "TE fused attn (cuDNN/FA)", "SimuMax", "a100-pcie-80gb", "te")]
     yield Case("ampere", "attention.te", {"cap": (0.6, 0.2, 1), "cap_backward": (0.5, 0.1, 1)}, te)
     yield Case(
@@ -103,17 +131,33 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         FIRST,
         [sample(h100, "FlashAttention", "flash2_h100", "h100-sxm-80gb", "flash1")],
     )
-    yield Case("hopper", "attention.flash2", both, [
-        sample(h100, "FlashAttention-2", "flash2_h100|flash3|FA3|Azure", "h100-sxm-80gb", "flash2")])  # fmt: skip
-    yield Case("hopper", "attention.flash3", both, [
-        sample(h100, "FlashAttention-3", "flash3|FA3|pytorch", "h100-sxm-80gb", "flash3", 60),
-        sample(h100, "vllm_flash_attn_fa3", "aic", "h100-sxm-80gb", "flash3", 30, hold=True)],
-        [sample("H200-SXM", "vllm_flash_attn_fa3", "aic", "h200-sxm-141gb", "flash3")])  # fmt: skip
+    yield Case(
+        "hopper",
+        "attention.flash2",
+        both,
+        [sample(h100, "FlashAttention-2", "flash2_h100|flash3|FA3|Azure", "h100-sxm-80gb", "flash2")],
+    )
+    yield Case(
+        "hopper",
+        "attention.flash3",
+        both,
+        [
+            sample(h100, "FlashAttention-3", "flash3|FA3|pytorch", "h100-sxm-80gb", "flash3", 60),
+            sample(h100, "vllm_flash_attn_fa3", "aic", "h100-sxm-80gb", "flash3", 30, hold=True),
+        ],
+        (sample("H200-SXM", "vllm_flash_attn_fa3", "aic", "h200-sxm-141gb", "flash3"),),
+    )
     yield Case("hopper", "attention.te", both, [sample(h100, "cuDNN", "flash3|FA3", "h100-sxm-80gb", "te")])
-    yield Case("blackwell", "attention.te", both, [
-        sample(b200, "TE fused attn (cuDNN/FA)", "SimuMax", "b200-sxm", "te", 60),
-        sample(b200, "vllm_flashinfer_trtllmprefill", "aic", "b200-sxm", "te", 20, hold=True)],
-        [sample("GB200", "vllm_flashinfer_trtllmprefill", "aic", "gb200", "te")])  # fmt: skip
+    yield Case(
+        "blackwell",
+        "attention.te",
+        both,
+        [
+            sample(b200, "TE fused attn (cuDNN/FA)", "SimuMax", "b200-sxm", "te", 60),
+            sample(b200, "vllm_flashinfer_trtllmprefill", "aic", "b200-sxm", "te", 20, hold=True),
+        ],
+        (sample("GB200", "vllm_flashinfer_trtllmprefill", "aic", "gb200", "te"),),
+    )
     yield Case(
         "ada",
         "attention.flash2",
@@ -121,5 +165,9 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         [sample("L40S", "vllm_flash_attn_fa2", "aic", "l40s", "flash2", hold=True)],
     )
     server = "rtx-pro-6000-blackwell-server"
-    yield Case("blackwell-rtx", "attention.flash2", FORWARD, [
-        sample("RTX-PRO-6000-Server", "vllm_flash_attn_fa2", "aic", server, "flash2", hold=True)])  # fmt: skip
+    yield Case(
+        "blackwell-rtx",
+        "attention.flash2",
+        FORWARD,
+        [sample("RTX-PRO-6000-Server", "vllm_flash_attn_fa2", "aic", server, "flash2", hold=True)],
+    )

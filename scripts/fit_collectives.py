@@ -13,17 +13,28 @@ from hardware import load_device
 from roofline import collectives
 
 INSIDE: dict[str, Range] = {
-    "alpha_us": (8, 0, 60), "alpha_rank_us": (1, 0, 10), "eta": (0.75, 0.2, 1), "few_ranks": (0.5, 0, 1.2),
-    "ramp_us": (10, 0, 200), "ramp_rank_us": (2, 0, 50), "ramp_mb": (3, 0.05, 50),
-}  # fmt: skip
+    "alpha_us": (8, 0, 60),
+    "alpha_rank_us": (1, 0, 10),
+    "eta": (0.75, 0.2, 1),
+    "few_ranks": (0.5, 0, 1.2),
+    "ramp_us": (10, 0, 200),
+    "ramp_rank_us": (2, 0, 50),
+    "ramp_mb": (3, 0.05, 50),
+}
 SWITCH: dict[str, Range] = {"switch_eta": (0.65, 0.3, 1)}
 SHARED: dict[str, Range] = {
-    "alpha_us": (5, 0, 60), "alpha_rank_us": (1, 0, 10), "eta": (0.6, 0.2, 1), "shared": (1, 0, 3),
-}  # fmt: skip
+    "alpha_us": (5, 0, 60),
+    "alpha_rank_us": (1, 0, 10),
+    "eta": (0.6, 0.2, 1),
+    "shared": (1, 0, 3),
+}
 NETWORK: dict[str, Range] = {
-    "alpha_us": (20, 0, 100), "alpha_step_us": (10, 0, 60), "eta": (0.9, 0.3, 1), "ramp_us": (50, 0, 1000),
+    "alpha_us": (20, 0, 100),
+    "alpha_step_us": (10, 0, 60),
+    "eta": (0.9, 0.3, 1),
+    "ramp_us": (50, 0, 1000),
     "ramp_mb": (3, 0.1, 100),
-}  # fmt: skip
+}
 NAMES = {
     "all_reduce": "all_reduce",
     "all_gather": "all_gather",
@@ -48,11 +59,17 @@ def collective_sample(
     regimes |= {f"n={n:g}": ranks == n for n in sorted(set(ranks))}
     return Sample(
         device,
-        lambda d: np.asarray(collectives.expected_time(
-            name, payload, ranks, d, ranks_per_domain=per_domain, network_bytes_per_s=network)),
-        rows.time_us.to_numpy() * 1e-6, np.ones(len(rows)), regimes, np.zeros(len(rows), bool),
+        lambda d: np.asarray(
+            collectives.expected_time(
+                name, payload, ranks, d, ranks_per_domain=per_domain, network_bytes_per_s=network
+            )
+        ),
+        rows.time_us.to_numpy() * 1e-6,
+        np.ones(len(rows)),
+        regimes,
+        np.zeros(len(rows), bool),
         "; ".join(sorted(set(rows.source))),
-    )  # fmt: skip
+    )
 
 
 def collective_cases(folder: Path) -> Iterable[Case]:
@@ -68,19 +85,20 @@ def collective_cases(folder: Path) -> Iterable[Case]:
         return table[table.system.str.contains(system) & (table.collective == csv_name)]
 
     for file, target, system, elsewhere in (
-        ("ampere", "a100-sxm-80gb", "A100-SXM", "A100-SXM|A100 DGX"), ("hopper", "h100-sxm-80gb", "H100-SXM", "H100-SXM|H200-SXM"),
+        ("ampere", "a100-sxm-80gb", "A100-SXM", "A100-SXM|A100 DGX"),
+        ("hopper", "h100-sxm-80gb", "H100-SXM", "H100-SXM|H200-SXM"),
         ("blackwell", "b200-sxm", "B200-SXM", "B200-SXM|NVL72 1 rack"),
-    ):  # fmt: skip
+    ):
         for csv_name, name in NAMES.items():
             check = of(others, elsewhere, csv_name)
-            checks = [collective_sample(check, target, name)] if len(check) else []
+            checks = (collective_sample(check, target, name),) if len(check) else ()
             ranges = INSIDE | SWITCH if name == "all_reduce" and file != "ampere" else INSIDE
             samples = [collective_sample(of(nccl, system, csv_name), target, name)]
             if file == "blackwell":
                 samples.append(collective_sample(of(nccl, "GB200", csv_name), "gb200", name))
                 if name == "all_reduce":  # only the newer harness runs the switch reduction
                     samples.append(collective_sample(check, target, name))
-                    checks = []
+                    checks = ()
             yield Case(file, f"collective.{name}", ranges, samples, checks)
     ranges = {key: INSIDE[key] for key in ("alpha_us", "eta", "ramp_us", "ramp_mb")}
     yield Case(
@@ -117,8 +135,21 @@ def network_case(rows: pd.DataFrame) -> Iterable[Case]:
         return collective_sample(chosen, target, name, network_gb_per_s=rate)
 
     h100 = "h100-sxm-80gb"
-    yield Case("default", "network", NETWORK, [
-        of("2 nodes x 1 H100", h100, "all_reduce", 50), of("H100-SXM 8 nodes", h100, "all_reduce", 50),
-        of("2 nodes x 4 GPUs", h100, "all_reduce", 50), of("H100 DGX (vidur)", h100, "send_recv", 50),
-        of("4x ~25GB/s", h100, "all_reduce", 25), of("unstated 4-node", h100, "all_reduce", 12.5), of("H200-SXM + EFA", "h200-sxm-141gb", "all_reduce", 50),
-    ], [of("B200-SXM + 8x400G", "b200-sxm", "all_reduce", 50), of("NVL72 2 racks", "gb200", "all_reduce", 50)])  # fmt: skip
+    yield Case(
+        "default",
+        "network",
+        NETWORK,
+        [
+            of("2 nodes x 1 H100", h100, "all_reduce", 50),
+            of("H100-SXM 8 nodes", h100, "all_reduce", 50),
+            of("2 nodes x 4 GPUs", h100, "all_reduce", 50),
+            of("H100 DGX (vidur)", h100, "send_recv", 50),
+            of("4x ~25GB/s", h100, "all_reduce", 25),
+            of("unstated 4-node", h100, "all_reduce", 12.5),
+            of("H200-SXM + EFA", "h200-sxm-141gb", "all_reduce", 50),
+        ],
+        (
+            of("B200-SXM + 8x400G", "b200-sxm", "all_reduce", 50),
+            of("NVL72 2 racks", "gb200", "all_reduce", 50),
+        ),
+    )

@@ -34,27 +34,50 @@ def gemm_sample(
     m, n, k, batch = (rows[c].to_numpy(float) for c in ("M", "N", "K", "batch"))
     width = WIDTH[dtype]
     out = 4 if dtype == "fp32" else 2
-    op = Op(name=name, kind="matmul", phase="forward", part="layer", dtype=dtype, flops=2 * m * n * k * batch,
-            bytes_read=width * batch * (m * k + k * n), bytes_written=out * batch * m * n, shape=(m, n, k, batch))  # fmt: skip
+    op = Op(
+        name=name,
+        kind="matmul",
+        phase="forward",
+        part="layer",
+        dtype=dtype,
+        flops=2 * m * n * k * batch,
+        bytes_read=width * batch * (m * k + k * n),
+        bytes_written=out * batch * m * n,
+        shape=(m, n, k, batch),
+    )
     ideal = np.asarray(timing.ideal_time(op, device))
     compute = np.asarray(op.flops) / device.peak_flops_per_s(dtype)
     bound = compute >= ideal
     regimes = {
-        "train": (np.minimum(np.minimum(m, n), k) >= 1024), "large": bound & (ideal >= 1e-4),
-        "medium": bound & (ideal >= 2e-5) & (ideal < 1e-4), "small": bound & (ideal >= 5e-6) & (ideal < 2e-5),
-        "skinny": ~bound & (ideal >= 5e-6), "tiny": ideal < 5e-6,
-    }  # fmt: skip
+        "train": (np.minimum(np.minimum(m, n), k) >= 1024),
+        "large": bound & (ideal >= 1e-4),
+        "medium": bound & (ideal >= 2e-5) & (ideal < 1e-4),
+        "small": bound & (ideal >= 5e-6) & (ideal < 2e-5),
+        "skinny": ~bound & (ideal >= 5e-6),
+        "tiny": ideal < 5e-6,
+    }
     weights = np.where(ideal >= 2e-5, 1.0, 0.3)
     weights = weights * weight / weights.sum()
     sources = "; ".join(sorted(set(rows.source)))
     hidden = held_out(rows.N, rows.K) if hold else np.zeros(len(rows), bool)
-    return Sample(device, lambda d: np.asarray(timing.expected_time(op, d)), np.exp(rows.log.to_numpy()) * 1e-6,
-                  weights, regimes, hidden, sources)  # fmt: skip
+    return Sample(
+        device,
+        lambda d: np.asarray(timing.expected_time(op, d)),
+        np.exp(rows.log.to_numpy()) * 1e-6,
+        weights,
+        regimes,
+        hidden,
+        sources,
+    )
 
 
 GEMM: dict[str, Range] = {
-    "cap": (0.8, 0.3, 1), "bandwidth": (0.8, 0.3, 1), "t0_us": (3, 0, 30), "p": (2.5, 1, 10), "k_half": (50, 0, 500),
-}  # fmt: skip
+    "cap": (0.8, 0.3, 1),
+    "bandwidth": (0.8, 0.3, 1),
+    "t0_us": (3, 0, 30),
+    "p": (2.5, 1, 10),
+    "k_half": (50, 0, 500),
+}
 WAVES: dict[str, Range] = {"quantisation": (0.5, 0, 1), "small_tile": (0.3, 0, 2)}
 FEW: dict[str, Range] = {"cap": (0.8, 0.3, 1), "bandwidth": (0.8, 0.3, 1), "t0_us": (5, 0, 30)}
 CAP: dict[str, Range] = {"cap": (0.7, 0.3, 1)}
@@ -79,11 +102,21 @@ class Rows:
         chosen = (rows.device == device) & rows.source.str.contains(source) & rows.dtype.str.startswith(dtype)
         return rows[chosen & (layout.str.contains("grouped") == grouped) & ~layout.str.contains("grad")]
 
-    def sample(self, device: str, source: str, target: str, dtype: str = "bf16", *, weight: float = 100.0,
-               hold: bool = True, name: str = "mlp.up", smallest: int = 1) -> Sample:  # fmt: skip
+    def sample(
+        self,
+        device: str,
+        source: str,
+        target: str,
+        dtype: str = "bf16",
+        *,
+        weight: float = 100.0,
+        hold: bool = True,
+        name: str = "mlp.up",
+        smallest: int = 1,
+    ) -> Sample:
         """Rows of `device` (the CSV's name) as a sample of `target` (the catalog's)."""
         rows = self.pick(device, source, dtype, grouped=name.startswith("experts"))
-        return gemm_sample(rows[rows.M >= smallest], target, dtype, weight=weight, name=name, hold=hold)
+        return gemm_sample(rows[smallest <= rows.M], target, dtype, weight=weight, name=name, hold=hold)
 
 
 def gemm_cases(folder: Path) -> Iterable[Case]:
@@ -93,10 +126,12 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     a100, h100 = "A100-SXM4-80GB", "H100-SXM-80GB"
     # The tuned harness runs short bursts; PyTorch in longer runs is some percent slower, as training is.
     bursts = sample(a100, "aic", "a100-sxm-80gb")
-    longer = [sample(a100, "vidur", "a100-sxm-80gb", "fp16", weight=50, hold=False, smallest=1024),
-              sample("A100 (unstated)", "cookbook", "a100-sxm-80gb", "fp16", weight=25, hold=False, smallest=2048),
-              sample(a100, "Azure", "a100-sxm-80gb", "fp16", weight=25, hold=False, smallest=4096)]  # fmt: skip
-    checks = [sample(a100, "LLMCompass", "a100-sxm-80gb", "fp16", hold=False)]
+    longer = [
+        sample(a100, "vidur", "a100-sxm-80gb", "fp16", weight=50, hold=False, smallest=1024),
+        sample("A100 (unstated)", "cookbook", "a100-sxm-80gb", "fp16", weight=25, hold=False, smallest=2048),
+        sample(a100, "Azure", "a100-sxm-80gb", "fp16", weight=25, hold=False, smallest=4096),
+    ]
+    checks = (sample(a100, "LLMCompass", "a100-sxm-80gb", "fp16", hold=False),)
     yield Case("ampere", "gemm", GEMM | WAVES, [bursts, *longer], checks)
     longer = [sample(h100, "vidur", "h100-sxm-80gb", "fp16", weight=100, hold=False, smallest=1024)]
     yield Case("hopper", "gemm", GEMM, [sample(h100, "aic", "h100-sxm-80gb"), *longer])
@@ -116,14 +151,19 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     )
     yield Case("cdna2", "gemm", FEW, [sample("MI210", "LLMCompass", "mi210", "fp16", hold=False)])
     for file, device, source, target in (
-        ("volta", "V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb"), ("turing", "T4", "DeepBench", "t4"),
-        ("ampere", "A100-PCIe-40GB", "NeuSight", "a100-pcie-40gb"), ("hopper", h100, "NeuSight", "h100-sxm-80gb"),
+        ("volta", "V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb"),
+        ("turing", "T4", "DeepBench", "t4"),
+        ("ampere", "A100-PCIe-40GB", "NeuSight", "a100-pcie-40gb"),
+        ("hopper", h100, "NeuSight", "h100-sxm-80gb"),
         ("ada", "L4", "NeuSight", "l4"),
-    ):  # fmt: skip
+    ):
         yield Case(file, "gemm_fp32", FEW, [sample(device, source, target, "fp32")])
     fp8 = {"hold": False, "smallest": 1024}
-    hopper = [sample(h100, "Azure", "h100-sxm-80gb", "fp8", **fp8), sample("H200-SXM", "Azure", "h200-sxm-141gb", "fp8", **fp8),
-              sample("H800-SXM", "DeepGEMM", "h800-sxm-80gb", "fp8", **fp8)]  # fmt: skip
+    hopper = [
+        sample(h100, "Azure", "h100-sxm-80gb", "fp8", **fp8),
+        sample("H200-SXM", "Azure", "h200-sxm-141gb", "fp8", **fp8),
+        sample("H800-SXM", "DeepGEMM", "h800-sxm-80gb", "fp8", **fp8),
+    ]
     yield Case("hopper", "gemm_fp8", CAP_DEPTH, hopper)
     yield Case("gb200", "gemm_fp8", CAP, [sample("GB200", "Azure", "gb200", "fp8", **fp8)])
     yield Case("cdna3", "gemm_fp8", CAP, [sample("MI300X", "Azure", "mi300x", "fp8", **fp8)])
@@ -139,6 +179,5 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
             (rows.rows.device == device) & rows.rows.source.str.contains("SimuMax") & (rows.rows.batch == 1)
         ]
         rate = plain.groupby(plain.layout.str.contains("wgrad")).frac_of_peak.median()
-        print(
-            f"# {target}: weight gradient / (forward, input gradient) time {rate[False] / rate[True]:.3f}, {len(plain)} rows"
-        )
+        ratio = rate[False] / rate[True]
+        print(f"# {target}: weight gradient / (forward, input gradient) time {ratio:.3f}, {len(plain)} rows")

@@ -1,14 +1,14 @@
-"""Fit the measured constants of `hardware/architectures/*.toml` and `hardware/devices/*.toml` to kernel timings.
+"""Fit the measured constants of `hardware/architectures/` and `hardware/devices/` to kernel timings.
 
 Usage: python scripts/fit_kernels.py DATA_FOLDER [gemm|attention|stream|collective|all]
 
 Reads the op-level CSVs in DATA_FOLDER, fits the constants of the timing model itself (`roofline.timing`,
-`roofline.collectives`) by least squares on the logarithm of time, and prints the errors by regime (on held-out
-shapes where there are enough, and on independent sources) and each table as TOML.
+`roofline.collectives`) by least squares on the logarithm of time, and prints the errors by regime (on
+held-out shapes where there are enough, and on independent sources) and each table as TOML.
 
 Regimes of matmuls by roofline time: large >= 100 us, medium 20-100 us, small 5-20 us (compute-bound), skinny
-(memory-bound, >= 5 us), tiny < 5 us; train: m, n and k >= 1024. Of attention: large >= 100 us, medium 10-100 us.
-Of collectives by payload: small < 1 MB, medium < 64 MB, large.
+(memory-bound, >= 5 us), tiny < 5 us; train: m, n and k >= 1024. Of attention: large >= 100 us, medium 10-100
+us. Of collectives by payload: small < 1 MB, medium < 64 MB, large.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fit one measured table to kernel timings through the timing model itself, and report its errors by regime."""
+"""Fit one measured table to kernel timings through the timing model itself; report errors by regime."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Case(NamedTuple):
     table: str
     ranges: Mapping[str, Range]
     samples: list[Sample]
-    checks: list[Sample] = []  # judged, never fitted
+    checks: tuple[Sample, ...] = ()  # judged, never fitted
 
 
 def with_table(device: Device, table: str, values: Mapping[str, Any]) -> Device:
@@ -67,7 +67,9 @@ def fit(case: Case) -> None:
 
     def solve(keep: Callable[[Sample], NDArray[np.bool_]]) -> Array:
         def residuals(theta: Array) -> Array:
-            return np.concatenate([(errors(theta, s) * np.sqrt(s.weight / unit))[keep(s)] for s in case.samples])
+            return np.concatenate(
+                [(errors(theta, s) * np.sqrt(s.weight / unit))[keep(s)] for s in case.samples]
+            )
 
         scale = np.maximum(np.abs(start), 0.1)
         best = least_squares(
@@ -106,8 +108,12 @@ def report(sample: Sample, log_error: Array, rows: NDArray[np.bool_], how: str) 
         for k, mask in sample.regimes.items()
         if (rows & mask).any()
     ]
-    print(f"# {sample.device.id}, {sample.sources}: {rows.sum()} of {len(error)} rows {how}:",
-          f"MAPE {np.abs(error[rows]).mean():.1f};", *cells, f"median error {np.median(error[rows]):+.1f}")  # fmt: skip
+    print(
+        f"# {sample.device.id}, {sample.sources}: {rows.sum()} of {len(error)} rows {how}:",
+        f"MAPE {np.abs(error[rows]).mean():.1f};",
+        *cells,
+        f"median error {np.median(error[rows]):+.1f}",
+    )
 
 
 def held_out(*columns: pd.Series[Any]) -> NDArray[np.bool_]:

@@ -59,7 +59,7 @@ def test_switch_reduction_needs_less_traffic():
 
 @pytest.mark.parametrize(
     ("name", "traffic"),
-    # 4 domains of 8: hierarchical all-reduce 2*(3/4)/8, gather and scatter (3/4)/8, all-to-all 3/4 of 8e9 bytes
+    # 4 domains of 8: hierarchical all-reduce 2*(3/4)/8, gather and scatter (3/4)/8, all-to-all 3/4
     [("all_reduce", 1.5e9), ("all_gather", 0.75e9), ("reduce_scatter", 0.75e9), ("all_to_all", 6e9)],
 )
 def test_ideal_traffic_between_domains(name, traffic):
@@ -80,9 +80,13 @@ def test_message_between_domains_crosses_the_network():
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(DEVICES), st.sampled_from(COLLECTIVES), st.floats(1, 1e12), st.integers(0, 7), st.integers(0, 7),
+    st.sampled_from(DEVICES),
+    st.sampled_from(COLLECTIVES),
+    st.floats(1, 1e12),
+    st.integers(0, 7),
+    st.integers(0, 7),
     st.floats(1e9, 1e12),
-)  # fmt: skip
+)
 def test_never_faster_than_light(device_id, name, payload, log_inside, log_domains, network):
     ranks, per_domain = 2 ** (log_inside + log_domains), 2**log_inside
     ideal, expected = both(name, payload, ranks, load_device(device_id), per_domain, network)

@@ -1,4 +1,4 @@
-"""Op times: never below the roofline, arrays element by element like numbers, and the effects the data show."""
+"""Op times: never below the roofline, arrays element by element like numbers, the effects the data show."""
 
 from __future__ import annotations
 
@@ -14,32 +14,77 @@ from roofline.op import Op
 from roofline.timing import expected_time, ideal_time
 
 DEVICES = (
-    "a100-sxm-80gb", "a100-pcie-80gb", "h100-sxm-80gb", "h200-sxm-141gb", "b200-sxm", "gb300", "l40s", "v100-sxm2-32gb",
-    "t4", "rtx-4090", "mi300x", "gaudi2",
-)  # fmt: skip
+    "a100-sxm-80gb",
+    "a100-pcie-80gb",
+    "h100-sxm-80gb",
+    "h200-sxm-141gb",
+    "b200-sxm",
+    "gb300",
+    "l40s",
+    "v100-sxm2-32gb",
+    "t4",
+    "rtx-4090",
+    "mi300x",
+    "gaudi2",
+)
 KERNELS = ("flash1", "flash2", "flash3", "te")
 VECTOR = ("elementwise", "normalization", "softmax", "embedding", "optimizer")
 
 
 def matmul(m, n, k, batch=1, *, dtype="bf16", name="mlp.up", phase="forward"):
-    return Op(name=name, kind="matmul", phase=phase, part="layer", dtype=dtype, flops=2 * m * n * k * batch,
-              bytes_read=2 * batch * (m * k + k * n), bytes_written=2 * batch * m * n, shape=(m, n, k, batch))  # fmt: skip
+    return Op(
+        name=name,
+        kind="matmul",
+        phase=phase,
+        part="layer",
+        dtype=dtype,
+        flops=2 * m * n * k * batch,
+        bytes_read=2 * batch * (m * k + k * n),
+        bytes_written=2 * batch * m * n,
+        shape=(m, n, k, batch),
+    )
 
 
 def attention(batch, heads, seq, dim, *, phase="forward", causal=True):
     flops = 4 * batch * heads * seq * seq * dim // (2 if causal else 1)
     width = 2 * batch * heads * seq * dim
     if phase == "backward":
-        return Op(name="attention.core.backward", kind="attention", phase=phase, part="layer", dtype="bf16",
-                  flops=flops * 5 // 2, bytes_read=5 * width, bytes_written=3 * width,
-                  shape=(batch, heads, seq, seq, dim))  # fmt: skip
-    return Op(name="attention.core", kind="attention", phase=phase, part="layer", dtype="bf16", flops=flops,
-              bytes_read=3 * width, bytes_written=width, shape=(batch, heads, seq, seq, dim))  # fmt: skip
+        return Op(
+            name="attention.core.backward",
+            kind="attention",
+            phase=phase,
+            part="layer",
+            dtype="bf16",
+            flops=flops * 5 // 2,
+            bytes_read=5 * width,
+            bytes_written=3 * width,
+            shape=(batch, heads, seq, seq, dim),
+        )
+    return Op(
+        name="attention.core",
+        kind="attention",
+        phase=phase,
+        part="layer",
+        dtype="bf16",
+        flops=flops,
+        bytes_read=3 * width,
+        bytes_written=width,
+        shape=(batch, heads, seq, seq, dim),
+    )
 
 
 def stream(kind, moved, *, flops=0, kernels=1):
-    return Op(name=kind, kind=kind, phase="forward", part="layer", dtype="bf16", flops=flops, bytes_read=moved / 2,
-              bytes_written=moved / 2, kernels=kernels)  # fmt: skip
+    return Op(
+        name=kind,
+        kind=kind,
+        phase="forward",
+        part="layer",
+        dtype="bf16",
+        flops=flops,
+        bytes_read=moved / 2,
+        bytes_written=moved / 2,
+        kernels=kernels,
+    )
 
 
 def working_dtype(device):
@@ -83,9 +128,12 @@ def test_device_without_a_vector_figure_is_timed_by_bytes():
 @settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(DEVICES),
-    st.integers(1, 70_000), st.integers(1, 70_000), st.integers(1, 70_000), st.integers(1, 64),
+    st.integers(1, 70_000),
+    st.integers(1, 70_000),
+    st.integers(1, 70_000),
+    st.integers(1, 64),
     st.sampled_from(["mlp.up", "mlp.up.wgrad", "experts.up", "experts.up.wgrad"]),
-)  # fmt: skip
+)
 def test_matmul_is_never_faster_than_light(device_id, m, n, k, batch, name):
     device = load_device(device_id)
     op = for_device(matmul(m, n, k, batch, name=name), device)
@@ -94,9 +142,15 @@ def test_matmul_is_never_faster_than_light(device_id, m, n, k, batch, name):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(DEVICES), st.integers(1, 64), st.integers(1, 128), st.integers(1, 70_000), st.integers(1, 512),
-    st.sampled_from(["forward", "backward", "recompute"]), st.booleans(), st.sampled_from(KERNELS),
-)  # fmt: skip
+    st.sampled_from(DEVICES),
+    st.integers(1, 64),
+    st.integers(1, 128),
+    st.integers(1, 70_000),
+    st.integers(1, 512),
+    st.sampled_from(["forward", "backward", "recompute"]),
+    st.booleans(),
+    st.sampled_from(KERNELS),
+)
 def test_attention_is_never_faster_than_light(device_id, batch, heads, seq, dim, phase, causal, kernel):
     device = load_device(device_id)
     op = for_device(attention(batch, heads, seq, dim, phase=phase, causal=causal), device)
@@ -201,7 +255,7 @@ def test_chain_of_kernels_pays_each_start():
 
 
 def test_efficiencies_at_published_shapes():
-    # MAMF and steady-state rates: A100 .82 to .87 of peak, H100 .72 to .80 (github:stas00/ml-engineering, Azure)
+    # MAMF and steady-state rates: A100 .82 to .87 of peak, H100 .72 to .80 (ml-engineering, Azure)
     for device_id, low, high in (("a100-sxm-80gb", 0.80, 0.87), ("h100-sxm-80gb", 0.72, 0.80)):
         device = load_device(device_id)
         op = matmul(16384, 16384, 16384)
