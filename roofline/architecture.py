@@ -113,18 +113,18 @@ def _patch_embedding(flat: Flat, d_model: int) -> Linear:
 
 
 def _linears(flat: Flat, key: str) -> tuple[Linear, ...]:
-    """Projections beside the common parts: a list of [name, d_in, d_out], with optional bias and count."""
+    """Projections beside the common parts: a list of [name, d_in, d_out], with optional bias, count and runs per token."""
     entries = flat.values.get(key, ())
     if not isinstance(entries, (list, tuple)):
-        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count], got {entries!r:.60}")
+        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs], got {entries!r:.60}")
     linears = []
     for entry in entries:
-        name, d_in, d_out, *rest = entry if isinstance(entry, (list, tuple)) and len(entry) > 2 else ("", 0, 0)
-        bias, count = [*rest, *(False, 1)[len(rest) :]]
-        sizes = (d_in, d_out, count)
+        name, d_in, d_out, *rest = entry if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ("", 0, 0)
+        bias, count, runs = [*rest, *(False, 1, 1)[len(rest) :]]
+        sizes = (d_in, d_out, count, runs)
         if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
-            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count], got {entry!r:.80}")
-        linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count))
+            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
+        linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count, runs=runs))
     return tuple(linears)
 
 
@@ -289,6 +289,7 @@ def _attention(flat: Flat) -> Attention:
         kv_lora_norm=lora_norm if latent else None,
         lora_bias=flat.flag("lora_bias", False),
         reuses_kv=flat.flag("reuses_kv", False),
+        value_passes=flat.integer("value_passes", 1),
         value_is_key=flat.flag("value_is_key", False),
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0,

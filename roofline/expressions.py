@@ -77,6 +77,20 @@ def evaluate(expression: str, values: Mapping[str, object]) -> Any:
         raise RooflineError(f"cannot compute {expression!r}: {error}") from None
 
 
+def names_in(expression: str) -> frozenset[str]:
+    """The names that `expression` looks up, without those that it binds itself.
+
+    >>> sorted(names_in("[i * d_model for i in range(n_layers)]"))
+    ['d_model', 'n_layers']
+    """
+    tree = _parse(expression)
+    bound = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.comprehension)
+             and isinstance(node.target, ast.Name)}  # fmt: skip
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
+    return frozenset(names - bound)
+
+
 @lru_cache(maxsize=1024)
 def _parse(expression: str) -> ast.expr:
     """The syntax tree of an expression."""

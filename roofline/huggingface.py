@@ -24,7 +24,7 @@ import msgspec
 
 from .architecture import build
 from .errors import RooflineError, nearest
-from .expressions import evaluate
+from .expressions import evaluate, names_in
 from .flat import MODEL_KEYS, Flat
 from .model import ModelConfig
 from .presets import overridden
@@ -89,6 +89,17 @@ def load_family(model_type: str) -> Family:
     for base in [own.base] if isinstance(own.base, str) else own.base:
         merged = _merge(merged, load_family(base))
     return _merge(merged, own)
+
+
+def recognised_fields(model_type: str) -> frozenset[str]:
+    """The fields of a ``config.json`` that decide the counts of this model type."""
+    family = load_family(model_type)
+    texts = [*family.fields.values(), *family.derived.values(), *filter(None, [family.refused_when])]
+    for item in family.variations:
+        texts += [value for value in item.values() if isinstance(value, str)]
+    names = frozenset().union(*(names_in(text) for text in texts))
+    overridable = {name for name, text in family.derived.items() if name in names_in(text)}
+    return names - (family.derived.keys() - overridable) - {"i"} | {"per_layer_config"}
 
 
 def _merge(base: Family, own: Family) -> Family:

@@ -49,7 +49,7 @@ def _linears(tape: Tape, linears: tuple[Linear, ...]) -> None:
     for linear in linears:
         kept = 0 if linear.name.startswith("attention.") else tape.tokens * linear.d_in * tape.es
         tape.linear(
-            linear.name, tape.tokens, linear.d_in, linear.d_out, batch=linear.count, bias=linear.bias,
+            linear.name, tape.tokens * linear.runs, linear.d_in, linear.d_out, batch=linear.count, bias=linear.bias,
             saves=kept,
         )  # fmt: skip
 
@@ -225,7 +225,7 @@ def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number,
 def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
     batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
     # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
-    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
+    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim * spec.value_passes)
     seen = visible_keys(spec, seq_kv)
     q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
     kv = batch * seq_kv * kv_heads * (spec.head_dim + spec.value_head_dim)
@@ -268,7 +268,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, 
             f"{what}.dropout", scores, reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1, flops=2,
             saves=scores * (es + 1),
         )  # fmt: skip
-    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim)
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim * spec.value_passes)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
     o = tape.tokens * heads * spec.value_head_dim
     tape.elementwise(
@@ -401,7 +401,10 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
             "embedding.dropout", tape.tokens * model.d_model, reads=1, writes=1 + mask, back_reads=1 + mask,
             back_writes=1, flops=2, saves=tape.tokens * model.d_model,
         )  # fmt: skip
+    if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
+        tape.input_needs_grad = False
     _linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
+    tape.input_needs_grad = True
     if not (is_scalar(tp) and tp == 1):
         payload = tape.tokens * width * tape.es
         tape.collective("embedding.all_reduce", "all_reduce", "tp", payload)

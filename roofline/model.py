@@ -32,6 +32,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     bias: bool = False
     params: bool = True  # False: the weights are counted elsewhere (shared with another layer)
     count: int = 1  # how many of them
+    runs: int = 1  # how often each runs per token (a convolution ahead of a stride)
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +55,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rotary: bool = True
     softcap: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
+    value_passes: int = 1  # products of probabilities with values per head (differential attention: 2)
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
