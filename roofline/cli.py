@@ -138,10 +138,14 @@ def overview() -> str:
 
 
 def _join_negative_values(arguments: Sequence[str]) -> list[str]:
-    """``--micro-batch -1`` as ``--micro-batch=-1``: the option's own check names what is allowed."""
+    """``--micro-batch -1`` as ``--micro-batch=-1``: the option's own check names what is allowed.
+
+    What follows ``--case`` is a value as well: options of its own.
+    """
     joined: list[str] = []
     for argument in arguments:
-        if joined and _NEGATIVE.match(argument) and joined[-1].startswith("--") and "=" not in joined[-1]:
+        value = _NEGATIVE.match(argument) and joined and joined[-1].startswith("--") and "=" not in joined[-1]
+        if value or joined[-1:] == ["--case"]:
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

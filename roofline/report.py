@@ -26,6 +26,8 @@ FIGURES = (
 )  # fmt: skip
 TERM_WORDS = {
     "kernel efficiency": "matmuls and attention below peak",
+    "matmul": "matmuls",
+    "attention": "attention",
     "memory_bound": "memory-bound ops (norms, activations, loss)",
     "recompute": "recompute",
     "tensor_parallel": "tensor-parallel communication",

@@ -138,11 +138,13 @@ def _accounting(args: argparse.Namespace, model: ModelConfig, result: Count) -> 
     title = f"{model.name}, micro batch {micro_batch:,} of {seq_len:,} tokens"
     table = Table(title, COLUMNS, exact, align="lllrrr")
     if args.format == "table":
-        rows = [[_indented(line.levels), line.flops, line.flops_fmt, share] for line, share in _shares(lines)]
+        rows = _outline(lines)
         table = Table(title, ["part", "FLOPs", "", "share"], rows, align="lrrr")
     notes = [
-        "The rows of one block are per layer. A norm counts 3d+2 per token, softmax 5 per score, the activation 5 per "
-        "element; attention in full; the backward pass as twice the forward pass.",
+        (
+            "The rows of one block are per layer. A norm counts 3d+2 per token, softmax 5 per score, the "
+            "activation 5 per element; attention in full; the backward pass as twice the forward pass."
+        ),
         f"The shortcut 6ND gives {format_flops(shortcut)}: {ratio:.1%} of the overall.",
     ]
     records = [dict(zip(COLUMNS, row, strict=True)) for row in exact]
@@ -150,11 +152,16 @@ def _accounting(args: argparse.Namespace, model: ModelConfig, result: Count) -> 
     emit(args, {**data, "flops_6nd": shortcut, "flops_6nd_ratio": ratio}, [table], notes)
 
 
-def _shares(lines: list[Row]) -> list[tuple[Row, str]]:
-    return [(line, f"{100 * line.proportion:.4f} %") for line in lines]
-
-
-def _indented(levels: tuple[str, str, str]) -> str:
-    """The innermost name, indented by its depth."""
-    depth = max(i for i, name in enumerate(levels) if name)
-    return "  " * depth + levels[depth]
+def _outline(lines: list[Row]) -> list[list[Any]]:
+    """The rows indented under the name of their part."""
+    rows: list[list[Any]] = []
+    shown: list[str] = []
+    for line in lines:
+        names = [name for name in line.levels if name]
+        for depth, name in enumerate(names[:-1]):
+            if shown[depth : depth + 1] != [name]:
+                rows.append(["  " * depth + name, "", "", ""])
+        share = f"{100 * line.proportion:.4f} %"
+        rows.append(["  " * (len(names) - 1) + names[-1], line.flops, line.flops_fmt, share])
+        shown = names
+    return rows
