@@ -69,13 +69,14 @@ def trace(
     cast = getattr(torch, _CASTS[dtype]) if dtype else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_gpu_kernels(torch))
-        execute = _run if real else _without_data(torch, stack)
-        state = {name: _leaf(torch, tensor, cast, real) for name, tensor in _state(module)}
+        mode = None if real else _fake_mode(torch, stack)
+        state = {name: _leaf(torch, tensor, cast, mode) for name, tensor in _state(module)}
         args, kwargs = torch.utils._pytree.tree_map_only(
             torch.Tensor,
-            lambda tensor: _leaf(torch, tensor, cast, real),
+            lambda tensor: _leaf(torch, tensor, cast, mode),
             (example_inputs, dict(keyword_inputs or {})),
         )
+        execute = stack.enter_context(_without_data(torch, mode)) if mode else _run
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
         recorder.exclude(state.values())
         stack.enter_context(_explained(module))
@@ -94,15 +95,16 @@ def _state(module: Any) -> Iterator[tuple[str, Any]]:
     yield from module.named_buffers()
 
 
-def _leaf(torch: Any, tensor: Any, cast: Any, real: bool) -> Any:
+def _leaf(torch: Any, tensor: Any, cast: Any, mode: Any) -> Any:
     """A stand-in for a parameter, buffer or input: same shape, strides and (unless cast) dtype; a leaf.
 
     Integers (token ids, positions) keep their values where they have some: control flow may look at them.
     """
     dtype = cast if cast is not None and tensor.is_floating_point() else tensor.dtype
     valueless = tensor.is_floating_point() or tensor.is_complex() or tensor.is_meta
-    if valueless and not real:
-        leaf = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device="cpu")
+    if valueless and mode is not None:
+        with mode:
+            leaf = torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device="cpu")
         return leaf.requires_grad_(tensor.requires_grad)
     detached = tensor.detach().to(dtype)
     return (detached if tensor.requires_grad else detached.clone()).requires_grad_(tensor.requires_grad)
@@ -112,17 +114,21 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*args, **kwargs)
 
 
-def _without_data(torch: Any, stack: contextlib.ExitStack) -> Callable[[Any, Any, Any], Any]:
+def _fake_mode(torch: Any, stack: contextlib.ExitStack) -> Any:
+    """Tensors with a shape and no data; torch's log of what it raises anyway is silenced for the time."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    stack.callback(setattr, logger, "disabled", logger.disabled)
+    logger.disabled = True
+    return torch._subclasses.fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@contextlib.contextmanager
+def _without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], Any]]:
     """Run operators on shapes alone, except small integer ones on known values (positions, masks): these run.
 
     So a model that asks whether its mask is all ones takes the branch it takes in real training.
     """
-    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-
-    mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-    logger = logging.getLogger("torch._subclasses.fake_tensor")  # prints tracebacks of what is raised anyway
-    stack.callback(setattr, logger, "disabled", logger.disabled)
-    logger.disabled = True
+    fake_tensor = torch._subclasses.fake_tensor
     leaves_of = torch.utils._pytree.tree_leaves
 
     def tensors_of(tree: Any) -> list[Any]:
@@ -130,7 +136,7 @@ def _without_data(torch: Any, stack: contextlib.ExitStack) -> Callable[[Any, Any
 
     def known(tensors: list[Any]) -> bool:
         return all(
-            not isinstance(tensor, FakeTensor)
+            not isinstance(tensor, fake_tensor.FakeTensor)
             and not tensor.is_floating_point()
             and not tensor.is_complex()
             and tensor.numel() <= _LARGEST_KNOWN
@@ -146,13 +152,14 @@ def _without_data(torch: Any, stack: contextlib.ExitStack) -> Callable[[Any, Any
             made = tensors_of(result)
             if any(tensor.is_floating_point() or tensor.numel() > _LARGEST_KNOWN for tensor in made):
                 return result
-        with unset_fake_temporarily():
+        with fake_tensor.unset_fake_temporarily():
             result = func(*args, **kwargs)
         return torch.utils._pytree.tree_map_only(
             torch.Tensor, lambda tensor: tensor if known([tensor]) else mode.from_tensor(tensor), result
         )
 
-    return execute
+    with mode:
+        yield execute
 
 
 def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:

@@ -6,11 +6,6 @@ import msgspec
 
 from .trace_rules import Call, Cost, Operand, aten, rule
 
-BACKWARD_MATMULS = (
-    5 / 2
-)  # fused attention recomputes the scores: 5 matmuls backward for 2 forward (arXiv:2205.14135)
-
-
 # --- matrix multiplication -------------------------------------------------------------------------------
 
 
@@ -179,7 +174,7 @@ def _attention_cost(call: Call, *, backward: bool) -> list[Cost]:
     executed = int(pair_flops * _visible_keys(call, seq_q, seq_kv))
     return [
         Cost(
-            kind="attention", flops=executed * BACKWARD_MATMULS if backward else executed,
+            kind="attention", flops=executed * 5 // 2 if backward else executed,
             model_flops=pair_flops * seq_kv * (2 if backward else 1), read=call.read, written=call.written,
             shape=(batch, heads, seq_q, seq_kv, dim), kernels=3 if backward else 1,
         )
@@ -194,5 +189,5 @@ def _attention(call: Call) -> list[Cost]:
 
 @rule(*[f"{name}_backward" for name in aten(_ATTENTION)])
 def _attention_backward(call: Call) -> list[Cost]:
-    """Recomputes the scores: 5 matmuls for the forward pass's 2."""
+    """Recomputes the scores: 5 matmuls for the forward pass's 2 (arXiv:2205.14135, algorithm 4)."""
     return _attention_cost(call, backward=True)
