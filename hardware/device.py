@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["gpu", "tpu", "accelerator", "cpu"]
 Confidence = Literal["high", "medium", "low", "measured", "derived"]
+LinkKey = Literal["scale_up", "pcie", "bridge", "c2c"]  # a bridge is optional, c2c leads to the host's CPU
 Dtype = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"]
 
 DTYPES: tuple[Dtype, ...] = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4")
@@ -205,7 +206,7 @@ class Device(
     clock: Clock | None = None
     other_peaks: tuple[OtherPeak, ...] = ()
     caches: tuple[Cache, ...] = ()
-    links: dict[Literal["scale_up", "pcie", "bridge", "c2c"], Link] = {}
+    links: dict[LinkKey, Link] = {}
     node: Node | None = None
     power: Power | None = None
     best_matmul: BestMatmul | None = None

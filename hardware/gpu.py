@@ -1,0 +1,190 @@
+"""What NVML says of each GPU of this machine; a call that fails leaves its field empty and says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .nvml import Nvml, NvmlError
+
+# GB/s one way per link by NVLink version (NVIDIA datasheets, both ways: 600 GB/s over 12 links on A100,
+# 1800 over 18 on B200).
+NVLINK_GB_PER_S = {1: 20.0, 2: 25.0, 3: 25.0, 4: 25.0, 5: 50.0}
+# GB/s one way of x16 by generation.
+PCIE_X16_GB_PER_S = {1: 4.0, 2: 8.0, 3: 15.75, 4: 31.5, 5: 63.0, 6: 121.0}
+_CLOCK_SM, _CLOCK_MEMORY = 1, 2  # nvmlClockType_t
+_MEMORY_INFO_V2 = 0x02000028
+_MOST_LINKS = 36
+
+
+class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """One MIG device of a GPU: its share of the multiprocessors and of the memory."""
+
+    name: str | None = None
+    uuid: str | None = None
+    multiprocessors: int | None = None
+    memory_mib: int | None = None
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU as its driver reports it; None is "not reported", and `failed` says why."""
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    pci_bus_id: str | None = None
+    memory_bytes: int | None = None
+    unified_memory: bool = False
+    compute_capability: str | None = None
+    cuda_cores: int | None = None
+    max_sm_mhz: int | None = None
+    max_memory_mhz: int | None = None
+    bus_bits: int | None = None
+    power_limit_w: float | None = None
+    power_default_w: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlink_version: int | None = None
+    nvlinks: int = 0
+    mig_enabled: bool = False
+    mig: tuple[MigSlice, ...] = ()
+    failed: dict[str, str] = {}
+
+    @property
+    def nvlink_gb_per_s(self) -> float | None:
+        """NVLink bandwidth one way over the active links, where any is."""
+        if not self.nvlinks or self.nvlink_version is None:
+            return None
+        per_link = NVLINK_GB_PER_S.get(self.nvlink_version)
+        return None if per_link is None else self.nvlinks * per_link
+
+    @property
+    def pcie_gb_per_s(self) -> float | None:
+        """PCIe bandwidth one way of the slot."""
+        if self.pcie_generation is None or self.pcie_width is None:
+            return None
+        x16 = PCIE_X16_GB_PER_S.get(self.pcie_generation)
+        return None if x16 is None else x16 * self.pcie_width / 16
+
+
+class Reader:
+    """Asks NVML about one GPU and collects what failed."""
+
+    def __init__(self, nvml: Nvml, handle: str) -> None:
+        self.nvml = nvml
+        self.handle = handle
+        self.failed: dict[str, str] = {}
+
+    def ask(self, field: str, function: str, *args: int) -> Any:
+        """The answer, or None with the reason kept under `field`."""
+        try:
+            return self.nvml.call(function, self.handle, *args)
+        except NvmlError as error:
+            self.failed[field] = error.sentence
+            return None
+
+    def quietly(self, function: str, *args: int) -> Any:
+        """The answer, or None: for questions that most GPUs do not know."""
+        try:
+            return self.nvml.call(function, self.handle, *args)
+        except NvmlError:
+            return None
+
+
+def read_gpus(nvml: Nvml, *, system_memory_bytes: int | None = None) -> list[Gpu]:
+    """Every GPU the driver lists, in PCI order.
+
+    Raises:
+        NvmlError: NVML itself does not start (no driver, wrong version, no library).
+    """
+    nvml.call("nvmlInit")
+    count = nvml.call("nvmlDeviceGetCount")
+    gpus = []
+    for index in range(count):
+        try:
+            handle = nvml.call("nvmlDeviceGetHandleByIndex", index)
+        except NvmlError as error:
+            gpus.append(Gpu(index=index, failed={"handle": error.sentence}))
+            continue
+        gpus.append(_read_gpu(Reader(nvml, handle), index, system_memory_bytes))
+    return gpus
+
+
+def _read_gpu(reader: Reader, index: int, system_memory_bytes: int | None) -> Gpu:
+    capability = reader.ask("compute_capability", "nvmlDeviceGetCudaComputeCapability")
+    pci = reader.ask("pci_bus_id", "nvmlDeviceGetPciInfo") or {}
+    memory_bytes, unified = _memory(reader, system_memory_bytes)
+    nvlinks, version = _nvlinks(reader)
+    mig_enabled, mig = _mig(reader)
+    limit = reader.ask("power_limit_w", "nvmlDeviceGetPowerManagementLimit")
+    default = reader.ask("power_default_w", "nvmlDeviceGetPowerManagementDefaultLimit")
+    return Gpu(
+        index=index,
+        name=reader.ask("name", "nvmlDeviceGetName"),
+        uuid=reader.ask("uuid", "nvmlDeviceGetUUID"),
+        pci_bus_id=pci.get("busId"),
+        memory_bytes=memory_bytes,
+        unified_memory=unified,
+        compute_capability=None if capability is None else f"{capability[0]}.{capability[1]}",
+        cuda_cores=reader.ask("cuda_cores", "nvmlDeviceGetNumGpuCores"),
+        max_sm_mhz=reader.ask("max_sm_mhz", "nvmlDeviceGetMaxClockInfo", _CLOCK_SM),
+        # The maximum, never the current clock: idle GPUs run their memory at 405 MHz.
+        max_memory_mhz=reader.ask("max_memory_mhz", "nvmlDeviceGetMaxClockInfo", _CLOCK_MEMORY),
+        bus_bits=reader.ask("bus_bits", "nvmlDeviceGetMemoryBusWidth") or None,
+        power_limit_w=None if limit is None else limit / 1000,
+        power_default_w=None if default is None else default / 1000,
+        pcie_generation=reader.ask("pcie_generation", "nvmlDeviceGetMaxPcieLinkGeneration"),
+        pcie_width=reader.ask("pcie_width", "nvmlDeviceGetMaxPcieLinkWidth"),
+        nvlink_version=version,
+        nvlinks=nvlinks,
+        mig_enabled=mig_enabled,
+        mig=mig,
+        failed=reader.failed,
+    )
+
+
+def _memory(reader: Reader, system_memory_bytes: int | None) -> tuple[int | None, bool]:
+    """Total memory, and whether it is the host's: version 2 of the call, then 1, then the system's memory."""
+    answer = reader.quietly("nvmlDeviceGetMemoryInfo", _MEMORY_INFO_V2)
+    if answer is None:
+        answer = reader.ask("memory_bytes", "nvmlDeviceGetMemoryInfo")
+    if answer is not None and answer["total"] > 0:
+        return answer["total"], False
+    return system_memory_bytes, system_memory_bytes is not None
+
+
+def _nvlinks(reader: Reader) -> tuple[int, int | None]:
+    """Active NVLinks and their version."""
+    active, version = 0, None
+    for link in range(_MOST_LINKS):
+        state = reader.quietly("nvmlDeviceGetNvLinkState", link)
+        if state is None:  # past the last link, or no NVLink at all
+            break
+        if state == 1:
+            active += 1
+            version = version or reader.quietly("nvmlDeviceGetNvLinkVersion", link)
+    return active, version
+
+
+def _mig(reader: Reader) -> tuple[bool, tuple[MigSlice, ...]]:
+    """Whether MIG is on, and the slices that this process may see."""
+    mode = reader.quietly("nvmlDeviceGetMigMode")
+    if mode is None or mode[0] != 1:
+        return False, ()
+    slices = []
+    for number in range(reader.quietly("nvmlDeviceGetMaxMigDeviceCount") or 0):
+        handle = reader.quietly("nvmlDeviceGetMigDeviceHandleByIndex", number)
+        if handle is None:
+            continue
+        part = Reader(reader.nvml, handle)
+        attributes = part.quietly("nvmlDeviceGetAttributes") or {}
+        slices.append(
+            MigSlice(
+                name=part.quietly("nvmlDeviceGetName"),
+                uuid=part.quietly("nvmlDeviceGetUUID"),
+                multiprocessors=attributes.get("multiprocessorCount"),
+                memory_mib=attributes.get("memorySizeMB"),
+            )
+        )
+    return True, tuple(slices)
