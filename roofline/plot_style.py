@@ -1,0 +1,136 @@
+"""Colours, marks and sizes that all pictures share: safe for the colour-blind, told apart in grey print."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    from .placement import Box
+
+# Okabe and Ito, "Color Universal Design" (2008), in an order whose neighbours differ in lightness too
+BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
+)  # fmt: skip
+SERIES = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
+LINES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+KIND_COLOURS = {
+    "matmul": BLUE,
+    "attention": ORANGE,
+    "normalization": GREEN,
+    "elementwise": SKY,
+    "softmax": PINK,
+    "embedding": RED,
+    "optimizer": BLACK,
+}
+PHASE_MARKERS = {"forward": "o", "backward": "s", "recompute": "D", "optimizer": "^"}
+CAUSE_COLOURS = {"compute": BLUE, "memory": SKY, "communication": RED, "latency": ORANGE}
+CAUSE_HATCHES = {"compute": "", "memory": "///", "communication": "xxx", "latency": "..."}
+GREY, FAINT, INK = "#6e6e6e", "#d9d9d9", "#1a1a1a"
+
+WIDTH = 7.2  # inches: two columns of a journal page
+SMALL, NORMAL, LARGE = 6.5, 7.5, 9.0  # points
+SETTINGS: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GREY,
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "DejaVu Sans",
+    "font.size": NORMAL,
+    "hatch.linewidth": 0.5,
+    "legend.fontsize": NORMAL,
+    "legend.frameon": False,
+    "legend.title_fontsize": NORMAL,
+    "pdf.fonttype": 42,  # TrueType, as journals ask
+    "svg.hashsalt": "roofline",  # the same picture is the same file
+    "text.color": INK,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": NORMAL,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": NORMAL,
+}
+PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # behind text on lines
+
+
+def heading(axes: Axes, title: str, caption: str = "", *, below: bool = False) -> None:
+    """Write a bold title at the left above the axes, and a quiet caption behind or below it."""
+    text = axes.annotate(
+        title, (0, 1), xytext=(0, 16 if below else 5), xycoords="axes fraction", textcoords="offset points",
+        fontsize=LARGE, fontweight="bold", va="bottom",
+    )  # fmt: skip
+    place: dict[str, Any] = (
+        {"xy": (0, 1), "xytext": (0, 4), "xycoords": "axes fraction"}
+        if below
+        else {"xy": (1, 0), "xytext": (8, 0), "xycoords": text}
+    )
+    axes.annotate(caption, **place, textcoords="offset points", fontsize=NORMAL, color=GREY, va="bottom")
+
+
+def wrapped(text: str) -> list[str]:
+    """The lines of a picture's subject."""
+    return wrap(text, 105)
+
+
+def subject(figure: Figure, text: str, left: float) -> None:
+    """Write what the picture is about at its top, `left` inches from its edge."""
+    width, height = figure.get_size_inches()
+    figure.text(left / width, 1 - 0.1 / height, "\n".join(wrapped(text)), va="top", fontsize=NORMAL, color=GREY)
+
+
+def plain_number(value: float, _position: object = None) -> str:
+    """A tick label: 0.01, 1, 1,000."""
+    return f"{value:,.10g}"
+
+
+def percent(value: float, _position: object = None) -> str:
+    """A tick label of a share."""
+    return f"{100 * value:.10g} %"
+
+
+def thousands(value: float, _position: object = None) -> str:
+    """A tick label in few letters.
+
+    >>> thousands(10), thousands(20_000), thousands(3e6)
+    ('10', '20k', '3M')
+    """
+    for scale, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:g}{letter}"
+    return f"{value:g}"
+
+
+def three_digits(value: float) -> str:
+    """A figure in at least three digits, none of them lost before the point.
+
+    >>> three_digits(1978.9), three_digits(66.94), three_digits(0.4567)
+    ('1979', '66.9', '0.457')
+    """
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def bandwidth(terabytes_per_s: float) -> str:
+    """A bandwidth in TB/s, or GB/s where that is below one.
+
+    >>> bandwidth(3.35), bandwidth(0.4608)
+    ('3.35 TB/s', '461 GB/s')
+    """
+    if terabytes_per_s >= 1:
+        return f"{three_digits(terabytes_per_s)} TB/s"
+    return f"{three_digits(1e3 * terabytes_per_s)} GB/s"
+
+
+def box_of(text: Text) -> Box:
+    """The pixels a text covers."""
+    from .placement import Box
+
+    extent = text.get_window_extent()
+    return Box(extent.x0, extent.y0, extent.x1, extent.y1)
