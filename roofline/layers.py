@@ -132,7 +132,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         )  # fmt: skip
     _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
     _indexer(tape, spec, d_model, what)
-    attention_core(tape, spec, heads, kv_heads, what)
+    attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what)
     value = heads * spec.value_head_dim
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
@@ -225,7 +225,7 @@ def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number,
 def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
     batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
     # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
-    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim * spec.value_passes)
+    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
     seen = visible_keys(spec, seq_kv)
     q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
     kv = batch * seq_kv * kv_heads * (spec.head_dim + spec.value_head_dim)
@@ -256,6 +256,8 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, 
     dropout = bool(tape.train.dropout)
     if tape.fused("softmax"):
         passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
+    elif spec.rotary and es < 4:  # scale, mask, to fp32, softmax, back: Llama-era eager code takes it in fp32
+        passes = {"reads": 7, "writes": 7, "back_reads": 10, "back_writes": 7, "kernels": 5}
     else:  # scale, mask, softmax
         passes = {"reads": 3, "writes": 3, "back_reads": 4, "back_writes": 3, "kernels": 3}
     kept = es  # probabilities
@@ -268,7 +270,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, 
             f"{what}.dropout", scores, reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1, flops=2,
             saves=scores * (es + 1),
         )  # fmt: skip
-    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim * spec.value_passes)
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
     o = tape.tokens * heads * spec.value_head_dim
     tape.elementwise(

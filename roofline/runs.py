@@ -226,6 +226,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         dropout=gpt and stack in {"megatron", "deepspeed"},
         train="lora" if row.get("workload") == "lora" else "full",
         lora_rank=16 if row.get("workload") == "lora" else None,
+        fused=_fused(row),
         network_gbit_per_s=network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8),
         **degrees,
     )
@@ -241,6 +242,21 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
         stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
         assumed.append(f"stack {stack}")
     return stack
+
+
+FUSION_WORDS = {
+    "rms": "norm", "rmsnorm": "norm", "norm": "norm", "layernorm": "norm", "softmax": "softmax",
+    "ce": "cross_entropy", "cross-entropy": "cross_entropy", "rotary": "rotary", "rope": "rotary",
+    "swiglu": "activation", "adamw": "optimizer",
+}  # fmt: skip
+
+
+def _fused(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu", "fused_softmax"."""
+    text = " ".join(row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")).lower()
+    words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
+    words += re.findall(r"([a-z]+) kernel", text)
+    return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
 
 
 def _attention(row: Mapping[str, str], assumed: list[str]) -> str:

@@ -52,7 +52,7 @@ class Tape:
 
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
-        return what in self.stack.fused
+        return what in self.stack.fused or what in self.train.fused
 
     def op(
         self, name: str, kind: Kind, phase: Phase, *, flops: Number, read: Number, written: Number, **extra: Any
@@ -216,9 +216,9 @@ class Tape:
             passes = {"reads": 1, "writes": 1, "back_reads": 4, "back_writes": 1, "kernels": 1, "back_kernels": 2}
             saves = saves + rows * (8 if norm.kind == "layer" else 4)
         else:  # cast up, square, mean, scale, cast down, weight: in 16-bit elements, fp32 counts twice
-            passes = {"reads": 10, "writes": 8, "back_reads": 18, "back_writes": 13, "kernels": 6, "back_kernels": 10}
+            passes = {"reads": 10, "writes": 8, "back_reads": 26, "back_writes": 18, "kernels": 6, "back_kernels": 14}
             if self.es == 4:
-                passes |= {"reads": 5, "writes": 4, "back_reads": 10, "back_writes": 7}
+                passes |= {"reads": 5, "writes": 4, "back_reads": 14, "back_writes": 9}
             saves = elements * (4 + self.es) + rows * 4
         self.elementwise(name, elements, flops=flops, saves=saves, kind="normalization", **passes)
 

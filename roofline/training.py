@@ -47,6 +47,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         lora_rank: Rank of the adapters.
         lora_modules: Which projections have adapters: attention, or all (feed-forward and experts as well).
         fused_cross_entropy: Whether the loss never keeps a copy of the logits in fp32, whatever the stack does.
+        fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
     """
@@ -74,6 +75,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     lora_rank: int | None = None
     lora_modules: str = "all"
     fused_cross_entropy: bool = False
+    fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
 
