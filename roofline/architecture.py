@@ -289,7 +289,7 @@ def _attention(flat: Flat) -> Attention:
         kv_lora_norm=lora_norm if latent else None,
         lora_bias=flat.flag("lora_bias", False),
         reuses_kv=flat.flag("reuses_kv", False),
-        value_passes=flat.integer("value_passes", 1),
+        core_passes=flat.integer("core_passes", 1),
         value_is_key=flat.flag("value_is_key", False),
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0,

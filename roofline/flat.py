@@ -44,7 +44,7 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "d_ff_shared": _ZERO_WIDTH,
     "n_shared_experts": (0, 10_000),
     "norms_per_layer": (0, 16),
-    "value_passes": (1, 16),
+    "core_passes": (1, 16),
     "index_heads": (0, 100_000),
     "index_head_dim": _WIDTH,
     "attention_extra_params": _PARAMS,

@@ -140,6 +140,13 @@ def model_from_config(
     return build(flat)
 
 
+def unused_fields(content: bytes, where: str = "config.json") -> tuple[list[str], list[str]]:
+    """The fields of a ``config.json`` that decide the counts, and those that do not."""
+    model_type, config = _text_config(_decode(content, where), where, [])
+    known = recognised_fields(model_type) | {"model_type"}
+    return sorted(known & config.keys()), sorted(config.keys() - known)
+
+
 def flat_values(
     config: Mapping[str, Any], where: str = "config"
 ) -> tuple[dict[str, object], dict[str, str], list[str]]:

@@ -55,7 +55,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rotary: bool = True
     softcap: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
-    value_passes: int = 1  # products of probabilities with values per head (differential attention: 2)
+    core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0

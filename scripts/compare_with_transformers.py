@@ -41,7 +41,7 @@ ADJUSTED: Mapping[str, Mapping[str, Any]] = {
     "big_bird": {"attention_type": "original_full"},
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "diffllama": {"num_hidden_layers": 2},
-    "dbrx": {"attn_config": {"kv_n_heads": 4, "rope_theta": 1e4}},
+    "dbrx": {"n_layers": 2, "d_model": 512, "attn_config": {"kv_n_heads": 4, "rope_theta": 1e4, "clip_qkv": 8}},
     "dots1": {"n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "electra": {"embedding_size": 256},
     "glm4_moe": {"head_dim": 128, "use_qk_norm": True},
@@ -54,7 +54,7 @@ ADJUSTED: Mapping[str, Mapping[str, Any]] = {
     "whisper": {"max_source_positions": SEQ_LEN, "max_target_positions": SEQ_LEN},
 }
 # Run on real (small) tensors: their forward pass reads values, which the meta device has not.
-REAL = frozenset({"big_bird", "bloom", "diffllama", "openai-gpt", "opt", "whisper"})
+REAL = frozenset({"big_bird", "bloom", "dbrx", "diffllama", "openai-gpt", "opt", "whisper"})
 # Parameters that belong to other towers of a multimodal model.
 OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
