@@ -54,7 +54,9 @@ class Bundle:
         self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
         self.weights = _merged_weights(self.steps[0].weights)
         # the working set of one layer, where it is recomputed
-        self.layer_saved = self._table([s.layer_saved if s.train.recompute == "full" else 0 for s in self.steps])
+        self.layer_saved = self._table(
+            [s.layer_saved if s.train.recompute == "full" else 0 for s in self.steps]
+        )
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
@@ -75,7 +77,9 @@ class Bundle:
             return values[0]
         return np.concatenate([np.broadcast_to(value, self.shape).reshape(-1) for value in values])
 
-    def _stack(self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]) -> list[tuple[Op, dict[str, Any]]]:
+    def _stack(
+        self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]
+    ) -> list[tuple[Op, dict[str, Any]]]:
         """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
         ops = {key: op for sums in variants for key, (op, _) in sums.items()}
         nothing: dict[str, Any] = dict.fromkeys(_FIELDS, 0)
@@ -104,7 +108,9 @@ class Bundle:
             return table if is_scalar(table) else table.reshape(shape)[:, several, keys[:, None], micro]
 
         ops = tuple(
-            msgspec.structs.replace(op, saved_bytes=spread(sums["saved_bytes"]), bytes_written=spread(sums["bytes_written"]))
+            msgspec.structs.replace(
+                op, saved_bytes=spread(sums["saved_bytes"]), bytes_written=spread(sums["bytes_written"])
+            )
             for op, sums in self.saved
         )
         degrees = {name: column[rows, None] for name, column in self.columns.items()}
@@ -121,7 +127,11 @@ class Bundle:
         several = self.trains[0].global_batch > degrees["dp"] * self.micro[micro]
         index = ((variant * 2 + several) * self.shape[1] + self.key_of_row[rows]) * self.shape[2] + micro
         priced = [
-            PricedOp(msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)), 0, _take(sums["seconds"], index))
+            PricedOp(
+                msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)),
+                0,
+                _take(sums["seconds"], index),
+            )
             for op, sums in self._timed_ops()
         ]
         unique, back = np.unique(rows, return_inverse=True)
@@ -171,7 +181,13 @@ class Bundle:
         return found
 
     def _step(
-        self, sharding: str, degrees: dict[str, Any], micro: Any, weights: Iterable[Weights], ops: tuple[Op, ...], layer: Any
+        self,
+        sharding: str,
+        degrees: dict[str, Any],
+        micro: Any,
+        weights: Iterable[Weights],
+        ops: tuple[Op, ...],
+        layer: Any,
     ) -> Step:
         train = msgspec.structs.replace(
             self.trains[0], **degrees, micro_batch=micro, sharding=sharding, recompute="full"
@@ -195,7 +211,12 @@ def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
     for op in ops:
         if op.part != "head" and is_scalar(op.saved_bytes) and op.saved_bytes == 0:
             continue
-        _add(sums, (op.part, op.phase, op.name if op.part == "head" else ""), op, saved_bytes=op.saved_bytes * op.count)
+        _add(
+            sums,
+            (op.part, op.phase, op.name if op.part == "head" else ""),
+            op,
+            saved_bytes=op.saved_bytes * op.count,
+        )
         sums[op.part, op.phase, op.name if op.part == "head" else ""][1]["bytes_written"] = op.bytes_written
     return sums
 

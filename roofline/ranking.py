@@ -72,7 +72,12 @@ class Front:
         fastest = np.minimum.accumulate(time[order])
         first = np.concatenate([[True], fastest[1:] < fastest[:-1]])
         order = order[first]
-        self._cost, self._time, self._index, self._source = cost[order], time[order], index[order], source_of[order]
+        self._cost, self._time, self._index, self._source = (
+            cost[order],
+            time[order],
+            index[order],
+            source_of[order],
+        )
 
     def points(self) -> list[tuple[int, Any]]:
         """(source, index) along the front, thinned to the fastest of each step of cost."""

@@ -18,7 +18,13 @@ from .training import TrainConfig
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
-SHARDINGS = ("none", "zero1", "zero2", "fsdp")
+# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters (FSDP) as well.
+SHARDINGS = {
+    "megatron": ("none", "zero1"),
+    "nemo": ("none", "zero1"),
+    "deepspeed": ("none", "zero1", "zero2", "zero3"),
+}
+OTHER_SHARDINGS = ("none", "zero1", "zero2", "fsdp")
 RECOMPUTES = ("none", "selective", "full")
 SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
 MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
@@ -43,7 +49,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     cp: tuple[int, ...] | None = None
     ep: tuple[int, ...] | None = None
     micro_batch: tuple[int, ...] | None = None
-    sharding: tuple[str, ...] = SHARDINGS
+    sharding: tuple[str, ...] = OTHER_SHARDINGS
     recompute: tuple[str, ...] = RECOMPUTES
     sequence_parallel: tuple[bool, ...] = (False, True)
     dtype: tuple[str, ...] = ("bf16",)
@@ -68,6 +74,15 @@ class Space(msgspec.Struct, frozen=True):
     columns: dict[str, Any]
     micro_batches: Any
     consistent: Any
+
+
+def shardings_of(stack: str) -> tuple[str, ...]:
+    """What a software profile can shard.
+
+    >>> shardings_of("megatron"), shardings_of("fsdp")
+    (('none', 'zero1'), ('none', 'zero1', 'zero2', 'fsdp'))
+    """
+    return SHARDINGS.get(stack, OTHER_SHARDINGS)
 
 
 def divisors(number: int) -> list[int]:
@@ -97,7 +112,7 @@ def space_of(
     """
     import numpy as np
 
-    batch = int(train.global_batch)  # type: ignore[arg-type]
+    batch = int(train.global_batch or 1)
     rows, problem = [], None
     for devices in num_devices:
         try:
@@ -125,7 +140,7 @@ def space_of(
 
 
 def _few(values: list[int]) -> str:
-    return ", ".join(map(str, values if len(values) <= 8 else [*values[:3], "...", *values[-2:]]))  # type: ignore[list-item]
+    return ", ".join(map(str, values if len(values) <= 8 else [*values[:3], "...", *values[-2:]]))
 
 
 def _next_multiple(value: int, of: int) -> int:
@@ -136,12 +151,12 @@ def _rows(
     model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int
 ) -> list[tuple[int, ...]]:
     """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
-    batch = int(train.global_batch)  # type: ignore[arg-type]
+    batch = int(train.global_batch or 1)
     tensor = _tensor_degrees(model, devices, choices, domain)
     context = _context_degrees(model, devices, train.sequence_length, choices)
     stages = _stage_degrees(model, devices, choices)
     experts = _expert_degrees(model, choices)
-    rows = []
+    rows: list[tuple[int, ...]] = []
     for tp, cp, pp in product(tensor, context, stages):
         dp, left = divmod(devices, tp * cp * pp)
         if left or batch % dp or not (choices.dp is None or dp in choices.dp):
@@ -183,7 +198,7 @@ def _tensor_degrees(model: ModelConfig, devices: int, choices: Choices, domain: 
 
 
 def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices: Choices) -> list[int]:
-    length = int(seq_len)  # type: ignore[arg-type]
+    length = int(seq_len)
     longest = max(1, length // SHORTEST_SLICE) if choices.cp is None else length
     has_attention = any(group.attention is not None for group in model.groups)
     found = [
@@ -192,7 +207,9 @@ def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices:
         if cp <= longest and devices % cp == 0 and length % cp == 0
     ]
     if not found:
-        raise RooflineError(f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}")
+        raise RooflineError(
+            f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}"
+        )
     return found
 
 
@@ -224,7 +241,9 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
     counts = {group.mlp.n_experts for group in model.groups if isinstance(group.mlp, Moe)}
     if not counts:
         if choices.ep not in {None, (1,)}:
-            raise RooflineError(f"ep {_few(list(choices.ep or ()))} needs a mixture of experts, and {model.name} has none")
+            raise RooflineError(
+                f"ep {_few(list(choices.ep or ()))} needs a mixture of experts, and {model.name} has none"
+            )
         return [1]
     found = [ep for ep in _allowed(choices.ep, divisors(min(counts))) if all(n % ep == 0 for n in counts)]
     if not found:

@@ -1,0 +1,290 @@
+"""``roofline layouts``: the best parallel layouts for a number of devices."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import units
+from ..errors import RooflineError
+from ..output import Cell, Table, add_format_arguments, emit
+from . import options
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+    from ..layout import Layout, SearchResult
+
+SUMMARY = "the fastest parallel layouts for a number of devices"
+EXAMPLES = (
+    "roofline layouts llama-2-70b -d a100-sxm-80gb --num-devices 64 --global-batch 512 --stack megatron",
+    "roofline layouts llama-2-7b -d h100-sxm-80gb --num-devices 8,16,32 --global-batch 256 --objective cost",
+)
+DOES_NOT_FIT, INTERRUPTED = 3, 130
+OBJECTIVES = ("time", "cost", "energy", "memory")
+ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "optimizer", "stack")
+BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
+LONG_SEARCH = 5_000_000  # layouts: about five seconds
+SLOW_S = 1.0  # a progress bar appears after this long
+SHOWN_FRONT = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_model_arguments(parser)
+    options.add_device_arguments(parser)
+    search = parser.add_argument_group(
+        "search", "a degree, micro batch or word that is given restricts the search to it (lists: 1,2,4)"
+    )
+    search.add_argument(
+        "--objective", choices=OBJECTIVES, default="time",
+        help="what is best: time of a step (default), cost (device-seconds), energy or memory",
+    )  # fmt: skip
+    search.add_argument(
+        "--top", metavar="N", type=units.positive_int, default=10, help="layouts shown (default 10)"
+    )
+    search.add_argument(
+        "--across-nodes", action="store_true", help="let tensor parallelism leave the domain of fast links"
+    )
+    search.add_argument(
+        "--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens"
+    )
+    options.add_training_arguments(parser, sweeps=True)
+    add_format_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the best layouts; 3 where none fits, 130 after an interrupt."""
+    from ..search import layouts
+
+    given = options.train_options(args)
+    for name in ONE_VALUE:
+        if isinstance(given.get(name), tuple):
+            raise RooflineError(
+                f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each"
+            )
+    given.setdefault("num_devices", 1)
+    model, device = options.model(args), options.device(args)
+    with Progress() as progress:
+        result = layouts(
+            model, device, objective=args.objective, top=args.top, across_nodes=args.across_nodes,
+            progress=progress, **given,
+        )  # fmt: skip
+    emit(
+        args,
+        to_json(result, device, args.price),
+        tables_of(result, device, args.price),
+        notes_of(result, device),
+    )
+    if result.interrupted:
+        return INTERRUPTED
+    return 0 if result.layouts else DOES_NOT_FIT
+
+
+class Progress:
+    """Says on stderr what a long search takes, and draws a bar where a terminal shows it and it takes a while."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Layouts decided of layouts in all."""
+        if done == 0 and total > LONG_SEARCH:
+            seconds = units.format_time(total / 1e6)
+            sys.stderr.write(
+                f"roofline: {total:,} layouts take about {seconds}; Ctrl-C shows the best so far\n"
+            )
+        if self.bar is None and sys.stderr.isatty() and time.perf_counter() - self.start > SLOW_S:
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task("layouts", total=total)
+            self.bar.start()
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done)
+
+
+# --- what is written ---------------------------------------------------------------------------------------
+
+
+def figures(layout: Layout, result: SearchResult, device: Device, price: float | None) -> dict[str, Any]:
+    """A layout as a JSON object; energy and cost only where the power and the price are known."""
+    from ..layout import layout_dict
+
+    found = layout_dict(layout)
+    share = found.pop("energy_share")
+    if device.tdp_w is not None:
+        found["energy_j_per_step"] = layout.device_seconds_per_step * device.tdp_w * share
+    if price is not None:
+        tokens = result.global_batch * layout.train.sequence_length
+        found["cost_per_billion_tokens"] = layout.device_seconds_per_step / 3600 * price / tokens * 1e9
+    found["near_tie"] = bool(result.layouts) and result.ties(layout)
+    return found
+
+
+def to_json(result: SearchResult, device: Device, price: float | None) -> dict[str, Any]:
+    """The JSON object."""
+
+    def written(found: list[Layout]) -> list[dict[str, Any]]:
+        return [figures(layout, result, device, price) for layout in found]
+
+    return {
+        "evaluated": result.evaluated,
+        "fitting": result.priced,
+        "seconds": result.seconds,
+        "interrupted": result.interrupted,
+        "objective": result.objective,
+        "global_batch": result.global_batch,
+        "layouts": written(result.layouts),
+        "simplest": None if result.simplest is None else written([result.simplest])[0],
+        "front": written(result.front),
+        "smallest": None if result.smallest is None else written([result.smallest])[0],
+    }
+
+
+def tables_of(result: SearchResult, device: Device, price: float | None) -> list[Table]:
+    """The ranking, the best within memory budgets, and the front of time against memory."""
+    if not result.layouts:
+        nearest = [] if result.smallest is None else [result.smallest]
+        return [ranking("No layout fits; the one that needs least memory", nearest, result, device, price)]
+    words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[
+        result.objective
+    ]
+    tables = [ranking(f"The {words} layouts", result.layouts, result, device, price)]
+    if len(result.front) > 1:
+        tables.append(budgets(result, device))
+        step = -(-len(result.front) // SHOWN_FRONT)
+        front = result.front[::-1][::step][::-1]
+        tables.append(
+            ranking("Time against memory: none is both faster and smaller", front, result, device, price)
+        )
+    return tables
+
+
+def ranking(
+    title: str, found: list[Layout], result: SearchResult, device: Device, price: float | None
+) -> Table:
+    """Layouts, one a row; degrees that are 1 everywhere are left out."""
+    degrees = [
+        (name, name)
+        for name in ("num_devices", "tp", "pp", "vp", "cp", "ep", "dp")
+        if name in {"tp", "pp", "dp"}
+        or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
+    ]
+    head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
+    columns = [*head, "Batch", "Sharding", "Recompute", "SP", "Step", "80 % interval", "MFU", "Memory"]
+    keys = [
+        *(key for _, key in degrees),
+        "micro_batch",
+        "sharding",
+        "recompute",
+        "sequence_parallel",
+        "step_time_s",
+    ]
+    keys += ["step_time_low_s", "mfu", "memory_bytes"]
+    words = [name for name in ("dtype", "attention") if len({getattr(layout, name) for layout in found}) > 1]
+    extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
+    extras += ["energy_j_per_step"] if result.objective == "energy" and device.tdp_w is not None else []
+    rows = []
+    for layout in found:
+        data = figures(layout, result, device, price)
+        rows.append([
+            *(data[key] for _, key in degrees),
+            Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
+            layout.sharding, layout.recompute, layout.sequence_parallel,
+            Cell(layout.step_time_s, units.format_time(layout.step_time_s)), _interval(layout),
+            Cell(layout.mfu, units.format_share(layout.mfu)), Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
+            *(data[name] for name in words + extras),
+        ])  # fmt: skip
+    titles = {"cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
+    columns += [titles.get(name, name) for name in words + extras]
+    return Table(title, columns, rows, keys=[*keys, *words, *extras])
+
+
+def _interval(layout: Layout) -> Cell:
+    low, high = units.format_time(layout.step_time_low_s), units.format_time(layout.step_time_high_s)
+    return Cell(layout.step_time_low_s, f"{low} to {high}")
+
+
+def budgets(result: SearchResult, device: Device) -> Table:
+    """The fastest layout within each usual memory size up to the device's."""
+    rows: list[list[Any]] = []
+    seen = None
+    sizes = [size * 2**30 for size in BUDGETS_GIB if size * 2**30 < device.memory_bytes]
+    for size in [*sizes, device.memory_bytes]:
+        within = [layout for layout in result.front if layout.memory_bytes <= size]
+        if not within or within[-1] is seen:
+            continue
+        seen = best = within[-1]
+        rows.append([
+            Cell(size, units.format_bytes(size)), layout_words(best),
+            Cell(best.step_time_s, units.format_time(best.step_time_s)),
+            Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
+        ])  # fmt: skip
+    return Table(
+        "The fastest within a memory budget per device", ["Budget", "Layout", "Step", "Memory"], rows
+    )
+
+
+def layout_words(layout: Layout) -> str:
+    """A layout in words."""
+    from ..report import layout_words as words
+
+    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    return f"{words(layout.train)}, micro batch {layout.micro_batch}{recompute}"
+
+
+def notes_of(result: SearchResult, device: Device) -> list[str]:
+    """How much was searched, near-ties, assumptions."""
+    from ..layout import WAITING_DRAW
+
+    rate = result.evaluated / max(result.seconds, 1e-9)
+    notes = [
+        f"{result.evaluated:,} layouts in {units.format_time(result.seconds)} ({rate:,.0f} a second); "
+        f"{result.priced:,} fit in {units.format_bytes(device.memory_bytes)}."
+    ]
+    if result.interrupted:
+        notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
+    if not result.layouts:
+        notes.append(
+            "More devices, --recompute full, --sharding fsdp or a shorter --seq-len need less memory."
+        )
+        return notes
+    notes += tie_notes(result)
+    notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    if result.objective == "energy":
+        notes.append(
+            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."
+        )
+    return notes
+
+
+def tie_notes(result: SearchResult) -> list[str]:
+    """Which layouts cannot be told from the best, and the simplest of them."""
+    from ..layout import value_of
+
+    best, simplest, ties = result.layouts[0], result.simplest, len(result.near_ties)
+    if simplest is None or (ties == 1 and simplest.train == best.train):
+        return []
+    shown = len(result.layouts)
+    count = f"All {shown}" if ties == shown else f"{ties} of the {shown}" if ties > 1 else "Only the first"
+    note = f"{count} shown cannot be told from the best: their expected values are within its 80 % interval."
+    if simplest.train == best.train:
+        return [f"{note} The best is also the simplest."]
+    slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
+    step = units.format_time(simplest.step_time_s)
+    return [
+        f"{note} Prefer the simplest that is: {layout_words(simplest)} ({step} a step, {100 * slower:+.1f} %)."
+    ]

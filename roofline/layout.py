@@ -1,0 +1,144 @@
+"""A parallel layout with what it costs, and what a search over layouts returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .estimate import Estimate
+from .schedule import Schedule
+from .space import DEGREES, WORDS
+from .training import TrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WAITING_DRAW = 0.5  # assumes a device that waits for others or for its host draws half its power limit
+WAITING = (
+    "tensor_parallel", "context_parallel", "expert_parallel", "pipeline_bubble", "pipeline_transfer", "data_parallel",
+    "launch",
+)  # fmt: skip
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """One layout with what it costs; the fields of the configuration are those of `TrainConfig`."""
+
+    num_devices: int
+    tp: int
+    pp: int
+    vp: int
+    dp: int
+    cp: int
+    ep: int
+    micro_batch: int
+    accumulation: int
+    sharding: str
+    sequence_parallel: bool
+    recompute: str
+    dtype: str
+    attention: str
+    step_time_s: float
+    step_time_low_s: float
+    step_time_high_s: float
+    tokens_per_s: float
+    mfu: float
+    memory_bytes: float
+    fits: bool
+    device_seconds_per_step: float
+    energy_share: float  # mean power over the power limit
+    train: TrainConfig
+
+
+class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search found.
+
+    Attributes:
+        evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
+        priced: Layouts that fit.
+        seconds: Time of the search.
+        layouts: The best by the objective, best first.
+        simplest: The layout with the least machinery of all that are within the interval of the best.
+        front: No other layout is both faster and smaller; by rising memory.
+        smallest: The layout that needs least memory of those considered, where none fits.
+        interrupted: Whether the search was stopped before its end.
+        objective: What `layouts` is sorted by.
+        global_batch: Sequences per step of every layout.
+        notes: Assumptions.
+    """
+
+    evaluated: int
+    priced: int
+    seconds: float
+    layouts: list[Layout]
+    simplest: Layout | None
+    front: list[Layout]
+    smallest: Layout | None
+    interrupted: bool
+    objective: str
+    global_batch: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def near_ties(self) -> list[Layout]:
+        """The best layouts that cannot be told from the best one: within its interval."""
+        return [layout for layout in self.layouts if self.ties(layout)]
+
+    def ties(self, layout: Layout) -> bool:
+        """Whether a layout's expected value is within the interval of the best one."""
+        return value_of(layout, self.objective) <= tie_limit(self.layouts[0], self.objective)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The best layouts as a pandas frame."""
+        import pandas as pd
+
+        return pd.DataFrame([layout_dict(layout) for layout in self.layouts])
+
+
+def layout_dict(layout: Layout) -> dict[str, Any]:
+    """A layout's fields, without the configuration object."""
+    return {name: getattr(layout, name) for name in Layout.__struct_fields__ if name != "train"}
+
+
+def value_of(layout: Layout, objective: str) -> float:
+    """What `objective` ranks a layout by: smaller is better."""
+    match objective:
+        case "memory":
+            return layout.memory_bytes
+        case "cost":
+            return layout.device_seconds_per_step
+        case "energy":
+            return layout.device_seconds_per_step * layout.energy_share
+    return layout.step_time_s
+
+
+def tie_limit(best: Layout, objective: str) -> float:
+    """The largest value that cannot be told from the best one: memory is certain enough, times have intervals."""
+    sureness = 1.0 if objective == "memory" else best.step_time_high_s / best.step_time_s
+    return value_of(best, objective) * sureness
+
+
+def mean_draw(times: Schedule) -> Any:
+    """Mean power of a device over its power limit: the limit while kernels run, half of it while waiting."""
+    waiting = sum(getattr(times, term) for term in WAITING) / times.total
+    return 1 - waiting * (1 - WAITING_DRAW)
+
+
+def layout_of(result: Estimate) -> Layout:
+    """The layout of an estimate, with its figures."""
+    train = result.train
+    taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "num_devices")}
+    return Layout(
+        **taken,
+        accumulation=int(train.accumulation),
+        step_time_s=float(result.step_time_s),
+        step_time_low_s=float(result.step_time_low_s),
+        step_time_high_s=float(result.step_time_high_s),
+        tokens_per_s=float(result.tokens_per_s),
+        mfu=float(result.mfu),
+        memory_bytes=float(result.memory.total_bytes),
+        fits=bool(result.fits),
+        device_seconds_per_step=float(result.step_time_s * train.num_devices),
+        energy_share=mean_draw(result.schedule),
+        train=train,
+    )
