@@ -112,10 +112,13 @@ def value_of(layout: Layout, objective: str) -> float:
     return layout.step_time_s
 
 
-def tie_limit(best: Layout, objective: str) -> float:
-    """The largest value that cannot be told from the best one: memory is certain enough, times have intervals."""
+def tie_limit(best: Layout, objective: str, tolerance: float | None = None) -> float:
+    """The largest value that cannot be told from the best one, or that is within a tolerance of it.
+
+    Memory is certain enough; times have intervals.
+    """
     sureness = 1.0 if objective == "memory" else best.step_time_high_s / best.step_time_s
-    return value_of(best, objective) * sureness
+    return value_of(best, objective) * (sureness if tolerance is None else 1 + tolerance)
 
 
 def mean_draw(times: Schedule) -> Any:

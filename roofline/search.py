@@ -51,6 +51,7 @@ def layouts(
     objective: str = "time",
     top: int = 10,
     across_nodes: bool = False,
+    tolerance: float | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> SearchResult:
@@ -63,6 +64,8 @@ def layouts(
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
+        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies within
+            the interval of the best.
         progress: Called before the start and after each chunk, with layouts decided and layouts in all (at most).
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search to it
             (a tuple: to any of them); the others take every value that makes sense.
@@ -78,7 +81,7 @@ def layouts(
     counts = [num_devices] if isinstance(num_devices, int) else list(num_devices)
     choices, base, notes = _settle(model, counts, dict(options), across_nodes)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
-    return _Search(model, device, choices, base, objective, top).run(space, progress or _silent, notes)
+    return _Search(model, device, choices, base, objective, top, tolerance).run(space, progress or _silent, notes)
 
 
 def _settle(
@@ -122,9 +125,10 @@ class _Search:
         base: TrainConfig,
         objective: str,
         top: int,
+        tolerance: float | None,
     ) -> None:
         self.model, self.device, self.choices, self.base = model, device, choices, base
-        self.objective = objective
+        self.objective, self.tolerance = objective, tolerance
         self.leaders, self.front, self.smallest = Leaders(max(top, 1)), Front(), Leaders(1)
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
         self.evaluated = self.priced = self.total = 0
@@ -226,7 +230,7 @@ class _Search:
         self.front.offer(needed, times.total, layouts, source)
 
     def _simplest(self, best: Layout) -> Layout:
-        limit = tie_limit(best, self.objective)
+        limit = tie_limit(best, self.objective, self.tolerance)
         for level in sorted(self.simple):
             layout = self._layout(self.simple[level].best()[0])
             if value_of(layout, self.objective) <= limit:
