@@ -49,7 +49,7 @@ def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Map
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    swept = {name: value for name, value in options.items() if isinstance(value, tuple)}
+    swept = {name: value for name, value in options.items() if isinstance(value, tuple) and name != "fused"}
     number = len(models) * len(devices)
     for values in swept.values():
         number *= len(values)

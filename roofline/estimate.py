@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from hardware import Device
 
 
+COUNTED_RULE = "counted: matmuls of forward and of the backward pass that runs, full attention"
+
+
 class OpTime(msgspec.Struct, frozen=True, kw_only=True):
     """An op with its time per step on the busiest device."""
 
@@ -128,7 +131,7 @@ def estimate_step(step: Step, device: Device) -> Estimate:
     ideal = ideal_step_time(step, priced)
     low, high = interval(step, device, times, ideal)
     tokens = train.tokens_per_step
-    model_flops = model_flops_per_token(step.model, train.sequence_length) * tokens
+    model_flops = model_flops_of(step)
     executed = hardware_flops(step)
     peak = device.peak_flops_per_s(train.dtype) * train.num_devices
     memory = memory_of(step, device)
@@ -144,7 +147,7 @@ def estimate_step(step: Step, device: Device) -> Estimate:
         tokens_per_s_per_device=tokens / times.total / train.num_devices,
         mfu=model_flops / (times.total * peak),
         hfu=executed / (times.total * peak),
-        mfu_rule=f"{DEFAULT_RULE}: {RULES[DEFAULT_RULE]}",
+        mfu_rule=COUNTED_RULE if step.counted else f"{DEFAULT_RULE}: {RULES[DEFAULT_RULE]}",
         model_flops_per_step=model_flops,
         hardware_flops_per_step=executed,
         bound=bound_of(times),
@@ -197,6 +200,18 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
         else:
             compute = compute + seconds
     return maximum(compute, communication)
+
+
+def model_flops_of(step: Step) -> Number:
+    """FLOPs of one step that MFU counts: the rule's, or those of the matmuls themselves where no rule holds."""
+    train = step.train
+    if not step.counted:
+        return model_flops_per_token(step.model, train.sequence_length) * train.tokens_per_step
+    total: Number = 0
+    for op in step.ops:
+        if op.kind in {"matmul", "attention"} and op.phase in {"forward", "backward"}:
+            total = total + (op.flops if op.model_flops is None else op.model_flops) * op.count
+    return total * step.accumulation * train.tp * train.cp * train.data_parallel
 
 
 def hardware_flops(step: Step) -> Number:

@@ -15,6 +15,7 @@ from .memory import Memory, in_flight, memory_of
 from .model import ModelConfig
 from .presets import load_model
 from .step import Step, build_step, parameter_shares, shard_ranks
+from .stacks import load_stack
 from .training import TrainConfig, resolve, train_config
 from .units import format_count
 
@@ -263,8 +264,8 @@ def _changes(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
         yield [(f"{how} recompute", {"recompute": how}) for how in recomputes]
     if given.attention == "unfused":
         yield [("flash attention", {"attention": "flash2"})]
-    if not given.fused_cross_entropy:
-        yield [("fused cross-entropy", {"fused_cross_entropy": True})]
+    if "cross_entropy" not in {*given.fused, *load_stack(given.stack).fused}:
+        yield [("fused cross-entropy", {"fused": (*given.fused, "cross_entropy")})]
     if given.data_parallel > 1 and not given.shards_parameters:
         ladder = ("none", "zero1", "zero2", "fsdp")
         stronger = ladder[ladder.index(given.sharding) + 1 :]

@@ -113,7 +113,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         kv_width = spec.head_dim + (0 if spec.value_is_key else spec.value_head_dim)
         width = heads * spec.head_dim + (0 if spec.reuses_kv else kv_heads * kv_width)
         tape.linear(
-            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tape.norm_tokens * d_model * es
+            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tape.norm_tokens * d_model * es, parts=3
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -298,7 +298,7 @@ def mlp(
     width = d_ff * (2 if spec.gated else 1)
     tape.linear(
         f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
-        saves=saves,
+        saves=saves, parts=1 + spec.gated,
     )  # fmt: skip
     elements = batch * rows * d_ff
     if spec.gated:

@@ -79,7 +79,9 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     optimizer_sharded = train.sharding != "none"
     gradients_sharded = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
     weight_bytes = _weight_bytes(step)
-    weights = split(shares.dense, shares.expert, train.shards_parameters) * weight_bytes
+    frozen_dense, frozen_expert = shares.dense - shares.trainable_dense, shares.expert - shares.trainable_expert
+    weights = split(shares.trainable_dense, shares.trainable_expert, train.shards_parameters) * weight_bytes
+    weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * es  # never updated: no copy
     gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
@@ -89,7 +91,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
     if es < weight_bytes and not train.shards_parameters:
         # 16-bit copies live from their first use to the end of backward (those of gathered layers: as long as these)
-        weights = weights + shares.total * es
+        weights = weights + shares.trainable * es
     total = weights + gradients + optimizer + activations + logits + communication + context
     return Memory(
         weights_bytes=weights,

@@ -106,7 +106,7 @@ def method_words(train: TrainConfig) -> str:
     words += [f"{train.stack} stack"]
     words += ["dropout"] if train.dropout else []
     words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
-    words += ["fused cross-entropy"] if train.fused_cross_entropy else []
+    words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
     if train.train == "lora":
         words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
     return ", ".join(words)

@@ -26,6 +26,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         stack: The software profile.
         ops: Ops of one micro batch through the whole model (``part`` layer, embedding, head) and of one update (step).
         weights: Parameters held by one device before data-parallel sharding, per layer and part.
+        counted: Whether MFU counts the ops themselves rather than a rule of the model: adapters, traced modules.
         layer_saved: Bytes one layer would keep for backward without recompute, on average: the working set of one
             layer when it is recomputed.
     """
@@ -36,6 +37,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ops: tuple[Op, ...]
     weights: tuple[Weights, ...]
     layer_saved: Number
+    counted: bool = False
 
     @property
     def accumulation(self) -> Number:
@@ -51,11 +53,12 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     """
     train = resolve(train, model)
     stack = load_stack(train.stack)
-    if train.fused_cross_entropy:
-        stack = msgspec.structs.replace(stack, fused=stack.fused | {"cross_entropy"})
+    if train.fused:
+        stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))
     tape = Tape(train, stack)
     tape.part = "embedding"
     layers.embedding(tape, model)
+    tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
     first_ops = set()
     for group in model.groups:
@@ -72,7 +75,15 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer") / max(1, model.n_layers)
     ops = _recomputed(tape.ops, train, stack, first_ops, model.d_model * tape.norm_tokens * tape.es)
     ops += _update(model, train, stack, weights)
-    return Step(model=model, train=train, stack=stack, ops=tuple(ops), weights=weights, layer_saved=layer_saved)
+    return Step(
+        model=model,
+        train=train,
+        stack=stack,
+        ops=tuple(ops),
+        weights=weights,
+        layer_saved=layer_saved,
+        counted=train.train == "lora",
+    )
 
 
 def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:

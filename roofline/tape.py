@@ -38,8 +38,8 @@ class Tape:
         self.weights: list[Weights] = []
         self.part: Part = "layer"
         self.count: Number = 1
-        self.frozen = False  # weights recorded now take no gradient (LoRA's base model)
-        self.input_needs_grad = True  # False below the first trainable weight
+        self.frozen = train.train == "lora"  # weights recorded now take no gradient (LoRA's base model)
+        self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.es = train.activation_bytes
         self.compute_dtype = train.compute_dtype
         sequence_length = train.sequence_length
@@ -90,6 +90,7 @@ class Tape:
         saves: Number = 0,
         low_precision: bool = True,
         expert: bool = False,
+        parts: int = 1,
     ) -> None:
         """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
 
@@ -103,6 +104,7 @@ class Tape:
             saves: Bytes of input kept for backward that no earlier op keeps.
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             expert: Whether the weight is sharded over expert parallelism.
+            parts: Projections joined in this one: each has a low-rank adapter of its own.
         """
         dtype = self.train.dtype if low_precision else self.compute_dtype
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
@@ -111,13 +113,15 @@ class Tape:
         self.weight(name, w + (batch * n if bias else 0), expert=expert)
         if es < self.es:
             self.cast(name, "forward", x, es)
-        if self.stack.cast_weights and self.es < 4:  # autocast: fp32 weight to 16 bits, once per forward pass
+        trainable, adapted = not self.frozen, self.adapted(name)
+        if self.stack.cast_weights and self.es < 4 and trainable:  # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
-            shape=(m, n, k, batch), saved_bytes=saves,
+            shape=(m, n, k, batch), saved_bytes=saves if trainable or adapted else 0,
         )  # fmt: skip
-        trainable = not self.frozen
+        if adapted:
+            self._adapter(name, m, k, n, batch, parts, expert)
         if not (trainable or self.input_needs_grad):
             return
         if es < self.es:
@@ -132,6 +136,34 @@ class Tape:
             if bias:  # db[n] = sum over m of dy
                 self.op(f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4)
             self.input_needs_grad = True
+
+    def adapted(self, name: str) -> bool:
+        """Whether a projection has a low-rank adapter: frozen, in a layer, of the modules asked for."""
+        if not self.frozen or self.part != "layer" or name.startswith("router"):
+            return False
+        return self.train.lora_modules == "all" or name.startswith(("attention.", "cross_attention."))
+
+    def _adapter(
+        self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int, expert: bool
+    ) -> None:
+        """Low-rank adapter beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n] (arXiv:2106.09685)."""
+        rank = self.train.lora_rank or 0
+        inner = batch * m * parts * rank
+        self.frozen = False
+        self.linear(
+            f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False, expert=expert
+        )
+        self.linear(
+            f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, low_precision=False, expert=expert,
+            saves=inner * self.es,
+        )  # fmt: skip
+        self.frozen = True
+        # scaled and added to y; backward scales dy, and adds the adapter's dx to that of the frozen weight
+        self.elementwise(f"{name}.lora_add", batch * m * n, reads=2, writes=1, back_reads=1, back_writes=1, flops=2)
+        self.op(
+            f"{name}.lora_grad_add", "elementwise", "backward", flops=batch * m * k, read=2 * batch * m * k * self.es,
+            written=batch * m * k * self.es,
+        )  # fmt: skip
 
     def _weight_gradient(
         self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float, flops: Number

@@ -46,7 +46,6 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         train: full, or lora (adapters only).
         lora_rank: Rank of the adapters.
         lora_modules: Which projections have adapters: attention, or all (feed-forward and experts as well).
-        fused_cross_entropy: Whether the loss never keeps a copy of the logits in fp32, whatever the stack does.
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
@@ -74,7 +73,6 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     train: str = "full"
     lora_rank: int | None = None
     lora_modules: str = "all"
-    fused_cross_entropy: bool = False
     fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
@@ -203,8 +201,23 @@ def _check_numbers(train: TrainConfig, model: ModelConfig) -> None:
         )
     _check_batch(train)
     _check_degrees(train, model)
-    if train.train == "lora" and train.lora_rank is None:
+    _check_lora(train, model)
+
+
+def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
+    rank = train.lora_rank
+    if train.train == "full":
+        if rank is not None:
+            raise RooflineError(f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out")
+        return
+    if rank is None:
         raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
+        raise RooflineError(
+            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"
+        )
+    if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
+        raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
 
 
 def _check_batch(train: TrainConfig) -> None:

@@ -21,7 +21,7 @@ SUMMARY = "models, devices and settings side by side"
 EXAMPLES = (
     "roofline compare llama-3-8b -d a100-sxm-80gb -d h100-sxm-80gb --micro-batch 2 --recompute full",
     "roofline compare gpt2-xl -d h100-sxm-80gb --micro-batch 1,2,4,8,16 --attention unfused,flash2",
-    'roofline compare llama-3-8b --case "-d a100-sxm-80gb" --case "-d h100-sxm-80gb --dtype fp8"',
+    'roofline compare --case "llama-3-8b -d a100-sxm-80gb" --case "llama-3-8b -d h100-sxm-80gb --dtype fp8"',
 )
 SIDE_BY_SIDE = 4
 LONGEST_LABEL = 40

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from .. import units
 from ..errors import RooflineError, unknown
 from ..presets import load_model
+from ..stacks import Fusion
 from ..training import (
     ATTENTIONS,
     DTYPES,
@@ -133,7 +134,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         "master_weights",
         const=False,
     )
-    _flag(group, "--fused-cross-entropy", "the loss keeps no fp32 copy of the logits")
+    group.add_argument(
+        "--fused", metavar="WHAT", type=fusions,
+        help="fusions on top of the stack's, such as cross_entropy ('roofline stacks' explains them)",
+    )  # fmt: skip
     group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
     group.add_argument(
         "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters"
@@ -205,6 +209,12 @@ def _several(text: str, read: Callable[[str], str]) -> str | tuple[str, ...]:
     """One word, or several joined with commas."""
     values = tuple(read(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
+
+
+def fusions(text: str) -> tuple[str, ...]:
+    """Read fusions joined with commas."""
+    allowed = get_args(Fusion)
+    return tuple(word("fusion", allowed)(part.strip().replace("-", "_")) for part in text.split(","))
 
 
 def override(text: str) -> tuple[str, object]:
