@@ -8,7 +8,6 @@ would run: fused attention, one dropout kernel with a byte mask. Only this modul
 from __future__ import annotations
 
 import contextlib
-import logging
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,11 +16,11 @@ from types import FunctionType
 from typing import Any
 
 from .errors import RooflineError, unknown
+from .trace_modes import fake_mode, gpu_kernels, with_data, without_data
 from .trace_recorder import ModuleCost, Recorder, Trace
 
 __all__ = ["ModuleCost", "Trace", "load_builder", "trace", "trace_file"]
 
-_LARGEST_KNOWN = 2**22  # elements: integer tensors up to this size keep their values
 _CASTS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -68,15 +67,15 @@ def trace(
         raise RooflineError(f"cannot trace in dtype {dtype!r} (allowed: {', '.join(_CASTS)})")
     cast = getattr(torch, _CASTS[dtype]) if dtype else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_gpu_kernels(torch))
-        mode = None if real else _fake_mode(torch, stack)
+        stack.enter_context(gpu_kernels(torch, real=real))
+        mode = None if real else fake_mode(torch, stack)
         state = {name: _leaf(torch, tensor, cast, mode) for name, tensor in _state(module)}
         args, kwargs = torch.utils._pytree.tree_map_only(
             torch.Tensor,
             lambda tensor: _leaf(torch, tensor, cast, mode),
             (example_inputs, dict(keyword_inputs or {})),
         )
-        execute = stack.enter_context(_without_data(torch, mode)) if mode else _run
+        execute = stack.enter_context(without_data(torch, mode)) if mode else with_data
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
         recorder.exclude(state.values())
         stack.enter_context(_explained(module))
@@ -110,66 +109,6 @@ def _leaf(torch: Any, tensor: Any, cast: Any, mode: Any) -> Any:
     return (detached if tensor.requires_grad else detached.clone()).requires_grad_(tensor.requires_grad)
 
 
-def _run(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)
-
-
-def _fake_mode(torch: Any, stack: contextlib.ExitStack) -> Any:
-    """Tensors with a shape and no data; torch's log of what it raises anyway is silenced for the time."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    stack.callback(setattr, logger, "disabled", logger.disabled)
-    logger.disabled = True
-    return torch._subclasses.fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
-
-
-@contextlib.contextmanager
-def _without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], Any]]:
-    """Run operators on shapes alone, except small integer ones on known values (positions, masks): these run.
-
-    So a model that asks whether its mask is all ones takes the branch it takes in real training.
-    """
-    fake_tensor = torch._subclasses.fake_tensor
-    leaves_of = torch.utils._pytree.tree_leaves
-
-    def tensors_of(tree: Any) -> list[Any]:
-        return [leaf for leaf in leaves_of(tree) if isinstance(leaf, torch.Tensor)]
-
-    def known(tensors: list[Any]) -> bool:
-        return all(
-            not isinstance(tensor, fake_tensor.FakeTensor)
-            and not tensor.is_floating_point()
-            and not tensor.is_complex()
-            and tensor.numel() <= _LARGEST_KNOWN
-            for tensor in tensors
-        )
-
-    def execute(func: Any, args: Any, kwargs: Any) -> Any:
-        inputs = tensors_of((args, kwargs))
-        if not known(inputs):
-            return _on_shapes(torch, func, args, kwargs)
-        if not inputs:  # a factory: its size is known once it has run on shapes
-            result = func(*args, **kwargs)
-            made = tensors_of(result)
-            if any(tensor.is_floating_point() or tensor.numel() > _LARGEST_KNOWN for tensor in made):
-                return result
-        with fake_tensor.unset_fake_temporarily():
-            result = func(*args, **kwargs)
-        return torch.utils._pytree.tree_map_only(
-            torch.Tensor, lambda tensor: tensor if known([tensor]) else mode.from_tensor(tensor), result
-        )
-
-    with mode:
-        yield execute
-
-
-def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Run an operator on fake tensors; torch gives grouped matmuls a shape in bf16 only."""
-    if func._schema.name != "aten::_grouped_mm" or args[0].dtype == torch.bfloat16:
-        return func(*args, **kwargs)
-    left, right = (operand.to(torch.bfloat16) for operand in args[:2])
-    return func(left, right, *args[2:], **kwargs).to(args[0].dtype)
-
-
 def _targets(torch: Any, output: Any, loss: Callable[[Any], Any] | None) -> list[Any]:
     """The tensors that backward starts from."""
     if loss is not None:
@@ -197,39 +136,6 @@ def _explained(module: Any) -> Iterator[None]:
         raise RooflineError(
             f"{name} failed on the example inputs: {type(error).__name__}: {first_line}"
         ) from error
-
-
-@contextlib.contextmanager
-def _gpu_kernels(torch: Any) -> Iterator[None]:
-    """Run as a GPU does: one dropout kernel, dropout inside fused attention, no CPU-only kernels."""
-    functional = torch.nn.functional
-    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
-
-    def fused_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
-        if not training or p == 0:
-            return dropout(input, p, training, inplace)
-        return torch.native_dropout(input, p, True)[0]
-
-    def fused_attention(
-        query: Any,
-        key: Any,
-        value: Any,
-        attn_mask: Any = None,
-        dropout_p: float = 0.0,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        del dropout_p  # drawn inside the kernel: no mask in memory
-        return attention(query, key, value, attn_mask, 0.0, *args, **kwargs)
-
-    functional.dropout, functional.scaled_dot_product_attention = fused_dropout, fused_attention
-    onednn = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
-        torch._C._set_mkldnn_enabled(onednn)
 
 
 def load_builder(spec: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

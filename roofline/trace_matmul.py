@@ -75,6 +75,15 @@ def _linear_backward(call: Call) -> list[Cost]:
     ]
 
 
+@rule("aten.linalg_solve_triangular")
+def _solve_triangular(call: Call) -> list[Cost]:
+    """a[batch, n, n] of which half is zero: n multiply-adds over 2 for each of the n*k unknowns."""
+    n, k = call.args["self"].shape[-1], call.outputs[0].shape[-1]
+    batch = call.outputs[0].numel // (n * k)
+    flops = batch * n * n * k
+    return [Cost(kind="matmul", flops=flops, read=call.read, written=call.written, shape=(n, k, n, batch))]
+
+
 @rule("aten._grouped_mm", "aten._scaled_grouped_mm")
 def _grouped_mm(call: Call) -> list[Cost]:
     """Rows sorted by expert: [T, k] @ [E, k, n], or the weight gradient [m, T] @ [T, n] -> [E, m, n]."""

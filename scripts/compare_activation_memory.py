@@ -4,7 +4,7 @@
 
 Needs the `torch` extra. Each model runs forward on the CPU under `torch.autograd.graph.saved_tensors_hooks`;
 bytes are counted once per storage, parameters excluded. Dropout runs as on a GPU: one kernel with a mask of
-one byte per element, and inside fused attention no mask at all. ``--write`` records the figures for the tests.
+byte per element, and inside fused attention no mask at all. ``--write`` records the figures for the tests.
 """
 
 from __future__ import annotations

@@ -187,6 +187,15 @@ def test_convolution_backward_is_three_kernels():
     assert ops["convolution_backward.bias_grad"].kind == "elementwise"
 
 
+def test_triangular_solve_by_hand():
+    class Solve(nn.Module):
+        def forward(self, a, b):
+            return torch.linalg.solve_triangular(a, b, upper=False)
+
+    (op,) = trace(Solve(), torch.randn(2, 5, 5), torch.randn(2, 5, 3)).ops
+    assert op.flops == 2 * 5 * 5 * 3  # [batch 2] x n^2 x k
+
+
 def test_first_layer_has_no_data_gradient_and_frozen_weights_no_weight_gradient():
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     module[1].requires_grad_(False)
@@ -249,6 +258,19 @@ def test_causal_attention_executes_half_and_counts_whole():
     assert (forward.name, forward.shape) == ("scaled_dot_product_attention", (2, 3, 16, 16, 8))
     assert (forward.model_flops, forward.flops) == (full, full * 17 // 32)  # (16 + 1) / 2 of 16 keys
     assert (backward.model_flops, backward.flops) == (2 * full, forward.flops * 5 / 2)
+
+
+def test_attention_with_narrow_values_is_fused():
+    class Latent(nn.Module):
+        def forward(self, q, k, v, mask):
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
+
+    q, k, v = torch.randn(2, 4, 16, 24), torch.randn(2, 2, 16, 24), torch.randn(2, 2, 16, 8)
+    ops = trace(Latent(), q.requires_grad_(), k, v, torch.ones(16, 16, dtype=torch.bool)).ops
+    (forward,) = (op for op in ops if op.kind == "attention" and op.phase == "forward")
+    assert forward.flops == 2 * 2 * 4 * 16 * 16 * (24 + 8)  # 2 FLOPs x [b=2, h=4, s=16, S=16] x (d + dv)
+    assert "attention" in [op.kind for op in ops if op.phase == "backward"]
+    assert not [op for op in ops if op.kind == "matmul"]
 
 
 def test_checkpointed_layers_run_again():

@@ -1,0 +1,112 @@
+"""How a traced pass runs: on shapes instead of data, and with the kernels a GPU would pick."""
+
+# ruff: noqa: SLF001  pytrees, fake tensors and the oneDNN switch have no public name
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_LARGEST_KNOWN = 2**22  # elements: integer tensors up to this size keep their values
+
+
+def with_data(func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator as it is."""
+    return func(*args, **kwargs)
+
+
+def fake_mode(torch: Any, stack: contextlib.ExitStack) -> Any:
+    """Tensors with a shape and no data; torch's log of what it raises anyway is silenced for the time."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    stack.callback(setattr, logger, "disabled", logger.disabled)
+    logger.disabled = True
+    return torch._subclasses.fake_tensor.FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@contextlib.contextmanager
+def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], Any]]:
+    """Run operators on shapes alone, except small integer ones on known values (positions, masks): these run.
+
+    So a model that asks whether its mask is all ones takes the branch it takes in real training.
+    """
+    fake_tensor = torch._subclasses.fake_tensor
+    leaves_of = torch.utils._pytree.tree_leaves
+
+    def tensors_of(tree: Any) -> list[Any]:
+        return [leaf for leaf in leaves_of(tree) if isinstance(leaf, torch.Tensor)]
+
+    def known(tensors: list[Any]) -> bool:
+        return all(
+            not isinstance(tensor, fake_tensor.FakeTensor)
+            and not tensor.is_floating_point()
+            and not tensor.is_complex()
+            and tensor.numel() <= _LARGEST_KNOWN
+            for tensor in tensors
+        )
+
+    def execute(func: Any, args: Any, kwargs: Any) -> Any:
+        inputs = tensors_of((args, kwargs))
+        if not known(inputs):
+            return _on_shapes(torch, func, args, kwargs)
+        if not inputs:  # a factory: its size is known once it has run on shapes
+            result = func(*args, **kwargs)
+            made = tensors_of(result)
+            if any(tensor.is_floating_point() or tensor.numel() > _LARGEST_KNOWN for tensor in made):
+                return result
+        with fake_tensor.unset_fake_temporarily():
+            result = func(*args, **kwargs)
+        return torch.utils._pytree.tree_map_only(
+            torch.Tensor, lambda tensor: tensor if known([tensor]) else mode.from_tensor(tensor), result
+        )
+
+    with mode:
+        yield execute
+
+
+def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator on fake tensors; torch gives grouped matmuls a shape in bf16 only."""
+    if func._schema.name != "aten::_grouped_mm" or args[0].dtype == torch.bfloat16:
+        return func(*args, **kwargs)
+    left, right = (operand.to(torch.bfloat16) for operand in args[:2])
+    return func(left, right, *args[2:], **kwargs).to(args[0].dtype)
+
+
+@contextlib.contextmanager
+def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
+    """Run as a GPU does: one dropout kernel, dropout inside fused attention, no CPU-only kernels."""
+    functional = torch.nn.functional
+    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
+
+    def fused_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
+        if not training or p == 0:
+            return dropout(input, p, training, inplace)
+        return torch.native_dropout(input, p, True)[0]
+
+    def fused_attention(
+        query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
+        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+    ) -> Any:  # fmt: skip
+        del dropout_p  # drawn inside the kernel: no mask in memory
+        if real or query.dim() != 4 or query.shape[-1] == value.shape[-1]:
+            options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+            return attention(query, key, value, attn_mask, 0.0, **options)
+        # heads of queries and values differ in width: a GPU has a fused kernel for that, the CPU has none
+        groups = query.shape[1] // key.shape[1]
+        key, value = (
+            tensor.repeat_interleave(groups, 1) if groups > 1 else tensor for tensor in (key, value)
+        )
+        bias = attn_mask
+        if bias is not None:
+            bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])
+        kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+        return kernel(query, key, value, bias, True, 0.0, is_causal, scale=scale)[0]
+
+    functional.dropout, functional.scaled_dot_product_attention = fused_dropout, fused_attention
+    onednn = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
+        torch._C._set_mkldnn_enabled(onednn)
