@@ -108,11 +108,13 @@ def report(sample: Sample, log_error: Array, rows: NDArray[np.bool_], how: str) 
         for k, mask in sample.regimes.items()
         if (rows & mask).any()
     ]
+    big = rows & sample.regimes.get("train", sample.regimes.get("large", rows))
+    low, middle, high = np.percentile(error[big if big.any() else rows], (10, 50, 90))
     print(
         f"# {sample.device.id}, {sample.sources}: {rows.sum()} of {len(error)} rows {how}:",
         f"MAPE {np.abs(error[rows]).mean():.1f};",
         *cells,
-        f"median error {np.median(error[rows]):+.1f}",
+        f"| 10, 50, 90 % of large: {low:+.1f} {middle:+.1f} {high:+.1f}",
     )
 
 
