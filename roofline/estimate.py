@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hardware import Device
 
 
-COUNTED_RULE = "counted: matmuls of forward and of the backward pass that runs, full attention"
+COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass that runs, full attention"
 
 
 class OpTime(msgspec.Struct, frozen=True, kw_only=True):

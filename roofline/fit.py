@@ -14,8 +14,8 @@ from .estimate import estimate_step
 from .memory import Memory, in_flight, memory_of
 from .model import ModelConfig
 from .presets import load_model
-from .step import Step, build_step, parameter_shares, shard_ranks
 from .stacks import load_stack
+from .step import Step, build_step, parameter_shares, shard_ranks
 from .training import TrainConfig, resolve, train_config
 from .units import format_count
 

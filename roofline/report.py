@@ -90,8 +90,10 @@ def layout_words(train: TrainConfig) -> str:
     return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])
 
 
-def batch_words(train: TrainConfig) -> str:
+def batch_words(train: TrainConfig, model: ModelConfig) -> str:
     """The batch and its arithmetic, so that a wrong factor shows."""
+    if model.d_model == 0:
+        return f"{train.global_batch:,} pass(es) of the example inputs a step"
     accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
     ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
     parts = f"micro batch {train.micro_batch:,}{accumulation}{ranks}"
@@ -134,12 +136,13 @@ def summary_table(result: Estimate) -> Table:
     train = result.train
     low, high = format_time(result.step_time_low_s), format_time(result.step_time_high_s)
     ideal = format_time(result.ideal_step_time_s)
-    rate = f"{result.tokens_per_s:,.0f} tokens/s"
+    unit = "tokens/s" if result.model.d_model else "passes/s"
+    rate = f"{result.tokens_per_s:,.0f} {unit}"
     if train.num_devices != 1:
         rate += f", {result.tokens_per_s_per_device:,.0f} per device"
     rows = [
         ["Layout", layout_words(train)],
-        ["Batch", batch_words(train)],
+        ["Batch", batch_words(train, result.model)],
         ["Method", method_words(train)],
         ["", ""],
         [
@@ -265,7 +268,7 @@ def memory_json(result: MemoryFit) -> dict[str, Any]:
 
 def estimate_notes(result: Estimate) -> list[str]:
     """The rule behind MFU, what was assumed, and how far the device's figures can be trusted."""
-    notes = [f"MFU counts {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
+    notes = [f"MFU rule: {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
     return notes + device_notes(result.device)
 
 

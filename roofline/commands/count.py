@@ -59,7 +59,7 @@ def _summary(result: Count) -> Table:
         rows.append(["", f"{result.params_active:,} active: a token passes through these"])
     rows += [
         ["", f"{result.params_embedding:,} of them in the token embedding"],
-        ["Batch", report.batch_words(train)],
+        ["Batch", report.batch_words(train, result.model)],
         ["Forward", _pair(result.flops_forward, result.matmul_flops_forward)],
         ["Backward", _pair(result.flops_backward, result.matmul_flops_backward)],
     ]

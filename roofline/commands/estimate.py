@@ -32,9 +32,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
     from ..estimate import estimate
 
-    model, device = options.model(args), options.device(args)
-    given = options.train_options(args)
-    result = estimate(model, device, **given)
+    device, given = options.device(args), options.train_options(args)
+    if options.names_function(args.model):
+        from ..traced import estimate_file
+
+        result = estimate_file(args.model, device, **given)
+    else:
+        result = estimate(options.model(args), device, **given)
     write(args, result, given)
     return 0 if result.fits else DOES_NOT_FIT
 
@@ -49,7 +53,7 @@ def write(args: argparse.Namespace, result: Estimate, given: dict[str, object]) 
         return
     data, notes = report.estimate_json(result), report.estimate_notes(result)
     tables = report.estimate_tables(result)
-    if not result.fits:
+    if not result.fits and not options.names_function(args.model):
         from ..fit import cheapest_fixes
         from ..training import train_config
 

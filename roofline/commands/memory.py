@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     train = result.train
     rows = [
         ["Layout", report.layout_words(train)],
-        ["Batch", report.batch_words(train)],
+        ["Batch", report.batch_words(train, result.model)],
         ["Method", f"{train.dtype}, {report.method_words(train)}"],
         ["", ""],
         ["Answer", report.fit_words(result)],

@@ -253,6 +253,16 @@ def train_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given if value is not None}
 
 
+def names_function(model: str) -> bool:
+    """Whether MODEL names a function that builds a PyTorch module: ``path/to/file.py:function``.
+
+    >>> names_function("models/unet.py:build"), names_function("gpt2-xl")
+    (True, False)
+    """
+    path, colon, function = model.rpartition(":")
+    return bool(colon and function) and path.endswith(".py")
+
+
 def model(args: argparse.Namespace) -> ModelConfig:
     """The model that was named, with its ``--set`` overrides."""
     return load_model(args.model, dict(args.overrides))

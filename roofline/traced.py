@@ -1,0 +1,92 @@
+"""A traced PyTorch module as a training step: its ops, its parameters and the update, estimated as any model is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .errors import RooflineError
+from .estimate import Estimate, estimate_step
+from .model import LayerGroup, ModelConfig
+from .stacks import load_stack
+from .step import Step, update_ops
+from .tape import Weights
+from .training import TrainConfig, resolve, train_config
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+    from .trace_recorder import Trace
+
+# what shapes a transformer: a traced module has its shapes already
+_FIXED = ("seq_len", "micro_batch", "tp", "pp", "vp", "cp", "ep", "recompute", "train", "lora_rank")
+
+
+def estimate_file(spec: str, device: Device, **options: Any) -> Estimate:
+    """Trace what ``path/to/file.py:function`` builds and estimate one training step of it.
+
+    Raises:
+        RooflineError: As `trace.trace_file`; or an option that only a transformer has.
+    """
+    from .trace import trace_file
+
+    train = traced_config(options)
+    return estimate_trace(trace_file(spec, dtype=train.compute_dtype), device, train)
+
+
+def traced_config(options: dict[str, Any]) -> TrainConfig:
+    """The configuration of a traced module: a step is a number of passes of the example inputs, run eagerly.
+
+    Raises:
+        RooflineError: An option that only a transformer has.
+    """
+    for name in _FIXED:
+        if name in options:
+            raise RooflineError(
+                f"--{name.replace('_', '-')} does not apply to a traced module: it runs as the function builds it "
+                "(change its inputs or the module there; --num-devices and --global-batch count passes)"
+            )
+    return train_config({"stack": "eager", **options, "seq_len": 1})
+
+
+def estimate_trace(trace: Trace, device: Device, train: TrainConfig) -> Estimate:
+    """Estimate one training step of a traced module; one "token" is one pass of its example inputs."""
+    return estimate_step(step_of_trace(trace, train), device)
+
+
+def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
+    """The step of a traced module: the recorded pass, then the update of what is trainable."""
+    frozen = trace.parameters - trace.trainable_parameters
+    model = ModelConfig(
+        name=trace.name,
+        d_model=0,
+        vocab_size=0,
+        groups=(LayerGroup(count=1, attention=None, mlp=None, norms=()),),
+        has_head=False,
+        extra_params=trace.parameters,
+        source="traced PyTorch module",
+    )
+    train = resolve(train, model)
+    stack = load_stack(train.stack)
+    weights = tuple(
+        Weights(name=name, part="layer", local=local, count=1, trainable=trainable, expert=False)
+        for name, local, trainable in (
+            ("trainable", trace.trainable_parameters, True),
+            ("frozen", frozen, False),
+        )
+    )
+    first, *rest = trace.ops
+    # what the pass keeps for backward is known exactly as a whole, each storage once
+    kept = [msgspec.structs.replace(first, part="layer", saved_bytes=trace.activation_bytes / first.count)]
+    kept += [msgspec.structs.replace(op, part="layer", saved_bytes=0) for op in rest]
+    step = Step(
+        model=model,
+        train=train,
+        stack=stack,
+        ops=tuple(kept),
+        weights=weights,
+        layer_saved=trace.activation_bytes,
+        counted=True,
+    )
+    return msgspec.structs.replace(step, ops=(*kept, *update_ops(step)))
