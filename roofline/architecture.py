@@ -232,7 +232,7 @@ def _heads(flat: Flat) -> tuple[int, int, int]:
         n_layers = flat.integer("n_layers")
         swapped = d_model % n_layers == 0
         hint = (
-            f"; did you swap {flat.name('n_layers')} = {n_layers} and {flat.name('n_heads')}?"
+            f"; did you swap {flat.name('n_layers')} = {n_layers} and {flat.name('n_heads')} = {n_heads}?"
             if swapped
             else ""
         )

@@ -17,7 +17,7 @@ _WIDTH = (1, 10_000_000)
 _ZERO_WIDTH = (0, 10_000_000)
 _PARAMS = (0, 10**15)
 INTEGERS: Mapping[str, tuple[int, int]] = {
-    "n_layers": _COUNT,
+    "n_layers": (1, 10_000),
     "d_model": _WIDTH,
     "vocab_size": (1, 1_000_000_000),
     "embedding_dim": _WIDTH,

@@ -9,11 +9,13 @@
 - ``[constants]``: flat keys that are the same for the whole family;
 - ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
 - ``refused``: why models of this type are not counted; ``refused_when``: an expression that gives the reason, or is
-  false.
+  false;
+- ``note``: a sentence on what the counts leave out, for the output.
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
 
@@ -43,6 +46,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: str = ""
     refused: str = ""
     refused_when: str = ""
+    note: str = ""
     defaults: dict[str, Any] = {}
     derived: dict[str, str] = {}
     fields: dict[str, str] = {}
@@ -77,6 +81,8 @@ def load_family(model_type: str) -> Family:
     Raises:
         RooflineError: No such family, or its file is malformed (file and key are named).
     """
+    if not _NAME.fullmatch(model_type):
+        raise _unknown_type(model_type)
     resource = _folder() / f"{model_type}.toml"
     try:
         text = resource.read_text(encoding="utf-8")
@@ -110,6 +116,7 @@ def _merge(base: Family, own: Family) -> Family:
         source=own.source or base.source,
         refused=own.refused or base.refused,
         refused_when=own.refused_when or base.refused_when,
+        note=own.note or base.note,
         defaults={**base.defaults, **own.defaults},
         derived={**base.derived, **own.derived},
         fields={**fields, **own.fields},
@@ -165,6 +172,7 @@ def flat_values(
             f"{where}: models of type {model_type!r} are not counted: {reason} "
             "(counted: transformers with softmax attention; 'roofline models --types' lists all)"
         )
+    assumptions += [family.note] if family.note else []
     for key in family.fields.values():
         if key in family.defaults and key not in config:
             assumptions.append(f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})")
@@ -181,8 +189,9 @@ def flat_values(
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
     if variations:
         values["variations"] = variations
-    source = config.get("_name_or_path") or where
-    values = {"name": model_type, "source": str(source), **values}
+    known_as = config.get("_name_or_path")
+    name = known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
+    values = {"name": name or model_type, "source": where, **values}
     return values, names, assumptions
 
 
@@ -221,8 +230,8 @@ def _layer_fields(scope: Mapping[str, Any], n_layers: int) -> dict[int, dict[str
     table = scope.get("per_layer_config")
     if not isinstance(table, Mapping):
         return {}
-    own = {int(key): fields for key, fields in table.items() if str(key).isdecimal() and isinstance(fields, Mapping)}
-    return {i: {**scope, **fields} for i, fields in own.items() if i < n_layers}
+    own = {str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)}
+    return {i: {**scope, **own[str(i)]} for i in range(n_layers) if str(i) in own}
 
 
 def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +267,7 @@ def _text_config(
                 nested = {**nested, "model_type": outer}
             return _text_config(nested, where, assumptions, depth + 1)
     model_type = config.get("model_type")
-    if not isinstance(model_type, str) or not model_type:
+    if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
         raise RooflineError(
             f"{where}: no model_type, so the meaning of its fields is unknown: add \"model_type\": \"llama\" "
             "(or the family it belongs to; 'roofline models --types' lists them)"

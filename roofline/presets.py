@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from .architecture import build
 from .errors import RooflineError, nearest
 from .flat import KEYS, Flat
 from .model import ModelConfig
+
+_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -55,7 +58,7 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
         raise RooflineError(
             "no model given: name a preset ('roofline models' lists all), a .toml or a config.json"
         )
-    if "/" not in text and "\\" not in text and not text.endswith((".json", ".toml")):
+    if _PRESET.fullmatch(text):
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
             return _from_toml(resource.read_text(encoding="utf-8"), text, overrides)
@@ -65,7 +68,7 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
 def load_preset_values(model_id: str) -> dict[str, object]:
     """The flat keys of a preset as its file states them."""
     resource = _folder() / f"{model_id}.toml"
-    if not resource.is_file():
+    if not _PRESET.fullmatch(model_id) or not resource.is_file():
         raise _unknown_model(model_id)
     return tomllib.loads(resource.read_text(encoding="utf-8"))
 
@@ -98,8 +101,14 @@ def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelCo
 
 
 def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
-    """`values` with `overrides`; a key that only varies by layer is replaced where it varies."""
+    """`values` with `overrides`; a key that only varies by layer is replaced where it varies.
+
+    Where keys and values have as many heads as queries, they follow the heads of the queries.
+    """
     result = dict(values)
+    if "n_heads" in overrides and "n_kv_heads" not in overrides and values.get("n_kv_heads") == values.get("n_heads"):
+        result.pop("n_kv_heads", None)
+        overrides = {**overrides, "n_kv_heads": overrides["n_heads"]}
     for key, value in overrides.items():
         if key not in KEYS:
             close = nearest(key, KEYS)
