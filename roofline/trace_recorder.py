@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -65,6 +66,7 @@ class Recorder:
     ) -> None:
         self.torch = torch
         self.execute = execute  # runs (operator, arguments, keyword arguments)
+        self._tags = cache(self._find_tags)
         self.module = module
         self.matmul_dtype = matmul_dtype
         self.paths = {submodule: name for name, submodule in module.named_modules()}
@@ -140,6 +142,8 @@ class Recorder:
         return self.origin.get(node._sequence_nr(), ""), "backward"
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        if func.namespace == "prim":  # questions about a tensor (its device): most calls of a backward pass
+            return
         path, phase = self._place()
         call = self._call(func, args, kwargs, result, phase)
         try:
@@ -197,7 +201,7 @@ class Recorder:
             view=bool(aliases) and all(aliases) and not mutated, backward=phase == "backward",
         )  # fmt: skip
 
-    def _tags(self, func: Any) -> frozenset[str]:
+    def _find_tags(self, func: Any) -> frozenset[str]:
         """Tags of an operator; an in-place one has those of its functional form too."""
         functional = func._schema.name.removesuffix("_").partition("::")[2]
         packet = getattr(self.torch.ops.aten, functional, func.overloadpacket)
@@ -216,14 +220,21 @@ class Recorder:
         )  # fmt: skip
 
     def result(self) -> Trace:
-        """Merge equal ops and sum by module."""
+        """Merge equal ops and sum by module.
+
+        Raises:
+            RooflineError: The pass ran no operator at all.
+        """
+        if not self.records:
+            raise RooflineError(
+                f"{type(self.module).__name__} runs no operator on the example inputs: nothing to cost"
+            )
         kept = [0] * len(self.records)
         for storage, _, sequence in self.saved.values():
             index = self.saver.get(sequence)
             if index is None:  # kept by a view or by a call without kernels: goes with the kernel before it
                 index = max((at for number, at in self.saver.items() if number <= sequence), default=0)
-            if kept:
-                kept[index] += storage.nbytes()
+            kept[index] += storage.nbytes()
         merged: dict[Op, int] = {}
         for (_, op), saved in zip(self.records, kept, strict=True):
             key = msgspec.structs.replace(op, saved_bytes=saved)

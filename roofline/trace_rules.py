@@ -118,7 +118,7 @@ def costs(call: Call) -> list[Cost]:
     for name in (call.name, call.name.removesuffix("_")):
         if name in RULES:
             return RULES[name](call)
-    if call.view or "inplace_view" in call.tags or call.name.startswith("prim."):
+    if call.view or "inplace_view" in call.tags:
         return []
     if "pointwise" in call.tags or "reduction" in call.tags:
         return _elementwise(call)

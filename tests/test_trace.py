@@ -401,6 +401,8 @@ def test_failing_module_is_one_line():
     assert "\n" not in str(caught.value)
     with pytest.raises(RooflineError, match=r"needs a torch\.nn\.Module, got int"):
         trace(3)
+    with pytest.raises(RooflineError, match="Identity runs no operator"):
+        trace(nn.Identity(), torch.randn(2, 5))
 
 
 # --- real language models --------------------------------------------------------------------------------
