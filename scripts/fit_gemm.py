@@ -78,6 +78,7 @@ GEMM: dict[str, Range] = {
     "p": (2.5, 1, 10),
     "k_half": (50, 0, 500),
 }
+RAGGED: dict[str, Range] = {"misaligned": (1.05, 1, 2)}
 WAVES: dict[str, Range] = {"quantisation": (0.5, 0, 1), "small_tile": (0.3, 0, 2)}
 FEW: dict[str, Range] = {"cap": (0.8, 0.3, 1), "bandwidth": (0.8, 0.3, 1), "t0_us": (5, 0, 30)}
 CAP: dict[str, Range] = {"cap": (0.7, 0.3, 1)}
@@ -143,7 +144,9 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     yield Case("ada", "gemm", GEMM, [sample("L40S", "aic", "l40s")])
     server = "rtx-pro-6000-blackwell-server"
     yield Case("blackwell-rtx", "gemm", GEMM | WAVES, [sample("RTX-PRO-6000-Server", "aic", server)])
-    yield Case("volta", "gemm", GEMM, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")])
+    yield Case(
+        "volta", "gemm", GEMM | RAGGED, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")]
+    )
     yield Case("turing", "gemm", FEW, [sample("T4", "DeepBench", "t4", "fp16")])
     yield Case("ampere-ga10x", "gemm", FEW, [sample("A40", "vidur", "a40", "fp16")])
     yield Case(
