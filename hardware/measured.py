@@ -164,16 +164,15 @@ class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Matrix rate in long training runs relative to the short benchmarks behind the other constants.
+    """Rates in long training runs relative to the short benchmarks behind the other constants.
 
-    Clocks fall at the power limit when matmuls follow one another for hours, and training data is not a
-    benchmark's.
+    Clocks fall at the power limit when matmuls follow one another for hours.
 
     Attributes:
-        factor: Sustained over short-run rate, at most 1.
+        compute: Matrix rate, at most 1.
     """
 
-    factor: float
+    compute: float
 
 
 class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):

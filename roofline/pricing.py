@@ -35,7 +35,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
     """Time every op of `step` on `device`."""
     groups = rank_groups(step.train, device)
     network = network_bytes_per_s(step.train)
-    sustained = device.measured.sustained.factor
+    sustained = device.measured.sustained.compute
     priced = []
     for op in step.ops:
         if op.kind == "collective":
@@ -75,9 +75,10 @@ def network_bytes_per_s(train: TrainConfig) -> Number | None:
 
 
 def domain_size(train: TrainConfig, device: Device) -> Number:
-    """Devices joined by fast links: the rack of an NVL72 or TPU pod, else the node."""
-    if train.devices_per_node is None or device.scale_up_devices > device.devices_per_node:
-        return device.scale_up_devices
+    """Devices joined by fast links: the rack of an NVL72 or TPU pod, else the node (by PCIe if by nothing better)."""
+    domain = device.scale_up_devices if device.scale_up_devices > 1 else device.devices_per_node
+    if train.devices_per_node is None or domain > device.devices_per_node:
+        return domain
     return train.devices_per_node
 
 

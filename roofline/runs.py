@@ -203,7 +203,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     if not dtype:
         dtype = "bf16"
         assumed.append("dtype bf16")
-    stack, attention = _stack(row, assumed), _attention(row, assumed)
+    stack = _stack(row, assumed)
+    attention = _attention(row, stack, assumed)
     sharding = row.get("sharding") or ""
     if not sharding:
         sharding = "none" if n_devices == group else "zero1"
@@ -259,12 +260,13 @@ def _fused(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
 
 
-def _attention(row: Mapping[str, str], assumed: list[str]) -> str:
+def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     attention = row.get("attention") or ""
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
         attention = "flash2" if (_number(row, "year") or FLASH_YEAR) >= FLASH_YEAR else "unfused"
+        attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # A collective that runs beside compute takes streaming multiprocessors and memory bandwidth from it: NCCL's channels
 # hold 16 to 24 of 108 to 132 units, and what they move crosses device memory about twice.
-INTERFERENCE = 0.15
+INTERFERENCE = 0.35
 LAUNCH_SHARPNESS = 8.0  # launch and compute overlap: close to the larger of the two
 
 
@@ -103,6 +103,9 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
     window = _compute_window(stage)
     terms["data_parallel"] = _data_parallel(step, priced, window, passes)
+    terms["memory_bound"] = terms["memory_bound"] + sum(
+        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
+    )
     terms["optimizer"] = sum(
         item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
     )

@@ -321,7 +321,18 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
         collect("gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes)
         gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
         collect("parameters", "all_gather", (all_params if train.shards_parameters else params) * es, gathers)
+        if train.shards_parameters:
+            ops.append(_repack(f"parameters.{name}copy_out", all_params * es, all_params * es, gathers))
+            ops.append(_repack(f"gradients.{name}copy_in", params * es, params * grad, passes))
     return ops
+
+
+def _repack(name: str, read: Number, written: Number, count: Number) -> Op:
+    """Parameters leave the gathered buffer, gradients enter the one to reduce, by a copy (arXiv:2304.11277, 3.2.1)."""
+    return Op(
+        name=name, kind="elementwise", phase="optimizer", part="step", dtype="fp32", flops=0, bytes_read=read,
+        bytes_written=written, count=count,
+    )  # fmt: skip
 
 
 def _buckets(train: TrainConfig, stack: Stack, payload: Number, layers: Number) -> Number:
