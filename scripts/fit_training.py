@@ -1,0 +1,128 @@
+"""Fit the few constants that only whole training runs show, and report errors on sources left out of the fit.
+
+    python scripts/fit_training.py RUNS.csv [--folds 4]
+
+Constants: sustained matrix rate per architecture, and the slowdown of compute beside communication. The loss is the mean over sources of the mean absolute log
+error, so that a source with many rows weighs no more than one with few; rows of LoRA, and of sources that call
+themselves noisy, are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from hardware import load_device
+from roofline import schedule
+from roofline.runs import read_rows
+from roofline.validate import Prediction, predict_runs, predicted, source_of
+
+NOISY = {"bsv100", "msl"}
+GRID = {
+    "compute": [0.70, 0.74, 0.78, 0.82, 0.85, 0.88, 0.91, 0.94, 0.97, 1.0],
+    "interference": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+}
+
+
+def sustained_entries(rows: Sequence[dict[str, str]]) -> dict[str, list[Any]]:
+    """The `Sustained` entries in use, by architecture."""
+    entries: dict[str, list[Any]] = {}
+    for name in sorted({row["device"] for row in rows}):
+        device = load_device(name)
+        entries.setdefault(device.architecture, []).append(device.measured.sustained)
+    return entries
+
+
+def parameters(entries: dict[str, list[Any]]) -> dict[str, tuple[str, Callable[[float], None]]]:
+    """Name -> (grid, setter) of every free constant."""
+
+    def setter(targets: list[Any], field: str) -> Callable[[float], None]:
+        def assign(value: float) -> None:
+            for target in targets:
+                msgspec.structs.force_setattr(target, field, value)
+
+        return assign
+
+    def interference(value: float) -> None:
+        schedule.INTERFERENCE = value
+
+    free = {f"compute.{name}": ("compute", setter(group, "compute")) for name, group in entries.items()}
+    free["interference"] = ("interference", interference)
+    return free
+
+
+def errors_by_source(predictions: Sequence[Prediction]) -> dict[str, list[float]]:
+    """Log errors of each source."""
+    errors: dict[str, list[float]] = {}
+    for p in predicted(predictions):
+        errors.setdefault(source_of(p), []).append(p.log_error)
+    return errors
+
+
+def loss(rows: Sequence[dict[str, str]]) -> float:
+    """Mean over sources of the mean absolute log error, each source weighing at most as 20 rows."""
+    groups = errors_by_source(predict_runs(rows))
+    weights = {name: min(len(errors), 20) ** 0.5 for name, errors in groups.items()}
+    total = sum(weights[name] * sum(map(abs, errors)) / len(errors) for name, errors in groups.items())
+    return total / max(sum(weights.values()), 1e-9)
+
+
+def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
+    """Coordinate descent over the grids."""
+    free = parameters(sustained_entries(rows))
+    best = {name: 0.9 if grid == "compute" else GRID[grid][len(GRID[grid]) // 2] for name, (grid, _) in free.items()}
+    for name, (_, assign) in free.items():
+        assign(best[name])
+    for _ in range(sweeps):
+        for name, (grid, assign) in free.items():
+            mine = rows
+            if name.startswith("compute."):
+                architecture = name.removeprefix("compute.")
+                mine = [row for row in rows if load_device(row["device"]).architecture == architecture]
+            scores = {}
+            for value in GRID[grid]:
+                assign(value)
+                scores[value] = loss(mine)
+            best[name] = min(scores, key=lambda value: scores[value])
+            assign(best[name])
+    return best
+
+
+def main() -> int:
+    """Fit on everything, then fold by fold with whole sources left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--most", type=int, default=60, help="rows of one source used in the fit")
+    args = parser.parse_args()
+    rows = [row for row in read_rows(args.runs) if row["workload"] == "pretrain" and row["id"].split("-")[0] not in NOISY]
+    sources: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        sources.setdefault(row["id"].split("-")[0], []).append(row)
+    sampled = {name: mine[:: max(1, len(mine) // args.most)] for name, mine in sources.items()}
+    flat = [row for mine in sampled.values() for row in mine]
+    best = fit(flat)
+    print("all sources:", {name: round(value, 2) for name, value in best.items()}, f"loss {loss(flat):.3f}")
+    names = sorted(sampled, key=lambda name: -len(sources[name]))
+    held: dict[str, list[float]] = {}
+    for fold in range(args.folds):
+        out = set(names[fold :: args.folds])
+        fit([row for name in names if name not in out for row in sampled[name]])
+        held.update(errors_by_source(predict_runs([row for name in out for row in sources[name]])))
+    print("held out, by source: rows, MAPE")
+    macro = []
+    for name in names:
+        if name in held:
+            mape = sum(abs(math.exp(error) - 1) for error in held[name]) / len(held[name])
+            macro.append(mape)
+            print(f"  {name:14s} {len(held[name]):5d} {mape:7.1%}")
+    print(f"macro over held-out sources: {sum(macro) / len(macro):.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
