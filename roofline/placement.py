@@ -10,7 +10,7 @@ import msgspec
 _ANGLES = 32
 _RADII = (1.0, 1.6, 2.4, 3.4, 4.6, 6.0, 7.6, 9.5, 12.0)  # in label heights
 _ROUNDS = 3  # after the first, each label is placed again among all others
-# what each fault costs, in label heights of distance: a label's height of covered marker, a line run over, a crossing
+# what each fault costs, in label heights of distance: a height of covered marker, a line run over, a crossing
 _OVER_OBSTACLE, _OVER_LINE, _CROSSING = 8.0, 12.0, 3.0
 
 Xy = tuple[float, float]
@@ -152,8 +152,8 @@ def _candidates(anchor: Xy, size: Xy) -> Iterable[Box]:
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Positions at least `gap` apart, in the order given (rising) and as near to those wanted as can be.
 
-    Neighbours that touch move as one block, centred on the mean of what its members want; where the range from `low`
-    to `high` is too short for all, the gaps shrink.
+    Neighbours that touch move as one block, centred on the mean of what its members want. Gaps shrink where the
+    range from `low` to `high` is too short for all.
 
     >>> spread([0.0, 1.0, 9.0], gap=2.0, low=-10, high=10)
     [-0.5, 1.5, 9.0]

@@ -1,4 +1,4 @@
-"""Pictures: rooflines, the waterfall from peak to MFU, memory, MFU against batch, predictions against measurements.
+"""Pictures: rooflines, waterfall from peak to MFU, memory, MFU against batch, predictions and measurements.
 
 Data first, drawing second::
 
@@ -18,16 +18,8 @@ from typing import TYPE_CHECKING
 
 from .errors import RooflineError
 from .output import check_writable, plain, write_atomically
-from .plot_data import (
-    BatchData,
-    MemoryData,
-    PlotData,
-    RooflineData,
-    WaterfallData,
-    roofline_data,
-    validation_data,
-    waterfall_data,
-)
+from .plot_build import roofline_data, validation_data, waterfall_data
+from .plot_data import BatchData, MemoryData, PlotData, RooflineData, WaterfallData
 from .plot_sweeps import batch_data, memory_data, memory_sweep
 
 if TYPE_CHECKING:
@@ -110,7 +102,8 @@ def save_data(data: PlotData, path: str | Path) -> None:
     out = StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: "" if value is None else plain(value) for key, value in row.items()} for row in rows)
+    for row in rows:
+        writer.writerow({key: "" if value is None else plain(value) for key, value in row.items()})
     write_atomically(Path(path), out.getvalue().encode())
 
 
@@ -123,7 +116,8 @@ def check_output(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise RooflineError(
-            f"cannot write {path}: the suffix {path.suffix!r} names no picture format (allowed: {', '.join(FORMATS)})"
+            f"cannot write {path}: the suffix {path.suffix!r} names no picture format "
+            f"(allowed: {', '.join(FORMATS)})"
         )
     check_writable(path)
     return path
@@ -140,5 +134,5 @@ def _style() -> Iterator[None]:
         raise RooflineError("plotting needs matplotlib: pip install matplotlib") from error
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)
+        mpl.rcParams.update(SETTINGS)  # type: ignore[arg-type]  # keys are literals there
         yield

@@ -24,13 +24,14 @@ from .plot_style import (
     RED,
     SERIES,
     SKY,
-    SMALL,
     WIDTH,
+    Style,
     heading,
     percent,
     plain_number,
     subject,
     wrapped,
+    write,
 )
 from .report import MEMORY_PARTS, TERM_WORDS, VISIBLE
 from .units import format_time
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GIB = 2**30
+BESIDE: Style = {"fontsize": NORMAL, "va": "center"}
+NO_EDGE: Style = {"edgecolor": "white", "linewidth": 0}
 PART_STYLE = {  # colour and hatch: neighbours in the stack differ in lightness or hatch
     "weights_bytes": (BLUE, ""),
     "gradients_bytes": (SKY, "////"),
@@ -51,7 +54,7 @@ PART_STYLE = {  # colour and hatch: neighbours in the stack differ in lightness 
 }
 
 
-# --- waterfall ------------------------------------------------------------------------------------------------------
+# --- waterfall --------------------------------------------------------------------------------------------
 
 
 def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
@@ -60,42 +63,40 @@ def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
     columns = min(count, 3)
     lines = math.ceil(count / columns)
     terms = visible_terms(data.panels)
-    height, left = 0.27 * (len(terms) + 2) + 0.1, 1.95
-    gap, top, bottom = 0.75, 0.78 + 0.13 * len(wrapped(data.title)), 0.78
+    height, left = 0.27 * (len(terms) + 2) + 0.1, 2.5
+    gap, top, bottom = 0.75, 0.62 + 0.13 * len(wrapped(data.title)), 0.78
     width, total = max(WIDTH, left + 2.4 * columns), top + bottom + lines * height + (lines - 1) * gap
     figure.set_size_inches(width, total)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    figure.subplots_adjust(
-        left=left / width, right=1 - 0.1 / width, bottom=bottom / total, top=1 - top / total, wspace=0.08,
-        hspace=gap / height,
-    )  # fmt: skip
+    margins = {
+        "left": left / width,
+        "right": 1 - 0.1 / width,
+        "bottom": bottom / total,
+        "top": 1 - top / total,
+    }
+    figure.subplots_adjust(**margins, wspace=0.08, hspace=gap / height)
     cells = list(grid.flat)
     for axes, panel in zip(cells, data.panels, strict=False):
         draw_waterfall(axes, panel, terms, narrow=columns > 1)
     for axes in cells[count:]:
         axes.remove()
     subject(figure, data.title, 0.12)
-    rule = data.panels[0].mfu_rule.split(":")[0]
-    figure.text(left / width, 0.4 / total, f"share of the dense peak; MFU counts {rule}", fontsize=8.0, va="center")
+    rule = f"share of the dense peak; MFU counts {data.panels[0].mfu_rule.split(':')[0]}"
+    figure.text(left / width, 0.4 / total, rule, fontsize=8.0, va="center")
     causes = {term.cause for panel in data.panels for term in panel.terms if term.term in terms}
     handles = [
-        figure.axes[0].bar(
-            0, 0, color=colour, hatch=CAUSE_HATCHES[cause], edgecolor="white", linewidth=0, label=cause
-        )
+        cells[0].bar(0, 0, color=colour, hatch=CAUSE_HATCHES[cause], label=cause, **NO_EDGE)
         for cause, colour in CAUSE_COLOURS.items()
         if cause in causes
     ]
-    figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(left / width, 0.02 / total), ncols=4, borderpad=0.1,
-        columnspacing=1.2, handlelength=1.4,
-    )  # fmt: skip
+    place: Style = {"loc": "lower left", "bbox_to_anchor": (left / width, 0.02 / total)}
+    figure.legend(handles=handles, **place, ncols=4, borderpad=0.1, columnspacing=1.2, handlelength=1.4)
 
 
 def visible_terms(panels: Sequence[Waterfall]) -> list[str]:
     """Terms that take a visible share of the peak on some device, in order."""
-    return list(
-        dict.fromkeys(term.term for panel in panels for term in panel.terms if abs(term.lost) >= VISIBLE)
-    )
+    terms = (term for panel in panels for term in panel.terms)
+    return list(dict.fromkeys(term.term for term in terms if abs(term.lost) >= VISIBLE))
 
 
 def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], *, narrow: bool = False) -> None:
@@ -108,23 +109,22 @@ def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], *, narrow
     for row, name in enumerate(terms, start=1):
         term = by_name[name]
         left, right = sorted((term.remaining, term.remaining + term.lost))
-        axes.barh(
-            row, right - left, left=left, height=0.7, color=CAUSE_COLOURS[term.cause],
-            hatch=CAUSE_HATCHES[term.cause], edgecolor="white", linewidth=0,
-        )  # fmt: skip
+        style: Style = {"color": CAUSE_COLOURS[term.cause], "hatch": CAUSE_HATCHES[term.cause], **NO_EDGE}
+        axes.barh(row, right - left, left=left, height=0.7, **style)
         axes.plot([previous, previous], [row - 0.65, row + 0.35], color=GREY, linewidth=0.6)
         sign = "−" if term.lost >= 0 else "+"
         time = "" if narrow else f"   {format_time(term.seconds)}"
-        _beside(axes, right, row, f"{sign}{100 * abs(term.lost):.1f} %{time}")
+        write(axes, f"{sign}{100 * abs(term.lost):.1f} %{time}", (right, row), (4, 0), **BESIDE)
         previous = term.remaining
     axes.plot([previous, previous], [last - 0.65, last + 0.35], color=GREY, linewidth=0.6)
     axes.barh(last, panel.mfu, height=0.7, color=INK)
-    axes.plot([panel.mfu_low, panel.mfu_high], [last, last], color=RED, linewidth=1.4, marker="|", markersize=7)
+    whisker: Style = {"linewidth": 1.4, "marker": "|", "markersize": 7}
+    axes.plot([panel.mfu_low, panel.mfu_high], [last, last], color=RED, **whisker)
     interval = f"{100 * panel.mfu:.1f} %  ({100 * panel.mfu_low:.0f} to {100 * panel.mfu_high:.0f})"
-    _beside(axes, panel.mfu_high, last, interval, weight="bold")
-    words = [fill(TERM_WORDS.get(name, name.replace("_", " ")), 30) for name in terms]
+    write(axes, interval, (panel.mfu_high, last), (4, 0), fontweight="bold", **BESIDE)
+    words = [TERM_WORDS.get(name, name.replace("_", " ")) for name in terms]
     axes.set_yticks(range(last + 1), ["dense peak", *words, "MFU"])
-    axes.set(xlim=(0, 1.42 if narrow else 1.25), ylim=(last + 0.55, -0.6))
+    axes.set(xlim=(0, 1.42 if narrow else 1.3), ylim=(last + 0.55, -0.6))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
     axes.xaxis.set_major_formatter(percent)
     axes.tick_params(axis="y", length=0)
@@ -132,14 +132,7 @@ def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], *, narrow
     axes.spines["left"].set_visible(False)
 
 
-def _beside(axes: Axes, x: float, row: int, text: str, weight: str = "normal") -> None:
-    """A value right of the end of its bar."""
-    axes.annotate(
-        text, (x, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=NORMAL, fontweight=weight
-    )
-
-
-# --- memory ---------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------
 
 
 def draw_memory(figure: Figure, data: MemoryData) -> None:
@@ -148,7 +141,7 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     width, height = max(WIDTH, 2.9 + 0.8 * count), 3.9 + 0.13 * len(wrapped(data.title))
     figure.set_size_inches(width, height)
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.6 / width, right=1 - 2.1 / width, bottom=0.5 / height, top=1 - (height - 3.55) / height)
+    figure.subplots_adjust(left=0.6 / width, right=1 - 2.1 / width, bottom=0.5 / height, top=3.55 / height)
     heading(axes, "Memory of the fullest device")
     subject(figure, data.title, 0.6)
     parts = [name for name in MEMORY_PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
@@ -162,21 +155,19 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.4)
     axes.set_xlabel("" if data.axis == "device" else _batch_words(data))
     handles: list[Any] = [
-        axes.bar(0, 0, color=PART_STYLE[name][0], hatch=PART_STYLE[name][1], edgecolor="white", linewidth=0,
-                 label=fill(MEMORY_PARTS[name], 24))
-        for name in reversed(parts)
-    ]  # fmt: skip
+        axes.bar(0, 0, color=colour, hatch=hatch, label=fill(MEMORY_PARTS[name], 24), **NO_EDGE)
+        for name, (colour, hatch) in ((name, PART_STYLE[name]) for name in reversed(parts))
+    ]
     handles += axes.plot([], [], color=INK, linewidth=1.3, linestyle="--", label="capacity")
-    figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1 - 2.05 / width, 1 - (height - 3.55) / height), labelspacing=0.7, handlelength=1.5
-    )
+    place: Style = {"loc": "upper left", "bbox_to_anchor": (1 - 2.05 / width, 3.55 / height)}
+    figure.legend(handles=handles, **place, labelspacing=0.7, handlelength=1.5)
 
 
 def _two_lines(device: str) -> str:
     """A device id broken at the hyphen nearest its middle.
 
-    >>> _two_lines("h100-sxm-80gb"), _two_lines("mi300x")
-    ('h100-\\nsxm-80gb', 'mi300x')
+    >>> _two_lines("h100-sxm-80gb").splitlines(), _two_lines("mi300x")
+    (['h100-', 'sxm-80gb'], 'mi300x')
     """
     places = [index + 1 for index, letter in enumerate(device) if letter == "-"]
     if len(device) <= 9 or not places:
@@ -198,22 +189,20 @@ def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str]) -
     for name in parts:
         colour, hatch = PART_STYLE[name]
         value = bar.parts.get(name, 0.0) / GIB
-        axes.bar(
-            position, value, bottom=bottom, width=0.66, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4,
-            alpha=1.0 if bar.fits else 0.45,
-        )  # fmt: skip
+        style: Style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
+        axes.bar(position, value, bottom=bottom, width=0.66, alpha=1.0 if bar.fits else 0.45, **style)
         bottom += value
     capacity = bar.capacity_bytes / GIB
-    axes.plot([position - 0.5, position + 0.5], [capacity, capacity], color=INK, linewidth=1.3, linestyle="--")
+    axes.plot(
+        [position - 0.5, position + 0.5], [capacity, capacity], color=INK, linewidth=1.3, linestyle="--"
+    )
     text = f"{bottom:.1f}" if bar.fits else f"{bottom:.1f}\ndoes not fit"
     covered = bar.fits and 0 < capacity - bottom < 0.07 * capacity  # the line would run through the figure
-    axes.annotate(
-        text, (position, capacity if covered else bottom), xytext=(0, 2), textcoords="offset points", ha="center",
-        va="bottom", fontsize=NORMAL, color=INK if bar.fits else RED, fontweight="bold",
-    )  # fmt: skip
+    at, colour = (position, capacity if covered else bottom), INK if bar.fits else RED
+    write(axes, text, at, (0, 2), ha="center", fontsize=NORMAL, color=colour, fontweight="bold")
 
 
-# --- micro batch ----------------------------------------------------------------------------------------------------
+# --- micro batch ------------------------------------------------------------------------------------------
 
 
 def draw_batch(figure: Figure, data: BatchData) -> None:
@@ -226,7 +215,9 @@ def draw_batch(figure: Figure, data: BatchData) -> None:
     name = "MFU and memory against micro batch" if several else data.curves[0].name
     figure.text(0.085, 0.93, name, va="top", fontsize=LARGE, fontweight="bold")
     for index, curve in enumerate(data.curves):
-        _draw_curve(above, below, curve, SERIES[index % len(SERIES)], LINES[index % len(LINES)], several=several)
+        _draw_curve(
+            above, below, curve, SERIES[index % len(SERIES)], LINES[index % len(LINES)], several=several
+        )
     if not several:
         _shade_beyond(above, below, data.curves[0])
     batches = [batch for curve in data.curves for batch in curve.micro_batch]
@@ -237,59 +228,58 @@ def draw_batch(figure: Figure, data: BatchData) -> None:
     above.yaxis.set_major_formatter(percent)
     below.set(ylabel="memory (GiB)", xlabel="micro batch (sequences per device and pass)")
     highest = max(curve.capacity_bytes for curve in data.curves) / GIB
-    below.set_ylim(0, min(1.6 * highest, 1.05 * max(m for c in data.curves for m in (*c.memory_bytes, c.capacity_bytes)) / GIB))
+    most = max(max(*curve.memory_bytes, curve.capacity_bytes) for curve in data.curves) / GIB
+    below.set_ylim(0, min(1.6 * highest, 1.05 * most))
     for axes in (above, below):
         axes.grid(color=FAINT, linewidth=0.4)
-    figure.legend(
-        handles=above.get_legend_handles_labels()[0], loc="upper left", bbox_to_anchor=(0.08, 0.895), ncols=4,
-        borderpad=0.1, columnspacing=1.4,
-    )  # fmt: skip
+    handles: list[Any] = above.get_legend_handles_labels()[0]
+    handles += above.plot([], [], color=GREY, linewidth=0.7, label="beyond memory")
+    handles += (
+        below.plot([], [], color=GREY, linewidth=0.9, linestyle="--", label="capacity") if several else []
+    )
+    place: Style = {"loc": "upper left", "bbox_to_anchor": (0.08, 0.895), "ncols": 5}
+    figure.legend(handles=handles, **place, borderpad=0.1, columnspacing=1.4)
 
 
 def _draw_curve(
     above: Axes, below: Axes, curve: BatchCurve, colour: str, line: Any, *, several: bool
 ) -> None:
     """One device: solid (or its own dashes) as far as it fits, thin and pale beyond."""
-    fitting = sum(batch <= curve.largest for batch in curve.micro_batch)
-    batches = curve.micro_batch
-    label = curve.name if several else "expected MFU"
-    above.fill_between(
-        batches[:fitting], curve.mfu_low[:fitting], curve.mfu_high[:fitting], color=colour, alpha=0.15, linewidth=0,
-        label=None if several else "10th to 90th percentile",
-    )  # fmt: skip
+    batches, fitting = curve.micro_batch, sum(batch <= curve.largest for batch in curve.micro_batch)
+    band = (batches[:fitting], curve.mfu_low[:fitting], curve.mfu_high[:fitting])
+    label = None if several else "10th to 90th percentile"
+    above.fill_between(*band, color=colour, alpha=0.15, linewidth=0, label=label)
+    solid = {
+        "linestyle": line,
+        "linewidth": 1.5,
+        "marker": "o" if len(batches) <= 16 else "",
+        "markersize": 3,
+    }
+    beyond = slice(max(fitting - 1, 0), None)
     memory = [value / GIB for value in curve.memory_bytes]
     for axes, values in ((above, list(curve.mfu)), (below, memory)):
-        axes.plot(
-            batches[:fitting], values[:fitting], color=colour, linestyle=line, linewidth=1.5,
-            marker="o" if len(batches) <= 16 else "", markersize=3, label=label,
-        )  # fmt: skip
-        axes.plot(batches[max(fitting - 1, 0) :], values[max(fitting - 1, 0) :], color=colour, linewidth=0.7, alpha=0.6)
+        name = curve.name if several else "expected MFU"
+        axes.plot(batches[:fitting], values[:fitting], color=colour, label=name, **solid)
+        axes.plot(batches[beyond], values[beyond], color=colour, linewidth=0.7, alpha=0.6)
+        if fitting:
+            axes.plot(batches[fitting - 1], values[fitting - 1], "o", markersize=4.5, color=colour)
     below.axhline(curve.capacity_bytes / GIB, color=colour if several else INK, linewidth=0.9, linestyle="--")
-    if not fitting:
-        return
-    at = fitting - 1
-    for axes, values in ((above, list(curve.mfu)), (below, memory)):
-        axes.plot(batches[at], values[at], "o", markersize=4.5, color=colour)
-    above.annotate(
-        f"micro batch {batches[at]:,}: {100 * curve.mfu[at]:.1f} %", (batches[at], curve.mfu[at]), xytext=(-5, 7),
-        textcoords="offset points", ha="right", va="bottom", fontsize=NORMAL, color=INK, fontweight="bold",
-    )  # fmt: skip
+    if fitting:
+        at = batches[fitting - 1], curve.mfu[fitting - 1]
+        words = f"micro batch {at[0]:,}: {100 * at[1]:.1f} %"
+        write(above, words, at, (-5, 7), ha="right", fontsize=NORMAL, fontweight="bold")
 
 
 def _shade_beyond(above: Axes, below: Axes, curve: BatchCurve) -> None:
     """The region where one device runs out of memory."""
-    end = curve.micro_batch[-1]
+    end, capacity = curve.micro_batch[-1], curve.capacity_bytes / GIB
     start = next((batch for batch in curve.micro_batch if batch > curve.largest), None)
-    below.annotate(
-        f"capacity {curve.capacity_bytes / GIB:.1f} GiB", (curve.micro_batch[0], curve.capacity_bytes / GIB),
-        xytext=(3, 2), textcoords="offset points", va="bottom", fontsize=NORMAL,
-    )  # fmt: skip
+    write(below, f"capacity {capacity:.1f} GiB", (curve.micro_batch[0], capacity), (3, 2), fontsize=NORMAL)
     if start is None:
         return
     edge = math.sqrt(start * max(curve.largest, start / 2))
     for axes in (above, below):
-        axes.axvspan(edge, end * 1.2, facecolor="#f2f2f2", edgecolor=FAINT, hatch="///", linewidth=0, zorder=0)
-    above.annotate(
-        "out of memory", (edge, 0), xycoords=("data", "axes fraction"), xytext=(6, 6), textcoords="offset points",
-        fontsize=NORMAL, color=RED, fontweight="bold",
-    )  # fmt: skip
+        shade: Style = {"facecolor": "#f2f2f2", "edgecolor": FAINT, "hatch": "///", "linewidth": 0}
+        axes.axvspan(edge, end * 1.2, zorder=0, **shade)
+    words: Style = {"of": ("data", "axes fraction"), "fontsize": NORMAL, "color": RED, "fontweight": "bold"}
+    write(above, "out of memory", (edge, 0), (6, 6), **words)

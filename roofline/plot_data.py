@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from .errors import RooflineError
-from .estimate import BOUND_OF_TERM, Estimate
-from .model import ModelConfig
-from .report import layout_words, model_words
-from .training import TrainConfig
-
-if TYPE_CHECKING:
-    from hardware import Device
-
-    from .validate import Prediction
-
-TRAINING_DTYPES = ("bf16", "fp16", "tf32", "fp32", "fp8", "fp64")  # what a bare device is shown in, first it has
-# endings that name a part of the backward pass of one op
-_BACKWARD_PARTS = (".backward", ".dgrad", ".wgrad", ".dgrad_a", ".dgrad_b")
 Row = dict[str, Any]
 
 
@@ -75,7 +61,7 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
     roof: Roof
     points: tuple[Point, ...] = ()
-    rest: float = 0.0  # share of the step without FLOPs (look-ups, casts, communication, waiting): not on the plane
+    rest: float = 0.0  # share of the step in what has no FLOPs: look-ups, casts, communication, waiting
     caption: str = ""
 
 
@@ -87,6 +73,7 @@ class RooflineData(msgspec.Struct, frozen=True, kw_only=True):
 
     def rows(self) -> list[Row]:
         """Ceilings, bandwidths and ops, one a row."""
+        columns = ("device", "series", *Point.__struct_fields__[1:], "ridge_flop_per_byte", "bytes_per_s")
         rows: list[Row] = []
         for panel in self.panels:
             roof = panel.roof
@@ -98,7 +85,7 @@ class RooflineData(msgspec.Struct, frozen=True, kw_only=True):
                 for s in roof.slopes
             ]
             rows += [{"series": "op", **msgspec.structs.asdict(point)} for point in panel.points]
-        return rows
+        return [{column: row.get(column) for column in columns} for row in rows]
 
 
 class Term(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +120,9 @@ class WaterfallData(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> list[Row]:
         """One term of one device a row."""
         return [
-            {"device": panel.device, **msgspec.structs.asdict(term)} for panel in self.panels for term in panel.terms
+            {"device": panel.device, **msgspec.structs.asdict(term)}
+            for panel in self.panels
+            for term in panel.terms
         ]
 
 
@@ -231,194 +220,3 @@ class ValidationData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PlotData = RooflineData | WaterfallData | MemoryData | BatchData | ValidationData
-
-
-# --- roofline -------------------------------------------------------------------------------------------------------
-
-
-def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) -> RooflineData:
-    """The rooflines of devices, or of devices with the ops of an estimate on them.
-
-    Args:
-        items: Devices, or scalar estimates.
-        dtype: The dtype a bare device is shown in; by default the first of bf16, fp16, tf32, fp32 it has.
-
-    Raises:
-        RooflineError: Nothing to draw, or an estimate over arrays.
-        HardwareError: A device has no such engine.
-    """
-    items = list(items)
-    panels = tuple(_estimate_panel(i) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype)) for i in items)
-    if not panels:
-        raise RooflineError("nothing to draw: name at least one device")
-    return RooflineData(title=_title([item for item in items if isinstance(item, Estimate)]), panels=panels)
-
-
-def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = ()) -> Roof:
-    """The roofline of `device`; training runs in `dtype`, and some of its ops in `others`."""
-    if dtype is None:
-        dtype = next((name for name in TRAINING_DTYPES if name in device.peaks), "bf16")
-    rates = {device.peak_flops_per_s(name) for name in (dtype, *others)}
-    bandwidth = device.memory_bandwidth_bytes_per_s
-    names: dict[float, list[str]] = {}
-    for name, peak in device.peaks.items():
-        names.setdefault(peak, []).append(name)
-    slopes = [Slope(level=device.memory.type, bytes_per_s=bandwidth)]
-    for cache in device.caches:
-        if cache.bandwidth_bytes_per_s is not None:
-            slopes.append(Slope(level=cache.level, bytes_per_s=cache.bandwidth_bytes_per_s))
-    return Roof(
-        device=device.id,
-        name=device.name,
-        dtype=dtype,
-        ceilings=tuple(
-            Ceiling(dtypes=tuple(names[peak]), flops_per_s=peak, ridge=peak / bandwidth, used=peak in rates)
-            for peak in sorted(names, reverse=True)
-        ),
-        slopes=tuple(slopes),
-    )
-
-
-def points_of(estimate: Estimate) -> tuple[Point, ...]:
-    """The ops of an estimate as points, the costliest first.
-
-    The parts of one op's backward pass (data and weight gradients) are one point; ops without FLOPs have no place
-    on the plane and are left out.
-    """
-    _scalar(estimate)
-    groups: dict[tuple[str, str, str, str], list[Any]] = {}
-    for op in estimate.ops:
-        if op.flops > 0 and op.expected_s > 0:
-            groups.setdefault((_base_name(op.name), op.kind, op.phase, op.dtype), []).append(op)
-    points = []
-    for (name, kind, phase, dtype), ops in groups.items():
-        flops = float(sum(op.flops * op.runs for op in ops))
-        seconds = float(sum(op.expected_s for op in ops))
-        points.append(
-            Point(
-                device=estimate.device.id,
-                name=name,
-                kind=kind,
-                phase=phase,
-                dtype=dtype,
-                intensity=flops / float(sum(op.bytes * op.runs for op in ops)),
-                flops_per_s=flops / seconds,
-                ideal_flops_per_s=flops / float(sum(op.ideal_s for op in ops)),
-                seconds=seconds,
-                share=seconds / estimate.step_time_s,
-            )
-        )
-    return tuple(sorted(points, key=lambda point: -point.seconds))
-
-
-def _estimate_panel(estimate: Estimate) -> Panel:
-    points = points_of(estimate)
-    dtypes = {point.dtype for point in points if point.kind in {"matmul", "attention"}}
-    return Panel(
-        roof=roof_of(estimate.device, estimate.train.dtype, dtypes),
-        points=points,
-        rest=max(1.0 - sum(point.share for point in points), 0.0),
-        caption=caption(estimate),
-    )
-
-
-def _base_name(name: str) -> str:
-    """The op that a part of the backward pass belongs to."""
-    for ending in _BACKWARD_PARTS:
-        name = name.removesuffix(ending)
-    return name
-
-
-# --- waterfall ------------------------------------------------------------------------------------------------------
-
-
-def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
-    """The way from peak to MFU of one or several estimates."""
-    panels = []
-    for estimate in estimates:
-        _scalar(estimate)
-        scale = estimate.mfu * estimate.step_time_s
-        panels.append(
-            Waterfall(
-                device=estimate.device.id,
-                name=estimate.device.name,
-                caption=caption(estimate),
-                terms=tuple(
-                    Term(
-                        term=step.term,
-                        cause=BOUND_OF_TERM.get(step.term, "compute"),
-                        seconds=float(step.seconds),
-                        lost=float(step.lost),
-                        remaining=float(step.remaining),
-                    )
-                    for step in estimate.waterfall
-                ),
-                mfu=float(estimate.mfu),
-                mfu_low=float(scale / estimate.step_time_high_s),
-                mfu_high=float(scale / estimate.step_time_low_s),
-                mfu_rule=estimate.mfu_rule,
-            )
-        )
-    return WaterfallData(title=_title(estimates), panels=tuple(panels))
-
-
-# --- validation -----------------------------------------------------------------------------------------------------
-
-
-def validation_data(predictions: Iterable[Prediction], by: str = "device") -> ValidationData:
-    """Predicted beside measured throughput, by `by`: device or source. Rows that were skipped are left out."""
-    from .validate import predicted, source_of
-
-    if by not in {"device", "source"}:
-        raise RooflineError(f"unknown grouping {by!r} (allowed: device, source)")
-    runs = []
-    for p in predicted(predictions):
-        assert p.measured and p.predicted and p.low and p.high
-        runs.append(
-            Measurement(id=p.id, device=p.row["device"], source=source_of(p), measured=p.measured,
-                        predicted=p.predicted, low=p.low, high=p.high)
-        )  # fmt: skip
-    if not runs:
-        raise RooflineError("nothing to draw: no row of the table could be predicted")
-    return ValidationData(title="Published training runs", by=by, runs=tuple(runs))
-
-
-# --- titles ---------------------------------------------------------------------------------------------------------
-
-
-def caption(estimate: Estimate) -> str:
-    """Step time with its interval, and MFU."""
-    scale, unit = (1e3, "ms") if estimate.step_time_s < 2 else (1.0, "s")
-    low, middle, high = (
-        f"{scale * t:.{0 if scale * t >= 100 else 3}{'f' if scale * t >= 100 else 'g'}}"
-        for t in (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
-    )
-    fits = "" if estimate.fits else ", does not fit in memory"
-    return f"step {middle} {unit} ({low} to {high}), MFU {100 * estimate.mfu:.1f} %{fits}"
-
-
-def workload(model: ModelConfig, train: TrainConfig, *, batch: bool = True) -> str:
-    """What is trained and how, in a line; without the batch where that is what varies."""
-    words = [model_words(model), train.dtype]
-    words.append(f"{f'micro batch {train.micro_batch:,} of ' if batch else ''}{train.sequence_length:,} tokens")
-    if batch and train.accumulation != 1:
-        words.append(f"global batch {train.global_batch:,}")
-    if train.num_devices != 1:
-        words.append(layout_words(train))
-    if train.recompute != "none":
-        words.append(f"{train.recompute} recompute")
-    words += [f"{train.attention} attention", f"{train.stack} stack"]
-    return ", ".join(words)
-
-
-def _title(estimates: Sequence[Estimate]) -> str:
-    """The workload, where all estimates share one: on top of the picture."""
-    titles = {workload(each.model, each.train) for each in estimates}
-    return titles.pop() if len(titles) == 1 else ""
-
-
-def _scalar(estimate: Estimate) -> None:
-    from .arrays import is_scalar
-
-    if not is_scalar(estimate.step_time_s):
-        raise RooflineError("this picture shows one configuration, and the estimate holds an array of them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,11 +30,13 @@ KIND_COLOURS = {
 PHASE_MARKERS = {"forward": "o", "backward": "s", "recompute": "D", "optimizer": "^"}
 CAUSE_COLOURS = {"compute": BLUE, "memory": SKY, "communication": RED, "latency": ORANGE}
 CAUSE_HATCHES = {"compute": "", "memory": "///", "communication": "xxx", "latency": "..."}
+Style = dict[str, Any]  # keywords of matplotlib
 GREY, FAINT, INK = "#6e6e6e", "#d9d9d9", "#1a1a1a"
 
+TERA = 1e12
 WIDTH = 7.2  # inches: two columns of a journal page
 SMALL, NORMAL, LARGE = 6.5, 7.5, 9.0  # points
-SETTINGS: dict[str, Any] = {
+SETTINGS: Style = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.labelsize": 8.0,
@@ -58,32 +59,54 @@ SETTINGS: dict[str, Any] = {
     "ytick.labelcolor": INK,
     "ytick.labelsize": NORMAL,
 }
-PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # behind text on lines
+PLATE: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # behind text on lines
+
+
+def write(
+    axes: Axes,
+    text: str,
+    at: tuple[Any, Any],
+    offset: tuple[float, float] = (0, 0),
+    *,
+    of: Any = "data",
+    **style: Any,
+) -> Text:
+    """Write small text, moved by `offset` points from a place in the coordinates `of`."""
+    style = {"fontsize": SMALL, "va": "bottom", "ha": "left", "annotation_clip": False, **style}
+    return axes.annotate(text, at, xytext=offset, xycoords=of, textcoords="offset points", **style)
 
 
 def heading(axes: Axes, title: str, caption: str = "", *, below: bool = False) -> None:
     """Write a bold title at the left above the axes, and a quiet caption behind or below it."""
-    text = axes.annotate(
-        title, (0, 1), xytext=(0, 16 if below else 5), xycoords="axes fraction", textcoords="offset points",
-        fontsize=LARGE, fontweight="bold", va="bottom",
-    )  # fmt: skip
-    place: dict[str, Any] = (
-        {"xy": (0, 1), "xytext": (0, 4), "xycoords": "axes fraction"}
-        if below
-        else {"xy": (1, 0), "xytext": (8, 0), "xycoords": text}
-    )
-    axes.annotate(caption, **place, textcoords="offset points", fontsize=NORMAL, color=GREY, va="bottom")
+    offset = (0, 16) if below else (0, 5)
+    text = write(axes, title, (0, 1), offset, of="axes fraction", fontsize=LARGE, fontweight="bold")
+    quiet: Style = {"fontsize": NORMAL, "color": GREY}
+    if below:
+        write(axes, caption, (0, 1), (0, 4), of="axes fraction", **quiet)
+    else:
+        write(axes, caption, (1, 0), (8, 0), of=text, **quiet)
 
 
-def wrapped(text: str) -> list[str]:
-    """The lines of a picture's subject."""
-    return wrap(text, 105)
+def wrapped(text: str, width: int = 112) -> list[str]:
+    """The lines of a picture's subject, broken at its commas.
+
+    >>> wrapped("gpt2-xl, bf16, tp 4 x pp 2", width=16)
+    ['gpt2-xl, bf16,', 'tp 4 x pp 2']
+    """
+    lines: list[str] = []
+    for part in text.split(", ") if text else ():
+        if lines and len(lines[-1]) + len(part) + 2 <= width:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    return [f"{line}," for line in lines[:-1]] + lines[-1:]
 
 
 def subject(figure: Figure, text: str, left: float) -> None:
     """Write what the picture is about at its top, `left` inches from its edge."""
     width, height = figure.get_size_inches()
-    figure.text(left / width, 1 - 0.1 / height, "\n".join(wrapped(text)), va="top", fontsize=NORMAL, color=GREY)
+    lines = "\n".join(wrapped(text))
+    figure.text(left / width, 1 - 0.1 / height, lines, va="top", fontsize=NORMAL, color=GREY)
 
 
 def plain_number(value: float, _position: object = None) -> str:
@@ -134,3 +157,9 @@ def box_of(text: Text) -> Box:
 
     extent = text.get_window_extent()
     return Box(extent.x0, extent.y0, extent.x1, extent.y1)
+
+
+def pixels(axes: Axes, intensity: float, flops_per_s: float) -> tuple[float, float]:
+    """Where a point of the roofline plane lies, in pixels."""
+    x, y = axes.transData.transform((intensity, flops_per_s / TERA))
+    return float(x), float(y)

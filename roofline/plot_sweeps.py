@@ -9,7 +9,8 @@ from .errors import RooflineError
 from .estimate import Estimate, estimate
 from .fit import max_micro_batch
 from .memory import Memory
-from .plot_data import BatchCurve, BatchData, MemoryBar, MemoryData, workload
+from .plot_build import workload
+from .plot_data import BatchCurve, BatchData, MemoryBar, MemoryData
 from .report import MEMORY_PARTS
 from .training import resolve, train_config
 
@@ -39,7 +40,7 @@ def memory_data(estimates: Sequence[Estimate]) -> MemoryData:
 def memory_sweep(
     model: ModelConfig, device: Device, micro_batches: Sequence[int] = (), **options: Any
 ) -> MemoryData:
-    """Memory against micro batch on one device; by default powers of two up to the first that does not fit."""
+    """Memory against micro batch on one device; by default powers of two until one does not fit."""
     largest = max_micro_batch(model, device, train_config(options))
     if not micro_batches:
         candidates = _candidates(model, options)

@@ -18,7 +18,9 @@ from .plot_style import (
     SERIES,
     SMALL,
     WIDTH,
+    Style,
     thousands,
+    write,
 )
 
 if TYPE_CHECKING:
@@ -53,16 +55,14 @@ def draw_validation(figure: Figure, data: ValidationData) -> None:
     figure.set_size_inches(WIDTH, height)
     top = height - 0.85
     left = figure.add_axes((0.6 / WIDTH, (top - 2.75) / height, 2.75 / WIDTH, 2.75 / height))
-    right = figure.add_axes((4.65 / WIDTH, (top - rows) / height, 1.5 / WIDTH, rows / height))
+    right = figure.add_axes((4.6 / WIDTH, (top - rows) / height, 1.4 / WIDTH, rows / height))
     error = median(abs(run.measured / run.predicted - 1) for run in data.runs)
     inside = sum(run.inside for run in data.runs) / len(data.runs)
     x = 0.12 / WIDTH
     figure.text(x, 1 - 0.1 / height, data.title, va="top", fontsize=LARGE, fontweight="bold")
-    figure.text(
-        x, 1 - 0.29 / height, f"{len(data.runs):,} runs, median error of the step time {100 * error:.1f} %; "
-        f"{100 * inside:.0f} % of the measurements lie in the interval from 10th to 90th percentile", va="top",
-        fontsize=NORMAL, color=GREY,
-    )  # fmt: skip
+    words = f"{len(data.runs):,} runs, median error of the step time {100 * error:.1f} %; "
+    words += f"{100 * inside:.0f} % of the measurements lie in the interval from 10th to 90th percentile"
+    figure.text(x, 1 - 0.29 / height, words, va="top", fontsize=NORMAL, color=GREY)
     _draw_scatter(left, groups)
     _draw_errors(right, groups)
 
@@ -72,24 +72,20 @@ def _draw_scatter(axes: Axes, groups: Groups) -> None:
     runs = [run for members in groups.values() for run in members]
     low = min(min(run.measured, run.predicted) for run in runs) / 1.5
     high = max(max(run.measured, run.predicted) for run in runs) * 1.5
-    axes.fill_between(
-        [low, high], [low * (1 - BAND), high * (1 - BAND)], [low * (1 + BAND), high * (1 + BAND)], color=FAINT,
-        linewidth=0,
-    )  # fmt: skip
+    ends = [low, high]
+    below, above = [(1 - BAND) * end for end in ends], [(1 + BAND) * end for end in ends]
+    axes.fill_between(ends, below, above, color=FAINT, linewidth=0)
     axes.plot([low, high], [low, high], color=INK, linewidth=0.7)
     if len(runs) <= MOST_INTERVALS:
         measured, lows, highs = ([getattr(run, name) for run in runs] for name in ("measured", "low", "high"))
         axes.vlines(measured, lows, highs, color=GREY, linewidth=0.5, alpha=0.7)
     for index, (name, members) in enumerate(groups.items()):
         colour, marker = _style(index, name)
-        axes.scatter(
-            [run.measured for run in members], [run.predicted for run in members], s=11, marker=marker,
-            facecolor=colour, edgecolor="white", linewidth=0.25, alpha=0.85, label=name, zorder=3,
-        )  # fmt: skip
-    axes.set(
-        xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), xlabel="measured tokens/s per device",
-        ylabel="predicted tokens/s per device",
-    )  # fmt: skip
+        xs, ys = [run.measured for run in members], [run.predicted for run in members]
+        edge: Style = {"edgecolor": "white", "linewidth": 0.25}
+        axes.scatter(xs, ys, s=11, marker=marker, facecolor=colour, alpha=0.85, label=name, zorder=3, **edge)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    axes.set(xlabel="measured tokens/s per device", ylabel="predicted tokens/s per device")
     axes.xaxis.set_major_formatter(thousands)
     axes.yaxis.set_major_formatter(thousands)
     axes.tick_params(which="minor", length=1.5, width=0.4)
@@ -113,10 +109,9 @@ def _draw_errors(axes: Axes, groups: Groups) -> None:
         p10, p25, p50, p75, p90 = spreads[name]
         axes.plot([p10, p90], [row, row], color=colour, linewidth=0.9)
         axes.plot([p25, p75], [row, row], color=colour, linewidth=3.2, alpha=0.55, solid_capstyle="butt")
-        axes.plot(
-            min(max(p50, 1 / limit), limit), row, marker=marker, markersize=5, color=colour,
-            markeredgecolor="white", markeredgewidth=0.4, clip_on=False, zorder=4,
-        )  # fmt: skip
+        edge: Style = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+        shown = min(max(p50, 1 / limit), limit)
+        axes.plot(shown, row, marker=marker, markersize=5, color=colour, clip_on=False, zorder=4, **edge)
         error = median(abs(run.measured / run.predicted - 1) for run in members)
         inside = sum(run.inside for run in members) / len(members)
         _columns(axes, (f"{len(members):,}", f"{100 * error:.0f} %", f"{100 * inside:.0f} %"), row)
@@ -124,10 +119,11 @@ def _draw_errors(axes: Axes, groups: Groups) -> None:
     _columns(axes, ("runs", "median\nerror", "in the\ninterval"), None)
     axes.axvspan(1 - BAND, 1 + BAND, color=FAINT, linewidth=0, zorder=0)
     axes.axvline(1.0, color=INK, linewidth=0.7, zorder=1)
-    axes.annotate("±10 %", (1, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-                  ha="center", fontsize=SMALL, color=GREY)  # fmt: skip
-    axes.set(xscale="log", xlim=(1 / limit, limit), ylim=(last - 0.4, -0.6), xlabel="predicted / measured throughput")
-    axes.set_xticks([tick for tick in (0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0) if 1 / limit <= tick <= limit])
+    write(axes, "±10 %", (1, 1), (0, 3), of=("data", "axes fraction"), ha="center", color=GREY)
+    axes.set(xscale="log", xlim=(1 / limit, limit), ylim=(last - 0.4, -0.6))
+    axes.set_xlabel("predicted / measured throughput")
+    ticks = ((0.7, 1.0, 1.4), (0.5, 1.0, 2.0), (0.3, 0.5, 1.0, 2.0, 3.0))
+    axes.set_xticks(ticks[(limit > 2) + (limit > 3)])
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(thousands)
     axes.set_yticks(range(last), list(groups), fontsize=SMALL)
@@ -137,13 +133,11 @@ def _draw_errors(axes: Axes, groups: Groups) -> None:
 
 def _columns(axes: Axes, texts: Sequence[str], row: int | None) -> None:
     """Figures at the right of a row; headings above all rows where `row` is None."""
-    for x, text in zip((1.22, 1.42, 1.64), texts, strict=True):
-        axes.annotate(
-            text, (x, 1.0 if row is None else row), xytext=(0, 3 if row is None else 0), textcoords="offset points",
-            xycoords="axes fraction" if row is None else ("axes fraction", "data"), ha="right",
-            va="bottom" if row is None else "center", fontsize=SMALL, color=GREY if row is None else INK,
-            annotation_clip=False,
-        )  # fmt: skip
+    for x, text in zip((1.25, 1.5, 1.8), texts, strict=True):
+        if row is None:
+            write(axes, text, (x, 1), (0, 3), of="axes fraction", ha="right", color=GREY)
+        else:
+            write(axes, text, (x, row), of=("axes fraction", "data"), ha="right", va="center")
 
 
 def _spread(values: Sequence[float]) -> tuple[float, ...]:

@@ -1,0 +1,126 @@
+"""``roofline plot``: rooflines, waterfall, memory, MFU against batch, predictions against measurements."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import units
+from ..errors import RooflineError
+from . import options
+
+if TYPE_CHECKING:
+    from ..plot_data import PlotData
+
+SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
+EXAMPLES = (
+    "roofline plot gpt2-xl -d h100-sxm-80gb -d a100-sxm-80gb --micro-batch 8",
+    "roofline plot -d h100-sxm-80gb -d mi300x -d tpu-v5e --output devices.svg",
+    "roofline plot gpt2-xl -d a100-sxm-80gb --kind batch --output batch.pdf --data batch.csv",
+    "roofline plot --kind validate --by source",
+)
+KINDS = {
+    "roofline": "devices, and the ops of MODEL on them",
+    "waterfall": "from the dense peak down to the MFU, cause by cause",
+    "memory": "parts against capacity, by micro batch or by device",
+    "batch": "MFU and memory against micro batch",
+    "validate": "predicted against measured runs",
+}
+DPI_RANGE = 30, 2400  # beyond, a page of pixels is either unreadable or larger than memory
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    options.add_model_arguments(parser, nargs="?")
+    kinds = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
+    add = parser.add_argument_group("picture").add_argument
+    add("--kind", choices=KINDS, default="roofline", help=f"what to draw (default roofline). {kinds}")
+    add("--output", metavar="FILE", help="a .png, .svg or .pdf (default KIND.png here)")
+    add("--dpi", metavar="N", type=units.positive_int, default=200, help="dots per inch (default 200)")
+    add("--data", metavar="FILE", help="write what is drawn as CSV too")
+    add("--runs", metavar="CSV", help="validate: runs of your own instead of the published ones")
+    add("--by", choices=("device", "source"), default="device", help="validate: what is told apart")
+    options.add_device_arguments(parser, repeatable=True)
+    options.add_training_arguments(parser, sweeps=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the picture and say where it is."""
+    from .. import plot
+    from ..output import check_writable, write_text
+
+    output = plot.check_output(args.output or f"{args.kind}.png")
+    if args.data is not None:
+        check_writable(Path(args.data))
+    if not DPI_RANGE[0] <= args.dpi <= DPI_RANGE[1]:
+        low, high = DPI_RANGE
+        raise RooflineError(f"--dpi {args.dpi} is out of range: give {low} to {high} (print needs 300)")
+    data = _data(args)
+    plot.save(plot.draw(data), output, dpi=args.dpi)
+    if args.data is not None:
+        plot.save_data(data, args.data)
+    write_text(f"wrote {output}{'' if args.data is None else f' and {args.data}'}\n")
+    return 0
+
+
+def _data(args: argparse.Namespace) -> PlotData:
+    """What to draw."""
+    from .. import plot
+    from ..estimate import estimate
+
+    if args.kind == "validate":
+        return _validation(args)
+    devices = options.devices(args)
+    given = _train_options(args)
+    if args.model is None:
+        if args.kind != "roofline":
+            raise RooflineError(
+                f"--kind {args.kind} needs a MODEL, such as: roofline plot gpt2-xl --kind {args.kind}"
+            )
+        return plot.roofline_data(devices, given.get("dtype"))
+    model = options.model(args)
+    batches = given.get("micro_batch", ())
+    if args.kind == "batch" or (args.kind == "memory" and len(devices) == 1):
+        given.pop("micro_batch", None)
+        batches = batches if isinstance(batches, tuple) else (batches,)
+        if args.kind == "memory":
+            return plot.memory_sweep(model, devices[0], batches, **given)
+        return plot.batch_data(model, devices, batches, **given)
+    estimates = [estimate(model, device, **given) for device in devices]
+    if args.kind == "memory":
+        return plot.memory_data(estimates)
+    return plot.waterfall_data(estimates) if args.kind == "waterfall" else plot.roofline_data(estimates)
+
+
+def _validation(args: argparse.Namespace) -> PlotData:
+    from .. import plot
+    from ..validate import validate_runs
+
+    if args.model is not None:
+        raise RooflineError(f"--kind validate draws published runs, not a MODEL: leave {args.model!r} out")
+    predictions = validate_runs(args.runs)
+    if args.device:
+        chosen = {device.id for device in options.devices(args)}
+        predictions = [p for p in predictions if p.row["device"] in chosen]
+    return plot.validation_data(predictions, by=args.by)
+
+
+def _train_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The training options, of which only the micro batch may be a list, and only where it is swept."""
+    given = options.train_options(args)
+    batches = given.get("micro_batch")
+    for name, value in given.items():
+        swept = name == "micro_batch" and args.kind in {"memory", "batch"}
+        if isinstance(value, tuple) and not swept:
+            flag, text = f"--{name.replace('_', '-')}", ",".join(map(str, value))
+            raise RooflineError(f"{flag} {text}: a {args.kind} picture shows one value; give one")
+    if args.kind == "batch" and isinstance(batches, int):
+        raise RooflineError(
+            f"--micro-batch {batches}: a batch picture sweeps it; give a list such as 1,2,4,8 or none"
+        )
+    if args.kind == "memory" and isinstance(batches, tuple) and len(options.devices(args)) > 1:
+        raise RooflineError(
+            "--kind memory shows several devices or several micro batches: give one of either"
+        )
+    return given
