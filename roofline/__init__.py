@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from .model import ModelConfig as ModelConfig
     from .presets import load_model as load_model
     from .presets import model_ids as model_ids
+    from .search import layouts as layouts
+    from .steptimer import StepTimer as StepTimer
     from .trace import trace as trace
+    from .budget import plan as plan
+    from .diagnose import diagnose as diagnose
     from .training import TrainConfig as TrainConfig
 
 _EXPORTS = {
@@ -40,14 +44,18 @@ _EXPORTS = {
     "MemoryFit": ".fit",
     "ModelConfig": ".model",
     "RooflineError": ".errors",
+    "StepTimer": ".steptimer",
     "TrainConfig": ".training",
     "count": ".counts",
     "device_ids": "hardware",
+    "diagnose": ".diagnose",
     "estimate": ".estimate",
+    "layouts": ".search",
     "load_device": "hardware",
     "load_model": ".presets",
     "memory": ".fit",
     "model_ids": ".presets",
+    "plan": ".budget",
     "trace": ".trace",
 }
 

@@ -221,7 +221,7 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
     rows += [
         ["Tokens", f"{units.format_count(one.tokens)}{read_as(one, args)}: {one.steps:,} steps of {one.tokens_per_step:,}"],
         ["Layout", report.layout_words(train) + tail],
-        ["Batch", report.batch_words(train)],
+        ["Batch", report.batch_words(train, one.model)],
         ["Step", step],
     ]
     if args.deadline is not None:

@@ -1,0 +1,137 @@
+"""Plans: every figure from the one before it, and each of tokens, devices, deadline and budget from the others."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from roofline.budget import DoesNotFit, Terms, chinchilla_tokens, ladder, plan
+from roofline.cli import main
+from roofline.errors import RooflineError
+from roofline.parameters import count_parameters
+from roofline.presets import load_model
+
+ASKED = {"model": "gpt2-xl", "device": "a100-sxm-80gb"}
+
+
+def test_every_figure_follows_from_the_one_before():
+    found = plan(
+        **ASKED, tokens=10**9, num_devices=8, global_batch=512,
+        terms=Terms(price=2.0, intensity=0.4, pue=1.2, power_w=300, overhead=(1.0, 1.1, 1.2)),
+    )  # fmt: skip
+    tokens_per_step = 512 * 1024
+    assert found.tokens_per_step == tokens_per_step
+    assert found.steps == math.ceil(10**9 / tokens_per_step)  # 1908
+    assert found.wall_time_s == pytest.approx(1908 * found.layout.step_time_s * 1.1)
+    assert found.device_hours == pytest.approx(found.wall_time_s / 3600 * 8)
+    assert found.energy_kwh == pytest.approx(found.device_hours * 300 * 1.2 / 1000)
+    assert found.cost == pytest.approx(found.device_hours * 2)
+    assert found.co2_kg == pytest.approx(found.energy_kwh * 0.4)
+    assert found.wall_time_low_s < found.wall_time_s < found.wall_time_high_s
+
+
+def test_unknown_price_and_intensity_are_left_out():
+    found = plan(**ASKED, tokens=10**9)
+    assert found.cost is None
+    assert found.co2_kg is None
+
+
+def test_deadline_gives_the_devices():
+    found = plan(**ASKED, tokens=10**10, deadline_s=86400, global_batch=512)
+    assert found.wall_time_s <= 86400
+    fewer = plan(**ASKED, tokens=10**10, num_devices=found.num_devices // 2, global_batch=512)
+    assert fewer.wall_time_s > 86400
+
+
+def test_deadline_gives_the_tokens():
+    found = plan(**ASKED, num_devices=8, deadline_s=86400, global_batch=512)
+    again = plan(**ASKED, tokens=found.tokens, num_devices=8, global_batch=512)
+    assert again.wall_time_s <= 86400 < again.wall_time_s * (found.steps + 1) / found.steps
+
+
+def test_budget_gives_the_tokens():
+    found = plan(**ASKED, num_devices=8, budget=1000, terms=Terms(price=2), global_batch=512)
+    assert found.cost is not None
+    assert 990 < found.cost <= 1000
+
+
+def test_budget_gives_the_devices():
+    one = plan(**ASKED, tokens=10**9, num_devices=8, terms=Terms(price=2), global_batch=512)
+    found = plan(**ASKED, tokens=10**9, budget=1.5 * one.cost, terms=Terms(price=2), global_batch=512)
+    assert found.num_devices >= 8
+    assert found.cost <= 1.5 * one.cost
+
+
+def test_chinchilla_is_twenty_tokens_per_parameter():
+    model = load_model("gpt2-xl")
+    assert chinchilla_tokens(model) == 20 * count_parameters(model).total
+    assert plan(**ASKED, tokens="chinchilla").tokens == chinchilla_tokens(model)
+
+
+def test_twice_the_devices_is_at_most_about_twice_as_fast():
+    found = plan(**ASKED, tokens=10**9, num_devices=8, global_batch=512, doubling=True)
+    assert found.doubling is not None
+    assert found.doubling.num_devices == 16
+    assert 1.2 < found.doubling.speedup < 2.3
+
+
+def test_ladder_spends_the_same_compute():
+    for rung in ladder(1e24):
+        assert 6 * rung.parameters * rung.tokens == pytest.approx(1e24)
+
+
+def test_a_given_layout_is_kept():
+    found = plan(**ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full")
+    layout = found.layout
+    assert (layout.pp, layout.micro_batch, layout.recompute) == (2, 4, "full")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "nothing to plan"),
+        ({"tokens": 10**9, "budget": 10}, "needs a price"),
+        ({"tokens": 10**12, "deadline_s": 60, "global_batch": 64}, "no number of a100-sxm-80gb"),
+        ({"num_devices": 8, "deadline_s": 1e-3}, "less than one step"),
+        ({"tokens": 10**12, "budget": 1, "terms": Terms(price=5)}, "does not pay for"),
+    ],
+)
+def test_bad_input_is_named(options, words):
+    with pytest.raises(RooflineError, match=words):
+        plan(**ASKED, **options)
+
+
+def test_does_not_fit():
+    with pytest.raises(DoesNotFit, match="needs .* GiB per device at least"):
+        plan("llama-2-70b", "a100-sxm-80gb", tokens=10**9, num_devices=2)
+    assert main(["plan", "llama-2-70b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--tokens", "1B"]) == 3
+
+
+def test_command_prints_the_contract(capsys):
+    arguments = ["plan", "gpt2", "-d", "a100-sxm-80gb,h100-sxm-80gb", "--tokens", "1B", "--price", "1", "--price", "3"]
+    assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    keys = (
+        "tokens", "steps", "wall_time_s", "wall_time_low_s", "wall_time_high_s", "device_hours", "energy_kwh", "cost",
+        "num_devices", "layout",
+    )  # fmt: skip
+    assert all(key in data for key in keys)
+    assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
+    assert main([*arguments, "--explain", "--ladder"]) == 0
+    text = capsys.readouterr().out
+    assert "x 1.05 for restarts" in text
+    assert "The arithmetic" in text
+
+
+def test_layouts_command_prints_the_contract(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "8", "--global-batch", "64"]
+    assert main([*arguments, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["evaluated"] > 100
+    assert data["seconds"] > 0
+    assert data["layouts"][0]["step_time_s"] <= data["layouts"][1]["step_time_s"]
+    assert main(arguments) == 0
+    assert "The fastest layouts" in capsys.readouterr().out
+    assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb"]) == 3

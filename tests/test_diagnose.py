@@ -1,0 +1,116 @@
+"""Diagnosis of a measured run: MFU by every rule, usual mistakes, suspects."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from roofline.cli import main
+from roofline.diagnose import diagnose
+from roofline.errors import RooflineError
+from roofline.estimate import estimate
+
+RUN = {"model": "gpt2-xl", "device": "a100-sxm-80gb", "micro_batch": 4, "global_batch": 256}
+
+
+def expected():
+    return estimate(**RUN)
+
+
+def test_the_expected_step_is_within_the_band():
+    result = diagnose(**RUN, step_time_s=expected().step_time_s)
+    assert result.verdict == "within"
+    assert result.mfu == pytest.approx(expected().mfu)
+    assert result.hfu == pytest.approx(expected().hfu)
+    assert result.expected_mfu_low < result.mfu < result.expected_mfu_high
+    assert result.suspects == ()
+    assert result.mfu_causal < result.mfu
+
+
+def test_step_time_and_tokens_per_second_agree():
+    step = expected().step_time_s
+    result = diagnose(**RUN, step_time_s=step, tokens_per_s=256 * 1024 / step)
+    assert result.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "factor", "words"),
+    [
+        ({}, 64, "gradient accumulation is left out"),
+        ({"num_devices": 8}, 8, "the world size is left out"),
+        ({"num_devices": 8, "pp": 2}, 1 / 8, "the world size is already in it"),
+    ],
+)
+def test_disagreement_names_the_factor(options, factor, words):
+    step = 20.0
+    result = diagnose(**{**RUN, **options}, step_time_s=step, tokens_per_s=256 * 1024 / step / factor)
+    assert words in result.findings[0].what
+    assert result.tokens_per_s == pytest.approx(256 * 1024 / step)
+
+
+def test_tokens_per_second_without_accumulation_is_detected_alone():
+    real = expected().tokens_per_s
+    result = diagnose(**RUN, tokens_per_s=real / 64)
+    assert "gradient accumulation is left out" in result.findings[0].what
+    assert result.findings[0].tokens_per_s == pytest.approx(real)
+    assert result.verdict == "below"
+
+
+def test_mfu_above_the_peak_is_an_error_with_causes():
+    with pytest.raises(RooflineError, match=r"is impossible: .*more than one device") as error:
+        diagnose(**RUN, tokens_per_s=8 * expected().tokens_per_s)
+    assert "\n" not in str(error.value)
+
+
+def test_reported_mfu_is_traced_to_its_rule():
+    step = expected().step_time_s
+    result = diagnose(**RUN, step_time_s=step, reported_mfu=expected().mfu / 2)
+    assert "over the sparse peak" in result.findings[0].what
+
+
+def test_recompute_left_on_is_a_suspect():
+    slow = estimate(**RUN, recompute="full").step_time_s * 1.1
+    result = diagnose(**RUN, step_time_s=slow)
+    named = [suspect.what for suspect in result.suspects]
+    assert "full recompute is on" in named
+    for suspect in result.suspects:
+        assert suspect.step_time_s > expected().step_time_s
+        assert suspect.explains >= 0.1
+
+
+def test_suspects_are_sorted_by_how_close_they_come():
+    measured = 3 * expected().step_time_s
+    result = diagnose(**RUN, step_time_s=measured)
+    distances = [max(s.step_time_s / measured, measured / s.step_time_s) for s in result.suspects]
+    assert distances == sorted(distances)
+
+
+def test_improvements_fit_and_are_faster():
+    result = diagnose(**{**RUN, "recompute": "full", "stack": "eager"}, step_time_s=30)
+    assert result.improvements
+    slowest = estimate(**{**RUN, "recompute": "full", "stack": "eager"}).step_time_s
+    assert all(one.step_time_s < slowest for one in result.improvements)
+
+
+def test_without_a_micro_batch_the_fastest_that_fits_is_expected():
+    result = diagnose("gpt2", "rtx-4090", tokens_per_s=100_000)
+    assert result.estimate.fits
+    assert result.estimate.train.micro_batch > 1
+    assert "no micro batch given" in result.notes[0]
+
+
+def test_nothing_measured():
+    with pytest.raises(RooflineError, match="nothing measured"):
+        diagnose("gpt2", "rtx-4090")
+
+
+def test_command_prints_the_contract(capsys):
+    arguments = ["mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "4", "--tokens-per-s", "9k"]
+    assert main([*arguments, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    for key in ("mfu", "hfu", "mfu_causal", "mfu_6n", "expected_mfu_low", "expected_mfu_high", "verdict", "suspects"):
+        assert key in data
+    assert main(arguments) == 0
+    assert "What would explain it" in capsys.readouterr().out
+    assert main([*arguments, "--format", "csv"]) == 0
