@@ -49,6 +49,7 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
             where work is spread evenly (persistent and stream-K kernels).
         small_tile: Exponent of the loss of a tile with less reuse than 256 x 128.
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
+        misaligned_batch: The same for strided batched matmuls (unfused attention), which leave the matrix engines.
         misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements.
     """
 
@@ -61,6 +62,7 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     small_tile: float = 0.3
     wgrad: float = 1.0
     misaligned: float = 1.0
+    misaligned_batch: float = 1.0
 
     @property
     def t0(self) -> float:

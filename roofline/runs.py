@@ -111,7 +111,8 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     assumed: list[str] = []
     base = _base_config(row, model, assumed)
     candidates = tuple(
-        msgspec.structs.replace(base, micro_batch=micro, recompute=recompute)
+        msgspec.structs.replace(base, micro_batch=micro, recompute=recompute, vp=vp)
+        for vp in _virtual_stages(row, base, model, assumed)
         for micro in _micro_batches(row, base, assumed)
         for recompute in _recomputes(row, assumed)
     )
@@ -269,6 +270,20 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
+
+
+def _virtual_stages(
+    row: Mapping[str, str], base: TrainConfig, model: ModelConfig, assumed: list[str]
+) -> tuple[int, ...]:
+    """Stages per device: as stated; else one, or the most that divide the layers where the software interleaves."""
+    stated, pp = _integer(row, "vp"), base.pp
+    if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
+        return (stated or 1,)
+    # embedding and head may count as layers (see `step.stages`)
+    most = max((layers // pp for layers in (model.n_layers, model.n_layers + 2) if layers % pp == 0), default=1)
+    if most > 1:
+        assumed.append(f"1 or {most} virtual stages")
+    return (1, most) if most > 1 else (1,)
 
 
 def _micro_batches(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[int, ...]:

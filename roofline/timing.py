@@ -89,11 +89,19 @@ def _matmul_time(op: Op, device: Device) -> Number:
         compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
     if op.name.endswith("wgrad"):
         compute = compute * constants.wgrad
-    if constants.misaligned > 1.0:
+    if is_batched(op) and constants.misaligned_batch > 1.0:
+        ragged = (n % _ALIGNMENT + k % _ALIGNMENT + m % _ALIGNMENT) > 0
+        compute = compute * (1.0 + (constants.misaligned_batch - 1.0) * ragged)
+    elif constants.misaligned > 1.0:
         ragged = (n % _ALIGNMENT + k % _ALIGNMENT) > 0
         compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     return constants.t0 + _p_norm(xp, compute, memory, constants.p)  # type: ignore[no-any-return]
+
+
+def is_batched(op: Op) -> bool:
+    """Whether a matmul is one of many of equal shape with strides between them: unfused attention's."""
+    return op.kind == "matmul" and op.name.endswith((".scores", ".weighted", ".dgrad_a", ".dgrad_b"))
 
 
 def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:
