@@ -16,7 +16,7 @@ from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
 from .step import Step, build_step, stages
-from .training import TrainConfig, train_config
+from .training import TrainConfig, default_dtype, train_config
 from .uncertainty import interval
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
     """
     from hardware import load_device
 
-    return estimate_step(build_step(load_model(model), train_config(options)), load_device(device))
+    device = load_device(device)
+    train = train_config({"dtype": default_dtype(device), **options})
+    return estimate_step(build_step(load_model(model), train), device)
 
 
 def estimate_step(step: Step, device: Device) -> Estimate:
@@ -203,7 +205,7 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
 
 
 def model_flops_of(step: Step) -> Number:
-    """FLOPs of one step that MFU counts: the rule's, or those of the matmuls themselves where no rule holds."""
+    """FLOPs of one step that MFU counts: those of the rule, or of the matmuls themselves where none holds."""
     train = step.train
     if not step.counted:
         return model_flops_per_token(step.model, train.sequence_length) * train.tokens_per_step
@@ -291,6 +293,8 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     notes = list(model.assumptions)
     if model.max_seq_len is not None and is_scalar(seq_len) and seq_len > model.max_seq_len:
         notes.append(f"{seq_len:,} tokens are beyond the {model.max_seq_len:,} positions of {model.name}")
+    if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
+        notes.append(f"{device.id} has no bf16 engine: this is fp32")
     gemm = device.measured.gemm
     if gemm.origin != "device":
         of = (

@@ -16,7 +16,7 @@ from .model import ModelConfig
 from .presets import load_model
 from .stacks import load_stack
 from .step import Step, build_step, parameter_shares, shard_ranks
-from .training import TrainConfig, resolve, train_config
+from .training import TrainConfig, default_dtype, resolve, train_config
 from .units import format_count
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def memory(model: str | Path | ModelConfig, device: str | Path | Device, **optio
     """
     from hardware import load_device
 
-    model, device, train = load_model(model), load_device(device), train_config(options)
+    model, device = load_model(model), load_device(device)
+    train = train_config({"dtype": default_dtype(device), **options})
     step = build_step(model, train)
     used = memory_of(step, device)
     return MemoryFit(

@@ -1,4 +1,4 @@
-"""A traced PyTorch module as a training step: its ops, its parameters and the update, estimated as any model is."""
+"""A traced PyTorch module as a training step: its ops, its parameters and the update."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def traced_config(options: dict[str, Any]) -> TrainConfig:
     for name in _FIXED:
         if name in options:
             raise RooflineError(
-                f"--{name.replace('_', '-')} does not apply to a traced module: it runs as the function builds it "
+                f"--{name.replace('_', '-')} does not apply to a traced module, which runs as it is built "
                 "(change its inputs or the module there; --num-devices and --global-batch count passes)"
             )
     return train_config({"stack": "eager", **options, "seq_len": 1})

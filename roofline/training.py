@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from .arrays import Number, is_scalar
 from .errors import RooflineError, unknown
 from .model import ModelConfig, Moe
+from .stacks import Fusion
+
+if TYPE_CHECKING:
+    from hardware import Device
 
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 SHARDINGS = ("none", "zero1", "zero2", "zero3", "fsdp", "hsdp")
@@ -18,6 +23,11 @@ ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
 TRAINS = ("full", "lora")
 LORA_MODULES = ("attention", "all")
+COUNTS = (
+    "micro_batch", "global_batch", "seq_len", "num_devices", "devices_per_node", "tp", "pp", "vp", "dp", "cp",
+    "ep",
+)  # fmt: skip
+LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
 
@@ -132,6 +142,11 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**{key: value for key, value in options.items() if value is not None})
 
 
+def default_dtype(device: Device) -> str:
+    """What training runs in where nothing is said: bf16, or fp32 on a CPU that has no engine for it."""
+    return "fp32" if device.kind == "cpu" and "bf16" not in device.peaks else "bf16"
+
+
 def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     """Fill what follows from the rest (seq_len, dp, num_devices, global_batch) and check what can be checked.
 
@@ -141,14 +156,15 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
     """
     _check_words(train)
+    _check_numbers(train)
     seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
     group = train.tp * train.pp * train.cp
     num_devices, dp = train.num_devices, train.dp
     if dp is None:
         if is_scalar(num_devices, group) and num_devices % group:
             raise RooflineError(
-                f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = {group}: "
-                f"use {-(-num_devices // group) * group} devices or smaller degrees"
+                f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = "
+                f"{group} (remainder {num_devices % group}): use {-(-num_devices // group) * group} devices or smaller degrees"
             )
         from .arrays import divide
 
@@ -165,7 +181,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     resolved = msgspec.structs.replace(
         train, seq_len=seq_len, dp=dp, num_devices=num_devices, global_batch=global_batch
     )
-    _check_numbers(resolved, model)
+    _check_against(resolved, model)
     return resolved
 
 
@@ -185,36 +201,62 @@ def _check_words(train: TrainConfig) -> None:
         ("train", train.train, TRAINS),
         ("lora_modules", train.lora_modules, LORA_MODULES),
     ):
-        if got not in allowed:
+        if not isinstance(got, str) or got not in allowed:
             raise unknown(what, str(got), allowed)
+    for word in train.fused:
+        if word not in get_args(Fusion):
+            raise unknown("fusion", str(word), get_args(Fusion))
+    if not isinstance(train.stack, str):
+        raise RooflineError(f"stack must be the name of a software profile, got {train.stack!r}")
+    for flag in ("sequence_parallel", "dropout", "master_weights"):
+        if not isinstance(getattr(train, flag), bool):
+            raise RooflineError(f"{flag} must be True or False, got {getattr(train, flag)!r}")
 
 
-def _check_numbers(train: TrainConfig, model: ModelConfig) -> None:
-    for name in ("micro_batch", "global_batch", "seq_len", "num_devices", "tp", "pp", "vp", "dp", "cp", "ep"):
+def _check_numbers(train: TrainConfig) -> None:
+    for name in COUNTS:
         value = getattr(train, name)
-        if is_scalar(value) and not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if value is not None:
+            _check_count(name, value)
+    network = train.network_gbit_per_s
+    if network is not None and is_scalar(network) and not 0 < network < math.inf:
+        raise RooflineError(f"network_gbit_per_s must be above 0, got {network!r}")
+
+
+def _check_against(train: TrainConfig, model: ModelConfig) -> None:
+    """Check the resolved configuration against the model."""
     if model.learned_positions and is_scalar(train.seq_len) and train.seq_len > model.learned_positions:
         raise RooflineError(
-            f"seq_len {train.seq_len} is longer than the {model.learned_positions} learned positions of {model.name}: "
-            f"shorten it, or widen the model with --set max_seq_len={train.seq_len}"
+            f"seq_len {train.seq_len} is longer than the {model.learned_positions} learned positions of "
+            f"{model.name}: shorten it, or widen the model with --set max_seq_len={train.seq_len}"
         )
     _check_batch(train)
     _check_degrees(train, model)
     _check_lora(train, model)
 
 
+def _check_count(name: str, value: Any) -> None:
+    """A number of things: whole, at least 1, below anything that exists; arrays are the caller's to check."""
+    if hasattr(value, "dtype"):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+        raise RooflineError(f"{name} must be a whole number from 1 to {LARGEST:,}, got {value!r}")
+
+
 def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
     rank = train.lora_rank
     if train.train == "full":
         if rank is not None:
-            raise RooflineError(f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out")
+            raise RooflineError(
+                f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out"
+            )
         return
     if rank is None:
         raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
         raise RooflineError(
-            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"
+            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: "
+            "8 to 64 is common"
         )
     if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
         raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
@@ -225,8 +267,8 @@ def _check_batch(train: TrainConfig) -> None:
     if is_scalar(train.global_batch, per_pass) and train.global_batch % per_pass:
         below = train.global_batch // per_pass * per_pass
         raise RooflineError(
-            f"global_batch {train.global_batch} is not micro_batch {train.micro_batch} x dp {train.dp} x a whole number of "
-            f"accumulation steps: use {' or '.join(str(v) for v in (below, below + per_pass) if v)}"
+            f"global_batch {train.global_batch} is not micro_batch {train.micro_batch} x dp {train.dp} x a whole "
+            f"number of accumulation steps: use {' or '.join(str(v) for v in (below, below + per_pass) if v)}"
         )
 
 
@@ -243,12 +285,42 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
             continue
         if what == "layers":
             if degree > total + 2:  # embedding and head may count as layers
-                raise RooflineError(f"{degree_name} = {degree} is more than the model's {total} layers")
+                raise RooflineError(
+                    f"{degree_name} = {degree} is more than the model's {total} layers: use at most {total}"
+                )
         elif total % degree:
-            raise RooflineError(f"{degree_name} {degree} does not divide the {total} {what} (remainder {total % degree})")
+            raise RooflineError(
+                f"{degree_name} {degree} does not divide the {total} {what} (remainder {total % degree}): "
+                f"use {_divisors(total, degree)}"
+            )
+    if is_scalar(train.vp, train.pp) and train.vp > 1 and train.pp == 1:
+        raise RooflineError(
+            f"vp {train.vp} splits pipeline stages, and there is one: add --pp, or leave --vp out"
+        )
+    _check_expert_parallel(train, model)
+
+
+def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
     if not any(isinstance(group.mlp, Moe) for group in model.groups) and is_scalar(train.ep) and train.ep > 1:
-        raise RooflineError(f"ep {train.ep} needs a mixture of experts, and {model.name} has none: leave --ep out")
+        raise RooflineError(
+            f"ep {train.ep} needs a mixture of experts, and {model.name} has none: leave --ep out"
+        )
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
         ranks = train.data_parallel * train.cp * train.tp
         if ranks % train.ep:
-            raise RooflineError(f"ep {train.ep} does not divide dp*cp*tp = {ranks}")
+            raise RooflineError(
+                f"ep {train.ep} does not divide dp*cp*tp = {ranks} (remainder {ranks % train.ep}): "
+                f"use {_divisors(ranks, train.ep)}, or {train.ep * -(-ranks // train.ep)} such ranks"
+            )
+
+
+def _divisors(total: int, near: int) -> str:
+    """The divisors of `total` next to `near`, in words.
+
+    >>> _divisors(32, 12), _divisors(25, 64)
+    ('8 or 16', '25')
+    """
+    near = min(near, total, 10**5)
+    below = next(value for value in range(near, 0, -1) if total % value == 0)
+    above = next((value for value in range(near + 1, min(total, 8 * near) + 1) if total % value == 0), None)
+    return f"{below} or {above}" if above is not None else str(below)

@@ -39,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
         result = estimate_file(args.model, device, **given)
     else:
         result = estimate(options.model(args), device, **given)
-    write(args, result, given)
+    write(args, result)
     return 0 if result.fits else DOES_NOT_FIT
 
 
-def write(args: argparse.Namespace, result: Estimate, given: dict[str, object]) -> None:
+def write(args: argparse.Namespace, result: Estimate) -> None:
     """Write `result`; where it does not fit, with the cheapest changes that make it fit."""
     from .. import report
 
@@ -55,9 +55,8 @@ def write(args: argparse.Namespace, result: Estimate, given: dict[str, object]) 
     tables = report.estimate_tables(result)
     if not result.fits and not options.names_function(args.model):
         from ..fit import cheapest_fixes
-        from ..training import train_config
 
-        fixes = cheapest_fixes(result.model, result.device, train_config(given))
+        fixes = cheapest_fixes(result.model, result.device, result.train)
         data["fixes"] = fixes
         tables[1:1] = [tables.pop(), report.fixes_table(fixes)]
     emit(args, data, tables, notes)
