@@ -181,8 +181,8 @@ def _compute_window(stage: dict[str, Number]) -> Number:
 def _data_parallel(step: Step, priced: list[PricedOp], window: Number, passes: Number) -> Number:
     """Exposed data-parallel communication per step.
 
-    Sharded parameters communicate in every micro batch beside its whole compute; otherwise gradients reduce beside
-    the backward pass (two thirds of the compute) of the last micro batch. What hides still slows compute down.
+    Sharded parameters communicate in every micro batch beside its whole compute; otherwise communication runs beside
+    the last micro batch (and the gather beside the first). What hides still slows compute down.
     """
     overlap = step.stack.overlap.data
     every_pass = step.train.shards_parameters
@@ -190,6 +190,8 @@ def _data_parallel(step: Step, priced: list[PricedOp], window: Number, passes: N
     for item in priced:
         if item.op.part == "step" and item.op.kind == "collective":
             communication = communication + item.expected * item.op.count
-    room = overlap * window * (passes if every_pass else 2 / 3)
+    # gradients reduce beside backward (two thirds of the compute), sharded parameters are gathered beside forward
+    beside = 2 / 3 if step.train.sharding == "none" else 1
+    room = overlap * window * (passes if every_pass else beside)
     hidden = minimum(communication * (1 - 1 / step.model.n_layers), room)
     return communication - hidden * (1 - INTERFERENCE)

@@ -18,6 +18,7 @@ Fusion = Literal[
     "rotary",  # rotary embedding is one kernel
     "softmax",  # scale, mask and softmax of unfused attention are one kernel
     "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy
+    "cast",  # norms, activations and their gradients write low-precision operands themselves
     "optimizer",  # all parameters in one multi-tensor kernel
     "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
 ]
