@@ -1,7 +1,8 @@
 """Small, safe expressions over named values: what a family file or a layer condition may compute.
 
-Python syntax, restricted to arithmetic, comparisons, conditions, indexing, list comprehensions and a few functions.
-A name that is not there is None, so that ``num_key_value_heads or num_attention_heads`` reads as it is meant.
+Python syntax, restricted to arithmetic, comparisons, conditions, indexing, list comprehensions and a few
+functions. A name that is not there is None, so that ``num_key_value_heads or num_attention_heads`` reads as
+it is meant.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ def _comprehension(node: ast.ListComp, names: Mapping[str, object]) -> list[Any]
     """A list comprehension over one name."""
     (loop,) = node.generators
     if not isinstance(loop.target, ast.Name):
-        raise ValueError("a comprehension names one variable")
+        raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
     result = []
     for item in _value(loop.iter, names):
         scope = {**names, loop.target.id: item}

@@ -1,7 +1,7 @@
 """The flat description of a model: the keys of a preset file and of ``--set``, and the values each may hold.
 
-Layer keys may vary from layer to layer through `variations`: a list of tables, each with ``layers`` (a list of
-indices, or a condition on the index `i`) and the keys that differ there.
+Layer keys may vary from layer to layer through `variations`: a list of tables, each with ``layers`` (a list
+of indices, or a condition on the index `i`) and the keys that differ there.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 TEXTS = frozenset({"name", "source", "activation", "model_type"})
 MODEL_KEYS = frozenset({
-    "name", "source", "model_type", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings", "has_head", "head_bias",
-    "head_transform", "embedding_dim", "embedding_norm", "embedding_norm_bias", "final_norm", "learned_positions",
+    "name", "source", "model_type", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings",
+    "has_head", "head_bias", "head_transform", "embedding_dim", "embedding_norm", "embedding_norm_bias",
+    "final_norm", "learned_positions",
     "max_seq_len", "token_types", "extra_params", "dense_first_layers", "image_size", "patch_size",
     "image_channels", "variations", "model_linears",
 })  # fmt: skip
@@ -141,7 +142,7 @@ class Flat:
         low, high = INTEGERS[key]
         whole = _whole(value)
         if whole is None or not low <= whole <= high:
-            shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."  # noqa: PLR2004
+            shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
             self.fail(f"{self.name(key)} must be a whole number from {low} to {high}, got {shown}")
         return whole
 
@@ -184,7 +185,7 @@ def divisors_near(total: int, wanted: int, count: int = 3) -> list[int]:
     """The divisors of `total` nearest to `wanted`.
 
     >>> divisors_near(768, 11)
-    [12, 8, 16]
+    [12, 8, 6]
     """
     small = [n for n in range(1, int(total**0.5) + 1) if total % n == 0]
     return sorted({*small, *(total // n for n in small)}, key=lambda n: (abs(n - wanted), n))[:count]

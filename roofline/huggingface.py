@@ -1,128 +1,20 @@
-"""Reads a Hugging Face ``config.json``: its model type's family file says which field means what.
-
-``families/<model_type>.toml`` declares a family in data:
-
-- ``base``: one or several families whose declarations it takes over;
-- ``[defaults]``: what the family assumes for fields that a config may omit;
-- ``[derived]``: values computed first, in order, for use in the rest;
-- ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
-- ``[constants]``: flat keys that are the same for the whole family;
-- ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
-- ``refused``: why models of this type are not counted; ``refused_when``: an expression that gives the reason, or is
-  false;
-- ``note``: a sentence on what the counts leave out, for the output.
-"""
+"""Reads a Hugging Face ``config.json``: its model type's family (see `family`) says what a field means."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import Any
 
 from .architecture import build
-from .errors import RooflineError, nearest
-from .expressions import evaluate, names_in
+from .errors import RooflineError
+from .expressions import evaluate
+from .family import Family, load_family, recognised_fields
 from .flat import MODEL_KEYS, Flat
 from .model import ModelConfig
 from .presets import overridden
 
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
-
-
-class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The declarations of a model type, those of its bases included."""
-
-    base: str | list[str] = []
-    source: str = ""
-    refused: str = ""
-    refused_when: str = ""
-    note: str = ""
-    defaults: dict[str, Any] = {}
-    derived: dict[str, str] = {}
-    fields: dict[str, str] = {}
-    constants: dict[str, Any] = {}
-    variations: list[dict[str, Any]] = []
-
-
-def _folder() -> Traversable:
-    """Where the family files are."""
-    file = Path(__file__)
-    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / "families"
-    from importlib.resources import files
-
-    return files("roofline") / "families"
-
-
-def family_ids(*, refused: bool = False) -> list[str]:
-    """The model types that are counted, or those refused by name."""
-    names = sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".toml") and not entry.name.startswith("_")
-    )
-    return [name for name in names if bool(load_family(name).refused) == refused]
-
-
-@lru_cache(maxsize=256)
-def load_family(model_type: str) -> Family:
-    """The declarations for `model_type`.
-
-    Raises:
-        RooflineError: No such family, or its file is malformed (file and key are named).
-    """
-    if not _NAME.fullmatch(model_type):
-        raise _unknown_type(model_type)
-    resource = _folder() / f"{model_type}.toml"
-    try:
-        text = resource.read_text(encoding="utf-8")
-        own = msgspec.convert(tomllib.loads(text), Family)
-    except FileNotFoundError:
-        raise _unknown_type(model_type) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise RooflineError(f"families/{model_type}.toml: {error}") from None
-    merged = Family()
-    for base in [own.base] if isinstance(own.base, str) else own.base:
-        merged = _merge(merged, load_family(base))
-    return _merge(merged, own)
-
-
-def recognised_fields(model_type: str) -> frozenset[str]:
-    """The fields of a ``config.json`` that decide the counts of this model type."""
-    family = load_family(model_type)
-    texts = [*family.fields.values(), *family.derived.values(), *filter(None, [family.refused_when])]
-    for item in family.variations:
-        texts += [value for value in item.values() if isinstance(value, str)]
-    names = frozenset().union(*(names_in(text) for text in texts))
-    overridable = {name for name, text in family.derived.items() if name in names_in(text)}
-    return names - (family.derived.keys() - overridable) - {"i"} | {"per_layer_config"}
-
-
-def _merge(base: Family, own: Family) -> Family:
-    """`own` on top of `base`: a key that one states as a field and the other as a constant is the later one's."""
-    fields = {key: value for key, value in base.fields.items() if key not in own.constants}
-    constants = {key: value for key, value in base.constants.items() if key not in own.fields}
-    return Family(
-        source=own.source or base.source,
-        refused=own.refused or base.refused,
-        refused_when=own.refused_when or base.refused_when,
-        note=own.note or base.note,
-        defaults={**base.defaults, **own.defaults},
-        derived={**base.derived, **own.derived},
-        fields={**fields, **own.fields},
-        constants={**constants, **own.constants},
-        variations=[*base.variations, *own.variations],
-    )
 
 
 def model_from_config_json(
@@ -175,14 +67,18 @@ def flat_values(
     assumptions += [family.note] if family.note else []
     for key in family.fields.values():
         if key in family.defaults and key not in config:
-            assumptions.append(f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})")
+            assumptions.append(
+                f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})"
+            )
     try:
         for name, expression in family.derived.items():
             scope[name] = evaluate(expression, scope)
         values = _evaluate_all(family.constants, family.fields, scope)
         names = {key: _first_name(text) for key, text in family.fields.items()}
         n_layers = Flat(values, names=names, where=where).integer("n_layers")
-        variations = [_per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()]
+        variations = [
+            _per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()
+        ]
         variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
     except RooflineError as error:
         message = str(error)
@@ -195,7 +91,9 @@ def flat_values(
     return values, names, assumptions
 
 
-def _evaluate_all(constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, Any]:
+def _evaluate_all(
+    constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]
+) -> dict[str, Any]:
     """Flat keys from constants and expressions; an expression that gives None states nothing."""
     values = dict(constants)
     for key, expression in fields.items():
@@ -230,7 +128,9 @@ def _layer_fields(scope: Mapping[str, Any], n_layers: int) -> dict[int, dict[str
     table = scope.get("per_layer_config")
     if not isinstance(table, Mapping):
         return {}
-    own = {str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)}
+    own = {
+        str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)
+    }
     return {i: {**scope, **own[str(i)]} for i in range(n_layers) if str(i) in own}
 
 
@@ -260,7 +160,9 @@ def _text_config(
         nested = config.get(key)
         if isinstance(nested, Mapping) and nested and depth < _MAX_DEPTH:
             outer = str(config.get("model_type", ""))
-            assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
+            assumptions.append(
+                f"counts the language model of {outer or where} ({key}) alone, not its other towers"
+            )
             if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
                 nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
             if "model_type" not in nested:
@@ -269,21 +171,10 @@ def _text_config(
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
         raise RooflineError(
-            f"{where}: no model_type, so the meaning of its fields is unknown: add \"model_type\": \"llama\" "
+            f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
             "(or the family it belongs to; 'roofline models --types' lists them)"
         )
     return model_type, config
-
-
-def _unknown_type(model_type: str) -> RooflineError:
-    """The error for a model type without a family file."""
-    known = [e.name.removesuffix(".toml") for e in _folder().iterdir() if not e.name.startswith("_")]
-    close = nearest(model_type, known)
-    hint = f"nearest: {', '.join(close)}; " if close else ""
-    return RooflineError(
-        f"unknown model_type {model_type!r:.80}: {hint}'roofline models --types' lists the {len(known)} known; "
-        "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder"
-    )
 
 
 def _decode(content: bytes, where: str) -> Mapping[str, Any]:
@@ -296,9 +187,14 @@ def _decode(content: bytes, where: str) -> Mapping[str, Any]:
     if not content.strip():
         raise RooflineError(f"{where}: the file is empty; {remedy}")
     if head.startswith(b"version https://git-lfs"):
-        raise RooflineError(f"{where}: a Git LFS pointer ({first!r}), not the file itself: run 'git lfs pull', or {remedy}")
+        raise RooflineError(
+            f"{where}: a Git LFS pointer ({first!r}), not the file itself: run 'git lfs pull', or {remedy}"
+        )
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise RooflineError(f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, and {remedy}")
+        raise RooflineError(
+            f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, "
+            f"and {remedy}"
+        )
     try:
         config = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """What a model is, as far as its cost goes: embedding, groups of equal layers, head. All counts are exact.
 
-The description is hierarchical (a model has layer groups, a layer has attention, feed-forward and norms) so that any
-decoder, encoder or encoder-decoder is a recombination of known parts.
+The description is hierarchical (a model has layer groups, a layer has attention, feed-forward and norms) so
+that any decoder, encoder or encoder-decoder is a recombination of known parts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
-    """Attention of one layer: multi-head, grouped-query, multi-query or multi-head latent (``kv_lora_rank``)."""
+    """Attention of one layer: multi-head, grouped-query, multi-query, or latent (``kv_lora_rank``)."""
 
     n_heads: int
     n_kv_heads: int
@@ -55,7 +55,9 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rotary: bool = True
     softcap: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
-    core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
+    core_passes: int = (
+        1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
+    )
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
@@ -82,7 +84,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moe(msgspec.Struct, frozen=True, kw_only=True):
-    """A mixture of experts: a router picks `experts_per_token` of `n_experts`; shared experts see every token."""
+    """A mixture of experts: a router picks `experts_per_token`; the shared experts see every token."""
 
     n_experts: int
     experts_per_token: int
@@ -109,7 +111,7 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as its cost sees it. Build one from a preset or a ``config.json`` with `roofline.load_model`."""
+    """A model as its cost sees it; `roofline.load_model` makes one of a preset or a ``config.json``."""
 
     name: str
     kind: Literal["decoder", "encoder", "encoder-decoder", "vision"] = "decoder"

@@ -113,7 +113,7 @@ def _latent_kv_parameters(a: Attention, d_source: int) -> int:
 
 
 def _indexer_parameters(a: Attention, d_model: int) -> int:
-    """The indexer of sparse attention: queries from the query's latent, one key, head weights, a LayerNorm."""
+    """The indexer of sparse attention: queries from the latent, one key, head weights, a LayerNorm."""
     width, heads = a.index_head_dim, a.index_heads
     return (a.q_lora_rank or d_model) * heads * width + d_model * (width + heads) + 2 * width
 

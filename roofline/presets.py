@@ -37,10 +37,10 @@ def model_ids() -> list[str]:
 
 
 def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] | None = None) -> ModelConfig:
-    """The model named by a preset id, a ``.toml``, a ``config.json`` or a folder with one; an object passes through.
+    """The model that a preset id, a ``.toml``, a ``config.json`` or a folder with one describes.
 
     Args:
-        spec: What the model is.
+        spec: What the model is; a `ModelConfig` passes through.
         overrides: Flat keys to replace, e.g. ``{"n_layers": 12}``.
 
     Raises:
@@ -76,9 +76,9 @@ def load_preset_values(model_id: str) -> dict[str, object]:
 def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] | None = None) -> ModelConfig:
     """The model that flat keys describe (a preset file, or the model columns of a table of runs).
 
-    Keys that are None, NaN or empty count as absent. Where the norm, biases and positions are not stated, a gated
-    feed-forward layer implies Llama's (RMSNorm, rotary, no biases) and a plain one GPT-2's (LayerNorm, learned
-    positions, biases); `ModelConfig.assumptions` says so.
+    Keys that are None, NaN or empty count as absent. Where the norm, biases and positions are not stated, a
+    gated feed-forward layer implies Llama's (RMSNorm, rotary, no biases) and a plain one GPT-2's (LayerNorm,
+    learned positions, biases); `ModelConfig.assumptions` says so.
 
     >>> model = model_from_flat({"n_layers": 2, "d_model": 64, "n_heads": 4, "d_ff": 256, "vocab_size": 100,
     ...                          "gated_mlp": False})
@@ -106,7 +106,11 @@ def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) ->
     Where keys and values have as many heads as queries, they follow the heads of the queries.
     """
     result = dict(values)
-    if "n_heads" in overrides and "n_kv_heads" not in overrides and values.get("n_kv_heads") == values.get("n_heads"):
+    if (
+        "n_heads" in overrides
+        and "n_kv_heads" not in overrides
+        and values.get("n_kv_heads") == values.get("n_heads")
+    ):
         result.pop("n_kv_heads", None)
         overrides = {**overrides, "n_kv_heads": overrides["n_heads"]}
     for key, value in overrides.items():
@@ -161,5 +165,6 @@ def _unknown_model(text: str) -> RooflineError:
     close = nearest(text, model_ids())
     hint = f"did you mean {', '.join(map(repr, close))}? " if close else ""
     return RooflineError(
-        f"unknown model {text!r:.200}: {hint}('roofline models' lists all; a .toml or a config.json works too)"
+        f"unknown model {text!r:.200}: {hint}"
+        "('roofline models' lists all; a .toml or a config.json works too)"
     )

@@ -1,4 +1,4 @@
-"""``roofline models``: the presets, one model part by part, or the model types whose ``config.json`` is read."""
+"""``roofline models``: the presets, one model part by part, or the model types that are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ EXAMPLES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     add_model_arguments(parser, nargs="?")
-    parser.add_argument("--types", action="store_true", help="the model types of config.json: counted, or refused and why")
+    parser.add_argument(
+        "--types", action="store_true", help="the model types of config.json: counted, or refused and why"
+    )
     add_format_arguments(parser)
 
 
@@ -86,7 +88,10 @@ def _catalog(args: argparse.Namespace) -> int:
         [
             m["id"],
             Cell(m["params_total"], format_count(m["params_total"])),
-            Cell(m["params_active"], "" if m["params_active"] == m["params_total"] else format_count(m["params_active"])),
+            Cell(
+                m["params_active"],
+                "" if m["params_active"] == m["params_total"] else format_count(m["params_active"]),
+            ),
             m["n_layers"],
             Cell(m["d_model"], str(m["d_model"])),
             Cell(m["n_heads"], str(m["n_heads"])),
@@ -96,11 +101,31 @@ def _catalog(args: argparse.Namespace) -> int:
         ]
         for m in known
     ]
-    columns = ["model", "parameters", "active", "layers", "width", "heads", "kv heads", "vocabulary", "context"]
-    keys = ("id", "params_total", "params_active", "n_layers", "d_model", "n_heads", "n_kv_heads", "vocab_size", "max_seq_len")
+    columns = [
+        "model",
+        "parameters",
+        "active",
+        "layers",
+        "width",
+        "heads",
+        "kv heads",
+        "vocabulary",
+        "context",
+    ]
+    keys = (
+        "id",
+        "params_total",
+        "params_active",
+        "n_layers",
+        "d_model",
+        "n_heads",
+        "n_kv_heads",
+        "vocab_size",
+        "max_seq_len",
+    )
     notes = [
-        f"{len(known)} presets; 'roofline models ID' shows one with its source, '--set KEY=VALUE' changes it.",
-        "A Hugging Face config.json works as well ('roofline models --types' lists the types), or a .toml of your own.",
+        f"{len(known)} presets; 'roofline models ID' shows one and its source, '--set KEY=VALUE' changes it.",
+        "A Hugging Face config.json ('roofline models --types' lists the types) or a .toml works as well.",
     ]
     emit(args, {"models": known}, [Table("", columns, rows, keys=keys, align="l" + "r" * 8)], notes)
     return 0
@@ -108,15 +133,20 @@ def _catalog(args: argparse.Namespace) -> int:
 
 def _types(args: argparse.Namespace) -> int:
     """The model types that are counted, and those refused with the reason."""
-    from ..huggingface import family_ids, load_family
+    from ..family import family_ids, load_family
 
     counted = family_ids()
     refused = {name: load_family(name).refused for name in family_ids(refused=True)}
     sometimes = [name for name in counted if load_family(name).refused_when]
-    rows = [[name, "counted", "unless " + _reason(load_family(name).refused_when) if name in sometimes else ""] for name in counted]
+    rows = [
+        [name, "counted", "unless " + _reason(load_family(name).refused_when) if name in sometimes else ""]
+        for name in counted
+    ]
     rows += [[name, "refused", reason] for name, reason in refused.items()]
     rows.sort()
-    notes = [f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated."]
+    notes = [
+        f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated."
+    ]
     data = {"counted": counted, "refused": refused}
     emit(args, data, [Table("", ["model_type", "status", "why"], rows, align="lll")], notes)
     return 0
@@ -146,7 +176,13 @@ def _parts(parameters: Parameters, model: ModelConfig) -> Table:
     rows.append(["total", Cell(parameters.total, f"{parameters.total:,}"), Cell(1.0, "100.0%")])
     if parameters.active != parameters.total:
         active = parameters.active
-        rows.append(["active per token", Cell(active, f"{active:,}"), Cell(active / parameters.total, f"{active / parameters.total:.1%}")])
+        rows.append(
+            [
+                "active per token",
+                Cell(active, f"{active:,}"),
+                Cell(active / parameters.total, f"{active / parameters.total:.1%}"),
+            ]
+        )
     return Table(f"Parameters of {model.name}", ["part", "parameters", "share"], rows, align="lrr")
 
 
@@ -163,7 +199,15 @@ def _layers(model: ModelConfig) -> Table:
 def _attention_text(a: Attention | None) -> str:
     if a is None:
         return "none"
-    kind = "MLA" if a.kv_lora_rank else "MHA" if a.n_kv_heads == a.n_heads else "MQA" if a.n_kv_heads == 1 else "GQA"
+    kind = (
+        "MLA"
+        if a.kv_lora_rank
+        else "MHA"
+        if a.n_kv_heads == a.n_heads
+        else "MQA"
+        if a.n_kv_heads == 1
+        else "GQA"
+    )
     text = f"{kind}, {a.n_heads} heads of {a.head_dim}"
     if kind in {"GQA", "MQA"}:
         text += f", {a.n_kv_heads} kv"
