@@ -152,8 +152,8 @@ def _candidates(anchor: Xy, size: Xy) -> Iterable[Box]:
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Positions at least `gap` apart, in the order given (rising) and as near to those wanted as can be.
 
-    Neighbours that touch move as one block, centred on the mean of what its members want. Gaps shrink where the
-    range from `low` to `high` is too short for all.
+    Neighbours that touch move as one block, centred on the mean of what its members want.
+    Gaps shrink where the range from `low` to `high` is too short for all.
 
     >>> spread([0.0, 1.0, 9.0], gap=2.0, low=-10, high=10)
     [-0.5, 1.5, 9.0]

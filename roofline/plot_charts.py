@@ -63,7 +63,7 @@ def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
     columns = min(count, 3)
     lines = math.ceil(count / columns)
     terms = visible_terms(data.panels)
-    height, left = 0.27 * (len(terms) + 2) + 0.1, 2.5
+    height, left = 0.27 * (len(terms) + 2) + 0.1, 2.6
     gap, top, bottom = 0.75, 0.62 + 0.13 * len(wrapped(data.title)), 0.78
     width, total = max(WIDTH, left + 2.4 * columns), top + bottom + lines * height + (lines - 1) * gap
     figure.set_size_inches(width, total)
@@ -145,9 +145,9 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     heading(axes, "Memory of the fullest device")
     subject(figure, data.title, 0.6)
     parts = [name for name in MEMORY_PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
-    for position, bar in enumerate(data.bars):
-        _draw_bar(axes, position, bar, parts)
     top = max(max(bar.total_bytes, bar.capacity_bytes) for bar in data.bars) / GIB
+    for position, bar in enumerate(data.bars):
+        _draw_bar(axes, position, bar, parts, top)
     axes.set(ylabel="GiB", xlim=(-0.6, count - 0.4), ylim=(0, 1.12 * top))
     labels = [_two_lines(bar.label) if data.axis == "device" else bar.label for bar in data.bars]
     axes.set_xticks(range(count), labels)
@@ -183,7 +183,7 @@ def _batch_words(data: MemoryData) -> str:
     return f"{words}; largest that fits: {data.largest:,}" if data.largest else f"{words}; none fits"
 
 
-def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str]) -> None:
+def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str], top: float) -> None:
     """One stack, paler where it does not fit, with its total above and its capacity across."""
     bottom = 0.0
     for name in parts:
@@ -197,7 +197,7 @@ def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str]) -
         [position - 0.5, position + 0.5], [capacity, capacity], color=INK, linewidth=1.3, linestyle="--"
     )
     text = f"{bottom:.1f}" if bar.fits else f"{bottom:.1f}\ndoes not fit"
-    covered = bar.fits and 0 < capacity - bottom < 0.07 * capacity  # the line would run through the figure
+    covered = bar.fits and 0 < capacity - bottom < 0.09 * top  # the line would run through the figure
     at, colour = (position, capacity if covered else bottom), INK if bar.fits else RED
     write(axes, text, at, (0, 2), ha="center", fontsize=NORMAL, color=colour, fontweight="bold")
 
@@ -207,13 +207,17 @@ def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str]) -
 
 def draw_batch(figure: Figure, data: BatchData) -> None:
     """Draw MFU with its 10 to 90 % band over memory, against micro batch; what does not fit is marked."""
-    figure.set_size_inches(WIDTH, 5.0)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    figure.subplots_adjust(left=0.085, right=0.975, bottom=0.09, top=0.84, hspace=0.1)
     several = len(data.curves) > 1
+    keys = math.ceil((len(data.curves) + 2 if several else 3) / 4)  # rows of the key
+    top, bottom, height = 0.52 + 0.13 * len(wrapped(data.title)) + 0.17 * keys, 0.47, 4.0
+    total = top + height + bottom
+    figure.set_size_inches(WIDTH, total)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure.subplots_adjust(left=0.085, right=0.975, bottom=bottom / total, top=1 - top / total, hspace=0.1)
     subject(figure, data.title, 0.085 * WIDTH)
     name = "MFU and memory against micro batch" if several else data.curves[0].name
-    figure.text(0.085, 0.93, name, va="top", fontsize=LARGE, fontweight="bold")
+    at = 1 - (top - 0.24 - 0.17 * keys) / total
+    figure.text(0.085, at, name, va="center", fontsize=LARGE, fontweight="bold")
     for index, curve in enumerate(data.curves):
         _draw_curve(
             above, below, curve, SERIES[index % len(SERIES)], LINES[index % len(LINES)], several=several
@@ -237,7 +241,11 @@ def draw_batch(figure: Figure, data: BatchData) -> None:
     handles += (
         below.plot([], [], color=GREY, linewidth=0.9, linestyle="--", label="capacity") if several else []
     )
-    place: Style = {"loc": "upper left", "bbox_to_anchor": (0.08, 0.895), "ncols": 5}
+    place: Style = {
+        "loc": "upper left",
+        "bbox_to_anchor": (0.08, 1 - (top - 0.08 - 0.17 * keys) / total),
+        "ncols": 4,
+    }
     figure.legend(handles=handles, **place, borderpad=0.1, columnspacing=1.4)
 
 

@@ -42,7 +42,7 @@ class Roof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """Ops of one name, kind and phase on one device: how fast they run, and how fast the roofline lets them."""
+    """Ops of one name, kind and phase on one device: how fast they run, and how fast they could."""
 
     device: str
     name: str
@@ -77,12 +77,13 @@ class RooflineData(msgspec.Struct, frozen=True, kw_only=True):
         rows: list[Row] = []
         for panel in self.panels:
             roof = panel.roof
+            start = {"device": roof.device, "series": "ceiling"}
             for c in roof.ceilings:
-                rows += [{"device": roof.device, "series": "ceiling", "dtype": dtype, "flops_per_s": c.flops_per_s,
-                          "ridge_flop_per_byte": c.ridge} for dtype in c.dtypes]  # fmt: skip
+                figures = {"flops_per_s": c.flops_per_s, "ridge_flop_per_byte": c.ridge}
+                rows += [{**start, "dtype": dtype, **figures} for dtype in c.dtypes]
+            start = {"device": roof.device, "series": "bandwidth"}
             rows += [
-                {"device": roof.device, "series": "bandwidth", "name": s.level, "bytes_per_s": s.bytes_per_s}
-                for s in roof.slopes
+                {**start, "name": slope.level, "bytes_per_s": slope.bytes_per_s} for slope in roof.slopes
             ]
             rows += [{"series": "op", **msgspec.structs.asdict(point)} for point in panel.points]
         return [{column: row.get(column) for column in columns} for row in rows]

@@ -77,9 +77,9 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
     boxes = place(
         anchors,
         [_size(axes, name) for name in names],
-        Box(extent.x0, extent.y0, extent.x1, extent.y1),
+        Box(extent.x0, extent.y0, extent.x1 - 3 * pixel, extent.y1),
         obstacles=markers,
-        fixed=texts,
+        fixed=[text.padded(2 * pixel) for text in texts],
         lines=[*_roof_lines(axes, panel.roof), *_stems(axes, points)],
         gap=1.5 * pixel,
     )

@@ -192,9 +192,9 @@ def _name_slope(axes: Axes, level: str, rate: float, limits: Limits) -> Box:
 
 def _name_regions(axes: Axes, ridge: float) -> list[Box]:
     """What bounds an op on either side of the ridge."""
-    place: Style = {"of": ("data", "axes fraction"), "color": GREY, "style": "italic"}
-    left = write(axes, "memory-bound", (ridge, 0), (-4, 3), ha="right", **place)
-    right = write(axes, "compute-bound", (ridge, 0), (4, 3), **place)
+    style: Style = {"of": ("data", "axes fraction"), "color": GREY, "style": "italic"}
+    left = write(axes, "memory-bound", (ridge, 0), (-4, 3), ha="right", **style)
+    right = write(axes, "compute-bound", (ridge, 0), (4, 3), **style)
     return [box_of(left), box_of(right)]
 
 
@@ -220,7 +220,7 @@ def _draw_key(figure: Figure, data: RooflineData) -> None:
     for title, handles, x, columns in (
         ("kind", kinds, left, 3), ("phase", phases, 0.5, 2), ("share of the step", shares, 0.745, 3),
     ):  # fmt: skip
-        place = {
+        place: Style = {
             "loc": "upper left",
             "bbox_to_anchor": (x, 0.9 / height),
             "ncols": columns,
