@@ -79,14 +79,30 @@ def trace(
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
         recorder.exclude(state.values())
         stack.enter_context(_explained(module))
-        with recorder.forward():
-            output = torch.func.functional_call(module, state, args, kwargs)
-            targets = _targets(torch, output, loss)
-        if targets:
-            gradients = [torch.ones_like(target) for target in targets]
-            with recorder.dispatch():
-                torch.autograd.backward(targets, gradients)
+
+        def run_pass() -> None:
+            with recorder.keeping():
+                targets = _targets(torch, module(*args, **kwargs), loss)
+            if targets:
+                torch.autograd.backward(targets, [torch.empty_like(target) for target in targets])
+
+        stack.enter_context(recorder.recording())
+        _call_with(torch, module, state, run_pass)
     return recorder.result()
+
+
+def _call_with(torch: Any, module: Any, state: dict[str, Any], function: Callable[[], None]) -> None:
+    """Call with the module's parameters and buffers replaced, in backward too: checkpoints rerun layers."""
+
+    class Pass(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self) -> None:
+            function()
+
+    torch.func.functional_call(Pass(), {f"module.{name}": tensor for name, tensor in state.items()}, ())
 
 
 def _state(module: Any) -> Iterator[tuple[str, Any]]:

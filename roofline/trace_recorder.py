@@ -85,20 +85,23 @@ class Recorder:
             self.excluded[storage._cdata] = storage
 
     @contextlib.contextmanager
-    def forward(self) -> Iterator[None]:
-        """Record with module paths and what autograd keeps."""
+    def recording(self) -> Iterator[None]:
+        """Record operator calls with module paths; a backward call goes to the module that made its node."""
         hooks = self.torch.nn.modules.module
         handles = [
             hooks.register_module_forward_pre_hook(self._enter),
             hooks.register_module_forward_hook(self._leave, always_call=True),
         ]
         try:
-            saved = self.torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
-            with saved, self.dispatch():
+            with self._dispatch():
                 yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def keeping(self) -> Any:
+        """Note what autograd keeps for backward."""
+        return self.torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
 
     def _enter(self, module: Any, inputs: Any) -> None:
         del inputs
@@ -107,8 +110,7 @@ class Recorder:
     def _leave(self, *_: Any) -> None:
         self.stack.pop()
 
-    def dispatch(self) -> Any:
-        """Record operator calls; backward ones go to the module whose forward call made their node."""
+    def _dispatch(self) -> Any:
         record, execute = self._record, self.execute
 
         mode: Any = self.torch.utils._python_dispatch.TorchDispatchMode
@@ -138,7 +140,9 @@ class Recorder:
             self.origin.setdefault(self._sequence(), self.stack[-1])
             return self.stack[-1], "forward"
         if self.torch.is_grad_enabled():  # a forward call inside backward: activation checkpointing
-            return self.stack[-1] or self.origin.get(node._sequence_nr(), ""), "recompute"
+            path = self.stack[-1] or self.origin.get(node._sequence_nr(), "")
+            self.origin.setdefault(self._sequence(), path)
+            return path, "recompute"
         return self.origin.get(node._sequence_nr(), ""), "backward"
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402, N812  torch is optional: it is imported where the suite finds it; F is its usual name
 
+import json
 import math
 import sys
 
@@ -430,9 +431,7 @@ def language_model(family, attention, **fields):
     return transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).train()
 
 
-def analytic(family, attention, tmp_path):
-    import json
-
+def analytic(family, attention, tmp_path, **options):
     from roofline.presets import load_model
     from roofline.step import build_step
     from roofline.training import TrainConfig
@@ -441,7 +440,7 @@ def analytic(family, attention, tmp_path):
     path.write_text(json.dumps({"model_type": family} | MODELS[family]))
     train = TrainConfig(
         micro_batch=B, seq_len=S, dtype="fp32", stack="eager", dropout=family == "gpt2",
-        attention="unfused" if attention == "eager" else "flash2",
+        attention="unfused" if attention == "eager" else "flash2", **options,
     )  # fmt: skip
     return build_step(load_model(path), train).ops
 
@@ -468,6 +467,25 @@ def test_traced_and_analytic_activation_memory_agree(family, attention, tmp_path
     result = trace(language_model(family, attention), keyword_inputs={"input_ids": ids, "labels": ids})
     kept = sum(op.saved_bytes * op.count for op in analytic(family, attention, tmp_path))
     assert result.activation_bytes == pytest.approx(kept, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("family", list(MODELS))
+def test_full_recompute_agrees_with_checkpointed_layers(family, tmp_path):
+    ids = torch.randint(0, V, (B, S))
+    model = language_model(family, "sdpa")
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    result = trace(model, keyword_inputs={"input_ids": ids, "labels": ids}, dtype="fp32")
+    ops = analytic(family, "sdpa", tmp_path, recompute="full")
+    recomputed = [op for op in ops if op.phase == "recompute" and op.kind in {"matmul", "attention"}]
+    assert total(result, "flops", "recompute", kind="matmul") + total(
+        result, "flops", "recompute", kind="attention"
+    ) == sum(op.flops * op.count for op in recomputed)
+    tables = (
+        2 * S * (D // H) * 4 if family != "gpt2" else 0
+    )  # checkpoints hold rotary tables without saving them
+    kept = sum(op.saved_bytes * op.count for op in ops) - tables
+    assert result.activation_bytes == pytest.approx(kept, abs=4)  # the loss itself
 
 
 def test_expert_loop_traces_on_real_data_like_grouped_matmuls():
