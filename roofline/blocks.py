@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import msgspec
 
 from .flat import INTEGERS, Flat, divisors_near, join
 from .model import Attention, Linear, Mlp, Moe, Norm
+
+_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1)  # bias, count, runs
 
 
 def read_norm(flat: Flat) -> Norm:
@@ -25,8 +27,10 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs], got {entries!r:.60}")
     linears = []
     for entry in entries:
-        values = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
-        name, d_in, d_out, bias, count, runs = [*values, *[False, 1, 1][len(values) - 3 :]]
+        values: list[Any] = (
+            list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
+        )
+        name, d_in, d_out, bias, count, runs = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
         sizes = (d_in, d_out, count, runs)
         if not isinstance(name, str) or any(
             type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes
