@@ -40,7 +40,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
     """Time every op of `step` on `device`."""
     groups = rank_groups(step.train, device)
     network = network_bytes_per_s(step.train)
-    sustained = device.measured.sustained.compute
+    sustained = device.measured.sustained.compute * step.stack.efficiency
     priced = []
     for op in step.ops:
         if op.kind == "collective":

@@ -43,6 +43,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         fused: Which fusions hold (see `Fusion`).
         overlap: What communication hides behind compute.
         launch: How kernels are launched: one framework call each (eager), generated code (compiled), CUDA graph.
+        efficiency: Rate of matmuls and attention in runs on this software relative to the best software on the same
+            device: synchronisation, allocation and contiguity copies between kernels.
+        spread: Standard deviation of log(measured / predicted) over published runs of this software.
         selective: What "selective" recompute means here: the attention core (Megatron, arXiv:2205.05198), or half of
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
@@ -68,6 +71,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cast_weights: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0
+    efficiency: float = 1.0
+    spread: float = 0.15
     selective: Literal["core", "half"] = "core"
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     software: tuple[str, ...] = ()

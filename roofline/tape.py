@@ -191,7 +191,7 @@ class Tape:
 
         Fused into the kernel before it, the operand in low precision is written instead of one in 16 bits.
         """
-        if self.fused("cast") and not name.endswith("attention.out"):
+        if self.fused("cast") and self.train.dtype == "fp8" and not name.endswith("attention.out"):
             return
         self.op(
             f"{name}.cast", "elementwise", phase, flops=2 * elements, read=elements * self.es,
