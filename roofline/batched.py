@@ -1,8 +1,8 @@
 """Prices many layouts in one call: each quantity on the few axes it depends on, the schedule on what fits.
 
-Op times depend on tp, cp, ep and the micro batch (and on whether gradients accumulate): ops are counted and timed on
-that small grid, summed by cause, and spread to the layouts. Weights and the update depend on a row of degrees. Memory
-and schedule are the very functions that price one layout.
+Op times depend on tp, cp, ep and the micro batch (and on whether gradients accumulate): ops are counted and
+timed on that small grid, summed by cause, and spread to the layouts. Weights and the update depend on a row
+of degrees. Memory and schedule are the very functions that price one layout.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
 
 
 class Bundle:
-    """Layouts of a space times a few variants (recompute, sequence parallelism): all priced in the same calls.
+    """Layouts of a space times a few variants (recompute, sequence parallelism): priced in the same calls.
 
-    A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches], where the
-    second is one micro batch per step or several (accumulation adds gradients up).
+    A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches]; the
+    second is one micro batch per step, or several (accumulation adds gradients up).
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Bundle:
         return found
 
     def memory_floor(self, sharding: str) -> Any:
-        """Bytes each row needs whatever the micro batch: what holds no activations. [rows]"""
+        """Bytes each row needs whatever the micro batch: what holds no activations: [rows]."""
         degrees = dict(self.columns)
         step = self._step(sharding, degrees, 1, self._row_weights(slice(None)), (), 0)
         return memory_of(step, self.device).total_bytes
 
     def memory(self, sharding: str, rows: Any) -> Any:
-        """Bytes of every variant and micro batch of `rows`. [variants, rows, micro batches]"""
+        """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
         import numpy as np
 
         shape = (len(self.trains), *self.shape)
@@ -120,7 +120,7 @@ class Bundle:
         return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
 
     def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule:
-        """The terms of each layout's step time. All arguments and results: [layouts]"""
+        """The terms of each layout's step time. All arguments and results: [layouts]."""
         import numpy as np
 
         degrees = {name: column[rows] for name, column in self.columns.items()}
@@ -146,7 +146,7 @@ class Bundle:
         return self._timed
 
     def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
-        """The ops of one update, timed for each row, spread to the layouts (row ``rows[back]``, micro batch `micro`)."""
+        """The ops of one update, timed for each row, spread to the layouts (``rows[back]``, `micro`)."""
         import numpy as np
 
         degrees = {name: column[rows, None] for name, column in self.columns.items()}
@@ -169,7 +169,7 @@ class Bundle:
         ]
 
     def _row_weights(self, rows: Any) -> list[Weights]:
-        """Weights of each row; they depend on tp, cp and ep alone. [rows]"""
+        """Weights of each row; they depend on tp, cp and ep alone: [rows]."""
         import numpy as np
 
         found = []

@@ -1,4 +1,4 @@
-"""Keeps the best of millions of candidates that come in chunks: the leaders of one value, the front of two."""
+"""Keeps the best of millions of candidates that come in chunks: leaders of one value, the front of two."""
 
 from __future__ import annotations
 

@@ -64,11 +64,11 @@ def layouts(
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
-        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies within
-            the interval of the best.
-        progress: Called before the start and after each chunk, with layouts decided and layouts in all (at most).
-        **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search to it
-            (a tuple: to any of them); the others take every value that makes sense.
+        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies
+            within the interval of the best.
+        progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
+        **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
+            to it (a tuple: to any of them); the others take every value that makes sense.
 
     Raises:
         RooflineError: No layout is consistent, the search would take hours, or an option is wrong.
@@ -81,7 +81,9 @@ def layouts(
     counts = [num_devices] if isinstance(num_devices, int) else list(num_devices)
     choices, base, notes = _settle(model, counts, dict(options), across_nodes)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
-    return _Search(model, device, choices, base, objective, top, tolerance).run(space, progress or _silent, notes)
+    return _Search(model, device, choices, base, objective, top, tolerance).run(
+        space, progress or _silent, notes
+    )
 
 
 def _settle(
@@ -107,9 +109,8 @@ def _settle(
         batch = default_global_batch(
             max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
         )
-        notes = (
-            f"assumed a global batch of {batch} sequences ({batch * base.sequence_length:,} tokens): set --global-batch",
-        )
+        tokens = f"{batch * base.sequence_length:,} tokens"
+        notes = (f"assumed a global batch of {batch:,} sequences ({tokens}): set --global-batch",)
     base = msgspec.structs.replace(base, global_batch=batch)
     return Choices(**given, across_nodes=across_nodes), base, notes
 
@@ -150,9 +151,9 @@ class _Search:
         front = [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
-            evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start, layouts=found,
-            simplest=simplest, front=front, smallest=smallest, interrupted=interrupted, objective=self.objective,
-            global_batch=int(self.base.global_batch or 1), notes=notes,
+            evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
+            layouts=found, simplest=simplest, front=front, smallest=smallest, interrupted=interrupted,
+            objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
 
     def _size(self, space: Space) -> int:
@@ -164,14 +165,16 @@ class _Search:
         total = int(space.consistent.sum()) * sum(1 for _ in self.choices.words(*WORDS))
         if total > LONGEST_SEARCH:
             raise RooflineError(
-                f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree (--tp, --pp, ...), a "
+                f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree "
+                "(--tp, --pp, ...), a "
                 f"--micro-batch or a word (--recompute, --sharding), at most {LONGEST_SEARCH:,} layouts"
             )
         return total
 
     def _bundles(self) -> list[list[TrainConfig]]:
-        """Configurations that can be priced together: those that differ in recompute, and in sequence parallelism
-        unless it decides how experts are spread.
+        """Configurations that can be priced together: those that differ in the words that few formulas read.
+
+        Sequence parallelism is one of them unless there are experts: it decides how they are spread.
         """
         experts = any(isinstance(group.mlp, Moe) for group in self.model.groups)
         outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
@@ -187,7 +190,7 @@ class _Search:
             self._sharding(bundle, sharding, progress)
 
     def _sharding(self, bundle: Bundle, sharding: str, progress: Progress) -> None:
-        """Rule out rows by what they hold whatever the batch, then layouts by their memory; price the rest."""
+        """Rule out rows by what they always hold, then layouts by their memory; price the rest."""
         space = bundle.space
         meaningful = self._meaningful(bundle, sharding)  # [variants, rows]
         rows = (meaningful.any(axis=0) & space.consistent.any(axis=1)).nonzero()[0]
@@ -238,7 +241,7 @@ class _Search:
         return best
 
     def _machinery(self, bundle: Bundle, sharding: str, layouts: Any) -> Any:
-        """How many things a layout adds to plain data parallelism, model-parallel splits weighing double. [layouts]"""
+        """How much a layout adds to plain data parallelism, model-parallel splits weighing double."""
         import numpy as np
 
         columns = bundle.space.columns
@@ -258,7 +261,7 @@ class _Search:
         return times.total
 
     def _meaningful(self, bundle: Bundle, sharding: str) -> Any:
-        """Where the words say something: nothing is sharded over one rank, no sequence over tp = 1. [variants, rows]"""
+        """Where the words say something: nothing is sharded over one rank. Returns [variants, rows]."""
         import numpy as np
 
         columns = bundle.space.columns

@@ -1,6 +1,6 @@
 """Which parallel layouts make sense: degrees that divide what they must, as columns of one table.
 
-A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, and words (sharding, recompute, ...) a third.
+A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, words (sharding, recompute, ...) a third.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .training import TrainConfig
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
-# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters (FSDP) as well.
+# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters as well.
 SHARDINGS = {
     "megatron": ("none", "zero1"),
     "nemo": ("none", "zero1"),
@@ -132,7 +132,8 @@ def space_of(
     if not consistent.any():
         degrees = sorted(set(columns["dp"].tolist()))
         raise RooflineError(
-            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps for any micro_batch "
+            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps for "
+            "any micro_batch "
             f"({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: use global_batch "
             f"{_next_multiple(batch, degrees[0] * int(micro[0]))}"
         )
@@ -169,7 +170,8 @@ def _rows(
         ]
     if not rows:
         raise RooflineError(
-            f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must be {devices} devices, "
+            f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must "
+            f"be {devices} devices, "
             f"with global_batch {batch} a multiple of dp"
             + (f" in ({_few(list(choices.dp))})" if choices.dp else "")
             + f": allow more degrees, or use global_batch {_next_multiple(batch, devices)}"
@@ -224,7 +226,8 @@ def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[i
     ]
     if not found:
         raise RooflineError(
-            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's {layers} layers"
+            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's "
+            f"{layers} layers"
         )
     return found
 
@@ -252,7 +255,7 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
 
 
 def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
-    """Sequences of about a million tokens, a multiple of every device: assumed where no global batch is given.
+    """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
 
     >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
     (512, 256)

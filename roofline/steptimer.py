@@ -1,4 +1,4 @@
-"""A timer for training loops: step times into MFU, tokens per second and time to finish. Needs no framework."""
+"""A timer for training loops: step times into MFU, tokens/s and time to finish. Needs no framework."""
 
 from __future__ import annotations
 
@@ -84,10 +84,17 @@ class StepTimer:
         length = seq_len if seq_len is not None else default_seq_len(found)
         if (tokens_per_step is None) == (global_batch is None):
             raise RooflineError(
-                "a StepTimer needs tokens_per_step, or global_batch (sequences of one step on all devices), not both"
+                "a StepTimer needs tokens_per_step, or global_batch (sequences of one step on all "
+                "devices), not both"
             )
-        self.tokens_per_step = tokens_per_step if tokens_per_step is not None else int(global_batch or 0) * length
-        for name, value in (("tokens_per_step", self.tokens_per_step), ("num_devices", num_devices), ("window", window)):
+        self.tokens_per_step = (
+            tokens_per_step if tokens_per_step is not None else int(global_batch or 0) * length
+        )
+        for name, value in (
+            ("tokens_per_step", self.tokens_per_step),
+            ("num_devices", num_devices),
+            ("window", window),
+        ):
             if value < 1:
                 raise RooflineError(f"{name} must be at least 1, got {value}")
         self.flops_per_token = float(model_flops_per_token(found, length, rule))

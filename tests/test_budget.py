@@ -1,4 +1,4 @@
-"""Plans: every figure from the one before it, and each of tokens, devices, deadline and budget from the others."""
+"""Plans: every figure from the one before it, and each unknown from the rest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 
 import pytest
 
-from roofline.budget import DoesNotFit, Terms, chinchilla_tokens, ladder, plan
+from roofline.budget import DoesNotFit, chinchilla_tokens, plan
 from roofline.cli import main
 from roofline.errors import RooflineError
 from roofline.parameters import count_parameters
 from roofline.presets import load_model
+from roofline.runcost import Terms, ladder
 
 ASKED = {"model": "gpt2-xl", "device": "a100-sxm-80gb"}
 
@@ -83,7 +84,9 @@ def test_ladder_spends_the_same_compute():
 
 
 def test_a_given_layout_is_kept():
-    found = plan(**ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full")
+    found = plan(
+        **ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full"
+    )
     layout = found.layout
     assert (layout.pp, layout.micro_batch, layout.recompute) == (2, 4, "full")
 
@@ -104,18 +107,29 @@ def test_bad_input_is_named(options, words):
 
 
 def test_does_not_fit():
-    with pytest.raises(DoesNotFit, match="needs .* GiB per device at least"):
+    with pytest.raises(DoesNotFit, match=r"needs .* GiB per device at least"):
         plan("llama-2-70b", "a100-sxm-80gb", tokens=10**9, num_devices=2)
     assert main(["plan", "llama-2-70b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--tokens", "1B"]) == 3
 
 
 def test_command_prints_the_contract(capsys):
-    arguments = ["plan", "gpt2", "-d", "a100-sxm-80gb,h100-sxm-80gb", "--tokens", "1B", "--price", "1", "--price", "3"]
+    arguments = [
+        "plan",
+        "gpt2",
+        "-d",
+        "a100-sxm-80gb,h100-sxm-80gb",
+        "--tokens",
+        "1B",
+        "--price",
+        "1",
+        "--price",
+        "3",
+    ]
     assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
     data = json.loads(capsys.readouterr().out)
     keys = (
-        "tokens", "steps", "wall_time_s", "wall_time_low_s", "wall_time_high_s", "device_hours", "energy_kwh", "cost",
-        "num_devices", "layout",
+        "tokens", "steps", "wall_time_s", "wall_time_low_s", "wall_time_high_s", "device_hours",
+        "energy_kwh", "cost", "num_devices", "layout",
     )  # fmt: skip
     assert all(key in data for key in keys)
     assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])

@@ -1,4 +1,4 @@
-"""Layout search: the array result is the scalar estimate, constraints hold, and the ranking keeps the best."""
+"""Layout search: the array result is the scalar estimate, constraints hold, the best is kept."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from roofline.training import resolve, train_config
 
 DEVICE = load_device("a100-sxm-80gb")
 DENSE = model_from_flat({
-    "name": "dense", "n_layers": 24, "d_model": 2048, "n_heads": 16, "n_kv_heads": 8, "d_ff": 5504, "gated_mlp": True,
-    "vocab_size": 32000, "max_seq_len": 4096,
+    "name": "dense", "n_layers": 24, "d_model": 2048, "n_heads": 16, "n_kv_heads": 8, "d_ff": 5504,
+    "gated_mlp": True, "vocab_size": 32000, "max_seq_len": 4096,
 })  # fmt: skip
 TIED = model_from_flat({
     "name": "tied", "n_layers": 12, "d_model": 768, "n_heads": 12, "d_ff": 3072, "vocab_size": 50257,
     "learned_positions": 1024, "max_seq_len": 1024, "tied_embeddings": True, "biases": True, "rotary": False,
 })  # fmt: skip
 EXPERTS = model_from_flat({
-    "name": "experts", "n_layers": 8, "d_model": 1024, "n_heads": 16, "d_ff": 4096, "gated_mlp": True, "n_experts": 8,
-    "experts_per_token": 2, "vocab_size": 32000, "max_seq_len": 2048,
+    "name": "experts", "n_layers": 8, "d_model": 1024, "n_heads": 16, "d_ff": 4096, "gated_mlp": True,
+    "n_experts": 8, "experts_per_token": 2, "vocab_size": 32000, "max_seq_len": 2048,
 })  # fmt: skip
 
 

@@ -38,7 +38,9 @@ def test_mfu_is_flops_over_time_and_peak():
     run(timer, clock, [0.5, 0.5])
     # 32 * 512 = 16384 tokens in 0.5 s
     flops = model_flops_per_token(load_model("gpt2"), 512) * 16384
-    assert timer.mfu == pytest.approx(flops / (0.5 * 4 * load_device("h100-sxm-80gb").peak_flops_per_s("bf16")))
+    assert timer.mfu == pytest.approx(
+        flops / (0.5 * 4 * load_device("h100-sxm-80gb").peak_flops_per_s("bf16"))
+    )
     assert timer.tokens_per_s == 32768
 
 
@@ -64,7 +66,14 @@ def test_pause_leaves_evaluation_out():
 def test_one_line_every_n_steps_with_the_time_left():
     clock, lines = Clock(), []
     timer = StepTimer(
-        "gpt2", "h100-sxm-80gb", tokens_per_step=100, total_steps=10, every=2, warmup=0, write=lines.append, clock=clock
+        "gpt2",
+        "h100-sxm-80gb",
+        tokens_per_step=100,
+        total_steps=10,
+        every=2,
+        warmup=0,
+        write=lines.append,
+        clock=clock,
     )
     run(timer, clock, [60.0] * 4)
     assert len(lines) == 2

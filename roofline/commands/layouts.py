@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
 from ..errors import RooflineError
@@ -84,17 +84,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Progress:
-    """Says on stderr what a long search takes, and draws a bar where a terminal shows it and it takes a while."""
+    """Says on stderr what a long search takes, and draws a bar on a terminal if it lasts."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
         self.bar: Any = None
         self.task: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
+        """Start."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
 
@@ -205,7 +207,8 @@ def ranking(
             Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
             layout.sharding, layout.recompute, layout.sequence_parallel,
             Cell(layout.step_time_s, units.format_time(layout.step_time_s)), _interval(layout),
-            Cell(layout.mfu, units.format_share(layout.mfu)), Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
+            Cell(layout.mfu, units.format_share(layout.mfu)),
+            Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
             *(data[name] for name in words + extras),
         ])  # fmt: skip
     titles = {"cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
@@ -251,10 +254,9 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     from ..layout import WAITING_DRAW
 
     rate = result.evaluated / max(result.seconds, 1e-9)
-    notes = [
-        f"{result.evaluated:,} layouts in {units.format_time(result.seconds)} ({rate:,.0f} a second); "
-        f"{result.priced:,} fit in {units.format_bytes(device.memory_bytes)}."
-    ]
+    capacity, took = units.format_bytes(device.memory_bytes), units.format_time(result.seconds)
+    searched = f"{result.evaluated:,} layouts in {took} ({rate:,.0f} a second)"
+    notes = [f"{searched}; {result.priced:,} fit in {capacity}."]
     if result.interrupted:
         notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
@@ -266,7 +268,8 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
     if result.objective == "energy":
         notes.append(
-            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."
+            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it "
+            "while waiting."
         )
     return notes
 
@@ -285,6 +288,5 @@ def tie_notes(result: SearchResult) -> list[str]:
         return [f"{note} The best is also the simplest."]
     slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
     step = units.format_time(simplest.step_time_s)
-    return [
-        f"{note} Prefer the simplest that is: {layout_words(simplest)} ({step} a step, {100 * slower:+.1f} %)."
-    ]
+    price = f"{step} a step, {100 * slower:+.1f} %"
+    return [f"{note} Prefer the simplest that is: {layout_words(simplest)} ({price})."]

@@ -12,12 +12,13 @@ from ..output import Cell, Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from ..diagnose import Diagnosis, Suspect
+    from ..diagnose import Diagnosis
+    from ..suspects import Suspect
 
 SUMMARY = "the MFU of a run you measured, whether that is good, and what costs most"
 EXAMPLES = (
-    "roofline mfu gpt2-xl -d a100-sxm-80gb --step-time-s 13.78 --micro-batch 4 --global-batch 256 --tokens-per-s 297",
-    "roofline mfu llama-2-7b -d h100-sxm-80gb --num-devices 8 --micro-batch 2 --sharding fsdp --tokens-per-s 60k",
+    "roofline mfu gpt2-xl -d a100-sxm-80gb --step-time 13.78 --micro-batch 4 --global-batch 256",
+    "roofline mfu llama-2-7b -d h100-sxm-80gb --num-devices 8 --sharding fsdp --tokens-per-s 60k",
 )
 SHOWN = 6
 
@@ -32,10 +33,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="time of one optimizer step, accumulation included: 13.78, or 340ms",
     )  # fmt: skip
     run_.add_argument(
-        "--tokens-per-s", metavar="N", type=units.positive, help="tokens per second of all devices together: 24000, or 24k"
+        "--tokens-per-s",
+        metavar="N",
+        type=units.positive,
+        help="tokens per second of all devices together: 24000, or 24k",
     )
     run_.add_argument(
-        "--reported-mfu", metavar="X", type=units.share, help="the MFU the framework printed, such as 25%%: how is it counted?"
+        "--reported-mfu",
+        metavar="X",
+        type=units.share,
+        help="the MFU the framework printed, such as 25%%: how is it counted?",
     )
     options.add_training_arguments(parser)
     add_format_arguments(parser)
@@ -48,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     model, device = options.model(args), options.device(args)
     result = diagnose(
-        model, device, step_time_s=args.step_time_s, tokens_per_s=args.tokens_per_s, reported_mfu=args.reported_mfu,
+        model, device, step_time_s=args.step_time_s, tokens_per_s=args.tokens_per_s,
+        reported_mfu=args.reported_mfu,
         **options.train_options(args),
     )  # fmt: skip
     notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes] + report.device_notes(device)
@@ -65,7 +73,9 @@ def json_of(result: Diagnosis) -> dict[str, Any]:
     """The JSON object."""
     from ..diagnose import verdict_words
 
-    found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}}
+    found = {
+        name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}
+    }
     found["explanation"] = verdict_words(result)
     found["mfu_rule"] = result.estimate.mfu_rule
     found["expected_step_time_s"] = result.estimate.step_time_s
@@ -80,11 +90,12 @@ def tables_of(result: Diagnosis) -> list[Table]:
     from ..diagnose import verdict_words
 
     expected, train = result.estimate, result.estimate.train
+    expected_step = units.format_time(float(expected.step_time_s))
     rows = [
         ["MFU", f"{units.format_share(result.mfu)}, {verdict_words(result)}"],
         ["HFU", f"{units.format_share(result.hfu)} (all FLOPs executed, recompute and all)"],
         ["Step", f"{units.format_time(result.step_time_s)}: {result.tokens_per_s:,.0f} tokens/s"],
-        ["Expected", f"{units.format_time(float(expected.step_time_s))}, MFU {units.format_share(result.expected_mfu)}"],
+        ["Expected", f"{expected_step}, MFU {units.format_share(result.expected_mfu)}"],
         ["Device", report.device_words(expected.device, train.dtype)],
         ["Layout", report.layout_words(train)],
         ["Batch", report.batch_words(train, expected.model)],
@@ -101,7 +112,11 @@ def tables_of(result: Diagnosis) -> list[Table]:
         tables.append(suspects_table("What would make it faster, and fits", "Saves", result.improvements))
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
-        [report.TERM_WORDS.get(step.term, step.term), report.share(float(step.lost)), report.seconds(float(step.seconds))]
+        [
+            report.TERM_WORDS.get(step.term, step.term),
+            report.share(float(step.lost)),
+            report.seconds(float(step.seconds)),
+        ]
         for step in losses
         if step.lost > report.VISIBLE
     ]
@@ -113,7 +128,10 @@ def rules_table(result: Diagnosis) -> Table:
     """The same run by every rule."""
     from ..mfu import RULES
 
-    rows = [[rule, Cell(value, units.format_share(value)), RULES[rule]] for rule, value in result.mfu_by_rule.items()]  # type: ignore[index]
+    by_rule = result.mfu_by_rule
+    rows = [
+        [rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()
+    ]
     return Table("The same run by every rule", ["Rule", "MFU", "Counts"], rows, align="lrl")
 
 
@@ -121,8 +139,8 @@ def suspects_table(title: str, share: str, found: tuple[Suspect, ...]) -> Table:
     """One change a row, with the step it would give."""
     rows = [
         [
-            one.what, Cell(one.step_time_s, units.format_time(one.step_time_s)), Cell(one.mfu, units.format_share(one.mfu)),
-            Cell(one.explains, f"{100 * one.explains:.0f} %"),
+            one.what, Cell(one.step_time_s, units.format_time(one.step_time_s)),
+            Cell(one.mfu, units.format_share(one.mfu)), Cell(one.explains, f"{100 * one.explains:.0f} %"),
         ]
         for one in found[:SHOWN]
     ]  # fmt: skip
