@@ -49,7 +49,8 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
             where work is spread evenly (persistent and stream-K kernels).
         small_tile: Exponent of the loss of a tile with less reuse than 256 x 128.
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
-        misaligned_batch: The same for strided batched matmuls (unfused attention), which leave the matrix engines.
+        misaligned_batch: The same for strided batched matmuls (unfused attention), which leave the matrix
+            engines.
         misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements.
     """
 

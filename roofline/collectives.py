@@ -4,10 +4,10 @@ Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the 
 reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message.
 
 Inside a domain each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in
-the switch), ``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g ranks
-a ring's traffic is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g`` per
-card; the ideal is hierarchical, ``2 (k-1)/k S / g``. Parts inside and between domains are pipelined: the larger
-decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807.11205 (hierarchical).
+the switch), ``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g
+ranks a ring's traffic is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g``
+per card; the ideal is hierarchical, ``2 (k-1)/k S / g``. Parts inside and between domains are pipelined: the
+larger decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807.11205 (hierarchical).
 """
 
 from __future__ import annotations
