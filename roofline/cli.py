@@ -185,8 +185,10 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
-    from hardware.errors import HardwareError
-
+    try:
+        from hardware.errors import HardwareError
+    except ImportError:  # another package hides ours: `packages` says so in a RooflineError
+        return (RooflineError,)
     return (RooflineError, HardwareError)
 
 

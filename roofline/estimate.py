@@ -201,7 +201,8 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
             communication = communication + seconds
         else:
             compute = compute + seconds
-    return maximum(compute, communication)
+    longest: Number = maximum(compute, communication)
+    return longest
 
 
 def model_flops_of(step: Step) -> Number:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .arrays import ceil_div
 from .errors import RooflineError
 from .estimate import estimate_step
 from .memory import Memory, in_flight, memory_of
@@ -128,7 +129,9 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     for part, is_sharded in sharded.items():
         count = shares.total if part == "weights" else shares.trainable
         each = getattr(used, f"{part}_bytes") * (shard_ranks(train) if is_sharded else 1) / max(count, 1)
-        words[f"{part}_bytes"] = f"{format_count(count)} x {each:.3g} bytes" + (ranks if is_sharded else "")
+        words[f"{part}_bytes"] = f"{format_count(float(count))} x {each:.3g} bytes" + (
+            ranks if is_sharded else ""
+        )
     kept = {
         "none": "all",
         "selective": "all but what is cheap to run again",
@@ -213,7 +216,7 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
     only where that gives too few answers, more devices are tried.
     """
     given = resolve(train, model)
-    needed = memory_of(build_step(model, given), device).total_bytes
+    needed = float(memory_of(build_step(model, given), device).total_bytes)
     price = _device_time(model, device, given)
     dimensions = list(_changes(model, given))
     found: list[tuple[frozenset[str], Fix]] = []
@@ -312,10 +315,10 @@ def _fix(
     return Fix(
         change=" + ".join(words for words, _ in changes),
         options=options,
-        total_bytes=used.total_bytes,
-        saved_bytes=needed - used.total_bytes,
-        step_time_s=result.step_time_s,
-        cost=result.step_time_s * step.train.num_devices / tokens / price - 1,
+        total_bytes=float(used.total_bytes),
+        saved_bytes=needed - float(used.total_bytes),
+        step_time_s=float(result.step_time_s),
+        cost=float(result.step_time_s * step.train.num_devices / tokens) / price - 1,
     )
 
 
@@ -343,7 +346,8 @@ def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
 def _on_devices(given: TrainConfig, num_devices: int, extra: dict[str, Any]) -> Change:
     """`num_devices` with parameters sharded over data parallelism, and at least as large a batch."""
     per_pass = given.micro_batch * (num_devices // (given.tp * given.pp * given.cp))
-    batch = -(-given.global_batch // per_pass) * per_pass
+    sequences = given.accumulation * given.micro_batch * given.data_parallel
+    batch = ceil_div(sequences, per_pass) * per_pass
     words = f"{num_devices:,} devices with fsdp" + "".join(
         f" + {value} {key}" for key, value in extra.items()
     )

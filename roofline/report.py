@@ -10,7 +10,7 @@ from .mfu import DEFAULT_RULE
 from .output import Cell, Table
 from .parameters import count_parameters
 from .training import TrainConfig
-from .units import format_bytes, format_count, format_rate, format_share, format_time
+from .units import format_bytes, format_count, format_flops, format_rate, format_share, format_time
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -43,22 +43,32 @@ COSTLIEST = 10
 VISIBLE = 5e-4  # shares of the step below this are not shown
 
 
-def share(value: float) -> Cell:
+def share(value: Any) -> Cell:
     """A share of a whole: percent for people, the fraction for programs."""
     return Cell(value, format_share(value))
 
 
-def seconds(value: float) -> Cell:
+def seconds(value: Any) -> Cell:
     """A duration: in a fitting unit for people, in seconds for programs."""
     return Cell(value, format_time(value))
 
 
-def size(value: float) -> Cell:
+def size(value: Any) -> Cell:
     """Bytes: in GiB for people."""
     return Cell(value, format_bytes(value))
 
 
-def points(value: float) -> Cell:
+def flops(value: Any) -> Cell:
+    """Floating-point operations."""
+    return Cell(value, format_flops(value))
+
+
+def amount(value: Any) -> Cell:
+    """A count in three digits for people."""
+    return Cell(value, format_count(value))
+
+
+def points(value: Any) -> Cell:
     """A signed change in percent."""
     return Cell(value, f"{100 * value:+.1f} %")
 
@@ -116,8 +126,8 @@ def method_words(train: TrainConfig) -> str:
 
 def fit_words(memory: Memory) -> str:
     """Total against capacity, and what is left or missing."""
-    total, capacity = format_bytes(memory.total_bytes), format_bytes(memory.capacity_bytes)
-    difference = format_bytes(abs(memory.capacity_bytes - memory.total_bytes))
+    total, capacity = size(memory.total_bytes).text, size(memory.capacity_bytes).text
+    difference = size(abs(memory.capacity_bytes - memory.total_bytes)).text
     if memory.fits:
         return f"{total} of {capacity}: fits, {difference} free"
     return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"
@@ -134,8 +144,8 @@ def estimate_tables(result: Estimate) -> list[Table]:
 def summary_table(result: Estimate) -> Table:
     """What was asked, and the answer."""
     train = result.train
-    low, high = format_time(result.step_time_low_s), format_time(result.step_time_high_s)
-    ideal = format_time(result.ideal_step_time_s)
+    low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
+    ideal = seconds(result.ideal_step_time_s).text
     unit = "tokens/s" if result.model.d_model else "passes/s"
     rate = f"{result.tokens_per_s:,.0f} {unit}"
     if train.num_devices != 1:
@@ -147,10 +157,10 @@ def summary_table(result: Estimate) -> Table:
         ["", ""],
         [
             "Step time",
-            f"{format_time(result.step_time_s)} expected; 10-90 % range {low} to {high}; ideal {ideal}",
+            f"{seconds(result.step_time_s).text} expected; 10-90 % range {low} to {high}; ideal {ideal}",
         ],
         ["Throughput", rate],
-        ["MFU", f"{format_share(result.mfu)} (HFU {format_share(result.hfu)}) of {train.dtype} peak"],
+        ["MFU", f"{share(result.mfu).text} (HFU {share(result.hfu).text}) of {train.dtype} peak"],
         ["Bound by", bound_words(result)],
         ["Memory", fit_words(result.memory)],
     ]
@@ -164,14 +174,14 @@ def bound_words(result: Estimate) -> str:
     from .schedule import TERMS
 
     spent = sum(getattr(result.schedule, term) for term in TERMS if BOUND_OF_TERM[term] == result.bound)
-    return f"{result.bound} ({format_share(spent / result.step_time_s)} of the step)"
+    return f"{result.bound} ({share(spent / result.step_time_s).text} of the step)"
 
 
 def waterfall_table(result: Estimate) -> Table:
     """Each cause with its time and the points of peak it takes; the last line is the MFU."""
     rows: list[list[Any]] = [["dense peak", Cell(0.0, ""), Cell(0.0, ""), share(1.0)]]
     for step in result.waterfall:
-        if abs(step.lost) >= VISIBLE:
+        if not -VISIBLE < step.lost < VISIBLE:
             lost = Cell(step.lost, points(-step.lost).text)
             rows.append([TERM_WORDS[step.term], seconds(step.seconds), lost, share(step.remaining)])
     return Table("From peak to MFU", ["where it goes", "time", "loses", "left"], rows, align="lrrr")
@@ -198,7 +208,7 @@ def _op_cells(op: OpTime) -> list[Any]:
     return [op.name, op.phase, op.runs, seconds(op.expected_s)]
 
 
-def intensity(value: float | None) -> Cell:
+def intensity(value: Any) -> Cell:
     """FLOP per byte; none for communication."""
     if value is None:
         return Cell(None, "-")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from .arrays import Number, is_scalar
+from .arrays import Number, divide, is_scalar
 from .errors import RooflineError, unknown
 from .model import ModelConfig, Moe
 from .stacks import Fusion
@@ -90,28 +90,23 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def data_parallel(self) -> Number:
         """Data-parallel degree, known after `resolve`."""
-        assert self.dp is not None, "resolve() the configuration first"
-        return self.dp
+        return _known(self.dp)
 
     @property
     def sequence_length(self) -> Number:
         """Tokens per sequence, known after `resolve`."""
-        assert self.seq_len is not None, "resolve() the configuration first"
-        return self.seq_len
+        return _known(self.seq_len)
 
     @property
     def accumulation(self) -> Number:
         """Micro batches per device group and optimizer step."""
-        assert self.global_batch is not None, "resolve() the configuration first"
-        from .arrays import divide
-
-        return divide(self.global_batch, self.micro_batch * self.data_parallel)
+        steps: Number = divide(_known(self.global_batch), self.micro_batch * self.data_parallel)
+        return steps
 
     @property
     def tokens_per_step(self) -> Number:
         """Tokens per optimizer step, all devices."""
-        assert self.global_batch is not None, "resolve() the configuration first"
-        return self.global_batch * self.sequence_length
+        return _known(self.global_batch) * self.sequence_length
 
     @property
     def shards_parameters(self) -> bool:
@@ -127,6 +122,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     def compute_dtype(self) -> str:
         """The dtype of matmuls that stay out of fp8/fp4 (attention, head, router)."""
         return "bf16" if self.dtype in {"fp8", "fp4"} else self.dtype
+
+
+def _known(value: Number | None) -> Number:
+    """A field that `resolve` has filled."""
+    if value is None:
+        raise RooflineError("this configuration is incomplete: training.resolve() fills what follows from the rest")
+    return value
 
 
 def train_config(options: Mapping[str, Any]) -> TrainConfig:
@@ -166,8 +168,6 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
                 f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = "
                 f"{group} (remainder {num_devices % group}): use {-(-num_devices // group) * group} devices or smaller degrees"
             )
-        from .arrays import divide
-
         dp = divide(num_devices, group)
     elif is_scalar(num_devices, group, dp):
         if num_devices == 1:
@@ -225,7 +225,8 @@ def _check_numbers(train: TrainConfig) -> None:
 
 def _check_against(train: TrainConfig, model: ModelConfig) -> None:
     """Check the resolved configuration against the model."""
-    if model.learned_positions and is_scalar(train.seq_len) and train.seq_len > model.learned_positions:
+    seq_len = train.sequence_length
+    if model.learned_positions and is_scalar(seq_len) and seq_len > model.learned_positions:
         raise RooflineError(
             f"seq_len {train.seq_len} is longer than the {model.learned_positions} learned positions of "
             f"{model.name}: shorten it, or widen the model with --set max_seq_len={train.seq_len}"
@@ -263,9 +264,9 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
 
 
 def _check_batch(train: TrainConfig) -> None:
-    per_pass = train.micro_batch * train.data_parallel
-    if is_scalar(train.global_batch, per_pass) and train.global_batch % per_pass:
-        below = train.global_batch // per_pass * per_pass
+    global_batch, per_pass = _known(train.global_batch), train.micro_batch * train.data_parallel
+    if is_scalar(global_batch, per_pass) and global_batch % per_pass:
+        below = global_batch // per_pass * per_pass
         raise RooflineError(
             f"global_batch {train.global_batch} is not micro_batch {train.micro_batch} x dp {train.dp} x a whole "
             f"number of accumulation steps: use {' or '.join(str(v) for v in (below, below + per_pass) if v)}"
@@ -314,7 +315,7 @@ def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
             )
 
 
-def _divisors(total: int, near: int) -> str:
+def _divisors(total: Any, near: Any) -> str:
     """The divisors of `total` next to `near`, in words.
 
     >>> _divisors(32, 12), _divisors(25, 64)

@@ -127,7 +127,7 @@ def side_by_side(results: Results) -> Table:
         row("micro x steps", lambda r: f"{r.train.micro_batch} x {r.train.accumulation}"),
         row("sequence", lambda r: r.train.sequence_length),
         row("step time", lambda r: report.seconds(r.step_time_s)),
-        row("10-90 %", lambda r: f"{format_time(r.step_time_low_s)} to {format_time(r.step_time_high_s)}"),
+        row("10-90 %", _range),
         row("tokens/s", lambda r: f"{r.tokens_per_s:,.0f}"),
         row("per device", lambda r: f"{r.tokens_per_s_per_device:,.0f}"),
         row("against A", speed),
@@ -138,6 +138,11 @@ def side_by_side(results: Results) -> Table:
         row("bound", lambda r: r.bound),
     ]
     return Table("", ["", *_letters(results)], rows, align="l" + "r" * len(results))
+
+
+def _range(result: Estimate) -> str:
+    """The 10th and 90th percentile of the step time."""
+    return f"{report.seconds(result.step_time_low_s).text} to {report.seconds(result.step_time_high_s).text}"
 
 
 def _letters(results: Results) -> list[str]:
@@ -180,7 +185,7 @@ def _reasons(results: Results) -> list[str]:
     for letter, (_, result) in zip(_letters(results)[1:], results[1:], strict=True):
         changes = difference(first, result)
         total = sum(changes.values())
-        ratio = result.tokens_per_s_per_device / first.tokens_per_s_per_device
+        ratio = float(result.tokens_per_s_per_device / first.tokens_per_s_per_device)
         if abs(ratio - 1) < NOTABLE:
             sentences.append(f"{letter} is as fast as A per device ({ratio - 1:+.1%}).")
             continue
@@ -204,7 +209,7 @@ def tidy_table(results: Results) -> Table:
         [
             *(case.varied.get(name) for name in names),
             report.seconds(result.step_time_s),
-            f"{format_time(result.step_time_low_s)} to {format_time(result.step_time_high_s)}",
+            _range(result),
             f"{result.tokens_per_s:,.0f}",
             report.share(result.mfu),
             report.size(result.memory.total_bytes),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from .. import report
 from ..counts import op_record
 from ..output import Cell, Table, add_format_arguments, emit
-from ..units import format_bytes, format_count, format_flops
 from . import options
 
 if TYPE_CHECKING:
@@ -64,29 +63,31 @@ def _summary(result: Count) -> Table:
         ["Backward", _pair(result.flops_backward, result.matmul_flops_backward)],
     ]
     if result.flops_recompute:
-        rows.append(["Recompute", format_flops(result.flops_recompute)])
+        rows.append(["Recompute", report.flops(result.flops_recompute).text])
     rows += [
-        ["Optimizer", f"{format_flops(result.flops_optimizer)} per step, on one device"],
-        ["Step", f"{format_flops(result.flops_step)} in all; kernels execute {_executed(result)}"],
-        ["6ND rule", f"{format_flops(_rule(result))}: {_off(result.rule_6nd_ratio)}"],
+        ["Optimizer", f"{report.flops(result.flops_optimizer).text} per step, on one device"],
+        ["Step", f"{report.flops(result.flops_step).text} in all; kernels execute {_executed(result)}"],
+        ["6ND rule", f"{report.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"],
     ]
     title = f"{report.model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
     return Table(title, ["", ""], rows, align="ll")
 
 
-def _pair(all_flops: float, matmul_flops: float) -> str:
-    return f"{format_flops(all_flops)} per micro batch, {format_flops(matmul_flops)} of it in matmuls"
+def _pair(all_flops: Any, matmul_flops: Any) -> str:
+    return (
+        f"{report.flops(all_flops).text} per micro batch, {report.flops(matmul_flops).text} of it in matmuls"
+    )
 
 
 def _executed(result: Count) -> str:
-    return format_flops(result.executed_flops_step)
+    return report.flops(result.executed_flops_step).text
 
 
-def _rule(result: Count) -> float:
+def _rule(result: Count) -> Any:
     return 6 * result.params_active * result.tokens
 
 
-def _off(ratio: float) -> str:
+def _off(ratio: Any) -> str:
     """How far the shortcut is from the exact count, in words."""
     side = "more" if ratio > 1 else "less"
     return f"{100 * abs(ratio - 1):.1f} % {side} than the matmuls of forward and backward"
@@ -99,9 +100,9 @@ def ops_table(result: Count) -> Table:
             op.name,
             op.phase,
             op.count,
-            format_count(op.flops * op.count),
-            format_bytes(op.bytes_read * op.count),
-            format_bytes(op.bytes_written * op.count),
+            report.amount(op.flops * op.count),
+            report.size(op.bytes_read * op.count),
+            report.size(op.bytes_written * op.count),
             report.intensity(op.flops / op.bytes if op.bytes else None),
         ]
         for op in result.ops
@@ -145,7 +146,7 @@ def _accounting(args: argparse.Namespace, model: ModelConfig, result: Count) -> 
             "The rows of one block are per layer. A norm counts 3d+2 per token, softmax 5 per score, the "
             "activation 5 per element; attention in full; the backward pass as twice the forward pass."
         ),
-        f"The shortcut 6ND gives {format_flops(shortcut)}: {ratio:.1%} of the overall.",
+        f"The shortcut 6ND gives {report.flops(shortcut).text}: {ratio:.1%} of the overall.",
     ]
     records = [dict(zip(COLUMNS, row, strict=True)) for row in exact]
     data = {"model": model.name, "seq_len": seq_len, "micro_batch": micro_batch, "rows": records}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..output import Cell, Table, add_format_arguments, emit
 from . import options
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     result = memory(options.model(args), options.device(args), **options.train_options(args))
     train = result.train
-    rows = [
+    rows: list[list[Any]] = [
         ["Layout", report.layout_words(train)],
         ["Batch", report.batch_words(train, result.model)],
         ["Method", f"{train.dtype}, {report.method_words(train)}"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .. import units
 from ..errors import RooflineError, unknown
+from ..packages import check_hardware
 from ..presets import load_model
 from ..stacks import Fusion
 from ..training import (
@@ -279,6 +280,7 @@ def devices(args: argparse.Namespace) -> list[Device]:
     Raises:
         RooflineError: None was named, or a figure cannot be.
     """
+    check_hardware()
     from hardware import load_device
 
     given = [args.device] if isinstance(args.device, str) else args.device or []

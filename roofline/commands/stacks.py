@@ -20,6 +20,7 @@ FUSIONS: dict[str, str] = {
     "cross_entropy": "the loss keeps no fp32 copy of the logits",
     "optimizer": "all parameters are updated by one kernel",
     "wgrad_accumulation": "weight-gradient matmuls add into the fp32 gradient",
+    "cast": "casts to low precision are part of the kernels before them",
 }
 LAUNCHES = {
     "eager": "one framework call per kernel",
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def one_table(stack: Stack) -> Table:
     """One profile: every fact in words."""
     rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch]]]
-    rows += [[FUSIONS[name], name in stack.fused] for name in get_args(Fusion)]
+    rows += [[FUSIONS.get(name, name), name in stack.fused] for name in get_args(Fusion)]
     for name in Overlap.__struct_fields__:
         rows.append(
             [f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"]

@@ -1,0 +1,105 @@
+import subprocess
+import sys
+
+import pytest
+
+import roofline
+
+
+def python(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("name", roofline.__all__)
+def test_every_exported_name_is_there(name):
+    assert getattr(roofline, name) is not None
+
+
+def test_functions_keep_their_names_beside_submodules_of_the_same_name():
+    import importlib
+
+    for name in ("estimate", "memory", "trace"):
+        importlib.import_module(f"roofline.{name}")
+        assert callable(getattr(roofline, name))
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="estimat"):
+        roofline.estimat  # noqa: B018
+
+
+def test_import_is_light():
+    heavy = {"numpy", "pandas", "matplotlib", "rich", "pynvml", "psutil", "torch"}
+    code = "import sys, roofline; print(*sys.modules)"
+    assert not heavy & set(python(code).stdout.split())
+    code = "import sys, roofline; roofline.estimate('gpt2-xl', device='h100-sxm-80gb'); print(*sys.modules)"
+    assert not heavy & set(python(code).stdout.split())
+
+
+def test_another_hardware_package_is_named(tmp_path):
+    (tmp_path / "hardware").mkdir()
+    (tmp_path / "hardware" / "__init__.py").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import roofline\n"
+        "try:\n    roofline.load_device\nexcept roofline.RooflineError as error:\n    print(error)"
+    )
+    out = python(code).stdout
+    assert "another package named 'hardware'" in out
+    assert str(tmp_path) in out
+
+
+def test_another_hardware_package_on_the_command_line(tmp_path):
+    (tmp_path / "hardware").mkdir()
+    (tmp_path / "hardware" / "__init__.py").write_text("")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from roofline.cli import main; sys.exit(main(['estimate', 'gpt2', '-d', 'h100-sxm-80gb']))"
+    )
+    result = python(code)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "another package named 'hardware'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"micro_batch": True}, "micro_batch"),
+        ({"micro_batch": "8"}, "micro_batch"),
+        ({"micro_batch": 1.5}, "1.5"),
+        ({"micro_batch": float("nan")}, "nan"),
+        ({"micro_batc": 3}, "micro_batch"),
+        ({"tp": 0}, "tp"),
+        ({"dtype": 3}, "dtype"),
+        ({"stack": 3}, "stack"),
+        ({"fused": ("loss",)}, "cross_entropy"),
+        ({"sequence_parallel": "yes"}, "sequence_parallel"),
+        ({"num_devices": 16, "network_gbit_per_s": float("nan")}, "network"),
+        ({"dp": 3, "num_devices": 4}, "--num-devices 3"),
+        ({"cp": 3, "num_devices": 3}, "2 or 4"),
+        ({"seq_len": 10**15}, "seq_len"),
+    ],
+)
+def test_bad_options_are_errors_with_the_name(options, words):
+    with pytest.raises(roofline.RooflineError, match=words):
+        roofline.estimate("llama-3-8b", "h100-sxm-80gb", **options)
+
+
+def test_arrays_give_the_figures_of_each_element():
+    np = pytest.importorskip("numpy")
+    from roofline.estimate import estimate_times
+    from roofline.step import build_step
+
+    model, device = roofline.load_model("llama-3-8b"), roofline.load_device("h100-sxm-80gb")
+
+    def times(micro_batch):
+        return estimate_times(build_step(model, roofline.TrainConfig(micro_batch=micro_batch)), device)
+
+    together = times(np.array([1.0, 2.0, 4.0]))
+    for index, micro_batch in enumerate((1, 2, 4)):
+        alone = times(micro_batch)
+        assert together.expected[index] == pytest.approx(alone.expected)
+        assert together.fits[index] == alone.fits

@@ -1,0 +1,93 @@
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import roofline
+from roofline import fit
+from roofline.training import train_config
+
+
+@pytest.fixture(scope="module")
+def xl():
+    return roofline.load_model("gpt2-xl")
+
+
+@pytest.fixture(scope="module")
+def a100():
+    return roofline.load_device("a100-sxm-40gb")
+
+
+def test_the_largest_micro_batch_fits_and_the_next_does_not(xl, a100):
+    train = train_config({"recompute": "full"})
+    largest = fit.max_micro_batch(xl, a100, train)
+    assert largest > 1
+    assert fit.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest))
+    assert not fit.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest + 1))
+
+
+def test_with_a_global_batch_only_its_divisors(xl, a100):
+    free = fit.max_micro_batch(xl, a100, train_config({"recompute": "full"}))
+    bound = fit.max_micro_batch(xl, a100, train_config({"recompute": "full", "global_batch": 12}))
+    assert 12 % bound == 0
+    assert bound <= free
+
+
+def test_the_longest_sequence(a100):
+    model = roofline.load_model("llama-3.2-1b")
+    train = train_config({"recompute": "full"})
+    longest = fit.max_seq_len(model, a100, train)
+    assert longest % 128 == 0
+    assert fit.fits(model, a100, msgspec.structs.replace(train, seq_len=longest))
+    assert not fit.fits(model, a100, msgspec.structs.replace(train, seq_len=longest + 128))
+
+
+def test_learned_positions_bound_the_sequence():
+    gpt2, device = roofline.load_model("gpt2"), roofline.load_device("h100-sxm-80gb")
+    assert fit.max_seq_len(gpt2, device, train_config({})) == 1024
+
+
+def test_nothing_fits(a100):
+    model = roofline.load_model("llama-3-70b")
+    assert fit.max_micro_batch(model, a100, train_config({})) == 0
+    assert fit.max_seq_len(model, a100, train_config({})) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("gpt2-xl", {"micro_batch": 16}),
+        ("llama-2-13b", {"num_devices": 8}),
+        ("llama-3-8b", {"num_devices": 8, "global_batch": 64, "micro_batch": 4, "sharding": "fsdp"}),
+        ("llama-2-7b", {"attention": "unfused", "dtype": "fp32", "num_devices": 4}),
+        ("llama-3-8b", {}),
+    ],
+)
+def test_fixes_fit_and_say_what_they_do(model, options):
+    result = roofline.memory(model, "a100-sxm-80gb" if "llama" in model else "a100-sxm-40gb", **options)
+    assert not result.fits
+    assert 1 <= len(result.fixes) <= 3
+    for fix in result.fixes:
+        changed = {**options, **fix.options}
+        if "global_batch" not in changed:
+            changed["global_batch"] = result.train.global_batch
+        again = roofline.memory(model, result.device, **changed)
+        assert again.fits
+        assert again.total_bytes == pytest.approx(fix.total_bytes)
+        assert fix.saved_bytes == pytest.approx(result.total_bytes - fix.total_bytes)
+
+
+def test_fixes_of_as_many_changes_come_cheapest_first():
+    fixes = roofline.memory("gpt2-xl", "a100-sxm-40gb", micro_batch=16).fixes
+    single = [fix.cost for fix in fixes if " + " not in fix.change]
+    assert single == sorted(single)
+
+
+def test_a_configuration_that_fits_needs_no_fix():
+    assert roofline.memory("gpt2", "h100-sxm-80gb").fixes == ()
+
+
+@settings(max_examples=25, deadline=None)
+@given(limit=st.integers(1, 5000), largest=st.integers(0, 6000))
+def test_largest_finds_the_edge(limit, largest):
+    assert fit._largest(lambda value: value <= largest, limit) == min(limit, largest)
