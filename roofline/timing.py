@@ -110,16 +110,13 @@ def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, u
     Within one wave a kernel splits k, so a partly filled first wave costs its share only; `_MOST_WASTE`
     bounds what tiny and thin shapes pay for padding, which t0 and the memory time already hold.
     """
-    weight = constants.quantisation
-    area = m * n * batch
-    waste = _MOST_WASTE
+    ceil, minimum, weight = xp.ceil, xp.minimum, constants.quantisation
+    elements = _MOST_WASTE * m * n * batch / units  # of output, per unit
     for rows, columns, reuse in _TILES:
-        even = xp.ceil(m / rows) * xp.ceil(n / columns) * batch / units
-        waves = (
-            xp.maximum(weight * xp.ceil(even) + (1.0 - weight) * even, even) if weight < 1 else xp.ceil(even)
-        )
-        waste = xp.minimum(waste, waves * (units * rows * columns) / (area * reuse**constants.small_tile))
-    return waste
+        even = ceil(m / rows) * ceil(n / columns) * batch / units
+        waves = even + weight * (ceil(even) - even)
+        elements = minimum(elements, waves * (rows * columns / reuse**constants.small_tile))
+    return elements * units / (m * n * batch)
 
 
 def _attention_time(op: Op, device: Device, kernel: str) -> Number:
