@@ -78,11 +78,16 @@ def trace(
         execute = stack.enter_context(without_data(torch, mode)) if mode else with_data
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
         recorder.exclude(state.values())
+        recorder.track((args, kwargs))
+        for parameter in state.values():
+            if parameter.requires_grad:  # gradients of parameters are the caller's to count
+                parameter.register_post_accumulate_grad_hook(_drop_gradient)
         stack.enter_context(_explained(module))
 
         def run_pass() -> None:
             with recorder.keeping():
-                targets = _targets(torch, module(*args, **kwargs), loss)
+                output = module(*args, **kwargs)  # stays alive until the end, as in a training loop
+                targets = _targets(torch, output, loss)
             if targets:
                 torch.autograd.backward(targets, [torch.empty_like(target) for target in targets])
 
@@ -123,6 +128,10 @@ def _leaf(torch: Any, tensor: Any, cast: Any, mode: Any) -> Any:
         return leaf.requires_grad_(tensor.requires_grad)
     detached = tensor.detach().to(dtype)
     return (detached if tensor.requires_grad else detached.clone()).requires_grad_(tensor.requires_grad)
+
+
+def _drop_gradient(parameter: Any) -> None:
+    parameter.grad = None
 
 
 def _targets(torch: Any, output: Any, loss: Callable[[Any], Any] | None) -> list[Any]:

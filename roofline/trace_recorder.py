@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -39,6 +40,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
         parameters: Parameters, shared ones once.
         trainable_parameters: Those that require a gradient.
         activation_bytes: Bytes kept for backward, each storage once, parameters and buffers excluded.
+        peak_bytes: Largest sum of live tensors during the pass: what is kept, the inputs, the outputs and the
+            operands in hand; without parameters, buffers and gradients of parameters (but the one in hand).
         by_module: Cost of each module by its path; "" is the whole.
     """
 
@@ -47,6 +50,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trainable_parameters: int
     activation_bytes: int
+    peak_bytes: int
     by_module: dict[str, ModuleCost]
 
     def matmul_flops(self, *phases: Phase) -> Any:
@@ -75,7 +79,9 @@ class Recorder:
         self.origin: dict[int, str] = {}  # autograd sequence number -> module path of the forward call
         self.saver: dict[int, int] = {}  # autograd sequence number -> record that made the node
         self.records: list[tuple[str, Op]] = []
-        self.saved: dict[int, tuple[Any, str, int]] = {}  # storage -> storage, module path, sequence number
+        self.saved: dict[int, tuple[int, str, int]] = {}  # storage -> bytes, module path, sequence number
+        self.live: dict[int, int] = {}  # storage -> bytes
+        self.live_bytes = self.peak_bytes = 0
         self.excluded: dict[int, Any] = {}
 
     def exclude(self, tensors: Iterable[Any]) -> None:
@@ -83,6 +89,23 @@ class Recorder:
         for tensor in tensors:
             storage = tensor.untyped_storage()
             self.excluded[storage._cdata] = storage
+
+    def track(self, tree: Any) -> None:
+        """Count tensors as live until their storage is freed."""
+        for leaf in self.torch.utils._pytree.tree_leaves(tree):
+            if not isinstance(leaf, self.torch.Tensor):
+                continue
+            storage = leaf.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key in self.excluded or key in self.live:
+                continue
+            self.live[key] = size
+            self.live_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+            weakref.finalize(storage, self._freed, key)
+
+    def _freed(self, key: int) -> None:
+        self.live_bytes -= self.live.pop(key)
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -127,7 +150,7 @@ class Recorder:
     def _keep(self, tensor: Any) -> Any:
         storage = tensor.untyped_storage()
         if storage._cdata not in self.excluded:
-            self.saved.setdefault(storage._cdata, (storage, self.stack[-1], self._sequence()))
+            self.saved.setdefault(storage._cdata, (storage.nbytes(), self.stack[-1], self._sequence()))
         return tensor
 
     def _sequence(self) -> int:
@@ -148,6 +171,7 @@ class Recorder:
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         if func.namespace == "prim":  # questions about a tensor (its device): most calls of a backward pass
             return
+        self.track(result)
         path, phase = self._place()
         call = self._call(func, args, kwargs, result, phase)
         try:
@@ -234,11 +258,11 @@ class Recorder:
                 f"{type(self.module).__name__} runs no operator on the example inputs: nothing to cost"
             )
         kept = [0] * len(self.records)
-        for storage, _, sequence in self.saved.values():
+        for size, _, sequence in self.saved.values():
             index = self.saver.get(sequence)
             if index is None:  # kept by a view or by a call without kernels: goes with the kernel before it
                 index = max((at for number, at in self.saver.items() if number <= sequence), default=0)
-            kept[index] += storage.nbytes()
+            kept[index] += size
         merged: dict[Op, int] = {}
         for (_, op), saved in zip(self.records, kept, strict=True):
             key = msgspec.structs.replace(op, saved_bytes=saved)
@@ -251,7 +275,8 @@ class Recorder:
             trainable_parameters=sum(
                 parameter.numel() for parameter in parameters if parameter.requires_grad
             ),
-            activation_bytes=sum(storage.nbytes() for storage, _, _ in self.saved.values()),
+            activation_bytes=sum(size for size, _, _ in self.saved.values()),
+            peak_bytes=self.peak_bytes,
             by_module=self._by_module(),
         )
 
@@ -267,8 +292,8 @@ class Recorder:
         for path, op in self.records:
             add(path, "flops_forward" if op.phase == "forward" else "flops_backward", op.flops)
             add(path, "bytes", op.bytes)
-        for storage, path, _ in self.saved.values():
-            add(path, "activation_bytes", storage.nbytes())
+        for size, path, _ in self.saved.values():
+            add(path, "activation_bytes", size)
         return {path: ModuleCost(**fields) for path, fields in sums.items()}
 
 

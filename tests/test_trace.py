@@ -321,6 +321,22 @@ def test_activation_bytes_are_what_torch_keeps():
     assert trace(module, image, real=True).activation_bytes == expected
 
 
+def test_peak_is_the_largest_sum_of_live_tensors():
+    class Mlp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.down = nn.Linear(64, 256, bias=False), nn.Linear(256, 64, bias=False)
+
+        def forward(self, x):
+            return self.down(torch.relu(self.up(x)))
+
+    result = trace(Mlp(), torch.randn(32, 64))
+    x, hidden, weight = 32 * 64 * 4, 32 * 256 * 4, 64 * 256 * 4
+    assert result.activation_bytes == x + hidden
+    # backward of `down`: input, hidden, output, its gradient, the hidden's gradient and the weight's
+    assert result.peak_bytes == x + hidden + x + x + hidden + weight
+
+
 def test_a_70b_layer_on_meta_needs_no_memory():
     with torch.device("meta"):
         module = nn.Sequential(*(nn.Linear(8192, 28672, bias=False) for _ in range(3)))
