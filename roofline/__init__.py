@@ -17,46 +17,61 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hardware import Device as Device
+    from hardware import HardwareError as HardwareError
     from hardware import device_ids as device_ids
     from hardware import load_device as load_device
 
+    from .accounting import accounting as accounting
+    from .budget import plan as plan
     from .counts import Count as Count
     from .counts import count as count
+    from .diagnose import Diagnosis as Diagnosis
+    from .diagnose import diagnose as diagnose
+    from .diagnose import diagnose as mfu
     from .errors import RooflineError as RooflineError
     from .estimate import Estimate as Estimate
     from .estimate import estimate as estimate
     from .fit import MemoryFit as MemoryFit
     from .fit import memory as memory
     from .model import ModelConfig as ModelConfig
+    from .op import Op as Op
     from .presets import load_model as load_model
     from .presets import model_ids as model_ids
+    from .runcost import Plan as Plan
+    from .runcost import Terms as Terms
     from .search import layouts as layouts
     from .steptimer import StepTimer as StepTimer
     from .trace import trace as trace
-    from .budget import plan as plan
-    from .diagnose import diagnose as diagnose
     from .training import TrainConfig as TrainConfig
 
+# exported name -> where it is, as module:name
 _EXPORTS = {
-    "Count": ".counts",
-    "Device": "hardware",
-    "Estimate": ".estimate",
-    "MemoryFit": ".fit",
-    "ModelConfig": ".model",
-    "RooflineError": ".errors",
-    "StepTimer": ".steptimer",
-    "TrainConfig": ".training",
-    "count": ".counts",
-    "device_ids": "hardware",
-    "diagnose": ".diagnose",
-    "estimate": ".estimate",
-    "layouts": ".search",
-    "load_device": "hardware",
-    "load_model": ".presets",
-    "memory": ".fit",
-    "model_ids": ".presets",
-    "plan": ".budget",
-    "trace": ".trace",
+    "Count": ".counts:Count",
+    "Device": "hardware:Device",
+    "Diagnosis": ".diagnose:Diagnosis",
+    "Estimate": ".estimate:Estimate",
+    "HardwareError": "hardware:HardwareError",
+    "MemoryFit": ".fit:MemoryFit",
+    "ModelConfig": ".model:ModelConfig",
+    "Op": ".op:Op",
+    "Plan": ".runcost:Plan",
+    "RooflineError": ".errors:RooflineError",
+    "StepTimer": ".steptimer:StepTimer",
+    "Terms": ".runcost:Terms",
+    "TrainConfig": ".training:TrainConfig",
+    "accounting": ".accounting:accounting",
+    "count": ".counts:count",
+    "device_ids": "hardware:device_ids",
+    "diagnose": ".diagnose:diagnose",
+    "estimate": ".estimate:estimate",
+    "layouts": ".search:layouts",
+    "load_device": "hardware:load_device",
+    "load_model": ".presets:load_model",
+    "memory": ".fit:memory",
+    "mfu": ".diagnose:diagnose",
+    "model_ids": ".presets:model_ids",
+    "plan": ".budget:plan",
+    "trace": ".trace:trace",
 }
 
 __all__ = [*_EXPORTS, "__version__"]  # noqa: PLE0604  (all are strings)
@@ -76,14 +91,14 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("roofline")
-    module = _EXPORTS.get(name)
-    if module is None:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'roofline' has no attribute {name!r}")
+    module, _, attribute = _EXPORTS[name].partition(":")
     if module == "hardware":
         from .packages import check_hardware
 
         check_hardware()
-    value = getattr(import_module(module, __name__), name)
+    value = getattr(import_module(module, __name__), attribute)
     globals()[name] = value
     return value
 

@@ -20,7 +20,7 @@ def test_every_exported_name_is_there(name):
 def test_functions_keep_their_names_beside_submodules_of_the_same_name():
     import importlib
 
-    for name in ("estimate", "memory", "trace"):
+    for name in ("estimate", "memory", "trace", "mfu", "diagnose", "accounting"):
         importlib.import_module(f"roofline.{name}")
         assert callable(getattr(roofline, name))
 
