@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .counts import count as count
     from .diagnose import Diagnosis as Diagnosis
     from .diagnose import diagnose as diagnose
-    from .diagnose import diagnose as mfu
     from .errors import RooflineError as RooflineError
     from .estimate import Estimate as Estimate
     from .estimate import estimate as estimate
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from .steptimer import StepTimer as StepTimer
     from .trace import trace as trace
     from .training import TrainConfig as TrainConfig
+
+    mfu = diagnose
 
 # exported name -> where it is, as module:name
 _EXPORTS = {
