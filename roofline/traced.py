@@ -77,8 +77,8 @@ def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
         )
     )
     first, *rest = trace.ops
-    # what the pass keeps for backward is known exactly as a whole, each storage once
-    kept = [msgspec.structs.replace(first, part="layer", saved_bytes=trace.activation_bytes / first.count)]
+    # the peak of the pass is known as a whole: what it keeps for backward, and logits and operands in hand
+    kept = [msgspec.structs.replace(first, part="layer", saved_bytes=trace.peak_bytes / first.count)]
     kept += [msgspec.structs.replace(op, part="layer", saved_bytes=0) for op in rest]
     step = Step(
         model=model,
