@@ -180,12 +180,11 @@ def estimate_times(step: Step, device: Device) -> Times:
     return Times(times.total, low, high, memory_of(step, device).fits, times)
 
 
-def runs_per_step(step: Step, op: Op) -> Number:
-    """How often an op runs in one step on the busiest device."""
-    if op.part == "step":
-        return op.count
-    share = divide(stages(step.model, step.train).interior, step.model.n_layers)
-    return op.count * step.accumulation * (share if op.part == "layer" else 1)
+def runs_per_step(step: Step) -> dict[str, Number]:
+    """How often one pass over a part of the model is run in one step on the busiest device, by part."""
+    passes = step.accumulation
+    layers = passes * divide(stages(step.model, step.train).interior, step.model.n_layers)
+    return {"layer": layers, "embedding": passes, "head": passes, "step": 1}
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
@@ -264,10 +263,11 @@ def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
 def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]:
     """Every op with its time per step on the busiest device, the costliest first where times are scalars."""
     rows = []
+    passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s
     for item in priced:
-        op, runs = item.op, runs_per_step(step, item.op)
-        memory_s = op.bytes / device.memory_bandwidth_bytes_per_s
-        bound = where(item.ideal > memory_s, "compute", "memory")
+        op, moved = item.op, item.op.bytes
+        runs = op.count * passes[op.part]
+        bound = where(item.ideal > moved / bandwidth, "compute", "memory")
         rows.append(
             OpTime(
                 name=op.name,
@@ -276,14 +276,14 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
                 dtype=op.dtype,
                 runs=runs,
                 flops=op.flops,
-                bytes=op.bytes,
-                intensity=op.flops / maximum(op.bytes, 1),
+                bytes=moved,
+                intensity=op.flops / maximum(moved, 1),
                 ideal_s=item.ideal * runs,
                 expected_s=item.expected * runs,
                 bound="communication" if op.kind == "collective" else bound,
             )
         )
-    if all(is_scalar(row.expected_s) for row in rows):
+    if is_scalar(*(row.expected_s for row in rows)):
         rows.sort(key=lambda row: -row.expected_s)
     return rows
 
