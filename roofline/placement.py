@@ -94,9 +94,12 @@ def place(
     obstacles, fixed, lines = list(obstacles), list(fixed), list(lines)
     placed: list[Box | None] = [None] * len(anchors)
     for _ in range(_ROUNDS):
+        before = list(placed)
         for index, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
             others = [(box, anchors[i]) for i, box in enumerate(placed) if box is not None and i != index]
             placed[index] = _best(anchor, size, bounds, others, obstacles, fixed, lines, gap)
+        if placed == before:
+            break
     return placed
 
 
@@ -121,16 +124,16 @@ def _best(
             continue
         end = box.nearest(anchor)
         cost = math.dist(end, anchor) / height
-        if cost >= lowest:
-            continue
-        cost += _OVER_OBSTACLE * sum(math.sqrt(room.overlap(obstacle)) for obstacle in obstacles) / height
-        cost += _OVER_LINE * sum(any(cross(edge, line) for edge in room.edges()) for line in lines)
-        leader = (end, anchor)
-        faults = sum(cross(leader, other) for other in leaders)
-        faults += sum(any(cross(leader, edge) for edge in other.edges()) for other in taken)
-        faults += sum(any(cross(other, edge) for edge in room.edges()) for other in leaders)
-        faults += sum(cross(leader, line) for line in lines)
-        cost += _CROSSING * faults
+        if cost < lowest:
+            cost += _OVER_OBSTACLE * sum(math.sqrt(room.overlap(each)) for each in obstacles) / height
+        if cost < lowest:
+            cost += _OVER_LINE * sum(any(cross(edge, line) for edge in room.edges()) for line in lines)
+        if cost < lowest:
+            leader = (end, anchor)
+            faults = sum(cross(leader, other) for other in (*leaders, *lines))
+            faults += sum(any(cross(leader, edge) for edge in other.edges()) for other in taken)
+            faults += sum(any(cross(other, edge) for edge in room.edges()) for other in leaders)
+            cost += _CROSSING * faults
         if cost < lowest:
             best, lowest = box, cost
     return best
