@@ -7,8 +7,8 @@ ops read the same tensor, the first one keeps it.
 
 from __future__ import annotations
 
-from .arrays import Number, divide, is_scalar, maximum, minimum
-from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe
+from .arrays import ceil_div, Number, divide, is_scalar, maximum, minimum
+from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe, Recurrence
 from .tape import Tape
 
 
@@ -39,6 +39,30 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     if not group.parallel:  # norms that do not divide among the blocks
         _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
     _linears(tape, group.linears)
+    if group.recurrence is not None:
+        _recurrence(tape, group.recurrence)
+
+
+# Matmuls per chunk of c tokens and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
+RECURRENCE_MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
+
+
+def _recurrence(tape: Tape, spec: Recurrence) -> None:
+    """Linear attention in chunks: within a chunk as attention, between chunks through the state."""
+    c, dk, dv = spec.chunk, spec.key_dim, spec.value_dim
+    heads = divide(spec.n_heads, tape.train.tp)
+    chunks = divide(tape.tokens * heads, c)  # chunks of all sequences and heads
+    elements = tape.tokens * heads
+    within, weighted, states = RECURRENCE_MATMULS[spec.kind]
+    tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=elements * 2 * dk * tape.es)
+    tape.batched_matmul("recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * tape.es)
+    tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=chunks * dk * dv * 4)
+    # decays of scores and state; the delta rule also solves a triangular system per chunk, c*(dk + dv) per token
+    solve = c * (dk + dv) / (c + dk + dv) if spec.kind == "delta" else 0
+    tape.elementwise(
+        "recurrence.decay", elements * (c + dk + dv), reads=1, writes=1, back_reads=2, back_writes=1,
+        flops=2 + solve, kernels=4,
+    )  # fmt: skip
 
 
 def _linears(tape: Tape, linears: tuple[Linear, ...]) -> None:
@@ -370,11 +394,19 @@ def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:
     tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)
 
 
+def _padded_vocabulary(tape: Tape, model: ModelConfig) -> Number:
+    """Rows of the vocabulary on this device, padded as the stack pads them."""
+    tp, multiple = tape.train.tp, tape.stack.vocab_multiple
+    if multiple == 1:
+        return divide(model.vocab_size, tp)
+    return ceil_div(model.vocab_size, multiple * tp) * multiple
+
+
 def embedding(tape: Tape, model: ModelConfig) -> None:
     """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
     tp = tape.train.tp
     width = model.embedding_dim or model.d_model
-    vocab = divide(model.vocab_size, tp)
+    vocab = _padded_vocabulary(tape, model)
     tape.weight("embedding", vocab * width)
     gathered = tape.tokens * width
     tape.elementwise(
@@ -403,10 +435,11 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
             "embedding.dropout", tape.tokens * model.d_model, reads=1, writes=1 + mask, back_reads=1 + mask,
             back_writes=1, flops=2, saves=tape.tokens * model.d_model,
         )  # fmt: skip
+    needs_grad = tape.input_needs_grad
     if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
         tape.input_needs_grad = False
     _linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
-    tape.input_needs_grad = True
+    tape.input_needs_grad = needs_grad
     if not (is_scalar(tp) and tp == 1):
         payload = tape.tokens * width * tape.es
         tape.collective("embedding.all_reduce", "all_reduce", "tp", payload)
@@ -423,7 +456,7 @@ def head(tape: Tape, model: ModelConfig) -> None:
     width = model.embedding_dim or model.d_model
     if width != model.d_model:
         tape.linear("head.project", tokens, model.d_model, width)
-    vocab = divide(model.vocab_size, tp)
+    vocab = _padded_vocabulary(tape, model)
     tape.linear(
         "head.logits", tokens, width, vocab, bias=model.head_bias, low_precision=False, saves=tokens * width * es
     )

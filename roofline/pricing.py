@@ -56,8 +56,10 @@ def price(step: Step, device: Device) -> list[PricedOp]:
         else:
             ideal = timing.ideal_time(op, device)
             expected = timing.expected_time(op, device, attention=step.train.attention)
-            if op.kind in {"matmul", "attention"}:
+            if op.kind == "matmul":
                 expected = expected / sustained
+            elif op.kind == "attention":  # stays below the power limit
+                expected = expected / step.stack.efficiency
         if op.name.startswith("experts.") or op.group == "ep":
             expected = expected * LOAD_IMBALANCE
         priced.append(PricedOp(op, ideal, expected))

@@ -49,6 +49,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         selective: What "selective" recompute means here: the attention core (Megatron, arXiv:2205.05198), or half of
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
+        vocab_multiple: The vocabulary is padded to a multiple of this times tp.
         host_us: Host time per kernel where the framework's own code costs more than the launch (microseconds); None: the
             device file's launch time.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
@@ -66,6 +67,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fused: frozenset[Fusion] = frozenset()
     overlap: Overlap = Overlap()
     launch: Literal["eager", "compiled", "graph"] = "eager"
+    vocab_multiple: int = 1
     host_us: float | None = None
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     cast_weights: bool = False

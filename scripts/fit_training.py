@@ -2,7 +2,8 @@
 
     python scripts/fit_training.py RUNS.csv [--folds 4]
 
-Constants: sustained matrix rate per architecture, and the slowdown of compute beside communication. The loss is the mean over sources of the mean absolute log
+Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, and the slowdown of
+compute beside communication. The loss is the mean over sources of the mean absolute log
 error, so that a source with many rows weighs no more than one with few; rows of LoRA, and of sources that call
 themselves noisy, are left out.
 """
@@ -19,11 +20,13 @@ import msgspec
 from hardware import load_device
 from roofline import schedule
 from roofline.runs import read_rows
+from roofline.stacks import load_stack, stack_names
 from roofline.validate import Prediction, predict_runs, predicted, source_of
 
 NOISY = {"bsv100", "msl"}
 GRID = {
     "compute": [0.70, 0.74, 0.78, 0.82, 0.85, 0.88, 0.91, 0.94, 0.97, 1.0],
+    "efficiency": [0.80, 0.84, 0.87, 0.90, 0.93, 0.96, 1.0],
     "interference": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
 }
 
@@ -51,6 +54,9 @@ def parameters(entries: dict[str, list[Any]]) -> dict[str, tuple[str, Callable[[
         schedule.INTERFERENCE = value
 
     free = {f"compute.{name}": ("compute", setter(group, "compute")) for name, group in entries.items()}
+    for name in stack_names():
+        if load_stack(name).efficiency < 1:
+            free[f"efficiency.{name}"] = ("efficiency", setter([load_stack(name)], "efficiency"))
     free["interference"] = ("interference", interference)
     return free
 
@@ -74,7 +80,7 @@ def loss(rows: Sequence[dict[str, str]]) -> float:
 def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
     """Coordinate descent over the grids."""
     free = parameters(sustained_entries(rows))
-    best = {name: 0.9 if grid == "compute" else GRID[grid][len(GRID[grid]) // 2] for name, (grid, _) in free.items()}
+    best = {name: 0.9 if grid in {"compute", "efficiency"} else GRID[grid][len(GRID[grid]) // 2] for name, (grid, _) in free.items()}
     for name, (_, assign) in free.items():
         assign(best[name])
     for _ in range(sweeps):
