@@ -11,7 +11,6 @@ from .arrays import Number, divide, is_scalar, maximum, where
 from .memory import Memory, memory_of
 from .mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from .model import ModelConfig
-from .op import Op
 from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
@@ -217,7 +216,7 @@ def model_flops_of(step: Step) -> Number:
 
 
 def hardware_flops(step: Step) -> Number:
-    """FLOPs of all devices in one step, recompute included, attention counted as the model's rule counts it (full).
+    """FLOPs of all devices in one step, recompute included, attention counted as the rule counts it (full).
 
     Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it.
     """
