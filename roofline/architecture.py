@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from .blocks import read_attention, read_cross_attention, read_feed_forward, read_linears, read_norm
+from .blocks import read_attention, read_cross_attention, read_feed_forward, read_linears, read_norm, read_recurrence
 from .flat import MODEL_KEYS, Flat
 from .model import LayerGroup, Linear, ModelConfig, Norm
 
@@ -176,5 +176,6 @@ def _layer(flat: Flat) -> LayerGroup:
         parallel=parallel,
         cross_attention=read_cross_attention(attention) if cross else None,
         extra_params=flat.integer("layer_extra_params", 0),
+        recurrence=read_recurrence(flat),
         linears=read_linears(flat, "linears"),
     )

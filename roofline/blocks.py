@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from .flat import INTEGERS, Flat, divisors_near, join
-from .model import Attention, Linear, Mlp, Moe, Norm
+from .model import Attention, Linear, Mlp, Moe, Norm, Recurrence
 
 _LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1)  # bias, count, runs
 
@@ -38,6 +38,20 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
             flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
         linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count, runs=runs))
     return tuple(linears)
+
+
+def read_recurrence(flat: Flat) -> Recurrence | None:
+    """The recurrent core of a linear-attention or state-space layer."""
+    kind = flat.word("recurrence", "none")
+    if kind == "none":
+        return None
+    return Recurrence(
+        kind=cast('Literal["delta", "ssd", "lightning"]', kind),
+        n_heads=flat.integer("recurrence_heads"),
+        key_dim=flat.integer("recurrence_key_dim"),
+        value_dim=flat.integer("recurrence_value_dim"),
+        chunk=flat.integer("recurrence_chunk"),
+    )
 
 
 def read_cross_attention(attention: Attention | None) -> Attention | None:

@@ -45,6 +45,10 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "n_shared_experts": (0, 10_000),
     "norms_per_layer": (0, 16),
     "core_passes": (1, 16),
+    "recurrence_heads": _COUNT,
+    "recurrence_key_dim": _WIDTH,
+    "recurrence_value_dim": _WIDTH,
+    "recurrence_chunk": (1, 1_000_000),
     "index_heads": (0, 100_000),
     "index_head_dim": _WIDTH,
     "attention_extra_params": _PARAMS,
@@ -61,6 +65,7 @@ FLAGS = frozenset({
 WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": ("decoder", "encoder", "encoder-decoder", "vision"),
     "norm": ("rms", "layer"),
+    "recurrence": ("none", "delta", "ssd", "lightning"),
     "qk_norm": ("none", "head", "full"),
     "qk_norm_kind": ("rms", "layer"),
 }

@@ -72,6 +72,20 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     lora_bias: bool = False  # biases of the two down projections
 
 
+class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
+    """The core of a linear-attention or state-space layer: per head a state [key_dim, value_dim], run in chunks.
+
+    ``delta``: gated delta rule (arXiv:2412.06464); ``ssd``: Mamba-2 (arXiv:2405.21060, section 6);
+    ``lightning``: lightning attention (arXiv:2405.17381).
+    """
+
+    kind: Literal["delta", "ssd", "lightning"]
+    n_heads: int
+    key_dim: int  # state size per head in Mamba-2
+    value_dim: int
+    chunk: int  # tokens
+
+
 class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     """A dense feed-forward layer: up (and gate) projection, activation, down projection."""
 
@@ -107,6 +121,7 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: int = (
         0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
     )
+    recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward
 
 

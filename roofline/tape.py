@@ -139,8 +139,8 @@ class Tape:
 
     def adapted(self, name: str) -> bool:
         """Whether a projection has a low-rank adapter: frozen, in a layer, of the modules asked for."""
-        if not self.frozen or self.part != "layer" or name.startswith("router"):
-            return False
+        if not self.frozen or self.part != "layer" or name.startswith("router") or ".index." in name:
+            return False  # a sparse-attention indexer takes no gradient, so no adapter either
         return self.train.lora_modules == "all" or name.startswith(("attention.", "cross_attention."))
 
     def _adapter(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ from roofline.step import build_ops
 from roofline.training import TrainConfig
 
 RECORD = Path(__file__).resolve().parent.parent / "tests" / "data" / "transformers_counts.jsonl"
-BATCH, SEQ_LEN = 2, 64
+BATCH, SEQ_LEN = 2, 256
 TOLERANCE = 1e-4  # of matmul FLOPs: negligible extras of a family; parameters agree to the digit
 
 # Classes whose defaults cannot be built, or are a special case, with the smallest change that helps.
@@ -89,12 +90,12 @@ LARGEST_REAL = 600e6  # parameters; of larger ones only the parameters are compa
 # Parameters that belong to other towers of a multimodal model.
 OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
+_CHUNK_STATES = "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
-_DEPTHWISE = "torch counts the weight gradient of a depthwise convolution as if it were dense"
 KNOWN: Mapping[str, str] = {
-    "lfm2": _DEPTHWISE,
-    "lfm2_moe": _DEPTHWISE,
-    "lfm3": _DEPTHWISE,
+    "bamba": _CHUNK_STATES,
+    "mamba2": _CHUNK_STATES,
+    "minimax": "the state after a sequence's last chunk takes no gradient: less at longer sequences",
     "llama4": _EVERY_EXPERT,
     "preset llama-4-maverick": _EVERY_EXPERT,
     "preset llama-4-scout": _EVERY_EXPERT,
@@ -181,6 +182,20 @@ def inputs(model: Any, ours: ModelConfig, device: str) -> tuple[dict[str, Any], 
     return {"input_ids": ids}, SEQ_LEN
 
 
+def convolution_backward_flops(
+    grad: list[int], x: list[int], w: list[int], *rest: Any, out_shape: Any = None, **_: Any
+) -> int:
+    """FLOPs of a convolution's backward: as many as forward for each gradient asked for.
+
+    torch's own rule takes the weight gradient of a depthwise convolution for that of a dense one.
+    """
+    del x, out_shape
+    wanted = rest[-1] if rest and isinstance(rest[-1], (list, tuple)) else (True, True)
+    # grad [b, c_out, ...] against weights [c_out, c_in / groups, ...]
+    forward = 2 * math.prod(grad) * math.prod(w[1:])
+    return forward * sum(map(bool, wanted[:2]))
+
+
 def measure(config: Any, ours: ModelConfig) -> dict[str, int]:
     """Parameters, and matmul FLOPs forward and backward, as transformers and torch have them."""
     model = build(config, ours.kind, "meta")
@@ -196,7 +211,8 @@ def measure(config: Any, ours: ModelConfig) -> dict[str, int]:
     with FlopCounterMode(display=False) as forward:
         output = model(**arguments)
     result = output.logits if hasattr(output, "logits") else output.last_hidden_state
-    with FlopCounterMode(display=False) as backward:
+    corrected = {torch.ops.aten.convolution_backward: convolution_backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=corrected) as backward:
         result.sum().backward()
     return {
         "parameters": parameters,
@@ -227,10 +243,12 @@ def preset_config(model_id: str) -> Any | None:
     if model_type is None:
         return None
     default = transformers.AutoConfig.for_model(model_type, **ADJUSTED.get(str(model_type), {}))
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {} if "window" in values or values.get("variations") else {"sliding_window": None}
     for key, expression in load_family(str(model_type)).fields.items():
         words = expression.split(" or ")
         names = [word for word in words if word.isidentifier() and hasattr(default, word)]
+        if key in values and words[0].isidentifier() and not names and key == "head_dim":
+            names = [key]
         if key in values and names and words[0].isidentifier():
             fields[names[0]] = values[key]
     if "dense_first_layers" in values:
