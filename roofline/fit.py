@@ -29,6 +29,7 @@ LARGEST_BATCH = 2**20
 LONGEST_SEQUENCE = 2**24
 SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
 MOST_CHANGES = 3
+MOST_DEVICES = 1024
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
@@ -334,7 +335,9 @@ def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
     More devices (doubling) with sharded parameters, the same with full recompute, and training adapters only.
     """
     for extra in ({}, {"recompute": "full"}) if given.recompute != "full" else ({},):
-        yield [_on_devices(given, given.num_devices * 2**power, extra) for power in range(1, 11)]
+        most = max(MOST_DEVICES, 8 * given.num_devices)
+        numbers = (given.num_devices * 2**power for power in range(1, 11))
+        yield [_on_devices(given, number, extra) for number in numbers if number <= most]
     if given.train == "full":
         lora = {"train": "lora", "lora_rank": 16}
         yield [

@@ -92,9 +92,10 @@ def layout_words(train: TrainConfig) -> str:
     """Devices and how the work is split over them: ``64 devices: tp 8 x pp 4 x dp 2, zero1``."""
     if train.num_devices == 1:
         return "1 device"
-    degrees = ("tp", "pp", "cp", "dp", "ep")
+    degrees = ("tp", "pp", "cp", "dp")
     split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
     extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
+    extras += [f"experts over {train.ep}"] if train.ep != 1 else []
     extras += [train.sharding] if train.sharding != "none" else []
     extras += ["sequence parallel"] if train.sequence_parallel else []
     return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])
@@ -160,12 +161,21 @@ def summary_table(result: Estimate) -> Table:
             f"{seconds(result.step_time_s).text} expected; 10-90 % range {low} to {high}; ideal {ideal}",
         ],
         ["Throughput", rate],
-        ["MFU", f"{share(result.mfu).text} (HFU {share(result.hfu).text}) of {train.dtype} peak"],
+        ["MFU", mfu_words(result)],
         ["Bound by", bound_words(result)],
         ["Memory", fit_words(result.memory)],
     ]
     title = f"{model_words(result.model)} on {device_words(result.device, train.dtype)}"
     return Table(title, ["", ""], rows, align="ll")
+
+
+def mfu_words(result: Estimate) -> str:
+    """MFU and HFU with the peak they divide by; in low precision against the bf16 peak as well."""
+    dtype, peaks = result.train.dtype, result.device.peaks
+    words = f"{share(result.mfu).text} (HFU {share(result.hfu).text}) of the {dtype} peak"
+    if dtype in {"fp8", "fp4"} and "bf16" in peaks:
+        words += f"; {share(result.mfu * peaks[dtype] / peaks['bf16']).text} of the bf16 peak"
+    return words
 
 
 def bound_words(result: Estimate) -> str:

@@ -86,7 +86,7 @@ def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
         stack=stack,
         ops=tuple(kept),
         weights=weights,
-        layer_saved=trace.activation_bytes,
+        layer_saved=trace.peak_bytes,
         counted=True,
     )
     return msgspec.structs.replace(step, ops=(*kept, *update_ops(step)))
