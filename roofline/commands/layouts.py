@@ -78,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
         tables_of(result, device, args.price),
         notes_of(result, device),
     )
+    rate = result.evaluated / max(result.seconds, 1e-9)
+    if args.output is None and sys.stderr.isatty():
+        sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.layouts else DOES_NOT_FIT
@@ -253,10 +256,8 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     """How much was searched, near-ties, assumptions."""
     from ..layout import WAITING_DRAW
 
-    rate = result.evaluated / max(result.seconds, 1e-9)
-    capacity, took = units.format_bytes(device.memory_bytes), units.format_time(result.seconds)
-    searched = f"{result.evaluated:,} layouts in {took} ({rate:,.0f} a second)"
-    notes = [f"{searched}; {result.priced:,} fit in {capacity}."]
+    capacity = units.format_bytes(device.memory_bytes)
+    notes = [f"{result.evaluated:,} layouts searched: {result.priced:,} fit in {capacity}."]
     if result.interrupted:
         notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:

@@ -1,0 +1,107 @@
+"""Measure how fast the estimator itself is: layouts per second, single estimates per second, start-up time.
+
+    python scripts/benchmark.py
+
+Every figure is the best of several repeats, on one core; the first two count processor time.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import roofline
+from roofline.estimate import estimate_step, estimate_times
+from roofline.presets import model_from_flat
+from roofline.step import build_step
+from roofline.training import train_config
+
+GPT3 = model_from_flat({
+    "name": "gpt3-175b", "n_layers": 96, "d_model": 12288, "n_heads": 96, "d_ff": 49152, "vocab_size": 51200,
+    "max_seq_len": 2048, "learned_positions": 2048, "tied_embeddings": True, "biases": True, "rotary": False,
+})  # fmt: skip
+DEVICE = roofline.load_device("a100-sxm-80gb")
+COUNTS = tuple(sorted(n for p in range(13) for n in (2**p, 3 * 2**p)))
+SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
+    "GPT-3 175B, 64 A100": (GPT3, {"num_devices": 64, "global_batch": 1536}),
+    "GPT-3 175B, 64 A100, tp across nodes, 2 dtypes, 3 attention kernels": (
+        GPT3,
+        {
+            "num_devices": 64,
+            "global_batch": 1536,
+            "across_nodes": True,
+            "dtype": ("bf16", "fp16"),
+            "attention": ("unfused", "flash1", "flash2"),
+        },
+    ),
+    "Llama 2 70B, 1 to 12,288 A100": ("llama-2-70b", {"num_devices": COUNTS, "global_batch": 12288}),
+    "Llama 2 7B, 1 to 12,288 A100": ("llama-2-7b", {"num_devices": COUNTS, "global_batch": 12288}),
+}
+SHARDINGS = ("none", "zero1", "zero2", "fsdp")
+ONE = {"num_devices": 64, "tp": 8, "pp": 4, "micro_batch": 1, "global_batch": 512, "stack": "megatron"}
+
+
+def best_of(
+    run: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = time.process_time
+) -> float:
+    """Fewest seconds of several runs: processor time unless `clock` says otherwise, for shared machines."""
+    times = []
+    for _ in range(repeats):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return min(times)
+
+
+def searches() -> None:
+    """Layouts per second of whole searches, result included."""
+    for name, (model, options) in SEARCHES.items():
+        search = partial(roofline.layouts, model, DEVICE, stack="megatron", sharding=SHARDINGS, **options)
+        found, seconds = search(), best_of(search)
+        rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.priced)]
+        print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
+        print(f"    {found.priced:,} of them fit and are priced ({rates[1]})")
+    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def single_estimates() -> None:
+    """Estimates per second, one at a time: the step time alone, and the full result."""
+    model = roofline.load_model("llama-2-70b")
+    train = train_config(ONE)
+    count = 200
+
+    def times() -> None:
+        for _ in range(count):
+            estimate_times(build_step(model, train), DEVICE)
+
+    def full() -> None:
+        for _ in range(count):
+            estimate_step(build_step(model, train), DEVICE)
+
+    rates = f"{count / best_of(times):,.0f}/s step time, {count / best_of(full):,.0f}/s full result"
+    print(f"single estimates: {rates}")
+
+
+def start_up() -> None:
+    """A whole `roofline estimate` process against `python -c "import numpy"`."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    command = [sys.executable, "-m", "roofline", "estimate", "gpt2-xl", "-d", "h100-sxm-80gb"]
+    numpy = [sys.executable, "-c", "import numpy"]
+
+    def run(arguments: list[str]) -> Callable[[], object]:
+        return lambda: subprocess.run(arguments, check=True, capture_output=True, env=environment)
+
+    estimate, bare = best_of(run(command), 9, time.perf_counter), best_of(run(numpy), 9, time.perf_counter)
+    times = f"estimate {1e3 * estimate:.0f} ms, import numpy {1e3 * bare:.0f} ms"
+    print(f"start-up: {times}, ratio {estimate / bare:.2f}")
+
+
+if __name__ == "__main__":
+    searches()
+    single_estimates()
+    start_up()
