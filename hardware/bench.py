@@ -10,22 +10,26 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# One thread in every BLAS that NumPy may be built with.
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
+# Threads of every BLAS that NumPy may be built with; read when it is imported.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _CACHE_SIZED = (96, 128, 192)  # three matrices of these sizes stay in a core's own caches
 
 
-def seconds(run: Callable[[], Any], *, budget_s: float, at_least: int = 3) -> list[float]:
+def seconds(
+    run: Callable[[], Any],
+    *,
+    budget_s: float,
+    at_least: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """Durations of repeated runs after a first one that is not counted, until the budget is spent."""
     run()
     durations: list[float] = []
     start = time.perf_counter()
     while len(durations) < at_least or time.perf_counter() - start < budget_s:
-        begin = time.perf_counter()
+        begin = clock()
         run()
-        durations.append(time.perf_counter() - begin)
+        durations.append(clock() - begin)
     return durations
 
 
@@ -69,7 +73,7 @@ def one_core() -> dict[str, float]:
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
     result = subprocess.run(  # noqa: S603  (this interpreter, a fixed program)
         [sys.executable, "-c", code],
-        env={**os.environ, **_ONE_THREAD, "PYTHONPATH": path},
+        env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
