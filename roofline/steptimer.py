@@ -82,21 +82,8 @@ class StepTimer:
 
         found, hardware = load_model(model), load_device(device)
         length = seq_len if seq_len is not None else default_seq_len(found)
-        if (tokens_per_step is None) == (global_batch is None):
-            raise RooflineError(
-                "a StepTimer needs tokens_per_step, or global_batch (sequences of one step on all "
-                "devices), not both"
-            )
-        self.tokens_per_step = (
-            tokens_per_step if tokens_per_step is not None else int(global_batch or 0) * length
-        )
-        for name, value in (
-            ("tokens_per_step", self.tokens_per_step),
-            ("num_devices", num_devices),
-            ("window", window),
-        ):
-            if value < 1:
-                raise RooflineError(f"{name} must be at least 1, got {value}")
+        self.tokens_per_step = _tokens(tokens_per_step, global_batch, length)
+        _check(num_devices=num_devices, window=window)
         self.flops_per_token = float(model_flops_per_token(found, length, rule))
         self.peak_flops_per_s = hardware.peak_flops_per_s(dtype) * num_devices
         self.total_steps, self.every, self.warmup, self.write = total_steps, every, warmup, write
@@ -160,3 +147,20 @@ class StepTimer:
         if self.remaining_s is not None:
             parts.append(f"{format_time(self.remaining_s)} left")
         return " | ".join(parts)
+
+
+def _tokens(tokens_per_step: int | None, global_batch: int | None, seq_len: int) -> int:
+    """Tokens of one step, from either way to state them."""
+    if (tokens_per_step is None) == (global_batch is None):
+        raise RooflineError(
+            "a StepTimer needs either tokens_per_step or global_batch (sequences of one step on all devices)"
+        )
+    tokens = tokens_per_step if tokens_per_step is not None else int(global_batch or 0) * seq_len
+    _check(tokens_per_step=tokens)
+    return tokens
+
+
+def _check(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise RooflineError(f"{name} must be at least 1, got {value}")
