@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .arrays import ceil_div
-from .errors import RooflineError
 from .estimate import estimate_step
 from .memory import Memory, in_flight, memory_of
 from .model import ModelConfig
@@ -155,7 +154,7 @@ def fits(model: ModelConfig, device: Device, train: TrainConfig) -> bool:
     """Whether a configuration is possible and fits."""
     try:
         return bool(memory_of(build_step(model, train), device).fits)
-    except RooflineError:
+    except ValueError:  # degrees that do not divide, a figure the device does not have
         return False
 
 
@@ -220,38 +219,30 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
     needed = float(memory_of(build_step(model, given), device).total_bytes)
     price = _device_time(model, device, given)
     dimensions = list(_changes(model, given))
-    found: list[tuple[frozenset[str], Fix]] = []
+    found: list[Fix] = []
     for number in range(1, MOST_CHANGES + 1):
-        fixes = []
-        for chosen in combinations(dimensions, number):
-            for changes in product(*chosen):
-                names = frozenset(words for words, _ in changes)
-                if any(smaller <= names for smaller, _ in found):
-                    continue  # fits with fewer changes already
-                fix = _fix(model, device, given, changes, needed, price)
-                if fix is not None:
-                    fixes.append((names, fix))
-        fixes.sort(key=lambda item: item[1].cost)
-        found += _first_of_each(fixes)
+        fixes = [
+            fix
+            for chosen in combinations(dimensions, number)
+            for changes in product(*chosen)
+            if (fix := _fix(model, device, given, changes, needed, price)) is not None
+        ]
+        for fix in sorted(fixes, key=lambda fix: fix.cost):
+            if not any(_at_least_as_good(other, fix) for other in found):
+                found.append(fix)
         if len(found) >= limit:
-            break
-    result = [fix for _, fix in found[:limit]]
+            return tuple(found[:limit])
     for resorts in _last_resorts(given):
         tried = (_fix(model, device, given, (change,), needed, price) for change in resorts)
-        result += [fix for fix in (next(filter(None, tried), None),) if fix is not None]
-    return tuple(result[:limit])
+        best = next((fix for fix in tried if fix is not None), None)
+        if best is not None and not any(_at_least_as_good(other, best) for other in found):
+            found.append(best)
+    return tuple(found[:limit])
 
 
-def _first_of_each(fixes: list[tuple[frozenset[str], Fix]]) -> list[tuple[frozenset[str], Fix]]:
-    """Of the fixes that change the same options, the cheapest (micro batch 4 where 2 and 1 fit as well)."""
-    seen: set[frozenset[str]] = set()
-    result = []
-    for names, fix in fixes:
-        options = frozenset(fix.options)
-        if options not in seen:
-            seen.add(options)
-            result.append((names, fix))
-    return result
+def _at_least_as_good(one: Fix, other: Fix) -> bool:
+    """Whether `one` changes nothing that `other` leaves alone, and costs no more."""
+    return one.options.keys() <= other.options.keys() and one.cost <= other.cost
 
 
 def _changes(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
@@ -283,8 +274,8 @@ def _changes(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
 
 
 def _splits(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
-    """Larger tensor- and pipeline-parallel degrees on the devices given, data parallelism giving way."""
-    for degree, what in (("tp", "tensor"), ("pp", "pipeline")):
+    """Larger parallel degrees on the devices given, data parallelism giving way."""
+    for degree, what in (("tp", "tensor"), ("pp", "pipeline"), ("cp", "context")):
         now = getattr(given, degree)
         choices = [now * 2**power for power in range(1, 4) if given.data_parallel % 2**power == 0]
         if choices and model.n_layers > 1:
@@ -303,14 +294,14 @@ def _fix(
     options: dict[str, Any] = {}
     for _, change in changes:
         options |= change
-    split = {"dp": None} if options.keys() & {"tp", "pp", "num_devices"} else {}
+    split = {"dp": None} if options.keys() & {"tp", "pp", "cp", "num_devices"} else {}
     try:
         step = build_step(model, msgspec.structs.replace(given, **options, **split))
         used = memory_of(step, device)
         if not used.fits:
             return None
         result = estimate_step(step, device)
-    except RooflineError:
+    except ValueError:  # degrees that do not divide, a figure the device does not have
         return None
     tokens = step.train.tokens_per_step
     return Fix(
@@ -332,11 +323,12 @@ def _device_time(model: ModelConfig, device: Device, train: TrainConfig) -> floa
 def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
     """What helps where nothing else does; of each list the first that fits is enough.
 
-    More devices (doubling) with sharded parameters, the same with full recompute, and training adapters only.
+    More devices (doubling) with sharded parameters, the same with full recompute, then with long sequences
+    split as well; and training adapters only.
     """
-    for extra in ({}, {"recompute": "full"}) if given.recompute != "full" else ({},):
-        most = max(MOST_DEVICES, 8 * given.num_devices)
-        numbers = (given.num_devices * 2**power for power in range(1, 11))
+    most = max(MOST_DEVICES, 8 * given.num_devices)
+    numbers = [given.num_devices * 2**power for power in range(1, 11)]
+    for extra in ({}, {"recompute": "full"}, {"recompute": "full", "cp": 8 * given.cp}):
         yield [_on_devices(given, number, extra) for number in numbers if number <= most]
     if given.train == "full":
         lora = {"train": "lora", "lora_rank": 16}
@@ -348,10 +340,12 @@ def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
 
 def _on_devices(given: TrainConfig, num_devices: int, extra: dict[str, Any]) -> Change:
     """`num_devices` with parameters sharded over data parallelism, and at least as large a batch."""
-    per_pass = given.micro_batch * (num_devices // (given.tp * given.pp * given.cp))
+    ranks = max(num_devices // (given.tp * given.pp * extra.get("cp", given.cp)), 1)
+    per_pass = given.micro_batch * ranks
     sequences = given.accumulation * given.micro_batch * given.data_parallel
     batch = ceil_div(sequences, per_pass) * per_pass
-    words = f"{num_devices:,} devices with fsdp" + "".join(
-        f" + {value} {key}" for key, value in extra.items()
-    )
-    return words, {"num_devices": num_devices, "sharding": "fsdp", "global_batch": batch, **extra}
+    words = [f"{num_devices:,} devices with fsdp"]
+    words += ["full recompute"] if "recompute" in extra else []
+    words += [f"context parallel {extra['cp']}"] if "cp" in extra else []
+    options = {"num_devices": num_devices, "sharding": "fsdp", "global_batch": batch, **extra}
+    return " + ".join(words), options
