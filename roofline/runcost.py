@@ -16,9 +16,9 @@ from .units import format_count, format_flops, format_rate, format_share, format
 if TYPE_CHECKING:
     from hardware import Device
 
-# Whole-run time over the best layout's steady-state steps: restarts, evaluation, slow phases, settings short of
-# the best. Expected and high: about the median and the 80th percentile of published trainings (`roofline validate
-# budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
+# Whole-run time over the best layout's steady-state steps: restarts, evaluation, slow phases, settings short
+# of the best. Expected and high: about the median and the 80th percentile of published trainings
+# (`roofline validate budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
 OVERHEAD = (1.0, 1.3, 2.0)
 HOUR, DAY = 3600, 86400
 COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     ask.add_argument(
         "--overhead", metavar="X[:LOW:HIGH]", type=overhead,
-        help="whole-run time over its steps (default 1.05, from 1.0 to 1.15)",
+        help="whole-run time over its steps (default 1.3, from 1 to 2)",
     )  # fmt: skip
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
     ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
@@ -86,7 +86,7 @@ def overhead(text: str) -> tuple[float, float, float]:
         parts *= 3
     if len(parts) != 3 or not 1 <= parts[1] <= parts[0] <= parts[2]:
         raise units.UnitError(
-            f"{text!r} is not an overhead: give a factor of at least 1, or factor:low:high as 1.05:1:1.15"
+            f"{text!r} is not an overhead: give a factor of at least 1, or factor:low:high as 1.3:1:2"
         )
     usual, low, high = parts
     return low, usual, high
