@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # A collective that runs beside compute takes streaming multiprocessors and memory bandwidth from it: NCCL's channels
 # hold 16 to 24 of 108 to 132 units, and what they move crosses device memory about twice.
-INTERFERENCE = 0.35
+INTERFERENCE = 0.3
 LAUNCH_SHARPNESS = 8.0  # launch and compute overlap: close to the larger of the two
 
 
