@@ -29,6 +29,7 @@ LONGEST_SEQUENCE = 2**24
 SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
 MOST_CHANGES = 3
 MOST_DEVICES = 1024
+DEAREST = 3.0  # a change of devices that costs four times the device-time is no advice where there is another
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,7 +236,9 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
     for resorts in _last_resorts(given):
         tried = (_fix(model, device, given, (change,), needed, price) for change in resorts)
         best = next((fix for fix in tried if fix is not None), None)
-        if best is not None and not any(_at_least_as_good(other, best) for other in found):
+        if best is None or (found and best.cost > DEAREST):
+            continue
+        if not any(_at_least_as_good(other, best) for other in found):
             found.append(best)
     return tuple(found[:limit])
 
