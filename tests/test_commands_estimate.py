@@ -137,7 +137,7 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
     [
         (("gpt2xl", "-d", "h100-sxm-80gb"), ("gpt2-xl",)),
         (("gpt2-xl", "-d", "h100"), ("ambiguous", "h100-pcie-80gb", "h100-sxm-80gb")),
-        (("gpt2-xl", "-d", "rtx-9090"), ("rtx-4090",)),
+        (("gpt2-xl", "-d", "h100-sxm-80g"), ("h100-sxm-80gb",)),
         (("gpt2-xl",), ("--device", "local")),
         (("gpt2-xl", "-d", "v100-sxm2-32gb"), ("bf16", "fp16")),
         (("gpt2-xl", "-d", "a100-sxm-80gb", "--dtype", "fp8"), ("fp8", "bf16")),
