@@ -79,7 +79,7 @@ def choose_engine(word: str, threads: int) -> Engine:
     gpu = bool(torch.cuda.is_available())
     if word == "torch-cuda" and not gpu:
         raise HardwareError(
-            "--engine torch-cuda: this PyTorch sees no GPU: see 'roofline detect', or --engine torch"
+            "--engine torch-cuda: PyTorch sees no GPU: see 'roofline detect', or --engine torch"
         )
     return TorchEngine("cuda" if gpu and word in {"auto", "torch-cuda"} else "cpu", threads)
 
@@ -87,8 +87,8 @@ def choose_engine(word: str, threads: int) -> Engine:
 def measure(engine: Engine, rounds: int, budget_s: float, progress: Progress) -> list[Sample]:
     """Every kernel in every round; rounds go over all kernels, so that a slow minute hits none of them alone.
 
-    One CPU thread is timed by its own CPU time, which other programs hardly lengthen; everything else by the wall
-    clock.
+    One CPU thread is timed by its own CPU time, which other programs hardly lengthen; everything else by
+    the wall clock.
     """
     todo = list(engine.kernels())
     clock = time.process_time if engine.threads == 1 and not _on_gpu(engine) else time.perf_counter
@@ -141,9 +141,7 @@ def calibrate(
     device = _raised(device, samples)
     typical = statistics.median(sample.spread for sample in samples)
     if typical > NOISY:
-        notes.append(
-            f"rounds differ by {100 * typical:.0f} % (median): the machine was not quiet; run again to compare"
-        )
+        notes.append(f"rounds differ by {100 * typical:.0f} % (median): not a quiet machine; run again")
     text = (
         f"roofline calibrate, {dt.date.today().isoformat()}: {engine.name}, {engine.threads} threads, "
         f"{rounds} rounds, median spread {100 * typical:.1f} %"
@@ -166,9 +164,7 @@ def _busy_notes() -> list[str]:
     if share < BUSY:
         return []
     more = "" if load is None else f", load average {load:.1f}"
-    return [
-        f"other programs use {100 * share:.0f} % of the CPU{more}: figures will be low; close them and run again"
-    ]
+    return [f"other programs use {100 * share:.0f} % of the CPU{more}: close them and run again"]
 
 
 def _on_gpu(engine: Engine) -> bool:

@@ -93,7 +93,8 @@ def _nearest(word: str) -> list[str]:
     starts = [device_id for device_id in device_ids() if word and device_id.startswith(word.lower())]
     if starts:
         return starts[:_MOST_SHOWN]
-    families = {token: None for device_id in device_ids() for token in device_id.split("-")[:2]}
+    parts = (part for device_id in device_ids() for part in device_id.split("-")[:2])
+    families = dict.fromkeys(part for part in parts if re.search(r"\d", part) and not part.startswith("sxm"))
     for family in nearest(word.lower(), families, 1):
         return [device_id for device_id in device_ids() if family in device_id.split("-")][:_MOST_SHOWN]
     named = {

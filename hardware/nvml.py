@@ -145,7 +145,13 @@ class Recording:
 
 
 def load_recording(path: str) -> tuple[Recording, dict[str, Any]]:
-    """The answers of a recorded machine, and the rest of its file (about, environment, system memory)."""
+    """The answers of a recorded machine, and the rest of its file (about, environment, system memory).
+
+    Raises:
+        ValueError: the file holds no recorded answers.
+    """
     with open(path, encoding="utf-8") as file:
         data = json.load(file)
+    if not isinstance(data, dict) or not isinstance(data.get("answers"), dict):
+        raise ValueError("no table of answers in it")  # noqa: TRY004  (what the file holds, not the argument)
     return Recording(data.pop("answers")), data

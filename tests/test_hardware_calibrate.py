@@ -160,7 +160,8 @@ def test_writing_fails_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "x.toml"]
 
 
-def test_numpy_calibration_of_this_machine_works() -> None:
+def test_numpy_calibration_of_this_machine_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardware.kernels.CPU_SHAPES", tuple((n, n, n) for n in (32, 48, 64, 96, 128)))
     shares: list[float] = []
     calibration = calibrate(
         "numpy", budget_s=0.2, rounds=1, progress=lambda _what, share: shares.append(share)
