@@ -17,7 +17,6 @@ from .plot_style import (
     GREY,
     INK,
     LARGE,
-    LINES,
     NORMAL,
     ORANGE,
     PINK,
@@ -27,13 +26,15 @@ from .plot_style import (
     WIDTH,
     Style,
     heading,
+    line_of,
     percent,
     plain_number,
     subject,
     wrapped,
     write,
 )
-from .report import MEMORY_PARTS, TERM_WORDS, VISIBLE
+from .report import TERM_WORDS, VISIBLE
+from .report_memory import MEMORY_PARTS
 from .units import format_time
 
 if TYPE_CHECKING:
@@ -219,9 +220,7 @@ def draw_batch(figure: Figure, data: BatchData) -> None:
     at = 1 - (top - 0.24 - 0.17 * keys) / total
     figure.text(0.085, at, name, va="center", fontsize=LARGE, fontweight="bold")
     for index, curve in enumerate(data.curves):
-        _draw_curve(
-            above, below, curve, SERIES[index % len(SERIES)], LINES[index % len(LINES)], several=several
-        )
+        _draw_curve(above, below, curve, SERIES[index % len(SERIES)], line_of(index), several=several)
     if not several:
         _shade_beyond(above, below, data.curves[0])
     batches = [batch for curve in data.curves for batch in curve.micro_batch]

@@ -79,7 +79,7 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
         [_size(axes, name) for name in names],
         Box(extent.x0, extent.y0, extent.x1 - 3 * pixel, extent.y1),
         obstacles=markers,
-        fixed=[text.padded(2 * pixel) for text in texts],
+        fixed=[text.padded(4 * pixel) for text in texts],
         lines=[*_roof_lines(axes, panel.roof), *_stems(axes, points)],
         gap=1.5 * pixel,
     )

@@ -27,6 +27,7 @@ from .plot_style import (
     bandwidth,
     box_of,
     heading,
+    line_of,
     pixels,
     plain_number,
     subject,
@@ -255,7 +256,7 @@ def _draw_overlay(figure: Figure, roofs: Sequence[Roof]) -> None:
     ordered = sorted(roofs, key=lambda roof: -roof.main.flops_per_s)
     for index, roof in enumerate(ordered):
         peak, rate = roof.main.flops_per_s / TERA, roof.slopes[0].bytes_per_s / TERA
-        colour, line = SERIES[index % len(SERIES)], LINES[index % len(LINES)]
+        colour, line = SERIES[index % len(SERIES)], line_of(index)
         xs, ys = [x0, roof.main.ridge, x1], [rate * x0, peak, peak]
         axes.plot(xs, ys, color=colour, linestyle=line, linewidth=1.4, label=roof.device)
         axes.plot(roof.main.ridge, peak, "o", markersize=4, color=colour)
@@ -267,13 +268,14 @@ def _name_at_right(axes: Axes, roofs: Sequence[Roof], x1: float) -> None:
     pixel = axes.figure.dpi / 72
     extent = axes.get_window_extent()
     ends = [pixels(axes, x1, roof.main.flops_per_s)[1] for roof in roofs]
-    places = spread(ends[::-1], 2.9 * SMALL * pixel, extent.y0, extent.y1)[::-1]
+    gap = 2.9 * SMALL * pixel
+    places = spread(ends[::-1], gap, extent.y0 + gap / 2, extent.y1 - gap / 2)[::-1]
     for index, (roof, end, middle) in enumerate(zip(roofs, ends, places, strict=True)):
         peak, rate = roof.main.flops_per_s / TERA, roof.slopes[0].bytes_per_s / TERA
         at, shift = (x1, peak), (middle - end) / pixel
         figures = f"{roof.dtype} {three_digits(peak)} TFLOP/s, {bandwidth(rate)}"
         figures += f", ridge {three_digits(roof.main.ridge)}"
-        write(axes, roof.name, at, (16, shift + 0.5), fontsize=NORMAL, fontweight="bold")
+        write(axes, roof.name.split(" (")[0], at, (16, shift + 0.5), fontsize=NORMAL, fontweight="bold")
         write(axes, figures, at, (16, shift - 0.5), va="top", color=GREY)
         line = {"arrowstyle": "-", "color": SERIES[index % len(SERIES)], "shrinkA": 0, "shrinkB": 0}
         write(axes, "", at, (14, shift), arrowprops=line)

@@ -109,6 +109,11 @@ def subject(figure: Figure, text: str, left: float) -> None:
     figure.text(left / width, 1 - 0.1 / height, lines, va="top", fontsize=NORMAL, color=GREY)
 
 
+def line_of(index: int) -> Any:
+    """The line style of a series: the seven colours and styles pair up anew after each round."""
+    return LINES[(index + index // len(SERIES)) % len(LINES)]
+
+
 def plain_number(value: float, _position: object = None) -> str:
     """A tick label: 0.01, 1, 1,000."""
     return f"{value:,.10g}"

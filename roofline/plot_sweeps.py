@@ -11,7 +11,7 @@ from .fit import max_micro_batch
 from .memory import Memory
 from .plot_build import workload
 from .plot_data import BatchCurve, BatchData, MemoryBar, MemoryData
-from .report import MEMORY_PARTS
+from .report_memory import MEMORY_PARTS
 from .training import resolve, train_config
 
 if TYPE_CHECKING:

@@ -197,8 +197,10 @@ def test_several_bare_devices_share_one_panel():
     styles = {
         (line.get_color(), str(line.get_linestyle())) for line in axes.lines if line.get_label() in names
     }
-    assert len(styles) >= 7
-    assert not overlaps(visible_boxes(axes))
+    assert len(styles) == len(names)
+    boxes, (width, height) = visible_boxes(axes), figure.canvas.get_width_height()
+    assert not overlaps(boxes)
+    assert all(box.inside(Box(0, 0, width, height)) for box in boxes)
 
 
 def test_every_device_with_a_peak_can_be_drawn():
