@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .cells import intensity, points, seconds, share
 from .memory import Memory
 from .mfu import DEFAULT_RULE
 from .output import Cell, Table
 from .parameters import count_parameters
+from .report_memory import fit_words, memory_table
 from .training import TrainConfig
-from .units import format_bytes, format_count, format_flops, format_rate, format_share, format_time
+from .units import format_count, format_rate
 
 if TYPE_CHECKING:
     from hardware import Device
 
     from .estimate import Estimate, OpTime
-    from .fit import Fix, MemoryFit
+    from .fit import MemoryFit
     from .model import ModelConfig
 
 FIGURES = (
@@ -41,36 +42,6 @@ TERM_WORDS = {
 }
 COSTLIEST = 10
 VISIBLE = 5e-4  # shares of the step below this are not shown
-
-
-def share(value: Any) -> Cell:
-    """A share of a whole: percent for people, the fraction for programs."""
-    return Cell(value, format_share(value))
-
-
-def seconds(value: Any) -> Cell:
-    """A duration: in a fitting unit for people, in seconds for programs."""
-    return Cell(value, format_time(value))
-
-
-def size(value: Any) -> Cell:
-    """Bytes: in GiB for people."""
-    return Cell(value, format_bytes(value))
-
-
-def flops(value: Any) -> Cell:
-    """Floating-point operations."""
-    return Cell(value, format_flops(value))
-
-
-def amount(value: Any) -> Cell:
-    """A count in three digits for people."""
-    return Cell(value, format_count(value))
-
-
-def points(value: Any) -> Cell:
-    """A signed change in percent."""
-    return Cell(value, f"{100 * value:+.1f} %")
 
 
 # --- words -----------------------------------------------------------------------------------------------
@@ -123,15 +94,6 @@ def method_words(train: TrainConfig) -> str:
     if train.train == "lora":
         words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
     return ", ".join(words)
-
-
-def fit_words(memory: Memory) -> str:
-    """Total against capacity, and what is left or missing."""
-    total, capacity = size(memory.total_bytes).text, size(memory.capacity_bytes).text
-    difference = size(abs(memory.capacity_bytes - memory.total_bytes)).text
-    if memory.fits:
-        return f"{total} of {capacity}: fits, {difference} free"
-    return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"
 
 
 # --- an estimate -----------------------------------------------------------------------------------------
@@ -218,74 +180,6 @@ def _op_cells(op: OpTime) -> list[Any]:
     return [op.name, op.phase, op.runs, seconds(op.expected_s)]
 
 
-def intensity(value: Any) -> Cell:
-    """FLOP per byte; none for communication."""
-    if value is None:
-        return Cell(None, "-")
-    return Cell(value, f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
-
-
-MEMORY_PARTS = {
-    "weights_bytes": "weights",
-    "gradients_bytes": "gradients",
-    "optimizer_bytes": "optimizer state and master weights",
-    "activations_bytes": "activations",
-    "logits_bytes": "logits and loss",
-    "communication_bytes": "gathered weights and buffers",
-    "context_bytes": "context, libraries, fragmentation",
-}
-
-
-def memory_table(memory: Memory, explained: Mapping[str, str] | None = None) -> Table:
-    """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic."""
-    parts = [name for name in MEMORY_PARTS if getattr(memory, name)]
-    parts.sort(key=lambda name: -getattr(memory, name))
-    rows: list[list[Any]] = []
-    for name in (*parts, "total_bytes", "capacity_bytes"):
-        value = getattr(memory, name)
-        words = MEMORY_PARTS.get(name, name.removesuffix("_bytes"))
-        rows.append([words, size(value), share(value / memory.capacity_bytes)])
-        if explained is not None:
-            rows[-1].append(explained.get(name, ""))
-    columns = ["memory per device", "peak", "of capacity"]
-    if explained is None:
-        return Table("", columns, rows, align="lrr")
-    return Table("", [*columns, "how it comes about"], rows, align="lrrl")
-
-
-def fixes_table(fixes: Sequence[Fix]) -> Table:
-    """The cheapest changes that make it fit, each with what it saves and what it costs."""
-    columns = ["cheapest changes that make it fit", "saves", "peak", "step time", "device-time"]
-    if not fixes:
-        none = "no combination of up to three changes fits: use more devices, or larger ones"
-        return Table("", columns, [[none, None, None, None, None]])
-    rows = [
-        [
-            fix.change,
-            size(fix.saved_bytes),
-            size(fix.total_bytes),
-            seconds(fix.step_time_s),
-            points(fix.cost),
-        ]
-        for fix in fixes
-    ]
-    return Table("", columns, rows, align="lrrrr")
-
-
-def memory_json(result: MemoryFit) -> dict[str, Any]:
-    """The JSON object of one memory estimate, in bytes."""
-    return {
-        "model": model_json(result.model),
-        "device": {"id": result.device.id, "name": result.device.name},
-        "train": result.train,
-        **{name: getattr(result, name) for name in Memory.__struct_fields__},
-        "max_micro_batch": result.max_micro_batch,
-        "max_seq_len": result.max_seq_len,
-        "explained": result.explained,
-        "fixes": result.fixes,
-    }
-
-
 def estimate_notes(result: Estimate) -> list[str]:
     """The rule behind MFU, what was assumed, and how far the device's figures can be trusted."""
     notes = [f"MFU rule: {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
@@ -313,6 +207,20 @@ def estimate_json(result: Estimate) -> dict[str, Any]:
         "fits": result.fits,
         "ops": result.ops,
         "notes": [*result.notes, *result.device.caveats],
+    }
+
+
+def memory_json(result: MemoryFit) -> dict[str, Any]:
+    """The JSON object of one memory estimate, in bytes."""
+    return {
+        "model": model_json(result.model),
+        "device": {"id": result.device.id, "name": result.device.name},
+        "train": result.train,
+        **{name: getattr(result, name) for name in Memory.__struct_fields__},
+        "max_micro_batch": result.max_micro_batch,
+        "max_seq_len": result.max_seq_len,
+        "explained": result.explained,
+        "fixes": result.fixes,
     }
 
 

@@ -6,7 +6,7 @@ import argparse
 import copy
 from typing import TYPE_CHECKING, Any
 
-from .. import report
+from .. import cells, report
 from ..errors import RooflineError
 from ..output import Cell, Table, add_format_arguments, emit
 from ..presets import load_model
@@ -126,15 +126,15 @@ def side_by_side(results: Results) -> Table:
         row("dtype", lambda r: r.train.dtype),
         row("micro x steps", lambda r: f"{r.train.micro_batch} x {r.train.accumulation}"),
         row("sequence", lambda r: r.train.sequence_length),
-        row("step time", lambda r: report.seconds(r.step_time_s)),
+        row("step time", lambda r: cells.seconds(r.step_time_s)),
         row("10-90 %", _range),
         row("tokens/s", lambda r: f"{r.tokens_per_s:,.0f}"),
         row("per device", lambda r: f"{r.tokens_per_s_per_device:,.0f}"),
         row("against A", speed),
-        row("MFU", lambda r: report.share(r.mfu)),
-        row("HFU", lambda r: report.share(r.hfu)),
-        row("memory", lambda r: report.size(r.memory.total_bytes)),
-        row("fits", lambda r: "yes" if r.fits else f"no, {report.size(r.memory.capacity_bytes).text} there"),
+        row("MFU", lambda r: cells.share(r.mfu)),
+        row("HFU", lambda r: cells.share(r.hfu)),
+        row("memory", lambda r: cells.size(r.memory.total_bytes)),
+        row("fits", lambda r: "yes" if r.fits else f"no, {cells.size(r.memory.capacity_bytes).text} there"),
         row("bound", lambda r: r.bound),
     ]
     return Table("", ["", *_letters(results)], rows, align="l" + "r" * len(results))
@@ -142,7 +142,7 @@ def side_by_side(results: Results) -> Table:
 
 def _range(result: Estimate) -> str:
     """The 10th and 90th percentile of the step time."""
-    return f"{report.seconds(result.step_time_low_s).text} to {report.seconds(result.step_time_high_s).text}"
+    return f"{cells.seconds(result.step_time_low_s).text} to {cells.seconds(result.step_time_high_s).text}"
 
 
 def _letters(results: Results) -> list[str]:
@@ -158,14 +158,12 @@ def causes_table(results: Results) -> Table:
     for term in costs[0]:
         if max(cost[term] for cost in costs) < NOTABLE / 10 * max(sum(cost.values()) for cost in costs):
             continue
-        cells: list[Any] = [report.TERM_WORDS[term]]
-        cells += [report.seconds(1e6 * cost[term]) for cost in costs]
-        cells += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
-        rows.append(cells)
+        row: list[Any] = [report.TERM_WORDS[term]]
+        row += [cells.seconds(1e6 * cost[term]) for cost in costs]
+        row += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
+        rows.append(row)
     totals = [1e6 * sum(cost.values()) for cost in costs]
-    rows.append(
-        ["total", *map(report.seconds, totals), *(_change(total - totals[0]) for total in totals[1:])]
-    )
+    rows.append(["total", *map(cells.seconds, totals), *(_change(total - totals[0]) for total in totals[1:])])
     letters = _letters(results)
     columns = ["device-time per million tokens", *letters, *(f"{letter} - A" for letter in letters[1:])]
     return Table("", columns, rows, align="l" + "r" * (len(columns) - 1))
@@ -208,11 +206,11 @@ def tidy_table(results: Results) -> Table:
     rows = [
         [
             *(case.varied.get(name) for name in names),
-            report.seconds(result.step_time_s),
+            cells.seconds(result.step_time_s),
             _range(result),
             f"{result.tokens_per_s:,.0f}",
-            report.share(result.mfu),
-            report.size(result.memory.total_bytes),
+            cells.share(result.mfu),
+            cells.size(result.memory.total_bytes),
             result.fits,
             result.bound,
         ]

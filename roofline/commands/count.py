@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .. import report
+from .. import cells, report
 from ..counts import op_record
 from ..output import Cell, Table, add_format_arguments, emit
 from . import options
@@ -63,24 +63,22 @@ def _summary(result: Count) -> Table:
         ["Backward", _pair(result.flops_backward, result.matmul_flops_backward)],
     ]
     if result.flops_recompute:
-        rows.append(["Recompute", report.flops(result.flops_recompute).text])
+        rows.append(["Recompute", cells.flops(result.flops_recompute).text])
     rows += [
-        ["Optimizer", f"{report.flops(result.flops_optimizer).text} per step, on one device"],
-        ["Step", f"{report.flops(result.flops_step).text} in all; kernels execute {_executed(result)}"],
-        ["6ND rule", f"{report.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"],
+        ["Optimizer", f"{cells.flops(result.flops_optimizer).text} per step, on one device"],
+        ["Step", f"{cells.flops(result.flops_step).text} in all; kernels execute {_executed(result)}"],
+        ["6ND rule", f"{cells.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"],
     ]
     title = f"{report.model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
     return Table(title, ["", ""], rows, align="ll")
 
 
 def _pair(all_flops: Any, matmul_flops: Any) -> str:
-    return (
-        f"{report.flops(all_flops).text} per micro batch, {report.flops(matmul_flops).text} of it in matmuls"
-    )
+    return f"{cells.flops(all_flops).text} per micro batch, {cells.flops(matmul_flops).text} of it in matmuls"
 
 
 def _executed(result: Count) -> str:
-    return report.flops(result.executed_flops_step).text
+    return cells.flops(result.executed_flops_step).text
 
 
 def _rule(result: Count) -> Any:
@@ -100,10 +98,10 @@ def ops_table(result: Count) -> Table:
             op.name,
             op.phase,
             op.count,
-            report.amount(op.flops * op.count),
-            report.size(op.bytes_read * op.count),
-            report.size(op.bytes_written * op.count),
-            report.intensity(op.flops / op.bytes if op.bytes else None),
+            cells.amount(op.flops * op.count),
+            cells.size(op.bytes_read * op.count),
+            cells.size(op.bytes_written * op.count),
+            cells.intensity(op.flops / op.bytes if op.bytes else None),
         ]
         for op in result.ops
         if op.kind != "collective"
@@ -146,7 +144,7 @@ def _accounting(args: argparse.Namespace, model: ModelConfig, result: Count) -> 
             "The rows of one block are per layer. A norm counts 3d+2 per token, softmax 5 per score, the "
             "activation 5 per element; attention in full; the backward pass as twice the forward pass."
         ),
-        f"The shortcut 6ND gives {report.flops(shortcut).text}: {ratio:.1%} of the overall.",
+        f"The shortcut 6ND gives {cells.flops(shortcut).text}: {ratio:.1%} of the overall.",
     ]
     records = [dict(zip(COLUMNS, row, strict=True)) for row in exact]
     data = {"model": model.name, "seq_len": seq_len, "micro_batch": micro_batch, "rows": records}

@@ -54,9 +54,10 @@ def write(args: argparse.Namespace, result: Estimate) -> None:
     data, notes = report.estimate_json(result), report.estimate_notes(result)
     tables = report.estimate_tables(result)
     if not result.fits and not options.names_function(args.model):
-        from ..fit import cheapest_fixes
+        from ..fixes import cheapest_fixes
+        from ..report_memory import fixes_table
 
         fixes = cheapest_fixes(result.model, result.device, result.train)
         data["fixes"] = fixes
-        tables[1:1] = [tables.pop(), report.fixes_table(fixes)]
+        tables[1:1] = [tables.pop(), fixes_table(fixes)]
     emit(args, data, tables, notes)

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print memory by part; 3 where it does not fit."""
-    from .. import report
+    from .. import report, report_memory
     from ..fit import memory
 
     result = memory(options.model(args), options.device(args), **options.train_options(args))
@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> int:
         ["Batch", report.batch_words(train, result.model)],
         ["Method", f"{train.dtype}, {report.method_words(train)}"],
         ["", ""],
-        ["Answer", report.fit_words(result)],
+        ["Answer", report_memory.fit_words(result)],
         ["Largest micro batch", _or_none(result.max_micro_batch, f" of {train.sequence_length:,} tokens")],
         ["Longest sequence", _or_none(result.max_seq_len, f" tokens at micro batch {train.micro_batch:,}")],
     ]
     title = f"{report.model_words(result.model)} on {result.device.name}"
-    tables = [Table(title, ["", ""], rows, align="ll"), report.memory_table(result, result.explained)]
+    tables = [Table(title, ["", ""], rows, align="ll"), report_memory.memory_table(result, result.explained)]
     if not result.fits:
-        tables.append(report.fixes_table(result.fixes))
+        tables.append(report_memory.fixes_table(result.fixes))
     if args.format == "csv":
         tables = [csv_table(report.memory_json(result))]
     notes = [f"Note: {note}." for note in result.model.assumptions]

@@ -86,7 +86,7 @@ def json_of(result: Diagnosis) -> dict[str, Any]:
 
 def tables_of(result: Diagnosis) -> list[Table]:
     """The answer; mistakes in the input; the rules; suspects, or what would help."""
-    from .. import report
+    from .. import cells, report
     from ..diagnose import verdict_words
 
     expected, train = result.estimate, result.estimate.train
@@ -114,8 +114,8 @@ def tables_of(result: Diagnosis) -> list[Table]:
     lost = [
         [
             report.TERM_WORDS.get(step.term, step.term),
-            report.share(float(step.lost)),
-            report.seconds(float(step.seconds)),
+            cells.share(float(step.lost)),
+            cells.seconds(float(step.seconds)),
         ]
         for step in losses
         if step.lost > report.VISIBLE
