@@ -46,11 +46,11 @@ def read_recurrence(flat: Flat) -> Recurrence | None:
     if kind == "none":
         return None
     return Recurrence(
-        kind=cast('Literal["delta", "ssd", "lightning"]', kind),
+        kind=cast('Literal["delta", "ssd", "lightning", "scan"]', kind),
         n_heads=flat.integer("recurrence_heads"),
         key_dim=flat.integer("recurrence_key_dim"),
-        value_dim=flat.integer("recurrence_value_dim"),
-        chunk=flat.integer("recurrence_chunk"),
+        value_dim=flat.integer("recurrence_value_dim", 1),
+        chunk=flat.integer("recurrence_chunk", 1),
     )
 
 

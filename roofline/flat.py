@@ -65,7 +65,7 @@ FLAGS = frozenset({
 WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": ("decoder", "encoder", "encoder-decoder", "vision"),
     "norm": ("rms", "layer"),
-    "recurrence": ("none", "delta", "ssd", "lightning"),
+    "recurrence": ("none", "delta", "ssd", "lightning", "scan"),
     "qk_norm": ("none", "head", "full"),
     "qk_norm_kind": ("rms", "layer"),
 }

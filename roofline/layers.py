@@ -7,7 +7,7 @@ ops read the same tensor, the first one keeps it.
 
 from __future__ import annotations
 
-from .arrays import ceil_div, Number, divide, is_scalar, maximum, minimum
+from .arrays import Number, ceil_div, divide, is_scalar, maximum, minimum
 from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe, Recurrence
 from .tape import Tape
 
@@ -22,7 +22,13 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         _norms(tape, norms, d_model, ("attention.norm", "mlp.norm", "parallel.norm", "parallel.post_norm"))
         norms, per_block = [], 0
     for block in blocks:
-        what = "mlp" if isinstance(block, (Mlp, Moe)) else "attention" if block is group.attention else "cross_attention"
+        what = (
+            "mlp"
+            if isinstance(block, (Mlp, Moe))
+            else "attention"
+            if block is group.attention
+            else "cross_attention"
+        )
         mine, norms = norms[:per_block], norms[per_block:]
         _norms(tape, mine[:1], d_model, (f"{what}.norm",))
         _enter_tensor_parallel(tape, what, d_model)
@@ -51,11 +57,21 @@ def _recurrence(tape: Tape, spec: Recurrence) -> None:
     """Linear attention in chunks: within a chunk as attention, between chunks through the state."""
     c, dk, dv = spec.chunk, spec.key_dim, spec.value_dim
     heads = divide(spec.n_heads, tape.train.tp)
+    if spec.kind == "scan":
+        # one kernel: reads x, its step and gate, writes y; about 9 FLOPs per state (arXiv:2312.00752, appendix D)
+        channels = tape.tokens * heads
+        tape.elementwise(
+            "recurrence.scan", channels, reads=3, writes=1, back_reads=5, back_writes=3, flops=9 * dk,
+            saves=3 * channels * tape.es,
+        )  # fmt: skip
+        return
     chunks = divide(tape.tokens * heads, c)  # chunks of all sequences and heads
     elements = tape.tokens * heads
     within, weighted, states = RECURRENCE_MATMULS[spec.kind]
     tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=elements * 2 * dk * tape.es)
-    tape.batched_matmul("recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * tape.es)
+    tape.batched_matmul(
+        "recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * tape.es
+    )
     tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=chunks * dk * dv * 4)
     # decays of scores and state; the delta rule also solves a triangular system per chunk, c*(dk + dv) per token
     solve = c * (dk + dv) / (c + dk + dv) if spec.kind == "delta" else 0
@@ -109,7 +125,7 @@ def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
 
 
 def _residual(tape: Tape, what: str, hidden: Number) -> None:
-    """x + dropout(y): one kernel where the stack fuses it. Backward adds the two gradients that meet at the fork."""
+    """X + dropout(y): one kernel where the stack fuses it. Backward adds the two gradients that meet at the fork."""
     mask = 1.0 / tape.es if tape.train.dropout else 0.0  # a mask element is one byte
     dropout = bool(tape.train.dropout)
     in_norm = tape.fused("residual_norm")  # the sum is formed inside the next norm: one write, one read less
@@ -137,7 +153,13 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         kv_width = spec.head_dim + (0 if spec.value_is_key else spec.value_head_dim)
         width = heads * spec.head_dim + (0 if spec.reuses_kv else kv_heads * kv_width)
         tape.linear(
-            f"{what}.qkv", tokens, d_model, width, bias=spec.q_bias, saves=tape.norm_tokens * d_model * es, parts=3
+            f"{what}.qkv",
+            tokens,
+            d_model,
+            width,
+            bias=spec.q_bias,
+            saves=tape.norm_tokens * d_model * es,
+            parts=3,
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -201,14 +223,34 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
     if spec.q_lora_rank is not None:
         tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved)
         if spec.q_lora_norm is not None:
-            tape.norm(f"{what}.q_latent_norm", spec.q_lora_norm, tokens, spec.q_lora_rank, saves=tokens * spec.q_lora_rank * es)
-        tape.linear(f"{what}.q_up", tokens, spec.q_lora_rank, heads * spec.head_dim, saves=tokens * spec.q_lora_rank * es)
+            tape.norm(
+                f"{what}.q_latent_norm",
+                spec.q_lora_norm,
+                tokens,
+                spec.q_lora_rank,
+                saves=tokens * spec.q_lora_rank * es,
+            )
+        tape.linear(
+            f"{what}.q_up",
+            tokens,
+            spec.q_lora_rank,
+            heads * spec.head_dim,
+            saves=tokens * spec.q_lora_rank * es,
+        )
         saved = 0
     else:
         tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved)
-    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias)
+    tape.linear(
+        f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias
+    )
     if spec.kv_lora_norm is not None:
-        tape.norm(f"{what}.kv_latent_norm", spec.kv_lora_norm, tokens, spec.kv_lora_rank, saves=tokens * spec.kv_lora_rank * es)
+        tape.norm(
+            f"{what}.kv_latent_norm",
+            spec.kv_lora_norm,
+            tokens,
+            spec.kv_lora_rank,
+            saves=tokens * spec.kv_lora_rank * es,
+        )
     tape.linear(
         f"{what}.kv_up", tokens, spec.kv_lora_rank, heads * (nope + spec.value_head_dim),
         saves=tokens * spec.kv_lora_rank * es,
@@ -286,7 +328,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, 
         passes = {"reads": 3, "writes": 3, "back_reads": 4, "back_writes": 3, "kernels": 3}
     kept = es  # probabilities
     if spec.rotary and not tape.fused("softmax") and es < 4:  # Llama-era eager code takes the softmax in fp32
-        kept = (4 if dropout else 4 + es)
+        kept = 4 if dropout else 4 + es
     tape.elementwise(f"{what}.softmax", scores, flops=5, saves=scores * kept, kind="softmax", **passes)
     if dropout:
         mask = 1.0 / es
@@ -326,7 +368,9 @@ def mlp(
     )  # fmt: skip
     elements = batch * rows * d_ff
     if spec.gated:
-        if tape.fused("activation"):  # reads gate and up, writes the product; keeps both inputs and the product
+        if tape.fused(
+            "activation"
+        ):  # reads gate and up, writes the product; keeps both inputs and the product
             passes = {"reads": 2, "writes": 1, "back_reads": 3, "back_writes": 2, "kernels": 1}
             kept = 3
         else:  # silu(gate), then the product: the activated gate is kept as well
@@ -335,7 +379,9 @@ def mlp(
     else:
         passes = {"reads": 1, "writes": 1, "back_reads": 2, "back_writes": 1, "kernels": 1}
         kept = 2
-        if spec.activation == "gelu_new" and not tape.fused("activation"):  # written out in eight framework ops
+        if spec.activation == "gelu_new" and not tape.fused(
+            "activation"
+        ):  # written out in eight framework ops
             passes = {"reads": 10, "writes": 8, "back_reads": 16, "back_writes": 10, "kernels": 8}
             kept = 5
     tape.elementwise(f"{name}.activation", elements, flops=5, saves=kept * elements * es, **passes)
@@ -360,6 +406,8 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         "router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False,
         saves=tokens * d_model * es,
     )  # fmt: skip
+    if spec.extra_params:
+        tape.weight("router.extra", spec.extra_params)
     tape.elementwise(
         "router.topk", tokens * spec.n_experts, reads=3, writes=3, back_reads=3, back_writes=2, flops=8, kernels=6,
         kind="softmax", es=4, saves=tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4),
@@ -422,13 +470,28 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         )  # fmt: skip
     if model.learned_positions:
         tape.weight("positions", model.learned_positions * model.d_model)
-        tape.elementwise("positions", tape.tokens * model.d_model, reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, saves=8 * tape.seq_q)
+        tape.elementwise(
+            "positions",
+            tape.tokens * model.d_model,
+            reads=2,
+            writes=1,
+            back_reads=1,
+            back_writes=0.5,
+            kernels=2,
+            saves=8 * tape.seq_q,
+        )
     if model.token_types:
         tape.weight("token_types", model.token_types * model.d_model)
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
         tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
     if model.embedding_norm is not None:
-        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, saves=tape.tokens * model.d_model * tape.es)
+        tape.norm(
+            "embedding.norm",
+            model.embedding_norm,
+            tape.tokens,
+            model.d_model,
+            saves=tape.tokens * model.d_model * tape.es,
+        )
     if tape.train.dropout:
         mask = 1.0 / tape.es
         tape.elementwise(
@@ -449,7 +512,13 @@ def head(tape: Tape, model: ModelConfig) -> None:
     """Final norm, logits and the loss: tokens x vocabulary is the largest tensor of many models."""
     tp, tokens, es = tape.train.tp, tape.tokens, tape.es
     if model.final_norm is not None:
-        tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, saves=tape.norm_tokens * model.d_model * es)
+        tape.norm(
+            "final_norm",
+            model.final_norm,
+            tape.norm_tokens,
+            model.d_model,
+            saves=tape.norm_tokens * model.d_model * es,
+        )
     _linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
     if not model.has_head:
         return
@@ -458,7 +527,13 @@ def head(tape: Tape, model: ModelConfig) -> None:
         tape.linear("head.project", tokens, model.d_model, width)
     vocab = _padded_vocabulary(tape, model)
     tape.linear(
-        "head.logits", tokens, width, vocab, bias=model.head_bias, low_precision=False, saves=tokens * width * es
+        "head.logits",
+        tokens,
+        width,
+        vocab,
+        bias=model.head_bias,
+        low_precision=False,
+        saves=tokens * width * es,
     )
     if not (is_scalar(tp) and tp == 1):
         tape.collective("head.all_reduce_grad", "all_reduce", "tp", tokens * width * es, "backward")

@@ -76,10 +76,11 @@ class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
     """The core of a linear-attention or state-space layer: per head a state [key_dim, value_dim], run in chunks.
 
     ``delta``: gated delta rule (arXiv:2412.06464); ``ssd``: Mamba-2 (arXiv:2405.21060, section 6);
-    ``lightning``: lightning attention (arXiv:2405.17381).
+    ``lightning``: lightning attention (arXiv:2405.17381); ``scan``: an elementwise recurrence of `n_heads` channels
+    with a state of `key_dim` each (Mamba, arXiv:2312.00752; RG-LRU, arXiv:2402.19427; RWKV, arXiv:2305.13048).
     """
 
-    kind: Literal["delta", "ssd", "lightning"]
+    kind: Literal["delta", "ssd", "lightning", "scan"]
     n_heads: int
     key_dim: int  # state size per head in Mamba-2
     value_dim: int

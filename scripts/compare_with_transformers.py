@@ -90,10 +90,17 @@ LARGEST_REAL = 600e6  # parameters; of larger ones only the parameters are compa
 # Parameters that belong to other towers of a multimodal model.
 OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
+_CHUNK_SCORES = "transformers forms part of the scores within a chunk element by element"
+_SCAN = "transformers reads the scan's states out with a matmul; the fused kernel does so element by element"
 _CHUNK_STATES = "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
+    "bailing_hybrid": _CHUNK_SCORES,
     "bamba": _CHUNK_STATES,
+    "falcon_mamba": _SCAN,
+    "jamba": _SCAN,
+    "kimi_linear": _CHUNK_SCORES,
+    "mamba": _SCAN,
     "mamba2": _CHUNK_STATES,
     "minimax": "the state after a sequence's last chunk takes no gradient: less at longer sequences",
     "llama4": _EVERY_EXPERT,
@@ -114,6 +121,7 @@ PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "gemma-3-27b": {"sliding_window": 1024},
     "glm-4.5": {"use_qk_norm": True},
     "gpt-neo-2.7b": {"attention_types": [[["global", "local"], 16]]},
+    "kimi-k2": {"n_group": 1, "topk_group": 1},
     "llama-4-maverick": {"interleave_moe_layer_step": 2},
     "opt-350m": {"do_layer_norm_before": False},
     "t5-small": {"num_layers": 6},
@@ -176,7 +184,8 @@ def inputs(model: Any, ours: ModelConfig, device: str) -> tuple[dict[str, Any], 
         return {"input_features": features, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
     if ours.kind == "encoder-decoder":
         return {"input_ids": ids, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
-    if device == "meta" and ours.kind == "decoder":  # a ready mask: making one reads values
+    attends = any(group.attention for group in ours.groups)
+    if device == "meta" and ours.kind == "decoder" and attends:  # a ready mask: making one reads values
         return {"input_ids": ids, "attention_mask": torch.zeros(BATCH, 1, SEQ_LEN, SEQ_LEN, device=device),
                 "use_cache": False}, SEQ_LEN  # fmt: skip
     return {"input_ids": ids}, SEQ_LEN
