@@ -75,6 +75,12 @@ def test_the_first_line_says_what_was_estimated(run):
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_the_default_micro_batch_comes_with_a_hint(run):
+    largest = roofline.memory("gpt2-xl", "h100-sxm-80gb").max_micro_batch
+    assert f"up to {largest} fit" in run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb").out
+    assert "Hint" not in run(*XL).out
+
+
 def test_layout_and_batch_are_echoed(run):
     out = run(
         "estimate", "llama-3-70b", "-d", "h100-sxm-80gb", "--num-devices", "64", "--tp", "8", "--pp", "4",
@@ -178,9 +184,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(run, arguments, words):
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
     assert err.startswith("roofline: error: ")
-    assert (
-        any(word in err for word in words) if words[0] == "nothing.py" else all(w in err for w in words)
-    )
+    assert any(word in err for word in words) if words[0] == "nothing.py" else all(w in err for w in words)
 
 
 @pytest.mark.parametrize("option", ["--micro-batch", "--num-devices", "--seq-len", "--tp", "--global-batch"])

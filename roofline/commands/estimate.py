@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..output import Table, add_format_arguments, emit
 from . import options
 
@@ -39,11 +41,27 @@ def run(args: argparse.Namespace) -> int:
         result = estimate_file(args.model, device, **given)
     else:
         result = estimate(options.model(args), device, **given)
-    write(args, result)
+    write(args, result, hints(args, result))
     return 0 if result.fits else DOES_NOT_FIT
 
 
-def write(args: argparse.Namespace, result: Estimate) -> None:
+def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
+    """The micro batch to try where none was given: the default of 1 leaves most devices waiting for memory."""
+    given = args.micro_batch is not None or args.global_batch is not None
+    if given or not result.fits or args.format != "table" or options.names_function(args.model):
+        return []
+    from ..fit import max_micro_batch
+
+    train = msgspec.structs.replace(result.train, global_batch=None)
+    largest = max_micro_batch(result.model, result.device, train)
+    return (
+        [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."]
+        if largest > 1
+        else []
+    )
+
+
+def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:
     """Write `result`; where it does not fit, with the cheapest changes that make it fit."""
     from .. import report
 
@@ -60,4 +78,4 @@ def write(args: argparse.Namespace, result: Estimate) -> None:
         fixes = cheapest_fixes(result.model, result.device, result.train)
         data["fixes"] = fixes
         tables[1:1] = [tables.pop(), fixes_table(fixes)]
-    emit(args, data, tables, notes)
+    emit(args, data, tables, hints + notes)
