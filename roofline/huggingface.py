@@ -62,7 +62,7 @@ def flat_values(
     if reason:
         raise RooflineError(
             f"{where}: models of type {model_type!r} are not counted: {reason} "
-            "(counted: transformers with softmax attention; 'roofline models --types' lists all)"
+            "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder)"
         )
     assumptions += [family.note] if family.note else []
     for key in family.fields.values():

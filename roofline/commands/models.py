@@ -189,16 +189,28 @@ def _parts(parameters: Parameters, model: ModelConfig) -> Table:
 def _layers(model: ModelConfig) -> Table:
     """The groups of equal layers."""
     rows = [
-        [group.count, _attention_text(group.attention), _feed_forward_text(group.mlp), _other_text(group)]
+        [group.count, _mixer_text(group), _feed_forward_text(group.mlp), _other_text(group)]
         for group in model.groups
     ]
     title = f"Layers (width {model.d_model})"
-    return Table(title, ["layers", "attention", "feed-forward", "norms and more"], rows, align="rlll")
+    return Table(title, ["layers", "mixer", "feed-forward", "norms and more"], rows, align="rlll")
 
 
-def _attention_text(a: Attention | None) -> str:
-    if a is None:
-        return "none"
+def _mixer_text(group: LayerGroup) -> str:
+    """What mixes tokens: attention, a recurrence, both, or a convolution."""
+    texts = [_attention_text(group.attention)] if group.attention else []
+    if group.recurrence is not None:
+        r = group.recurrence
+        if r.kind == "scan":
+            texts.append(f"scan of {r.n_heads} channels, state {r.key_dim}")
+        else:
+            texts.append(f"{r.kind} recurrence, {r.n_heads} heads, state {r.key_dim} x {r.value_dim}")
+    elif group.attention is None and group.linears:
+        texts.append("convolution")
+    return "; ".join(texts) or "none"
+
+
+def _attention_text(a: Attention) -> str:
     kind = (
         "MLA"
         if a.kv_lora_rank
@@ -240,7 +252,7 @@ def _other_text(group: LayerGroup) -> str:
     texts = [f"{len(group.norms)} {norm} norms" if group.norms else "no norms"]
     texts += ["parallel block"] if group.parallel else []
     texts += ["cross-attention"] if group.cross_attention else []
-    texts += sorted({linear.name for linear in group.linears})
+    texts += [linear.name for linear in group.linears if not linear.name.startswith(("recurrence.", "conv"))]
     return ", ".join(texts)
 
 
