@@ -226,7 +226,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def matmul(self, dtype: str) -> Gemm:
         """The constants of a plain matmul in `dtype`."""
-        return getattr(self, _GEMM_TABLES.get(dtype, "gemm"))  # type: ignore[no-any-return]
+        return getattr(self, _GEMM_TABLES.get(dtype, "gemm"))
 
 
 _GEMM_TABLES = {

@@ -100,7 +100,7 @@ def ideal_time(
         within = xp.minimum(within, (inside + 1) / inside * payload_bytes)
     network = _network(device, network_bytes_per_s, domains)
     busy = xp.maximum(within / device.scale_up_bytes_per_s, between / network)
-    return busy * (ranks > 1)  # type: ignore[no-any-return]
+    return busy * (ranks > 1)
 
 
 def expected_time(
@@ -126,7 +126,7 @@ def expected_time(
     between = between + network.ramp_us * 1e-6 * (1.0 - xp.exp(-sent / (network.ramp_mb * 1e6)))
     doublings = xp.log2(xp.maximum(domains, 2.0)) - 1.0
     hop = (network.alpha_us + network.alpha_step_us * doublings) * 1e-6 * (domains > 1)
-    return (latency + hop + xp.maximum(within, between)) * (ranks > 1)  # type: ignore[no-any-return]
+    return (latency + hop + xp.maximum(within, between)) * (ranks > 1)
 
 
 def _inside(

@@ -79,10 +79,17 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     optimizer_sharded = train.sharding != "none"
     gradients_sharded = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
     weight_bytes = _weight_bytes(step)
-    frozen_dense, frozen_expert = shares.dense - shares.trainable_dense, shares.expert - shares.trainable_expert
+    frozen_dense, frozen_expert = (
+        shares.dense - shares.trainable_dense,
+        shares.expert - shares.trainable_expert,
+    )
     weights = split(shares.trainable_dense, shares.trainable_expert, train.shards_parameters) * weight_bytes
-    weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * es  # never updated: no copy
-    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
+    weights = (
+        weights + split(frozen_dense, frozen_expert, train.shards_parameters) * es
+    )  # never updated: no copy
+    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(
+        step
+    )
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step), _logits(step)
@@ -118,7 +125,9 @@ def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
     summed = step.stack.gradient_bytes(step.train.dtype, es)
-    whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
+    whole = (
+        step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
+    )
     return summed if whole or summed == es else summed + es
 
 
@@ -143,7 +152,9 @@ def _activations(step: Step) -> Number:
     share = stages(step.model, train).first / step.model.n_layers
     kept = (layers * share + embedding) * in_flight(step)
     working = step.layer_saved if train.recompute == "full" else 0
-    hidden = step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp
+    hidden = (
+        step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp
+    )
     return kept + working + 4 * hidden  # gradients of the activations in hand
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -44,12 +44,15 @@ def price(step: Step, device: Device) -> list[PricedOp]:
     priced = []
     for op in step.ops:
         if op.kind == "collective":
-            assert op.collective is not None and op.group is not None
+            assert op.collective is not None
+            assert op.group is not None
             ranks = groups[op.group]
-            if is_scalar(ranks.total) and ranks.total == 1:  # nothing to send, and perhaps no link to send it over
+            if (
+                is_scalar(ranks.total) and ranks.total == 1
+            ):  # nothing to send, and perhaps no link to send it over
                 priced.append(PricedOp(op, 0.0, 0.0))
                 continue
-            where_ = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
+            where_: dict[str, Any] = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
             payload = op.bytes_sent * deduplicated(ranks, op.copies)
             ideal = collectives.ideal_time(op.collective, payload, ranks.total, device, **where_)
             expected = collectives.expected_time(op.collective, payload, ranks.total, device, **where_)
@@ -118,4 +121,3 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
 def ranks_in_domain(total: Number, stride: Number) -> Number:
     """How many ranks `stride` apart fit in a domain of `total` devices; 1 at the least."""
     return maximum(total // stride, 1)
-

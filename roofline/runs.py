@@ -56,7 +56,9 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     Raises:
         RooflineError: The file cannot be read or has not the columns of a table of runs.
     """
-    return read_table(path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]))
+    return read_table(
+        path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3])
+    )
 
 
 def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
@@ -67,14 +69,18 @@ def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[s
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RooflineError(f"cannot read {path}: {error}") from error
     if not rows:
-        raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
+        raise RooflineError(
+            f"{path} has no rows: the first line names the columns, each further line is one run"
+        )
     missing = sorted(set(needed) - set(rows[0]))
     if missing:
-        raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
+        raise RooflineError(
+            f"{path} has no column {', '.join(missing)}: use the columns of the packaged table"
+        )
     return rows
 
 
-class Skipped(RooflineError):
+class Skipped(RooflineError):  # noqa: N818  (a reason, shown as such)
     """A row that cannot be predicted, with the reason."""
 
 
@@ -187,17 +193,16 @@ def _preset_like(flat: Mapping[str, Any]) -> ModelConfig | None:
 
 def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:
     degrees = {key: _integer(row, key) for key in ("tp", "pp", "vp", "cp", "ep")}
-    degrees_stated = dict(degrees)
     for key in ("tp", "pp"):
         if degrees[key] is None and _integer(row, "n_devices") != 1:
             if row.get("sharding") not in {"fsdp", "zero3"}:
                 raise Skipped(f"{key} is not stated")
             assumed.append(f"{key} 1")
-    degrees = {key: value or 1 for key, value in degrees.items()}
+    sizes: dict[str, Any] = {key: value or 1 for key, value in degrees.items()}
     n_devices, seq_len = _integer(row, "n_devices"), _integer(row, "seq_len")
     if not n_devices or not seq_len:
         raise Skipped("n_devices or seq_len is not stated")
-    group = degrees["tp"] * degrees["pp"] * degrees["cp"]
+    group = sizes["tp"] * sizes["pp"] * sizes["cp"]
     if n_devices % group:
         raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
     dtype = row.get("dtype") or ""
@@ -211,7 +216,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sharding = "none" if n_devices == group else "zero1"
         if n_devices != group:
             assumed.append("sharding zero1")
-    if degrees_stated["ep"] is None and any(isinstance(group.mlp, Moe) for group in model.groups):
+    if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
         raise Skipped("ep of a mixture of experts is not stated")
     gpt = not row.get("gated_mlp") or not _integer(row, "gated_mlp")
     return TrainConfig(
@@ -221,7 +226,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         devices_per_node=_integer(row, "devices_per_node"),
         dtype=LOW_PRECISION.get(dtype, dtype),
         sharding=sharding,
-        sequence_parallel=bool(_number(row, "seq_parallel")) and degrees["tp"] > 1,
+        sequence_parallel=bool(_number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=stack,
         # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes); Llama-era code and MPT do not
@@ -230,7 +235,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         lora_rank=16 if row.get("workload") == "lora" else None,
         fused=_fused(row),
         network_gbit_per_s=network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8),
-        **degrees,
+        **sizes,
     )
 
 
@@ -254,8 +259,10 @@ FUSION_WORDS = {
 
 
 def _fused(row: Mapping[str, str]) -> tuple[str, ...]:
-    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu", "fused_softmax"."""
-    text = " ".join(row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")).lower()
+    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu"."""
+    text = " ".join(
+        row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")
+    ).lower()
     words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
     words += re.findall(r"([a-z]+) kernel", text)
     return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
@@ -276,11 +283,13 @@ def _virtual_stages(
     row: Mapping[str, str], base: TrainConfig, model: ModelConfig, assumed: list[str]
 ) -> tuple[int, ...]:
     """Stages per device: as stated; else one, or the most that divide the layers where the software interleaves."""
-    stated, pp = _integer(row, "vp"), base.pp
+    stated, pp = _integer(row, "vp"), int(base.pp)
     if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
         return (stated or 1,)
     # embedding and head may count as layers (see `step.stages`)
-    most = max((layers // pp for layers in (model.n_layers, model.n_layers + 2) if layers % pp == 0), default=1)
+    most = max(
+        (layers // pp for layers in (model.n_layers, model.n_layers + 2) if layers % pp == 0), default=1
+    )
     if most > 1:
         assumed.append(f"1 or {most} virtual stages")
     return (1, most) if most > 1 else (1,)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from . import collectives
 from .arrays import Number, maximum, minimum, p_norm, where
 from .pricing import PricedOp, network_bytes_per_s, rank_groups
 from .step import Step, stages
-from . import collectives
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -59,7 +59,15 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
-_ATTENTION = (".core", ".scores", ".weighted", ".dgrad_a", ".dgrad_b", "attention.softmax", "attention.dropout")
+_ATTENTION = (
+    ".core",
+    ".scores",
+    ".weighted",
+    ".dgrad_a",
+    ".dgrad_b",
+    "attention.softmax",
+    "attention.dropout",
+)
 
 
 def term_of(priced: PricedOp) -> str:
@@ -104,10 +112,14 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     window = _compute_window(stage)
     terms["data_parallel"] = _data_parallel(step, priced, window, passes)
     terms["memory_bound"] = terms["memory_bound"] + sum(
-        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
+        item.expected * item.op.count
+        for item in priced
+        if item.op.part == "step" and item.op.kind == "elementwise"
     )
     terms["optimizer"] = sum(
-        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
+        item.expected * item.op.count
+        for item in priced
+        if item.op.part == "step" and item.op.kind == "optimizer"
     )
     return Schedule(**terms, total=sum(terms.values()))
 
@@ -137,7 +149,11 @@ def _busiest_stage(
 def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float) -> None:
     """Leave only the exposed part of collectives that the stack runs beside compute."""
     for times in parts.values():
-        for term, hidden in (("tensor_parallel", tensor), ("context_parallel", context), ("expert_parallel", expert)):
+        for term, hidden in (
+            ("tensor_parallel", tensor),
+            ("context_parallel", context),
+            ("expert_parallel", expert),
+        ):
             if term in times:
                 times[term] = times[term] * (1 - hidden * (1 - INTERFERENCE))
 
@@ -149,7 +165,9 @@ def _launch(step: Step, device: Device, priced: list[PricedOp], part: str, busy:
         if item.op.part == part:
             kernels = kernels + item.op.kernels * item.op.count
     launch = device.measured.launch
-    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[step.stack.launch]
+    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[
+        step.stack.launch
+    ]
     if step.stack.host_us is not None:
         per_kernel = step.stack.host_us
     host = kernels * per_kernel * 1e-6
@@ -162,7 +180,9 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
     if isinstance(train.pp, int) and train.pp == 1:
         return 0
     ranks = rank_groups(train, device)["pp"]
-    message = train.micro_batch * train.sequence_length / train.cp * step.model.d_model * train.activation_bytes
+    message = (
+        train.micro_batch * train.sequence_length / train.cp * step.model.d_model * train.activation_bytes
+    )
     # every tp rank sends its slice (Megatron's scatter/gather, arXiv:2104.04473, section 4.1)
     message = message / train.tp
     seconds = collectives.expected_time(

@@ -50,8 +50,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         vocab_multiple: The vocabulary is padded to a multiple of this times tp.
-        host_us: Host time per kernel where the framework's own code costs more than the launch (microseconds); None: the
-            device file's launch time.
+        host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
+            the device file's launch time.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
@@ -110,7 +110,9 @@ def load_stack(name: str) -> Stack:
     """
     path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
     if not name.endswith(".toml") and not path.is_file():
-        raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
+        raise unknown(
+            "stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too"
+        )
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Stack)
     except (OSError, msgspec.MsgspecError) as error:
@@ -124,5 +126,7 @@ def stack_of_software(words: str) -> str | None:
     ('nemo', 'deepspeed')
     """
     words = words.lower()
-    found = [(len(word), name) for name in stack_names() for word in load_stack(name).software if word in words]
+    found = [
+        (len(word), name) for name in stack_names() for word in load_stack(name).software if word in words
+    ]
     return max(found)[1] if found else None

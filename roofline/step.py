@@ -1,4 +1,4 @@
-"""A training step as a list of ops: model + configuration -> what one device runs for one micro batch and one update."""
+"""A training step as a list of ops: what one device runs for one micro batch, and once per update."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from . import layers
 from .arrays import Number, ceil_div, divide, maximum, where
 from .model import ModelConfig
-from .op import Op
+from .op import Collective, Group, Op
 from .stacks import Stack, load_stack
 from .tape import Tape, Weights
 from .training import TrainConfig, resolve
@@ -58,7 +58,9 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     tape = Tape(train, stack)
     tape.part = "embedding"
     layers.embedding(tape, model)
-    tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
+    tape.input_needs_grad = (
+        True  # from the first adapter on; one layer of many pays a gradient it does not need
+    )
     tape.part = "layer"
     first_ops = set()
     for group in model.groups:
@@ -72,7 +74,9 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     if model.extra_params:
         tape.weight("extra", model.extra_params)
     weights = tuple(tape.weights)
-    layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer") / max(1, model.n_layers)
+    layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer") / max(
+        1, model.n_layers
+    )
     ops = _recomputed(tape.ops, train, stack, first_ops, model.d_model * tape.norm_tokens * tape.es)
     ops += _update(model, train, stack, weights)
     return Step(
@@ -283,7 +287,9 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     return _step_op(f"optimizer.{train.optimizer}", flops * params, read * passes, written * passes, kernels)
 
 
-def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
+def data_parallel_ops(
+    model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int
+) -> list[Op]:
     """Gradient reduction and, where the optimizer or the parameters are sharded, the parameter gathers.
 
     ``count`` is per step: parameters that are sharded are gathered for each micro batch's forward and backward pass
@@ -301,24 +307,40 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
     ):
         if isinstance(all_params, (int, float)) and all_params == 0:
             continue
-        group = "expert_dp" if name else "dp"
+        group: Group = "expert_dp" if name else "dp"
 
         def collect(
-            what: str, collective: str, payload: Number, count: Number, name: str = name, group: str = group
+            what: str,
+            collective: Collective,
+            payload: Number,
+            count: Number,
+            name: str = name,
+            group: Group = group,
         ) -> None:
             buckets = _buckets(train, stack, payload, layers)
             ops.append(
                 Op(
-                    name=f"{what}.{name}{collective}", kind="collective", phase="optimizer", part="step", dtype="fp32",
-                    flops=0, bytes_read=0, bytes_written=0, bytes_sent=payload / buckets, collective=collective,
-                    group=group, count=count * buckets,
-                )  # fmt: skip
+                    name=f"{what}.{name}{collective}",
+                    kind="collective",
+                    phase="optimizer",
+                    part="step",
+                    dtype="fp32",
+                    flops=0,
+                    bytes_read=0,
+                    bytes_written=0,
+                    bytes_sent=payload / buckets,
+                    collective=collective,
+                    group=group,
+                    count=count * buckets,
+                )
             )
 
         if train.sharding == "none":
             collect("gradients", "all_reduce", params * grad, 1)
             continue
-        collect("gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes)
+        collect(
+            "gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes
+        )
         gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
         collect("parameters", "all_gather", (all_params if train.shards_parameters else params) * es, gathers)
         if train.shards_parameters:
@@ -336,7 +358,7 @@ def _repack(name: str, read: Number, written: Number, count: Number) -> Op:
 
 
 def _buckets(train: TrainConfig, stack: Stack, payload: Number, layers: Number) -> Number:
-    """Collectives that share one pass over the parameters: one per layer where they are sharded, else one per bucket."""
+    """Collectives in one pass over the parameters: one per layer where they are sharded, else one per bucket."""
     if train.shards_parameters:
         return layers
     if stack.bucket_mb is None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from . import passes
 from .arrays import Number, divide, where
 from .model import Norm
 from .op import Collective, Group, Kind, Op, Part, Phase
+from .passes import Passes
 from .stacks import Stack
 from .training import TrainConfig
 
@@ -55,14 +57,30 @@ class Tape:
         return what in self.stack.fused or what in self.train.fused
 
     def op(
-        self, name: str, kind: Kind, phase: Phase, *, flops: Number, read: Number, written: Number, **extra: Any
+        self,
+        name: str,
+        kind: Kind,
+        phase: Phase,
+        *,
+        flops: Number,
+        read: Number,
+        written: Number,
+        **extra: Any,
     ) -> None:
         """Append one op; `extra` are further `Op` fields."""
         extra.setdefault("dtype", self.compute_dtype)
         extra.setdefault("part", self.part)
         extra.setdefault("count", self.count)
         self.ops.append(
-            Op(name=name, kind=kind, phase=phase, flops=flops, bytes_read=read, bytes_written=written, **extra)
+            Op(
+                name=name,
+                kind=kind,
+                phase=phase,
+                flops=flops,
+                bytes_read=read,
+                bytes_written=written,
+                **extra,
+            )
         )
 
     def weight(self, name: str, local: Number, *, expert: bool = False) -> None:
@@ -114,7 +132,8 @@ class Tape:
         if es < self.es:
             self.cast(name, "forward", x, es)
         trainable, adapted = not self.frozen, self.adapted(name)
-        if self.stack.cast_weights and self.es < 4 and trainable:  # autocast: fp32 weight to 16 bits, once per forward pass
+        if self.stack.cast_weights and self.train.master_weights and self.es < 4 and trainable:
+            # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
@@ -134,7 +153,9 @@ class Tape:
         if trainable:  # dw[k,n] = x^T[k,m] . dy[m,n]
             self._weight_gradient(name, m, k, n, batch, dtype, es, flops)
             if bias:  # db[n] = sum over m of dy
-                self.op(f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4)
+                self.op(
+                    f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4
+                )
             self.input_needs_grad = True
 
     def adapted(self, name: str) -> bool:
@@ -150,16 +171,15 @@ class Tape:
         rank = self.train.lora_rank or 0
         inner = batch * m * parts * rank
         self.frozen = False
-        self.linear(
-            f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False, expert=expert
-        )
+        self.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False, expert=expert)
         self.linear(
             f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, low_precision=False, expert=expert,
             saves=inner * self.es,
         )  # fmt: skip
         self.frozen = True
         # scaled and added to y; backward scales dy, and adds the adapter's dx to that of the frozen weight
-        self.elementwise(f"{name}.lora_add", batch * m * n, reads=2, writes=1, back_reads=1, back_writes=1, flops=2)
+        added = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
+        self.elementwise(f"{name}.lora_add", batch * m * n, added, flops=2)
         self.op(
             f"{name}.lora_grad_add", "elementwise", "backward", flops=batch * m * k, read=2 * batch * m * k * self.es,
             written=batch * m * k * self.es,
@@ -178,12 +198,12 @@ class Tape:
             shape=(k, n, m, batch),
         )  # fmt: skip
         if not in_place:
-            repeated = self.train.accumulation > 1  # the first micro batch's gradient is moved, not added
+            repeated: Any = self.train.accumulation > 1  # the first micro batch's gradient is moved, not added
             once = 1 if grad_bytes != self.es else 0
-            passes = repeated * 1 + (1 - repeated * 1) * once
+            times = repeated * 1 + (1 - repeated * 1) * once
             self.op(
-                f"{name}.grad_accumulate", "elementwise", "backward", flops=w * passes,
-                read=w * (self.es + grad_bytes) * passes, written=w * grad_bytes * passes, kernels=passes,
+                f"{name}.grad_accumulate", "elementwise", "backward", flops=w * times,
+                read=w * (self.es + grad_bytes) * times, written=w * grad_bytes * times, kernels=times,
             )  # fmt: skip
 
     def cast(self, name: str, phase: Phase, elements: Number, es: float) -> None:
@@ -198,66 +218,79 @@ class Tape:
             written=2 * elements * es,
         )  # fmt: skip
 
-    def batched_matmul(self, name: str, batch: Number, m: Number, k: Number, n: Number, *, saves: Number = 0) -> None:
-        """y[batch,m,n] = a[batch,m,k] . b[batch,k,n]: no weights, both inputs take gradients."""
+    def batched_matmul(
+        self,
+        name: str,
+        batch: Number,
+        m: Number,
+        k: Number,
+        n: Number,
+        *,
+        saves: Number = 0,
+        counted: Number = 1,
+    ) -> None:
+        """y[batch,m,n] = a[batch,m,k] . b[batch,k,n]: no weights, both inputs take gradients.
+
+        `counted` is the share of its FLOPs that are the model's (less than 1 outside a sliding window).
+        """
         a, b, y = batch * m * k, batch * k * n, batch * m * n
         flops, es = 2 * batch * m * k * n, self.es
         self.op(
             name, "matmul", "forward", flops=flops, read=(a + b) * es, written=y * es, shape=(m, n, k, batch),
-            saved_bytes=saves,
+            saved_bytes=saves, model_flops=flops * counted,
         )  # fmt: skip
         if not self.input_needs_grad:
             return
-        self.op(f"{name}.dgrad_a", "matmul", "backward", flops=flops, read=(y + b) * es, written=a * es, shape=(m, k, n, batch))
-        self.op(f"{name}.dgrad_b", "matmul", "backward", flops=flops, read=(y + a) * es, written=b * es, shape=(k, n, m, batch))
+        for side, other, written, shape in (("a", b, a, (m, k, n, batch)), ("b", a, b, (k, n, m, batch))):
+            self.op(
+                f"{name}.dgrad_{side}", "matmul", "backward", flops=flops, read=(y + other) * es, written=written * es,
+                shape=shape, model_flops=flops * counted,
+            )  # fmt: skip
 
     def elementwise(
         self,
         name: str,
         elements: Number,
+        chain: Passes,
         *,
-        reads: float,
-        writes: float,
-        back_reads: float,
-        back_writes: float,
-        flops: float = 1,
-        kernels: int = 1,
-        back_kernels: int | None = None,
+        flops: Number = 1,
         saves: Number = 0,
         kind: Kind = "elementwise",
         es: float | None = None,
     ) -> None:
-        """A chain of element-wise kernels: `reads` and `writes` count passes over `elements` in all."""
+        """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element."""
         es = self.es if es is None else es
         self.op(
-            name, kind, "forward", flops=flops * elements, read=reads * elements * es, written=writes * elements * es,
-            kernels=kernels, saved_bytes=saves,
+            name, kind, "forward", flops=flops * elements, read=chain.reads * elements * es,
+            written=chain.writes * elements * es, kernels=chain.kernels, saved_bytes=saves,
         )  # fmt: skip
-        if self.input_needs_grad and back_reads + back_writes > 0:
+        if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
             self.op(
-                f"{name}.backward", kind, "backward", flops=2 * flops * elements, read=back_reads * elements * es,
-                written=back_writes * elements * es, kernels=kernels if back_kernels is None else back_kernels,
+                f"{name}.backward", kind, "backward", flops=2 * flops * elements, read=chain.back_reads * elements * es,
+                written=chain.back_writes * elements * es, kernels=chain.back_kernels,
             )  # fmt: skip
+
+    @property
+    def mask(self) -> float:
+        """Passes of a dropout mask: its elements are one byte each."""
+        return 1.0 / self.es
 
     def norm(self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0) -> None:
         """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
 
-        Backward reads x and dy twice: once for dx, once for the weight's gradient. `saves` is the input; statistics
-        (and what the eager chain keeps: an fp32 copy of the input and the normalised value) come on top.
+        `saves` is the input; statistics come on top, and what the eager chain keeps: an fp32 copy of the input and
+        the normalised value.
         """
         elements = rows * width
         if norm.weight or norm.bias:
-            self.weight(name, norm.params(width))
-        flops = 5 if norm.kind == "rms" else 8
+            self.weight(name, width * (norm.weight + norm.bias))
         if norm.kind == "layer" or self.fused("norm"):
-            passes = {"reads": 1, "writes": 1, "back_reads": 4, "back_writes": 1, "kernels": 1, "back_kernels": 2}
-            saves = saves + rows * (8 if norm.kind == "layer" else 4)
-        else:  # cast up, square, mean, scale, cast down, weight: in 16-bit elements, fp32 counts twice
-            passes = {"reads": 10, "writes": 8, "back_reads": 26, "back_writes": 18, "kernels": 6, "back_kernels": 14}
-            if self.es == 4:
-                passes |= {"reads": 5, "writes": 4, "back_reads": 14, "back_writes": 9}
+            chain, saves = passes.NORM, saves + rows * (8 if norm.kind == "layer" else 4)
+        else:
+            chain = passes.RMS_NORM_EAGER_FP32 if self.es == 4 else passes.RMS_NORM_EAGER
             saves = elements * (4 + self.es) + rows * 4
-        self.elementwise(name, elements, flops=flops, saves=saves, kind="normalization", **passes)
+        flops = 5 if norm.kind == "rms" else 8
+        self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
 
     def collective(
         self,

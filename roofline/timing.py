@@ -50,7 +50,7 @@ def ideal_time(op: Op, device: Device) -> Number:
         peak = device.peak_flops_per_s(op.dtype)
     elif (peak := device.peaks.get("fp32", 0.0)) == 0.0:
         return memory
-    return namespace(flops, memory).maximum(flops / peak, memory)  # type: ignore[no-any-return]
+    return namespace(flops, memory).maximum(flops / peak, memory)
 
 
 def expected_time(op: Op, device: Device, *, attention: str = "flash2") -> Number:
@@ -96,7 +96,7 @@ def _matmul_time(op: Op, device: Device) -> Number:
         ragged = (n % _ALIGNMENT + k % _ALIGNMENT) > 0
         compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    return constants.t0 + _p_norm(xp, compute, memory, constants.p)  # type: ignore[no-any-return]
+    return constants.t0 + _p_norm(xp, compute, memory, constants.p)
 
 
 def is_batched(op: Op) -> bool:
@@ -147,7 +147,7 @@ def _attention_time(op: Op, device: Device, kernel: str) -> Number:
         flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_us * 1e-6
     )
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    return constants.t0 + xp.maximum(compute, memory)  # type: ignore[no-any-return]
+    return constants.t0 + xp.maximum(compute, memory)
 
 
 def _stream_time(op: Op, device: Device) -> Number:

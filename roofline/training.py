@@ -127,7 +127,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 def _known(value: Number | None) -> Number:
     """A field that `resolve` has filled."""
     if value is None:
-        raise RooflineError("this configuration is incomplete: training.resolve() fills what follows from the rest")
+        raise RooflineError(
+            "this configuration is incomplete: training.resolve() fills what follows from the rest"
+        )
     return value
 
 
@@ -166,7 +168,8 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         if is_scalar(num_devices, group) and num_devices % group:
             raise RooflineError(
                 f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = "
-                f"{group} (remainder {num_devices % group}): use {-(-num_devices // group) * group} devices or smaller degrees"
+                f"{group} (remainder {num_devices % group}): use {-(-num_devices // group) * group} devices "
+                "or smaller degrees"
             )
         dp = divide(num_devices, group)
     elif is_scalar(num_devices, group, dp):
@@ -260,7 +263,9 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
             "8 to 64 is common"
         )
     if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
-        raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
+        raise RooflineError(
+            f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all"
+        )
 
 
 def _check_batch(train: TrainConfig) -> None:

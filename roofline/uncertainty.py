@@ -1,7 +1,7 @@
 """How sure an expected step time is: each term's spread, and what the evidence behind it adds.
 
-The spreads are standard deviations of log(measured / predicted) by cause, fitted to the residuals of published runs
-(`scripts/fit_intervals.py`); terms err independently, the software's own spread (`Stack.spread`) is shared by the whole step.
+The spreads are standard deviations of log(measured / predicted) by cause, fitted to the residuals of published runs;
+terms err independently, the software's own spread (`Stack.spread`) is shared by the whole step.
 """
 
 from __future__ import annotations

@@ -99,7 +99,9 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
     except (RooflineError, ValueError) as error:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     feasible = [outcome for outcome in outcomes if outcome[3]] or outcomes
-    center = max(outcome[0] for outcome in feasible)  # people run the best of the choices a source leaves open
+    center = max(
+        outcome[0] for outcome in feasible
+    )  # people run the best of the choices a source leaves open
     return Prediction(
         row=case.row,
         measured=case.measured,
@@ -111,7 +113,7 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
     )
 
 
-def _tokens(case: Case, train: Any, device: Device) -> tuple[float, float, float, bool]:
+def _tokens(case: Case, train: Any, device: Device) -> tuple[Any, Any, Any, bool]:
     """Tokens per second and device: expected, low, high, and whether it fits in memory."""
     step = build_step(case.model, train)
     times = estimate_times(step, device)
@@ -142,9 +144,7 @@ def predicted(predictions: Iterable[Prediction]) -> list[Prediction]:
     return [p for p in predictions if not p.skipped_reason]
 
 
-def group_by(
-    predictions: Iterable[Prediction], key: Callable[[Prediction], str]
-) -> list[Summary]:
+def group_by(predictions: Iterable[Prediction], key: Callable[[Prediction], str]) -> list[Summary]:
     """A summary per group, largest group first."""
     groups: dict[str, list[Prediction]] = {}
     for p in predictions:

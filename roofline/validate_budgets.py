@@ -15,9 +15,14 @@ from .runs import Skipped, model_of
 from .validate_memory import as_run
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
-FEW, MANY = 64, 512  # devices assumed where the source does not say, below and above a model of LARGE parameters
+FEW, MANY = (
+    64,
+    512,
+)  # devices assumed where the source does not say, below and above a model of LARGE parameters
 LARGE = 10e9
-STACK_OF_KIND = {"tpu": "jax"}  # software assumed by the kind of device: JAX on TPUs, Megatron's fusions on GPUs
+STACK_OF_KIND = {
+    "tpu": "jax"
+}  # software assumed by the kind of device: JAX on TPUs, Megatron's fusions on GPUs
 WITHIN = 1.5
 
 
@@ -84,7 +89,7 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         "dtype": _dtype(row, device),
         "stack": STACK_OF_KIND.get(device.kind, "megatron"),
     }
-    run = plan(model, device, tokens=tokens, **options)
+    run = plan(model, device, tokens=int(tokens), **options)
     return BudgetPrediction(
         row=row,
         measured=hours,

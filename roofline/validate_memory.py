@@ -71,7 +71,8 @@ def _predict(row: Mapping[str, str]) -> MemoryPrediction:
     normal = as_run(row)
     model = model_of(normal)
     memories = [
-        memory_for(build_step(model, train), _usable(capacity)) for train in config_of(normal, model).candidates
+        memory_for(build_step(model, train), _usable(capacity))
+        for train in config_of(normal, model).candidates
     ]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)
@@ -91,7 +92,7 @@ def _usable(capacity_gib: float) -> float:
     return capacity_gib * GIB * 0.995
 
 
-def _comparable(memory: Memory, kind: str) -> float:
+def _comparable(memory: Memory, kind: str) -> Any:
     if any(word in kind for word in STATES):
         return memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes
     if any(word in kind for word in ACTIVATIONS):
@@ -154,4 +155,3 @@ def summarise(name: str, predictions: Sequence[MemoryPrediction]) -> MemorySumma
         decision_rows=len(decisions),
         decisions_right=sum(decisions) / len(decisions) if decisions else None,
     )
-

@@ -2,8 +2,8 @@
 
     python scripts/fit_training.py RUNS.csv [--folds 4]
 
-Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, and the slowdown of
-compute beside communication. The loss is the mean over sources of the mean absolute log
+Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, and the
+slowdown of compute beside communication. The loss is the mean over sources of the mean absolute log
 error, so that a source with many rows weighs no more than one with few; rows of LoRA, and of sources that call
 themselves noisy, are left out.
 """
@@ -80,7 +80,10 @@ def loss(rows: Sequence[dict[str, str]]) -> float:
 def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
     """Coordinate descent over the grids."""
     free = parameters(sustained_entries(rows))
-    best = {name: 0.9 if grid in {"compute", "efficiency"} else GRID[grid][len(GRID[grid]) // 2] for name, (grid, _) in free.items()}
+    best = {
+        name: 0.9 if grid in {"compute", "efficiency"} else GRID[grid][len(GRID[grid]) // 2]
+        for name, (grid, _) in free.items()
+    }
     for name, (_, assign) in free.items():
         assign(best[name])
     for _ in range(sweeps):
@@ -100,12 +103,18 @@ def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
 
 def main() -> int:
     """Fit on everything, then fold by fold with whole sources left out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs")
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--most", type=int, default=60, help="rows of one source used in the fit")
     args = parser.parse_args()
-    rows = [row for row in read_rows(args.runs) if row["workload"] == "pretrain" and row["id"].split("-")[0] not in NOISY]
+    rows = [
+        row
+        for row in read_rows(args.runs)
+        if row["workload"] == "pretrain" and row["id"].split("-")[0] not in NOISY
+    ]
     sources: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         sources.setdefault(row["id"].split("-")[0], []).append(row)

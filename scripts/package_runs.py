@@ -2,8 +2,9 @@
 
     python scripts/package_runs.py FOLDER
 
-Rows come from published tables. Of bulk logs that two projects published (Aleph Alpha's sweep, vTrain's single-node runs) an evenly spaced sample of
-at most 40 rows each is kept. Columns that only document how a row was compiled are left out.
+Rows come from published tables. Of bulk logs that two projects published (Aleph Alpha's sweep, vTrain's
+single-node runs) an evenly spaced sample of at most 40 rows each is kept. Columns that only document how a row
+was compiled are left out.
 """
 
 from __future__ import annotations

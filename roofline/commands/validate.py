@@ -142,8 +142,10 @@ def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
 
 def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
     notes = [
-        f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
-        "measured over predicted tokens per second, minus 1. Bias: geometric mean.",
+        (
+            f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
+            "measured over predicted tokens per second, minus 1. Bias: geometric mean."
+        ),
     ]
     reasons: dict[str, int] = {}
     for p in predictions:
@@ -171,7 +173,8 @@ def _memory(args: argparse.Namespace) -> None:
     total = summarise("all", done)
     by_source = [summarise(name, rows) for name, rows in sources.items()]
     data = {
-        "rows": total.rows, "skipped": len(predictions) - total.rows, "bytes_rows": total.bytes_rows, "mape": total.mape,
+        "rows": total.rows, "skipped": len(predictions) - total.rows, "bytes_rows": total.bytes_rows,
+        "mape": total.mape,
         "bias": total.bias, "decision_rows": total.decision_rows, "decisions_right": total.decisions_right,
         "by_source": by_source,
     }  # fmt: skip
@@ -192,11 +195,11 @@ def _memory(args: argparse.Namespace) -> None:
             for s in (total, *by_source)
         ],
     )  # fmt: skip
-    worst = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error))[: args.worst]
+    worst = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[: args.worst]
     table = Table(
         "", ["worst rows", "model", "measured", "predicted", "error"],
         [
-            [p.id, p.row.get("model", ""), format_bytes(p.measured_bytes), format_bytes(p.predicted_bytes),
+            [p.id, p.row.get("model", ""), format_bytes(p.measured_bytes or 0), format_bytes(p.predicted_bytes or 0),
              _percent(p.error, "+")]
             for p in worst
         ],

@@ -1,0 +1,83 @@
+"""How often a chain of element-wise kernels crosses memory: reads and writes per element, forward and backward.
+
+One pass is one element of the activation dtype; an fp32 copy of a 16-bit tensor counts twice. Counted from the
+kernels that each chain launches (`roofline.trace` lists them for eager PyTorch).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Passes(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory passes per element and kernel launches of one chain."""
+
+    reads: float
+    writes: float
+    back_reads: float
+    back_writes: float
+    kernels: int = 1
+    back_kernels: int = 1
+
+
+COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
+# backward reads x and dy twice: once for dx, once for the gradients of weight and bias
+NORM = Passes(reads=1, writes=1, back_reads=4, back_writes=1, back_kernels=2)
+# cast up, square, mean, scale, cast down, weight
+RMS_NORM_EAGER = Passes(reads=10, writes=8, back_reads=26, back_writes=18, kernels=6, back_kernels=14)
+RMS_NORM_EAGER_FP32 = Passes(reads=5, writes=4, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
+ROTARY = COPY
+# rotate halves, two products, one sum
+ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8, back_kernels=8)
+ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
+# GPT-2's gelu written out in eight framework operations
+GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
+GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
+GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
+SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
+# scale, mask, softmax
+SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)
+# scale, mask, to fp32, softmax, back: Llama-era code takes the softmax in fp32
+SOFTMAX_EAGER_UPCAST = Passes(reads=7, writes=7, back_reads=10, back_writes=7, kernels=5, back_kernels=5)
+ROUTER = Passes(
+    reads=3, writes=3, back_reads=3, back_writes=2, kernels=6, back_kernels=6
+)  # softmax, top-k, weights
+LOOK_UP = Passes(reads=1, writes=1, back_reads=1, back_writes=2)
+POSITIONS = Passes(reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, back_kernels=2)
+LOSS_FUSED = Passes(reads=1, writes=1, back_reads=0, back_writes=0)
+
+
+def dropout(mask: float) -> Passes:
+    """Dropout alone; `mask` is the bytes of a mask element over those of an activation."""
+    return Passes(reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1)
+
+
+def residual(mask: float, *, fused: bool, in_norm: bool) -> Passes:
+    """``x + dropout(y)``: one kernel where fused, its sum formed in the next norm where that is fused too.
+
+    Backward adds the two gradients that meet at the fork. `mask` is 0 without dropout.
+    """
+    drops = mask > 0
+    together = fused or in_norm or not drops
+    return Passes(
+        reads=(1 if in_norm else 2) if together else 3,
+        writes=(1 if together else 2) + mask,
+        back_reads=2 + (1 + mask if drops else 0),
+        back_writes=1 + drops,
+        kernels=1 if together else 2,
+        back_kernels=1 if together else 2,
+    )
+
+
+def loss(es: int) -> Passes:
+    """Cross-entropy on logits of `es` bytes: to fp32, log-softmax; its gradient in fp32, back to `es` bytes."""
+    fp32 = 4 / es
+    upcast = es != 4
+    return Passes(
+        reads=upcast + fp32,
+        writes=fp32 * (1 + upcast),
+        back_reads=fp32 * (1 + upcast),
+        back_writes=fp32 + upcast,
+        kernels=3,
+        back_kernels=3,
+    )
