@@ -133,7 +133,8 @@ def estimate_step(step: Step, device: Device) -> Estimate:
     low, high = interval(step, device, times, ideal)
     tokens = train.tokens_per_step
     model_flops = model_flops_of(step)
-    executed = hardware_flops(step)
+    # the rule takes backward as twice forward: a little too much where the first layer needs no input gradient
+    executed = maximum(hardware_flops(step), model_flops)
     peak = device.peak_flops_per_s(train.dtype) * train.num_devices
     memory = memory_of(step, device)
     return Estimate(

@@ -103,3 +103,27 @@ def test_arrays_give_the_figures_of_each_element():
         alone = times(micro_batch)
         assert together.expected[index] == pytest.approx(alone.expected)
         assert together.fits[index] == alone.fits
+
+
+@pytest.mark.parametrize("stack", ["eager", "compiled", "megatron"])
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize(
+    "model", ["gpt2", "llama-3-8b", "mixtral-8x7b", "deepseek-v2-lite", "gemma-2-9b", "vit-b16"]
+)
+def test_figures_are_in_order_for_every_kind_of_model(model, stack, recompute):
+    result = roofline.estimate(model, "h100-sxm-80gb", stack=stack, recompute=recompute)
+    assert 0 < result.mfu <= result.hfu < 1
+    assert result.ideal_step_time_s <= result.step_time_low_s <= result.step_time_s <= result.step_time_high_s
+    assert 1 - sum(step.lost for step in result.waterfall) == pytest.approx(result.mfu)
+    assert result.memory.total_bytes == pytest.approx(
+        sum(getattr(result.memory, name) for name in result.memory.__struct_fields__[:-3])
+    )
+
+
+def test_more_bandwidth_or_peak_is_never_slower():
+    device = roofline.load_device("a100-sxm-80gb")
+    seconds = roofline.estimate("gpt2-xl", device).step_time_s
+    assert roofline.estimate("gpt2-xl", device.with_overrides(bandwidth_gb_per_s=4000)).step_time_s < seconds
+    assert (
+        roofline.estimate("gpt2-xl", device.with_overrides(peak_tflops={"bf16": 400})).step_time_s < seconds
+    )
