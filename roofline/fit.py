@@ -12,7 +12,7 @@ from .fixes import Fix, cheapest_fixes
 from .memory import Memory, in_flight, memory_of
 from .model import ModelConfig
 from .presets import load_model
-from .step import Step, build_step, parameter_shares, shard_ranks
+from .step import Step, build_step, parameter_shares, shard_degree
 from .training import TrainConfig, default_dtype, resolve, train_config
 from .units import format_count
 
@@ -94,7 +94,7 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     """How each part of the memory comes about, in words."""
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
-    ranks = f", over {shard_ranks(train):,} ranks"
+    ranks = f", over {shard_degree(train):,} ranks"
     sharded = {
         "weights": train.shards_parameters,
         "gradients": train.sharding in {"zero2", "zero3", "fsdp", "hsdp"},
@@ -103,7 +103,7 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     words = {}
     for part, is_sharded in sharded.items():
         count = shares.total if part == "weights" else shares.trainable
-        each = getattr(used, f"{part}_bytes") * (shard_ranks(train) if is_sharded else 1) / max(count, 1)
+        each = getattr(used, f"{part}_bytes") * (shard_degree(train) if is_sharded else 1) / max(count, 1)
         words[f"{part}_bytes"] = f"{format_count(float(count))} x {each:.3g} bytes" + (
             ranks if is_sharded else ""
         )

@@ -13,7 +13,7 @@ from .step import (
     master_bytes,
     optimizer_state_bytes,
     parameter_shares,
-    shard_ranks,
+    shard_degree,
     stages,
 )
 
@@ -71,7 +71,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
     es = train.activation_bytes
-    dense_ranks, moe_ranks = shard_ranks(train), expert_ranks(train)
+    dense_ranks, moe_ranks = shard_degree(train), expert_ranks(train)
 
     def split(dense: Number, expert: Number, shard: bool) -> Number:
         return dense / dense_ranks + expert / moe_ranks if shard else dense + expert

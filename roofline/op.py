@@ -24,7 +24,7 @@ Kind = Literal[
 Phase = Literal["forward", "backward", "recompute", "optimizer"]
 Part = Literal["layer", "embedding", "head", "step"]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
-Group = Literal["tp", "cp", "ep", "dp", "expert_dp", "pp"]
+Group = Literal["tp", "cp", "ep", "dp", "expert_dp", "shard", "replica", "pp"]
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +43,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         bytes_sent: Payload of a collective, in the convention of `collectives.py` (0 for everything else).
         collective: all_reduce, all_gather, reduce_scatter, all_to_all or send_recv; None for everything else.
         copies: Times each element of an all_to_all is sent (experts per token); copies to one node travel there once.
-        group: The ranks a collective runs over: tp, cp, ep, dp, pp, or expert_dp (the ranks that hold
-            the same experts).
+        group: The ranks a collective runs over: tp, cp, ep, dp, pp, expert_dp (the ranks that hold
+            the same experts), or of hsdp shard (a node's ranks) and replica (the same shard on other nodes).
         shape: (m, n, k, batch) of a matmul; (batch, heads, seq_q, seq_kv, head_dim) of fused attention.
         count: How many times it runs in one micro batch's pass through the whole model (layers of its kind),
             or, with ``part="step"``, in one optimizer step.

@@ -9,7 +9,7 @@ import msgspec
 from . import collectives, timing
 from .arrays import Number, is_scalar, maximum, minimum, where
 from .op import Group, Op
-from .step import Step, expert_ranks, shard_ranks
+from .step import Step, expert_ranks, shard_degree, shard_ranks
 from .training import TrainConfig
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
     """
     domain = domain_size(train, device)
-    data = shard_ranks(train)
+    data, shard = shard_ranks(train), shard_degree(train)
     model_group = train.tp * data  # ranks of one pipeline stage
 
     def inside(total: Number, stride: Number) -> Ranks:
@@ -112,6 +112,8 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
         # experts split over tp are tp apart; whole experts (sequence parallelism) fill the tp ranks as well
         "ep": inside(train.ep, 1 if train.sequence_parallel else train.tp),
         "dp": inside(data, train.tp),
+        "shard": inside(shard, train.tp),
+        "replica": Ranks(data / shard, 1),
         "expert_dp": inside(expert_ranks(train), train.ep * (1 if train.sequence_parallel else train.tp)),
         # neighbouring stages share a domain only if the domain holds more than one whole stage
         "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1)),

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import msgspec
 
 from . import layers
-from .arrays import Number, ceil_div, divide, maximum, where
+from .arrays import Number, ceil_div, divide, maximum, minimum, where
 from .model import ModelConfig
 from .op import Collective, Group, Op
 from .stacks import Stack, load_stack
 from .tape import Tape, Weights
 from .training import TrainConfig, resolve
 
+HSDP_NODE = 8  # devices of a DGX or HGX node
 CORE_OPS = (".core", ".scores", ".softmax", ".dropout", ".weighted")  # the attention core, by name suffix
 
 
@@ -214,6 +215,18 @@ def shard_ranks(train: TrainConfig) -> Number:
     return train.data_parallel * train.cp
 
 
+def shard_degree(train: TrainConfig) -> Number:
+    """Ranks that dense parameters, gradients and optimizer state are sharded over: under hsdp those of one node.
+
+    A node of 8 devices is assumed where the configuration does not say.
+    """
+    ranks = shard_ranks(train)
+    if train.sharding != "hsdp":
+        return ranks
+    node = train.devices_per_node if train.devices_per_node is not None else HSDP_NODE
+    return minimum(ranks, maximum(node // train.tp, 1))
+
+
 def expert_ranks(train: TrainConfig) -> Number:
     """Ranks that hold the same expert parameters (see `layers.moe`)."""
     ranks = train.data_parallel * train.cp * (train.tp if train.sequence_parallel else 1)
@@ -245,7 +258,7 @@ def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Itera
     shares = parameter_shares(model, train, weights)
     grad = stack.gradient_bytes(train.dtype, train.activation_bytes)
     sharded = train.sharding != "none"
-    dense = shares.trainable_dense / shard_ranks(train) if sharded else shares.trainable_dense
+    dense = shares.trainable_dense / shard_degree(train) if sharded else shares.trainable_dense
     expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert
     updated = dense + expert
     ops = [_clip(updated, grad), _optimizer(train, stack, updated, grad)]
@@ -307,7 +320,8 @@ def data_parallel_ops(
     ):
         if isinstance(all_params, (int, float)) and all_params == 0:
             continue
-        group: Group = "expert_dp" if name else "dp"
+        hybrid = train.sharding == "hsdp" and not name
+        group: Group = "expert_dp" if name else "shard" if hybrid else "dp"
 
         def collect(
             what: str,
@@ -341,6 +355,8 @@ def data_parallel_ops(
         collect(
             "gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes
         )
+        if hybrid:
+            collect("replicas", "all_reduce", params * grad / shard_degree(train), passes, group="replica")
         gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
         collect("parameters", "all_gather", (all_params if train.shards_parameters else params) * es, gathers)
         if train.shards_parameters:
