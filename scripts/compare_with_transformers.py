@@ -92,7 +92,9 @@ OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
 _CHUNK_SCORES = "transformers forms part of the scores within a chunk element by element"
 _SCAN = "transformers reads the scan's states out with a matmul; the fused kernel does so element by element"
-_CHUNK_STATES = "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
+_CHUNK_STATES = (
+    "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
+)
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
@@ -184,8 +186,9 @@ def inputs(model: Any, ours: ModelConfig, device: str) -> tuple[dict[str, Any], 
         return {"input_features": features, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
     if ours.kind == "encoder-decoder":
         return {"input_ids": ids, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
-    attends = any(group.attention for group in ours.groups)
-    if device == "meta" and ours.kind == "decoder" and attends:  # a ready mask: making one reads values
+    if not any(group.attention for group in ours.groups):
+        return {"input_ids": ids, "use_cache": False}, SEQ_LEN
+    if device == "meta" and ours.kind == "decoder":  # a ready mask: making one reads values
         return {"input_ids": ids, "attention_mask": torch.zeros(BATCH, 1, SEQ_LEN, SEQ_LEN, device=device),
                 "use_cache": False}, SEQ_LEN  # fmt: skip
     return {"input_ids": ids}, SEQ_LEN
@@ -252,7 +255,9 @@ def preset_config(model_id: str) -> Any | None:
     if model_type is None:
         return None
     default = transformers.AutoConfig.for_model(model_type, **ADJUSTED.get(str(model_type), {}))
-    fields: dict[str, Any] = {} if "window" in values or values.get("variations") else {"sliding_window": None}
+    fields: dict[str, Any] = (
+        {} if "window" in values or values.get("variations") else {"sliding_window": None}
+    )
     for key, expression in load_family(str(model_type)).fields.items():
         words = expression.split(" or ")
         names = [word for word in words if word.isidentifier() and hasattr(default, word)]
