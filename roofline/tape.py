@@ -288,7 +288,7 @@ class Tape:
             chain, saves = passes.NORM, saves + rows * (8 if norm.kind == "layer" else 4)
         else:
             chain = passes.RMS_NORM_EAGER_FP32 if self.es == 4 else passes.RMS_NORM_EAGER
-            saves = elements * (4 + self.es) + rows * 4
+            saves = elements * (4 + (0 if self.frozen else self.es)) + rows * 4  # a frozen weight keeps no input
         flops = 5 if norm.kind == "rms" else 8
         self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
 

@@ -69,3 +69,17 @@ def test_experts_have_adapters_of_their_own():
     expert = 3 * 8 * (4096 + 14336)
     attention = 2 * 8 * (4096 + 4096) + 2 * 8 * (4096 + 1024)
     assert trainable("mixtral-8x7b", lora_rank=8) == 32 * (8 * expert + attention)
+
+
+def test_flops_against_autograd():
+    """A Llama of 3 layers with adapters of rank 8 on all projections, frozen otherwise, in torch (FLOP counter).
+
+    torch skips the gradient of the first layer's input (its q, k, v and their adapters), which counts here.
+    """
+    flat = {"d_model": 256, "d_ff": 704, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "vocab_size": 1000}
+    model = roofline.load_model("llama-3-8b", {**flat, "name": "small"} | {"max_seq_len": 2048})
+    options = {"micro_batch": 2, "seq_len": 64, "attention": "unfused", "dtype": "fp32", "stack": "eager"}
+    result = roofline.count(model, train="lora", lora_rank=8, **options)
+    assert result.matmul_flops_forward == 685_637_632
+    first_layer = 2 * 128 * 256 * (256 + 128 + 128 + 3 * 8)
+    assert result.matmul_flops_backward == 704_380_928 + first_layer
