@@ -11,8 +11,8 @@ from . import passes
 from .arrays import Number, ceil_div, divide, is_scalar
 from .attention import attention
 from .feedforward import mlp, moe
-from .model import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe, Norm, Recurrence
-from .passes import Passes
+from .model import Attention, LayerGroup, ModelConfig, Moe, Norm
+from .recurrence import linears, mix_linearly
 from .tape import Tape
 
 
@@ -21,22 +21,20 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     hidden = tape.norm_tokens * d_model
     norms = list(group.norms)
     blocks = [block for block in (group.attention, group.cross_attention, group.mlp) if block is not None]
-    per_block = len(norms) // max(1, len(blocks))
+    mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
+    per_block = len(norms) // max(1, len(blocks) + mixer)
     if group.parallel:
         _norms(tape, norms, d_model, ("attention.norm", "mlp.norm", "parallel.norm", "parallel.post_norm"))
         norms, per_block = [], 0
-    for block in blocks:
-        what = (
-            "mlp"
-            if isinstance(block, (Mlp, Moe))
-            else "attention"
-            if block is group.attention
-            else "cross_attention"
-        )
+    for block in [group.linears, *blocks] if mixer else blocks:
+        what = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
+        what = "recurrence" if isinstance(block, tuple) else what
         mine, norms = norms[:per_block], norms[per_block:]
         _norms(tape, mine[:1], d_model, (f"{what}.norm",))
         _enter_tensor_parallel(tape, what, d_model)
-        if isinstance(block, Attention):
+        if isinstance(block, tuple):
+            mix_linearly(tape, group.linears, group.recurrence)
+        elif isinstance(block, Attention):
             attention(tape, block, d_model, what)
         elif isinstance(block, Moe):
             moe(tape, block, d_model)
@@ -48,59 +46,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         _residual(tape, what, hidden)
     if not group.parallel:  # norms that do not divide among the blocks
         _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
-    _linears(tape, group.linears)
-    if group.recurrence is not None:
-        _recurrence(tape, group.recurrence)
-
-
-# Matmuls per chunk of c tokens and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
-RECURRENCE_MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
-
-
-def _recurrence(tape: Tape, spec: Recurrence) -> None:
-    """Linear attention in chunks: within a chunk as attention, between chunks through the state."""
-    c, dk, dv = spec.chunk, spec.key_dim, spec.value_dim
-    heads = divide(spec.n_heads, tape.train.tp)
-    if spec.kind == "scan":
-        # one kernel: reads x, its step and gate, writes y; about 9 FLOPs per state (arXiv:2312.00752, appendix D)
-        channels = tape.tokens * heads
-        tape.elementwise(
-            "recurrence.scan",
-            channels,
-            Passes(reads=3, writes=1, back_reads=5, back_writes=3),
-            flops=9 * dk,
-            saves=3 * channels * tape.es,
-        )
-        return
-    chunks = divide(tape.tokens * heads, c)  # chunks of all sequences and heads
-    elements = tape.tokens * heads
-    within, weighted, states = RECURRENCE_MATMULS[spec.kind]
-    tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=elements * 2 * dk * tape.es)
-    tape.batched_matmul(
-        "recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * tape.es
-    )
-    tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=chunks * dk * dv * 4)
-    # decays of scores and state; the delta rule also solves a triangular system per chunk, c*(dk + dv) per token
-    solve = c * (dk + dv) / (c + dk + dv) if spec.kind == "delta" else 0
-    tape.elementwise(
-        "recurrence.decay",
-        elements * (c + dk + dv),
-        Passes(reads=1, writes=1, back_reads=2, back_writes=1, kernels=4, back_kernels=4),
-        flops=2 + solve,
-    )
-
-
-def _linears(tape: Tape, linears: tuple[Linear, ...]) -> None:
-    """Projections that belong to no common part: gates, convolutions as windows, per-layer inputs.
-
-    Those of attention read what its query projection has kept already.
-    """
-    for linear in linears:
-        kept = 0 if linear.name.startswith("attention.") else tape.tokens * linear.d_in * tape.es
-        tape.linear(
-            linear.name, tape.tokens * linear.runs, linear.d_in, linear.d_out, batch=linear.count, bias=linear.bias,
-            saves=kept,
-        )  # fmt: skip
+    if not mixer:
+        mix_linearly(tape, group.linears, group.recurrence)
 
 
 def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...]) -> None:
@@ -185,7 +132,7 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     needs_grad = tape.input_needs_grad
     if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
         tape.input_needs_grad = False
-    _linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
+    linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
     tape.input_needs_grad = needs_grad
     if not (is_scalar(tp) and tp == 1):
         payload = tape.tokens * width * tape.es
@@ -203,7 +150,7 @@ def head(tape: Tape, model: ModelConfig) -> None:
             model.d_model,
             saves=tape.norm_tokens * model.d_model * es,
         )
-    _linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
+    linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
     if not model.has_head:
         return
     width = model.embedding_dim or model.d_model
