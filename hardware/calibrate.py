@@ -116,7 +116,7 @@ def measure(engine: Engine, rounds: int, budget_s: float, progress: Progress) ->
 def calibrate(
     engine_word: str = "auto",
     *,
-    budget_s: float = 40.0,
+    budget_s: float = 30.0,
     rounds: int = 3,
     threads: int | None = None,
     progress: Progress = lambda _what, _share: None,

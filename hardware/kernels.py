@@ -144,7 +144,7 @@ class TorchEngine:
         count = rows * width
         vocabulary = 32768
         tokens = rows // 4
-        parameters = 2**26 if self.gpu else 2**22
+        parameters = 2**26 if self.gpu else 2**23
         # Passes over memory as the estimator counts them: operands read and written once per kernel.
         for group, name, build, moved in (
             ("elementwise", "add", _bind(self._add, rows, width, dtype), 3 * count * size),

@@ -91,7 +91,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
     else:
         source = "derived"
         sources["derived"] = "cores x FLOPs per cycle (architecture file) x base clock"
-        assert known is not None and clock_mhz is not None  # noqa: S101, PT018  (the branch above)
+        assert known is not None and clock_mhz is not None  # noqa: PT018  (the branch above)
         rates = {d: getattr(known[3], d) for d in ("fp64", "fp32", "bf16", "int8")}
         table = {d: _peak(cores * r * clock_mhz / 1e6, d, source) for d, r in rates.items() if r is not None}  # type: ignore[misc]
         caveat = "peak at the base clock, a lower bound: calibrate for the clock under load"

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="numpy, torch (CPU) or torch-cuda; auto takes the best that is installed (default)",
     )
     parser.add_argument(
-        "--seconds", metavar="S", type=units.positive, default=40.0, help="time to spend (40)"
+        "--seconds", metavar="S", type=units.positive, default=30.0, help="seconds of measuring (30)"
     )
     parser.add_argument(
         "--threads", metavar="N", type=units.positive_int, help="CPU threads (default all cores)"
