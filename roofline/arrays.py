@@ -68,6 +68,26 @@ def where(condition: Any, if_true: Any, if_false: Any) -> Any:
     return np.where(condition, if_true, if_false)
 
 
+def first_where(condition: Any, *values: Any) -> tuple[Any, ...] | None:
+    """The values at the first element for which a condition holds; None where it holds nowhere.
+
+    >>> first_where(7 % 2 == 1, 7, 2)
+    (7, 2)
+    >>> first_where(8 % 2 == 1, 8, 2) is None
+    True
+    """
+    if is_scalar(condition):
+        return values if condition else None
+    import numpy as np
+
+    found, *columns = np.broadcast_arrays(condition, *values)
+    places = np.flatnonzero(found)
+    if not places.size:
+        return None
+    elements = [column.flat[places[0]].item() for column in columns]
+    return tuple(int(each) if isinstance(each, float) and each.is_integer() else each for each in elements)
+
+
 def ceil_div(numerator: Any, denominator: Any) -> Any:
     """Element-wise quotient rounded up.
 

@@ -91,7 +91,9 @@ def ideal_time(
             `HardwareError`).
     """
     constants = _constants(collective, device)
-    xp = namespace(payload_bytes, ranks, ranks_per_domain)
+    xp = namespace(
+        payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s
+    )
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
     within = _inside_traffic(collective, payload_bytes, inside, domains)
@@ -115,7 +117,9 @@ def expected_time(
     """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`."""
     constants = _constants(collective, device)
     network = device.measured.network
-    xp = namespace(payload_bytes, ranks, ranks_per_domain)
+    xp = namespace(
+        payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s
+    )
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
     traffic = _inside_traffic(collective, payload_bytes, inside, domains)

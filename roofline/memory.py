@@ -132,11 +132,13 @@ def _gradient_bytes(step: Step) -> int:
 
 
 def in_flight(step: Step) -> Number:
-    """Micro batches whose activations the first stage holds at once, in units of one stage's activations."""
+    """Micro batches whose activations the first stage holds at once, in units of one stage's activations.
+
+    Never more than there are: a step of few micro batches holds them all.
+    """
     train = step.train
-    depth = minimum(train.pp, step.accumulation)
-    interleaved = 1 + (train.pp - 1) / (train.pp * train.vp)
-    return where(train.vp > 1, depth * interleaved, depth)
+    interleaved = train.pp + (train.pp - 1) / train.vp  # pp * (1 + (pp-1)/(pp*vp)): arXiv:2205.05198, 4.2.3
+    return minimum(where(train.vp > 1, interleaved, train.pp), step.accumulation)
 
 
 def _activations(step: Step) -> Number:

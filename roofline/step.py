@@ -187,7 +187,9 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
     for weight in weights:
         local = weight.local * weight.count
         if model.tied_embeddings and weight.name == "head.logits":
-            local = where(train.pp == 1, 0, local)
+            # the table is the embedding's; a bias is the head's own
+            bias = divide(local, (model.embedding_dim or model.d_model) + 1) if model.head_bias else 0
+            local = where(train.pp == 1, bias, local)
         key = (weight.part, weight.expert, weight.trainable)
         sums[key] = sums.get(key, 0) + local
 

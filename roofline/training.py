@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from .arrays import Number, divide, is_scalar
+from .arrays import Number, divide, first_where, is_scalar
 from .errors import RooflineError, unknown
 from .model import ModelConfig, Moe
 from .stacks import Fusion
@@ -154,7 +154,8 @@ def default_dtype(device: Device) -> str:
 def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     """Fill what follows from the rest (seq_len, dp, num_devices, global_batch) and check what can be checked.
 
-    Scalars are checked here; arrays are the caller's to check (`layouts` builds only consistent ones).
+    Of arrays every element is checked, but not whether ep fits the ranks: `layouts` counts ops on a grid of degrees
+    before it deals them out to devices.
 
     Raises:
         RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
@@ -165,20 +166,25 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     group = train.tp * train.pp * train.cp
     num_devices, dp = train.num_devices, train.dp
     if dp is None:
-        if is_scalar(num_devices, group) and num_devices % group:
+        bad = first_where(num_devices % group != 0, num_devices, group, train.tp, train.pp, train.cp)
+        if bad is not None:
+            devices, ranks, tp, pp, cp = bad
             raise RooflineError(
-                f"num_devices {num_devices} is not a multiple of tp*pp*cp = {train.tp}*{train.pp}*{train.cp} = "
-                f"{group} (remainder {num_devices % group}): use {-(-num_devices // group) * group} devices "
-                "or smaller degrees"
+                f"num_devices {devices} is not a multiple of tp*pp*cp = {tp}*{pp}*{cp} = {ranks} "
+                f"(remainder {devices % ranks}): use {-(-devices // ranks) * ranks} devices or smaller degrees"
             )
         dp = divide(num_devices, group)
-    elif is_scalar(num_devices, group, dp):
-        if num_devices == 1:
-            num_devices = group * dp
-        elif num_devices != group * dp:
+    elif is_scalar(num_devices) and num_devices == 1:
+        num_devices = group * dp
+    else:
+        bad = first_where(
+            num_devices != group * dp, num_devices, group * dp, train.tp, train.pp, train.cp, dp
+        )
+        if bad is not None:
+            devices, ranks, tp, pp, cp, data = bad
             raise RooflineError(
-                f"num_devices {num_devices} differs from tp*pp*cp*dp = {train.tp}*{train.pp}*{train.cp}*{dp} = "
-                f"{group * dp}: leave --dp out, or set --num-devices {group * dp}"
+                f"num_devices {devices} differs from tp*pp*cp*dp = {tp}*{pp}*{cp}*{data} = {ranks}: "
+                f"leave --dp out, or set --num-devices {ranks}"
             )
     global_batch = train.global_batch if train.global_batch is not None else train.micro_batch * dp
     resolved = msgspec.structs.replace(
@@ -222,17 +228,20 @@ def _check_numbers(train: TrainConfig) -> None:
         if value is not None:
             _check_count(name, value)
     network = train.network_gbit_per_s
-    if network is not None and is_scalar(network) and not 0 < network < math.inf:
-        raise RooflineError(f"network_gbit_per_s must be above 0, got {network!r}")
+    if network is not None:
+        bad = first_where(1 - ((network > 0) & (network < math.inf)), network)
+        if bad is not None:
+            raise RooflineError(f"network_gbit_per_s must be above 0, got {bad[0]!r}")
 
 
 def _check_against(train: TrainConfig, model: ModelConfig) -> None:
     """Check the resolved configuration against the model."""
     seq_len = train.sequence_length
-    if model.learned_positions and is_scalar(seq_len) and seq_len > model.learned_positions:
+    longer = first_where(seq_len > model.learned_positions, seq_len) if model.learned_positions else None
+    if longer is not None:
         raise RooflineError(
-            f"seq_len {train.seq_len} is longer than the {model.learned_positions} learned positions of "
-            f"{model.name}: shorten it, or widen the model with --set max_seq_len={train.seq_len}"
+            f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
+            f"{model.name}: shorten it, or widen the model with --set max_seq_len={longer[0]}"
         )
     _check_batch(train)
     _check_degrees(train, model)
@@ -240,9 +249,10 @@ def _check_against(train: TrainConfig, model: ModelConfig) -> None:
 
 
 def _check_count(name: str, value: Any) -> None:
-    """A number of things: whole, at least 1, below anything that exists; arrays are the caller's to check."""
+    """A number of things, or an array of them: whole, at least 1, below anything that exists."""
     if hasattr(value, "dtype"):
-        return
+        wrong = first_where(~((value >= 1) & (value <= LARGEST)) | (value != value // 1), value)
+        value = 1 if wrong is None else wrong[0]
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
         raise RooflineError(f"{name} must be a whole number from 1 to {LARGEST:,}, got {value!r}")
 
@@ -270,11 +280,15 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
 
 def _check_batch(train: TrainConfig) -> None:
     global_batch, per_pass = _known(train.global_batch), train.micro_batch * train.data_parallel
-    if is_scalar(global_batch, per_pass) and global_batch % per_pass:
-        below = global_batch // per_pass * per_pass
+    bad = first_where(
+        global_batch % per_pass != 0, global_batch, per_pass, train.micro_batch, train.data_parallel
+    )
+    if bad is not None:
+        total, each, micro_batch, dp = bad
+        below = total // each * each
         raise RooflineError(
-            f"global_batch {train.global_batch} is not micro_batch {train.micro_batch} x dp {train.dp} x a whole "
-            f"number of accumulation steps: use {' or '.join(str(v) for v in (below, below + per_pass) if v)}"
+            f"global_batch {total} is not micro_batch {micro_batch} x dp {dp} x a whole "
+            f"number of accumulation steps: use {' or '.join(str(v) for v in (below, below + each) if v)}"
         )
 
 
@@ -287,29 +301,31 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
             rules.append(("ep", train.ep, "experts", group.mlp.n_experts))
     rules.append(("cp", train.cp, "seq_len", train.seq_len))
     for degree_name, degree, what, total in rules:
-        if not is_scalar(degree, total):
+        # embedding and head may count as layers
+        bad = first_where(degree > total + 2 if what == "layers" else total % degree != 0, degree, total)
+        if bad is None:
             continue
+        got, of = bad
         if what == "layers":
-            if degree > total + 2:  # embedding and head may count as layers
-                raise RooflineError(
-                    f"{degree_name} = {degree} is more than the model's {total} layers: use at most {total}"
-                )
-        elif total % degree:
             raise RooflineError(
-                f"{degree_name} {degree} does not divide the {total} {what} (remainder {total % degree}): "
-                f"use {_divisors(total, degree)}"
+                f"{degree_name} = {got} is more than the model's {of} layers: use at most {of}"
             )
-    if is_scalar(train.vp, train.pp) and train.vp > 1 and train.pp == 1:
         raise RooflineError(
-            f"vp {train.vp} splits pipeline stages, and there is one: add --pp, or leave --vp out"
+            f"{degree_name} {got} does not divide the {of} {what} (remainder {of % got}): use {_divisors(of, got)}"
+        )
+    bad = first_where((train.vp > 1) & (train.pp == 1), train.vp)
+    if bad is not None:
+        raise RooflineError(
+            f"vp {bad[0]} splits pipeline stages, and there is one: add --pp, or leave --vp out"
         )
     _check_expert_parallel(train, model)
 
 
 def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
-    if not any(isinstance(group.mlp, Moe) for group in model.groups) and is_scalar(train.ep) and train.ep > 1:
+    several = first_where(train.ep > 1, train.ep)
+    if several is not None and not any(isinstance(group.mlp, Moe) for group in model.groups):
         raise RooflineError(
-            f"ep {train.ep} needs a mixture of experts, and {model.name} has none: leave --ep out"
+            f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out"
         )
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
         ranks = train.data_parallel * train.cp * train.tp
