@@ -146,7 +146,9 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
 
 
 def _hashable(value: object) -> object:
-    """The value with lists as tuples, so that equal layers can be recognised."""
+    """The value with lists as tuples (and tables as text), so that equal layers can be recognised."""
+    if isinstance(value, Mapping):
+        return repr(value)
     return tuple(_hashable(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
