@@ -95,11 +95,14 @@ _SCAN = "transformers reads the scan's states out with a matmul; the fused kerne
 _CHUNK_STATES = (
     "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
 )
+_COPIES = "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
     "bamba": _CHUNK_STATES,
     "falcon_mamba": _SCAN,
+    "gemma3n": _COPIES,
+    "gemma3n_text": _COPIES,
     "jamba": _SCAN,
     "kimi_linear": _CHUNK_SCORES,
     "mamba": _SCAN,
