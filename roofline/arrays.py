@@ -88,6 +88,15 @@ def first_where(condition: Any, *values: Any) -> tuple[Any, ...] | None:
     return tuple(int(each) if isinstance(each, float) and each.is_integer() else each for each in elements)
 
 
+def some(condition: Any) -> bool:
+    """Whether a condition holds anywhere.
+
+    >>> some(2 > 1), some(False)
+    (True, False)
+    """
+    return bool(condition) if isinstance(condition, _SCALARS) else bool(condition.any())
+
+
 def ceil_div(numerator: Any, denominator: Any) -> Any:
     """Element-wise quotient rounded up.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from . import collectives, timing
-from .arrays import Number, is_scalar, maximum, minimum, where
+from .arrays import Number, maximum, minimum, some, where
 from .op import Group, Op
 from .step import Step, expert_ranks, shard_degree, shard_ranks
 from .training import TrainConfig
@@ -47,9 +47,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             assert op.collective is not None
             assert op.group is not None
             ranks = groups[op.group]
-            if (
-                is_scalar(ranks.total) and ranks.total == 1
-            ):  # nothing to send, and perhaps no link to send it over
+            if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
                 priced.append(PricedOp(op, 0.0, 0.0))
                 continue
             where_: dict[str, Any] = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from . import collectives
-from .arrays import Number, maximum, minimum, p_norm, where
+from .arrays import Number, maximum, minimum, p_norm, some, where
 from .pricing import PricedOp, network_bytes_per_s, rank_groups
 from .step import Step, stages
 
@@ -177,7 +177,7 @@ def _launch(step: Step, device: Device, priced: list[PricedOp], part: str, busy:
 def _pipeline_transfer(step: Step, device: Device) -> Number:
     """Activations to the next stage and gradients back, per micro batch and virtual stage, not hidden by the stack."""
     train = step.train
-    if isinstance(train.pp, int) and train.pp == 1:
+    if not some(train.pp > 1):
         return 0
     ranks = rank_groups(train, device)["pp"]
     message = (

@@ -33,7 +33,7 @@ from .space import (
     space_of,
 )
 from .step import build_step
-from .training import TrainConfig, resolve, train_config
+from .training import TrainConfig, default_dtype, resolve, train_config
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -79,7 +79,7 @@ def layouts(
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
     counts = [num_devices] if isinstance(num_devices, int) else list(num_devices)
-    choices, base, notes = _settle(model, counts, dict(options), across_nodes)
+    choices, base, notes = _settle(model, counts, {"dtype": default_dtype(device), **options}, across_nodes)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     return _Search(model, device, choices, base, objective, top, tolerance).run(
         space, progress or _silent, notes

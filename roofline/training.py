@@ -143,7 +143,10 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
     for key in options:
         if key not in fields:
             raise unknown("option", key, fields)
-    return TrainConfig(**{key: value for key, value in options.items() if value is not None})
+    given = {key: value for key, value in options.items() if value is not None}
+    if "num_devices" not in given and "dp" not in given:  # as many as the degrees need
+        given["num_devices"] = given.get("tp", 1) * given.get("pp", 1) * given.get("cp", 1)
+    return TrainConfig(**given)
 
 
 def default_dtype(device: Device) -> str:
