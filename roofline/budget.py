@@ -243,7 +243,7 @@ class _Planner:
         """What twice the devices give at the same global batch; None where there is no such layout."""
         try:
             layout = self.best(2 * one.num_devices, global_batch=int(one.layout.train.global_batch or 1))
-        except RooflineError:
+        except ValueError:  # no layout, or no figure for the links (HardwareError)
             return None
         wall = self.wall_time(layout, one.tokens)
         return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=one.wall_time_s / wall)

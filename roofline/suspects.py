@@ -178,11 +178,28 @@ def _faster(case: Case) -> Iterator[tuple[str, Case]]:
         yield "torch.compile", changed(stack="compiled")
     if train.dtype in {"fp32", "tf32"} and "bf16" in case.device.peaks:
         yield "bf16 mixed precision", changed(dtype="bf16")
+    yield from _other_layouts(case)
+
+
+def _other_layouts(case: Case) -> Iterator[tuple[str, Case]]:
+    """Other micro batches and degrees of parallelism for the same devices and global batch."""
+    train: Any = case.train
+
+    def changed(**fields: Any) -> Case:
+        return Case(case.model, case.device, msgspec.structs.replace(train, **fields))
+
     for factor in (2, 4, 8):
         if isinstance(train.accumulation, int) and train.accumulation % factor == 0:
             size = train.micro_batch * factor
             yield f"micro batch {size}, fewer accumulation steps", changed(micro_batch=size)
     if train.tp > 1 and not train.sequence_parallel:
         yield "sequence parallelism", changed(sequence_parallel=True)
+    if train.tp > 1 and train.global_batch % (train.micro_batch * train.data_parallel * 2) == 0:
+        yield (
+            f"tensor parallel {train.tp} -> {train.tp // 2}",
+            changed(tp=train.tp // 2, dp=train.data_parallel * 2),
+        )
+    if train.pp > 1 and case.model.n_layers % (train.pp * train.vp * 2) == 0:
+        yield f"virtual stages {train.vp} -> {train.vp * 2}", changed(vp=train.vp * 2)
     if train.sharding == "none" and train.dp and train.dp > 1:
         yield "optimizer sharded over data parallelism (zero1)", changed(sharding="zero1")

@@ -78,4 +78,12 @@ def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:
         fixes = cheapest_fixes(result.model, result.device, result.train)
         data["fixes"] = fixes
         tables[1:1] = [tables.pop(), fixes_table(fixes)]
+    elif result.fits and not options.names_function(args.model):
+        from ..report_changes import changes_table
+        from ..suspects import Case, improvements
+
+        found = improvements(Case(result.model, result.device, result.train), result)
+        data["improvements"] = found
+        if found:
+            tables.append(changes_table("What would make it faster, and fits", "saves", found, most=3))
     emit(args, data, tables, hints + notes)

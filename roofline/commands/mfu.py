@@ -13,14 +13,12 @@ from . import options
 
 if TYPE_CHECKING:
     from ..diagnose import Diagnosis
-    from ..suspects import Suspect
 
 SUMMARY = "the MFU of a run you measured, whether that is good, and what costs most"
 EXAMPLES = (
     "roofline mfu gpt2-xl -d a100-sxm-80gb --step-time 13.78 --micro-batch 4 --global-batch 256",
     "roofline mfu llama-2-7b -d h100-sxm-80gb --num-devices 8 --sharding fsdp --tokens-per-s 60k",
 )
-SHOWN = 6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +84,7 @@ def json_of(result: Diagnosis) -> dict[str, Any]:
 
 def tables_of(result: Diagnosis) -> list[Table]:
     """The answer; mistakes in the input; the rules; suspects, or what would help."""
-    from .. import cells, report
+    from .. import cells, report, report_changes
     from ..diagnose import verdict_words
 
     expected, train = result.estimate, result.estimate.train
@@ -107,9 +105,13 @@ def tables_of(result: Diagnosis) -> list[Table]:
         tables.append(Table("Check these figures first", ["", ""], found, align="ll"))
     tables.append(rules_table(result))
     if result.suspects:
-        tables.append(suspects_table("What would explain it, best first", "Explains", result.suspects))
+        tables.append(
+            report_changes.changes_table("What would explain it, best first", "Explains", result.suspects)
+        )
     if result.improvements:
-        tables.append(suspects_table("What would make it faster, and fits", "Saves", result.improvements))
+        tables.append(
+            report_changes.changes_table("What would make it faster, and fits", "Saves", result.improvements)
+        )
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
         [
@@ -133,15 +135,3 @@ def rules_table(result: Diagnosis) -> Table:
         [rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()
     ]
     return Table("The same run by every rule", ["Rule", "MFU", "Counts"], rows, align="lrl")
-
-
-def suspects_table(title: str, share: str, found: tuple[Suspect, ...]) -> Table:
-    """One change a row, with the step it would give."""
-    rows = [
-        [
-            one.what, Cell(one.step_time_s, units.format_time(one.step_time_s)),
-            Cell(one.mfu, units.format_share(one.mfu)), Cell(one.explains, f"{100 * one.explains:.0f} %"),
-        ]
-        for one in found[:SHOWN]
-    ]  # fmt: skip
-    return Table(title, ["If", "Step", "MFU", share], rows)
