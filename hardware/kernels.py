@@ -252,9 +252,11 @@ class TorchEngine:
         return self._synchronised(lambda: self.torch.nn.functional.embedding(chosen, table))
 
     def _adamw(self, parameters: int) -> Runner:
-        parameter = self._random(parameters, dtype="fp32", grad=True)
-        parameter.grad = self.torch.randn_like(parameter)
-        optimizer = self.torch.optim.AdamW([parameter], lr=1e-4)
+        # Tensors of a layer's size, as in training: the passes over one of them share the caches.
+        tensors = [self._random(parameters // 16, dtype="fp32", grad=True) for _ in range(16)]
+        for tensor in tensors:
+            tensor.grad = self.torch.randn_like(tensor)
+        optimizer = self.torch.optim.AdamW(tensors, lr=1e-4)
         return self._synchronised(optimizer.step)
 
     def _tiny(self, dtype: str) -> Runner:
