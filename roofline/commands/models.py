@@ -14,7 +14,7 @@ from ..presets import load_model, model_ids
 from ..units import format_count
 from .options import add_model_arguments
 
-SUMMARY = "the catalog of models; or one (a preset or a config.json), part by part"
+SUMMARY = "the model presets; or one, with its shape"
 EXAMPLES = (
     "roofline models",
     "roofline models deepseek-v3",

@@ -10,6 +10,7 @@ from ..errors import RooflineError
 from ..output import Cell, Table, add_format_arguments, emit
 from ..units import format_bytes, format_share
 
+SUMMARY = "the estimator's error against published measurements"
 EXAMPLES = (
     "roofline validate",
     "roofline validate runs --data my_runs.csv --format csv --output errors.csv",
