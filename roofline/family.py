@@ -4,6 +4,8 @@
 
 - ``base``: one or several families whose declarations it takes over;
 - ``[defaults]``: what the family assumes for fields that a config may omit;
+- ``[nested_defaults]``: likewise, in a ``text_config`` alone: multimodal configs leave out what equals the defaults
+  of the family's configuration class;
 - ``[derived]``: values computed first, in order, for use in the rest;
 - ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
 - ``[constants]``: flat keys that are the same for the whole family;
@@ -41,6 +43,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     refused_when: str = ""
     note: str = ""
     defaults: dict[str, Any] = {}
+    nested_defaults: dict[str, Any] = {}
     derived: dict[str, str] = {}
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
@@ -111,6 +114,7 @@ def _merge(base: Family, own: Family) -> Family:
         refused_when=own.refused_when or base.refused_when,
         note=own.note or base.note,
         defaults={**base.defaults, **own.defaults},
+        nested_defaults={**base.nested_defaults, **own.nested_defaults},
         derived={**base.derived, **own.derived},
         fields={**fields, **own.fields},
         constants={**constants, **own.constants},

@@ -55,9 +55,11 @@ def flat_values(
         RooflineError: An unknown or refused model type, or a field that cannot be computed with.
     """
     assumptions: list[str] = []
+    whole = config
     model_type, config = _text_config(config, where, assumptions)
     family = load_family(model_type)
-    scope: dict[str, Any] = {**family.defaults, **{key: v for key, v in config.items() if v is not None}}
+    defaults = family.defaults if config is whole else {**family.defaults, **family.nested_defaults}
+    scope: dict[str, Any] = {**defaults, **{key: v for key, v in config.items() if v is not None}}
     reason = family.refused or (family.refused_when and evaluate(family.refused_when, scope))
     if reason:
         raise RooflineError(
@@ -66,10 +68,8 @@ def flat_values(
         )
     assumptions += [family.note] if family.note else []
     for key in family.fields.values():
-        if key in family.defaults and key not in config:
-            assumptions.append(
-                f"{key} is not stated: assumes {family.defaults[key]} (usual for {model_type})"
-            )
+        if key in defaults and key not in config:
+            assumptions.append(f"{key} is not stated: assumes {defaults[key]} (usual for {model_type})")
     try:
         for name, expression in family.derived.items():
             scope[name] = evaluate(expression, scope)
