@@ -10,7 +10,7 @@ from .architecture import Architecture, Rates
 from .catalog import architecture_ids, load_architecture
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus, first_gpu
-from .device import Bandwidth, Cache, Capacity, Clock, Device, Dtype, Memory, Node, Peak
+from .device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Memory, Node, Peak
 
 _STREAM_BYTES = 128 * 2**20  # beyond most last-level caches, and copied in a blink
 
@@ -70,31 +70,26 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         peaks: FLOP/s of one core by dtype, instead of measuring them.
         bandwidth: Memory bandwidth in bytes/s, instead of measuring it.
     """
-    from .bench import copy_bytes_per_s, one_core
+    from .bench import copy_bytes_per_s
 
     cores = cpu.available_cores
     known = architecture_of(cpu)
-    clock_mhz = cpu.base_mhz if not cpu.model_hidden else None
-    if peaks is None and (clock_mhz is None or known is None):
-        peaks = one_core()
-    if bandwidth is None:
-        bandwidth = copy_bytes_per_s(_STREAM_BYTES, cores)
+    clock_mhz = None if cpu.model_hidden else cpu.base_mhz
     sources = {
         "measured": "short NumPy benchmark on this machine",
         "system": "what the operating system reports",
     }
-    table: dict[Dtype, Peak]
-    if peaks is not None:
-        source = "measured"
-        table = {dtype: _peak(peaks[dtype] * cores / 1e12, dtype, source) for dtype in ("fp64", "fp32")}
-        caveat = f"peak measured, not looked up: one core's matrix products in NumPy x {cores} cores"
-    else:
-        source = "derived"
+    if peaks is None and clock_mhz is not None and known is not None:
+        table = _derived_peaks(cores, clock_mhz, known[3])
         sources["derived"] = "cores x FLOPs per cycle (architecture file) x base clock"
-        assert known is not None and clock_mhz is not None  # noqa: PT018  (the branch above)
-        rates = {d: getattr(known[3], d) for d in ("fp64", "fp32", "bf16", "int8")}
-        table = {d: _peak(cores * r * clock_mhz / 1e6, d, source) for d, r in rates.items() if r is not None}  # type: ignore[misc]
         caveat = "peak at the base clock, a lower bound: calibrate for the clock under load"
+        confidence: Confidence = "derived"
+    else:
+        table = _measured_peaks(cores, peaks)
+        caveat = f"peak measured, not looked up: one core's matrix products in NumPy x {cores} cores"
+        confidence = "measured"
+    if bandwidth is None:
+        bandwidth = copy_bytes_per_s(_STREAM_BYTES, cores)
     memory_bytes = cpu.memory_limit_bytes or cpu.memory_bytes or 0
     return Device(
         id="local",
@@ -105,7 +100,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         kind="cpu",
         architecture=known[0] if known else "cpu",
         variant=known[2] if known else None,
-        confidence="measured" if peaks is not None else "derived",
+        confidence=confidence,
         sources=sources,
         units=cores,
         unit="core",
@@ -126,9 +121,36 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
     )
 
 
-def _peak(tflops: float, dtype: str, source: str) -> Peak:
-    accumulate = {"fp64": "fp64", "int8": "int32"}.get(dtype, "fp32")
-    reason = "measured on this machine" if source == "measured" else None
-    return Peak(
-        tflops=round(tflops, 5), engine="vector FMA", accumulate=accumulate, source=source, not_derived=reason
-    )
+def _measured_peaks(cores: int, one: dict[str, float] | None) -> dict[Dtype, Peak]:
+    """Peaks from the rate of one core, measured now unless given."""
+    from .bench import one_core
+
+    rates = one or one_core()
+    dtypes: tuple[Dtype, ...] = ("fp64", "fp32")
+    return {
+        dtype: Peak(
+            tflops=round(cores * rates[dtype] / 1e12, 5),
+            engine="vector FMA",
+            accumulate=dtype,
+            source="measured",
+            not_derived="measured on this machine",
+        )
+        for dtype in dtypes
+    }
+
+
+def _derived_peaks(cores: int, clock_mhz: float, rates: Rates) -> dict[Dtype, Peak]:
+    """Cores x FLOPs per cycle x clock of every dtype the architecture has."""
+    per_cycle: dict[Dtype, float | None] = {
+        "fp64": rates.fp64, "fp32": rates.fp32, "fp16": rates.fp16, "bf16": rates.bf16, "int8": rates.int8,
+    }  # fmt: skip
+    return {
+        dtype: Peak(
+            tflops=round(cores * rate * clock_mhz / 1e6, 5),
+            engine="vector or matrix units",
+            accumulate={"fp64": "fp64", "int8": "int32"}.get(dtype, "fp32"),
+            source="derived",
+        )
+        for dtype, rate in per_cycle.items()
+        if rate is not None
+    }
