@@ -163,12 +163,12 @@ def estimate_step(step: Step, device: Device) -> Estimate:
 
 
 class Times(msgspec.Struct, frozen=True):
-    """The step time alone: expected, 10th and 90th percentile, and whether it fits in memory."""
+    """The step time alone: expected, 10th and 90th percentile, its terms; and the memory."""
 
     expected: Number
     low: Number
     high: Number
-    fits: Any
+    memory: Memory
     schedule: Schedule
 
 
@@ -177,7 +177,7 @@ def estimate_times(step: Step, device: Device) -> Times:
     priced = price(step, device)
     times = schedule(step, device, priced)
     low, high = interval(step, device, times, ideal_step_time(step, priced))
-    return Times(times.total, low, high, memory_of(step, device).fits, times)
+    return Times(times.total, low, high, memory_of(step, device), times)
 
 
 def runs_per_step(step: Step) -> dict[str, Number]:
@@ -188,19 +188,24 @@ def runs_per_step(step: Step) -> dict[str, Number]:
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
-    """The speed of light: every op at its roofline, communication hidden, no bubble, even stages."""
+    """The speed of light: every op at its roofline, communication hidden, no bubble, even stages.
+
+    Groups of ranks may use links of their own (tensor parallelism the node's, data parallelism the network): the
+    slowest group counts, not their sum.
+    """
     compute: Number = 0
-    communication: Number = 0
+    communication: dict[str, Number] = {}
     for item in priced:
         op = item.op
         seconds = item.ideal * op.count
         if op.part != "step":
             seconds = seconds * step.accumulation / step.train.pp
         if op.kind == "collective":
-            communication = communication + seconds
+            group = (op.group or "").removeprefix("expert_")
+            communication[group] = communication.get(group, 0) + seconds
         else:
             compute = compute + seconds
-    longest: Number = maximum(compute, communication)
+    longest: Number = maximum(compute, *communication.values())
     return longest
 
 

@@ -84,9 +84,9 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
         shares.expert - shares.trainable_expert,
     )
     weights = split(shares.trainable_dense, shares.trainable_expert, train.shards_parameters) * weight_bytes
-    weights = (
-        weights + split(frozen_dense, frozen_expert, train.shards_parameters) * es
-    )  # never updated: no copy
+    # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
+    frozen_bytes = 1 if train.dtype == "fp8" and "cast" in step.stack.fused else es
+    weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * frozen_bytes
     gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(
         step
     )

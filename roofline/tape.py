@@ -119,7 +119,7 @@ class Tape:
             n: Output features.
             batch: Independent matmuls in one grouped kernel (experts).
             bias: Whether a bias is added (in the epilogue) and its gradient summed.
-            saves: Bytes of input kept for backward that no earlier op keeps.
+            saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             expert: Whether the weight is sharded over expert parallelism.
             parts: Projections joined in this one: each has a low-rank adapter of its own.
@@ -137,7 +137,7 @@ class Tape:
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
-            shape=(m, n, k, batch), saved_bytes=saves if trainable or adapted else 0,
+            shape=(m, n, k, batch), saved_bytes=(saves if es == self.es else saves * es / self.es) if trainable or adapted else 0,
         )  # fmt: skip
         if adapted:
             self._adapter(name, m, k, n, batch, parts, expert)
@@ -198,7 +198,9 @@ class Tape:
             shape=(k, n, m, batch),
         )  # fmt: skip
         if not in_place:
-            repeated: Any = self.train.accumulation > 1  # the first micro batch's gradient is moved, not added
+            repeated: Any = (
+                self.train.accumulation > 1
+            )  # the first micro batch's gradient is moved, not added
             once = 1 if grad_bytes != self.es else 0
             times = repeated * 1 + (1 - repeated * 1) * once
             self.op(
@@ -288,7 +290,9 @@ class Tape:
             chain, saves = passes.NORM, saves + rows * (8 if norm.kind == "layer" else 4)
         else:
             chain = passes.RMS_NORM_EAGER_FP32 if self.es == 4 else passes.RMS_NORM_EAGER
-            saves = elements * (4 + (0 if self.frozen else self.es)) + rows * 4  # a frozen weight keeps no input
+            saves = (
+                elements * (4 + (0 if self.frozen else self.es)) + rows * 4
+            )  # a frozen weight keeps no input
         flops = 5 if norm.kind == "rms" else 8
         self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
 

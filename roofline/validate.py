@@ -18,6 +18,8 @@ from .step import build_step
 if TYPE_CHECKING:
     from hardware import Device
 
+MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
+
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One row: measured and predicted tokens per second and device, or why it was skipped."""
@@ -114,11 +116,12 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
 
 
 def _tokens(case: Case, train: Any, device: Device) -> tuple[Any, Any, Any, bool]:
-    """Tokens per second and device: expected, low, high, and whether it fits in memory."""
+    """Tokens per second and device: expected, low, high; and whether it may fit, within the error of our memory."""
     step = build_step(case.model, train)
     times = estimate_times(step, device)
     per_device = step.train.tokens_per_step / step.train.num_devices
-    return per_device / times.expected, per_device / times.high, per_device / times.low, bool(times.fits)
+    fits = bool(times.memory.total_bytes <= MEMORY_ERROR * times.memory.capacity_bytes)
+    return per_device / times.expected, per_device / times.high, per_device / times.low, fits
 
 
 # --- summaries ---------------------------------------------------------------------------------------------------
