@@ -23,6 +23,7 @@ from .match import match
 
 BUSY = 0.15  # share of the machine that others use, above which it is said
 NOISY = 0.10  # spread between rounds above which it is said
+UNUSABLE = 30.0  # percent by which a fit may miss its measurements on average
 _MEASURED = "measured on this machine: [sources] calibration says how"
 _ATTENTION_TILE = 128
 
@@ -150,7 +151,7 @@ def calibrate(
         device,
         sources={**device.sources, "calibration": text},
         caveats=tuple(c for c in device.caveats if "efficiencies are defaults" not in c),
-        measured_tables=_tables(device, samples),
+        measured_tables=_usable(_tables(device, samples), notes),
     )
     return Calibration(device=device, samples=tuple(samples), notes=tuple(notes), median_spread=typical)
 
@@ -251,6 +252,19 @@ def _tables(device: Device, samples: Sequence[Sample]) -> dict[str, Any]:
     if not gpu:
         tables["launch"] = {"eager_us": eager, "compiled_us": eager, "graph_us": eager, "source": _MEASURED}
     return tables
+
+
+def _usable(tables: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """`tables` without fits that miss their measurements: on a busy machine the defaults are better."""
+    kept = {}
+    for name, table in tables.items():
+        if table.get("mape", 0.0) > UNUSABLE:
+            notes.append(
+                f"the fit of {name} misses its measurements by {table['mape']:.0f} %: the default stays"
+            )
+        else:
+            kept[name] = table
+    return kept
 
 
 def _gemm_table(device: Device, samples: Sequence[Sample], dtype: str) -> dict[str, Any] | None:

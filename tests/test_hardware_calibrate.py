@@ -11,7 +11,16 @@ import pytest
 
 from hardware import HardwareError, load_device
 from hardware.bench import copy_bytes_per_s, seconds
-from hardware.calibrate import Sample, _raised, _tables, _with_bf16, calibrate, choose_engine, measure
+from hardware.calibrate import (
+    Sample,
+    _raised,
+    _tables,
+    _usable,
+    _with_bf16,
+    calibrate,
+    choose_engine,
+    measure,
+)
 from hardware.cpu import read_cpu
 from hardware.fit import fit_attention, fit_gemm, spread
 from hardware.kernels import CPU_SHAPES, Kernel, NumpyEngine
@@ -128,6 +137,13 @@ def test_tables_hold_what_was_measured_and_load(tmp_path: Path) -> None:
     assert loaded.measured.attention["flash2"].origin == "device"
 
 
+def test_a_fit_that_misses_its_measurements_is_not_written() -> None:
+    notes: list[str] = []
+    tables = {"gemm": {"mape": 140.0}, "gemm_fp32": {"mape": 4.0}, "launch": {"eager_us": 1.0}}
+    assert set(_usable(tables, notes)) == {"gemm_fp32", "launch"}
+    assert "140 %" in notes[0]
+
+
 def test_a_peak_below_what_was_measured_is_raised_and_says_so() -> None:
     base = device()
     raised = _raised(base, [sample("gemm", flops=2 * base.peaks["fp32"] * 1e-3, bytes=1.0, shape=(1, 1, 1))])
@@ -168,7 +184,7 @@ def test_numpy_calibration_of_this_machine_works(monkeypatch: pytest.MonkeyPatch
     )
     assert list(problems(calibration.device)) == []
     assert "NumPy" in calibration.device.sources["calibration"]
-    assert calibration.device.measured.gemm_fp32.origin == "device"
+    assert calibration.device.measured.launch.origin == "device"
     assert all(0 <= share <= 1 for share in shares)
 
 

@@ -108,7 +108,7 @@ def test_calibrate_writes_a_file_that_local_finds(
     assert "GFLOP/s" in text
     local.local_device.cache_clear()
     try:
-        assert load_device("local").measured.gemm_fp32.origin == "device"
+        assert load_device("local").measured.launch.origin == "device"
         assert [path.name for path in (tmp_path / "roofline").iterdir()] == ["local.toml"]
     finally:
         local.local_device.cache_clear()
