@@ -59,6 +59,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
+_COMPUTE = ("matmul", "attention", "memory_bound", "recompute")
 _ATTENTION = (
     ".core",
     ".scores",
@@ -96,12 +97,15 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     """Compose the step on the busiest stage of 1F1B (arXiv:2104.04473, section 2.2; GPipe costs the same time)."""
     train, overlap = step.train, step.stack.overlap
     parts = {part: stage_times(priced, part) for part in ("layer", "embedding", "head")}
-    _hide(parts, overlap.tensor, overlap.context, overlap.expert)
+    hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
     launch = {part: _launch(step, device, priced, part, sum(times.values())) for part, times in parts.items()}
     for part, seconds in launch.items():
         parts[part]["launch"] = seconds
     totals = {part: sum(times.values()) for part, times in parts.items()}
+    for part, seconds in hidden.items():
+        parts[part]["hidden"] = seconds
     stage = _busiest_stage(step, parts, totals)
+    window = _compute_window(stage) - stage.pop("hidden")
     busiest = sum(stage.values())
     passes = step.accumulation
     everything = sum(totals.values())
@@ -109,7 +113,6 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     terms = {term: seconds * passes for term, seconds in stage.items()}
     terms["pipeline_bubble"] = where(train.pp == 1, 0, maximum(bubble, 0))
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
-    window = _compute_window(stage)
     terms["data_parallel"] = _data_parallel(step, priced, window, passes)
     terms["memory_bound"] = terms["memory_bound"] + sum(
         item.expected * item.op.count
@@ -139,23 +142,35 @@ def _busiest_stage(
     layers = where(inside, layout.interior, where(ends_last, layout.last, layout.first)) / step.model.n_layers
     single = train.pp == 1
     stage: dict[str, Number] = {}
-    for term in TERMS:
+    for term in (*TERMS, "hidden"):
         start, end = parts["embedding"].get(term, 0), parts["head"].get(term, 0)
         ends = where(single, start + end, where(inside, 0, where(ends_last, end, start)))
         stage[term] = parts["layer"].get(term, 0) * layers + ends
     return stage
 
 
-def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float) -> None:
-    """Leave only the exposed part of collectives that the stack runs beside compute."""
-    for times in parts.values():
-        for term, hidden in (
+def _hide(
+    parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float
+) -> dict[str, Number]:
+    """Leave only the exposed part of collectives that the stack runs beside compute.
+
+    Returns the seconds of compute that have communication beside them, by part: there is room for no more.
+    """
+    taken = {}
+    for part, times in parts.items():
+        compute: Number = sum(times.get(term, 0) for term in _COMPUTE)
+        room = compute
+        for term, share in (
             ("tensor_parallel", tensor),
             ("context_parallel", context),
             ("expert_parallel", expert),
         ):
             if term in times:
-                times[term] = times[term] * (1 - hidden * (1 - INTERFERENCE))
+                hidden = minimum(times[term] * share, room)
+                times[term] = times[term] - hidden * (1 - INTERFERENCE)
+                room = room - hidden
+        taken[part] = compute - room
+    return taken
 
 
 def _launch(step: Step, device: Device, priced: list[PricedOp], part: str, busy: Number) -> Number:
@@ -194,8 +209,8 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
 
 
 def _compute_window(stage: dict[str, Number]) -> Number:
-    """Seconds of compute per micro batch that data-parallel communication can hide behind."""
-    return stage["matmul"] + stage["attention"] + stage["memory_bound"] + stage["recompute"] + stage["launch"]
+    """Seconds of compute per micro batch that communication can hide behind."""
+    return sum(stage[term] for term in (*_COMPUTE, "launch"))
 
 
 def _data_parallel(step: Step, priced: list[PricedOp], window: Number, passes: Number) -> Number:
