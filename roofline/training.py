@@ -144,8 +144,11 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
         if key not in fields:
             raise unknown("option", key, fields)
     given = {key: value for key, value in options.items() if value is not None}
-    if "num_devices" not in given and "dp" not in given:  # as many as the degrees need
-        given["num_devices"] = given.get("tp", 1) * given.get("pp", 1) * given.get("cp", 1)
+    degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
+    if not {"num_devices", "dp"} & set(given) and all(
+        type(degree) is int and degree > 0 for degree in degrees
+    ):
+        given["num_devices"] = degrees[0] * degrees[1] * degrees[2]  # as many as the degrees need
     return TrainConfig(**given)
 
 

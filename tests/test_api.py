@@ -102,7 +102,7 @@ def test_arrays_give_the_figures_of_each_element():
     for index, micro_batch in enumerate((1, 2, 4)):
         alone = times(micro_batch)
         assert together.expected[index] == pytest.approx(alone.expected)
-        assert together.fits[index] == alone.fits
+        assert together.memory.fits[index] == alone.memory.fits
 
 
 @pytest.mark.parametrize("stack", ["eager", "compiled", "megatron"])
