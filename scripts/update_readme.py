@@ -2,6 +2,7 @@
 
 python scripts/update_readme.py          rewrite the files whose output has changed
 python scripts/update_readme.py --check  only say which would change; exit status 1 if any
+python scripts/update_readme.py --pictures  draw the pictures again, too
 """
 
 from __future__ import annotations
@@ -14,6 +15,15 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PICTURES = {  # file in docs/images -> options of `roofline plot`
+    "rooflines": "gpt2-xl -d h100-sxm-80gb -d a100-sxm-80gb --micro-batch 8",
+    "waterfall": "llama-3-8b -d h100-sxm-80gb --num-devices 64 --tp 4 --pp 4 --global-batch 256"
+    " --recompute selective --stack megatron --kind waterfall",
+    "memory": "gpt2-xl -d a100-sxm-80gb --kind memory",
+    "batch": "gpt2-xl -d a100-sxm-80gb --kind batch",
+    "devices": "-d gb200 -d b200-sxm -d mi300x -d h100-sxm-80gb -d a100-sxm-80gb -d tpu-v5e -d rtx-4090 -d epyc-9654",
+    "validation": "--kind validate",
+}
 # a fenced sh block that starts with a roofline command; what depends on the machine is fenced as console
 EXAMPLE = re.compile(r"(?<=^```sh\n)\$ roofline .*?(?=^```$)", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (?:[^\n]*\\\n)*[^\n]*\n", re.MULTILINE)
@@ -69,7 +79,10 @@ def updated(text: str) -> str:
 
 
 def main() -> int:
-    """Update or check every page."""
+    """Update or check every page, and draw the pictures where asked."""
+    if "--pictures" in sys.argv[1:]:
+        for name, options in PICTURES.items():
+            print(run(f"roofline plot {options} --output docs/images/{name}.png"), end="")
     stale = []
     for page in pages():
         text = page.read_text(encoding="utf-8")
