@@ -287,9 +287,8 @@ def _virtual_stages(
     if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
         return (stated or 1,)
     # embedding and head may count as layers (see `step.stages`)
-    most = max(
-        (layers // pp for layers in (model.n_layers, model.n_layers + 2) if layers % pp == 0), default=1
-    )
+    counts = (model.n_layers, model.n_layers + 2)
+    most = next((layers // pp for layers in counts if layers % pp == 0), 1)
     if most > 1:
         assumed.append(f"1 or {most} virtual stages")
     return (1, most) if most > 1 else (1,)
