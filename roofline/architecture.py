@@ -7,7 +7,14 @@ from typing import Literal, cast
 
 import msgspec
 
-from .blocks import read_attention, read_cross_attention, read_feed_forward, read_linears, read_norm, read_recurrence
+from .blocks import (
+    read_attention,
+    read_cross_attention,
+    read_feed_forward,
+    read_linears,
+    read_norm,
+    read_recurrence,
+)
 from .flat import MODEL_KEYS, Flat
 from .model import LayerGroup, Linear, ModelConfig, Norm
 

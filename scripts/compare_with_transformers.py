@@ -95,7 +95,9 @@ _SCAN = "transformers reads the scan's states out with a matmul; the fused kerne
 _CHUNK_STATES = (
     "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
 )
-_COPIES = "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
+_COPIES = (
+    "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
+)
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
@@ -126,7 +128,7 @@ PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "gemma-3-27b": {"sliding_window": 1024},
     "glm-4.5": {"use_qk_norm": True},
     "gpt-neo-2.7b": {"attention_types": [[["global", "local"], 16]]},
-    "kimi-k2": {"n_group": 1, "topk_group": 1},
+    "kimi-k2": {"n_group": 1, "topk_group": 1, "num_key_value_heads": 64},
     "llama-4-maverick": {"interleave_moe_layer_step": 2},
     "opt-350m": {"do_layer_norm_before": False},
     "t5-small": {"num_layers": 6},
@@ -189,7 +191,7 @@ def inputs(model: Any, ours: ModelConfig, device: str) -> tuple[dict[str, Any], 
         return {"input_features": features, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
     if ours.kind == "encoder-decoder":
         return {"input_ids": ids, "decoder_input_ids": ids, "use_cache": False}, SEQ_LEN
-    if not any(group.attention for group in ours.groups):
+    if config.model_type in {"mamba", "falcon_mamba"}:
         return {"input_ids": ids, "use_cache": False}, SEQ_LEN
     if device == "meta" and ours.kind == "decoder":  # a ready mask: making one reads values
         return {"input_ids": ids, "attention_mask": torch.zeros(BATCH, 1, SEQ_LEN, SEQ_LEN, device=device),
