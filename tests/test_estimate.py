@@ -116,20 +116,27 @@ def test_bounds_and_sums(model, device, layout, options):
     assert memory.fits == (memory.total_bytes <= memory.capacity_bytes) == result.fits
 
 
+def overridden(device, figure):
+    """The device with a better figure, unless that is one known to be wrong (twice the peak: sparse)."""
+    try:
+        return device.with_overrides(**figure)
+    except ValueError:
+        assume(False)
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.sampled_from(MODELS), st.sampled_from(DEVICES), degrees, words, st.floats(1.0, 3.0))
 def test_a_better_device_is_never_slower(model, device, layout, options, factor):
     step = step_of(model, layout, options)
     before = possible(step, device)
-    better = [
-        device.with_overrides(
-            peak_tflops={dtype: peak * factor / 1e12 for dtype, peak in device.peaks.items()}
-        ),
-        device.with_overrides(bandwidth_gb_per_s=device.memory_bandwidth_bytes_per_s * factor / 1e9),
+    figures_of = [
+        {"peak_tflops": {dtype: peak * factor / 1e12 for dtype, peak in device.peaks.items()}},
+        {"bandwidth_gb_per_s": device.memory_bandwidth_bytes_per_s * factor / 1e9},
     ]
     if "scale_up" in device.links:
-        better.append(device.with_overrides(link_gb_per_s=device.scale_up_bytes_per_s * factor / 1e9))
-    for other in better:
+        figures_of.append({"link_gb_per_s": device.scale_up_bytes_per_s * factor / 1e9})
+    for figure in figures_of:
+        other = overridden(device, figure)
         after = estimate_step(step, other)
         assert after.step_time_s <= before.step_time_s * (1 + 1e-9)
         assert after.ideal_step_time_s <= before.ideal_step_time_s * (1 + 1e-9)

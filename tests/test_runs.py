@@ -148,7 +148,7 @@ def test_tables_that_cannot_be_read(tmp_path):
     with pytest.raises(RooflineError, match="no rows"):
         read_rows(path)
     path.write_text("id,device\na,b\n")
-    with pytest.raises(RooflineError, match="no column .*seq_len"):
+    with pytest.raises(RooflineError, match=r"no column .*seq_len"):
         read_rows(path)
     assert read_table(path) == [{"id": "a", "device": "b"}]
     path.write_bytes(b"\xff\xfe\x00")
