@@ -165,9 +165,17 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
     # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
     pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
-    seen, counted = visible_keys(spec, seq_kv), counted_keys(spec, seq_kv)
+    counted = counted_keys(spec, seq_kv)
+    seen = counted if tape.decoding else visible_keys(spec, seq_kv)  # the last query sees every key
     q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
     kv = batch * seq_kv * kv_heads * (spec.head_dim + spec.value_head_dim)
+    if tape.decoding and spec.kv_lora_rank is not None:
+        # the up-projections are absorbed into q and the output: scores and sums run over the latent cache
+        rank = spec.kv_lora_rank
+        kv = batch * seen * (rank + spec.rope_head_dim)
+        pair_flops = 2 * batch * heads * seq_q * (2 * rank + spec.rope_head_dim)
+    elif tape.decoding:
+        kv = batch * seen * kv_heads * (spec.head_dim + spec.value_head_dim)
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     lse = tape.tokens * heads * 4  # log-sum-exp per query, fp32
     shape = (batch, heads, seq_q, seq_kv, spec.head_dim)

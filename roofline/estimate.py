@@ -224,7 +224,8 @@ def model_flops_of(step: Step) -> Number:
 def hardware_flops(step: Step) -> Number:
     """FLOPs of all devices in one step, recompute included, attention counted as the rule counts it (full).
 
-    Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it.
+    Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it, and a
+    fused kernel that is recomputed counts as executed.
     """
     per_device: Number = 0
     for op in step.ops:

@@ -72,6 +72,9 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     moved = routed * d_model
     tape.elementwise("moe.permute", moved, passes.COPY, flops=0, kind="embedding", saves=routed * 28)
     _exchange(tape, "moe.dispatch", moved * es, spec.experts_per_token)
+    if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
+        reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
+        experts_here = experts_here * reached
     rows = divide(routed, experts_here)
     mlp(
         tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, expert_tp), "experts", batch=experts_here,

@@ -98,7 +98,9 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     train, overlap = step.train, step.stack.overlap
     parts = {part: stage_times(priced, part) for part in ("layer", "embedding", "head")}
     hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
-    launch = {part: _launch(step, device, priced, part, sum(times.values())) for part, times in parts.items()}
+    launch = {
+        part: launch_wait(step, device, priced, part, sum(times.values())) for part, times in parts.items()
+    }
     for part, seconds in launch.items():
         parts[part]["launch"] = seconds
     totals = {part: sum(times.values()) for part, times in parts.items()}
@@ -173,7 +175,7 @@ def _hide(
     return taken
 
 
-def _launch(step: Step, device: Device, priced: list[PricedOp], part: str, busy: Number) -> Number:
+def launch_wait(step: Step, device: Device, priced: list[PricedOp], part: str, busy: Number) -> Number:
     """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate."""
     kernels: Number = 0
     for item in priced:

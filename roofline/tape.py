@@ -33,20 +33,27 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 class Tape:
     """Collects `Op`s and `Weights` while the layers of a model are walked once."""
 
-    def __init__(self, train: TrainConfig, stack: Stack) -> None:
+    def __init__(
+        self, train: TrainConfig, stack: Stack, *, inference: bool = False, decoding: bool = False
+    ) -> None:
         self.train = train
         self.stack = stack
         self.ops: list[Op] = []
         self.weights: list[Weights] = []
         self.part: Part = "layer"
         self.count: Number = 1
-        self.frozen = train.train == "lora"  # weights recorded now take no gradient (LoRA's base model)
+        self.decoding = decoding  # one query per sequence, against all cached keys
+        self.frozen = (
+            inference or train.train == "lora"
+        )  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.es = train.activation_bytes
         self.compute_dtype = train.compute_dtype
         sequence_length = train.sequence_length
         self.batch = train.micro_batch
-        self.seq_q: Number = divide(sequence_length, train.cp)  # queries of a sequence on this device
+        self.seq_q: Number = (
+            1 if decoding else divide(sequence_length, train.cp)
+        )  # queries of a sequence on this device
         self.seq_kv: Number = sequence_length
         self.tokens: Number = train.micro_batch * self.seq_q
         # Sequence parallelism shards norms, residuals and dropout over tp as well (arXiv:2205.05198, section 4.2.2).
@@ -132,12 +139,13 @@ class Tape:
         if es < self.es:
             self.cast(name, "forward", x, es)
         trainable, adapted = not self.frozen, self.adapted(name)
+        kept = saves if es == self.es else saves * es / self.es
         if self.stack.cast_weights and self.train.master_weights and self.es < 4 and trainable:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
-            shape=(m, n, k, batch), saved_bytes=(saves if es == self.es else saves * es / self.es) if trainable or adapted else 0,
+            shape=(m, n, k, batch), saved_bytes=kept if trainable or adapted else 0,
         )  # fmt: skip
         if adapted:
             self._adapter(name, m, k, n, batch, parts, expert)
@@ -160,7 +168,13 @@ class Tape:
 
     def adapted(self, name: str) -> bool:
         """Whether a projection has a low-rank adapter: frozen, in a layer, of the modules asked for."""
-        if not self.frozen or self.part != "layer" or name.startswith("router") or ".index." in name:
+        if (
+            self.train.lora_rank is None
+            or not self.frozen
+            or self.part != "layer"
+            or name.startswith("router")
+            or ".index." in name
+        ):
             return False  # a sparse-attention indexer takes no gradient, so no adapter either
         return self.train.lora_modules == "all" or name.startswith(("attention.", "cross_attention."))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,12 +11,15 @@ from ..output import Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
+    from hardware import Device
+
     from ..estimate import Estimate
 
 SUMMARY = "step time, MFU and memory of a training run, and what limits it"
 EXAMPLES = (
     "roofline estimate gpt2-xl -d h100-sxm-80gb --micro-batch 8",
     "roofline estimate llama-3-70b -d h100-sxm-80gb --num-devices 64 --tp 8 --pp 4 --global-batch 256",
+    "roofline estimate llama-3-8b -d h100-sxm-80gb --phase decode --micro-batch 32 --seq-len 4096",
     "roofline estimate path/to/model.py:build -d a100-sxm-80gb",
 )
 DOES_NOT_FIT = 3
@@ -27,6 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_model_arguments(parser)
     options.add_device_arguments(parser)
     options.add_training_arguments(parser)
+    parser.add_argument(
+        "--phase",
+        metavar="PHASE",
+        type=options.word("phase", ("train", "prefill", "decode")),
+        default="train",
+        help="train (default); or inference: prefill of --micro-batch prompts of --seq-len tokens, or decode, "
+        "one token of each sequence with --seq-len tokens cached",
+    )
     add_format_arguments(parser)
 
 
@@ -35,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from ..estimate import estimate
 
     device, given = options.device(args), options.train_options(args)
+    if args.phase != "train":
+        return run_inference(args, device, given)
     if options.names_function(args.model):
         from ..traced import estimate_file
 
@@ -42,6 +55,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         result = estimate(options.model(args), device, **given)
     write(args, result, hints(args, result))
+    return 0 if result.fits else DOES_NOT_FIT
+
+
+def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:
+    """Print one pass of inference; 3 where it does not fit in memory."""
+    from .. import report_inference
+    from ..inference import infer
+
+    result = infer(options.model(args), device, args.phase, **given)
+    tables = report_inference.inference_tables(result)
+    if args.format == "csv":
+        tables = [tables[-1]]
+    emit(args, report_inference.inference_json(result), tables, report_inference.inference_notes(result))
     return 0 if result.fits else DOES_NOT_FIT
 
 
