@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .estimate import estimate as estimate
     from .fit import MemoryFit as MemoryFit
     from .fit import memory as memory
+    from .inference import Inference as Inference
+    from .inference import infer as infer
     from .model import ModelConfig as ModelConfig
     from .op import Op as Op
     from .presets import load_model as load_model
@@ -52,6 +54,7 @@ _EXPORTS = {
     "Diagnosis": ".diagnose:Diagnosis",
     "Estimate": ".estimate:Estimate",
     "HardwareError": "hardware:HardwareError",
+    "Inference": ".inference:Inference",
     "MemoryFit": ".fit:MemoryFit",
     "ModelConfig": ".model:ModelConfig",
     "Op": ".op:Op",
@@ -65,6 +68,7 @@ _EXPORTS = {
     "device_ids": "hardware:device_ids",
     "diagnose": ".diagnose:diagnose",
     "estimate": ".estimate:estimate",
+    "infer": ".inference:infer",
     "layouts": ".search:layouts",
     "load_device": "hardware:load_device",
     "load_model": ".presets:load_model",
