@@ -15,7 +15,7 @@ from .mfu import mfu_by_rule
 from .model import ModelConfig
 from .presets import load_model
 from .suspects import Case, Suspect, improvements, suspects
-from .training import TrainConfig, default_dtype, resolve, train_config
+from .training import TrainConfig, defaults, resolve, train_config
 from .units import format_rate, format_share, format_time
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def diagnose(
             "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
         )
     model, device = load_model(model), load_device(device)
-    case, notes = _case(model, device, {"dtype": default_dtype(device), **options})
+    case, notes = _case(model, device, defaults(device, options))
     expected = case.estimated()
     tokens = float(case.train.tokens_per_step)
     seconds = step_time_s if step_time_s is not None else tokens / float(tokens_per_s or 1)

@@ -15,7 +15,7 @@ from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
 from .step import Step, build_step, stages
-from .training import TrainConfig, default_dtype, train_config
+from .training import TrainConfig, defaults, train_config
 from .uncertainty import interval
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
     from hardware import load_device
 
     device = load_device(device)
-    train = train_config({"dtype": default_dtype(device), **options})
+    train = train_config(defaults(device, options))
     return estimate_step(build_step(load_model(model), train), device)
 
 

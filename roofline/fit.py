@@ -13,7 +13,7 @@ from .memory import Memory, in_flight, memory_of
 from .model import ModelConfig
 from .presets import load_model
 from .step import Step, build_step, parameter_shares, shard_degree
-from .training import TrainConfig, default_dtype, resolve, train_config
+from .training import TrainConfig, defaults, resolve, train_config
 from .units import format_count
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def memory(model: str | Path | ModelConfig, device: str | Path | Device, **optio
     from hardware import load_device
 
     model, device = load_model(model), load_device(device)
-    train = train_config({"dtype": default_dtype(device), **options})
+    train = train_config(defaults(device, options))
     step = build_step(model, train)
     used = memory_of(step, device)
     return MemoryFit(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from .arrays import Number, divide, first_where, is_scalar
+from .arrays import Number, divide, first_where, is_scalar, some, where
 from .errors import RooflineError, unknown
 from .model import ModelConfig, Moe
 from .stacks import Fusion
@@ -28,6 +28,7 @@ COUNTS = (
     "ep",
 )  # fmt: skip
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
+FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
 
@@ -37,7 +38,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         micro_batch: Sequences per device group and pass.
-        global_batch: Sequences per optimizer step, all devices; None: one micro batch per data-parallel rank.
+        global_batch: Sequences per optimizer step, all devices; None: one micro batch per data-parallel rank, or four
+            per pipeline stage.
         seq_len: Tokens per sequence; None: the model's own (see `resolve`).
         dtype: What the matmuls run in; fp8 and fp4 keep everything but the linear layers in bf16.
         num_devices: Devices in all: tp * pp * cp * dp.
@@ -143,7 +145,7 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
     for key in options:
         if key not in fields:
             raise unknown("option", key, fields)
-    given = {key: value for key, value in options.items() if value is not None}
+    given = _given(options)
     degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
     if not {"num_devices", "dp"} & set(given) and all(
         type(degree) is int and degree > 0 for degree in degrees
@@ -152,9 +154,32 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**given)
 
 
+def defaults(device: Device, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options`, with the dtype and the software profile where they do not say."""
+    return {"dtype": default_dtype(device), "stack": default_stack(device, options), **_given(options)}
+
+
 def default_dtype(device: Device) -> str:
-    """What training runs in where nothing is said: bf16, or fp32 on a CPU that has no engine for it."""
-    return "fp32" if device.kind == "cpu" and "bf16" not in device.peaks else "bf16"
+    """What training runs in where nothing is said: bf16; fp16 on a GPU without it, fp32 on a CPU without it."""
+    wanted = ("bf16", "fp32") if device.kind == "cpu" else ("bf16", "fp16", "fp32")
+    return next((dtype for dtype in wanted if dtype in device.peaks), "bf16")
+
+
+def default_stack(device: Device, options: Mapping[str, Any]) -> str:
+    """The software profile where nothing is said: what such a layout is usually trained with.
+
+    JAX on a TPU; Megatron-Core (nemo) for tensor, pipeline, context or expert parallelism; FSDP where parameters are
+    sharded; else PyTorch with torch.compile.
+    """
+    if device.kind == "tpu":
+        return "jax"
+    if any(some(options.get(degree, 1) != 1) for degree in ("tp", "pp", "cp", "ep")):
+        return "nemo"
+    return "fsdp" if options.get("sharding") in {"zero3", "fsdp", "hsdp"} else "compiled"
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
@@ -192,7 +217,9 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
                 f"num_devices {devices} differs from tp*pp*cp*dp = {tp}*{pp}*{cp}*{data} = {ranks}: "
                 f"leave --dp out, or set --num-devices {ranks}"
             )
-    global_batch = train.global_batch if train.global_batch is not None else train.micro_batch * dp
+    global_batch = train.global_batch
+    if global_batch is None:
+        global_batch = train.micro_batch * dp * where(train.pp > 1, FILL * train.pp, 1)
     resolved = msgspec.structs.replace(
         train, seq_len=seq_len, dp=dp, num_devices=num_devices, global_batch=global_batch
     )
