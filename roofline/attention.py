@@ -178,6 +178,8 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         kv = batch * seen * kv_heads * (spec.head_dim + spec.value_head_dim)
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     lse = tape.tokens * heads * 4  # log-sum-exp per query, fp32
+    if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
+        tape.elementwise(f"{what}.layout", q + kv_kept + o, passes.COPY, flops=0)
     shape = (batch, heads, seq_q, seq_kv, spec.head_dim)
     tape.op(
         f"{what}.core", "attention", "forward", flops=pair_flops * seen, model_flops=pair_flops * counted,

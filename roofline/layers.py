@@ -31,7 +31,10 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         what = "recurrence" if isinstance(block, tuple) else what
         mine, norms = norms[:per_block], norms[per_block:]
         _norms(tape, mine[:1], d_model, (f"{what}.norm",))
-        _enter_tensor_parallel(tape, what, d_model)
+        # whole experts take sharded tokens as they are (see `feedforward.moe`)
+        split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
+        if split:
+            _enter_tensor_parallel(tape, what, d_model)
         if isinstance(block, tuple):
             mix_linearly(tape, group.linears, group.recurrence)
         elif isinstance(block, Attention):
@@ -41,7 +44,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         else:
             saved = tape.norm_tokens * d_model * tape.es
             mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
-        _leave_tensor_parallel(tape, what, d_model)
+        if split:
+            _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
         _residual(tape, what, hidden)
     if not group.parallel:  # norms that do not divide among the blocks

@@ -24,8 +24,10 @@ GIB = 2**30
 # CUDA context, cuBLAS workspaces and NCCL's channels: nvidia-smi shows 0.45 to 1.3 GiB before the first tensor
 # (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
 CONTEXT_BYTES = 1.0 * GIB
-NCCL_BYTES = 0.7 * GIB  # buffers of the communicators of one training job (tp, dp, pp)
-FRAGMENTATION = 0.10  # of what the caching allocator holds for activations: blocks rounded up and kept
+NCCL_BYTES = 1.5 * GIB  # communicators of one training job: tp, dp, pp and their groups (`validate memory`)
+FRAGMENTATION = (
+    0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
+)
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +94,10 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     )
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
-    activations, logits = _activations(step), _logits(step)
+    activations, logits = _activations(step)
     communication = _communication(step, shares.total / maximum(stages(step.model, train).interior, 1) * es)
+    if train.shards_parameters:  # a pipeline keeps them gathered (see `step.data_parallel_ops`)
+        weights = weights + where(train.pp > 1, shares.total * es, 0)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
     if es < weight_bytes and not train.shards_parameters:
@@ -131,33 +135,44 @@ def _gradient_bytes(step: Step) -> int:
     return summed if whole or summed == es else summed + es
 
 
-def in_flight(step: Step) -> Number:
-    """Micro batches whose activations the first stage holds at once, in units of one stage's activations.
+def in_flight(step: Step, *, last: bool = False) -> Number:
+    """Micro batches whose activations the first (or last) stage holds at once, in units of one stage's activations.
 
-    Never more than there are: a step of few micro batches holds them all.
+    1F1B: pp on the first stage, 1 on the last; interleaved, (pp-1)/vp more and ((vp-1)*pp+1)/vp (arXiv:2104.04473,
+    section 2.2). Never more than there are: a step of few micro batches holds them all.
     """
     train = step.train
-    interleaved = train.pp + (train.pp - 1) / train.vp  # pp * (1 + (pp-1)/(pp*vp)): arXiv:2205.05198, 4.2.3
-    return minimum(where(train.vp > 1, interleaved, train.pp), step.accumulation)
+    if last:
+        depth = where(train.vp > 1, ((train.vp - 1) * train.pp + 1) / train.vp, 1)
+    else:
+        depth = where(train.vp > 1, train.pp + (train.pp - 1) / train.vp, train.pp)
+    return minimum(depth, step.accumulation)
 
 
-def _activations(step: Step) -> Number:
-    """Kept for backward by every micro batch in flight, plus the layer being recomputed."""
+def _activations(step: Step) -> tuple[Number, Number]:
+    """Activations and logits of the stage where they take most: the first has most micro batches, the last logits.
+
+    Activations are what every micro batch in flight keeps for backward, plus the layer being recomputed.
+    """
     train = step.train
-    layers: Number = 0
-    embedding: Number = 0
+    kept: dict[str, Number] = {"layer": 0, "embedding": 0}
     for op in step.ops:
-        if op.part == "layer":
-            layers = layers + op.saved_bytes * op.count
-        elif op.part == "embedding":
-            embedding = embedding + op.saved_bytes
-    share = stages(step.model, train).first / step.model.n_layers
-    kept = (layers * share + embedding) * in_flight(step)
+        if op.part in kept:
+            kept[op.part] = kept[op.part] + op.saved_bytes * op.count
+    layout, layers = stages(step.model, train), step.model.n_layers
     working = step.layer_saved if train.recompute == "full" else 0
     hidden = (
         step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp
     )
-    return kept + working + 4 * hidden  # gradients of the activations in hand
+    beside = working + 4 * hidden  # the layer in hand, and gradients of its activations
+    first = (kept["layer"] * (layout.interior / layers) + kept["embedding"]) * in_flight(step) + beside
+    last = kept["layer"] * (layout.last / layers) * in_flight(step, last=True) + beside
+    logits = _logits(step)
+    together, at_end = train.pp == 1, last + logits > first
+    return (
+        where(together, first, where(at_end, last, first)),
+        where(together, logits, where(at_end, logits, 0)),
+    )
 
 
 def _logits(step: Step) -> Number:
@@ -180,6 +195,6 @@ def _communication(step: Step, layer_bytes: Number) -> Number:
     """Gathered parameters (two layers under FSDP: in use and prefetched) and gradient buckets."""
     train = step.train
     if train.shards_parameters:
-        return 3 * layer_bytes
+        return where(train.pp > 1, 0, 3 * layer_bytes)
     buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
     return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hardware import Device
 
 
-# The fullest expert rank sets the pace: routers trained to balance load still give it about a quarter more than the
-# mean (arXiv:2101.03961, section 2.2, runs with capacity factor 1.25), and dispatch waits for counts from the host.
+# The fullest expert rank sets the pace. Assumes it gets a quarter more than the mean (the capacity factor that
+# arXiv:2101.03961, section 2.2, trains with); dispatch also waits for counts from the host.
 LOAD_IMBALANCE = 1.25
 
 

@@ -117,7 +117,10 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     assumed: list[str] = []
     base = _base_config(row, model, assumed)
     candidates = tuple(
-        msgspec.structs.replace(base, micro_batch=micro, recompute=recompute, vp=vp)
+        msgspec.structs.replace(
+            base, micro_batch=micro, recompute=recompute, vp=vp, sequence_parallel=sharded
+        )
+        for sharded in _sequence_parallel(row, base, assumed)
         for vp in _virtual_stages(row, base, model, assumed)
         for micro in _micro_batches(row, base, assumed)
         for recompute in _recomputes(row, assumed)
@@ -207,6 +210,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
     dtype = row.get("dtype") or ""
     if not dtype:
+        if row.get("workload") == "lora":
+            raise Skipped("dtype is not stated, and frozen weights may be in any")
         dtype = "bf16"
         assumed.append("dtype bf16")
     stack = _stack(row, assumed)
@@ -277,6 +282,18 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
+
+
+def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[bool, ...]:
+    """Whether norms are sharded over tp: as stated; else either, where the software of the time can (2022 on)."""
+    able = (
+        base.stack in {"megatron", "nemo", "torchtitan", "fsdp"}
+        and (_number(row, "year") or FLASH_YEAR) > 2021
+    )
+    if (row.get("seq_parallel") or "").strip() or base.tp == 1 or not able:
+        return (base.sequence_parallel,)
+    assumed.append("sequence parallel or not")
+    return (False, True)
 
 
 def _virtual_stages(

@@ -16,6 +16,7 @@ Fusion = Literal[
     "residual",  # bias, dropout and residual addition are one kernel
     "residual_norm",  # the residual addition is fused into the next norm
     "rotary",  # rotary embedding is one kernel
+    "attention_layout",  # the fused attention kernel takes q, k and v as the projection leaves them, without a copy
     "softmax",  # scale, mask and softmax of unfused attention are one kernel
     "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy
     "cast",  # norms, activations and their gradients write low-precision operands themselves

@@ -167,7 +167,7 @@ def stages(model: ModelConfig, train: TrainConfig) -> Stages:
     layers, chunks = model.n_layers, train.pp * train.vp
     if isinstance(train.pp, int) and train.pp == 1:
         return Stages(first=layers, interior=layers, last=layers)
-    full = ceil_div(layers, chunks) * train.vp
+    full = layers // chunks * train.vp + ceil_div(layers % chunks, train.pp)
     even = layers % chunks == 0
     head_counts = (layers + 1) % chunks == 0
     both_count = (layers + 2) % chunks == 0
@@ -226,7 +226,8 @@ def shard_degree(train: TrainConfig) -> Number:
     if train.sharding != "hsdp":
         return ranks
     node = train.devices_per_node if train.devices_per_node is not None else HSDP_NODE
-    return minimum(ranks, maximum(node // train.tp, 1))
+    shard = minimum(ranks, maximum(node // train.tp, 1))
+    return where(ranks % shard == 0, shard, ranks)  # ranks that do not divide into nodes are sharded as one
 
 
 def expert_ranks(train: TrainConfig) -> Number:
@@ -312,9 +313,9 @@ def data_parallel_ops(
     """
     ops: list[Op] = []
     es = train.activation_bytes
-    # A pipeline keeps parameters gathered and gradients whole between micro batches (arXiv:2407.21783, section 3.3.2).
+    # A pipeline keeps gathered parameters from micro batch to micro batch (arXiv:2407.21783, section 3.3.2).
     each = where(train.pp > 1, 1, train.accumulation)
-    passes = each if train.shards_parameters or train.sharding == "zero2" else 1
+    passes = train.accumulation if train.shards_parameters or train.sharding == "zero2" else 1
     layers = stages(model, train).interior
     for name, params, all_params in (
         ("", shares.trainable_dense, shares.dense),

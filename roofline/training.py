@@ -10,7 +10,7 @@ import msgspec
 
 from .arrays import Number, divide, first_where, is_scalar, some, where
 from .errors import RooflineError, unknown
-from .model import ModelConfig, Moe
+from .model import Mlp, ModelConfig, Moe
 from .stacks import Fusion
 
 if TYPE_CHECKING:
@@ -330,6 +330,9 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
     for group in model.groups:
         if group.attention is not None:
             rules.append(("tp", train.tp, "attention heads", group.attention.n_heads))
+        width = group.mlp.d_ff if isinstance(group.mlp, Mlp) else None
+        if width is not None:
+            rules.append(("tp", train.tp, "feed-forward width", width))
         if isinstance(group.mlp, Moe):
             rules.append(("ep", train.ep, "experts", group.mlp.n_experts))
     rules.append(("cp", train.cp, "seq_len", train.seq_len))
