@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .output import Cell
@@ -43,3 +45,21 @@ def intensity(value: Any) -> Cell:
     if value is None:
         return Cell(None, "-")
     return Cell(value, f"{value:,.0f}" if value >= 10 else f"{value:.2g}")
+
+
+DURATIONS = (
+    (120e-6, 1e-6, "us"), (120e-3, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"),
+    (2 * 86400.0, 3600.0, "h"), (math.inf, 86400.0, "days"),
+)  # fmt: skip
+
+
+def one_unit(values: Iterable[float]) -> Callable[[float], str]:
+    """How to write the durations of a column: all in the unit that suits the shortest, in three digits of it.
+
+    >>> [one_unit((90.0, 150.0))(value) for value in (90.0, 150.0)]
+    ['90.0 s', '150.0 s']
+    """
+    shortest = min(values, default=1.0)
+    _, scale, unit = next(row for row in DURATIONS if shortest < row[0])
+    decimals = min(max(2 - math.floor(math.log10(shortest / scale)), 0), 3)
+    return lambda value: f"{value / scale:,.{decimals}f} {unit}"

@@ -38,6 +38,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     recompute: str
     dtype: str
     attention: str
+    stack: str
     step_time_s: float
     step_time_low_s: float
     step_time_high_s: float
@@ -79,6 +80,16 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     global_batch: int
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """The best and the simplest layout."""
+        if not self.layouts:
+            return f"SearchResult({self.evaluated:,} layouts, none fits)"
+        simplest = "" if self.simplest is None else f"; simplest {layout_line(self.simplest)}"
+        return (
+            f"SearchResult({self.evaluated:,} layouts, {self.priced:,} fit: "
+            f"best {layout_line(self.layouts[0])}{simplest})"
+        )
+
     @property
     def near_ties(self) -> list[Layout]:
         """The best layouts that cannot be told from the best one: within its interval."""
@@ -98,6 +109,19 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
 def layout_dict(layout: Layout) -> dict[str, Any]:
     """A layout's fields, without the configuration object."""
     return {name: getattr(layout, name) for name in Layout.__struct_fields__ if name != "train"}
+
+
+def layout_line(layout: Layout) -> str:
+    """A layout, its software and its time in a few words."""
+    from .report import layout_words
+    from .units import format_bytes, format_share, format_time
+
+    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    figures = f"{format_time(layout.step_time_s)}, MFU {format_share(layout.mfu)}"
+    return (
+        f"<{layout_words(layout.train)}, micro batch {layout.micro_batch}{recompute}, {layout.stack}: "
+        f"{figures}, {format_bytes(layout.memory_bytes)}>"
+    )
 
 
 def value_of(layout: Layout, objective: str) -> float:
@@ -130,7 +154,7 @@ def mean_draw(times: Schedule) -> Any:
 def layout_of(result: Estimate) -> Layout:
     """The layout of an estimate, with its figures."""
     train = result.train
-    taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "num_devices")}
+    taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "stack", "num_devices")}
     return Layout(
         **taken,
         accumulation=int(train.accumulation),

@@ -13,33 +13,36 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from . import units
 from .batched import Bundle
 from .errors import RooflineError, unknown
 from .estimate import estimate_step
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
 from .model import ModelConfig, Moe
+from .parts import Part, parts_of, settle, several
 from .presets import load_model
 from .pricing import domain_size
 from .ranking import Front, Leaders
 from .schedule import Schedule
 from .space import (
-    DEGREES,
     LONGEST_SEARCH,
     WORDS,
     Choices,
     Space,
-    default_global_batch,
-    shardings_of,
     space_of,
 )
 from .step import build_step
-from .training import TrainConfig, default_dtype, resolve, train_config
+from .training import TrainConfig, default_dtype
+from .typed import read, read_options
 
 if TYPE_CHECKING:
     from hardware import Device
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
 CHUNK = 2**15  # layouts priced at once: arrays of 256 KiB stay in the cache
+VIRTUAL = (
+    8  # leaders kept for each layout returned: those that differ in the virtual stages alone count as one
+)
 Progress = Callable[[int, int], None]
 
 
@@ -78,41 +81,17 @@ def layouts(
     model, device = load_model(model), load_device(device)
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    counts = [num_devices] if isinstance(num_devices, int) else list(num_devices)
-    choices, base, notes = _settle(model, counts, {"dtype": default_dtype(device), **options}, across_nodes)
+    given = read("num_devices", num_devices, units.positive_int)
+    counts = [given] if isinstance(given, int) else list(given)
+    options = {name: value for name, value in read_options(options).items() if value is not None}
+    parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
+    choices, base, notes = settle(
+        model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
+    )
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     return _Search(model, device, choices, base, objective, top, tolerance).run(
-        space, progress or _silent, notes
+        [(part, part.rows_of(space)) for part in parts], progress or _silent, notes
     )
-
-
-def _settle(
-    model: ModelConfig, counts: Sequence[int], options: dict[str, Any], across_nodes: bool
-) -> tuple[Choices, TrainConfig, tuple[str, ...]]:
-    """What may vary, the configuration common to all layouts, and the assumptions made."""
-    given: dict[str, Any] = {}
-    for name in (*DEGREES, "micro_batch", *WORDS):
-        value = options.pop(name, None)
-        if value is not None:
-            given[name] = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    given.setdefault("sharding", shardings_of(options.get("stack") or TrainConfig().stack))
-    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
-    notes: tuple[str, ...] = ()
-    batch = options.get("global_batch")
-    for name, value in [
-        ("global_batch", 1 if batch is None else batch),
-        *(("num_devices", n) for n in counts),
-    ]:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if batch is None:
-        batch = default_global_batch(
-            max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
-        )
-        tokens = f"{batch * base.sequence_length:,} tokens"
-        notes = (f"assumed a global batch of {batch:,} sequences ({tokens}): set --global-batch",)
-    base = msgspec.structs.replace(base, global_batch=batch)
-    return Choices(**given, across_nodes=across_nodes), base, notes
 
 
 class _Search:
@@ -130,23 +109,29 @@ class _Search:
     ) -> None:
         self.model, self.device, self.choices, self.base = model, device, choices, base
         self.objective, self.tolerance = objective, tolerance
-        self.leaders, self.front, self.smallest = Leaders(max(top, 1)), Front(), Leaders(1)
+        self.top = max(top, 1)
+        self.leaders, self.front, self.smallest = Leaders(max(top, 1) * VIRTUAL), Front(), Leaders(1)
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
         self.evaluated = self.priced = self.total = 0
         self.sources: list[tuple[Bundle, str]] = []
 
-    def run(self, space: Space, progress: Progress, notes: tuple[str, ...]) -> SearchResult:
-        """Search the whole space; an interrupt (Ctrl-C) ends it early."""
+    def run(
+        self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]
+    ) -> SearchResult:
+        """Search all parts of the space; an interrupt (Ctrl-C) ends it early."""
         start = time.perf_counter()
-        self.total = self._size(space)
+        self.total = self._size(parts)
         interrupted = False
         try:
             progress(0, self.total)
-            for trains in self._bundles():
-                self._bundle(Bundle(self.model, self.device, space, trains), progress)
+            for part, space in parts:
+                if not space.consistent.any():
+                    continue
+                for trains in self._bundles(part):
+                    self._bundle(Bundle(self.model, self.device, space, trains), part, progress)
         except KeyboardInterrupt:
             interrupted = True
-        found = [self._layout(entry) for entry in self.leaders.best()]
+        found = [self._layout(entry) for entry in self._distinct()]
         simplest = self._simplest(found[0]) if found else None
         front = [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
@@ -156,13 +141,23 @@ class _Search:
             objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
 
-    def _size(self, space: Space) -> int:
+    def _distinct(self) -> list[tuple[int, Any]]:
+        """The leaders, of those that differ in the virtual stages alone the best."""
+        found: dict[tuple[int, ...], tuple[int, Any]] = {}
+        for source, (variant, row, micro) in self.leaders.best():
+            columns = self.sources[source][0].space.columns
+            degrees = (int(column[row]) for name, column in columns.items() if name != "vp")
+            found.setdefault((source, int(variant), int(micro), *degrees), (source, (variant, row, micro)))
+        return list(found.values())[: self.top]
+
+    def _size(self, parts: list[tuple[Part, Space]]) -> int:
         """Layouts in all.
 
         Raises:
             RooflineError: There are more than can be searched in minutes to an hour.
         """
-        total = int(space.consistent.sum()) * sum(1 for _ in self.choices.words(*WORDS))
+        words = sum(1 for _ in self.choices.words(*(name for name in WORDS if name != "sharding")))
+        total = sum(int(space.consistent.sum()) * len(part.shardings) * words for part, space in parts)
         if total > LONGEST_SEARCH:
             raise RooflineError(
                 f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree "
@@ -171,7 +166,7 @@ class _Search:
             )
         return total
 
-    def _bundles(self) -> list[list[TrainConfig]]:
+    def _bundles(self, part: Part) -> list[list[TrainConfig]]:
         """Configurations that can be priced together: those that differ in the words that few formulas read.
 
         Sequence parallelism is one of them unless there are experts: it decides how they are spread.
@@ -180,12 +175,15 @@ class _Search:
         outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
         inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
         return [
-            [msgspec.structs.replace(self.base, **words, **others) for others in self.choices.words(*inner)]
+            [
+                msgspec.structs.replace(self.base, stack=part.stack, **words, **others)
+                for others in self.choices.words(*inner)
+            ]
             for words in self.choices.words(*outer)
         ]
 
-    def _bundle(self, bundle: Bundle, progress: Progress) -> None:
-        for sharding in self.choices.sharding:
+    def _bundle(self, bundle: Bundle, part: Part, progress: Progress) -> None:
+        for sharding in part.shardings:
             self.sources.append((bundle, sharding))
             self._sharding(bundle, sharding, progress)
 
@@ -272,6 +270,8 @@ class _Search:
             sharding == "zero2" and len(self.choices.sharding) > 1
         ):  # a pipeline keeps all gradients until its end
             keep &= columns["pp"] == 1
+        if sharding in {"zero3", "fsdp", "hsdp"} and self.choices.pp is None:
+            keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
         several = columns["tp"] > 1
         optional = False in self.choices.sequence_parallel
         return np.stack([keep & several if t.sequence_parallel and optional else keep for t in bundle.trains])

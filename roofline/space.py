@@ -18,12 +18,6 @@ from .training import TrainConfig
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
-# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters as well.
-SHARDINGS = {
-    "megatron": ("none", "zero1"),
-    "nemo": ("none", "zero1"),
-    "deepspeed": ("none", "zero1", "zero2", "zero3"),
-}
 OTHER_SHARDINGS = ("none", "zero1", "zero2", "fsdp")
 RECOMPUTES = ("none", "selective", "full")
 SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
@@ -74,15 +68,6 @@ class Space(msgspec.Struct, frozen=True):
     columns: dict[str, Any]
     micro_batches: Any
     consistent: Any
-
-
-def shardings_of(stack: str) -> tuple[str, ...]:
-    """What a software profile can shard.
-
-    >>> shardings_of("megatron"), shardings_of("fsdp")
-    (('none', 'zero1'), ('none', 'zero1', 'zero2', 'fsdp'))
-    """
-    return SHARDINGS.get(stack, OTHER_SHARDINGS)
 
 
 def divisors(number: int) -> list[int]:

@@ -169,7 +169,7 @@ def test_interrupt_keeps_the_best_so_far():
         ({"num_devices": 2, "global_batch": 7, "micro_batch": 2}, "global_batch 7"),
         ({"num_devices": 8, "tp": 3}, "no tp of (3)"),
         ({"num_devices": 8, "ep": 4}, "needs a mixture of experts"),
-        ({"num_devices": 0}, "num_devices must be a whole number of at least 1"),
+        ({"num_devices": 0}, "give a whole number of at least 1"),
         ({"num_devices": 8, "objective": "speed"}, "unknown objective 'speed'"),
         ({"num_devices": 8, "pp": 48}, "no pp of (48)"),
         ({"num_devices": 8, "tq": 4}, "did you mean"),

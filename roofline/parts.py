@@ -1,0 +1,120 @@
+"""What a search may vary, and the software that each part of its layouts runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .model import ModelConfig
+from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_global_batch
+from .training import TrainConfig, default_stack, resolve, train_config
+
+if TYPE_CHECKING:
+    from hardware import Device
+
+# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters as well.
+SHARDINGS = {
+    "megatron": ("none", "zero1"),
+    "nemo": ("none", "zero1"),
+    "deepspeed": ("none", "zero1", "zero2", "zero3"),
+}
+
+
+def shardings_of(stack: str) -> tuple[str, ...]:
+    """What a software profile can shard.
+
+    >>> shardings_of("megatron"), shardings_of("fsdp")
+    (('none', 'zero1'), ('none', 'zero1', 'zero2', 'fsdp'))
+    """
+    return SHARDINGS.get(stack, OTHER_SHARDINGS)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Layouts that run on one software profile.
+
+    Attributes:
+        stack: The profile.
+        shardings: What data parallelism may shard.
+        split: Whether the model itself is split (tp, pp, cp or ep above 1); None: either.
+    """
+
+    stack: str
+    shardings: tuple[str, ...]
+    split: bool | None = None
+
+    def rows_of(self, space: Space) -> Space:
+        """The layouts of a space that belong here."""
+        if self.split is None:
+            return space
+        columns = space.columns
+        split = sum((columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
+        keep = split if self.split else ~split
+        return Space(
+            {name: column[keep] for name, column in columns.items()},
+            space.micro_batches,
+            space.consistent[keep],
+        )
+
+
+def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | None) -> tuple[Part, ...]:
+    """The software profiles that layouts run on: the one given, else what `estimate` takes for such a layout.
+
+    Args:
+        device: The device.
+        stack: The profile asked for.
+        shardings: Those asked for; None: what each profile shards.
+    """
+    candidates = shardings or (OTHER_SHARDINGS if stack is None else shardings_of(stack))
+    if stack is not None:
+        return (Part(stack, candidates),)
+    found: dict[tuple[str, bool], list[str]] = {}
+    for split in (False, True):
+        for sharding in candidates:
+            name = default_stack(device, {"tp": 2 if split else 1, "sharding": sharding})
+            if shardings is not None or sharding in shardings_of(name):
+                found.setdefault((name, split), []).append(sharding)
+    if len({name for name, _ in found}) == 1:
+        return (Part(next(iter(found))[0], candidates),)
+    return tuple(Part(name, tuple(words), split) for (name, split), words in found.items())
+
+
+def several(value: Any) -> tuple[Any, ...] | None:
+    """One value or several as a tuple; None stays."""
+    return None if value is None else tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def settle(
+    model: ModelConfig,
+    counts: Sequence[int],
+    options: dict[str, Any],
+    across_nodes: bool,
+    parts: Sequence[Part],
+) -> tuple[Choices, TrainConfig, tuple[str, ...]]:
+    """What may vary, the configuration common to all layouts, and the assumptions made."""
+    given: dict[str, Any] = {}
+    for name in (*DEGREES, "micro_batch", *WORDS):
+        value = several(options.pop(name, None))
+        if value is not None:
+            given[name] = value
+    given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
+    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    for name in WORDS:
+        for word in given.get(name, ()):
+            resolve(msgspec.structs.replace(base, **{name: word}), model)  # raises on a word that is none
+    notes: tuple[str, ...] = ()
+    if len(parts) > 1 and max(counts) > 1:
+        names = dict.fromkeys(part.stack for part in parts)
+        notes = (
+            f"software follows the layout ({', '.join(names)}), as 'roofline estimate' takes it: set --stack",
+        )
+    batch = options.get("global_batch")
+    if batch is None:
+        batch = default_global_batch(
+            max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
+        )
+        tokens = f"{batch * base.sequence_length:,} tokens"
+        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}): set --global-batch",)
+    base = msgspec.structs.replace(base, global_batch=batch)
+    return Choices(**given, across_nodes=across_nodes), base, notes
