@@ -238,8 +238,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         dropout=gpt and stack in {"megatron", "deepspeed"},
         train="lora" if row.get("workload") == "lora" else "full",
         lora_rank=16 if row.get("workload") == "lora" else None,
-        fused=_fused(row),
-        network_gbit_per_s=network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8),
+        fused=fusions_of(row),
+        network_gbit_per_s=_network(row),
         **sizes,
     )
 
@@ -256,6 +256,12 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     return stack
 
 
+def _network(row: Mapping[str, str]) -> float | None:
+    """Gbit/s per device: a number where the table has one, else read from the words of the source."""
+    stated = _number(row, "network_gbit_per_s")
+    return stated or network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8)
+
+
 FUSION_WORDS = {
     "rms": "norm", "rmsnorm": "norm", "norm": "norm", "layernorm": "norm", "softmax": "softmax",
     "ce": "cross_entropy", "cross-entropy": "cross_entropy", "rotary": "rotary", "rope": "rotary",
@@ -263,8 +269,10 @@ FUSION_WORDS = {
 }  # fmt: skip
 
 
-def _fused(row: Mapping[str, str]) -> tuple[str, ...]:
+def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
     """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu"."""
+    if (row.get("fused") or "").strip():
+        return tuple(row["fused"].split("/"))
     text = " ".join(
         row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")
     ).lower()

@@ -14,10 +14,12 @@ from .errors import RooflineError
 from .estimate import estimate_times
 from .runs import Case, cases, read_rows
 from .step import build_step
+from .uncertainty import Z80
 
 if TYPE_CHECKING:
     from hardware import Device
 
+ASSUMED_SPREAD = 0.15  # what filling a source's blanks adds to the spread of log(measured / predicted)
 MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
 
 
@@ -101,6 +103,7 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
     except (RooflineError, ValueError) as error:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     feasible = [outcome for outcome in outcomes if outcome[3]] or outcomes
+    slack = math.exp(Z80 * ASSUMED_SPREAD) if case.assumed else 1.0
     center = max(
         outcome[0] for outcome in feasible
     )  # people run the best of the choices a source leaves open
@@ -108,8 +111,8 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
         row=case.row,
         measured=case.measured,
         predicted=center,
-        low=min(outcome[1] for outcome in feasible),
-        high=max(outcome[2] for outcome in feasible),
+        low=min(outcome[1] for outcome in feasible) / slack,
+        high=max(outcome[2] for outcome in feasible) * slack,
         stack=case.candidates[0].stack,
         assumed=case.assumed,
     )

@@ -10,13 +10,21 @@ was compiled are left out.
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from pathlib import Path
+
+from roofline.runs import fusions_of, network_of
 
 TARGET = Path(__file__).parent.parent / "roofline" / "data"
 BULK_LOGS = ("aa-", "vtrain-single-")
 MOST = 40
-LEFT_OUT = {"notes", "hw_note", "sharding_note", "unit_printed", "value_printed"}
+LEFT_OUT = {
+    "notes", "hw_note", "sharding_note", "unit_printed", "value_printed", "inter_node", "optimizer", "hardware_note",
+    "attention_note", "offload", "quality",
+}  # fmt: skip
+KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
+NOT_PEAKS = {"(ratio)": "ratio of activations", "weights loaded": "weights loaded"}
 TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")
 
 
@@ -30,6 +38,19 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return rows
 
 
+def tidy(row: dict[str, str]) -> dict[str, str]:
+    """Words of the source as the figures and short kinds that are read from them."""
+    if "inter_node" in row:
+        network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
+        row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
+        row["fused"] = "/".join(fusions_of(row))
+    for column in KINDS:
+        if column in row:
+            marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])
+            row[column] = next(marked, re.split(r"[(;,:]", row[column])[0].strip())
+    return row
+
+
 def main() -> int:
     """Write every table."""
     if len(sys.argv) != 2:
@@ -37,6 +58,7 @@ def main() -> int:
     for name in TABLES:
         with (Path(sys.argv[1]) / name).open(encoding="utf-8", newline="") as file:
             rows = sample(list(csv.DictReader(file)))
+        rows = [tidy(row) for row in rows]
         columns = [column for column in rows[0] if column not in LEFT_OUT]
         with (TARGET / name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
