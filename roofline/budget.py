@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from . import units
 from .errors import RooflineError
 from .layout import Layout, SearchResult
 from .mfu import model_flops_per_token
@@ -17,13 +18,17 @@ from .parameters import count_parameters
 from .presets import load_model
 from .runcost import COMPUTE_OPTIMAL, HOUR, Plan, Scaling, Terms, run_cost
 from .search import layouts
+from .space import RECOMPUTES
+from .training import default_dtype, default_seq_len
+from .typed import read, read_options
 from .units import format_bytes, format_share, format_time
 
 if TYPE_CHECKING:
     from hardware import Device
 
-SIMPLER = 0.02  # a layout with less machinery is taken if it is at most this much slower
+SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
 MOST_DEVICES = 2**17
+FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
 
 
 class DoesNotFit(RooflineError):  # noqa: N818  (says what is wrong, as RooflineError subclasses do)
@@ -35,9 +40,9 @@ def plan(
     device: str | Path | Device,
     *,
     tokens: int | str | None = None,
-    num_devices: int | None = None,
-    deadline_s: float | None = None,
-    budget: float | None = None,
+    num_devices: int | str | None = None,
+    deadline_s: float | str | None = None,
+    budget: float | str | None = None,
     terms: Terms | None = None,
     doubling: bool = False,
     **options: Any,
@@ -50,9 +55,9 @@ def plan(
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
-        tokens: Tokens to train on, or ``chinchilla`` for 20 per parameter.
+        tokens: Tokens to train on, such as ``10**12`` or ``"1T"``, or ``chinchilla`` for 20 per parameter.
         num_devices: Devices; default 1 unless it is what is asked for.
-        deadline_s: Seconds the whole run may take.
+        deadline_s: Seconds the whole run may take, or text with a unit such as ``"30d"``.
         budget: Money the whole run may cost; needs ``terms.price``.
         terms: Price, carbon intensity, power and overhead.
         doubling: Whether to work out what twice the devices give.
@@ -64,27 +69,62 @@ def plan(
     """
     from hardware import load_device
 
-    planner = _Planner(load_model(model), load_device(device), terms or Terms(), options)
-    if budget is not None and planner.terms.price is None:
+    num_devices = read("num_devices", num_devices, units.positive_int)
+    deadline = read("deadline_s", deadline_s, units.duration_s)
+    money = read("budget", budget, units.positive)
+    device = load_device(device)
+    settings = {**read_options(options), "dtype": options.get("dtype") or default_dtype(device)}
+    planner = _Planner(load_model(model), device, read_terms(terms or Terms()), settings)
+    if money is not None and planner.terms.price is None:
         raise RooflineError(
             "a budget in money needs a price per device-hour: add --price, such as --price 2.5/h"
         )
-    count = chinchilla_tokens(planner.model) if tokens == "chinchilla" else tokens
+    count = read_tokens(tokens, planner.model)
     if count is None:
-        if deadline_s is None and budget is None:
+        if deadline is None and money is None:
             raise RooflineError(
                 "nothing to plan: give --tokens (300B, or chinchilla), or a --deadline or --budget to fill"
             )
-        found = planner.tokens_within(num_devices or 1, deadline_s, budget)
-    elif num_devices is None and (deadline_s is not None or budget is not None):
-        found = planner.devices_for(int(count), deadline_s, budget)
+        layout, count = planner.tokens_within(num_devices or 1, deadline, money)
+    elif num_devices is None and (deadline is not None or money is not None):
+        layout = planner.devices_for(count, deadline, money)
     else:
-        found = planner.run(num_devices or 1, int(count))
-    layout, settled = found
-    one = run_cost(
-        planner.model, planner.device, layout, settled, planner.terms, planner.notes[layout.num_devices]
-    )
+        layout = planner.best(num_devices or 1)
+    one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
+    if deadline is not None and one.wall_time_s > deadline:
+        one = msgspec.structs.replace(one, devices_in_time=planner.devices_in_time(count, deadline))
     return msgspec.structs.replace(one, doubling=planner.doubled(one)) if doubling else one
+
+
+def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
+    """Tokens as typed, or ``chinchilla``; None stays.
+
+    Raises:
+        RooflineError: So few or so many that a unit is missing or a digit too many.
+    """
+    if isinstance(tokens, str) and tokens.strip().lower() == "chinchilla":
+        return chinchilla_tokens(model)
+    count: int | None = read("tokens", tokens, units.count)
+    if count is not None and count < FEWEST_TOKENS:
+        raise RooflineError(
+            f"tokens: {count} is less than one sequence: did you mean {count}B ({count}e9) or {count}T?"
+        )
+    if count is not None and count > MOST_TOKENS:
+        raise RooflineError(
+            f"tokens: {count:.3g} is out of range: give {FEWEST_TOKENS:,} to {MOST_TOKENS:.0e}, such as 300B"
+        )
+    return count
+
+
+def read_terms(terms: Terms) -> Terms:
+    """What a run is charged by, numbers as typed."""
+    return msgspec.structs.replace(
+        terms,
+        price=read("price", terms.price, units.price),
+        intensity=read("intensity", terms.intensity, units.positive),
+        pue=read("pue", terms.pue, units.positive),
+        power_w=read("power_w", terms.power_w, units.power),
+    )
 
 
 def chinchilla_tokens(model: ModelConfig) -> int:
@@ -124,8 +164,7 @@ class _Planner:
         return (
             f"{self.model.name} does not fit on {num_devices:,} x {self.device.id} of "
             f"{format_bytes(self.device.memory_bytes)}"
-            f"{needed} ({found.evaluated:,} layouts tried): use more devices, a shorter --seq-len, or "
-            "--stack fsdp"
+            f"{needed} ({found.evaluated:,} layouts tried): {found.advice()}"
         )
 
     def wall_time(self, layout: Layout, tokens: int) -> float:
@@ -140,10 +179,6 @@ class _Planner:
         """Money; infinite without a price."""
         hours = self.wall_time(layout, tokens) / HOUR * layout.num_devices
         return hours * (self.terms.price if self.terms.price is not None else math.inf)
-
-    def run(self, num_devices: int, tokens: int) -> tuple[Layout, int]:
-        """Tokens on so many devices."""
-        return self.best(num_devices), tokens
 
     def tokens_within(
         self, num_devices: int, deadline_s: float | None, budget: float | None
@@ -162,38 +197,50 @@ class _Planner:
             )
         return layout, steps * int(layout.train.tokens_per_step)
 
-    def devices_for(self, tokens: int, deadline_s: float | None, budget: float | None) -> tuple[Layout, int]:
+    def devices_for(self, tokens: int, deadline_s: float | None, budget: float | None) -> Layout:
         """The fewest devices that meet the deadline; without one, the most that the budget pays for.
 
         Raises:
-            RooflineError: None does; the message says what stands in the way.
+            DoesNotFit: No number of devices holds the model.
+            RooflineError: None is fast or cheap enough; the message says what stands in the way.
         """
         best: Layout | None = None
         fits = False
-        for layout in self._ladder(tokens, deadline_s):
+        for layout in self._ladder(self._least(tokens, deadline_s)):
             fits = True
             affordable = budget is None or self.cost(layout, tokens) <= budget
             in_time = deadline_s is None or self.wall_time(layout, tokens) <= deadline_s
             if deadline_s is not None and in_time and affordable:
-                return layout, tokens
+                return layout
             if best is not None and deadline_s is None and not affordable:
-                return best, tokens
-            faster = best is None or layout.step_time_s < best.step_time_s
-            if (deadline_s is not None and faster) or (deadline_s is None and affordable and faster):
+                return best
+            if (deadline_s is not None or affordable) and self._faster(layout, best, tokens):
                 best = layout
-        if not fits:
-            raise DoesNotFit(
-                f"{self.model.name} fits on no number of {self.device.id} up to {MOST_DEVICES:,}"
-            )
         if best is not None and deadline_s is None:
-            return best, tokens
+            return best
+        if not fits:
+            best = self._largest()
         raise RooflineError(self._out_of_reach(best, tokens, deadline_s, budget))
 
-    def _ladder(self, tokens: int, deadline_s: float | None) -> Iterator[Layout]:
-        """The best layout of rising numbers of devices, from what 100 % of peak would need on."""
-        peak = self.device.peak_flops_per_s(self.options.get("dtype", "bf16"))
-        flops = float(model_flops_per_token(self.model, self._seq_len())) * tokens
-        least = 1 if deadline_s is None else flops / peak / deadline_s
+    def devices_in_time(self, tokens: int, deadline_s: float) -> int | None:
+        """The fewest devices that meet a deadline; None where none do."""
+        try:
+            return self.devices_for(tokens, deadline_s, None).num_devices
+        except ValueError:  # none in time, or no figure for the links (HardwareError)
+            return None
+
+    def _faster(self, layout: Layout, best: Layout | None, tokens: int) -> bool:
+        return best is None or self.wall_time(layout, tokens) < self.wall_time(best, tokens)
+
+    def _least(self, tokens: int, deadline_s: float | None) -> float:
+        """Devices that a deadline needs at 100 % of peak."""
+        if deadline_s is None:
+            return 1.0
+        peak = self.device.peak_flops_per_s(self.options["dtype"])
+        return float(model_flops_per_token(self.model, self._seq_len())) * tokens / peak / deadline_s
+
+    def _ladder(self, least: float) -> Iterator[Layout]:
+        """The best layout of rising numbers of devices, from `least` on."""
         failures = 0
         for count in _device_counts(self.device.devices_per_node):
             if count < least:
@@ -210,9 +257,23 @@ class _Planner:
             failures = 0
             yield layout
 
-    def _seq_len(self) -> int:
-        from .training import default_seq_len
+    def _largest(self) -> Layout:
+        """The layout of the largest number of devices that has one at all.
 
+        Raises:
+            DoesNotFit: None holds the model.
+        """
+        problem: RooflineError | None = None
+        for count in reversed(list(_device_counts(self.device.devices_per_node))):
+            try:
+                return self.best(count)
+            except RooflineError as error:
+                problem = error
+        raise DoesNotFit(
+            f"{self.model.name} trains on no number of {self.device.id} up to {MOST_DEVICES:,}: {problem}"
+        )
+
+    def _seq_len(self) -> int:
         return int(self.options.get("seq_len") or default_seq_len(self.model))
 
     def _out_of_reach(
@@ -231,13 +292,20 @@ class _Planner:
             )
         largest = _largest_term(self.model, self.device, best)
         batch = int(best.train.global_batch or 1)
+        least = self._least(tokens, deadline_s)
+        floor = f" (at 100 % of peak it would take {math.ceil(least):,})" if least > best.num_devices else ""
         return (
             f"no number of {self.device.id} trains {tokens:,} tokens in "
-            f"{format_time(deadline_s or 0)}: the fastest found, "
-            f"{best.num_devices:,} devices, take {format_time(wall)}, with {largest}; the global "
-            f"batch of {batch:,} sequences "
-            "limits how far the work splits: raise --global-batch, or train on fewer tokens"
+            f"{format_time(deadline_s or 0)}{floor}: the fastest found, "
+            f"{best.num_devices:,} devices, take {format_time(wall)}, with {largest}: allow more time, train on "
+            f"fewer tokens{self._more_batch(batch)}"
         )
+
+    def _more_batch(self, batch: int) -> str:
+        """What a fixed batch stands in the way of."""
+        if self.options.get("global_batch") is None:
+            return ""
+        return f", or raise --global-batch: {batch:,} sequences limit how far the work splits"
 
     def doubled(self, one: Plan) -> Scaling | None:
         """What twice the devices give at the same global batch; None where there is no such layout."""
@@ -246,7 +314,26 @@ class _Planner:
         except ValueError:  # no layout, or no figure for the links (HardwareError)
             return None
         wall = self.wall_time(layout, one.tokens)
-        return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=one.wall_time_s / wall)
+        speedup = one.wall_time_s / wall
+        why = _relief(one.layout, layout) if speedup > 2 else ""
+        return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why)
+
+
+def _relief(before: Layout, after: Layout) -> str:
+    """What the layout of twice the devices does without or more of, as less of the model lies on each."""
+    changes = []
+    if RECOMPUTES.index(after.recompute) < RECOMPUTES.index(before.recompute):
+        changes.append(f"recompute {after.recompute} instead of {before.recompute}")
+    if after.micro_batch > before.micro_batch:
+        changes.append(f"micro batch {after.micro_batch} instead of {before.micro_batch}")
+    changes += [
+        f"{name} {getattr(after, name)} instead of {getattr(before, name)}"
+        for name in ("tp", "pp", "cp", "ep")
+        if getattr(after, name) < getattr(before, name)
+    ]
+    if after.sharding != before.sharding:
+        changes.append(f"sharding {after.sharding} instead of {before.sharding}")
+    return ", ".join(changes)
 
 
 def _device_counts(node: int) -> Iterator[int]:

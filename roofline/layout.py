@@ -99,6 +99,17 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a layout's expected value is within the interval of the best one."""
         return value_of(layout, self.objective) <= tie_limit(self.layouts[0], self.objective)
 
+    def advice(self) -> str:
+        """What needs less memory than the smallest layout found, where none fits."""
+        ways = ["use more devices", "a shorter --seq-len"]
+        if self.smallest is not None:
+            smallest = self.smallest
+            if smallest.recompute != "full":
+                ways.append("--recompute full")
+            if smallest.sharding not in {"fsdp", "zero3", "hsdp"} and smallest.dp * smallest.cp > 1:
+                ways.append("--sharding fsdp")
+        return f"{', '.join(ways[:-1])} or {ways[-1]}"
+
     def to_frame(self) -> pd.DataFrame:
         """The best layouts as a pandas frame."""
         import pandas as pd

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import units
+from .cells import one_unit
 from .output import Cell, Table, emit
 
 if TYPE_CHECKING:
@@ -58,12 +59,8 @@ def parameters(one: Plan) -> int:
 
 
 def json_of(one: Plan) -> dict[str, Any]:
-    """The JSON object; lines that need a price, power or intensity that is not known are left out."""
-    found = one.to_dict()
-    for name in ("energy_kwh", "cost", "co2_kg", "doubling"):
-        if found[name] is None:
-            del found[name]
-    return found
+    """The JSON object; what needs a price, power or intensity that is not known is null."""
+    return one.to_dict()
 
 
 def csv_table(plans: list[Plan]) -> Table:
@@ -87,7 +84,13 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
     if args.deadline is not None:
         met = "is met" if one.wall_time_s <= args.deadline else "IS MISSED"
         slow = units.format_time(one.wall_time_high_s)
-        rows.append(["Deadline", f"{units.format_time(args.deadline)} {met} (at the slow end: {slow})"])
+        ends = f" (at the slow end: {slow})"
+        if met == "IS MISSED":
+            needed = one.devices_in_time
+            ends = (
+                f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
+            )
+        rows.insert(0, ["Deadline", f"{units.format_time(args.deadline)} {met}{ends}"])
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
     rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
     if one.cost is not None:
@@ -99,14 +102,17 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
     step = f"{units.format_time(layout.step_time_s)}, MFU {units.format_share(layout.mfu)}"
     rows += [
         ["Tokens", f"{count}{read_as(one, args)}: {steps}"],
-        ["Layout", report.layout_words(train) + tail],
+        ["Layout", f"{report.layout_words(train)}{tail}; {train.stack} software"],
         ["Batch", report.batch_words(train, one.model)],
         ["Step", step],
     ]
     if one.doubling is not None:
         twice = one.doubling
         wall = f"{units.format_time(twice.wall_time_s)} on {twice.num_devices:,}"
-        rows.append(["Twice the devices", f"{wall}: {twice.speedup:.2f} times as fast"])
+        speedup = f"{twice.speedup:.2f} times as fast"
+        if twice.speedup > 2:
+            speedup = f"{speedup}, as less lies on each: {twice.why}" if twice.why else "about twice as fast"
+        rows.append(["Twice the devices", f"{wall}: {speedup}"])
     title = f"{report.model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
     return Table(title, ["", ""], rows, align="ll")
 
@@ -140,15 +146,17 @@ def comparison(plans: list[Plan]) -> Table:
     columns = ["Device", "Devices", "Time", "Low", "High", "Tokens", "Device-hours", "Step", "MFU"]
     columns += ["Energy"] * powered + ["Cost"] * priced
     rows = []
-    for one in plans:
-        times = [
-            Cell(t, units.format_time(t))
-            for t in (one.wall_time_s, one.wall_time_low_s, one.wall_time_high_s)
-        ]
+    spans = [(one.wall_time_s, one.wall_time_low_s, one.wall_time_high_s) for one in plans]
+    span, step = (
+        one_unit(t for ends in spans for t in ends),
+        one_unit(one.layout.step_time_s for one in plans),
+    )
+    for one, ends in zip(plans, spans, strict=True):
+        times = [Cell(t, span(t)) for t in ends]
         row = [
             one.device.id, one.num_devices, *times, Cell(one.tokens, units.format_count(one.tokens)),
             Cell(one.device_hours, f"{one.device_hours:,.0f}"),
-            Cell(one.layout.step_time_s, units.format_time(one.layout.step_time_s)),
+            Cell(one.layout.step_time_s, step(one.layout.step_time_s)),
             Cell(one.layout.mfu, units.format_share(one.layout.mfu)),
         ]  # fmt: skip
         if powered:

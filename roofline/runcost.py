@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .layout import Layout, layout_dict
+from .layout import Layout, layout_dict, layout_line
 from .mfu import DEFAULT_RULE, model_flops_per_token
 from .model import ModelConfig
 from .parameters import count_parameters
 from .units import format_count, format_flops, format_rate, format_share, format_time
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hardware import Device
 
 # Whole-run time over the best layout's steady-state steps: restarts, evaluation, slow phases, settings short
@@ -33,11 +35,12 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """What twice the devices give."""
+    """What twice the devices give; `why` says what makes more than twice as fast possible, where it is known."""
 
     num_devices: int
     wall_time_s: float
     speedup: float
+    why: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         layout: The layout, with its step time and memory.
         overhead: Low, expected and high factor of the whole run over its steps.
         doubling: What twice the devices give; None where there is no such layout, or it was not asked for.
+        devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
         arithmetic: Every line of the calculation.
         notes: Assumptions.
     """
@@ -78,6 +82,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     doubling: Scaling | None
     arithmetic: tuple[Line, ...]
     notes: tuple[str, ...]
+    devices_in_time: int | None = None
+
+    def __repr__(self) -> str:
+        """The run in one line."""
+        low, high = format_time(self.wall_time_low_s), format_time(self.wall_time_high_s)
+        cost = "" if self.cost is None else f", cost {self.cost:,.0f}"
+        return (
+            f"Plan({self.model.name}, {format_count(self.tokens)} tokens on {self.num_devices:,} x "
+            f"{self.device.id}: {format_time(self.wall_time_s)} ({low} to {high}), "
+            f"{self.device_hours:,.0f} device-hours{cost}; {layout_line(self.layout)})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The figures and the layout as a pandas frame of one row."""
+        import pandas as pd
+
+        found = self.to_dict()
+        nested = ("layout", "overhead", "doubling", "arithmetic", "notes")
+        plain = {name: value for name, value in found.items() if name not in nested}
+        return pd.DataFrame([{**plain, **{k: v for k, v in found["layout"].items() if k not in plain}}])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""

@@ -94,6 +94,8 @@ def overhead(text: str) -> tuple[float, float, float]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan, or the plans of several devices; 3 where none fits."""
+    from hardware.errors import HardwareError
+
     from ..budget import DoesNotFit, plan
 
     model, devices = options.model(args), options.devices(args)
@@ -108,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
                 model, device, tokens=args.tokens, num_devices=count, deadline_s=args.deadline,
                 budget=args.budget, terms=terms, doubling=len(devices) == 1, **given,
             ))  # fmt: skip
-        except RooflineError as error:
+        except (RooflineError, HardwareError) as error:
             if len(devices) == 1 and not isinstance(error, DoesNotFit):
                 raise
             fitting = fitting or not isinstance(error, DoesNotFit)
