@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from . import units
 from .errors import RooflineError
 from .estimate import Estimate
 from .mfu import mfu_by_rule
@@ -16,9 +17,12 @@ from .model import ModelConfig
 from .presets import load_model
 from .suspects import Case, Suspect, improvements, suspects
 from .training import TrainConfig, defaults, resolve, train_config
+from .typed import read, read_options
 from .units import format_rate, format_share, format_time
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hardware import Device
 
 AGREE = 0.05  # two figures of one run that differ by less are the same
@@ -70,14 +74,30 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """The verdict, and the first suspect."""
+        suspect = f"; first suspect: {self.suspects[0].what}" if self.suspects else ""
+        return f"Diagnosis(MFU {format_share(self.mfu)}, {verdict_words(self)}{suspect})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Suspects and improvements as a pandas frame, one a row."""
+        import pandas as pd
+
+        rows = [
+            {"kind": kind, **msgspec.structs.asdict(one)}
+            for kind, found in (("suspect", self.suspects), ("improvement", self.improvements))
+            for one in found
+        ]
+        return pd.DataFrame(rows, columns=["kind", *Suspect.__struct_fields__])
+
 
 def diagnose(
     model: str | Path | ModelConfig,
     device: str | Path | Device,
     *,
-    step_time_s: float | None = None,
-    tokens_per_s: float | None = None,
-    reported_mfu: float | None = None,
+    step_time_s: float | str | None = None,
+    tokens_per_s: float | str | None = None,
+    reported_mfu: float | str | None = None,
     **options: Any,
 ) -> Diagnosis:
     """Judge a measured run.
@@ -85,7 +105,7 @@ def diagnose(
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
-        step_time_s: Measured seconds of one optimizer step.
+        step_time_s: Measured seconds of one optimizer step, or text with a unit such as ``"340ms"``.
         tokens_per_s: Measured tokens per second of all devices, checked against the step time.
         reported_mfu: The MFU the framework printed, to find out how it counts.
         **options: Fields of `TrainConfig`: how it was trained.
@@ -99,8 +119,11 @@ def diagnose(
         raise RooflineError(
             "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
         )
+    step_time_s = read("step_time_s", step_time_s, units.step_time_s)
+    tokens_per_s = read("tokens_per_s", tokens_per_s, units.positive)
+    reported_mfu = read("reported_mfu", reported_mfu, units.share)
     model, device = load_model(model), load_device(device)
-    case, notes = _case(model, device, defaults(device, options))
+    case, notes = _case(model, device, defaults(device, read_options(options)))
     expected = case.estimated()
     tokens = float(case.train.tokens_per_step)
     seconds = step_time_s if step_time_s is not None else tokens / float(tokens_per_s or 1)

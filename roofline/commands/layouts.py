@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
+from ..cells import one_unit
 from ..errors import RooflineError
 from ..output import Cell, Table, add_format_arguments, emit
 from . import options
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from hardware import Device
 
     from ..layout import Layout, SearchResult
+    from ..model import ModelConfig
 
 SUMMARY = "the fastest parallel layouts for a number of devices"
 EXAMPLES = (
@@ -72,12 +75,10 @@ def run(args: argparse.Namespace) -> int:
             model, device, objective=args.objective, top=args.top, across_nodes=args.across_nodes,
             progress=progress, **given,
         )  # fmt: skip
-    emit(
-        args,
-        to_json(result, device, args.price),
-        tables_of(result, device, args.price),
-        notes_of(result, device),
-    )
+    tables = tables_of(result, device, args.price)
+    if args.format not in {"csv", "json"}:
+        tables.insert(0, header(model, device, result))
+    emit(args, to_json(result, device, args.price), tables, notes_of(result, device))
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")
@@ -167,7 +168,10 @@ def tables_of(result: SearchResult, device: Device, price: float | None) -> list
     words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[
         result.objective
     ]
-    tables = [ranking(f"The {words} layouts", result.layouts, result, device, price)]
+    shown = list(result.layouts)
+    if result.simplest is not None and all(layout.train != result.simplest.train for layout in shown):
+        shown.append(result.simplest)
+    tables = [ranking(f"The {words} layouts, and the simplest", shown, result, device, price)]
     if len(result.front) > 1:
         tables.append(budgets(result, device))
         step = -(-len(result.front) // SHOWN_FRONT)
@@ -176,6 +180,21 @@ def tables_of(result: SearchResult, device: Device, price: float | None) -> list
             ranking("Time against memory: none is both faster and smaller", front, result, device, price)
         )
     return tables
+
+
+def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
+    """What was searched for: model, device and its peak, batch, software."""
+    from .. import report
+
+    found = result.layouts or ([] if result.smallest is None else [result.smallest])
+    rows = [["Device", report.device_words(device, found[0].dtype if found else "bf16")]]
+    if found:
+        length = found[0].train.sequence_length
+        rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
+        rows.append(["Software", ", ".join(dict.fromkeys(layout.stack for layout in found))])
+    devices = sorted({layout.num_devices for layout in found})
+    count = f" on {' or '.join(f'{n:,}' for n in devices)} x {device.id}" if devices else ""
+    return Table(f"{report.model_words(model)}{count}", ["", ""], rows, align="ll")
 
 
 def ranking(
@@ -199,35 +218,44 @@ def ranking(
         "step_time_s",
     ]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
-    words = [name for name in ("dtype", "attention") if len({getattr(layout, name) for layout in found}) > 1]
+    words = [
+        name
+        for name in ("dtype", "attention", "stack")
+        if len({getattr(layout, name) for layout in found}) > 1
+    ]
     extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
     extras += ["energy_j_per_step"] if result.objective == "energy" and device.tdp_w is not None else []
     rows = []
+    marked = result.simplest is not None
+    step = one_unit(layout.step_time_low_s for layout in found)
     for layout in found:
         data = figures(layout, result, device, price)
+        simplest = marked and result.simplest is not None and layout.train == result.simplest.train
         rows.append([
             *(data[key] for _, key in degrees),
             Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
             layout.sharding, layout.recompute, layout.sequence_parallel,
-            Cell(layout.step_time_s, units.format_time(layout.step_time_s)), _interval(layout),
+            Cell(layout.step_time_s, step(layout.step_time_s)), _interval(layout, step),
             Cell(layout.mfu, units.format_share(layout.mfu)),
             Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
             *(data[name] for name in words + extras),
+            *([Cell(simplest, "simplest" if simplest else "")] if marked else []),
         ])  # fmt: skip
-    titles = {"cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
-    columns += [titles.get(name, name) for name in words + extras]
-    return Table(title, columns, rows, keys=[*keys, *words, *extras])
+    titles = {"stack": "Software", "cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
+    columns += [titles.get(name, name) for name in words + extras] + [""] * marked
+    return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
 
 
-def _interval(layout: Layout) -> Cell:
-    low, high = units.format_time(layout.step_time_low_s), units.format_time(layout.step_time_high_s)
-    return Cell(layout.step_time_low_s, f"{low} to {high}")
+def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:
+    low, high = written(layout.step_time_low_s), written(layout.step_time_high_s)
+    return Cell(layout.step_time_low_s, f"{low.split()[0]} to {high}")
 
 
 def budgets(result: SearchResult, device: Device) -> Table:
     """The fastest layout within each usual memory size up to the device's."""
     rows: list[list[Any]] = []
     seen = None
+    step = one_unit(layout.step_time_s for layout in result.front)
     sizes = [size * 2**30 for size in BUDGETS_GIB if size * 2**30 < device.memory_bytes]
     for size in [*sizes, device.memory_bytes]:
         within = [layout for layout in result.front if layout.memory_bytes <= size]
@@ -236,7 +264,7 @@ def budgets(result: SearchResult, device: Device) -> Table:
         seen = best = within[-1]
         rows.append([
             Cell(size, units.format_bytes(size)), layout_words(best),
-            Cell(best.step_time_s, units.format_time(best.step_time_s)),
+            Cell(best.step_time_s, step(best.step_time_s)),
             Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
         ])  # fmt: skip
     return Table(
@@ -261,9 +289,7 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     if result.interrupted:
         notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
-        notes.append(
-            "More devices, --recompute full, --sharding fsdp or a shorter --seq-len need less memory."
-        )
+        notes.append(f"To fit, {result.advice()}.")
         return notes
     notes += tie_notes(result)
     notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
@@ -290,4 +316,4 @@ def tie_notes(result: SearchResult) -> list[str]:
     slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
     step = units.format_time(simplest.step_time_s)
     price = f"{step} a step, {100 * slower:+.1f} %"
-    return [f"{note} Prefer the simplest that is: {layout_words(simplest)} ({price})."]
+    return [f"{note} Prefer the simplest that is: {layout_words(simplest)}, {simplest.stack} ({price})."]
