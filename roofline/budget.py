@@ -20,7 +20,7 @@ from .runcost import COMPUTE_OPTIMAL, HOUR, Plan, Scaling, Terms, run_cost
 from .search import layouts
 from .space import RECOMPUTES
 from .training import default_dtype, default_seq_len
-from .typed import read, read_options
+from .typed import read_one, read_options
 from .units import format_bytes, format_share, format_time
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def plan(
     """
     from hardware import load_device
 
-    num_devices = read("num_devices", num_devices, units.positive_int)
-    deadline = read("deadline_s", deadline_s, units.duration_s)
-    money = read("budget", budget, units.positive)
+    devices: int | None = read_one("num_devices", num_devices, units.positive_int)
+    deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
+    money: float | None = read_one("budget", budget, units.positive)
     device = load_device(device)
     settings = {**read_options(options), "dtype": options.get("dtype") or default_dtype(device)}
     planner = _Planner(load_model(model), device, read_terms(terms or Terms()), settings)
@@ -85,11 +85,11 @@ def plan(
             raise RooflineError(
                 "nothing to plan: give --tokens (300B, or chinchilla), or a --deadline or --budget to fill"
             )
-        layout, count = planner.tokens_within(num_devices or 1, deadline, money)
-    elif num_devices is None and (deadline is not None or money is not None):
+        layout, count = planner.tokens_within(devices or 1, deadline, money)
+    elif devices is None and (deadline is not None or money is not None):
         layout = planner.devices_for(count, deadline, money)
     else:
-        layout = planner.best(num_devices or 1)
+        layout = planner.best(devices or 1)
     one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
     if deadline is not None and one.wall_time_s > deadline:
         one = msgspec.structs.replace(one, devices_in_time=planner.devices_in_time(count, deadline))
@@ -104,7 +104,7 @@ def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
     """
     if isinstance(tokens, str) and tokens.strip().lower() == "chinchilla":
         return chinchilla_tokens(model)
-    count: int | None = read("tokens", tokens, units.count)
+    count: int | None = read_one("tokens", tokens, units.count)
     if count is not None and count < FEWEST_TOKENS:
         raise RooflineError(
             f"tokens: {count} is less than one sequence: did you mean {count}B ({count}e9) or {count}T?"
@@ -120,10 +120,10 @@ def read_terms(terms: Terms) -> Terms:
     """What a run is charged by, numbers as typed."""
     return msgspec.structs.replace(
         terms,
-        price=read("price", terms.price, units.price),
-        intensity=read("intensity", terms.intensity, units.positive),
-        pue=read("pue", terms.pue, units.positive),
-        power_w=read("power_w", terms.power_w, units.power),
+        price=read_one("price", terms.price, units.price),
+        intensity=read_one("intensity", terms.intensity, units.positive),
+        pue=read_one("pue", terms.pue, units.positive),
+        power_w=read_one("power_w", terms.power_w, units.power),
     )
 
 

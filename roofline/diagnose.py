@@ -17,7 +17,7 @@ from .model import ModelConfig
 from .presets import load_model
 from .suspects import Case, Suspect, improvements, suspects
 from .training import TrainConfig, defaults, resolve, train_config
-from .typed import read, read_options
+from .typed import read_one, read_options
 from .units import format_rate, format_share, format_time
 
 if TYPE_CHECKING:
@@ -119,26 +119,24 @@ def diagnose(
         raise RooflineError(
             "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
         )
-    step_time_s = read("step_time_s", step_time_s, units.step_time_s)
-    tokens_per_s = read("tokens_per_s", tokens_per_s, units.positive)
-    reported_mfu = read("reported_mfu", reported_mfu, units.share)
+    step: float | None = read_one("step_time_s", step_time_s, units.step_time_s)
+    rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
+    reported: float | None = read_one("reported_mfu", reported_mfu, units.share)
     model, device = load_model(model), load_device(device)
     case, notes = _case(model, device, defaults(device, read_options(options)))
     expected = case.estimated()
     tokens = float(case.train.tokens_per_step)
-    seconds = step_time_s if step_time_s is not None else tokens / float(tokens_per_s or 1)
-    findings = list(_disagreement(case.train, seconds, tokens_per_s) if step_time_s is not None else ())
+    seconds = step if step is not None else tokens / float(rate or 1)
+    findings = list(_disagreement(case.train, seconds, rate) if step is not None else ())
     rules = _rules(case, tokens / seconds)
     mfu = rules["6N+12LdS"]
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
-    if step_time_s is None:
+    if step is None:
         findings += _counted_wrong(case.train, mfu, tokens / seconds, (low, high))
     if mfu > 1:
         raise RooflineError(_impossible(case, mfu, findings, expected))
-    if reported_mfu is not None:
-        findings.append(
-            _how_counted(reported_mfu, rules, float(expected.hfu * expected.step_time_s) / seconds)
-        )
+    if reported is not None:
+        findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
     verdict = "below" if mfu < low else "above" if mfu > high else "within"
     return Diagnosis(
         mfu=mfu, hfu=float(expected.hfu * expected.step_time_s) / seconds, mfu_causal=rules["causal"],

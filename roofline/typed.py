@@ -35,6 +35,19 @@ def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
         raise RooflineError(f"{name}: {error}") from error
 
 
+def read_one(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
+    """One value where a list means nothing.
+
+    Raises:
+        RooflineError: It has no sensible meaning, or is several.
+    """
+    if hasattr(value, "dtype") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, (list, tuple)) or hasattr(value, "dtype"):
+        raise RooflineError(f"{name}: {value!r} is not one number: call once for each")
+    return read(name, value, reader)
+
+
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of `TrainConfig` with their numbers read.
 

@@ -97,6 +97,15 @@ def test_a_given_layout_is_kept():
         ({}, "nothing to plan"),
         ({"tokens": 10**9, "budget": 10}, "needs a price"),
         ({"tokens": 10**12, "deadline_s": 60, "global_batch": 64}, "no number of a100-sxm-80gb"),
+        ({"tokens": 10**13, "deadline_s": "1h"}, "the fastest found, [0-9,]+ devices, take"),
+        ({"tokens": -3}, "tokens: '-3' is out of range"),
+        ({"tokens": True}, "tokens: 'True' is not a number"),
+        ({"tokens": 7}, "did you mean 7B"),
+        ({"tokens": "1e30"}, "tokens: 1e\\+30 is out of range"),
+        ({"tokens": [10**9]}, "not one number"),
+        ({"tokens": "1B", "num_devices": (1, 2)}, "not one number"),
+        ({"tokens": "1B", "seq_len": "none"}, "seq_len: 'none' is not a number"),
+        ({"tokens": "1B", "deadline_s": "soon"}, "deadline_s: 'soon'"),
         ({"num_devices": 8, "deadline_s": 1e-3}, "less than one step"),
         ({"tokens": 10**12, "budget": 1, "terms": Terms(price=5)}, "does not pay for"),
     ],
@@ -149,3 +158,65 @@ def test_layouts_command_prints_the_contract(capsys):
     assert main(arguments) == 0
     assert "The fastest layouts" in capsys.readouterr().out
     assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb"]) == 3
+
+
+def test_quantities_are_read_as_typed():
+    typed = plan(**ASKED, tokens="1B", num_devices="8", seq_len="1k", terms=Terms(price="2.5/h"))
+    plain = plan(**ASKED, tokens=10**9, num_devices=8, seq_len=1024, terms=Terms(price=2.5))
+    assert typed.cost == plain.cost
+    assert typed.layout == plain.layout
+    assert plan(**ASKED, tokens="10B", deadline_s="1d").wall_time_s <= 86400
+
+
+def test_a_missed_deadline_says_what_would_meet_it(capsys):
+    asked = {**ASKED, "global_batch": 512}
+    late = plan(**asked, tokens="10B", num_devices=1, deadline_s="1d")
+    assert late.devices_in_time == plan(**asked, tokens="10B", deadline_s="1d").num_devices
+    assert plan(**asked, tokens="10B", num_devices=64, deadline_s="1d").devices_in_time is None
+    arguments = ["--num-devices", "1", "--tokens", "10B", "--deadline", "1d", "--global-batch", "512"]
+    assert main(["plan", "gpt2-xl", "-d", "a100-sxm-80gb", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"IS MISSED: {late.devices_in_time} devices would meet it" in lines[1]
+
+
+def test_out_of_reach_is_not_out_of_memory(capsys):
+    assert main(["plan", "llama-3-8b", "-d", "h100-sxm-80gb", "--tokens", "15T", "--deadline", "1h"]) == 2
+    assert "the fastest found" in capsys.readouterr().err
+
+
+def test_a_device_without_the_dtype_is_left_out(capsys):
+    arguments = ["--dtype", "bf16", "--tokens", "1B", "--num-devices", "8"]
+    assert main(["plan", "gpt2", "-d", "h100-sxm-80gb,v100-sxm2-32gb", *arguments]) == 0
+    assert "Left out: v100-sxm2-32gb has no bf16" in " ".join(capsys.readouterr().out.split())
+
+
+def test_more_than_twice_as_fast_is_explained():
+    found = plan("llama-2-7b", "a100-sxm-80gb", tokens="1B", num_devices=2, doubling=True)
+    assert found.doubling is not None
+    if found.doubling.speedup > 2:
+        assert "instead of" in found.doubling.why
+
+
+def test_a_plan_prints_in_a_few_lines_and_is_a_row():
+    found = plan(**ASKED, tokens="1B", num_devices=8)
+    assert repr(found).startswith("Plan(gpt2-xl, 1B tokens on 8 x a100-sxm-80gb: ")
+    assert len(repr(found)) < 400
+    row = found.to_frame().iloc[0]
+    assert row["device_hours"] == found.device_hours
+    assert row["stack"] == found.layout.stack
+
+
+def test_a_plan_without_a_price_has_a_cost_of_null(capsys):
+    assert main(["plan", "gpt2", "-d", "a100-sxm-80gb", "--tokens", "1B", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"] is None
+
+
+def test_layouts_say_what_was_searched(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "8", "--global-batch", "64"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].startswith("gpt2-xl (1.56B parameters) on 8 x a100-sxm-80gb")
+    assert "dense peak" in text
+    assert "  simplest" in text
+    assert main([*arguments, "--format", "csv"]) == 0
+    assert "simplest" in capsys.readouterr().out.splitlines()[0].split(",")

@@ -123,3 +123,14 @@ def test_command_prints_the_contract(capsys):
     assert main(arguments) == 0
     assert "What would explain it" in capsys.readouterr().out
     assert main([*arguments, "--format", "csv"]) == 0
+
+
+def test_a_diagnosis_reads_what_is_typed_and_prints_short():
+    asked = {"model": "gpt2-xl", "device": "a100-sxm-80gb", "global_batch": "256", "micro_batch": "4"}
+    result = diagnose(**asked, step_time_s="30 s")
+    assert result.step_time_s == 30
+    assert repr(result).startswith("Diagnosis(MFU ")
+    assert len(repr(result)) < 300
+    assert set(result.to_frame()["kind"]) <= {"suspect", "improvement"}
+    with pytest.raises(RooflineError, match="step_time_s: '-1' is out of range"):
+        diagnose(**asked, step_time_s=-1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hardware import load_device
 from roofline.batched import Bundle
 from roofline.errors import RooflineError
-from roofline.estimate import estimate_step
+from roofline.estimate import estimate, estimate_step
 from roofline.layout import mean_draw
 from roofline.presets import load_model, model_from_flat
 from roofline.ranking import Front, Leaders
@@ -220,3 +220,57 @@ def test_front_is_the_undominated(chunks):
     found = {chunks[source][index] for source, index in front.points()}
     points = set(itertools.chain(*chunks))
     assert found == {p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)}
+
+
+def test_a_layout_is_estimated_as_estimate_does_by_default():
+    result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, top=20)
+    names = (
+        "num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute",
+        "sequence_parallel",
+    )  # fmt: skip
+    stacks = set()
+    for layout in [*result.layouts, *result.front]:
+        alone = estimate(DENSE, DEVICE, global_batch=64, **{name: getattr(layout, name) for name in names})
+        assert alone.train.stack == layout.stack
+        assert layout.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
+        assert layout.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)
+        stacks.add(layout.stack)
+    assert stacks >= {"compiled", "nemo"}
+    assert layouts(DENSE, DEVICE, num_devices=1, global_batch=8).layouts[0].stack == "compiled"
+    assert layouts(DENSE, "tpu-v5p", num_devices=4, global_batch=8).layouts[0].stack == "jax"
+
+
+def test_virtual_stages_alone_do_not_make_another_layout():
+    result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, pp=4, top=20)
+    seen = [msgspec.structs.replace(layout.train, vp=1) for layout in result.layouts]
+    assert len(set(seen)) == len(seen)
+
+
+def test_parameters_are_sharded_under_a_pipeline_only_if_asked():
+    options = {"num_devices": 16, "global_batch": 64, "sharding": "fsdp"}
+    assert {layout.pp for layout in layouts(DENSE, DEVICE, **options, top=50).layouts} == {1}
+    assert {layout.pp for layout in layouts(DENSE, DEVICE, **options, pp=2).layouts} == {2}
+
+
+def test_numbers_are_read_as_typed():
+    typed = layouts(DENSE, DEVICE, num_devices="8", global_batch="32", seq_len="2k", micro_batch=["1", 2])
+    plain = layouts(DENSE, DEVICE, num_devices=8, global_batch=32, seq_len=2048, micro_batch=(1, 2))
+    assert typed.layouts == plain.layouts
+    for name, value in [("micro_batch", -1), ("tp", True), ("global_batch", "many"), ("sharding", "fdsp")]:
+        with pytest.raises(RooflineError, match=name):
+            layouts(DENSE, DEVICE, num_devices=8, **{name: value})
+
+
+def test_a_result_prints_in_a_few_lines():
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=64)
+    assert "best <8 devices: dp 8" in repr(result)
+    assert len(repr(result)) < 400
+    assert {"tp", "stack", "step_time_s"} <= set(result.to_frame().columns)
+
+
+def test_advice_does_not_repeat_what_is_used():
+    large = load_model("llama-2-70b")
+    none = layouts(large, DEVICE, num_devices=2, global_batch=8, recompute="full", sharding="fsdp")
+    assert "recompute" not in none.advice()
+    assert "fsdp" not in none.advice()
+    assert "--recompute full" in layouts(large, DEVICE, num_devices=2, recompute="none").advice()
