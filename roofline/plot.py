@@ -1,4 +1,4 @@
-"""Pictures: rooflines, waterfall from peak to MFU, memory, MFU against batch, predictions and measurements.
+"""Pictures: rooflines, waterfall from peak to MFU, memory, sweeps, predictions and measurements.
 
 Data first, drawing second::
 
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from .errors import RooflineError
 from .output import check_writable, plain, write_atomically
 from .plot_build import roofline_data, validation_data, waterfall_data
-from .plot_data import BatchData, MemoryData, PlotData, RooflineData, WaterfallData
-from .plot_sweeps import batch_data, memory_data, memory_sweep
+from .plot_data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
+from .plot_sweeps import batch_data, memory_data, memory_sweep, sequence_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,7 @@ __all__ = [
     "roofline_data",
     "save",
     "save_data",
+    "sequence_data",
     "validation_data",
     "waterfall_data",
 ]
@@ -48,7 +49,8 @@ def draw(data: PlotData) -> Figure:
     Raises:
         RooflineError: matplotlib is not installed.
     """
-    from .plot_charts import draw_batch, draw_memory, draw_waterfalls
+    from .plot_charts import draw_memory, draw_waterfalls
+    from .plot_curves import draw_curves
     from .plot_roofline import draw_rooflines
     from .plot_validation import draw_validation
 
@@ -64,8 +66,8 @@ def draw(data: PlotData) -> Figure:
             draw_waterfalls(figure, data)
         elif isinstance(data, MemoryData):
             draw_memory(figure, data)
-        elif isinstance(data, BatchData):
-            draw_batch(figure, data)
+        elif isinstance(data, CurveData):
+            draw_curves(figure, data)
         else:
             draw_validation(figure, data)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .arrays import is_scalar
+from .arrays import is_scalar, some
 from .errors import RooflineError
 from .estimate import BOUND_OF_TERM, Estimate
 from .model import ModelConfig
@@ -22,9 +22,9 @@ from .plot_data import (
     Waterfall,
     WaterfallData,
 )
-from .plot_style import three_digits
 from .report import layout_words, model_words
 from .training import TrainConfig
+from .units import format_time
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -52,12 +52,14 @@ def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) 
         HardwareError: A device has no such engine.
     """
     items = list(items)
-    panels = tuple(
-        _estimate_panel(i) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype)) for i in items
-    )
-    if not panels:
+    if not items:
         raise RooflineError("nothing to draw: name at least one device")
-    return RooflineData(title=_title([item for item in items if isinstance(item, Estimate)]), panels=panels)
+    title, own = shared_words([_words(i) if isinstance(i, Estimate) else "" for i in items])
+    panels = tuple(
+        _estimate_panel(i, words) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype))
+        for i, words in zip(items, own, strict=True)
+    )
+    return RooflineData(title=title, panels=panels)
 
 
 def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = ()) -> Roof:
@@ -90,7 +92,6 @@ def points_of(estimate: Estimate) -> tuple[Point, ...]:
     The parts of one op's backward pass (data and weight gradients) are one point.
     Ops without FLOPs have no place on the plane.
     """
-    _scalar(estimate)
     groups: dict[tuple[str, str, str, str], list[Any]] = {}
     for op in estimate.ops:
         if op.flops > 0 and op.expected_s > 0:
@@ -116,14 +117,14 @@ def points_of(estimate: Estimate) -> tuple[Point, ...]:
     return tuple(sorted(points, key=lambda point: -point.seconds))
 
 
-def _estimate_panel(estimate: Estimate) -> Panel:
+def _estimate_panel(estimate: Estimate, own: str) -> Panel:
     points = points_of(estimate)
     dtypes = {point.dtype for point in points if point.kind in {"matmul", "attention"}}
     return Panel(
         roof=roof_of(estimate.device, estimate.train.dtype, dtypes),
         points=points,
         rest=max(1.0 - sum(point.share for point in points), 0.0),
-        caption=caption(estimate),
+        caption=caption(estimate, own),
     )
 
 
@@ -140,14 +141,14 @@ def _base_name(name: str) -> str:
 def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
     """The way from peak to MFU of one or several estimates."""
     panels = []
-    for estimate in estimates:
-        _scalar(estimate)
+    title, own = shared_words([_words(each) for each in estimates])
+    for estimate, words in zip(estimates, own, strict=True):
         scale = estimate.mfu * estimate.step_time_s
         panels.append(
             Waterfall(
                 device=estimate.device.id,
                 name=estimate.device.name,
-                caption=caption(estimate),
+                caption=caption(estimate, words),
                 terms=tuple(
                     Term(
                         term=step.term,
@@ -164,7 +165,7 @@ def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
                 mfu_rule=estimate.mfu_rule,
             )
         )
-    return WaterfallData(title=_title(estimates), panels=tuple(panels))
+    return WaterfallData(title=title, panels=tuple(panels))
 
 
 # --- validation -------------------------------------------------------------------------------------------
@@ -188,20 +189,33 @@ def validation_data(predictions: Iterable[Prediction], by: str = "device") -> Va
 # --- titles -----------------------------------------------------------------------------------------------
 
 
-def caption(estimate: Estimate) -> str:
-    """Step time with its interval, and MFU."""
-    scale, unit = (1e3, "ms") if estimate.step_time_s < 2 else (1.0, "s")
+def caption(estimate: Estimate, own: str = "") -> str:
+    """Step time with its interval, MFU, and what of the workload is this estimate's own."""
     times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
-    low, middle, high = (three_digits(float(scale * seconds)) for seconds in times)
+    low, middle, high = (format_time(float(seconds)) for seconds in times)
+    if len({text.split()[1] for text in (low, middle, high)}) == 1:
+        low, high = low.split()[0], high.split()[0]
     fits = "" if estimate.fits else ", does not fit in memory"
-    return f"step {middle} {unit} ({low} to {high}), MFU {100 * estimate.mfu:.1f} %{fits}"
+    words = f", {own}" if own else ""
+    return f"step {middle} ({low} to {high}), MFU {100 * estimate.mfu:.1f} %{fits}{words}"
 
 
-def workload(model: ModelConfig, train: TrainConfig, *, batch: bool = True) -> str:
-    """What is trained and how, in a line; without the batch where that is what varies."""
-    size = f"micro batch {train.micro_batch:,} of " if batch else ""
-    words = [model_words(model), train.dtype, f"{size}{train.sequence_length:,} tokens"]
-    if batch and train.accumulation != 1:
+def _words(estimate: Estimate) -> str:
+    """The workload of one configuration."""
+    if not is_scalar(estimate.step_time_s):
+        raise RooflineError("this picture shows one configuration, and the estimate holds an array of them")
+    return workload(estimate.model, estimate.train)
+
+
+def workload(model: ModelConfig, train: TrainConfig, *, without: str = "") -> str:
+    """What is trained and how, in a line; `without` what varies: micro_batch or seq_len."""
+    size = []
+    if without != "micro_batch":
+        size.append(f"micro batch {train.micro_batch:,}")
+    if without != "seq_len":
+        size.append(f"{train.sequence_length:,} tokens")
+    words = [model_words(model), train.dtype, " of ".join(size)]
+    if without != "micro_batch" and some(train.accumulation != 1):
         words.append(f"global batch {train.global_batch:,}")
     if train.num_devices != 1:
         words.append(layout_words(train))
@@ -211,12 +225,12 @@ def workload(model: ModelConfig, train: TrainConfig, *, batch: bool = True) -> s
     return ", ".join(words)
 
 
-def _title(estimates: Sequence[Estimate]) -> str:
-    """The workload, where all estimates share one: on top of the picture."""
-    titles = {workload(each.model, each.train) for each in estimates}
-    return titles.pop() if len(titles) == 1 else ""
+def shared_words(workloads: Sequence[str]) -> tuple[str, list[str]]:
+    """What all workloads share, for the top of the picture, and what each has of its own.
 
-
-def _scalar(estimate: Estimate) -> None:
-    if not is_scalar(estimate.step_time_s):
-        raise RooflineError("this picture shows one configuration, and the estimate holds an array of them")
+    >>> shared_words(["gpt2, bf16, compiled stack", "gpt2, bf16, jax stack"])
+    ('gpt2, bf16', ['compiled stack', 'jax stack'])
+    """
+    parts = [workload.split(", ") for workload in workloads]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    return ", ".join(shared), [", ".join(part for part in own if part not in shared) for own in parts]

@@ -1,4 +1,4 @@
-"""Draws the waterfall from peak to MFU, memory against capacity, and MFU and memory against micro batch."""
+"""Draws the waterfall from peak to MFU, and memory against capacity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from .plot_data import BatchCurve, BatchData, MemoryBar, MemoryData, Waterfall, WaterfallData
+from .plot_data import MemoryBar, MemoryData, Waterfall, WaterfallData
 from .plot_style import (
     BLUE,
     CAUSE_COLOURS,
@@ -16,19 +16,16 @@ from .plot_style import (
     GREEN,
     GREY,
     INK,
-    LARGE,
     NORMAL,
     ORANGE,
     PINK,
     RED,
-    SERIES,
     SKY,
     WIDTH,
     Style,
+    caption_lines,
     heading,
-    line_of,
     percent,
-    plain_number,
     subject,
     wrapped,
     write,
@@ -65,8 +62,11 @@ def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
     lines = math.ceil(count / columns)
     terms = visible_terms(data.panels)
     height, left = 0.27 * (len(terms) + 2) + 0.1, 2.6
-    gap, top, bottom = 0.75, 0.62 + 0.13 * len(wrapped(data.title)), 0.78
-    width, total = max(WIDTH, left + 2.4 * columns), top + bottom + lines * height + (lines - 1) * gap
+    width = max(WIDTH, left + 2.4 * columns)
+    inches = (width - left - 0.1) / (columns + 0.08 * (columns - 1))
+    captions = max(len(caption_lines(inches, panel.caption)) for panel in data.panels)
+    gap, top, bottom = 0.59 + 0.16 * captions, 0.46 + 0.16 * captions + 0.13 * len(wrapped(data.title)), 0.78
+    total = top + bottom + lines * height + (lines - 1) * gap
     figure.set_size_inches(width, total)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     margins = {
@@ -78,7 +78,7 @@ def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
     figure.subplots_adjust(**margins, wspace=0.08, hspace=gap / height)
     cells = list(grid.flat)
     for axes, panel in zip(cells, data.panels, strict=False):
-        draw_waterfall(axes, panel, terms, narrow=columns > 1)
+        draw_waterfall(axes, panel, terms, captions, narrow=columns > 1)
     for axes in cells[count:]:
         axes.remove()
     subject(figure, data.title, 0.12)
@@ -100,9 +100,11 @@ def visible_terms(panels: Sequence[Waterfall]) -> list[str]:
     return list(dict.fromkeys(term.term for term in terms if abs(term.lost) >= VISIBLE))
 
 
-def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], *, narrow: bool = False) -> None:
-    """Draw the dense peak, what each cause takes, and the MFU with its interval, from top to bottom."""
-    heading(axes, panel.name, panel.caption, below=True)
+def draw_waterfall(
+    axes: Axes, panel: Waterfall, terms: Sequence[str], captions: int, *, narrow: bool = False
+) -> None:
+    """Draw the dense peak, what each cause takes, and the MFU with its interval, under `captions` lines of caption."""
+    heading(axes, panel.name, panel.caption, below=captions)
     last = len(terms) + 1
     axes.barh(0, 1.0, height=0.7, color=FAINT)
     previous = 1.0
@@ -139,18 +141,27 @@ def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], *, narrow
 def draw_memory(figure: Figure, data: MemoryData) -> None:
     """Draw one stacked bar per micro batch or device, with the capacity as a line over it."""
     count = len(data.bars)
-    width, height = max(WIDTH, 2.9 + 0.8 * count), 3.9 + 0.13 * len(wrapped(data.title))
+    bottom = 0.67 if data.axis == "device" else 0.5
+    width, height = max(WIDTH, 2.9 + 0.9 * count), bottom + 3.4 + 0.13 * len(wrapped(data.title))
     figure.set_size_inches(width, height)
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.6 / width, right=1 - 2.1 / width, bottom=0.5 / height, top=3.55 / height)
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 2.1 / width, bottom=bottom / height, top=(bottom + 3.05) / height
+    )
     heading(axes, "Memory of the fullest device")
     subject(figure, data.title, 0.6)
     parts = [name for name in MEMORY_PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
     top = max(max(bar.total_bytes, bar.capacity_bytes) for bar in data.bars) / GIB
     for position, bar in enumerate(data.bars):
         _draw_bar(axes, position, bar, parts, top)
+    capacities = [bar.capacity_bytes / GIB for bar in data.bars]
+    _draw_capacities(axes, capacities)
     axes.set(ylabel="GiB", xlim=(-0.6, count - 0.4), ylim=(0, 1.12 * top))
-    labels = [_two_lines(bar.label) if data.axis == "device" else bar.label for bar in data.bars]
+    labels = [bar.label for bar in data.bars]
+    if data.axis == "device":
+        labels = [
+            f"{_two_lines(each)}\n{there:.1f} GiB" for each, there in zip(labels, capacities, strict=True)
+        ]
     axes.set_xticks(range(count), labels)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=FAINT, linewidth=0.4)
@@ -159,8 +170,8 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
         axes.bar(0, 0, color=colour, hatch=hatch, label=fill(MEMORY_PARTS[name], 24), **NO_EDGE)
         for name, (colour, hatch) in ((name, PART_STYLE[name]) for name in reversed(parts))
     ]
-    handles += axes.plot([], [], color=INK, linewidth=1.3, linestyle="--", label="capacity")
-    place: Style = {"loc": "upper left", "bbox_to_anchor": (1 - 2.05 / width, 3.55 / height)}
+    handles += axes.plot([], [], color=INK, linewidth=1.3, linestyle="--", label=_capacity_words(capacities))
+    place: Style = {"loc": "upper left", "bbox_to_anchor": (1 - 2.05 / width, (bottom + 3.05) / height)}
     figure.legend(handles=handles, **place, labelspacing=0.7, handlelength=1.5)
 
 
@@ -184,6 +195,23 @@ def _batch_words(data: MemoryData) -> str:
     return f"{words}; largest that fits: {data.largest:,}" if data.largest else f"{words}; none fits"
 
 
+def _draw_capacities(axes: Axes, capacities: Sequence[float]) -> None:
+    """One line over each run of bars that share a capacity."""
+    start = 0
+    for end in range(1, len(capacities) + 1):
+        if end == len(capacities) or capacities[end] != capacities[start]:
+            ends, level = [start - 0.48, end - 0.52], [capacities[start]] * 2
+            axes.plot(ends, level, color=INK, linewidth=1.3, linestyle="--")
+            start = end
+
+
+def _capacity_words(capacities: Sequence[float]) -> str:
+    """The capacity in figures, or where they are."""
+    if len(set(capacities)) == 1:
+        return f"capacity {capacities[0]:.1f} GiB"
+    return fill("capacity: GiB below each device", 24)
+
+
 def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str], top: float) -> None:
     """One stack, paler where it does not fit, with its total above and its capacity across."""
     bottom = 0.0
@@ -194,99 +222,7 @@ def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str], t
         axes.bar(position, value, bottom=bottom, width=0.66, alpha=1.0 if bar.fits else 0.45, **style)
         bottom += value
     capacity = bar.capacity_bytes / GIB
-    axes.plot(
-        [position - 0.5, position + 0.5], [capacity, capacity], color=INK, linewidth=1.3, linestyle="--"
-    )
     text = f"{bottom:.1f}" if bar.fits else f"{bottom:.1f}\ndoes not fit"
     covered = bar.fits and 0 < capacity - bottom < 0.09 * top  # the line would run through the figure
     at, colour = (position, capacity if covered else bottom), INK if bar.fits else RED
     write(axes, text, at, (0, 2), ha="center", fontsize=NORMAL, color=colour, fontweight="bold")
-
-
-# --- micro batch ------------------------------------------------------------------------------------------
-
-
-def draw_batch(figure: Figure, data: BatchData) -> None:
-    """Draw MFU with its 10 to 90 % band over memory, against micro batch; what does not fit is marked."""
-    several = len(data.curves) > 1
-    keys = math.ceil((len(data.curves) + 2 if several else 3) / 4)  # rows of the key
-    top, bottom, height = 0.52 + 0.13 * len(wrapped(data.title)) + 0.17 * keys, 0.47, 4.0
-    total = top + height + bottom
-    figure.set_size_inches(WIDTH, total)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    figure.subplots_adjust(left=0.085, right=0.975, bottom=bottom / total, top=1 - top / total, hspace=0.1)
-    subject(figure, data.title, 0.085 * WIDTH)
-    name = "MFU and memory against micro batch" if several else data.curves[0].name
-    at = 1 - (top - 0.24 - 0.17 * keys) / total
-    figure.text(0.085, at, name, va="center", fontsize=LARGE, fontweight="bold")
-    for index, curve in enumerate(data.curves):
-        _draw_curve(above, below, curve, SERIES[index % len(SERIES)], line_of(index), several=several)
-    if not several:
-        _shade_beyond(above, below, data.curves[0])
-    batches = [batch for curve in data.curves for batch in curve.micro_batch]
-    above.set(ylabel=f"MFU ({data.mfu_rule.split(':')[0]})", ylim=(0, None))
-    above.set_xscale("log", base=2)
-    above.set_xlim(min(batches) / 1.06, max(batches) * 1.06)
-    above.xaxis.set_major_formatter(plain_number)
-    above.yaxis.set_major_formatter(percent)
-    below.set(ylabel="memory (GiB)", xlabel="micro batch (sequences per device and pass)")
-    highest = max(curve.capacity_bytes for curve in data.curves) / GIB
-    most = max(max(*curve.memory_bytes, curve.capacity_bytes) for curve in data.curves) / GIB
-    below.set_ylim(0, min(1.6 * highest, 1.05 * most))
-    for axes in (above, below):
-        axes.grid(color=FAINT, linewidth=0.4)
-    handles: list[Any] = above.get_legend_handles_labels()[0]
-    handles += above.plot([], [], color=GREY, linewidth=0.7, label="beyond memory")
-    handles += (
-        below.plot([], [], color=GREY, linewidth=0.9, linestyle="--", label="capacity") if several else []
-    )
-    place: Style = {
-        "loc": "upper left",
-        "bbox_to_anchor": (0.08, 1 - (top - 0.08 - 0.17 * keys) / total),
-        "ncols": 4,
-    }
-    figure.legend(handles=handles, **place, borderpad=0.1, columnspacing=1.4)
-
-
-def _draw_curve(
-    above: Axes, below: Axes, curve: BatchCurve, colour: str, line: Any, *, several: bool
-) -> None:
-    """One device: solid (or its own dashes) as far as it fits, thin and pale beyond."""
-    batches, fitting = curve.micro_batch, sum(batch <= curve.largest for batch in curve.micro_batch)
-    band = (batches[:fitting], curve.mfu_low[:fitting], curve.mfu_high[:fitting])
-    label = None if several else "10th to 90th percentile"
-    above.fill_between(*band, color=colour, alpha=0.15, linewidth=0, label=label)
-    solid = {
-        "linestyle": line,
-        "linewidth": 1.5,
-        "marker": "o" if len(batches) <= 16 else "",
-        "markersize": 3,
-    }
-    beyond = slice(max(fitting - 1, 0), None)
-    memory = [value / GIB for value in curve.memory_bytes]
-    for axes, values in ((above, list(curve.mfu)), (below, memory)):
-        name = curve.name if several else "expected MFU"
-        axes.plot(batches[:fitting], values[:fitting], color=colour, label=name, **solid)
-        axes.plot(batches[beyond], values[beyond], color=colour, linewidth=0.7, alpha=0.6)
-        if fitting:
-            axes.plot(batches[fitting - 1], values[fitting - 1], "o", markersize=4.5, color=colour)
-    below.axhline(curve.capacity_bytes / GIB, color=colour if several else INK, linewidth=0.9, linestyle="--")
-    if fitting:
-        at = batches[fitting - 1], curve.mfu[fitting - 1]
-        words = f"micro batch {at[0]:,}: {100 * at[1]:.1f} %"
-        write(above, words, at, (-5, 7), ha="right", fontsize=NORMAL, fontweight="bold")
-
-
-def _shade_beyond(above: Axes, below: Axes, curve: BatchCurve) -> None:
-    """The region where one device runs out of memory."""
-    end, capacity = curve.micro_batch[-1], curve.capacity_bytes / GIB
-    start = next((batch for batch in curve.micro_batch if batch > curve.largest), None)
-    write(below, f"capacity {capacity:.1f} GiB", (curve.micro_batch[0], capacity), (3, 2), fontsize=NORMAL)
-    if start is None:
-        return
-    edge = math.sqrt(start * max(curve.largest, start / 2))
-    for axes in (above, below):
-        shade: Style = {"facecolor": "#f2f2f2", "edgecolor": FAINT, "hatch": "///", "linewidth": 0}
-        axes.axvspan(edge, end * 1.2, zorder=0, **shade)
-    words: Style = {"of": ("data", "axes fraction"), "fontsize": NORMAL, "color": RED, "fontweight": "bold"}
-    write(above, "out of memory", (edge, 0), (6, 6), **words)

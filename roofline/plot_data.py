@@ -154,32 +154,51 @@ class MemoryData(msgspec.Struct, frozen=True, kw_only=True):
         ]  # fmt: skip
 
 
-class BatchCurve(msgspec.Struct, frozen=True, kw_only=True):
-    """MFU and memory of one device over micro batches."""
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """Step time, MFU and memory of one device over micro batches or sequence lengths."""
 
     device: str
     name: str
-    micro_batch: tuple[int, ...]
+    values: tuple[int, ...]  # of what varies
+    step_time_s: tuple[float, ...]
+    step_time_low_s: tuple[float, ...]
+    step_time_high_s: tuple[float, ...]
     mfu: tuple[float, ...]
     mfu_low: tuple[float, ...]
     mfu_high: tuple[float, ...]
     memory_bytes: tuple[float, ...]
     capacity_bytes: float
-    largest: int  # micro batch that fits; 0: none does
+    largest: int  # value that fits; 0: none does
+
+    @property
+    def fitting(self) -> int:
+        """How many of the values fit: they rise, and memory with them."""
+        return sum(value <= self.largest for value in self.values)
 
 
-class BatchData(msgspec.Struct, frozen=True, kw_only=True):
-    """MFU and memory against micro batch, a curve per device."""
+class CurveData(msgspec.Struct, frozen=True, kw_only=True):
+    """Step time, MFU and memory against `over`, a curve per device."""
 
     title: str
+    over: str  # micro_batch or seq_len
     mfu_rule: str
-    curves: tuple[BatchCurve, ...]
+    curves: tuple[Curve, ...]
 
     def rows(self) -> list[Row]:
-        """One micro batch of one device a row."""
-        names = ("micro_batch", "mfu", "mfu_low", "mfu_high", "memory_bytes")
+        """One value of one device a row."""
+        names = (
+            "values",
+            "step_time_s",
+            "step_time_low_s",
+            "step_time_high_s",
+            "mfu",
+            "mfu_low",
+            "mfu_high",
+            "memory_bytes",
+        )
+        columns = (self.over, *names[1:])
         return [
-            {"device": curve.device, **dict(zip(names, values, strict=True)),
+            {"device": curve.device, **dict(zip(columns, values, strict=True)),
              "capacity_bytes": curve.capacity_bytes, "fits": values[0] <= curve.largest}
             for curve in self.curves
             for values in zip(*(getattr(curve, name) for name in names), strict=True)
@@ -220,4 +239,4 @@ class ValidationData(msgspec.Struct, frozen=True, kw_only=True):
         return [{**msgspec.structs.asdict(run), "inside": run.inside} for run in self.runs]
 
 
-PlotData = RooflineData | WaterfallData | MemoryData | BatchData | ValidationData
+PlotData = RooflineData | WaterfallData | MemoryData | CurveData | ValidationData

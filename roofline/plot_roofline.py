@@ -1,23 +1,23 @@
-"""Draws rooflines: ceilings, slopes and ridge points with their names, and the key below the panels."""
+"""Draws rooflines: ceilings, slopes and ridge points with their names."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 from .placement import Box, spread
 from .plot_data import Ceiling, Panel, Roof, RooflineData
-from .plot_points import area, draw_points, name_points
+from .plot_key import draw_key, key_top
+from .plot_points import draw_points, name_points
 from .plot_style import (
+    BOLD_LETTER,
     FAINT,
     GREY,
     INK,
-    KIND_COLOURS,
+    LETTER,
     LINES,
     NORMAL,
-    PHASE_MARKERS,
     PLATE,
     SERIES,
     SMALL,
@@ -26,11 +26,13 @@ from .plot_style import (
     Style,
     bandwidth,
     box_of,
+    caption_lines,
     heading,
     line_of,
     pixels,
     plain_number,
     subject,
+    thousands,
     three_digits,
     wrapped,
     write,
@@ -50,12 +52,12 @@ def draw_rooflines(figure: Figure, data: RooflineData) -> None:
     if len(data.panels) > 1 and not any(panel.points for panel in data.panels):
         _draw_overlay(figure, [panel.roof for panel in data.panels])
         return
-    grid, left = _layout(figure, data)
+    grid, left, lines = _layout(figure, data)
     limits = limits_of(data.panels)
     count, columns = len(data.panels), len(grid[0])
     cells = [axes for row in grid for axes in row]
     for axes, panel in zip(cells, data.panels, strict=False):
-        draw_panel(axes, panel, limits)
+        draw_panel(axes, panel, limits, lines)
     for axes in cells[count:]:
         axes.remove()
     for row in grid:
@@ -65,28 +67,41 @@ def draw_rooflines(figure: Figure, data: RooflineData) -> None:
         axes.xaxis.set_tick_params(labelbottom=True)
     subject(figure, data.title, left)
     if any(panel.points for panel in data.panels):
-        _draw_key(figure, data)
+        draw_key(figure, data)
 
 
-def _layout(figure: Figure, data: RooflineData) -> tuple[list[list[Axes]], float]:
-    """Size the figure and make its axes, row by row; returns them and the left margin in inches."""
+def _layout(figure: Figure, data: RooflineData) -> tuple[list[list[Axes]], float, int]:
+    """Size the figure and make its axes, row by row.
+
+    Returns them, the left margin in inches, and the lines that captions take under the headings: none where each
+    has room behind its heading.
+    """
     count = len(data.panels)
     columns = 1 if count <= 3 else 2
     rows = math.ceil(count / columns)
-    top = 0.38 + (0.05 + 0.13 * len(wrapped(data.title)) if data.title else 0)
-    bottom = 1.35 if any(panel.points for panel in data.panels) else 0.5
-    left, gap, height = 0.6, 0.42, 3.3 if count > 1 else 3.9
-    width, total = WIDTH * (1.6 if columns == 2 else 1), top + bottom + rows * (height + gap) - gap
+    left, right, width = 0.6, 0.22, WIDTH * (1.6 if columns == 2 else 1)
+    lines = _lines_below(data.panels, 0.96 * (width - left - right) / columns)
+    top = 0.38 + 0.16 * lines + (0.05 + 0.13 * len(wrapped(data.title)) if data.title else 0)
+    bottom = key_top(data, width) + 0.45 if any(panel.points for panel in data.panels) else 0.5
+    gap, height = 0.42 + 0.16 * lines, 3.3 if count > 1 else 3.9
+    total = top + bottom + rows * (height + gap) - gap
     figure.set_size_inches(width, total)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     margins = {
         "left": left / width,
-        "right": 1 - 0.12 / width,
+        "right": 1 - right / width,
         "bottom": bottom / total,
         "top": 1 - top / total,
     }
     figure.subplots_adjust(**margins, wspace=0.06, hspace=gap / height)
-    return [list(row) for row in grid], left
+    return [list(row) for row in grid], left, lines
+
+
+def _lines_below(panels: Sequence[Panel], inches: float) -> int:
+    """Lines that captions need under their headings in panels of that width; 0 where each has room behind its own."""
+    if all(BOLD_LETTER * len(p.roof.name) + LETTER * (len(p.caption) + 3) <= inches for p in panels):
+        return 0
+    return max(len(caption_lines(inches, panel.caption)) for panel in panels)
 
 
 def limits_of(panels: Sequence[Panel]) -> Limits:
@@ -102,10 +117,10 @@ def limits_of(panels: Sequence[Panel]) -> Limits:
     return x0, x1, y0 / TERA, 2.2 * max(c.flops_per_s for c in ceilings) / TERA
 
 
-def draw_panel(axes: Axes, panel: Panel, limits: Limits) -> None:
-    """Draw one device's roofline and its points."""
+def draw_panel(axes: Axes, panel: Panel, limits: Limits, lines: int = 0) -> None:
+    """Draw one device's roofline and its points, its caption in `lines` under its name."""
     _frame(axes, limits)
-    heading(axes, panel.roof.name, panel.caption)
+    heading(axes, panel.roof.name, panel.caption, below=lines)
     texts = _draw_roof(axes, panel.roof, limits)
     markers = draw_points(axes, panel.points)
     name_points(axes, panel, markers, texts)
@@ -114,7 +129,7 @@ def draw_panel(axes: Axes, panel: Panel, limits: Limits) -> None:
 def _frame(axes: Axes, limits: Limits) -> None:
     x0, x1, y0, y1 = limits
     axes.set(xscale="log", yscale="log", xlim=(x0, x1), ylim=(y0, y1))
-    axes.xaxis.set_major_formatter(plain_number)
+    axes.xaxis.set_major_formatter(thousands)
     axes.yaxis.set_major_formatter(plain_number)
     axes.grid(which="major", color=FAINT, linewidth=0.4)
     axes.tick_params(which="minor", length=1.5, width=0.4)
@@ -197,45 +212,6 @@ def _name_regions(axes: Axes, ridge: float) -> list[Box]:
     left = write(axes, "memory-bound", (ridge, 0), (-4, 3), ha="right", **style)
     right = write(axes, "compute-bound", (ridge, 0), (4, 3), **style)
     return [box_of(left), box_of(right)]
-
-
-def _draw_key(figure: Figure, data: RooflineData) -> None:
-    """Kinds by colour, phases by mark, shares of the step by area: keys below the panels, and a note."""
-    points = [point for panel in data.panels for point in panel.points]
-    axes, left, height = figure.axes[0], figure.axes[0].get_position().x0, figure.get_figheight()
-    plain: Style = {"marker": "o", "edgecolor": "none"}
-    kinds = [
-        axes.scatter([], [], s=34, facecolor=colour, label=kind, **plain)
-        for kind, colour in KIND_COLOURS.items()
-        if kind in {point.kind for point in points}
-    ]
-    phases = [
-        axes.scatter([], [], s=30, marker=mark, facecolor="none", edgecolor=INK, linewidth=0.8, label=phase)
-        for phase, mark in PHASE_MARKERS.items()
-        if phase in {point.phase for point in points}
-    ]
-    shares = [
-        axes.scatter([], [], s=area(share), facecolor=GREY, label=f"{100 * share:g} %", **plain)
-        for share in (0.01, 0.05, 0.1)
-    ]
-    for title, handles, x, columns in (
-        ("kind", kinds, left, 3), ("phase", phases, 0.5, 2), ("share of the step", shares, 0.745, 3),
-    ):  # fmt: skip
-        place: Style = {
-            "loc": "upper left",
-            "bbox_to_anchor": (x, 0.9 / height),
-            "ncols": columns,
-            "alignment": "left",
-        }
-        space: Style = {"columnspacing": 1.0, "handletextpad": 0.3, "labelspacing": 0.5, "borderpad": 0}
-        figure.legend(handles=handles, title=title, **place, **space)
-    several = len(data.panels) > 1
-    rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
-    note = (
-        "Mark: expected rate. Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, "
-    )
-    note += f"casts, communication, waiting): {rest} of the step."
-    figure.text(left, 0.1 / height, fill(note, 118), fontsize=SMALL, color=GREY, va="bottom")
 
 
 # --- devices alone ----------------------------------------------------------------------------------------

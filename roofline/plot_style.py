@@ -36,6 +36,7 @@ GREY, FAINT, INK = "#6e6e6e", "#d9d9d9", "#1a1a1a"
 TERA = 1e12
 WIDTH = 7.2  # inches: two columns of a journal page
 SMALL, NORMAL, LARGE = 6.5, 7.5, 9.0  # points
+LETTER, BOLD_LETTER = 0.056, 0.09  # inches: mean width of a letter in normal and in large bold type
 SETTINGS: Style = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
@@ -76,13 +77,16 @@ def write(
     return axes.annotate(text, at, xytext=offset, xycoords=of, textcoords="offset points", **style)
 
 
-def heading(axes: Axes, title: str, caption: str = "", *, below: bool = False) -> None:
-    """Write a bold title at the left above the axes, and a quiet caption behind or below it."""
-    offset = (0, 16) if below else (0, 5)
+def heading(axes: Axes, title: str, caption: str = "", *, below: int = 0) -> None:
+    """Write a bold title at the left above the axes, a quiet caption behind it or in `below` lines under it."""
+    offset = (0, 4.5 + 11.5 * below if below else 5)
     text = write(axes, title, (0, 1), offset, of="axes fraction", fontsize=LARGE, fontweight="bold")
     quiet: Style = {"fontsize": NORMAL, "color": GREY}
     if below:
-        write(axes, caption, (0, 1), (0, 4), of="axes fraction", **quiet)
+        inches = axes.get_window_extent().width / axes.figure.dpi
+        lines = caption_lines(inches, caption)
+        lines += [""] * (below - len(lines))  # the first right under the title
+        write(axes, "\n".join(lines), (0, 1), (0, 4), of="axes fraction", **quiet)
     else:
         write(axes, caption, (1, 0), (8, 0), of=text, **quiet)
 
@@ -100,6 +104,11 @@ def wrapped(text: str, width: int = 112) -> list[str]:
         else:
             lines.append(part)
     return [f"{line}," for line in lines[:-1]] + lines[-1:]
+
+
+def caption_lines(inches: float, caption: str) -> list[str]:
+    """A caption in lines no wider than `inches`."""
+    return wrapped(caption, int(inches / LETTER))
 
 
 def subject(figure: Figure, text: str, left: float) -> None:

@@ -1,4 +1,4 @@
-"""The pictures that need many estimates: memory and MFU against micro batch."""
+"""The pictures that need many estimates: memory, MFU and step time against micro batch or sequence length."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RooflineError
 from .estimate import Estimate, estimate
-from .fit import max_micro_batch
+from .fit import LONGEST_SEQUENCE, SEQUENCE_STEP, max_micro_batch, max_seq_len
 from .memory import Memory
-from .plot_build import workload
-from .plot_data import BatchCurve, BatchData, MemoryBar, MemoryData
+from .plot_build import shared_words, workload
+from .plot_data import Curve, CurveData, MemoryBar, MemoryData
 from .report_memory import MEMORY_PARTS
-from .training import resolve, train_config
+from .training import default_seq_len, defaults, resolve, train_config
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -24,11 +24,12 @@ MOST_BATCH = 4096  # sequences per pass: beyond it nothing changes but the scale
 
 def memory_data(estimates: Sequence[Estimate]) -> MemoryData:
     """Memory of estimates that differ in their device, or else in their micro batch."""
-    first = estimates[0]
     by_device = len({each.device.id for each in estimates}) > 1
-    title = workload(first.model, first.train, batch=by_device)
+    title, _ = shared_words(
+        [workload(each.model, each.train, without="" if by_device else "micro_batch") for each in estimates]
+    )
     return MemoryData(
-        title=title if by_device else f"{title}, on {first.device.name}",
+        title=title if by_device else f"{title}, on {estimates[0].device.name}",
         axis="device" if by_device else "micro batch",
         bars=tuple(
             _bar(each.device.id if by_device else str(each.train.micro_batch), each.memory, None)
@@ -41,70 +42,105 @@ def memory_sweep(
     model: ModelConfig, device: Device, micro_batches: Sequence[int] = (), **options: Any
 ) -> MemoryData:
     """Memory against micro batch on one device; by default powers of two until one does not fit."""
-    largest = max_micro_batch(model, device, train_config(options))
+    largest = max_micro_batch(model, device, train_config(defaults(device, options)))
     if not micro_batches:
-        candidates = _candidates(model, options)
+        candidates = _candidates(model, device, options)
         doubling = [batch for batch in candidates if batch & (batch - 1) == 0] or candidates
         fitting = sum(batch <= largest for batch in doubling)
         micro_batches = doubling[: max(fitting + 1, 3)]
     result = estimate(model, device, **{**options, "micro_batch": _array(micro_batches)})
     bars = tuple(_bar(str(batch), result.memory, index) for index, batch in enumerate(micro_batches))
     return MemoryData(
-        title=f"{_subject(result, options)}, on {device.name}", axis="micro batch", bars=bars, largest=largest
+        title=f"{_subject(result, 'micro_batch', options)}, on {device.name}",
+        axis="micro batch",
+        bars=bars,
+        largest=largest,
     )
 
 
 def batch_data(
     model: ModelConfig, devices: Sequence[Device], micro_batches: Sequence[int] = (), **options: Any
-) -> BatchData:
+) -> CurveData:
     """MFU and memory against micro batch; by default up to twice what fits on the roomiest device."""
-    fitting = {device.id: max_micro_batch(model, device, train_config(options)) for device in devices}
+    fitting = [max_micro_batch(model, each, train_config(defaults(each, options))) for each in devices]
     if not micro_batches:
-        end = max(8, 2 * max(fitting.values()))
-        micro_batches = _thinned([batch for batch in _candidates(model, options) if batch <= end])
-    curves, rule, subject = [], "", ""
-    for device in devices:
-        result = estimate(model, device, **{**options, "micro_batch": _array(micro_batches)})
+        end = max(8, 2 * max(fitting))
+        candidates = [batch for batch in _candidates(model, devices[0], options) if batch <= end]
+        micro_batches = _thinned(candidates, fitting)
+    return _curves(model, devices, "micro_batch", micro_batches, fitting, options)
+
+
+def sequence_data(
+    model: ModelConfig, devices: Sequence[Device], seq_lens: Sequence[int] = (), **options: Any
+) -> CurveData:
+    """Step time, MFU and memory against sequence length; by default up to twice what fits on the roomiest device."""
+    fitting = [max_seq_len(model, each, train_config(defaults(each, options))) for each in devices]
+    if not seq_lens:
+        step, most = SEQUENCE_STEP * options.get("cp", 1), model.learned_positions or LONGEST_SEQUENCE
+        end = min(2 * max(*fitting, default_seq_len(model)), most)
+        first = 4 * step if end >= 32 * step else min(step, end)
+        seq_lens = _thinned(list(range(first, end + 1, step)), fitting, most=64)
+    return _curves(model, devices, "seq_len", seq_lens, fitting, options)
+
+
+def _curves(
+    model: ModelConfig,
+    devices: Sequence[Device],
+    over: str,
+    values: Sequence[int],
+    fitting: Sequence[int],
+    options: Mapping[str, Any],
+) -> CurveData:
+    """A curve per device over `values` of the option `over`."""
+    results = [estimate(model, device, **{**options, over: _array(values)}) for device in devices]
+    title, own = shared_words([_subject(result, over, options) for result in results])
+    curves = []
+    for device, result, words, largest in zip(devices, results, own, fitting, strict=True):
         scale = result.mfu * result.step_time_s
+        series = {
+            "step_time_s": result.step_time_s,
+            "step_time_low_s": result.step_time_low_s,
+            "step_time_high_s": result.step_time_high_s,
+            "mfu": result.mfu,
+            "mfu_low": scale / result.step_time_high_s,
+            "mfu_high": scale / result.step_time_low_s,
+            "memory_bytes": result.memory.total_bytes,
+        }
         curves.append(
-            BatchCurve(
+            Curve(
                 device=device.id,
-                name=device.name,
-                micro_batch=tuple(micro_batches),
-                mfu=_floats(result.mfu, micro_batches),
-                mfu_low=_floats(scale / result.step_time_high_s, micro_batches),
-                mfu_high=_floats(scale / result.step_time_low_s, micro_batches),
-                memory_bytes=_floats(result.memory.total_bytes, micro_batches),
+                name=", ".join(part for part in (device.name, words) if part),
+                values=tuple(values),
+                **{name: _floats(each, values) for name, each in series.items()},
                 capacity_bytes=float(device.memory_bytes),
-                largest=fitting[device.id],
+                largest=largest,
             )
         )
-        rule, subject = result.mfu_rule, _subject(result, options)
-    return BatchData(title=subject, mfu_rule=rule, curves=tuple(curves))
+    return CurveData(title=title, over=over, mfu_rule=results[0].mfu_rule, curves=tuple(curves))
 
 
-def _candidates(model: ModelConfig, options: Mapping[str, Any]) -> list[int]:
+def _candidates(model: ModelConfig, device: Device, options: Mapping[str, Any]) -> list[int]:
     """Micro batches worth a look: all up to `MOST_BATCH`, or the divisors of the global batch of one rank."""
     given = options.get("global_batch")
     if given is None:
         return list(range(1, MOST_BATCH + 1))
-    ranks = resolve(train_config({**options, "global_batch": None, "micro_batch": 1}), model).data_parallel
+    options = defaults(device, {**options, "global_batch": None, "micro_batch": 1})
+    ranks = resolve(train_config(options), model).data_parallel
     if given % ranks:
         raise RooflineError(f"global_batch {given} is not a multiple of the {ranks} data-parallel ranks")
     share = given // ranks
     return [batch for batch in range(1, min(share, MOST_BATCH) + 1) if share % batch == 0]
 
 
-def _thinned(batches: Sequence[int], most: int = 256) -> list[int]:
-    """All of a few, or about `most` spread evenly on a logarithmic axis."""
-    if len(batches) <= most:
-        return list(batches)
-    ratio = (batches[-1] / batches[0]) ** (1 / most)
-    kept = [batches[0]]
-    for batch in batches[1:]:
-        if batch >= kept[-1] * ratio:
-            kept.append(batch)
-    return kept
+def _thinned(values: Sequence[int], kept: Sequence[int], most: int = 256) -> list[int]:
+    """All of a few values, or those `kept` and about `most` spread evenly on a logarithmic axis."""
+    if len(values) <= most:
+        return list(values)
+    ratio, chosen = (values[-1] / values[0]) ** (1 / most), [values[0]]
+    for value in values[1:]:
+        if value >= chosen[-1] * ratio:
+            chosen.append(value)
+    return sorted({*chosen, *(value for value in kept if values[0] <= value <= values[-1])})
 
 
 def _bar(label: str, memory: Memory, index: int | None) -> MemoryBar:
@@ -120,9 +156,10 @@ def _bar(label: str, memory: Memory, index: int | None) -> MemoryBar:
     )
 
 
-def _subject(result: Estimate, options: Mapping[str, Any]) -> str:
+def _subject(result: Estimate, over: str, options: Mapping[str, Any]) -> str:
     given = options.get("global_batch")
-    return workload(result.model, result.train, batch=False) + (f", global batch {given:,}" if given else "")
+    words = workload(result.model, result.train, without=over)
+    return words + (f", global batch {given:,}" if given and over == "micro_batch" else "")
 
 
 def _array(batches: Sequence[int]) -> Any:

@@ -13,13 +13,14 @@ from roofline import plot
 from roofline.cli import main
 from roofline.errors import RooflineError
 from roofline.estimate import estimate
-from roofline.fit import max_micro_batch
+from roofline.fit import max_micro_batch, max_seq_len
 from roofline.placement import Box, cross, place, spread
 from roofline.plot_build import points_of, roof_of
 from roofline.plot_data import Measurement, ValidationData
 from roofline.plot_points import named_groups
 from roofline.presets import load_model
-from roofline.training import train_config
+from roofline.training import defaults, train_config
+from roofline.units import format_time
 from roofline.validate import Prediction
 
 GIB = 2**30
@@ -301,7 +302,7 @@ def test_batch_marks_what_does_not_fit():
     model, device = load_model("gpt2-xl"), load_device("h100-sxm-80gb")
     data = plot.batch_data(model, [device])
     (curve,) = data.curves
-    assert curve.micro_batch[-1] == 2 * curve.largest
+    assert curve.values[-1] == 2 * curve.largest
     above, below = plot.draw(data).axes
     assert any(text.get_text() == "out of memory" for text in above.texts)
     assert any(f"micro batch {curve.largest}" in text.get_text() for text in above.texts)
@@ -314,17 +315,88 @@ def test_batch_marks_what_does_not_fit():
 def test_batch_respects_the_global_batch():
     model, device = load_model("gpt2"), load_device("h100-sxm-80gb")
     (curve,) = plot.batch_data(model, [device], global_batch=48, num_devices=4).curves
-    assert curve.micro_batch == (1, 2, 3, 4, 6, 12)  # divisors of 48 / 4
+    assert curve.values == (1, 2, 3, 4, 6, 12)  # divisors of 48 / 4
 
 
 def test_a_model_that_fits_nowhere_still_has_a_picture():
     model, device = load_model("llama-3-70b"), load_device("t4")
-    data = plot.batch_data(model, [device], dtype="fp16")
+    data = plot.batch_data(model, [device])
     assert data.curves[0].largest == 0
-    plot.draw(data)
-    sweep = plot.memory_sweep(model, device, dtype="fp16")
+    figure = plot.draw(data)
+    above, below = figure.axes
+    assert below.get_ylim()[1] > data.curves[0].memory_bytes[0] / GIB  # the curve is in the picture
+    width, height = figure.canvas.get_width_height()
+    (words,) = [text for text in above.texts if "no micro batch fits" in text.get_text()]
+    assert words.get_window_extent().x0 > above.get_window_extent().x0
+    assert all(box.inside(Box(0, 0, width, height)) for box in visible_boxes(above))
+    sweep = plot.memory_sweep(model, device)
     assert not any(bar.fits for bar in sweep.bars)
     assert "none fits" in plot.draw(sweep).axes[0].get_xlabel()
+
+
+def test_sequence_curves_equal_estimates_one_by_one():
+    model, device = load_model("llama-3-8b"), load_device("h200-sxm-141gb")
+    options = {"num_devices": 8, "sharding": "fsdp"}
+    data = plot.sequence_data(model, [device], (1024, 4096), **options)
+    for index, length in enumerate((1024, 4096)):
+        one = estimate(model, device, seq_len=length, **options)
+        (curve,) = data.curves
+        assert curve.step_time_s[index] == pytest.approx(one.step_time_s)
+        assert curve.mfu[index] == pytest.approx(one.mfu)
+        assert curve.memory_bytes[index] == pytest.approx(one.memory.total_bytes)
+    assert [row["seq_len"] for row in data.rows()] == [1024, 4096]
+    assert "micro batch 1" in data.title
+    assert "fsdp stack" in data.title
+    above, times, below = plot.draw(plot.sequence_data(model, [device], **options)).axes
+    assert any(text.get_text() == "out of memory" for text in above.texts)
+    assert times.get_yscale() == "log"
+    assert below.lines[0].get_xdata()[-1] <= max_seq_len(
+        model, device, train_config(defaults(device, options))
+    )
+
+
+def test_learned_positions_end_the_sequences():
+    (curve,) = plot.sequence_data(load_model("gpt2"), [load_device("h100-sxm-80gb")]).curves
+    assert curve.values[-1] == curve.largest == 1024
+
+
+def test_one_capacity_is_one_line_with_its_figure(xl):
+    sweep = plot.memory_sweep(load_model("gpt2-xl"), load_device("a100-sxm-80gb"))
+    figure = plot.draw(sweep)
+    assert len([line for line in figure.axes[0].lines if len(line.get_ydata()) == 2]) == 1
+    assert "capacity 80.0 GiB" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_devices_share_a_title_and_keep_what_is_their_own():
+    data = plot.roofline_data([estimate("gpt2-xl", name) for name in ("h100-sxm-80gb", "tpu-v5e")])
+    assert data.title.startswith("gpt2-xl")
+    assert "stack" not in data.title
+    assert [panel.caption.split(", ")[-1] for panel in data.panels] == ["compiled stack", "jax stack"]
+
+
+def test_nothing_overlaps_or_is_cut_off_around_four_panels():
+    names = ("h100-sxm-80gb", "a100-sxm-80gb", "mi300x", "tpu-v5e")
+    figure = plot.draw(plot.roofline_data([estimate("qwen3-30b-a3b", name) for name in names]))
+    figure.draw_without_rendering()
+    width, height = figure.canvas.get_width_height()
+    page = Box(0, 0, width, height)
+    key = [legend.get_window_extent() for legend in figure.legends]
+    notes = [text.get_window_extent() for text in figure.texts]
+    boxes = [Box(each.x0, each.y0, each.x1, each.y1) for each in key + notes]
+    boxes += [box for axes in figure.axes for box in visible_boxes(axes)]
+    assert not overlaps(boxes)
+    assert all(box.inside(page) for box in boxes)
+    ticks = [label.get_window_extent() for axes in figure.axes[2:] for label in axes.get_xticklabels()]
+    ticks = [Box(each.x0, each.y0, each.x1, each.y1) for each in ticks if 0 < each.x0 < width]
+    assert not overlaps(ticks)
+    assert all(box.inside(page) for box in ticks)
+
+
+def test_a_long_step_is_told_in_minutes_or_hours():
+    slow = estimate("llama-3-8b", "epyc-9654", micro_batch=8)
+    caption = plot.roofline_data([slow]).panels[0].caption
+    assert caption.startswith(f"step {format_time(slow.step_time_s)} (")
+    assert " min (" in caption
 
 
 # --- validation -------------------------------------------------------------------------------------------
@@ -479,6 +551,11 @@ def test_validate_reads_a_table(tmp_path, monkeypatch):
         (["gpt2", "-d", "h100-sxm-80gb", "--kind", "batch", "--micro-batch", "4"], ["--micro-batch", "list"]),
         (["gpt2", "-d", "t4,h100-sxm-80gb", "--kind", "memory", "--micro-batch", "1,2"], ["one of either"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--dpi", "1"], ["--dpi 1", "30"]),
+        (["gpt2", "-d", "t4", "--over", "seq-len"], ["--over", "--kind batch"]),
+        (
+            ["gpt2", "-d", "t4", "--kind", "batch", "--over", "seq-len", "--seq-len", "64"],
+            ["--seq-len", "list"],
+        ),
         (["gpt2", "--kind", "validate"], ["validate", "'gpt2'"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--kind", "rooflines"], ["roofline"]),
         (

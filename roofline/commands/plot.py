@@ -1,4 +1,4 @@
-"""``roofline plot``: rooflines, waterfall, memory, MFU against batch, predictions against measurements."""
+"""``roofline plot``: rooflines, waterfall, memory, MFU against batch or length, predictions and measurements."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ EXAMPLES = (
     "roofline plot gpt2-xl -d h100-sxm-80gb -d a100-sxm-80gb --micro-batch 8",
     "roofline plot -d h100-sxm-80gb -d mi300x -d tpu-v5e --output devices.svg",
     "roofline plot gpt2-xl -d a100-sxm-80gb --kind batch --output batch.pdf --data batch.csv",
+    "roofline plot llama-3-8b -d h200-sxm-141gb --kind batch --over seq-len --num-devices 8 --sharding fsdp",
     "roofline plot --kind validate --by source",
 )
 KINDS = {
     "roofline": "devices, and the ops of MODEL on them",
     "waterfall": "from the dense peak down to the MFU, cause by cause",
     "memory": "parts against capacity, by micro batch or by device",
-    "batch": "MFU and memory against micro batch",
+    "batch": "MFU and memory against micro batch, or with step time against sequence length (--over)",
     "validate": "predicted against measured runs",
 }
+OVER = ("micro-batch", "seq-len")
 DPI_RANGE = 30, 2400  # beyond, a page of pixels is either unreadable or larger than memory
 
 
@@ -40,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--dpi", metavar="N", type=units.positive_int, default=200, help="dots per inch (default 200)")
     add("--data", metavar="FILE", help="write what is drawn as CSV too")
     add("--runs", metavar="CSV", help="validate: runs of your own instead of the published ones")
+    add("--over", choices=OVER, default="micro-batch", help="batch: what varies (default micro-batch)")
     add("--by", choices=("device", "source"), default="device", help="validate: what is told apart")
     options.add_device_arguments(parser, repeatable=True)
     options.add_training_arguments(parser, sweeps=True)
@@ -80,13 +83,14 @@ def _data(args: argparse.Namespace) -> PlotData:
             )
         return plot.roofline_data(devices, given.get("dtype"))
     model = options.model(args)
-    batches = given.get("micro_batch", ())
-    if args.kind == "batch" or (args.kind == "memory" and len(devices) == 1):
-        given.pop("micro_batch", None)
+    if args.kind == "batch":
+        values = given.pop(_varied(args), ())
+        draw = plot.batch_data if args.over == "micro-batch" else plot.sequence_data
+        return draw(model, devices, values, **given)
+    if args.kind == "memory" and len(devices) == 1:
+        batches = given.pop("micro_batch", ())
         batches = batches if isinstance(batches, tuple) else (batches,)
-        if args.kind == "memory":
-            return plot.memory_sweep(model, devices[0], batches, **given)
-        return plot.batch_data(model, devices, batches, **given)
+        return plot.memory_sweep(model, devices[0], batches, **given)
     estimates = [estimate(model, device, **given) for device in devices]
     if args.kind == "memory":
         return plot.memory_data(estimates)
@@ -106,19 +110,29 @@ def _validation(args: argparse.Namespace) -> PlotData:
     return plot.validation_data(predictions, by=args.by)
 
 
+def _varied(args: argparse.Namespace) -> str:
+    """The training option that the picture may sweep."""
+    if args.kind == "batch":
+        return str(args.over).replace("-", "_")
+    return "micro_batch" if args.kind == "memory" else ""
+
+
 def _train_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The training options, of which only the micro batch may be a list, and only where it is swept."""
+    """The training options, of which only the one that is swept may be a list."""
     given = options.train_options(args)
-    batches = given.get("micro_batch")
+    varied = _varied(args)
     for name, value in given.items():
-        swept = name == "micro_batch" and args.kind in {"memory", "batch"}
-        if isinstance(value, tuple) and not swept:
+        if isinstance(value, tuple) and name != varied:
             flag, text = f"--{name.replace('_', '-')}", ",".join(map(str, value))
             raise RooflineError(f"{flag} {text}: a {args.kind} picture shows one value; give one")
-    if args.kind == "batch" and isinstance(batches, int):
+    if args.over != "micro-batch" and args.kind != "batch":
+        raise RooflineError(f"--over {args.over}: only a batch picture sweeps it; add --kind batch")
+    if args.kind == "batch" and isinstance(given.get(varied), int):
+        example = "1,2,4,8" if varied == "micro_batch" else "1k:32k"
         raise RooflineError(
-            f"--micro-batch {batches}: a batch picture sweeps it; give a list such as 1,2,4,8 or none"
+            f"--{args.over} {given[varied]}: a batch picture sweeps it; give a list such as {example} or none"
         )
+    batches = given.get("micro_batch")
     if args.kind == "memory" and isinstance(batches, tuple) and len(options.devices(args)) > 1:
         raise RooflineError(
             "--kind memory shows several devices or several micro batches: give one of either"
