@@ -13,6 +13,7 @@ from .plot_style import (
     INK,
     LARGE,
     NORMAL,
+    PLATE,
     RED,
     SERIES,
     WIDTH,
@@ -153,7 +154,16 @@ def _name_largest(axes: Axes, curve: Curve, varied: str) -> None:
     left = curve.fitting > len(curve.values) / 4 or curve.fitting == len(curve.values)
     place: Style = {"ha": "right"} if left else {"ha": "left"}
     words = f"{varied}{at[0]:,}: {100 * at[1]:.1f} %"
-    write(axes, words, at, (-5 if left else 0, 7), fontsize=NORMAL, fontweight="bold", **place)
+    write(
+        axes,
+        words,
+        at,
+        (-5 if left else 0, 7),
+        fontsize=NORMAL,
+        fontweight="bold",
+        bbox={**PLATE, "alpha": 0.6},
+        **place,
+    )
 
 
 def _shade_beyond(panels: Sequence[Axes], curve: Curve, varied: str) -> None:

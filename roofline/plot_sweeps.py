@@ -92,6 +92,7 @@ def _curves(
     options: Mapping[str, Any],
 ) -> CurveData:
     """A curve per device over `values` of the option `over`."""
+    values = sorted(set(values))
     results = [estimate(model, device, **{**options, over: _array(values)}) for device in devices]
     title, own = shared_words([_subject(result, over, options) for result in results])
     curves = []

@@ -290,7 +290,7 @@ def test_memory_sweep_ends_with_the_first_that_does_not_fit():
 
 def test_batch_curves_equal_estimates_one_by_one():
     model, device = load_model("gpt2-xl"), load_device("h100-sxm-80gb")
-    (curve,) = plot.batch_data(model, [device], (1, 4, 8)).curves
+    (curve,) = plot.batch_data(model, [device], (4, 1, 8)).curves  # drawn from small to large
     for index, batch in enumerate((1, 4, 8)):
         one = estimate(model, device, micro_batch=batch)
         assert curve.mfu[index] == pytest.approx(one.mfu)
