@@ -154,16 +154,9 @@ def _name_largest(axes: Axes, curve: Curve, varied: str) -> None:
     left = curve.fitting > len(curve.values) / 4 or curve.fitting == len(curve.values)
     place: Style = {"ha": "right"} if left else {"ha": "left"}
     words = f"{varied}{at[0]:,}: {100 * at[1]:.1f} %"
-    write(
-        axes,
-        words,
-        at,
-        (-5 if left else 0, 7),
-        fontsize=NORMAL,
-        fontweight="bold",
-        bbox={**PLATE, "alpha": 0.6},
-        **place,
-    )
+    if not varied:  # another curve may run through
+        place["bbox"] = {**PLATE, "alpha": 0.6}
+    write(axes, words, at, (-5 if left else 0, 7), fontsize=NORMAL, fontweight="bold", **place)
 
 
 def _shade_beyond(panels: Sequence[Axes], curve: Curve, varied: str) -> None:
