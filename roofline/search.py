@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
 CHUNK = 2**15  # layouts priced at once: arrays of 256 KiB stay in the cache
-VIRTUAL = (
-    8  # leaders kept for each layout returned: those that differ in the virtual stages alone count as one
-)
+# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is.
+VIRTUAL = 8
+# What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
+MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
 Progress = Callable[[int, int], None]
 
 
@@ -239,13 +240,13 @@ class _Search:
         return best
 
     def _machinery(self, bundle: Bundle, sharding: str, layouts: Any) -> Any:
-        """How much a layout adds to plain data parallelism, model-parallel splits weighing double."""
+        """How much a layout adds to plain data parallelism (see `MACHINERY`)."""
         import numpy as np
 
         columns = bundle.space.columns
-        splits = sum((columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep"))
-        words = np.array([(train.recompute != "none") + train.sequence_parallel for train in bundle.trains])
-        row = 2 * splits + (columns["vp"] > 1) + (sharding != "none")
+        row = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
+        row = row + (sharding not in {"none", "zero1"})
+        words = np.array([train.recompute != "none" for train in bundle.trains], dtype=int)
         return row[layouts[:, 1]] + words[layouts[:, 0]]
 
     def _objective(self, times: Schedule, memory: Any, num_devices: Any) -> Any:
