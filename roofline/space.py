@@ -13,7 +13,7 @@ import msgspec
 
 from .arrays import Number
 from .errors import RooflineError
-from .model import ModelConfig, Moe
+from .model import Mlp, ModelConfig, Moe
 from .training import TrainConfig
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
@@ -170,11 +170,12 @@ def _allowed(given: tuple[int, ...] | None, sensible: list[int]) -> list[int]:
 
 def _tensor_degrees(model: ModelConfig, devices: int, choices: Choices, domain: int) -> list[int]:
     heads = {group.attention.n_heads for group in model.groups if group.attention is not None}
+    widths = {group.mlp.d_ff for group in model.groups if isinstance(group.mlp, Mlp)}
     within = devices if choices.across_nodes or choices.tp else domain
     found = [
         tp
         for tp in _allowed(choices.tp, divisors(devices))
-        if tp <= within and devices % tp == 0 and all(n % tp == 0 for n in heads)
+        if tp <= within and devices % tp == 0 and all(n % tp == 0 for n in heads | widths)
     ]
     if not found:
         raise RooflineError(

@@ -11,7 +11,7 @@ import msgspec
 
 from .budget import plan
 from .errors import RooflineError
-from .runs import Skipped, model_of
+from .runs import Skipped, model_of, number
 from .validate_memory import as_run
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
@@ -20,9 +20,6 @@ FEW, MANY = (
     512,
 )  # devices assumed where the source does not say, below and above a model of LARGE parameters
 LARGE = 10e9
-STACK_OF_KIND = {
-    "tpu": "jax"
-}  # software assumed by the kind of device: JAX on TPUs, Megatron's fusions on GPUs
 WITHIN = 1.5
 
 
@@ -46,11 +43,20 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
         """Measured over predicted device-hours."""
         return self.measured / self.predicted
 
+    @property
+    def error(self) -> float:
+        """Relative error of the predicted device-hours."""
+        return self.predicted / self.measured - 1.0
+
 
 class BudgetSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """How many trainings come out within a factor of 1.5, and inside low to high."""
+    """Errors of the device-hours, how many are within a factor of 1.5, and how many inside low to high."""
 
+    name: str
     rows: int
+    mape: float
+    median_ape: float
+    bias: float
     within: float
     median_ratio: float
     coverage: float
@@ -70,24 +76,24 @@ def predict_budgets(rows: Iterable[Mapping[str, str]]) -> list[BudgetPrediction]
 def _predict(row: Mapping[str, str]) -> BudgetPrediction:
     from hardware import load_device
 
-    hours, tokens = _number(row, "device_hours"), _number(row, "tokens")
+    hours, tokens = number(row, "device_hours"), number(row, "tokens")
     scope = row.get("scope") or ""
     if not scope.startswith(WHOLE_RUNS):
         raise Skipped(f"scope: {scope}")
     if not hours or not tokens:
         raise Skipped("tokens or device-hours are not stated")
     device = load_device(device_word(row["hardware"]))
-    seq_len = int(_number(row, "seq_len") or 4096)
+    seq_len = int(number(row, "seq_len") or 4096)
     model = model_of({**as_run(row), "seq_len": str(seq_len)})
-    size = _number(row, "n_params_reported") or 0
-    num_devices = int(_number(row, "n_devices") or (MANY if size >= LARGE else FEW))
-    batch_tokens = _number(row, "global_batch_tokens") or 4 * 2**20
+    size = number(row, "n_params_reported") or 0
+    num_devices = int(number(row, "n_devices") or (MANY if size >= LARGE else FEW))
+    batch_tokens = number(row, "global_batch_tokens") or 4 * 2**20
     options: dict[str, Any] = {
         "num_devices": num_devices,
         "seq_len": seq_len,
         "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
         "dtype": _dtype(row, device),
-        "stack": STACK_OF_KIND.get(device.kind, "megatron"),
+        "stack": _stack(device, num_devices),
     }
     run = plan(model, device, tokens=int(tokens), **options)
     return BudgetPrediction(
@@ -99,13 +105,20 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
     )
 
 
+def _stack(device: Any, num_devices: int) -> str | None:
+    """Software assumed for a training: JAX on TPUs, Megatron-LM on several nodes of GPUs, the default within one."""
+    if device.kind == "tpu":
+        return "jax"
+    return "megatron" if num_devices > device.devices_per_node else None
+
+
 def device_word(name: str) -> str:
     """A device as tables of trainings write it, in the catalog's style.
 
     >>> device_word("H800-SXM5-80GB"), device_word("TPUv4")
     ('h800-sxm-80gb', 'tpu-v4')
     """
-    return re.sub(r"^tpuv", "tpu-v", re.sub(r"sxm\d", "sxm", name.lower()))
+    return re.sub(r"^tpuv", "tpu-v", re.sub(r"sxm[45]", "sxm", name.lower()))
 
 
 def _dtype(row: Mapping[str, str], device: Any) -> str:
@@ -113,16 +126,16 @@ def _dtype(row: Mapping[str, str], device: Any) -> str:
     return dtype or ("bf16" if "bf16" in device.peaks else "fp16")
 
 
-def _number(row: Mapping[str, str], key: str) -> float | None:
-    text = (row.get(key) or "").strip()
-    return float(text) if text else None
-
-
-def summarise(predictions: Sequence[BudgetPrediction]) -> BudgetSummary:
+def summarise(name: str, predictions: Sequence[BudgetPrediction]) -> BudgetSummary:
     """Errors over predicted rows."""
     ratios = sorted(p.ratio for p in predictions)
+    errors = sorted(abs(p.error) for p in predictions)
     return BudgetSummary(
+        name=name,
         rows=len(ratios),
+        mape=sum(errors) / len(errors),
+        median_ape=errors[len(errors) // 2],
+        bias=math.exp(-sum(math.log(ratio) for ratio in ratios) / len(ratios)) - 1,
         within=sum(1 / WITHIN <= ratio <= WITHIN for ratio in ratios) / len(ratios),
         median_ratio=ratios[len(ratios) // 2],
         coverage=sum(p.low <= p.measured <= p.high for p in predictions) / len(ratios),
