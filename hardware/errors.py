@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class HardwareError(ValueError):
-    """Bad input or a missing figure: the command line prints one line and exits with status 2."""
+class RooflineError(ValueError):
+    """What a user can mend: the command line prints the message on one line and exits with status 2."""
+
+
+class HardwareError(RooflineError):
+    """A device that is not known, or a figure that is missing or cannot be."""
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:

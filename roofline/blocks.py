@@ -71,7 +71,7 @@ def _heads(flat: Flat) -> tuple[int, int, int]:
         options = join(n for n in divisors_near(n_heads, n_kv_heads))
         flat.fail(
             f"{flat.name('n_kv_heads')} = {n_kv_heads} does not divide {flat.name('n_heads')} = {n_heads} "
-            f"(nearest that do: {options})"
+            f"(nearest that do: {options}{'; are the two swapped?' if n_kv_heads > n_heads else ''})"
         )
     if "head_dim" in flat:
         return n_heads, n_kv_heads, flat.integer("head_dim")

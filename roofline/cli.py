@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -184,12 +185,9 @@ def _run(name: str, arguments: list[str]) -> int:
     return int(module.run(args) or 0)
 
 
-def _user_errors() -> tuple[type[Exception], ...]:
-    try:
-        from hardware.errors import HardwareError
-    except ImportError:  # another package hides ours: `packages` says so in a RooflineError
-        return (RooflineError,)
-    return (RooflineError, HardwareError)
+def _drop_output() -> None:
+    """Send what is still buffered nowhere: Python would try to write it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -198,16 +196,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _dispatch(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (head, less) has gone: nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141  # what a shell reports for SIGPIPE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        _drop_output()
+        sys.stderr.write(f"roofline: error: cannot write the result: {error.strerror}\n")
+        return USAGE_STATUS
     except KeyboardInterrupt:
         sys.stderr.write("roofline: interrupted\n")
         return 130
     except SystemExit as stop:  # argparse after --help
         return stop.code if isinstance(stop.code, int) else USAGE_STATUS
-    except Exception as error:
-        if not isinstance(error, _user_errors()):
-            raise
+    except RooflineError as error:
         sys.stderr.write(f"roofline: error: {' '.join(str(error).split())}\n")
         return USAGE_STATUS
     return status

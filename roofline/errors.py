@@ -5,9 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+try:  # the base of `hardware`'s errors: catching it catches both
+    from hardware.errors import RooflineError
+except ImportError:  # another package hides ours: `packages` says so
 
-class RooflineError(ValueError):
-    """Bad input: the command line prints the message on one line and exits with status 2."""
+    class RooflineError(ValueError):  # type: ignore[no-redef]
+        """What a user can mend: the command line prints the message on one line and exits with status 2."""
+
+
+__all__ = ["RooflineError", "nearest", "unknown"]
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
@@ -27,6 +33,6 @@ def unknown(what: str, got: str, allowed: Iterable[str], remedy: str = "") -> Ro
     """
     allowed = list(allowed)
     close = nearest(got, allowed)
-    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ":"
+    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     rest = remedy or f"allowed: {', '.join(allowed)}"
     return RooflineError(f"unknown {what} {got!r}{hint} ({rest})")

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from .architecture import build
 from .errors import RooflineError
-from .expressions import evaluate
+from .expressions import evaluate, names_in
 from .family import Family, load_family, recognised_fields
 from .flat import MODEL_KEYS, Flat
 from .model import ModelConfig
 from .presets import overridden
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
+# fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
+_SHAPE = re.compile(
+    r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)"
+)
+_NO_SHAPE = frozenset(
+    {
+        "vocab_size",
+        "type_vocab_size",
+        "chunk_size",
+        "max_window_layers",
+        "attn_window_size",
+        "cache_layers",
+        "image_size",
+    }
+)
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
 
@@ -33,6 +49,7 @@ def model_from_config(
 ) -> ModelConfig:
     """The model that a decoded ``config.json`` describes."""
     values, names, assumptions = flat_values(config, where)
+    assumptions += _unused_shape(config, where)
     flat = Flat(overridden(values, overrides or {}), names=names, where=where)
     for sentence in assumptions:
         flat.assume(sentence)
@@ -44,6 +61,22 @@ def unused_fields(content: bytes, where: str = "config.json") -> tuple[list[str]
     model_type, config = _text_config(_decode(content, where), where, [])
     known = recognised_fields(model_type) | {"model_type"}
     return sorted(known & config.keys()), sorted(config.keys() - known)
+
+
+def _unused_shape(config: Mapping[str, Any], where: str) -> list[str]:
+    """A sentence on the fields that look like part of the shape and that this model type does not read."""
+    model_type, config = _text_config(config, where, [])
+    odd = [
+        name
+        for name in sorted(config.keys() - recognised_fields(model_type))
+        if _SHAPE.search(name) and name not in _NO_SHAPE and _is_size(config[name])
+    ]
+    shown = ", ".join(f"{name} = {config[name]}" for name in odd)
+    return [f"not used, though it looks like a part of the shape ({model_type}): {shown}"] if odd else []
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 1
 
 
 def flat_values(
@@ -81,14 +114,28 @@ def flat_values(
         ]
         variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
     except RooflineError as error:
-        message = str(error)
+        message = _field_message(str(error), family, model_type)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
     if variations:
         values["variations"] = variations
     known_as = config.get("_name_or_path")
     name = known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
-    values = {"name": name or model_type, "source": where, **values}
+    values = {"name": name or where, "source": where, **values}
     return values, names, assumptions
+
+
+def _field_message(message: str, family: Family, model_type: str) -> str:
+    """What is wrong with the config's own fields, for an expression of the family that cannot be computed."""
+    match = re.fullmatch(r"cannot compute '(.*)': (.*)", message)
+    if match is None:
+        return message
+    expression, problem = match.groups()
+    missing = re.fullmatch(r"(\w+) is missing", problem)
+    if missing:
+        name = _first_name(family.derived.get(missing[1], missing[1]))
+        return f"{name} is missing, and models of type {model_type!r} need it: add it"
+    names = ", ".join(sorted(names_in(expression) - family.derived.keys()))
+    return f"the value of {names or 'a field'} cannot be used ({problem}): correct it"
 
 
 def _evaluate_all(

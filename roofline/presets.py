@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .architecture import build
 from .errors import RooflineError, nearest
 from .flat import KEYS, Flat
@@ -61,8 +63,16 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     if _PRESET.fullmatch(text):
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
-            return _from_toml(resource.read_text(encoding="utf-8"), text, overrides)
+            return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
     return _from_path(Path(text), overrides)
+
+
+def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
+    """`preset`, with a note where a folder of that name holds a model as well."""
+    if not Path(name, "config.json").is_file():
+        return preset
+    note = f"this is the preset {name!r}; './{name}' takes the folder of that name"
+    return msgspec.structs.replace(preset, assumptions=(*preset.assumptions, note))
 
 
 def load_preset_values(model_id: str) -> dict[str, object]:
@@ -163,8 +173,7 @@ def _unknown_model(text: str) -> RooflineError:
             "config.json you have downloaded (nothing is fetched)"
         )
     close = nearest(text, model_ids())
-    hint = f"did you mean {', '.join(map(repr, close))}? " if close else ""
+    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     return RooflineError(
-        f"unknown model {text!r:.200}: {hint}"
-        "('roofline models' lists all; a .toml or a config.json works too)"
+        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json works too)"
     )

@@ -285,3 +285,28 @@ def test_every_file_is_a_model_or_a_one_line_error(content: bytes) -> None:
     with pytest.raises(RooflineError) as error:
         model_from_config_json(content)
     assert "\n" not in str(error.value)
+
+
+def test_a_field_that_looks_like_shape_and_is_not_used_is_said() -> None:
+    model = model_from_config(config(sliding_window=128, use_cache=True, window_note="x"))
+    assert model.assumptions[-1] == (
+        "not used, though it looks like a part of the shape (llama): sliding_window = 128"
+    )
+    assert not any("not used" in note for note in model_from_config(config()).assumptions)
+
+
+def test_a_missing_field_is_named_without_the_expression() -> None:
+    with pytest.raises(
+        RooflineError, match=r"^t5.json: num_layers is missing, and models of type 't5' need it"
+    ):
+        model_from_config({"model_type": "t5", "d_model": 512}, "t5.json")
+
+
+def test_more_key_heads_than_heads_may_be_swapped() -> None:
+    with pytest.raises(RooflineError, match=r"nearest that do: .*; are the two swapped\?"):
+        model_from_config(config(num_attention_heads=4, num_key_value_heads=32))
+
+
+def test_a_config_without_a_name_is_called_by_its_path() -> None:
+    assert model_from_config(config(), "runs/llama/config.json").name == "runs/llama/config.json"
+    assert model_from_config(config(_name_or_path="org/llama-x/"), "config.json").name == "llama-x"

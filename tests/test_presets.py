@@ -182,3 +182,21 @@ def test_every_description_is_a_model_or_a_one_line_error(changes: dict[str, obj
     if not message:
         assert isinstance(model, ModelConfig)
         assert count_parameters(model).total > 0
+
+
+def test_a_folder_of_a_presets_name_is_mentioned(tmp_path, monkeypatch):
+    (tmp_path / "gpt2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_model("gpt2").assumptions == ()
+    (tmp_path / "gpt2" / "config.json").write_text(
+        '{"model_type": "gpt2", "n_layer": 3, "n_embd": 64, "n_head": 2}'
+    )
+    assert load_model("gpt2").assumptions == (
+        "this is the preset 'gpt2'; './gpt2' takes the folder of that name",
+    )
+    assert load_model("./gpt2").n_layers == 3
+
+
+def test_without_a_suggestion_the_message_reads_on():
+    with pytest.raises(RooflineError, match=r"^unknown model 'zzzzzz' \('roofline models'"):
+        load_model("zzzzzz")
