@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from hardware import HardwareError as HardwareError
     from hardware import device_ids as device_ids
     from hardware import load_device as load_device
+    from hardware.detect import detect_gpus
 
     from .accounting import accounting as accounting
     from .budget import plan as plan
+    from .compare import Comparison as Comparison
+    from .compare import compare as compare
     from .counts import Count as Count
     from .counts import count as count
     from .diagnose import Diagnosis as Diagnosis
@@ -44,11 +47,13 @@ if TYPE_CHECKING:
     from .steptimer import StepTimer as StepTimer
     from .trace import trace as trace
     from .training import TrainConfig as TrainConfig
+    from .validate import validate_runs as validate_runs
 
-    mfu = diagnose
+    detect, mfu = detect_gpus, diagnose
 
 # exported name -> where it is, as module:name
 _EXPORTS = {
+    "Comparison": ".compare:Comparison",
     "Count": ".counts:Count",
     "Device": "hardware:Device",
     "Diagnosis": ".diagnose:Diagnosis",
@@ -64,7 +69,9 @@ _EXPORTS = {
     "Terms": ".runcost:Terms",
     "TrainConfig": ".training:TrainConfig",
     "accounting": ".accounting:accounting",
+    "compare": ".compare:compare",
     "count": ".counts:count",
+    "detect": "hardware.detect:detect_gpus",
     "device_ids": "hardware:device_ids",
     "diagnose": ".diagnose:diagnose",
     "estimate": ".estimate:estimate",
@@ -77,6 +84,7 @@ _EXPORTS = {
     "model_ids": ".presets:model_ids",
     "plan": ".budget:plan",
     "trace": ".trace:trace",
+    "validate_runs": ".validate:validate_runs",
 }
 
 __all__ = [*_EXPORTS, "__version__"]  # noqa: PLE0604  (all are strings)
@@ -99,7 +107,7 @@ def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module 'roofline' has no attribute {name!r}")
     module, _, attribute = _EXPORTS[name].partition(":")
-    if module == "hardware":
+    if module.startswith("hardware"):
         from .packages import check_hardware
 
         check_hardware()

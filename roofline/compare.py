@@ -10,9 +10,12 @@ import msgspec
 
 from .errors import RooflineError
 from .estimate import Estimate, estimate
+from .presets import load_model
 from .schedule import TERMS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hardware import Device
 
     from .model import ModelConfig
@@ -91,6 +94,56 @@ def run_cases(chosen: Sequence[Case]) -> tuple[list[tuple[Case, Estimate]], list
     if not results:
         raise RooflineError(skipped[0].reason if skipped else "nothing to compare: name a model and a device")
     return results, skipped
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Estimates side by side, in the order of the cases, and the cases that cannot be."""
+
+    cases: tuple[Case, ...]
+    estimates: tuple[Estimate, ...]
+    skipped: tuple[Skipped, ...]
+
+    def __repr__(self) -> str:
+        """How many of which cases."""
+        return f"<Comparison of {len(self.cases)} cases, {len(self.skipped)} left out>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per case with every figure, as ``roofline compare --format csv`` prints it."""
+        import pandas as pd
+
+        from .report import estimate_record
+
+        return pd.DataFrame([estimate_record(each) for each in self.estimates])
+
+
+def compare(models: Any, devices: Any, **options: Any) -> Comparison:
+    """Estimate every combination of models, devices and options.
+
+    >>> compare("gpt2", ["a100-sxm-80gb", "h100-sxm-80gb"], micro_batch=[1, 2])
+    <Comparison of 4 cases, 0 left out>
+
+    Args:
+        models: One model as `estimate` takes it, or a list.
+        devices: One device as `estimate` takes it, or a list.
+        **options: Fields of `TrainConfig`; a list or tuple is a choice (but for `fused`).
+
+    Raises:
+        RooflineError: No combination is possible, or there are too many.
+    """
+    from hardware import load_device
+
+    chosen = cases(
+        [load_model(each) for each in _listed(models)],
+        [load_device(each) for each in _listed(devices)],
+        {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+    )
+    results, skipped = run_cases(chosen)
+    done, estimates = zip(*results, strict=True)
+    return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, (list, tuple)) else [given]
 
 
 def device_time_per_token(result: Estimate) -> dict[str, float]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .arrays import Number
+from .arrays import Number, is_scalar
 from .model import ModelConfig
 from .op import Op
 from .parameters import count_parameters
 from .presets import load_model
 from .step import Step, build_step
 from .training import TrainConfig, train_config
+from .typed import read_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,16 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Number
     ops: tuple[Op, ...]
 
+    def __repr__(self) -> str:
+        """The counts in one line."""
+        from .units import format_count, format_flops
+
+        words = f"{self.model.name}: {format_count(self.params_total)} parameters"
+        flops: Any = self.flops_step
+        if not is_scalar(flops):
+            return f"<Count of {words}>"
+        return f"<Count of {words}, {format_flops(flops)} a step of {self.train.tokens_per_step:,} tokens>"
+
     def to_frame(self) -> pd.DataFrame:
         """The ops as a pandas frame: per run, with how often each runs in a micro batch."""
         import pandas as pd
@@ -109,7 +120,7 @@ def count(model: str | Path | ModelConfig, **options: Any) -> Count:
     Raises:
         RooflineError: Anything a user can mend.
     """
-    return count_step(build_step(load_model(model), train_config(options)))
+    return count_step(build_step(load_model(model), train_config(read_options(options))))
 
 
 def model_flops(op: Op) -> Number:

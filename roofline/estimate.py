@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .arrays import Number, divide, is_scalar, maximum, where
+from .arrays import Number, divide, is_scalar, maximum, some, where
 from .memory import Memory, memory_of
 from .mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from .model import ModelConfig
@@ -15,7 +16,7 @@ from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
 from .step import Step, build_step, stages
-from .training import TrainConfig, defaults, train_config
+from .training import FILL, TrainConfig, defaults, train_config
 from .uncertainty import interval
 
 if TYPE_CHECKING:
@@ -77,6 +78,20 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     ops: list[OpTime]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        from .units import format_share, format_time
+
+        what = f"<Estimate of {self.model.name} on {self.device.id}:"
+        times: tuple[Any, ...] = (self.step_time_s, self.step_time_low_s, self.step_time_high_s, self.mfu)
+        if not is_scalar(*times):
+            return f"{what} {len(times[0])} configurations>"
+        expected, low, high = map(format_time, times[:3])
+        fits = "fits" if self.fits else "does not fit"
+        return (
+            f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """The ops as a pandas frame, the costliest first."""
         import pandas as pd
@@ -109,19 +124,58 @@ BOUND_OF_TERM = {
 def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> Estimate:
     """Estimate one training step.
 
+    >>> result = estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8, seq_len="1k", recompute="selective")
+    >>> result
+    <Estimate of gpt2-xl on h100-sxm-80gb: ... a step (10-90 % range ...), MFU ..., fits>
+
     Args:
         model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
         device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
-        **options: Fields of `TrainConfig`; any number may be an array.
+        **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len. Layout:
+            num_devices, devices_per_node, tp, pp, vp, dp, cp, ep, sharding, sequence_parallel, network_gbit_per_s.
+            Method: dtype, recompute, attention, optimizer, stack, fused, dropout, master_weights, train, lora_rank,
+            lora_modules. Any number may be an array, or text as typed on the command line (``"2k"``).
+
+    Returns:
+        Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.
 
     Raises:
         RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
     """
     from hardware import load_device
 
+    from .typed import read_options
+
     device = load_device(device)
-    train = train_config(defaults(device, options))
-    return estimate_step(build_step(load_model(model), train), device)
+    given = read_options(options)
+    step = build_step(load_model(model), train_config(defaults(device, given)))
+    result = estimate_step(step, device)
+    return msgspec.structs.replace(result, notes=(*assumed(step.train, device, given), *result.notes))
+
+
+def assumed(train: TrainConfig, device: Device, options: Mapping[str, Any]) -> list[str]:
+    """What follows from the layout or the device where `options` do not say, as sentences."""
+    notes = []
+    if options.get("stack") is None and train.stack != "compiled":
+        notes.append(
+            f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)"
+        )
+    if options.get("global_batch") is None and some(train.pp > 1):
+        batch = (
+            f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
+        )
+        notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
+    if options.get("dtype") is None and train.dtype == "fp16":
+        notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
+    return notes
+
+
+def _profile_reason(train: TrainConfig, device: Device) -> str:
+    """Why `training.default_stack` chose what it did."""
+    if device.kind == "tpu":
+        return "the device is a TPU"
+    degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
+    return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"
 
 
 def estimate_step(step: Step, device: Device) -> Estimate:

@@ -24,6 +24,7 @@ from .stacks import load_stack
 from .step import Step
 from .tape import Tape
 from .training import default_dtype, resolve, train_config
+from .typed import read_options
 from .uncertainty import Z80
 
 if TYPE_CHECKING:
@@ -85,14 +86,22 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     fits: bool
     ops: list[OpTime]
 
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        from .units import format_time
+
+        what = f"{self.phase} of {self.model.name} on {self.device.id}"
+        fits = "fits" if self.fits else "does not fit"
+        return f"<Inference, {what}: {format_time(self.time_s)}, {self.tokens_per_s:,.0f} tokens/s, {fits}>"
+
 
 def infer(
     model: str | Path | ModelConfig,
     device: str | Path | Device,
     phase: str,
     *,
-    micro_batch: int = 1,
-    seq_len: int | None = None,
+    micro_batch: int | str = 1,
+    seq_len: int | str | None = None,
     **options: Any,
 ) -> Inference:
     """Estimate one pass of inference.
@@ -119,7 +128,8 @@ def infer(
                 f"{name} has no meaning in {phase}: give {', '.join(sorted(meant))}, or leave --phase out"
             )
     model, device = load_model(model), load_device(device)
-    step = inference_step(model, device, phase, {**options, "micro_batch": micro_batch, "seq_len": seq_len})
+    given = read_options({**options, "micro_batch": micro_batch, "seq_len": seq_len})
+    step = inference_step(model, device, phase, given)
     priced = price(step, device)
     busy = {part: _seconds(priced, part) for part in ("embedding", "layer", "head")}
     wait = sum(launch_wait(step, device, priced, part, seconds) for part, seconds in busy.items())

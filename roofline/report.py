@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from .cells import intensity, points, seconds, share
 from .memory import Memory
-from .mfu import DEFAULT_RULE
 from .output import Cell, Table
 from .parameters import count_parameters
 from .report_memory import fit_words, memory_table
@@ -16,7 +15,7 @@ from .units import format_count, format_rate
 if TYPE_CHECKING:
     from hardware import Device
 
-    from .estimate import Estimate, OpTime
+    from .estimate import Estimate
     from .fit import MemoryFit
     from .model import ModelConfig
 
@@ -101,7 +100,12 @@ def method_words(train: TrainConfig) -> str:
 
 def estimate_tables(result: Estimate) -> list[Table]:
     """Summary, the way from peak to MFU, the costliest ops, and memory by part."""
-    return [summary_table(result), waterfall_table(result), ops_table(result), memory_table(result.memory)]
+    return [
+        summary_table(result),
+        waterfall_table(result),
+        ops_table(result),
+        memory_table(result.memory, result.train),
+    ]
 
 
 def summary_table(result: Estimate) -> Table:
@@ -161,10 +165,14 @@ def waterfall_table(result: Estimate) -> Table:
 
 def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
     """The costliest ops: time of one step on the busiest device."""
-    columns = ["op", "phase", "runs", "time", "of step", "bound", "FLOP/byte"]
+    columns = ["op", "phase", "runs", "time", "ideal", "of step", "bound", "FLOP/byte"]
     rows = [
         [
-            *_op_cells(op),
+            op.name,
+            op.phase,
+            op.runs,
+            seconds(op.expected_s),
+            seconds(op.ideal_s),
             share(op.expected_s / result.step_time_s),
             op.bound,
             intensity(None if op.kind == "collective" else op.intensity),
@@ -173,11 +181,7 @@ def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
     ]
     ridge = result.device.peak_flops_per_s(result.train.dtype) / result.device.memory_bandwidth_bytes_per_s
     title = f"Costliest ops (ridge point of {result.train.dtype}: {ridge:,.0f} FLOP/byte)"
-    return Table(title, columns, rows, align="llrrrlr")
-
-
-def _op_cells(op: OpTime) -> list[Any]:
-    return [op.name, op.phase, op.runs, seconds(op.expected_s)]
+    return Table(title, columns, rows, align="llrrrrlr")
 
 
 def estimate_notes(result: Estimate) -> list[str]:
@@ -214,7 +218,7 @@ def memory_json(result: MemoryFit) -> dict[str, Any]:
     """The JSON object of one memory estimate, in bytes."""
     return {
         "model": model_json(result.model),
-        "device": {"id": result.device.id, "name": result.device.name},
+        "device": result.device and {"id": result.device.id, "name": result.device.name},
         "train": result.train,
         **{name: getattr(result, name) for name in Memory.__struct_fields__},
         "max_micro_batch": result.max_micro_batch,
@@ -258,8 +262,7 @@ def estimate_record(result: Estimate) -> dict[str, Any]:
         "model": result.model.name,
         "device": result.device.id,
         **train,
-        **{name: getattr(result, name) for name in FIGURES if name != "mfu_rule"},
+        **{name: getattr(result, name) for name in FIGURES},
         **memory,
         "fits": result.fits,
-        "mfu_rule": DEFAULT_RULE,
     }

@@ -36,7 +36,7 @@ def inference_tables(result: Inference) -> list[Table]:
         ["Layout", devices],
         ["Batch", f"{sequences}, {what} {result.context:,} tokens"],
         ["", ""],
-        [word.capitalize(), f"{seconds(result.time_s).text}; range {low} to {high}; ideal {ideal}"],
+        [word.capitalize(), f"{seconds(result.time_s).text}; 10-90 % range {low} to {high}; ideal {ideal}"],
         ["Throughput", f"{result.tokens_per_s:,.0f} {'prompt' if result.phase == 'prefill' else 'output'} tokens/s"],
         ["Bound by", result.bound],
         ["Memory", f"{total} of {capacity}: {fits}"],

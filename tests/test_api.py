@@ -68,7 +68,7 @@ def test_another_hardware_package_on_the_command_line(tmp_path):
     ("options", "words"),
     [
         ({"micro_batch": True}, "micro_batch"),
-        ({"micro_batch": "8"}, "micro_batch"),
+        ({"micro_batch": "eight"}, "micro_batch"),
         ({"micro_batch": 1.5}, "1.5"),
         ({"micro_batch": float("nan")}, "nan"),
         ({"micro_batc": 3}, "micro_batch"),
@@ -86,6 +86,47 @@ def test_another_hardware_package_on_the_command_line(tmp_path):
 def test_bad_options_are_errors_with_the_name(options, words):
     with pytest.raises(roofline.RooflineError, match=words):
         roofline.estimate("llama-3-8b", "h100-sxm-80gb", **options)
+
+
+def test_numbers_as_they_are_typed():
+    typed = roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch="8", seq_len="1k")
+    assert (
+        typed.step_time_s
+        == roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch=8, seq_len=1024).step_time_s
+    )
+    assert roofline.memory("gpt2", "h100-sxm-80gb", seq_len="1k").train.seq_len == 1024
+    assert roofline.count("gpt2", seq_len="1k", micro_batch="2").tokens == 2048
+    assert roofline.infer("gpt2", "h100-sxm-80gb", "decode", seq_len="1k").context == 1024
+
+
+def test_one_class_catches_every_error():
+    assert issubclass(roofline.HardwareError, roofline.RooflineError)
+    with pytest.raises(roofline.RooflineError, match="h100-sxm-80gb"):
+        roofline.estimate("gpt2", "h100-sxm-81gb")
+
+
+def test_results_are_short_to_read():
+    device = "h100-sxm-80gb"
+    results = [
+        roofline.estimate("gpt2", device), roofline.memory("gpt2", device), roofline.count("gpt2"),
+        roofline.memory("gpt2"), roofline.infer("gpt2", device, "decode"), roofline.compare("gpt2", device),
+    ]  # fmt: skip
+    for result in results:
+        assert len(repr(result)) < 130
+        assert "gpt2" in repr(result) or "1 cases" in repr(result)
+
+
+def test_help_names_every_option():
+    text = roofline.estimate.__doc__
+    assert all(name in text for name in roofline.TrainConfig.__struct_fields__)
+    assert ">>> " in text
+
+
+def test_compare_is_every_combination():
+    result = roofline.compare(["gpt2"], ["a100-sxm-80gb", "h100-sxm-80gb"], micro_batch=[1, 2], tp=1)
+    assert [case.varied for case in result.cases][-1] == {"device": "h100-sxm-80gb", "micro_batch": 2}
+    assert list(result.to_frame()["micro_batch"]) == [1, 2, 1, 2]
+    assert result.skipped == ()
 
 
 def test_arrays_give_the_figures_of_each_element():

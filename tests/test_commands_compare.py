@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from roofline import compare
+from roofline.compare import cases
 
 
 def test_side_by_side_with_reasons(run):
@@ -95,6 +95,6 @@ def test_cases_are_every_combination():
 
     models = [roofline.load_model("gpt2"), roofline.load_model("gpt2-xl")]
     devices = [roofline.load_device("t4"), roofline.load_device("a100-sxm-80gb")]
-    chosen = compare.cases(models, devices, {"micro_batch": (1, 2, 4), "dtype": "fp16"})
+    chosen = cases(models, devices, {"micro_batch": (1, 2, 4), "dtype": "fp16"})
     assert len(chosen) == 2 * 2 * 3
     assert chosen[0].varied == {"model": "gpt2", "device": "t4", "micro_batch": 1}

@@ -97,7 +97,7 @@ def test_does_not_fit_exits_3_with_the_largest_items_and_fixes(run):
     assert (status, err) == (3, "")
     assert "DOES NOT FIT" in out
     assert "short per device" in out
-    assert "optimizer state and master weights" in out
+    assert "optimizer state" in out
     assert "cheapest changes that make it fit" in out
     data = json.loads(
         run("estimate", "llama-2-13b", "-d", "a100-sxm-40gb", "--num-devices", "2", "--format", "json").out
@@ -106,12 +106,67 @@ def test_does_not_fit_exits_3_with_the_largest_items_and_fixes(run):
     assert data["fixes"]
 
 
+PIPELINE = ("estimate", "llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "8", "--tp", "2", "--pp", "4")
+
+
+def test_a_pipeline_that_is_not_filled_is_told_first(run):
+    data = json.loads(run(*PIPELINE, "--global-batch", "2", "--format", "json").out)
+    advice = data["improvements"][0]
+    assert advice["what"].startswith(
+        "--global-batch 16: 4 micro batches per pipeline stage, not 2 for 4 stages"
+    )
+    fuller = json.loads(run(*PIPELINE, "--global-batch", "16", "--format", "json").out)
+    assert advice["step_time_s"] == pytest.approx(fuller["step_time_s"] * 2 / 16)
+    assert advice["mfu"] == pytest.approx(fuller["mfu"])
+    assert not any("--global-batch" in change["what"] for change in fuller["improvements"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (PIPELINE[1:], ("nemo profile, because tp > 1 (--stack)", "global batch of 16", "(--global-batch)")),
+        (("gpt2", "-d", "v100-sxm2-32gb"), ("fp16, because v100-sxm2-32gb has no bf16 engine",)),
+        (("gpt2", "-d", "tpu-v4"), ("jax profile, because the device is a TPU",)),
+        (
+            ("gpt2", "-d", "t4", "--num-devices", "2", "--sharding", "fsdp"),
+            ("fsdp profile, because fsdp shards",),
+        ),
+    ],
+)
+def test_what_is_assumed_is_said(run, arguments, words):
+    out = " ".join(run("estimate", *arguments).out.split())
+    assert all(word in out for word in words)
+    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16")
+    assert "assumed:" not in run("estimate", *arguments, *given).out
+
+
+def test_a_full_disk_is_one_line():
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "roofline", *XL],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith("roofline: error: cannot write the result")
+    assert result.stderr.count("\n") == 1
+
+
 def test_csv_is_one_row_in_base_units(run):
     rows = list(csv.DictReader(io.StringIO(run(*XL, "--format", "csv").out)))
     assert len(rows) == 1
     assert rows[0]["model"] == "gpt2-xl"
     assert float(rows[0]["step_time_s"]) > 0
     assert int(rows[0]["micro_batch"]) == 4
+    assert rows[0]["mfu_rule"] == json.loads(run(*XL, "--format", "json").out)["mfu_rule"]
 
 
 def test_output_file(run, tmp_path):
@@ -145,10 +200,16 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
         (("gpt2-xl", "-d", "h100"), ("ambiguous", "h100-pcie-80gb", "h100-sxm-80gb")),
         (("gpt2-xl", "-d", "h100-sxm-80g"), ("h100-sxm-80gb",)),
         (("gpt2-xl",), ("--device", "local")),
-        (("gpt2-xl", "-d", "v100-sxm2-32gb"), ("bf16", "fp16")),
+        (("gpt2-xl", "-d", "v100-sxm2-32gb", "--dtype", "bf16"), ("bf16", "fp16")),
         (("gpt2-xl", "-d", "a100-sxm-80gb", "--dtype", "fp8"), ("fp8", "bf16")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--dtype", "mixed"), ("bf16", "fp16")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--peak-tflops", "1979"), ("sparse", "989.4")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--peak-tflops", "2500"), ("2.5 x", "989.4")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "-d", "t4"), ("h100-sxm-80gb", "t4", "roofline compare")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb,t4"), ("h100-sxm-80gb", "t4", "roofline compare")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "1,2"), ("1,2", "roofline compare")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "1k:4k"), ("1k:4k", "roofline compare")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--attention", "te,flash2"), ("te,flash2", "roofline compare")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2048"), ("2048", "1024", "max_seq_len=2048")),
         (
             (

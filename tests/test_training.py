@@ -29,8 +29,10 @@ def resolved(model=LLAMA, **options):
 
 def test_defaults_follow():
     train = resolved(num_devices=16, tp=2, pp=4, micro_batch=3)
-    assert (train.dp, train.global_batch, train.seq_len) == (2, 6, 8192)
-    assert (train.accumulation, train.tokens_per_step) == (1, 6 * 8192)
+    # 4 micro batches for each of 4 stages, of 3 sequences on each of 2 replicas
+    assert (train.dp, train.global_batch, train.seq_len) == (2, 4 * 4 * 3 * 2, 8192)
+    assert (train.accumulation, train.tokens_per_step) == (16, 96 * 8192)
+    assert resolved(num_devices=16, tp=2, micro_batch=3).global_batch == 8 * 3  # one pass each
 
 
 def test_devices_follow_from_degrees():

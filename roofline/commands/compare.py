@@ -127,7 +127,7 @@ def side_by_side(results: Results) -> Table:
         row("micro x steps", lambda r: f"{r.train.micro_batch} x {r.train.accumulation}"),
         row("sequence", lambda r: r.train.sequence_length),
         row("step time", lambda r: cells.seconds(r.step_time_s)),
-        row("10-90 %", _range),
+        row("10-90 % range", _range),
         row("tokens/s", lambda r: f"{r.tokens_per_s:,.0f}"),
         row("per device", lambda r: f"{r.tokens_per_s_per_device:,.0f}"),
         row("against A", speed),
@@ -219,7 +219,7 @@ def tidy_table(results: Results) -> Table:
     columns = [
         *(name.replace("_", " ") for name in names),
         "step time",
-        "10-90 %",
+        "10-90 % range",
         "tokens/s",
         "MFU",
         "memory",

@@ -105,10 +105,13 @@ def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:
         data["fixes"] = fixes
         tables[1:1] = [tables.pop(), fixes_table(fixes)]
     elif result.fits and not options.names_function(args.model):
+        from ..fixes import fuller_pipeline
         from ..report_changes import changes_table
         from ..suspects import Case, improvements
 
+        fuller = fuller_pipeline(result)
         found = improvements(Case(result.model, result.device, result.train), result)
+        found = found if fuller is None else (fuller, *found)
         data["improvements"] = found
         if found:
             tables.append(changes_table("What would make it faster, and fits", "saves", found, most=3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -20,6 +22,7 @@ from ..training import (
     SHARDINGS,
     TRAINS,
     TrainConfig,
+    default_dtype,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ DTYPE_ALIASES = {
     "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32",
     "fp8_e4m3": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4",
 }  # fmt: skip
+MOST_ABOVE = 1.3  # of the catalog's peak: boost clocks and later steppings of a card stay below
 # option -> (reader of one value, help); the destination is the field of TrainConfig
 _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
     "--num-devices": (units.positive_int, "devices in all: tp x pp x cp x dp (default 1)"),
@@ -41,7 +45,7 @@ _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
     "--micro-batch": (units.positive_int, "sequences per device and pass (default 1)"),
     "--global-batch": (
         units.positive_int,
-        "sequences per optimizer step, all devices (default one pass each)",
+        "sequences per optimizer step, all devices (default one pass each; 4 per pipeline stage)",
     ),
     "--seq-len": (
         units.sequence_length,
@@ -86,7 +90,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, *, repeatable: bool = 
             "-d", "--device", metavar="DEVICE", action="append", help=f"{where}; may be repeated"
         )
     else:
-        group.add_argument("-d", "--device", metavar="DEVICE", help=where)
+        group.add_argument("-d", "--device", metavar="DEVICE", action=_Once, help=where)
     group.add_argument(
         "--peak-tflops",
         metavar="[DTYPE=]N",
@@ -113,11 +117,11 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     """
 
     def number(read: Callable[[str], int]) -> Callable[[str], Any]:
-        return units.sweep(read) if sweeps else read
+        return units.sweep(read) if sweeps else _single(read)
 
     def words(name: str, allowed: tuple[str, ...]) -> Callable[[str], Any]:
         one = word(name, allowed)
-        return (lambda text: _several(text, one)) if sweeps else one
+        return (lambda text: _several(text, one)) if sweeps else _single(one)
 
     group = parser.add_argument_group("training")
     for option, (read, text) in _NUMBERS.items():
@@ -125,7 +129,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     _add_words(group, words)
     group.add_argument(
         "--stack", metavar="STACK", type=(lambda text: _several(text, str)) if sweeps else str,
-        help="software profile: what is fused and overlapped ('roofline stacks' lists all; default compiled)",
+        help="software profile: what is fused and overlapped ('roofline stacks' lists all; default nemo with tp, pp, "
+        "cp or ep, fsdp where parameters are sharded, jax on a TPU, else compiled)",
     )  # fmt: skip
     _flag(group, "--dropout", "dropout runs")
     _flag(
@@ -165,7 +170,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
 def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
     """The options whose value is one of a few words."""
     group.add_argument(
-        "--dtype", metavar="DTYPE", type=words("dtype", DTYPES), help=f"{', '.join(DTYPES)} (default bf16)"
+        "--dtype",
+        metavar="DTYPE",
+        type=words("dtype", DTYPES),
+        help=f"{', '.join(DTYPES)} (default bf16; fp16 on a GPU without it)",
     )
     group.add_argument(
         "--recompute", metavar="HOW", type=words("recompute", RECOMPUTES),
@@ -186,6 +194,29 @@ def _flag(group: Any, option: str, text: str, dest: str | None = None, *, const:
     group.add_argument(option, dest=dest, action="store_const", const=const, help=text)
 
 
+class _Once(argparse.Action):
+    """An option that cannot be given twice: the first value would be lost."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        _option: str | None = None,
+    ) -> None:
+        """Store the value.
+
+        Raises:
+            ArgumentError: There is one already.
+        """
+        before = getattr(namespace, self.dest)
+        if before is not None:
+            raise argparse.ArgumentError(
+                self, f"given twice ({before!r} and {values!r}): 'roofline compare' puts several side by side"
+            )
+        setattr(namespace, self.dest, values)
+
+
 # --- readers of one value ---------------------------------------------------------------------------------
 
 
@@ -204,6 +235,22 @@ def word(what: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
         raise units.UnitError(str(unknown(what, text, allowed)))
 
     return read
+
+
+def _single(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`read`, pointing to the command for lists and ranges where it is given one."""
+
+    def read_one(text: str) -> Any:
+        try:
+            return read(text)
+        except units.UnitError as error:
+            if not re.search(r"[\w)][,:]\w", text):
+                raise
+            raise units.UnitError(
+                f"{error}; for several values, 'roofline compare' takes lists and ranges"
+            ) from None
+
+    return read_one
 
 
 def _several(text: str, read: Callable[[str], str]) -> str | tuple[str, ...]:
@@ -270,8 +317,18 @@ def model(args: argparse.Namespace) -> ModelConfig:
 
 
 def device(args: argparse.Namespace) -> Device:
-    """The one device that was named, with the figures overridden."""
-    return devices(args)[0]
+    """The one device that was named, with the figures overridden.
+
+    Raises:
+        RooflineError: None was named, or several.
+    """
+    found = devices(args)
+    if len(found) > 1:
+        names = ", ".join(each.id for each in found)
+        raise RooflineError(
+            f"--device {names}: give one device; 'roofline compare' puts several side by side"
+        )
+    return found[0]
 
 
 def devices(args: argparse.Namespace) -> list[Device]:
@@ -295,10 +352,8 @@ def devices(args: argparse.Namespace) -> list[Device]:
 def _overridden(device: Device, args: argparse.Namespace) -> Device:
     """`device` with ``--peak-tflops``, ``--bandwidth``, ``--memory`` and ``--link-bandwidth`` applied."""
     dtype = getattr(args, "dtype", None)
-    peaks: Mapping[str, float] = {
-        name or (dtype if isinstance(dtype, str) else "bf16"): figure
-        for name, figure in args.peak_tflops or ()
-    }
+    dtype = dtype if isinstance(dtype, str) else default_dtype(device)
+    peaks: Mapping[str, float] = {name or dtype: figure for name, figure in args.peak_tflops or ()}
     figures: dict[str, Any] = {
         "peak_tflops": peaks or None,
         "bandwidth_gb_per_s": args.bandwidth,
@@ -306,4 +361,17 @@ def _overridden(device: Device, args: argparse.Namespace) -> Device:
         "link_gb_per_s": args.link_bandwidth,
     }
     figures = {name: value for name, value in figures.items() if value is not None}
-    return device.with_overrides(**figures) if figures else device
+    changed = device.with_overrides(**figures) if figures else device
+    _check_peaks(device, peaks)
+    return changed
+
+
+def _check_peaks(device: Device, peaks: Mapping[str, float]) -> None:
+    """Refuse peaks far above the catalog's; those of a CPU are measured, and may be low."""
+    for name, figure in peaks.items():
+        known = device.peaks.get(name, math.inf)
+        if device.kind != "cpu" and figure * 1e12 > MOST_ABOVE * known:
+            raise RooflineError(
+                f"--peak-tflops {name}={figure:g} is {figure * 1e12 / known:.2g} x the dense peak of {device.id} "
+                f"({known / 1e12:g} TFLOP/s): give its dense peak, or a .toml of a device that has more"
+            )
