@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .arrays import Number
 from .fixes import Fix, cheapest_fixes
-from .memory import Memory, in_flight, memory_of
+from .memory import Memory, in_flight, memory_for, memory_of
 from .model import ModelConfig
 from .presets import load_model
-from .step import Step, build_step, parameter_shares, shard_degree
-from .training import TrainConfig, defaults, resolve, train_config
+from .step import Step, build_step, expert_ranks, parameter_shares, shard_degree
+from .training import TrainConfig, defaults, resolve, train_config, usual_stack
+from .typed import read_options
 from .units import format_count
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
 
     Attributes:
         model: The model.
-        device: The device.
+        device: The device; None where none was named, and then capacity and what follows from it are None too.
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does.
@@ -43,9 +45,16 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
     device: Any
     train: TrainConfig
     explained: dict[str, str]
-    max_micro_batch: int
-    max_seq_len: int
+    max_micro_batch: int | None
+    max_seq_len: int | None
     fixes: tuple[Fix, ...] = ()
+
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        from .report_memory import fit_words
+
+        where = "" if self.device is None else f" on {self.device.id}"
+        return f"<MemoryFit of {self.model.name}{where}: {fit_words(self)}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Bytes by part, as a pandas frame."""
@@ -61,21 +70,29 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         return memory_json(self)
 
 
-def memory(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> MemoryFit:
+def memory(
+    model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any
+) -> MemoryFit:
     """Peak memory of one device, and what fits.
+
+    >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
+    <MemoryFit of gpt2-xl on h100-sxm-80gb: ... GiB of 79.65 GiB: fits, ... GiB free>
 
     Args:
         model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
-        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
-        **options: Fields of `TrainConfig`, as plain numbers.
+        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`; None: the parts alone.
+        **options: Fields of `TrainConfig` (see `estimate`), as plain numbers or as typed.
 
     Raises:
         RooflineError: Anything a user can mend.
     """
     from hardware import load_device
 
-    model, device = load_model(model), load_device(device)
-    train = train_config(defaults(device, options))
+    model = load_model(model)
+    if device is None:
+        return _without_device(model, read_options(options))
+    device = load_device(device)
+    train = train_config(defaults(device, read_options(options)))
     step = build_step(model, train)
     used = memory_of(step, device)
     return MemoryFit(
@@ -90,23 +107,39 @@ def memory(model: str | Path | ModelConfig, device: str | Path | Device, **optio
     )
 
 
+def _without_device(model: ModelConfig, options: Mapping[str, Any]) -> MemoryFit:
+    """The parts of a configuration in bf16 on GPUs, whatever their capacity."""
+    step = build_step(model, train_config({"stack": usual_stack("gpu", options), **options}))
+    used = memory_for(step, 0)
+    parts = {name: getattr(used, name) for name in Memory.__struct_fields__}
+    return MemoryFit(
+        **{**parts, "capacity_bytes": None, "fits": None},
+        model=model,
+        device=None,
+        train=step.train,
+        explained=explain(step, used),
+        max_micro_batch=None,
+        max_seq_len=None,
+    )
+
+
 def explain(step: Step, used: Memory) -> dict[str, str]:
     """How each part of the memory comes about, in words."""
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
-    ranks = f", over {shard_degree(train):,} ranks"
-    sharded = {
-        "weights": train.shards_parameters,
-        "gradients": train.sharding in {"zero2", "zero3", "fsdp", "hsdp"},
-        "optimizer": train.sharding != "none",
+    trained = (shares.trainable_dense, shares.trainable_expert)
+    zero2 = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
+    words = {
+        "weights_bytes": _product(
+            step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters
+        ),
+        "gradients_bytes": _product(step, trained, used.gradients_bytes, zero2),
+        "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }
-    words = {}
-    for part, is_sharded in sharded.items():
-        count = shares.total if part == "weights" else shares.trainable
-        each = getattr(used, f"{part}_bytes") * (shard_degree(train) if is_sharded else 1) / max(count, 1)
-        words[f"{part}_bytes"] = f"{format_count(float(count))} x {each:.3g} bytes" + (
-            ranks if is_sharded else ""
-        )
+    mixed = train.master_weights and train.activation_bytes == 2 and train.train == "full"
+    if mixed and step.stack.cast_weights:
+        copies = "" if train.shards_parameters else ", and copies in 16 bits"
+        words["weights_bytes"] += f" (kept in fp32{copies})"
     kept = {
         "none": "all",
         "selective": "all but what is cheap to run again",
@@ -120,6 +153,29 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     words["communication_bytes"] = "gathered layers" if train.shards_parameters else "gradient buckets"
     words["context_bytes"] = "driver context, libraries, what the allocator cannot reuse"
     return words
+
+
+def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: bool) -> str:
+    """Bytes `held` as parameters x bytes each, over the ranks that share them.
+
+    Experts and the other parameters are told apart: each has ranks of its own to be sharded over.
+    """
+    train, dense, expert = step.train, *map(float, counts)
+    ranks = [float(shard_degree(train)), float(expert_ranks(train))] if sharded else [1.0, 1.0]
+    rest = 0.0
+    if sharded and train.pp > 1 and train.shards_parameters:
+        whole = (dense + expert) * train.activation_bytes  # kept gathered beside the slices (see `memory`)
+        rest = whole if float(held) > whole else 0.0
+    each = (float(held) - rest) / max(dense / ranks[0] + expert / ranks[1], 1.0)
+
+    def part(count: float, number: float) -> str:
+        over = f", over {number:,.0f} ranks" if number > 1 else ""
+        return f"{format_count(count)} x {each:.3g} bytes{over}"
+
+    text = part(dense, ranks[0])
+    if expert:
+        text = f"experts {part(expert, ranks[1])}; the rest {text}"
+    return text + ("; and all of them gathered, in 16 bits" if rest else "")
 
 
 # --- what fits -------------------------------------------------------------------------------------------

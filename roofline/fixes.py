@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .arrays import ceil_div
-from .estimate import estimate_step
+from .estimate import Estimate, estimate_step
 from .memory import memory_of
 from .model import ModelConfig
 from .stacks import load_stack
 from .step import build_step
-from .training import TrainConfig, resolve
+from .suspects import Suspect
+from .training import FILL, TrainConfig, default_stack, resolve
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -49,7 +50,9 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
     """The changes that make a configuration fit with the fewest changes, and among those the least time.
 
     The global batch stays: a smaller micro batch means more accumulation steps. Up to three are combined;
-    only where that gives too few answers, more devices are tried.
+    only where that gives too few answers, more devices are tried. Where the software profile is the usual one of
+    the layout, a change of layout takes the profile that is usual for the new one (``stack`` in its options);
+    another profile is kept.
     """
     given = resolve(train, model)
     needed = float(memory_of(build_step(model, given), device).total_bytes)
@@ -133,6 +136,9 @@ def _fix(
     for _, change in changes:
         options |= change
     split = {"dp": None} if options.keys() & {"tp", "pp", "cp", "num_devices"} else {}
+    stack = implied_stack(device, given, options)
+    if stack != given.stack:
+        options["stack"] = stack
     try:
         step = build_step(model, msgspec.structs.replace(given, **options, **split))
         used = memory_of(step, device)
@@ -143,7 +149,9 @@ def _fix(
         return None
     tokens = step.train.tokens_per_step
     return Fix(
-        change=" + ".join(words for words, _ in changes),
+        change=" + ".join(
+            [words for words, _ in changes] + ([f"{stack} stack"] if "stack" in options else [])
+        ),
         options=options,
         total_bytes=float(used.total_bytes),
         saved_bytes=needed - float(used.total_bytes),
@@ -152,10 +160,41 @@ def _fix(
     )
 
 
+def implied_stack(device: Device, given: TrainConfig, changes: Mapping[str, Any]) -> str:
+    """The software profile once `changes` are made: the usual one where `given` has its usual one, else its own."""
+    layout = {name: getattr(given, name) for name in given.__struct_fields__}
+    if given.stack != default_stack(device, layout):
+        return given.stack
+    return default_stack(device, {**layout, **changes})
+
+
 def _device_time(model: ModelConfig, device: Device, train: TrainConfig) -> float:
     """Device-seconds per token."""
     result = estimate_step(build_step(model, train), device)
     return float(result.step_time_s * train.num_devices / train.tokens_per_step)
+
+
+def fuller_pipeline(result: Estimate) -> Suspect | None:
+    """A global batch that fills the pipeline, where there are fewer micro batches than stages and it fits.
+
+    The step then trains on more sequences: its time is given for as many as before.
+    """
+    train: Any = result.train
+    if train.pp == 1 or train.accumulation >= train.pp:
+        return None
+    batch = FILL * train.pp * train.micro_batch * train.data_parallel
+    fuller = msgspec.structs.replace(train, global_batch=batch)
+    better = estimate_step(build_step(result.model, fuller), result.device)
+    if not better.fits:
+        return None
+    seconds = float(better.step_time_s * train.global_batch / batch)
+    return Suspect(
+        what=f"--global-batch {batch}: {FILL} micro batches per pipeline stage, not {train.accumulation} for "
+        f"{train.pp} stages (time of {train.global_batch} sequences)",
+        step_time_s=seconds,
+        mfu=float(better.mfu),
+        explains=1 - seconds / float(result.step_time_s),
+    )
 
 
 def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:

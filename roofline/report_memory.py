@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .cells import points, seconds, share, size
 from .memory import Memory
 from .output import Table
+from .stacks import load_stack
+from .step import master_bytes, optimizer_state_bytes
+from .training import TrainConfig
 
 if TYPE_CHECKING:
     from .fixes import Fix
@@ -25,6 +28,8 @@ MEMORY_PARTS = {
 
 def fit_words(memory: Memory) -> str:
     """Total against capacity, and what is left or missing."""
+    if memory.capacity_bytes is None:
+        return f"{size(memory.total_bytes).text} per device; name a --device to see whether that fits"
     total, capacity = size(memory.total_bytes).text, size(memory.capacity_bytes).text
     difference = size(abs(memory.capacity_bytes - memory.total_bytes)).text
     if memory.fits:
@@ -32,15 +37,29 @@ def fit_words(memory: Memory) -> str:
     return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"
 
 
-def memory_table(memory: Memory, explained: Mapping[str, str] | None = None) -> Table:
+def optimizer_words(train: TrainConfig) -> str:
+    """What the optimizer's row holds: its state, the fp32 master weights (unless the weights are kept in fp32), both.
+
+    >>> optimizer_words(TrainConfig(stack="megatron")), optimizer_words(TrainConfig(dtype="fp32"))
+    ('optimizer state and master weights', 'optimizer state')
+    """
+    copies = bool(master_bytes(train)) and not load_stack(train.stack).cast_weights
+    if optimizer_state_bytes(train) == 0:
+        return "master weights" if copies else "optimizer state"
+    return "optimizer state and master weights" if copies else "optimizer state"
+
+
+def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str] | None = None) -> Table:
     """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic."""
+    labels = {**MEMORY_PARTS, "optimizer_bytes": optimizer_words(train)}
     parts = [name for name in MEMORY_PARTS if getattr(memory, name)]
     parts.sort(key=lambda name: -getattr(memory, name))
     rows: list[list[Any]] = []
-    for name in (*parts, "total_bytes", "capacity_bytes"):
+    capacity = memory.capacity_bytes
+    for name in (*parts, "total_bytes", *(() if capacity is None else ("capacity_bytes",))):
         value = getattr(memory, name)
-        words = MEMORY_PARTS.get(name, name.removesuffix("_bytes"))
-        rows.append([words, size(value), share(value / memory.capacity_bytes)])
+        words = labels.get(name, name.removesuffix("_bytes"))
+        rows.append([words, size(value), None if capacity is None else share(value / capacity)])
         if explained is not None:
             rows[-1].append(explained.get(name, ""))
     columns = ["memory per device", "peak", "of capacity"]

@@ -166,12 +166,17 @@ def default_dtype(device: Device) -> str:
 
 
 def default_stack(device: Device, options: Mapping[str, Any]) -> str:
+    """The software profile of `device` where nothing is said (see `usual_stack`)."""
+    return usual_stack(device.kind, options)
+
+
+def usual_stack(kind: str, options: Mapping[str, Any]) -> str:
     """The software profile where nothing is said: what such a layout is usually trained with.
 
     JAX on a TPU; Megatron-Core (nemo) for tensor, pipeline, context or expert parallelism; FSDP where parameters are
     sharded; else PyTorch with torch.compile.
     """
-    if device.kind == "tpu":
+    if kind == "tpu":
         return "jax"
     if any(some(options.get(degree, 1) != 1) for degree in ("tp", "pp", "cp", "ep")):
         return "nemo"

@@ -57,6 +57,34 @@ def test_does_not_fit_exits_3_and_offers_three_changes(run):
         assert fix["saved_bytes"] > 0
 
 
+def test_without_a_device_the_parts_alone(run):
+    status, out, _ = run("memory", "gpt2-xl", "--micro-batch", "2", "--format", "json")
+    data = json.loads(out)
+    assert status == 0
+    assert (data["capacity_bytes"], data["fits"], data["max_micro_batch"], data["device"]) == (None,) * 4
+    with_device = roofline.memory("gpt2-xl", "a100-sxm-80gb", micro_batch=2)
+    assert data["total_bytes"] == with_device.total_bytes
+    assert "name a --device" in run("memory", "gpt2-xl").out
+    assert run("memory", "gpt2-xl", "--memory", "80GiB").status == 2
+
+
+def test_experts_and_the_rest_are_told_apart():
+    result = roofline.memory(
+        "mixtral-8x7b", "h100-sxm-80gb", num_devices=128, tp=2, ep=8, sharding="zero1", stack="megatron"
+    )
+    words = result.explained["optimizer_bytes"]
+    assert words == "experts 2.82B x 12 bytes, over 8 ranks; the rest 803M x 12 bytes, over 64 ranks"
+
+
+def test_the_optimizer_row_is_named_by_what_it_holds(run):
+    def names(*options):
+        return run("memory", "gpt2", "-d", "h100-sxm-80gb", *options).out
+
+    assert "optimizer state and master weights" in names("--stack", "megatron")
+    assert "master weights" not in names("--stack", "compiled")  # weights are kept in fp32, and cast
+    assert "optimizer state and" not in names("--stack", "megatron", "--optimizer", "sgd")
+
+
 def test_csv(run):
     header, row = run("memory", "gpt2", "-d", "t4", "--dtype", "fp16", "--format", "csv").out.splitlines()
     assert set(header.split(",")) >= KEYS

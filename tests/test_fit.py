@@ -77,6 +77,19 @@ def test_fixes_fit_and_say_what_they_do(model, options):
         assert fix.saved_bytes == pytest.approx(result.total_bytes - fix.total_bytes)
 
 
+def test_a_change_of_layout_takes_the_profile_that_is_usual_for_it():
+    given = {"num_devices": 8, "micro_batch": 1}
+    usual = roofline.memory("llama-2-13b", "a100-sxm-80gb", **given)
+    stacks = {fix.options.get("stack", "compiled") for fix in usual.fixes}
+    assert usual.train.stack == "compiled"
+    assert stacks <= {"compiled", "fsdp", "nemo"}
+    assert "compiled" not in stacks  # all of them shard or split the parameters
+    for fix in usual.fixes:
+        assert f"{fix.options['stack']} stack" in fix.change
+    own = roofline.memory("llama-2-13b", "a100-sxm-80gb", stack="megatron", **given)
+    assert not any("stack" in fix.options for fix in own.fixes)
+
+
 def test_fixes_of_as_many_changes_come_cheapest_first():
     fixes = roofline.memory("gpt2-xl", "a100-sxm-40gb", micro_batch=16).fixes
     single = [fix.cost for fix in fixes if " + " not in fix.change]

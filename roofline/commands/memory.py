@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..errors import RooflineError
 from ..output import Cell, Table, add_format_arguments, emit
 from . import options
 
@@ -29,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
     from .. import report, report_memory
     from ..fit import memory
 
-    result = memory(options.model(args), options.device(args), **options.train_options(args))
+    if args.device is None and (args.peak_tflops or args.bandwidth or args.memory or args.link_bandwidth):
+        raise RooflineError(
+            "a figure of a device without --device: name the device ('roofline devices' lists all)"
+        )
+    device = None if args.device is None else options.device(args)
+    result = memory(options.model(args), device, **options.train_options(args))
     train = result.train
     rows: list[list[Any]] = [
         ["Layout", report.layout_words(train)],
@@ -37,25 +43,40 @@ def run(args: argparse.Namespace) -> int:
         ["Method", f"{train.dtype}, {report.method_words(train)}"],
         ["", ""],
         ["Answer", report_memory.fit_words(result)],
-        ["Largest micro batch", _or_none(result.max_micro_batch, f" of {train.sequence_length:,} tokens")],
-        ["Longest sequence", _or_none(result.max_seq_len, f" tokens at micro batch {train.micro_batch:,}")],
     ]
-    title = f"{report.model_words(result.model)} on {result.device.name}"
-    tables = [Table(title, ["", ""], rows, align="ll"), report_memory.memory_table(result, result.explained)]
-    if not result.fits:
+    title = report.model_words(result.model)
+    if result.device is not None:
+        rows += [
+            [
+                "Largest micro batch",
+                _or_none(result.max_micro_batch, f" of {train.sequence_length:,} tokens"),
+            ],
+            [
+                "Longest sequence",
+                _or_none(result.max_seq_len, f" tokens at micro batch {train.micro_batch:,}"),
+            ],
+        ]
+        title += f" on {result.device.name}"
+    tables = [
+        Table(title, ["", ""], rows, align="ll"),
+        report_memory.memory_table(result, train, result.explained),
+    ]
+    if result.fits is False:
         tables.append(report_memory.fixes_table(result.fixes))
     if args.format == "csv":
         tables = [csv_table(report.memory_json(result))]
     notes = [f"Note: {note}." for note in result.model.assumptions]
-    emit(args, report.memory_json(result), tables, notes + report.device_notes(result.device))
-    return 0 if result.fits else DOES_NOT_FIT
+    notes += [] if result.device is None else report.device_notes(result.device)
+    emit(args, report.memory_json(result), tables, notes)
+    return DOES_NOT_FIT if result.fits is False else 0
 
 
-def _or_none(value: int, unit: str) -> Cell:
+def _or_none(value: int | None, unit: str) -> Cell:
     return Cell(value, f"{value:,}{unit}" if value else "none fits")
 
 
 def csv_table(data: dict[str, object]) -> Table:
     """The figures as one row."""
-    figures = {name: value for name, value in data.items() if isinstance(value, int | float)}
+    figures = {name: value for name, value in data.items() if value is None or isinstance(value, int | float)}
+    figures.pop("device", None)
     return Table("", list(figures), [list(figures.values())])
