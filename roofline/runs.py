@@ -90,8 +90,10 @@ def case_of(row: Mapping[str, str]) -> Case:
     Raises:
         Skipped: Something without which no prediction is possible is not stated.
     """
-    measured = _number(row, "tokens_per_s_per_device")
-    if measured is None or measured <= 0:
+    measured = number(row, "tokens_per_s_per_device")
+    if measured is not None and measured < 0:
+        raise Skipped(f"row {row['id']}: tokens_per_s_per_device {measured:g} is negative")
+    if not measured:
         raise Skipped("no measured throughput")
     model = model_of(row)
     config = config_of(row, model)
@@ -128,16 +130,24 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     return Config(candidates=candidates, assumed=tuple(assumed))
 
 
-def _number(row: Mapping[str, str], key: str) -> float | None:
+def number(row: Mapping[str, str], key: str) -> float | None:
+    """The number in a cell; None where it is blank, NaN or infinite.
+
+    Raises:
+        Skipped: It is not a number; row, column and value are named.
+    """
     text = (row.get(key) or "").strip()
     if not text:
         return None
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise Skipped(f"row {row.get('id') or '?'}: {key} {text!r} is not a number") from None
     return value if math.isfinite(value) else None
 
 
 def _integer(row: Mapping[str, str], key: str) -> int | None:
-    value = _number(row, key)
+    value = number(row, key)
     return None if value is None else int(value)
 
 
@@ -231,7 +241,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         devices_per_node=_integer(row, "devices_per_node"),
         dtype=LOW_PRECISION.get(dtype, dtype),
         sharding=sharding,
-        sequence_parallel=bool(_number(row, "seq_parallel")) and sizes["tp"] > 1,
+        sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=stack,
         # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes); Llama-era code and MPT do not
@@ -249,7 +259,7 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
     stack = next(filter(None, map(stack_of_software, words)), None)
     if stack is None:
-        sharding, degrees = row.get("sharding") or "", [_number(row, key) or 1 for key in ("tp", "pp")]
+        sharding, degrees = row.get("sharding") or "", [number(row, key) or 1 for key in ("tp", "pp")]
         stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
         stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
         assumed.append(f"stack {stack}")
@@ -258,7 +268,7 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
 
 def _network(row: Mapping[str, str]) -> float | None:
     """Gbit/s per device: a number where the table has one, else read from the words of the source."""
-    stated = _number(row, "network_gbit_per_s")
+    stated = number(row, "network_gbit_per_s")
     return stated or network_of(row.get("inter_node") or "", _integer(row, "devices_per_node") or 8)
 
 
@@ -286,7 +296,7 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        attention = "flash2" if (_number(row, "year") or FLASH_YEAR) >= FLASH_YEAR else "unfused"
+        attention = "flash2" if (number(row, "year") or FLASH_YEAR) >= FLASH_YEAR else "unfused"
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
@@ -296,7 +306,7 @@ def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[
     """Whether norms are sharded over tp: as stated; else either, where the software of the time can (2022 on)."""
     able = (
         base.stack in {"megatron", "nemo", "torchtitan", "fsdp"}
-        and (_number(row, "year") or FLASH_YEAR) > 2021
+        and (number(row, "year") or FLASH_YEAR) > 2021
     )
     if (row.get("seq_parallel") or "").strip() or base.tp == 1 or not able:
         return (base.sequence_parallel,)

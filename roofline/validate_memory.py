@@ -11,12 +11,14 @@ import msgspec
 
 from .errors import RooflineError
 from .memory import GIB, Memory, memory_for
-from .runs import Skipped, config_of, model_of
+from .runs import Skipped, config_of, model_of, number
 from .step import build_step
+from .uncertainty import Z80
 
 # What a row's peak counts, by the words of its source: the figure of ours that it compares with.
 STATES = ("parameters+gradients+optimizer",)
 ACTIVATIONS = ("activations only",)
+SPREAD = 0.12  # standard deviation of log(predicted / measured peak) over the packaged table
 NOT_A_PEAK = ("ratio", "largest", "analysis", "weights loaded")
 
 
@@ -43,6 +45,22 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
         return self.predicted_bytes / self.measured_bytes - 1.0
 
     @property
+    def low_bytes(self) -> float | None:
+        """10th percentile of the peak, by the spread of our residuals."""
+        return None if self.predicted_bytes is None else self.predicted_bytes / (1 + Z80 * SPREAD)
+
+    @property
+    def high_bytes(self) -> float | None:
+        """90th percentile of the peak."""
+        return None if self.predicted_bytes is None else self.predicted_bytes * (1 + Z80 * SPREAD)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measured peak lies between the two."""
+        low, high, measured = self.low_bytes, self.high_bytes, self.measured_bytes
+        return None not in {low, high, measured} and low <= measured <= high  # type: ignore[operator]
+
+    @property
     def right(self) -> bool | None:
         """Whether the ran / out-of-memory decision is right."""
         if self.ran is None or self.predicted_fits is None:
@@ -63,7 +81,7 @@ def predict_memory(rows: Iterable[Mapping[str, str]]) -> list[MemoryPrediction]:
 
 def _predict(row: Mapping[str, str]) -> MemoryPrediction:
     kind = (row.get("memory_kind") or "").lower()
-    capacity = _float(row, "device_memory_gib")
+    capacity = number(row, "device_memory_gib")
     if any(word in kind for word in NOT_A_PEAK):
         raise Skipped(f"{kind}: not a measured peak of one configuration")
     if capacity is None:
@@ -76,8 +94,8 @@ def _predict(row: Mapping[str, str]) -> MemoryPrediction:
     ]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)
-    peak = _float(row, "peak_memory_gib")
-    fits = _float(row, "fits")
+    peak = number(row, "peak_memory_gib")
+    fits = number(row, "fits")
     return MemoryPrediction(
         row=row,
         measured_bytes=None if peak is None else peak * GIB,
@@ -98,15 +116,6 @@ def _comparable(memory: Memory, kind: str) -> Any:
     if any(word in kind for word in ACTIVATIONS):
         return memory.activations_bytes + memory.logits_bytes
     return memory.total_bytes
-
-
-def _float(row: Mapping[str, str], key: str) -> float | None:
-    text = (row.get(key) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def as_run(row: Mapping[str, str]) -> dict[str, str]:
@@ -137,7 +146,9 @@ class MemorySummary(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes_rows: int
     mape: float | None
+    median_ape: float | None
     bias: float | None
+    coverage: float | None
     decision_rows: int
     decisions_right: float | None
 
@@ -151,7 +162,9 @@ def summarise(name: str, predictions: Sequence[MemoryPrediction]) -> MemorySumma
         rows=len(predictions),
         bytes_rows=len(errors),
         mape=sum(map(abs, errors)) / len(errors) if errors else None,
+        median_ape=sorted(map(abs, errors))[len(errors) // 2] if errors else None,
         bias=math.exp(sum(math.log1p(e) for e in errors) / len(errors)) - 1 if errors else None,
+        coverage=sum(p.inside for p in predictions) / len(errors) if errors else None,
         decision_rows=len(decisions),
         decisions_right=sum(decisions) / len(decisions) if decisions else None,
     )

@@ -79,6 +79,8 @@ def test_no_batch_at_all():
     [
         ({"tokens_per_s_per_device": ""}, "no measured throughput"),
         ({"tokens_per_s_per_device": "0"}, "no measured throughput"),
+        ({"tokens_per_s_per_device": "-5"}, "row mine-1: tokens_per_s_per_device -5 is negative"),
+        ({"n_heads": "many"}, "row mine-1: n_heads 'many' is not a number"),
         ({"n_layers": ""}, "n_layers is not stated"),
         ({"tp": ""}, "tp is not stated"),
         ({"pp": ""}, "pp is not stated"),

@@ -116,7 +116,7 @@ def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
         ]
         for s in summaries
     ]
-    return Table(title, ["", "rows", "MAPE", "median", "bias", "in 80 % interval"], rows)
+    return Table(title, ["", "rows", "MAPE", "median", "bias", "in 10-90 % range"], rows)
 
 
 def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
@@ -159,6 +159,23 @@ def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
     return notes
 
 
+def _groups(predictions: Sequence[Any], key: Callable[[Any], str]) -> dict[str, list[Any]]:
+    """Predictions by `key`, the largest group first."""
+    groups: dict[str, list[Any]] = {}
+    for p in predictions:
+        groups.setdefault(key(p), []).append(p)
+    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def _source(p: Any) -> str:
+    """The part of a row's id before the first dash."""
+    return str(p.id.split("-")[0])
+
+
+def _hardware(p: Any) -> str:
+    return str(p.row.get("hardware") or "not stated")
+
+
 def _memory(args: argparse.Namespace) -> None:
     from ..runs import read_table
     from ..validate import default_data
@@ -168,31 +185,32 @@ def _memory(args: argparse.Namespace) -> None:
     done = [p for p in predictions if not p.skipped_reason]
     if not done:
         raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
-    sources: dict[str, list[Any]] = {}
-    for p in done:
-        sources.setdefault(p.id.split("-")[0], []).append(p)
     total = summarise("all", done)
-    by_source = [summarise(name, rows) for name, rows in sources.items()]
+    by_source = [summarise(name, rows) for name, rows in _groups(done, _source).items()]
+    by_device = [summarise(name, rows) for name, rows in _groups(done, _hardware).items()]
     data = {
         "rows": total.rows, "skipped": len(predictions) - total.rows, "bytes_rows": total.bytes_rows,
-        "mape": total.mape,
-        "bias": total.bias, "decision_rows": total.decision_rows, "decisions_right": total.decisions_right,
-        "by_source": by_source,
+        "mape": total.mape, "median_ape": total.median_ape, "bias": total.bias, "coverage": total.coverage,
+        "decision_rows": total.decision_rows, "decisions_right": total.decisions_right,
+        "by_source": by_source, "by_device": by_device,
     }  # fmt: skip
     rows = [
-        [p.id, p.measured_bytes, p.predicted_bytes, p.error, p.ran, p.predicted_fits, p.skipped_reason]
+        [
+            p.id, p.measured_bytes, p.predicted_bytes, p.low_bytes, p.high_bytes, p.error, p.skipped_reason, p.ran,
+            p.predicted_fits,
+        ]
         for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "error", "ran", "predicted_fits", "skipped_reason"]
+    ]  # fmt: skip
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ran", "predicted_fits"]
     if args.format == "csv" or (args.output or "").endswith(".csv"):
         emit(args, data, [Table("", keys, rows)])
         return
     summary = Table(
         "Peak memory, and whether it ran",
-        ["", "rows", "with bytes", "MAPE", "bias", "ran or not", "right"],
+        ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
         [
-            [s.name, s.rows, s.bytes_rows, _percent(s.mape), _percent(s.bias, "+"), s.decision_rows,
-             _percent(s.decisions_right)]
+            [s.name, s.rows, s.bytes_rows, _percent(s.mape), _percent(s.bias, "+"), _percent(s.coverage),
+             s.decision_rows, _percent(s.decisions_right)]
             for s in (total, *by_source)
         ],
     )  # fmt: skip
@@ -217,23 +235,23 @@ def _budgets(args: argparse.Namespace) -> None:
     done = [p for p in predictions if not p.skipped_reason]
     if not done:
         raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
-    total = summarise(done)
+    total = summarise("all", done)
     rows = [
         [
-            p.id,
-            p.measured,
-            p.predicted,
-            p.low,
-            p.high,
-            p.ratio if not p.skipped_reason else None,
-            p.skipped_reason,
+            p.id, p.measured, p.predicted, p.low, p.high, None if p.skipped_reason else p.error, p.skipped_reason,
+            None if p.skipped_reason else p.ratio,
         ]
         for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "low", "high", "ratio", "skipped_reason"]
-    data = {"rows": total.rows, "skipped": len(predictions) - total.rows, "within_1_5x": total.within,
-            "median_ratio": total.median_ratio, "coverage": total.coverage,
-            "results": [dict(zip(keys, row, strict=True)) for row in rows]}  # fmt: skip
+    ]  # fmt: skip
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ratio"]
+    data = {
+        "rows": total.rows, "skipped": len(predictions) - total.rows, "mape": total.mape,
+        "median_ape": total.median_ape, "bias": total.bias, "coverage": total.coverage,
+        "within_1_5x": total.within, "median_ratio": total.median_ratio,
+        "by_source": [summarise(name, group) for name, group in _groups(done, _source).items()],
+        "by_device": [summarise(name, group) for name, group in _groups(done, _hardware).items()],
+        "results": [dict(zip(keys, row, strict=True)) for row in rows],
+    }  # fmt: skip
     if args.format == "csv" or (args.output or "").endswith(".csv"):
         emit(args, data, [Table("", keys, rows)])
         return
