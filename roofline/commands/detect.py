@@ -50,6 +50,12 @@ def run(args: argparse.Namespace) -> int:
         if found.how != "exact name":
             notes.append(f"GPU {found.gpu.index}: {found.how}.")
     notes += [f"CPU: {note}." for note in cpu.notes]
+    if "avx512_bf16" in cpu.vector or "amx_bf16" in cpu.vector:
+        notes.append(
+            "CPU: it has bf16 instructions; where no clock is reported '--device local' measures its peaks with NumPy, "
+            "which multiplies fp32 and fp64 only, so that it has no bf16 figure ('roofline calibrate' with PyTorch "
+            "measures one)."
+        )
     tables = ([_gpu_table(detection.gpus)] if detection.gpus else []) + [_cpu_table(cpu)]
     emit(args, data, tables, notes)
     return 0
