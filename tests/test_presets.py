@@ -189,7 +189,7 @@ def test_a_folder_of_a_presets_name_is_mentioned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_model("gpt2").assumptions == ()
     (tmp_path / "gpt2" / "config.json").write_text(
-        '{"model_type": "gpt2", "n_layer": 3, "n_embd": 64, "n_head": 2}'
+        '{"model_type": "gpt2", "n_layer": 3, "n_embd": 64, "n_head": 2, "vocab_size": 100, "n_positions": 64}'
     )
     assert load_model("gpt2").assumptions == (
         "this is the preset 'gpt2'; './gpt2' takes the folder of that name",
