@@ -208,7 +208,7 @@ def ranking(
         or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
     ]
     head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
-    columns = [*head, "Batch", "Sharding", "Recompute", "SP", "Step", "80 % interval", "MFU", "Memory"]
+    columns = [*head, "Batch", "Sharding", "Recompute", "SP", "Step", "10-90 % range", "MFU", "Memory"]
     keys = [
         *(key for _, key in degrees),
         "micro_batch",
@@ -310,7 +310,7 @@ def tie_notes(result: SearchResult) -> list[str]:
         return []
     shown = len(result.layouts)
     count = f"All {shown}" if ties == shown else f"{ties} of the {shown}" if ties > 1 else "Only the first"
-    note = f"{count} shown cannot be told from the best: their expected values are within its 80 % interval."
+    note = f"{count} shown cannot be told from the best: their expected values are within its 10-90 % range."
     if simplest.train == best.train:
         return [f"{note} The best is also the simplest."]
     slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
