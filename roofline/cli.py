@@ -15,6 +15,20 @@ import msgspec
 
 from .errors import RooflineError, nearest
 
+_SYNONYMS = {  # our option: what other tools of the field call it
+    "--num-devices": "-n --gpus --num-gpus --n-gpus --devices --world-size",
+    "--device": "--gpu --hardware --accelerator",
+    "--devices-per-node": "--gpus-per-node --nproc-per-node",
+    "--micro-batch": "-b --batch --batch-size --mbs",
+    "--global-batch": "--gbs --train-batch-size",
+    "--seq-len": "-s --seq --seqlen --sequence-length --context --context-length",
+    "--dtype": "--precision --bf16 --fp16 --fp8",
+    "--recompute": "--checkpointing --gradient-checkpointing --activation-checkpointing",
+    "--sharding": "--zero --zero-stage --fsdp",
+    "--price": "--cost",
+}
+_MEANT = {name: option for option, names in _SYNONYMS.items() for name in names.split()}
+
 USAGE_STATUS = 2  # bad input; a result that does not fit in memory exits with 3
 _NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
@@ -105,8 +119,10 @@ class Parser(argparse.ArgumentParser):
                 continue
             if not name.startswith("--") and name[:2] in known:  # -dh100-sxm-80gb
                 continue
-            close = nearest(name, [option for option in known if option.startswith("--")], count=1)
-            self.error(f"unknown option {name}" + (f": did you mean {close[0]}?" if close else ""))
+            long = [option for option in known if option.startswith("--")]
+            close = [_MEANT[name]] if name in _MEANT else nearest(name, long, count=1)
+            hint = f": did you mean {close[0]}?" if close and close[0] in known else ""
+            self.error(f"unknown option {name}{hint}")
 
 
 def command_parser(name: str) -> tuple[Parser, Any]:

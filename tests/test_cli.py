@@ -86,6 +86,8 @@ def test_command_runs(run, probe):
             ["probe", "gpt2", "-d", "t4", "--mico-batch", "4"],
             ["unknown option --mico-batch: did you mean --micro-batch?"],
         ),
+        (["plan", "gpt2", "--gpus", "8"], ["unknown option --gpus: did you mean --num-devices?"]),
+        (["count", "gpt2", "--gpu", "t4"], ["unknown option --gpu (see"]),
         (["probe", "gpt2", "-d", "t4", "--micro", "4"], ["unknown option --micro"]),
         (["probe", "gpt2", "-d", "t4", "-x"], ["unknown option -x"]),
         (
