@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from hardware import load_device
+
 from .errors import RooflineError
 from .model import ModelConfig, Moe
 from .presets import load_model, model_from_flat, model_ids
@@ -120,8 +122,9 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     base = _base_config(row, model, assumed)
     candidates = tuple(
         msgspec.structs.replace(
-            base, micro_batch=micro, recompute=recompute, vp=vp, sequence_parallel=sharded
+            base, dtype=dtype, micro_batch=micro, recompute=recompute, vp=vp, sequence_parallel=sharded
         )
+        for dtype in _dtypes(row, base, assumed)
         for sharded in _sequence_parallel(row, base, assumed)
         for vp in _virtual_stages(row, base, model, assumed)
         for micro in _micro_batches(row, base, assumed)
@@ -219,11 +222,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     if n_devices % group:
         raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
     dtype = row.get("dtype") or ""
-    if not dtype:
-        if row.get("workload") == "lora":
-            raise Skipped("dtype is not stated, and frozen weights may be in any")
-        dtype = "bf16"
-        assumed.append("dtype bf16")
+    if not dtype and row.get("workload") == "lora":
+        raise Skipped("dtype is not stated, and frozen weights may be in any")
     stack = _stack(row, assumed)
     attention = _attention(row, stack, assumed)
     sharding = row.get("sharding") or ""
@@ -239,7 +239,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         num_devices=n_devices,
         global_batch=_integer(row, "global_batch_sequences"),
         devices_per_node=_integer(row, "devices_per_node"),
-        dtype=LOW_PRECISION.get(dtype, dtype),
+        dtype=LOW_PRECISION.get(dtype, dtype) or "bf16",
         sharding=sharding,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
@@ -300,6 +300,15 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
+
+
+def _dtypes(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:
+    """As stated; else bf16, or fp8 where software made for it (Transformer Engine) ran on a device that has it."""
+    if row.get("dtype"):
+        return (base.dtype,)
+    able = base.stack == "nemo" and "fp8" in load_device(row["device"]).peaks
+    assumed.append("dtype bf16 or fp8" if able else "dtype bf16")
+    return ("bf16", "fp8") if able else ("bf16",)
 
 
 def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[bool, ...]:

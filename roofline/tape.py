@@ -225,9 +225,12 @@ class Tape:
     def cast(self, name: str, phase: Phase, elements: Number, es: float) -> None:
         """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
 
-        Fused into the kernel before it, the operand in low precision is written instead of one in 16 bits.
+        Where the kernel before it does so (see `stacks.Fusion`), it writes two copies of 8 bits instead of one of 16:
+        a norm for every projection but the last of attention and of a feed-forward layer.
         """
-        if self.fused("cast") and self.train.dtype == "fp8" and not name.endswith("attention.out"):
+        source = "activation_cast" if name.endswith(".down") else "cast"
+        apart = phase == "backward" or name.endswith(".out") or name.startswith("experts.")
+        if self.train.dtype == "fp8" and not apart and self.fused(source):
             return
         self.op(
             f"{name}.cast", "elementwise", phase, flops=2 * elements, read=elements * self.es,

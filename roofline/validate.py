@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +19,8 @@ from .uncertainty import Z80
 
 if TYPE_CHECKING:
     from hardware import Device
+
+    from .training import TrainConfig
 
 ASSUMED_SPREAD = 0.15  # what filling a source's blanks adds to the spread of log(measured / predicted)
 MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
@@ -102,29 +105,56 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
         outcomes = [_tokens(case, candidate, device) for candidate in case.candidates]
     except (RooflineError, ValueError) as error:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
-    feasible = [outcome for outcome in outcomes if outcome[3]] or outcomes
+    outcomes += _part_recomputed(case, outcomes)
+    feasible = [outcome for outcome in outcomes if outcome.fullness <= MEMORY_ERROR] or outcomes
     slack = math.exp(Z80 * ASSUMED_SPREAD) if case.assumed else 1.0
-    center = max(
-        outcome[0] for outcome in feasible
-    )  # people run the best of the choices a source leaves open
+    # people run the best of the choices a source leaves open
+    center = max(outcome.expected for outcome in feasible)
     return Prediction(
         row=case.row,
         measured=case.measured,
         predicted=center,
-        low=min(outcome[1] for outcome in feasible) / slack,
-        high=max(outcome[2] for outcome in feasible) * slack,
+        low=min(outcome.low for outcome in feasible) / slack,
+        high=max(outcome.high for outcome in feasible) * slack,
         stack=case.candidates[0].stack,
         assumed=case.assumed,
     )
 
 
-def _tokens(case: Case, train: Any, device: Device) -> tuple[Any, Any, Any, bool]:
-    """Tokens per second and device: expected, low, high; and whether it may fit, within the error of our memory."""
+class _Outcome(NamedTuple):
+    """Tokens per second and device of one choice, and its memory over the capacity."""
+
+    expected: Any
+    low: Any
+    high: Any
+    fullness: float
+
+
+def _tokens(case: Case, train: TrainConfig, device: Device) -> _Outcome:
     step = build_step(case.model, train)
     times = estimate_times(step, device)
     per_device = step.train.tokens_per_step / step.train.num_devices
-    fits = bool(times.memory.total_bytes <= MEMORY_ERROR * times.memory.capacity_bytes)
-    return per_device / times.expected, per_device / times.high, per_device / times.low, fits
+    fullness = float(times.memory.total_bytes / times.memory.capacity_bytes)
+    return _Outcome(per_device / times.expected, per_device / times.high, per_device / times.low, fullness)
+
+
+def _part_recomputed(case: Case, outcomes: Sequence[_Outcome]) -> list[_Outcome]:
+    """Where recompute is not stated and only full recompute fits: as many layers recomputed as memory asks for.
+
+    Time and memory lie between those without and with recompute, in proportion to the layers.
+    """
+    found = []
+    choices = list(zip(case.candidates, outcomes, strict=True))
+    for (train, kept), (other, redone) in pairwise(choices):
+        pair = (train.recompute, other.recompute) == ("none", "full")
+        if pair and redone.fullness <= MEMORY_ERROR < kept.fullness:
+            layers = (kept.fullness - MEMORY_ERROR) / (kept.fullness - redone.fullness)
+            rates = (
+                1 / ((1 - layers) / fast + layers / slow)
+                for fast, slow in zip(kept[:3], redone[:3], strict=True)
+            )
+            found.append(_Outcome(*rates, MEMORY_ERROR))
+    return found
 
 
 # --- summaries ---------------------------------------------------------------------------------------------------
