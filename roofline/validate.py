@@ -107,15 +107,16 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     outcomes += _part_recomputed(case, outcomes)
     feasible = [outcome for outcome in outcomes if outcome.fullness <= MEMORY_ERROR] or outcomes
-    slack = math.exp(Z80 * ASSUMED_SPREAD) if case.assumed else 1.0
+    if case.assumed:
+        feasible = [_widened(outcome) for outcome in feasible]
     # people run the best of the choices a source leaves open
     center = max(outcome.expected for outcome in feasible)
     return Prediction(
         row=case.row,
         measured=case.measured,
         predicted=center,
-        low=min(outcome.low for outcome in feasible) / slack,
-        high=max(outcome.high for outcome in feasible) * slack,
+        low=min(outcome.low for outcome in feasible),
+        high=max(outcome.high for outcome in feasible),
         stack=case.candidates[0].stack,
         assumed=case.assumed,
     )
@@ -128,6 +129,15 @@ class _Outcome(NamedTuple):
     low: Any
     high: Any
     fullness: float
+
+
+def _widened(outcome: _Outcome) -> _Outcome:
+    """The interval with the spread of what was assumed added to that of the estimate (independent: in quadrature)."""
+    expected, more = outcome.expected, Z80 * ASSUMED_SPREAD
+    return outcome._replace(
+        low=expected * math.exp(-math.hypot(math.log(expected / outcome.low), more)),
+        high=expected * math.exp(math.hypot(math.log(outcome.high / expected), more)),
+    )
 
 
 def _tokens(case: Case, train: TrainConfig, device: Device) -> _Outcome:
