@@ -29,7 +29,11 @@ MODEL_COLUMNS = (
     "experts_per_token", "d_ff_expert",
 )  # fmt: skip
 LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
-FLASH_YEAR = 2023  # fused attention became the default in training code with FlashAttention-2 (July 2023)
+FLASH_YEAR = 2023
+# What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
+# July 2023 (arXiv:2307.08691) and in that year's figures.
+ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.4, "flash1"), (0, "unfused"))
+BEFORE_FLASH = {"volta"}  # architectures that it was never written for
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +126,16 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     base = _base_config(row, model, assumed)
     candidates = tuple(
         msgspec.structs.replace(
-            base, dtype=dtype, micro_batch=micro, recompute=recompute, vp=vp, sequence_parallel=sharded
+            base,
+            dtype=dtype,
+            lora_modules=modules,
+            micro_batch=micro,
+            recompute=recompute,
+            vp=vp,
+            sequence_parallel=sharded,
         )
         for dtype in _dtypes(row, base, assumed)
+        for modules in _lora_modules(base, assumed)
         for sharded in _sequence_parallel(row, base, assumed)
         for vp in _virtual_stages(row, base, model, assumed)
         for micro in _micro_batches(row, base, assumed)
@@ -291,12 +302,21 @@ def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
 
 
+def _year(row: Mapping[str, str]) -> float:
+    """When it ran: as stated; else half a year before the paper it is from; else since fused attention is common."""
+    paper = re.search(r"arXiv:(\d\d)(\d\d)\.", row.get("source") or "")
+    dated = 2000 + int(paper[1]) + int(paper[2]) / 12 - 0.5 if paper else FLASH_YEAR
+    return number(row, "year") or dated
+
+
 def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     attention = row.get("attention") or ""
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        attention = "flash2" if (number(row, "year") or FLASH_YEAR) >= FLASH_YEAR else "unfused"
+        attention = next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
+        if load_device(row["device"]).architecture in BEFORE_FLASH:
+            attention = "unfused"
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
@@ -311,12 +331,17 @@ def _dtypes(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tu
     return ("bf16", "fp8") if able else ("bf16",)
 
 
+def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:
+    """Which projections have adapters: no table says; attention's alone are as common as all."""
+    if base.train != "lora":
+        return (base.lora_modules,)
+    assumed.append("adapters in attention or everywhere")
+    return ("attention", "all")
+
+
 def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[bool, ...]:
     """Whether norms are sharded over tp: as stated; else either, where the software of the time can (2022 on)."""
-    able = (
-        base.stack in {"megatron", "nemo", "torchtitan", "fsdp"}
-        and (number(row, "year") or FLASH_YEAR) > 2021
-    )
+    able = base.stack in {"megatron", "nemo", "torchtitan", "fsdp"} and _year(row) > 2021
     if (row.get("seq_parallel") or "").strip() or base.tp == 1 or not able:
         return (base.sequence_parallel,)
     assumed.append("sequence parallel or not")

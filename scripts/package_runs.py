@@ -17,6 +17,8 @@ from pathlib import Path
 from roofline.runs import fusions_of, network_of
 
 TARGET = Path(__file__).parent.parent / "roofline" / "data"
+# The source lists DeepSeek-V3 under pre-training; the compiled table calls it LoRA, for its low-rank query projection.
+PRETRAINED = {"DeepSeekV3"}
 BULK_LOGS = ("aa-", "vtrain-single-")
 MOST = 40
 LEFT_OUT = {
@@ -44,6 +46,8 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
         row["fused"] = "/".join(fusions_of(row))
+    if row.get("model") in PRETRAINED:
+        row["workload"] = "pretrain"
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])
