@@ -179,3 +179,6 @@ def head(tape: Tape, model: ModelConfig) -> None:
     else:
         chain, kept = passes.loss(es), logits * 4 + tokens * 8
     tape.elementwise("loss.cross_entropy", logits, chain, flops=5, saves=kept, kind="softmax")
+    if tape.stack.loss_metrics:
+        chain = passes.metric(es, tape.stack.loss_metrics)
+        tape.elementwise("loss.metrics", logits, chain, flops=5 * tape.stack.loss_metrics, kind="softmax")

@@ -60,6 +60,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
             gathered layer by layer whatever it says.
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
+        loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
     """
@@ -79,6 +80,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spread: float = 0.15
     selective: Literal["core", "half"] = "core"
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
+    loss_metrics: int = 0
     software: tuple[str, ...] = ()
     source: str
 
