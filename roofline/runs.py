@@ -31,8 +31,8 @@ MODEL_COLUMNS = (
 LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
 FLASH_YEAR = 2023
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
-# July 2023 (arXiv:2307.08691) and in that year's figures.
-ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.4, "flash1"), (0, "unfused"))
+# July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
+ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
 BEFORE_FLASH = {"volta"}  # architectures that it was never written for
 
 
@@ -309,14 +309,19 @@ def _year(row: Mapping[str, str]) -> float:
     return number(row, "year") or dated
 
 
+def usual_attention(row: Mapping[str, str], architecture: str) -> str:
+    """The attention that training code of a row's time ran by default on an architecture."""
+    if architecture in BEFORE_FLASH:
+        return "unfused"
+    return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
+
+
 def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     attention = row.get("attention") or ""
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        attention = next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
-        if load_device(row["device"]).architecture in BEFORE_FLASH:
-            attention = "unfused"
+        attention = usual_attention(row, load_device(row["device"]).architecture)
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention

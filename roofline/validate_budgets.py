@@ -11,7 +11,7 @@ import msgspec
 
 from .budget import plan
 from .errors import RooflineError
-from .runs import Skipped, model_of, number
+from .runs import Skipped, model_of, number, usual_attention
 from .validate_memory import as_run
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
@@ -94,6 +94,7 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
         "dtype": _dtype(row, device),
         "stack": _stack(device, num_devices),
+        "attention": usual_attention(row, device.architecture),
     }
     run = plan(model, device, tokens=int(tokens), **options)
     return BudgetPrediction(
