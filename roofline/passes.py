@@ -71,7 +71,9 @@ def residual(mask: float, *, fused: bool, in_norm: bool) -> Passes:
 
 def metric(es: float, times: int) -> Passes:
     """`times` cross entropies without gradient: an fp32 copy of the logits, its log-softmax."""
-    return Passes(reads=times * (1 + 4 / es), writes=times * 8 / es, back_reads=0, back_writes=0, kernels=3 * times)
+    return Passes(
+        reads=times * (1 + 4 / es), writes=times * 8 / es, back_reads=0, back_writes=0, kernels=3 * times
+    )
 
 
 def loss(es: int) -> Passes:

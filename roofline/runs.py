@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hardware import load_device
+from hardware import Device, load_device
 
 from .errors import RooflineError
 from .model import ModelConfig, Moe
@@ -321,7 +321,8 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        attention = usual_attention(row, load_device(row["device"]).architecture)
+        device = _device(row)
+        attention = usual_attention(row, device.architecture if device else "")
         attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
         assumed.append(f"attention {attention}")
     return attention
@@ -331,9 +332,18 @@ def _dtypes(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tu
     """As stated; else bf16, or fp8 where software made for it (Transformer Engine) ran on a device that has it."""
     if row.get("dtype"):
         return (base.dtype,)
-    able = base.stack == "nemo" and "fp8" in load_device(row["device"]).peaks
+    device = _device(row)
+    able = base.stack == "nemo" and device is not None and "fp8" in device.peaks
     assumed.append("dtype bf16 or fp8" if able else "dtype bf16")
     return ("bf16", "fp8") if able else ("bf16",)
+
+
+def _device(row: Mapping[str, str]) -> Device | None:
+    """The row's device; None where a table of memory does not say which it is."""
+    try:
+        return load_device(row.get("device") or "")
+    except RooflineError:
+        return None
 
 
 def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:

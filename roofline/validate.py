@@ -159,11 +159,18 @@ def _part_recomputed(case: Case, outcomes: Sequence[_Outcome]) -> list[_Outcome]
         pair = (train.recompute, other.recompute) == ("none", "full")
         if pair and redone.fullness <= MEMORY_ERROR < kept.fullness:
             layers = (kept.fullness - MEMORY_ERROR) / (kept.fullness - redone.fullness)
-            rates = (
-                1 / ((1 - layers) / fast + layers / slow)
-                for fast, slow in zip(kept[:3], redone[:3], strict=True)
+
+            def rate(without: Any, with_: Any, share: float = layers) -> Any:
+                return 1 / ((1 - share) / without + share / with_)
+
+            found.append(
+                _Outcome(
+                    rate(kept.expected, redone.expected),
+                    rate(kept.low, redone.low),
+                    rate(kept.high, redone.high),
+                    MEMORY_ERROR,
+                )
             )
-            found.append(_Outcome(*rates, MEMORY_ERROR))
     return found
 
 

@@ -63,6 +63,43 @@ def test_older_rows_had_no_fused_attention():
     assert {train.attention for train in case(attention="", year="2021").candidates} == {"unfused"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "attention"),
+    [
+        ({"source": "GPT-NeoX-20B (arXiv:2204.06745)"}, "unfused"),
+        ({"source": "LLaMA (arXiv:2302.13971)"}, "flash1"),
+        ({"source": "Llama 3 (arXiv:2407.21783)"}, "flash2"),
+        ({"source": "a table"}, "flash2"),
+        ({"source": "a table", "device": "v100-sxm2-32gb"}, "unfused"),  # written for Turing and later
+        ({"source": "LLaMA (arXiv:2302.13971)", "year": "2024"}, "flash2"),
+    ],
+)
+def test_attention_is_that_of_its_time(changes, attention):
+    assert {train.attention for train in case(attention="", **{"year": "", **changes}).candidates} == {
+        attention
+    }
+
+
+def test_a_blank_dtype_may_be_fp8_where_the_software_is_made_for_it():
+    def dtypes(**changes):
+        return {train.dtype for train in case(dtype="", **changes).candidates}
+
+    assert dtypes(software="NeMo", device="h100-sxm-80gb") == {"bf16", "fp8"}
+    assert dtypes(software="NeMo") == {"bf16"}  # an A100 has no fp8
+    assert dtypes(device="h100-sxm-80gb") == {"bf16"}
+
+
+def test_adapters_are_in_attention_or_everywhere():
+    found = case(workload="lora")
+    assert {train.lora_modules for train in found.candidates} == {"attention", "all"}
+    assert "adapters in attention or everywhere" in found.assumed
+
+
+def test_mlperf_is_no_plain_pytorch():
+    words = "MLPerf Training v5.1 llama31_8b AMD MI355X_EPYC_9575F_pytorch"
+    assert case(software="", source=words).candidates[0].stack == "nemo"
+
+
 def test_several_blanks_multiply():
     found = case(recompute="", micro_batch_sequences="")
     assert len(found.candidates) == 2 * 4

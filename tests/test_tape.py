@@ -203,6 +203,29 @@ def test_low_precision_halves_operands_and_casts_them():
     assert ("head.logits.cast", "forward") not in names  # the head stays in 16 bits
 
 
+def test_a_norm_casts_what_it_writes_and_an_activation_where_the_stack_says():
+    casts = {
+        (op.name, op.phase) for op in step_of(dtype="fp8", stack="nemo").ops if op.name.endswith(".cast")
+    }
+    assert casts == {
+        ("attention.out.cast", "forward"),
+        ("mlp.down.cast", "forward"),
+        *((f"{name}.cast", "backward") for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")),
+    }
+    serving = {op.name for op in step_of(dtype="fp8", stack="serving").ops if op.phase == "forward"}
+    assert "mlp.down.cast" not in serving
+    experts = {op.name for op in step_of(EXPERTS, dtype="fp8", stack="nemo").ops}
+    assert {"experts.up.cast", "experts.down.cast"} <= experts
+
+
+def test_logged_metrics_cost_time_and_no_memory():
+    logits = 10 * 11
+    metrics = op_of("loss.metrics", stack="composer")  # two: 2 bytes to fp32, fp32 to log-softmax
+    assert (metrics.bytes_read, metrics.bytes_written) == (2 * logits * (2 + 4), 2 * logits * (4 + 4))
+    assert metrics.saved_bytes == 0
+    assert all(op.name != "loss.metrics" for op in step_of(stack="fsdp").ops)
+
+
 def test_dropout_is_a_mask_and_a_kernel():
     names = {op.name for op in step_of(PLAIN, dropout=True, attention="unfused").ops}
     assert {"attention.dropout", "embedding.dropout"} <= names

@@ -52,9 +52,9 @@ def test_error_of_fully_stated_runs(tier_a):
     total = summarise("all", tier_a)
     by_source = group_by(tier_a, source_of)
     assert sum(s.mape for s in by_source) / len(by_source) <= 0.105
-    assert total.mape <= 0.09
+    assert total.mape <= 0.086
     assert total.median_ape <= 0.06
-    assert abs(total.bias) <= 0.05
+    assert abs(total.bias) <= 0.04
 
 
 def test_error_of_korthikanti(tier_a):
@@ -66,13 +66,13 @@ def test_error_of_korthikanti(tier_a):
 
 def test_intervals_are_honest(runs, tier_a):
     assert 0.75 <= summarise("A", tier_a).coverage <= 0.90
-    assert summarise("all", predicted(runs)).coverage >= 0.68
+    assert summarise("all", predicted(runs)).coverage >= 0.78
     for p in predicted(runs):
         assert p.low <= p.predicted <= p.high
 
 
 def test_rows_with_gaps_stay_useful(runs):
-    assert summarise("all", predicted(runs)).mape <= 0.19
+    assert summarise("all", predicted(runs)).mape <= 0.135
 
 
 def test_memory(memory):
@@ -89,8 +89,17 @@ def test_budgets(budgets):
     done = [p for p in budgets if not p.skipped_reason]
     total = validate_budgets.summarise("all", done)
     assert total.rows >= 35
-    assert total.within >= 0.68
+    assert total.within >= 0.70
     assert 0.8 <= total.median_ratio <= 1.3
+
+
+def test_where_recompute_is_not_stated_some_layers_do(runs):
+    # llama 2 70B with adapters in 192 GB: too little for no recompute, enough for some
+    (row,) = [p.row for p in runs if p.id == "mlperf51-70blora-MI300X-LLMBoost-GPUBoost-1node"]
+    kept, some, full = (
+        predict_runs([{**row, "recompute": word}])[0].predicted for word in ("none", "", "full")
+    )
+    assert full < some < kept
 
 
 # --- how errors are counted --------------------------------------------------------------------------------------
