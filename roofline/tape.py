@@ -232,9 +232,11 @@ class Tape:
         apart = phase == "backward" or name.endswith(".out") or name.startswith("experts.")
         if self.train.dtype == "fp8" and not apart and self.fused(source):
             return
+        # fp4 reads it for the largest value, for its rows and for its columns, Hadamard-transformed (arXiv:2509.25149)
+        kernels = 3 if self.train.dtype == "fp4" else 1
         self.op(
-            f"{name}.cast", "elementwise", phase, flops=2 * elements, read=elements * self.es,
-            written=2 * elements * es,
+            f"{name}.cast", "elementwise", phase, flops=2 * elements, read=kernels * elements * self.es,
+            written=2 * elements * es, kernels=kernels,
         )  # fmt: skip
 
     def batched_matmul(
