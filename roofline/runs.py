@@ -405,6 +405,8 @@ def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
 
 _PER_NODE = re.compile(r"(?:(\d+)\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d+)\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
 _PER_DEVICE = re.compile(r"(\d+)\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
+_STATED = re.compile(r"\(paper: (EDR|HDR|NDR|XDR); assumed\)")
+INFINIBAND_GBIT = {"EDR": 100, "HDR": 200, "NDR": 400, "XDR": 800}  # per link
 OMNI_PATH_GBIT = 100  # per link (Intel Omni-Path 100 series)
 
 
@@ -415,7 +417,15 @@ def network_of(words: str, devices_per_node: int) -> float | None:
     (200.0, 400.0)
     >>> network_of("4 OmniPath links per node", 8)
     50.0
+
+    A number of links that the table assumes is not taken where it quotes the paper: one link per node is stated.
+
+    >>> network_of("InfiniBand 8x200Gb/s per node (paper: HDR; assumed)", 8)
+    25.0
     """
+    stated = _STATED.search(words)
+    if stated:
+        return INFINIBAND_GBIT[stated[1]] / devices_per_node
     links = re.search(r"(\d+) Omni-?Path links per node", words)
     if links:
         return int(links[1]) * OMNI_PATH_GBIT / devices_per_node
