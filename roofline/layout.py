@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .estimate import Estimate
+from .estimate import estimate_times, model_flops_of
 from .schedule import Schedule
 from .space import DEGREES, WORDS
 from .training import TrainConfig
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hardware import Device
+
+    from .step import Step
 
 WAITING_DRAW = 0.5  # assumes a device that waits for others or for its host draws half its power limit
 WAITING = (
@@ -162,21 +166,23 @@ def mean_draw(times: Schedule) -> Any:
     return 1 - waiting * (1 - WAITING_DRAW)
 
 
-def layout_of(result: Estimate) -> Layout:
-    """The layout of an estimate, with its figures."""
-    train = result.train
+def layout_of(step: Step, device: Device) -> Layout:
+    """The layout of a step, with its figures on `device`."""
+    train, times = step.train, estimate_times(step, device)
+    seconds = float(times.expected)
     taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "stack", "num_devices")}
+    peak = device.peak_flops_per_s(train.dtype) * train.num_devices
     return Layout(
         **taken,
         accumulation=int(train.accumulation),
-        step_time_s=float(result.step_time_s),
-        step_time_low_s=float(result.step_time_low_s),
-        step_time_high_s=float(result.step_time_high_s),
-        tokens_per_s=float(result.tokens_per_s),
-        mfu=float(result.mfu),
-        memory_bytes=float(result.memory.total_bytes),
-        fits=bool(result.fits),
-        device_seconds_per_step=float(result.step_time_s * train.num_devices),
-        energy_share=mean_draw(result.schedule),
+        step_time_s=seconds,
+        step_time_low_s=float(times.low),
+        step_time_high_s=float(times.high),
+        tokens_per_s=float(train.tokens_per_step) / seconds,
+        mfu=float(model_flops_of(step) / (seconds * peak)),
+        memory_bytes=float(times.memory.total_bytes),
+        fits=bool(times.memory.fits),
+        device_seconds_per_step=seconds * int(train.num_devices),
+        energy_share=mean_draw(times.schedule),
         train=train,
     )

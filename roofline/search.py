@@ -16,7 +16,6 @@ import msgspec
 from . import units
 from .batched import Bundle
 from .errors import RooflineError, unknown
-from .estimate import estimate_step
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
 from .model import ModelConfig, Moe
 from .parts import Part, parts_of, settle, several
@@ -115,6 +114,7 @@ class _Search:
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
         self.evaluated = self.priced = self.total = 0
         self.sources: list[tuple[Bundle, str]] = []
+        self.layouts: dict[tuple[int, ...], Layout] = {}
 
     def run(
         self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]
@@ -278,8 +278,14 @@ class _Search:
         return np.stack([keep & several if t.sequence_parallel and optional else keep for t in bundle.trains])
 
     def _layout(self, entry: tuple[int, Any]) -> Layout:
-        """The layout at `entry` (source; variant, row, micro batch), estimated on its own."""
+        """The layout at `entry` (source; variant, row, micro batch), estimated on its own, once."""
         source, (variant, row, micro) = entry
+        key = (source, int(variant), int(row), int(micro))
+        if key not in self.layouts:
+            self.layouts[key] = self._estimated(*key)
+        return self.layouts[key]
+
+    def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
         bundle, sharding = self.sources[source]
         degrees = {name: int(column[row]) for name, column in bundle.space.columns.items()}
         train = msgspec.structs.replace(
@@ -288,7 +294,7 @@ class _Search:
             sharding=sharding,
             micro_batch=int(bundle.space.micro_batches[micro]),
         )
-        return layout_of(estimate_step(build_step(self.model, train), self.device))
+        return layout_of(build_step(self.model, train), self.device)
 
 
 def _silent(_done: int, _all: int) -> None:
