@@ -20,7 +20,9 @@ FUSIONS: dict[str, str] = {
     "cross_entropy": "the loss keeps no fp32 copy of the logits",
     "optimizer": "all parameters are updated by one kernel",
     "wgrad_accumulation": "weight-gradient matmuls add into the fp32 gradient",
-    "cast": "casts to low precision are part of the kernels before them",
+    "attention_layout": "fused attention takes q, k and v without a copy",
+    "cast": "a norm casts to low precision what it writes",
+    "activation_cast": "so does an activation",
 }
 LAUNCHES = {
     "eager": "one framework call per kernel",
