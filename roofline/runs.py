@@ -323,7 +323,7 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if not attention:
         device = _device(row)
         attention = usual_attention(row, device.architecture if device else "")
-        attention = "te" if stack == "nemo" else attention  # its default since Transformer Engine (2022)
+        attention = "te" if stack == "nemo" else attention  # its default from the start
         assumed.append(f"attention {attention}")
     return attention
 

@@ -30,6 +30,7 @@ from .space import (
     Space,
     space_of,
 )
+from .stacks import load_stack
 from .step import build_step
 from .training import TrainConfig, default_dtype
 from .typed import read, read_options
@@ -157,8 +158,13 @@ class _Search:
         Raises:
             RooflineError: There are more than can be searched in minutes to an hour.
         """
-        words = sum(1 for _ in self.choices.words(*(name for name in WORDS if name != "sharding")))
-        total = sum(int(space.consistent.sum()) * len(part.shardings) * words for part, space in parts)
+        names = [name for name in WORDS if name != "sharding"]
+        total = sum(
+            int(space.consistent.sum())
+            * len(part.shardings)
+            * sum(1 for _ in self._choices(part).words(*names))
+            for part, space in parts
+        )
         if total > LONGEST_SEARCH:
             raise RooflineError(
                 f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree "
@@ -167,20 +173,26 @@ class _Search:
             )
         return total
 
+    def _choices(self, part: Part) -> Choices:
+        """What may vary on one software profile, whose attention kernel runs where none is asked for."""
+        own = self.choices.attention or (load_stack(part.stack).attention,)
+        return msgspec.structs.replace(self.choices, attention=own)
+
     def _bundles(self, part: Part) -> list[list[TrainConfig]]:
         """Configurations that can be priced together: those that differ in the words that few formulas read.
 
         Sequence parallelism is one of them unless there are experts: it decides how they are spread.
         """
+        choices = self._choices(part)
         experts = any(isinstance(group.mlp, Moe) for group in self.model.groups)
         outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
         inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
         return [
             [
                 msgspec.structs.replace(self.base, stack=part.stack, **words, **others)
-                for others in self.choices.words(*inner)
+                for others in choices.words(*inner)
             ]
-            for words in self.choices.words(*outer)
+            for words in choices.words(*outer)
         ]
 
     def _bundle(self, bundle: Bundle, part: Part, progress: Progress) -> None:

@@ -32,7 +32,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tp, pp, vp, dp, cp, ep: Degrees allowed.
         micro_batch: Sequences per pass allowed.
-        sharding, recompute, sequence_parallel, dtype, attention: Words allowed.
+        sharding, recompute, sequence_parallel, dtype, attention: Words allowed; no attention: the profile's own.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
     """
 
@@ -47,7 +47,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     recompute: tuple[str, ...] = RECOMPUTES
     sequence_parallel: tuple[bool, ...] = (False, True)
     dtype: tuple[str, ...] = ("bf16",)
-    attention: tuple[str, ...] = ("flash2",)
+    attention: tuple[str, ...] = ()
     across_nodes: bool = False
 
     def words(self, *names: str) -> Iterator[dict[str, Any]]:

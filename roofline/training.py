@@ -11,7 +11,7 @@ import msgspec
 from .arrays import Number, divide, first_where, is_scalar, some, where
 from .errors import RooflineError, unknown
 from .model import Mlp, ModelConfig, Moe
-from .stacks import Fusion
+from .stacks import Fusion, load_stack
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -51,7 +51,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             parameters), hsdp (fsdp inside a node, replicated across nodes).
         sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
         recompute: none, selective (attention core) or full (every layer's forward pass).
-        attention: Kernel generation: unfused, flash1, flash2, flash3 or te (cuDNN through Transformer Engine).
+        attention: Kernel generation: unfused, flash1, flash2, flash3 or te (cuDNN through Transformer Engine). Where
+            nothing is said, `estimate` and its like take the stack's (`Stack.attention`).
         optimizer: adamw, adamw-8bit, sgd or sgd-momentum.
         stack: The software profile: what is fused, what overlaps, what a launch costs.
         dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
@@ -155,8 +156,10 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
 
 
 def defaults(device: Device, options: Mapping[str, Any]) -> dict[str, Any]:
-    """`options`, with the dtype and the software profile where they do not say."""
-    return {"dtype": default_dtype(device), "stack": default_stack(device, options), **_given(options)}
+    """`options`, with the dtype, the software profile and its attention kernel where they do not say."""
+    given = {"dtype": default_dtype(device), "stack": default_stack(device, options), **_given(options)}
+    stack = given["stack"]
+    return {"attention": load_stack(stack).attention, **given} if isinstance(stack, str) else given
 
 
 def default_dtype(device: Device) -> str:

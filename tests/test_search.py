@@ -274,3 +274,19 @@ def test_advice_does_not_repeat_what_is_used():
     assert "recompute" not in none.advice()
     assert "fsdp" not in none.advice()
     assert "--recompute full" in layouts(large, DEVICE, num_devices=2, recompute="none").advice()
+
+
+def test_each_layout_runs_the_attention_of_its_software():
+    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, top=40).layouts
+    assert {(layout.stack, layout.attention) for layout in found} >= {("compiled", "flash2"), ("nemo", "te")}
+    asked = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, attention="flash3").layouts
+    assert {layout.attention for layout in asked} == {"flash3"}
+    for layout in (found[0], next(layout for layout in found if layout.stack == "nemo")):
+        same = {
+            name: getattr(layout, name)
+            for name in ("tp", "pp", "vp", "cp", "micro_batch", "sharding", "recompute")
+        }
+        same |= {"sequence_parallel": layout.sequence_parallel, "stack": layout.stack}
+        alone = estimate("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, **same)
+        assert alone.train.attention == layout.attention
+        assert float(alone.step_time_s) == pytest.approx(layout.step_time_s)

@@ -181,7 +181,7 @@ def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str
     )  # fmt: skip
     group.add_argument(
         "--attention", metavar="KERNEL", type=words("attention", ATTENTIONS),
-        help=f"{', '.join(ATTENTIONS)} (default flash2)",
+        help=f"{', '.join(ATTENTIONS)} (default: what the stack runs, te with nemo, else flash2)",
     )  # fmt: skip
     group.add_argument(
         "--optimizer", metavar="NAME", type=words("optimizer", OPTIMIZERS),
