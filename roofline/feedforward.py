@@ -35,16 +35,21 @@ def mlp(
     )  # fmt: skip
     elements = batch * rows * d_ff
     fused = tape.fused("activation")
-    if spec.gated:  # keeps gate, up and their product; unfused, the activated gate as well
-        chain, kept = (passes.GATED, 3) if fused else (passes.GATED_EAGER, 4)
+    if spec.gated:  # keeps gate and up; unfused, the activated gate as well
+        chain, kept = (passes.GATED, 2) if fused else (passes.GATED_EAGER, 3)
     elif spec.activation == "gelu_new" and not fused:
-        chain, kept = passes.GELU_NEW_EAGER, 5
+        chain, kept = passes.GELU_NEW_EAGER, 4
     else:
-        chain, kept = passes.ACTIVATION, 2
+        chain, kept = passes.ACTIVATION, 1
+    product = elements * es  # the last projection keeps its input, in low precision where it runs in that
+    if spec.sub_norm is not None:
+        kept, product = kept + 1, 0
     tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
     if spec.sub_norm is not None:
         tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
-    tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert)
+    tape.linear(
+        f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert, saves=product
+    )
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:

@@ -218,6 +218,14 @@ def test_a_norm_casts_what_it_writes_and_an_activation_where_the_stack_says():
     assert {"experts.up.cast", "experts.down.cast"} <= experts
 
 
+def test_the_last_projection_keeps_its_input_in_low_precision():
+    # gate and up in 16 bits, their product in 16 or 8; adapters elsewhere need no input of a frozen weight
+    assert op_of("mlp.activation").saved_bytes == 2 * 10 * 8 * 2
+    assert op_of("mlp.down").saved_bytes == 10 * 8 * 2
+    assert op_of("mlp.down", dtype="fp8", stack="nemo").saved_bytes == 10 * 8
+    assert op_of("mlp.down", train="lora", lora_rank=2, lora_modules="attention").saved_bytes == 0
+
+
 def test_logged_metrics_cost_time_and_no_memory():
     logits = 10 * 11
     metrics = op_of("loss.metrics", stack="composer")  # two: 2 bytes to fp32, fp32 to log-softmax
