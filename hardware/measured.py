@@ -17,7 +17,6 @@ from .errors import HardwareError
 Origin = Literal["device", "architecture", "default"]
 
 MICROSECOND = 1e-6
-MEGABYTE = 1e6
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,9 +48,10 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
             where work is spread evenly (persistent and stream-K kernels).
         small_tile: Exponent of the loss of a tile with less reuse than 256 x 128.
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
+        misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements (16 bytes).
+        misaligned_odd: The same where one of them is odd: elements are fetched one by one.
         misaligned_batch: The same for strided batched matmuls (unfused attention), which leave the matrix
             engines.
-        misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements.
     """
 
     cap: float
@@ -63,6 +63,7 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     small_tile: float = 0.3
     wgrad: float = 1.0
     misaligned: float = 1.0
+    misaligned_odd: float = 1.0
     misaligned_batch: float = 1.0
 
     @property

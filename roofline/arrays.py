@@ -32,7 +32,7 @@ def maximum(first: Any, *others: Any) -> Any:
     2.5
     """
     if is_scalar(first, *others):
-        return max(first, *others)
+        return max((first, *others))
     import numpy as np
 
     for other in others:
@@ -47,7 +47,7 @@ def minimum(first: Any, *others: Any) -> Any:
     1
     """
     if is_scalar(first, *others):
-        return min(first, *others)
+        return min((first, *others))
     import numpy as np
 
     for other in others:

@@ -165,6 +165,9 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
     # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
     pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
+    back_flops = (
+        2 * batch * heads * seq_q * (3 * spec.head_dim + 2 * spec.value_head_dim)
+    )  # s, dq, dk; dp, dv
     counted = counted_keys(spec, seq_kv)
     seen = counted if tape.decoding else visible_keys(spec, seq_kv)  # the last query sees every key
     q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
@@ -187,7 +190,7 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     )  # fmt: skip
     if tape.input_needs_grad:
         tape.op(
-            f"{what}.core.backward", "attention", "backward", flops=pair_flops * seen * 5 / 2,
+            f"{what}.core.backward", "attention", "backward", flops=back_flops * seen,
             model_flops=2 * pair_flops * counted, read=(q + kv + 2 * o) * es + lse, written=(q + kv) * es + q * 4,
             shape=shape, kernels=3,
         )  # fmt: skip

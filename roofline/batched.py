@@ -53,17 +53,14 @@ class Bundle:
         self.steps = [self._small_step(model, train) for train in trains]
         self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
         self.weights = _merged_weights(self.steps[0].weights)
-        # the working set of one layer, where it is recomputed
-        self.layer_saved = self._table(
-            [s.layer_saved if s.train.recompute == "full" else 0 for s in self.steps]
-        )
+        self.working = self._table([step.working_bytes for step in self.steps])
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
         import numpy as np
 
         small = msgspec.structs.replace(
-            train, **self.keys, pp=1, vp=1, dp=1, num_devices=1, micro_batch=self.micro,
+            train, **self.keys, pp=1, vp=1, dp=1, num_devices=1, sharding="none", micro_batch=self.micro,
             global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
         )  # fmt: skip
         step = build_step(model, small)
@@ -115,7 +112,7 @@ class Bundle:
         )
         degrees = {name: column[rows, None] for name, column in self.columns.items()}
         weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
-        step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.layer_saved))
+        step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.working))
         total = memory_of(step, self.device).total_bytes
         return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
 
@@ -137,6 +134,8 @@ class Bundle:
         unique, back = np.unique(rows, return_inverse=True)
         priced += self._update(sharding, unique, back.reshape(-1), micro)
         step = self._step(sharding, degrees, self.micro[micro], (), tuple(item.op for item in priced), 0)
+        if step.train.reduces_every_pass:
+            priced = [item for item in priced if not _accumulates(item.op)]
         return schedule(step, self.device, priced)
 
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
@@ -164,7 +163,11 @@ class Bundle:
             return np.broadcast_to(value, shape).reshape(-1).take(index)
 
         return [
-            PricedOp(msgspec.structs.replace(item.op, count=spread(item.op.count)), 0, spread(item.expected))
+            PricedOp(
+                msgspec.structs.replace(item.op, count=spread(item.op.count), rounds=spread(item.op.rounds)),
+                0,
+                spread(item.expected),
+            )
             for item in priced
         ]
 
@@ -187,13 +190,11 @@ class Bundle:
         micro: Any,
         weights: Iterable[Weights],
         ops: tuple[Op, ...],
-        layer: Any,
+        working: Any,
     ) -> Step:
-        train = msgspec.structs.replace(
-            self.trains[0], **degrees, micro_batch=micro, sharding=sharding, recompute="full"
-        )
+        train = msgspec.structs.replace(self.trains[0], **degrees, micro_batch=micro, sharding=sharding)
         return msgspec.structs.replace(
-            self.steps[0], train=train, ops=ops, weights=tuple(weights), layer_saved=layer
+            self.steps[0], train=train, ops=ops, weights=tuple(weights), working_bytes=working
         )
 
 
@@ -226,9 +227,14 @@ def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, A
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     for item in priced:
         op = item.op
-        key = (op.part, term_of(item), op.phase, op.kind == "collective")
+        key = (op.part, term_of(item), op.phase, op.kind == "collective", _accumulates(op))
         _add(sums, key, op, seconds=item.expected * op.count, kernels=op.kernels * op.count)
     return sums
+
+
+def _accumulates(op: Op) -> bool:
+    """Whether it adds whole gradients up, which sharded ones do not need (see `tape.Tape`)."""
+    return op.name.endswith(".grad_accumulate")
 
 
 def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:

@@ -6,6 +6,7 @@ the cached keys and values, and reads every weight and the whole cache for it (a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from . import layers
 from .arrays import Number, divide
 from .errors import RooflineError, unknown
 from .estimate import OpTime, op_times
+from .memory import CONTEXT_BYTES
 from .model import Attention, ModelConfig
 from .parameters import count_parameters
 from .presets import load_model
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 Phase = Literal["prefill", "decode"]
 PHASES = ("prefill", "decode")
-CONTEXT_BYTES = 1.0 * 2**30  # driver context and libraries, as for training
 WEIGHT_BYTES = {"fp8": 1, "fp4": 0.5}
 
 
@@ -135,7 +136,7 @@ def infer(
     wait = sum(launch_wait(step, device, priced, part, seconds) for part, seconds in busy.items())
     total = float(sum(busy.values()) + wait)
     ideal = float(sum(item.ideal * item.op.count for item in priced))
-    width = 1 + Z80 * step.stack.spread
+    width = math.exp(Z80 * step.stack.spread)
     memory = _memory(step, device)
     train = step.train
     tokens = train.micro_batch * (train.sequence_length if phase == "prefill" else 1)
@@ -182,7 +183,7 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     layers.head(tape, model)
     ops = tuple(op for op in tape.ops if op.phase == "forward" and not op.name.startswith("loss."))
     return Step(
-        model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), layer_saved=0, counted=True
+        model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), working_bytes=0, counted=True
     )  # fmt: skip
 
 

@@ -33,7 +33,9 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         _norms(tape, mine[:1], d_model, (f"{what}.norm",))
         # whole experts take sharded tokens as they are (see `feedforward.moe`)
         split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
-        if split:
+        # parallel blocks read one input, and their sum is reduced and added once (PaLM, arXiv:2204.02311, section 2)
+        first, final = (block is blocks[0], block is blocks[-1]) if group.parallel else (True, True)
+        if split and first:
             _enter_tensor_parallel(tape, what, d_model)
         if isinstance(block, tuple):
             mix_linearly(tape, group.linears, group.recurrence)
@@ -44,10 +46,11 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         else:
             saved = tape.norm_tokens * d_model * tape.es
             mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
-        if split:
+        if split and final:
             _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
-        _residual(tape, what, hidden)
+        if final:
+            _residual(tape, what, hidden, len(blocks) if group.parallel else 1)
     if not group.parallel:  # norms that do not divide among the blocks
         _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
     if not mixer:
@@ -56,8 +59,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
 
 def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...]) -> None:
     for name, norm in zip(names, norms, strict=False):
-        # keeps its input: the residual stream (b*s*D)
-        tape.norm(name, norm, tape.norm_tokens, d_model, saves=tape.norm_tokens * d_model * tape.es)
+        stream = not name.endswith("post_norm")
+        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream)
 
 
 def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
@@ -84,11 +87,15 @@ def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
         tape.collective(f"{what}.all_reduce", "all_reduce", "tp", payload)
 
 
-def _residual(tape: Tape, what: str, hidden: Number) -> None:
-    """X + dropout(y), at the end of a block."""
+def _residual(tape: Tape, what: str, hidden: Number, terms: int) -> None:
+    """X + dropout(y), at the end of a block; parallel blocks add their `terms` at once."""
     drops = bool(tape.train.dropout)
     chain = passes.residual(
-        tape.mask if drops else 0.0, fused=tape.fused("residual"), in_norm=tape.fused("residual_norm")
+        tape.mask if drops else 0.0,
+        fused=tape.fused("residual"),
+        in_norm=tape.fused("residual_norm"),
+        stream=tape.stream_es / tape.es,
+        terms=terms,
     )
     tape.elementwise(f"{what}.residual", hidden, chain, flops=1 + 2 * drops, saves=hidden if drops else 0)
 
@@ -103,7 +110,6 @@ def _padded_vocabulary(tape: Tape, model: ModelConfig) -> Number:
 
 def embedding(tape: Tape, model: ModelConfig) -> None:
     """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
-    tp = tape.train.tp
     width = model.embedding_dim or model.d_model
     vocab = _padded_vocabulary(tape, model)
     tape.weight("embedding", vocab * width)
@@ -119,17 +125,11 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         tape.weight("positions", model.learned_positions * model.d_model)
         tape.elementwise("positions", tape.tokens * model.d_model, passes.POSITIONS, saves=8 * tape.seq_q)
     if model.token_types:
-        tape.weight("token_types", model.token_types * model.d_model)
+        tape.weight("token_types", model.token_types * width)
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
         tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
     if model.embedding_norm is not None:
-        tape.norm(
-            "embedding.norm",
-            model.embedding_norm,
-            tape.tokens,
-            model.d_model,
-            saves=tape.tokens * model.d_model * tape.es,
-        )
+        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
     if tape.train.dropout:
         hidden = tape.tokens * model.d_model
         tape.elementwise("embedding.dropout", hidden, passes.dropout(tape.mask), flops=2, saves=hidden)
@@ -138,22 +138,14 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         tape.input_needs_grad = False
     linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
     tape.input_needs_grad = needs_grad
-    if not (is_scalar(tp) and tp == 1):
-        payload = tape.tokens * width * tape.es
-        tape.collective("embedding.all_reduce", "all_reduce", "tp", payload)
+    _leave_tensor_parallel(tape, "embedding", width)
 
 
 def head(tape: Tape, model: ModelConfig) -> None:
     """Final norm, logits and the loss: tokens x vocabulary is the largest tensor of many models."""
     tp, tokens, es = tape.train.tp, tape.tokens, tape.es
     if model.final_norm is not None:
-        tape.norm(
-            "final_norm",
-            model.final_norm,
-            tape.norm_tokens,
-            model.d_model,
-            saves=tape.norm_tokens * model.d_model * es,
-        )
+        tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, stream=True)
     linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
     if not model.has_head:
         return
@@ -161,17 +153,12 @@ def head(tape: Tape, model: ModelConfig) -> None:
     if width != model.d_model:
         tape.linear("head.project", tokens, model.d_model, width)
     vocab = _padded_vocabulary(tape, model)
+    _enter_tensor_parallel(tape, "head", width)
     tape.linear(
-        "head.logits",
-        tokens,
-        width,
-        vocab,
-        bias=model.head_bias,
-        low_precision=False,
-        saves=tokens * width * es,
-    )
+        "head.logits", tokens, width, vocab, bias=model.head_bias, low_precision=False,
+        saves=tape.norm_tokens * width * es,
+    )  # fmt: skip
     if not (is_scalar(tp) and tp == 1):
-        tape.collective("head.all_reduce_grad", "all_reduce", "tp", tokens * width * es, "backward")
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
     logits = tokens * vocab
     if tape.fused("cross_entropy"):

@@ -68,7 +68,9 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
 
     Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
     Activations in flight follow the schedule: min(pp, micro batches) on the first stage of 1F1B, a factor
-    1 + (pp-1)/(pp*vp) more when interleaved (arXiv:2205.05198, section 4.2.3).
+    1 + (pp-1)/(pp*vp) more when interleaved (arXiv:2205.05198, section 4.2.3). Gradients stand beside all activations,
+    as they do from the second micro batch on; a step of a single one on one device of plain PyTorch needs less, since
+    they are made while backward frees activations (measured on an H100: by just their size).
     """
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
@@ -95,7 +97,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step)
-    communication = _communication(step, shares.total / maximum(stages(step.model, train).interior, 1) * es)
+    communication = _communication(step)
     if train.shards_parameters:  # a pipeline keeps them gathered (see `step.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
@@ -135,17 +137,18 @@ def _gradient_bytes(step: Step) -> int:
     return summed if whole or summed == es else summed + es
 
 
-def in_flight(step: Step, *, last: bool = False) -> Number:
-    """Micro batches whose activations the first (or last) stage holds at once, in units of one stage's activations.
+def in_flight(step: Step, *, stage: int = 0, last: bool = False) -> Number:
+    """Micro batches whose activations a stage (or the last) holds at once, in units of one stage's activations.
 
-    1F1B: pp on the first stage, 1 on the last; interleaved, (pp-1)/vp more and ((vp-1)*pp+1)/vp (arXiv:2104.04473,
-    section 2.2). Never more than there are: a step of few micro batches holds them all.
+    1F1B: pp on the first stage, one less on each that follows, 1 on the last; interleaved, (pp-1)/vp more on the first
+    (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last. Never more than there are: a step of few micro
+    batches holds them all.
     """
     train = step.train
     if last:
         depth = where(train.vp > 1, ((train.vp - 1) * train.pp + 1) / train.vp, 1)
     else:
-        depth = where(train.vp > 1, train.pp + (train.pp - 1) / train.vp, train.pp)
+        depth = where(train.vp > 1, train.pp + (train.pp - 1 - 2 * stage) / train.vp, train.pp - stage)
     return minimum(depth, step.accumulation)
 
 
@@ -160,13 +163,10 @@ def _activations(step: Step) -> tuple[Number, Number]:
         if op.part in kept:
             kept[op.part] = kept[op.part] + op.saved_bytes * op.count
     layout, layers = stages(step.model, train), step.model.n_layers
-    working = step.layer_saved if train.recompute == "full" else 0
-    hidden = (
-        step.model.d_model * train.micro_batch * train.sequence_length * train.activation_bytes / train.cp
-    )
-    beside = working + 4 * hidden  # the layer in hand, and gradients of its activations
-    first = (kept["layer"] * (layout.interior / layers) + kept["embedding"]) * in_flight(step) + beside
-    last = kept["layer"] * (layout.last / layers) * in_flight(step, last=True) + beside
+    first = (kept["layer"] * (layout.first / layers) + kept["embedding"]) * in_flight(step)
+    second = kept["layer"] * (layout.interior / layers) * in_flight(step, stage=1)
+    first = maximum(first, where(train.pp > 2, second, 0)) + step.working_bytes
+    last = kept["layer"] * (layout.last / layers) * in_flight(step, last=True) + step.working_bytes
     logits = _logits(step)
     together, at_end = train.pp == 1, last + logits > first
     return (
@@ -185,16 +185,25 @@ def _logits(step: Step) -> Number:
             kept = kept + op.saved_bytes
             if op.name == "head.logits":
                 logits = op.bytes_written
-    fused = "cross_entropy" in step.stack.fused
-    # unfused, backward starts with logits, log-probabilities (saved) and two gradients in fp32: 14 bytes per logit
-    # in 16-bit training, 16 in fp32
-    return kept + logits + (0 if fused else logits * (8 / es))
+    # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
+    # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
+    return kept + (0 if "cross_entropy" in step.stack.fused else logits * (1 + 4 / es))
 
 
-def _communication(step: Step, layer_bytes: Number) -> Number:
-    """Gathered parameters (two layers under FSDP: in use and prefetched) and gradient buckets."""
+def _communication(step: Step) -> Number:
+    """Gathered parameters and gradient buckets.
+
+    Under FSDP the embedding and head stay gathered through the pass, beside the layer in use, the one prefetched and
+    the gradients of the one behind them (arXiv:2304.11277, sections 3.3.2 and 4.2).
+    """
     train = step.train
     if train.shards_parameters:
-        return where(train.pp > 1, 0, 3 * layer_bytes)
+        parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
+        for weight in step.weights:
+            tied = weight.name == "head.logits" and step.model.tied_embeddings
+            parts[weight.part] = parts[weight.part] + (0 if tied else weight.local * weight.count)
+        layer = parts["layer"] / max(step.model.n_layers, 1)
+        gathered = parts["embedding"] + parts["head"] + 3 * layer
+        return where(train.pp > 1, 0, gathered * train.activation_bytes)
     buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
     return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

@@ -27,6 +27,9 @@ Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all",
 Group = Literal["tp", "cp", "ep", "dp", "expert_dp", "shard", "replica", "pp"]
 
 
+_CORE = frozenset({"core", "scores", "softmax", "dropout", "weighted"})
+
+
 class Op(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a training step, on one device, for one micro batch.
 
@@ -48,6 +51,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         shape: (m, n, k, batch) of a matmul; (batch, heads, seq_q, seq_kv, head_dim) of fused attention.
         count: How many times it runs in one micro batch's pass through the whole model (layers of its kind),
             or, with ``part="step"``, in one optimizer step.
+        rounds: Micro batches of a step that it runs beside (a data-parallel collective).
         kernels: Kernel launches per run.
         saved_bytes: Bytes this op keeps for the backward pass (only tensors no earlier op keeps already).
         model_flops: FLOPs that count as the model's (full attention, no recompute); None means `flops`.
@@ -67,9 +71,16 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     group: Group | None = None
     shape: tuple[Number, ...] | None = None
     count: Number = 1
+    rounds: Number = 1
     kernels: Number = 1
     saved_bytes: Number = 0
     model_flops: Number | None = None
+
+    @property
+    def in_attention_core(self) -> bool:
+        """Whether it is part of softmax(q.k^T).v, fused or not, forward or backward."""
+        block, _, rest = self.name.partition(".")
+        return block in {"attention", "cross_attention"} and rest.split(".")[0] in _CORE
 
     @property
     def bytes(self) -> Number:

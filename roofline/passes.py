@@ -23,9 +23,13 @@ class Passes(msgspec.Struct, frozen=True, kw_only=True):
 COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
 # backward reads x and dy twice: once for dx, once for the gradients of weight and bias
 NORM = Passes(reads=1, writes=1, back_reads=4, back_writes=1, back_kernels=2)
+# the same with the residual stream, and so the norm, in fp32, and the output cast for the projection behind it
+NORM_OF_FP32 = Passes(reads=2, writes=1, back_reads=6, back_writes=2, back_kernels=2)
+NORM_OF_FP32_EAGER = Passes(reads=4, writes=3, back_reads=9, back_writes=4, kernels=2, back_kernels=3)
 # cast up, square, mean, scale, cast down, weight
 RMS_NORM_EAGER = Passes(reads=10, writes=8, back_reads=26, back_writes=18, kernels=6, back_kernels=14)
 RMS_NORM_EAGER_FP32 = Passes(reads=5, writes=4, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
+RMS_NORM_OF_FP32_EAGER = Passes(reads=12, writes=9, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
 ROTARY = COPY
 # rotate halves, two products, one sum
 ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8, back_kernels=8)
@@ -52,20 +56,22 @@ def dropout(mask: float) -> Passes:
     return Passes(reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1)
 
 
-def residual(mask: float, *, fused: bool, in_norm: bool) -> Passes:
+def residual(mask: float, *, fused: bool, in_norm: bool, stream: float = 1, terms: int = 1) -> Passes:
     """``x + dropout(y)``: one kernel where fused, its sum formed in the next norm where that is fused too.
 
-    Backward adds the two gradients that meet at the fork. `mask` is 0 without dropout.
+    Backward adds the two gradients that meet at the fork. `mask` is 0 without dropout; `stream` is the bytes of an
+    element of x over those of y: under autocast x is fp32, and its gradient is cast for y. Parallel blocks add
+    several `terms` at once.
     """
-    drops = mask > 0
+    drops, casts = mask > 0, stream > 1
     together = fused or in_norm or not drops
     return Passes(
-        reads=(1 if in_norm else 2) if together else 3,
-        writes=(1 if together else 2) + mask,
-        back_reads=2 + (1 + mask if drops else 0),
-        back_writes=1 + drops,
+        reads=stream * (not in_norm) + terms + (0 if together else 1),
+        writes=stream + (0 if together else 1) + mask,
+        back_reads=2 * stream + (1 + mask if drops else 0) + (stream if casts and not fused else 0),
+        back_writes=stream + (drops or casts),
         kernels=1 if together else 2,
-        back_kernels=1 if together else 2,
+        back_kernels=(1 if together else 2) + (casts and not fused),
     )
 
 

@@ -60,15 +60,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
 _COMPUTE = ("matmul", "attention", "memory_bound", "recompute")
-_ATTENTION = (
-    ".core",
-    ".scores",
-    ".weighted",
-    ".dgrad_a",
-    ".dgrad_b",
-    "attention.softmax",
-    "attention.dropout",
-)
 
 
 def term_of(priced: PricedOp) -> str:
@@ -78,7 +69,7 @@ def term_of(priced: PricedOp) -> str:
         return {"tp": "tensor_parallel", "cp": "context_parallel", "ep": "expert_parallel"}[op.group or ""]
     if op.phase == "recompute":
         return "recompute"
-    if op.kind == "attention" or any(mark in op.name for mark in _ATTENTION):
+    if op.kind == "attention" or op.in_attention_core:
         return "attention"
     return "matmul" if op.kind == "matmul" else "memory_bound"
 
@@ -115,7 +106,7 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     terms = {term: seconds * passes for term, seconds in stage.items()}
     terms["pipeline_bubble"] = where(train.pp == 1, 0, maximum(bubble, 0))
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
-    terms["data_parallel"] = _data_parallel(step, priced, window, passes)
+    terms["data_parallel"] = _data_parallel(step, priced, window)
     terms["memory_bound"] = terms["memory_bound"] + sum(
         item.expected * item.op.count
         for item in priced
@@ -215,20 +206,24 @@ def _compute_window(stage: dict[str, Number]) -> Number:
     return sum(stage[term] for term in (*_COMPUTE, "launch"))
 
 
-def _data_parallel(step: Step, priced: list[PricedOp], window: Number, passes: Number) -> Number:
+def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number:
     """Exposed data-parallel communication per step.
 
-    Sharded parameters communicate in every micro batch beside its whole compute; otherwise communication runs beside
-    the last micro batch (and the gather beside the first). What hides still slows compute down.
+    Gradients reduce beside backward (two thirds of the compute), parameters are gathered beside forward (one third),
+    each in as many micro batches as the op says. What hides still slows compute down.
     """
-    overlap = step.stack.overlap.data
-    every_pass = step.train.shards_parameters
     communication: Number = 0
+    reducing: Number = 0
+    gathering: Number = 0
     for item in priced:
         if item.op.part == "step" and item.op.kind == "collective":
             communication = communication + item.expected * item.op.count
-    # gradients reduce beside backward (two thirds of the compute), sharded parameters are gathered beside forward
-    beside = 2 / 3 if step.train.sharding == "none" else 1
-    room = overlap * window * (passes if every_pass else beside)
-    hidden = minimum(communication * (1 - 1 / step.model.n_layers), room)
+            if item.op.collective == "all_gather":
+                gathering = item.op.rounds
+            else:
+                reducing = item.op.rounds
+    room = step.stack.overlap.data * window * (2 * reducing + gathering) / 3
+    # the last layer's gradients come when nothing is left to compute
+    last = 1 / maximum(stages(step.model, step.train).interior, 1)
+    hidden = minimum(communication * (1 - last), room)
     return communication - hidden * (1 - INTERFERENCE)

@@ -287,7 +287,9 @@ class _Search:
             keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
         several = columns["tp"] > 1
         optional = False in self.choices.sequence_parallel
-        return np.stack([keep & several if t.sequence_parallel and optional else keep for t in bundle.trains])
+        spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0  # experts that are split over tp
+        kept = {True: keep & several if optional else keep, False: keep & spreads}
+        return np.stack([kept[train.sequence_parallel] for train in bundle.trains])
 
     def _layout(self, entry: tuple[int, Any]) -> Layout:
         """The layout at `entry` (source; variant, row, micro batch), estimated on its own, once."""

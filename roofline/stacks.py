@@ -23,6 +23,7 @@ Fusion = Literal[
     "activation_cast",  # so does an activation
     "optimizer",  # all parameters in one multi-tensor kernel
     "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
+    "padding",  # matmuls of ragged dimensions run padded to whole vectors of 16 bytes
 ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from . import layers
-from .arrays import Number, ceil_div, divide, maximum, minimum, where
+from .arrays import Number, ceil_div, divide, maximum, minimum, some, where
 from .model import ModelConfig
 from .op import Collective, Group, Op
 from .stacks import Stack, load_stack
@@ -15,7 +15,6 @@ from .tape import Tape, Weights
 from .training import TrainConfig, resolve
 
 HSDP_NODE = 8  # devices of a DGX or HGX node
-CORE_OPS = (".core", ".scores", ".softmax", ".dropout", ".weighted")  # the attention core, by name suffix
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +27,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         ops: Ops of one micro batch through the whole model (``part`` layer, embedding, head) and of one update (step).
         weights: Parameters held by one device before data-parallel sharding, per layer and part.
         counted: Whether MFU counts the ops themselves rather than a rule of the model: adapters, traced modules.
-        layer_saved: Bytes one layer would keep for backward without recompute, on average: the working set of one
-            layer when it is recomputed.
+        working_bytes: Bytes beside what is kept: gradients of the layer in hand, and what it would keep for backward
+            where it is recomputed.
     """
 
     model: ModelConfig
@@ -37,7 +36,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     stack: Stack
     ops: tuple[Op, ...]
     weights: tuple[Weights, ...]
-    layer_saved: Number
+    working_bytes: Number
     counted: bool = False
 
     @property
@@ -75,10 +74,12 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     if model.extra_params:
         tape.weight("extra", model.extra_params)
     weights = tuple(tape.weights)
-    layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer") / max(
-        1, model.n_layers
-    )
-    ops = _recomputed(tape.ops, train, stack, first_ops, model.d_model * tape.norm_tokens * tape.es)
+    hidden = model.d_model * tape.norm_tokens * tape.es
+    working = 4 * hidden
+    if train.recompute == "full":
+        layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer")
+        working = working + layer_saved / max(1, model.n_layers)
+    ops = _recomputed(tape.ops, train, stack, first_ops, hidden)
     ops += _update(model, train, stack, weights)
     return Step(
         model=model,
@@ -86,7 +87,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
         stack=stack,
         ops=tuple(ops),
         weights=weights,
-        layer_saved=layer_saved,
+        working_bytes=working,
         counted=train.train == "lora",
     )
 
@@ -109,7 +110,7 @@ def _recomputed(
     for index, op in enumerate(ops):
         again = op.phase == "forward" and op.part == "layer" and train.recompute != "none"
         if train.recompute == "selective" and not half:
-            again = again and op.name.endswith(CORE_OPS)
+            again = again and op.in_attention_core
         if not again:
             result.append(op)
             continue
@@ -231,9 +232,9 @@ def shard_degree(train: TrainConfig) -> Number:
 
 
 def expert_ranks(train: TrainConfig) -> Number:
-    """Ranks that hold the same expert parameters (see `layers.moe`)."""
+    """Ranks that hold the same expert parameters (see `feedforward.moe`)."""
     ranks = train.data_parallel * train.cp * (train.tp if train.sequence_parallel else 1)
-    return maximum(divide(ranks, train.ep), 1)
+    return divide(ranks, train.ep)
 
 
 OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter
@@ -265,7 +266,7 @@ def _update(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Itera
     expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert
     updated = dense + expert
     ops = [_clip(updated, grad), _optimizer(train, stack, updated, grad)]
-    if not train.shards_parameters:
+    if "wgrad_accumulation" in stack.fused and not train.shards_parameters:  # PyTorch drops them instead
         ops.append(_zero_gradients(shares.trainable, grad))
     ops += data_parallel_ops(model, train, stack, shares, grad)
     return ops
@@ -288,7 +289,7 @@ def _zero_gradients(params: Number, grad: int) -> Op:
 
 
 def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> Op:
-    """One update: reads gradient, weight and state, writes weight, state and the 16-bit copy.
+    """One update: reads gradient, weight and state, writes weight, state and the 16-bit copy that master weights need.
 
     Fused it is one pass; a foreach implementation makes about three (measured: AdamW of 8B parameters on B200 takes
     46.6 ms, 30 % of what one pass would).
@@ -296,7 +297,7 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     state, master, es = optimizer_state_bytes(train), master_bytes(train), train.activation_bytes
     weight = 4 if master else es
     read = params * (grad + weight + state)
-    written = params * (weight + state + (es if master else 0))
+    written = params * (weight + state + (es if master and not stack.cast_weights else 0))
     fused = "optimizer" in stack.fused
     passes, kernels = (1, 4) if fused else (3, 12 * 8)
     flops = {"adamw": 14, "adamw-8bit": 20, "sgd": 2, "sgd-momentum": 4}[train.optimizer]
@@ -312,63 +313,65 @@ def data_parallel_ops(
     (ZeRO, arXiv:1910.02054, section 7; FSDP, arXiv:2304.11277).
     """
     ops: list[Op] = []
-    es = train.activation_bytes
-    # A pipeline keeps gathered parameters from micro batch to micro batch (arXiv:2407.21783, section 3.3.2).
-    each = where(train.pp > 1, 1, train.accumulation)
-    passes = train.accumulation if train.shards_parameters or train.sharding == "zero2" else 1
-    layers = stages(model, train).interior
-    for name, params, all_params in (
+    stage_layers = stages(model, train).interior
+    for prefix, params, all_params in (
         ("", shares.trainable_dense, shares.dense),
         ("expert_", shares.trainable_expert, shares.expert),
     ):
-        if isinstance(all_params, (int, float)) and all_params == 0:
-            continue
-        hybrid = train.sharding == "hsdp" and not name
-        group: Group = "expert_dp" if name else "shard" if hybrid else "dp"
-
-        def collect(
-            what: str,
-            collective: Collective,
-            payload: Number,
-            count: Number,
-            name: str = name,
-            group: Group = group,
-        ) -> None:
-            buckets = _buckets(train, stack, payload, layers)
-            ops.append(
-                Op(
-                    name=f"{what}.{name}{collective}",
-                    kind="collective",
-                    phase="optimizer",
-                    part="step",
-                    dtype="fp32",
-                    flops=0,
-                    bytes_read=0,
-                    bytes_written=0,
-                    bytes_sent=payload / buckets,
-                    collective=collective,
-                    group=group,
-                    count=count * buckets,
-                )
-            )
-
-        if train.sharding == "none":
-            collect("gradients", "all_reduce", params * grad, 1)
-            continue
-        collect(
-            "gradients", stack.zero1 if train.sharding == "zero1" else "reduce_scatter", params * grad, passes
-        )
-        if hybrid:
-            collect("replicas", "all_reduce", params * grad / shard_degree(train), passes, group="replica")
-        gathers = each * where(train.pp > 1, 1, 2) if train.shards_parameters else 1
-        collect("parameters", "all_gather", (all_params if train.shards_parameters else params) * es, gathers)
-        if train.shards_parameters:
-            ops.append(_repack(f"parameters.{name}copy_out", all_params * es, all_params * es, gathers))
-            ops.append(_repack(f"gradients.{name}copy_in", params * es, params * grad, passes))
+        if not (isinstance(all_params, (int, float)) and all_params == 0):
+            ops += _data_parallel(train, stack, prefix, params, all_params, grad, stage_layers)
     return ops
 
 
-def _repack(name: str, read: Number, written: Number, count: Number) -> Op:
+def _data_parallel(
+    train: TrainConfig,
+    stack: Stack,
+    prefix: str,
+    params: Number,
+    all_params: Number,
+    grad: int,
+    stage_layers: Number,
+) -> list[Op]:
+    """The collectives of dense (no prefix) or expert parameters, with the copies in and out of their buffers."""
+    es = train.activation_bytes
+    hybrid = train.sharding == "hsdp" and not prefix
+    group: Group = "expert_dp" if prefix else "shard" if hybrid else "dp"
+    # A pipeline keeps gathered parameters, and gradients, from micro batch to micro batch (arXiv:2407.21783, 3.3.2).
+    passes = where(train.pp > 1, 1, train.accumulation) if train.shards_parameters else train.accumulation
+
+    def collect(
+        what: str, how: Collective, payload: Number, rounds: Number, each: Number = 1, among: Group = group
+    ) -> Op:
+        buckets = _buckets(train, stack, payload, stage_layers)
+        return Op(
+            name=f"{what}.{prefix}{how}", kind="collective", phase="optimizer", part="step", dtype="fp32", flops=0,
+            bytes_read=0, bytes_written=0, bytes_sent=payload / buckets, collective=how, group=among,
+            count=rounds * each * buckets, rounds=rounds,
+        )  # fmt: skip
+
+    if train.sharding == "none":
+        return [collect("gradients", "all_reduce", params * grad, 1)]
+    if train.sharding == "zero1":
+        gathered = collect("parameters", "all_gather", params * es, 1)
+        return [collect("gradients", stack.zero1, params * grad, 1), gathered]
+    ops = [
+        collect("gradients", "reduce_scatter", params * grad, passes),
+        _copy(f"gradients.{prefix}copy_in", params * es, params * grad, passes),
+    ]
+    shard = params / (expert_ranks(train) if prefix else shard_degree(train)) * grad
+    if some(passes > 1):
+        ops.append(_copy(f"gradients.{prefix}accumulate", 2 * shard, shard, passes - 1))
+    if hybrid:
+        ops.append(collect("replicas", "all_reduce", shard, passes, among="replica"))
+    if train.sharding == "zero2":
+        return [*ops, collect("parameters", "all_gather", params * es, 1)]
+    twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
+    ops.append(collect("parameters", "all_gather", all_params * es, passes, twice))
+    ops.append(_copy(f"parameters.{prefix}copy_out", all_params * es, all_params * es, passes * twice))
+    return ops
+
+
+def _copy(name: str, read: Number, written: Number, count: Number) -> Op:
     """Parameters leave the gathered buffer, gradients enter the one to reduce, by a copy (arXiv:2304.11277, 3.2.1)."""
     return Op(
         name=name, kind="elementwise", phase="optimizer", part="step", dtype="fp32", flops=0, bytes_read=read,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from . import passes
-from .arrays import Number, divide, where
+from .arrays import Number, ceil_div, divide, where
 from .model import Norm
 from .op import Collective, Group, Kind, Op, Part, Phase
 from .passes import Passes
@@ -58,6 +58,12 @@ class Tape:
         self.tokens: Number = train.micro_batch * self.seq_q
         # Sequence parallelism shards norms, residuals and dropout over tp as well (arXiv:2205.05198, section 4.2.2).
         self.norm_tokens: Number = divide(self.tokens, train.tp) if train.sequence_parallel else self.tokens
+
+    @property
+    def stream_es(self) -> int:
+        """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
+        wide = self.stack.cast_weights and self.train.master_weights and self.train.train == "full"
+        return 4 if wide else self.es
 
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
@@ -145,7 +151,7 @@ class Tape:
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
             name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
-            shape=(m, n, k, batch), saved_bytes=kept if trainable or adapted else 0,
+            shape=self.run_as(m, n, k, batch), saved_bytes=kept if trainable or adapted else 0,
         )  # fmt: skip
         if adapted:
             self._adapter(name, m, k, n, batch, parts, expert)
@@ -156,7 +162,7 @@ class Tape:
         if self.input_needs_grad:  # dx[m,k] = dy[m,n] . w^T[n,k]
             self.op(
                 f"{name}.dgrad", "matmul", "backward", dtype=dtype, flops=flops, read=(y + w) * es,
-                written=x * self.es, shape=(m, k, n, batch),
+                written=x * self.es, shape=self.run_as(m, k, n, batch),
             )  # fmt: skip
         if trainable:  # dw[k,n] = x^T[k,m] . dy[m,n]
             self._weight_gradient(name, m, k, n, batch, dtype, es, flops)
@@ -165,6 +171,12 @@ class Tape:
                     f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4
                 )
             self.input_needs_grad = True
+
+    def run_as(self, m: Number, n: Number, k: Number, batch: Number) -> tuple[Number, Number, Number, Number]:
+        """The shape a matmul runs in: rows of n and k in whole vectors of 16 bytes where the stack pads them."""
+        if self.fused("padding"):
+            n, k = ceil_div(n, 8) * 8, ceil_div(k, 8) * 8
+        return m, n, k, batch
 
     def adapted(self, name: str) -> bool:
         """Whether a projection has a low-rank adapter: frozen, in a layer, of the modules asked for."""
@@ -209,9 +221,9 @@ class Tape:
         self.op(
             f"{name}.wgrad", "matmul", "backward", dtype=dtype, flops=flops,
             read=(x + y) * es + (w * grad_bytes if in_place else 0), written=w * (grad_bytes if in_place else self.es),
-            shape=(k, n, m, batch),
+            shape=self.run_as(k, n, m, batch),
         )  # fmt: skip
-        if not in_place:
+        if not in_place and not self.train.reduces_every_pass:
             repeated: Any = (
                 self.train.accumulation > 1
             )  # the first micro batch's gradient is moved, not added
@@ -296,22 +308,26 @@ class Tape:
         """Passes of a dropout mask: its elements are one byte each."""
         return 1.0 / self.es
 
-    def norm(self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0) -> None:
+    def norm(
+        self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0, stream: bool = False
+    ) -> None:
         """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
 
-        `saves` is the input; statistics come on top, and what the eager chain keeps: an fp32 copy of the input and
-        the normalised value.
+        `saves` is the input where no earlier op keeps it; of the residual `stream` it is kept here. Statistics come on
+        top, and what the eager chain keeps: an fp32 copy of the input and the normalised value.
         """
         elements = rows * width
         if norm.weight or norm.bias:
             self.weight(name, width * (norm.weight + norm.bias))
-        if norm.kind == "layer" or self.fused("norm"):
-            chain, saves = passes.NORM, saves + rows * (8 if norm.kind == "layer" else 4)
+        fused, wide = self.fused("norm"), stream and self.stream_es > self.es
+        es = self.stream_es if stream else self.es
+        if norm.kind == "layer" or fused:
+            chain = (passes.NORM_OF_FP32 if fused else passes.NORM_OF_FP32_EAGER) if wide else passes.NORM
+            saves = (elements * es if stream else saves) + rows * (8 if norm.kind == "layer" else 4)
         else:
-            chain = passes.RMS_NORM_EAGER_FP32 if self.es == 4 else passes.RMS_NORM_EAGER
-            saves = (
-                elements * (4 + (0 if self.frozen else self.es)) + rows * 4
-            )  # a frozen weight keeps no input
+            chain = passes.RMS_NORM_EAGER if es < 4 else passes.RMS_NORM_EAGER_FP32
+            chain = passes.RMS_NORM_OF_FP32_EAGER if wide else chain
+            saves = elements * (4 + (0 if self.frozen else es)) + rows * 4  # a frozen weight keeps no input
         flops = 5 if norm.kind == "rms" else 8
         self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .arrays import Number, namespace
+from .arrays import Number, maximum, namespace, p_norm
 from .errors import RooflineError, unknown
 from .op import Op
 
@@ -23,13 +23,6 @@ _TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.75), (64, 64, 0.375))
 _MOST_WASTE = 2.0
 _ATTENTION_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
 _ALIGNMENT = 8  # elements: matrix engines want leading dimensions of 16 bytes
-
-
-def _p_norm(xp: Any, first: Any, second: Any, p: float) -> Any:
-    """``(first^p + second^p)^(1/p)``, never below the larger of the two."""
-    large = xp.maximum(first, second)
-    ratio = xp.minimum(first, second) / xp.maximum(large, 1e-300)
-    return large * (1.0 + ratio**p) ** (1.0 / p)
 
 
 def ideal_time(op: Op, device: Device) -> Number:
@@ -80,11 +73,15 @@ def _matmul_time(op: Op, device: Device) -> Number:
         raise RooflineError(f"op {op.name!r} is a matmul without a shape: give (m, n, k, batch)")
     m, n, k, batch = op.shape
     measured = device.measured
-    constants = measured.grouped_gemm if op.name.startswith("experts.") else measured.matmul(op.dtype)
+    constants = dense = measured.matmul(op.dtype)
+    cap: Any = dense.cap
+    if op.name.startswith("experts."):
+        constants = measured.grouped_gemm
+        cap = dense.cap * min(constants.cap / measured.gemm.cap, 1.0)
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
-    compute: Any = flops / (constants.cap * device.peak_flops_per_s(op.dtype)) * (1.0 + constants.k_half / k)
+    compute: Any = flops / (cap * device.peak_flops_per_s(op.dtype)) * (1.0 + dense.k_half / k)
     if constants.quantisation:
         compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
     if op.name.endswith("wgrad"):
@@ -93,10 +90,12 @@ def _matmul_time(op: Op, device: Device) -> Number:
         ragged = (n % _ALIGNMENT + k % _ALIGNMENT + m % _ALIGNMENT) > 0
         compute = compute * (1.0 + (constants.misaligned_batch - 1.0) * ragged)
     elif constants.misaligned > 1.0:
+        odd = (n % 2 + k % 2) > 0
         ragged = (n % _ALIGNMENT + k % _ALIGNMENT) > 0
-        compute = compute * (1.0 + (constants.misaligned - 1.0) * ragged)
+        slow = maximum(constants.misaligned, constants.misaligned_odd * odd)
+        compute = compute * (1.0 + (slow - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
-    return constants.t0 + _p_norm(xp, compute, memory, constants.p)
+    return constants.t0 + p_norm(compute, memory, constants.p)
 
 
 def is_batched(op: Op) -> bool:

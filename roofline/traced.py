@@ -86,7 +86,7 @@ def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
         stack=stack,
         ops=tuple(kept),
         weights=weights,
-        layer_saved=trace.peak_bytes,
+        working_bytes=0,  # the peak holds it
         counted=True,
     )
     return msgspec.structs.replace(step, ops=(*kept, *update_ops(step)))

@@ -117,6 +117,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.sharding in {"zero3", "fsdp", "hsdp"}
 
     @property
+    def reduces_every_pass(self) -> bool:
+        """Whether gradients are reduced, and only a slice of them kept, after every micro batch."""
+        return self.shards_parameters or self.sharding == "zero2"
+
+    @property
     def activation_bytes(self) -> int:
         """Bytes of one activation element outside low-precision matmuls."""
         return 4 if self.dtype in {"fp32", "tf32"} else 2
@@ -372,11 +377,20 @@ def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
             f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out"
         )
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
-        ranks = train.data_parallel * train.cp * train.tp
+        # experts that are split over tp spread over dp*cp; whole ones over the tp ranks as well (`feedforward.moe`)
+        whole = train.sequence_parallel and train.tp > 1
+        ranks, what = train.data_parallel * train.cp, "dp*cp"
+        ranks, what = (ranks * train.tp, "dp*cp*tp") if whole else (ranks, what)
         if ranks % train.ep:
+            more = f", or {train.ep * -(-ranks // train.ep)} such ranks"
+            more += (
+                ""
+                if whole or train.tp == 1
+                else ", or --sequence-parallel, which spreads experts over tp too"
+            )
             raise RooflineError(
-                f"ep {train.ep} does not divide dp*cp*tp = {ranks} (remainder {ranks % train.ep}): "
-                f"use {_divisors(ranks, train.ep)}, or {train.ep * -(-ranks // train.ep)} such ranks"
+                f"ep {train.ep} does not divide {what} = {ranks} (remainder {ranks % train.ep}): "
+                f"use {_divisors(ranks, train.ep)}{more}"
             )
 
 

@@ -47,12 +47,12 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def low_bytes(self) -> float | None:
         """10th percentile of the peak, by the spread of our residuals."""
-        return None if self.predicted_bytes is None else self.predicted_bytes / (1 + Z80 * SPREAD)
+        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(-Z80 * SPREAD)
 
     @property
     def high_bytes(self) -> float | None:
         """90th percentile of the peak."""
-        return None if self.predicted_bytes is None else self.predicted_bytes * (1 + Z80 * SPREAD)
+        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(Z80 * SPREAD)
 
     @property
     def inside(self) -> bool:

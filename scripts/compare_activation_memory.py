@@ -65,6 +65,7 @@ def counted(family: str, attention: str, dtype: str) -> dict[str, float]:
         model = load_model(path)
     train = TrainConfig(
         micro_batch=BATCH, seq_len=SEQ_LEN, dtype=dtype, stack="eager", dropout=family.endswith("-dropout"),
+        master_weights=False,  # the model runs in one dtype throughout, not under autocast
         attention="unfused" if attention == "eager" else "flash2",
     )  # fmt: skip
     saved: dict[str, float] = {}

@@ -1,35 +1,70 @@
-"""Train small GPTs on the CPU with PyTorch and print measured against predicted time per phase of a step.
+"""Train GPTs with PyTorch and print measured against predicted time per phase of a step, and peak memory.
 
-Calibrate first, with the same number of threads; then compare:
+On a CPU, calibrate first, with the same number of threads; then compare:
 
     roofline calibrate --threads 1 --output cpu.toml
     python scripts/train_and_compare.py --device cpu.toml --threads 1
 
-With one thread a step is timed by its CPU time, which other programs on the machine hardly lengthen;
-with several by the wall clock. Needs the extra `torch`.
+On a GPU it trains GPT-2 in bf16, eager and compiled, and keeps the figures as rows that `roofline validate` reads:
+
+    python scripts/train_and_compare.py --device h100-sxm-80gb --stack eager compiled --write runs.csv
+
+With one thread a CPU step is timed by its CPU time, which other programs on the machine hardly lengthen; with several
+by the wall clock; a GPU step by events of its stream. Needs the extra `torch`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import csv
+import datetime as dt
+import itertools
 import statistics
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
 import roofline
+from hardware.detect import detect_gpus
+from roofline.huggingface import model_from_config
 
-# name: layers, width, heads, vocabulary, sequences, tokens per sequence
-MODELS = {
-    "wide and shallow": (2, 1024, 16, 8192, 2, 256),
-    "narrow and deep": (12, 256, 4, 4096, 4, 256),
-    "long context": (4, 512, 8, 8192, 1, 1024),
-}
+PHASES = ("forward", "backward", "optimizer")
+WARM_UP = 4  # steps that are not counted: kernels compile, the allocator fills its pools
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A GPT-2 and its micro batch."""
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    batch: int
+    sequence: int
+
+
+CPU_SHAPES = (
+    Shape("wide and shallow", 2, 1024, 16, 8192, 2, 256),
+    Shape("narrow and deep", 12, 256, 4, 4096, 4, 256),
+    Shape("long context", 4, 512, 8, 8192, 1, 1024),
+)
+GPU_SHAPES = (
+    Shape("gpt2", 12, 768, 12, 50257, 8, 1024),
+    Shape("gpt2", 12, 768, 12, 50257, 32, 1024),
+    Shape("gpt2-medium", 24, 1024, 16, 50257, 8, 1024),
+    Shape("gpt2-medium", 24, 1024, 16, 50257, 16, 1024),
+    Shape("gpt2-large", 36, 1280, 20, 50257, 8, 1024),
+    Shape("gpt2-xl", 48, 1600, 25, 50257, 1, 1024),
+    Shape("gpt2-xl", 48, 1600, 25, 50257, 4, 1024),
+    Shape("gpt2-xl", 48, 1600, 25, 50257, 8, 1024),
+)
 
 
 class Block(nn.Module):
@@ -52,74 +87,148 @@ class Block(nn.Module):
         return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
 
 
+class Head(nn.Module):
+    """Final norm, the table of tokens as projection, and the loss."""
+
+    def __init__(self, width: int, tokens: torch.Tensor) -> None:
+        super().__init__()
+        self.norm, self.weight = nn.LayerNorm(width), tokens
+
+    def forward(self, x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Loss of predicting each token from those before it."""
+        logits = nn.functional.linear(self.norm(x), self.weight)
+        return nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten())
+
+
 class Gpt(nn.Module):
     """Embedding, blocks, norm, tied head."""
 
-    def __init__(self, layers: int, width: int, heads: int, vocabulary: int, sequence: int) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(sequence, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.positions = nn.Embedding(shape.sequence, shape.width)
+        self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.layers))
         # GPT-2's scale. Embeddings of PyTorch's scale (1.0) saturate the softmax: gradients vanish, the
         # second moments become denormal numbers, and their square roots slow the optimizer up to fivefold.
         for embedding in (self.tokens, self.positions):
             nn.init.normal_(embedding.weight, std=0.02)
+        self.head = Head(shape.width, self.tokens.weight)
+
+    def compile_parts(self) -> None:
+        """Compile block by block: all blocks share one compilation."""
+        for part in (*self.blocks, self.head):
+            part.compile()
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Loss of predicting each token from those before it."""
-        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        """The loss."""
+        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1], device=ids.device))
         for block in self.blocks:
             x = block(x)
-        logits = nn.functional.linear(self.norm(x), self.tokens.weight)
-        return nn.functional.cross_entropy(logits.flatten(0, 1), ids.flatten())
+        return torch.as_tensor(self.head(x, ids))
 
 
-def measure(shape: tuple[int, ...], steps: int, threads: int) -> dict[str, float]:
-    """Seconds per phase: the lower quartile over `steps`, after two that are not counted."""
-    layers, width, heads, vocabulary, batch, sequence = shape
+class Measured(msgspec.Struct, frozen=True):
+    """Seconds by phase, and the bytes that PyTorch and the driver had taken at the peak (0 on a CPU)."""
+
+    seconds: dict[str, float]
+    allocated: int = 0
+    used: int = 0
+
+
+Clock = Callable[[], Any]
+
+
+def cpu_steps(
+    clock: Callable[[], float], step: Callable[[Clock], list[Any]], steps: int
+) -> list[list[float]]:
+    """Seconds of each phase in each step."""
+    marks = [step(clock) for _ in range(steps + WARM_UP)][WARM_UP:]
+    return [[after - before for before, after in itertools.pairwise(row)] for row in marks]
+
+
+def gpu_steps(step: Callable[[Clock], list[Any]], steps: int, warm_s: float) -> list[list[float]]:
+    """The same from events on the stream: nothing waits between phases, as in training.
+
+    Steps run for `warm_s` seconds before any counts: at its power limit a GPU lowers its clocks within seconds.
+    """
+
+    def mark() -> Any:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+
+    start = time.perf_counter()
+    done = 0
+    while done < WARM_UP or time.perf_counter() - start < warm_s:
+        step(mark)
+        torch.cuda.synchronize()
+        done += 1
+    torch.cuda.reset_peak_memory_stats()
+    marks = [step(mark) for _ in range(steps)]
+    torch.cuda.synchronize()
+    return [[before.elapsed_time(after) / 1e3 for before, after in itertools.pairwise(row)] for row in marks]
+
+
+def measure(shape: Shape, stack: str, steps: int, *, gpu: bool, threads: int, warm_s: float) -> Measured:
+    """The lower quartile of `steps` on a CPU, their median on a GPU."""
     torch.manual_seed(0)
-    model = Gpt(layers, width, heads, vocabulary, sequence)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    clock = time.process_time if threads == 1 else time.perf_counter
-    rows: list[tuple[float, float, float]] = []
-    for _ in range(steps + 2):
-        ids = torch.randint(vocabulary, (batch, sequence))
-        start = clock()
-        loss = model(ids)
-        forward = clock()
+    device = torch.device("cuda" if gpu else "cpu")
+    with device:
+        model = Gpt(shape)
+    fused = gpu and stack == "compiled"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=fused)
+    if stack == "compiled":
+        torch._dynamo.reset()  # noqa: SLF001  (what an earlier shape compiled must not make this one dynamic)
+        model.compile_parts()
+    ids = torch.randint(shape.vocabulary, (shape.batch, shape.sequence), device=device)
+
+    def step(mark: Clock) -> list[Any]:
+        marks = [mark()]
+        with torch.autocast("cuda", torch.bfloat16) if gpu else contextlib.nullcontext():
+            loss = model(ids)
+        marks.append(mark())
         loss.backward()
-        backward = clock()
+        marks.append(mark())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        rows.append((forward - start, backward - forward, clock() - backward))
-    columns = zip(*rows[2:], strict=True)
-    quartiles = [statistics.quantiles(column, n=4)[0] for column in columns]
-    return dict(zip(("forward", "backward", "optimizer"), quartiles, strict=True))
+        marks.append(mark())
+        return marks
+
+    if not gpu:
+        clock = time.process_time if threads == 1 else time.perf_counter
+        rows = cpu_steps(clock, step, steps)
+        return Measured(
+            dict(zip(PHASES, (statistics.quantiles(c, n=4)[0] for c in zip(*rows, strict=True)), strict=True))
+        )
+    rows = gpu_steps(step, steps, warm_s)
+    free, total = torch.cuda.mem_get_info()
+    return Measured(
+        dict(zip(PHASES, map(statistics.median, zip(*rows, strict=True)), strict=True)),
+        torch.cuda.max_memory_allocated(),
+        total - free,
+    )
 
 
-def predict(shape: tuple[int, ...], device: Any) -> dict[str, float]:
-    """Expected seconds per phase of the same step."""
-    layers, width, heads, vocabulary, batch, sequence = shape
+def predict(shape: Shape, device: Any, stack: str, dtype: str) -> Any:
+    """The estimate of the same step."""
     config = {
         "model_type": "gpt2",
-        "n_layer": layers,
-        "n_embd": width,
-        "n_head": heads,
-        "n_positions": sequence,
-        "vocab_size": vocabulary,
+        "n_layer": shape.layers,
+        "n_embd": shape.width,
+        "n_head": shape.heads,
+        "n_positions": shape.sequence,
+        "vocab_size": shape.vocabulary,
         "activation_function": "gelu",
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.json"
-        path.write_text(json.dumps(config), encoding="utf-8")
-        estimate = roofline.estimate(
-            str(path), device, micro_batch=batch, seq_len=sequence, dtype="fp32", stack="eager"
-        )
-    phases = dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
-    for op in estimate.ops:
-        phases[op.phase] += op.expected_s
-    return phases
+    return roofline.estimate(
+        model_from_config(config),
+        device,
+        micro_batch=shape.batch,
+        seq_len=shape.sequence,
+        dtype=dtype,
+        stack=stack,
+    )
 
 
 def main() -> None:
@@ -127,22 +236,103 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--device", default="local", help="the calibrated device file (default: local)")
+    parser.add_argument("--device", default="local", help="a catalog id or calibrated file (default: local)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads, as calibrated")
+    parser.add_argument(
+        "--stack", nargs="+", default=["eager"], choices=("eager", "compiled"), help="(eager)"
+    )
     parser.add_argument("--steps", type=int, default=12, help="steps per model")
+    parser.add_argument(
+        "--warm", type=float, default=6.0, metavar="S", help="seconds of GPU steps before (6)"
+    )
+    parser.add_argument("--write", metavar="CSV", type=Path, help="write the measured GPU rows to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = roofline.load_device(args.device)
-    print(f"{device.name}, {args.threads} threads, fp32; milliseconds: measured, predicted, error")
-    for name, shape in MODELS.items():
-        measured, predicted = measure(shape, args.steps, args.threads), predict(shape, device)
-        measured["step"], predicted["step"] = sum(measured.values()), sum(predicted.values())
-        cells = (
-            f"{phase} {1e3 * measured[phase]:.0f} {1e3 * predicted[phase]:.0f} "
-            f"{100 * (predicted[phase] / measured[phase] - 1):+.0f} %"
-            for phase in ("forward", "backward", "optimizer", "step")
+    gpu = device.kind != "cpu"
+    dtype = "bf16" if gpu else "fp32"
+    print(f"{device.name}, {dtype}, PyTorch {torch.__version__}; milliseconds: measured, predicted, error")
+    rows = []
+    for stack in args.stack:
+        for shape in GPU_SHAPES if gpu else CPU_SHAPES:
+            try:
+                measured = measure(shape, stack, args.steps, gpu=gpu, threads=args.threads, warm_s=args.warm)
+            except torch.OutOfMemoryError:
+                print(f"{stack:8} {shape.name:16} x {shape.batch:<3} out of memory")
+                continue
+            finally:
+                if gpu:
+                    torch.cuda.empty_cache()
+            estimate = predict(shape, device, stack, dtype)
+            print(f"{stack:8} {shape.name:16} x {shape.batch:<3} {compared(measured, estimate)}", flush=True)
+            if gpu:
+                rows.append(as_row(shape, stack, measured, args.device))
+    if args.write is not None:
+        with args.write.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def compared(measured: Measured, estimate: Any) -> str:
+    """One line: each phase and the step, and on a GPU the peak of memory."""
+    predicted = dict.fromkeys(PHASES, 0.0)
+    for op in estimate.ops:
+        predicted[op.phase] += op.expected_s
+    pairs = [(phase, measured.seconds[phase], predicted[phase]) for phase in PHASES]
+    pairs.append(("step", sum(measured.seconds.values()), estimate.step_time_s))
+    cells = [f"{name} {1e3 * m:.1f} {1e3 * p:.1f} {100 * (p / m - 1):+.0f} %" for name, m, p in pairs]
+    if measured.used:
+        used, total = measured.used / 2**30, estimate.memory.total_bytes / 2**30
+        cells.append(
+            f"memory {used:.1f} {total:.1f} GiB {100 * (total / used - 1):+.0f} % "
+            f"({measured.allocated / 2**30:.1f} in tensors)"
         )
-        print(f"{name:17}" + " | ".join(cells))
+    return " | ".join(cells)
+
+
+def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[str, object]:
+    """The measurement in the columns of `roofline/data/published_runs.csv` and of the memory table."""
+    seconds = sum(measured.seconds.values())
+    return {
+        "id": f"own-{device}-{stack}-{shape.name}-{shape.batch}",
+        "source": f"scripts/train_and_compare.py, {dt.date.today().isoformat()}, {versions()}",
+        "software": "PyTorch torch.compile" if stack == "compiled" else "PyTorch",
+        "year": dt.date.today().year,
+        "model": shape.name,
+        "workload": "pretrain",
+        "n_layers": shape.layers,
+        "d_model": shape.width,
+        "n_heads": shape.heads,
+        "n_kv_heads": shape.heads,
+        "d_ff": 4 * shape.width,
+        "gated_mlp": 0,
+        "vocab_size": shape.vocabulary,
+        "tied_embeddings": 1,
+        "seq_len": shape.sequence,
+        "device": device,
+        "n_devices": 1,
+        "dtype": "bf16",
+        "global_batch_sequences": shape.batch,
+        "micro_batch_sequences": shape.batch,
+        "tp": 1,
+        "pp": 1,
+        "dp": 1,
+        "cp": 1,
+        "sharding": "none",
+        "recompute": "none",
+        "attention": "flash2",
+        "tokens_per_s_per_device": round(shape.batch * shape.sequence / seconds, 1),
+        "tier": "A",
+        **{f"{phase}_s": round(measured.seconds[phase], 6) for phase in PHASES},
+        "peak_tensors_gib": round(measured.allocated / 2**30, 3),
+        "peak_memory_gib": round(measured.used / 2**30, 3),
+    }
+
+
+def versions() -> str:
+    """PyTorch, and the driver of the GPU."""
+    return f"PyTorch {torch.__version__}, driver {detect_gpus().driver}"
 
 
 if __name__ == "__main__":

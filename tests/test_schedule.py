@@ -111,6 +111,20 @@ def test_overlap_hides_data_parallel_communication(sharding):
     assert hidden.data_parallel >= least * (1 - 1e-12)
 
 
+def test_gradients_reduced_in_every_pass_hide_in_every_pass():
+    options = {"num_devices": 64, "global_batch": 64 * 16, "stack": "fsdp"}
+    zero2, fsdp = (times_of(step_of(**options, sharding=s), {"data": 1.0}) for s in ("zero2", "fsdp"))
+    assert zero2.data_parallel <= fsdp.data_parallel
+
+
+def test_the_last_gradients_of_a_stage_have_nothing_to_hide_behind():
+    # a stage of a quarter of the layers exposes four times the share
+    options = {"num_devices": 64, "pp": 4, "sharding": "zero1", "global_batch": 128}
+    exposed, hidden = (times_of(step_of(**options), {"data": share}) for share in (0.0, 1.0))
+    least = exposed.data_parallel * 4 / LLAMA.n_layers
+    assert hidden.data_parallel > least
+
+
 def test_communication_hides_behind_no_more_compute_than_there_is():
     slow = {"num_devices": 16, "tp": 16, "network_gbit_per_s": 0.01, "micro_batch": 1}
     step = step_of(**slow)

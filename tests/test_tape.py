@@ -120,11 +120,31 @@ def test_unfused_attention_computes_every_score():
 
 def test_look_ups_and_elementwise_work():
     assert op_of("embedding").flops == 0
-    norm = op_of("attention.norm")
+    norm = op_of("attention.norm", stack="megatron")
     assert (norm.bytes, norm.kernels) == (2 * 2 * 10 * 6, 1)
-    eager = op_of("attention.norm", stack="eager")
+    eager = op_of("attention.norm", stack="eager", master_weights=False)
     assert eager.bytes == (10 + 8) * 10 * 6 * 2
     assert eager.kernels == 6
+
+
+def test_autocast_keeps_the_residual_stream_in_fp32():
+    hidden = 10 * 6
+    assert op_of("attention.norm").bytes == (4 + 2) * hidden  # fp32 in, 16 bits out for the projection
+    assert (
+        op_of("attention.norm", stack="eager").bytes == (9 * 4 + 4 + 2) * hidden
+    )  # the fp32 chain, and a cast
+    assert op_of("attention.norm").saved_bytes == 4 * hidden + 4 * 10
+    residual = op_of("mlp.residual", stack="eager")
+    assert residual.bytes == (4 + 2 + 4) * hidden  # x in fp32, y in 16 bits, their sum in fp32
+    backward = op_of("mlp.residual.backward", stack="eager")
+    assert (backward.bytes, backward.kernels) == ((2 * 4 + 4 + 4 + 2) * hidden, 2)  # summed, and cast for y
+    assert op_of("mlp.residual", stack="fsdp").bytes == 3 * 2 * hidden
+
+
+def test_compilers_pad_ragged_matmuls():
+    assert op_of("head.logits").shape == (10, 16, 8, 1)  # vocabulary of 11 and width of 6, in vectors of 8
+    assert op_of("head.logits", stack="eager").shape == (10, 11, 6, 1)
+    assert op_of("head.logits").flops == op_of("head.logits", stack="eager").flops == 2 * 10 * 11 * 6
     assert op_of("mlp.activation").bytes == (2 + 1) * 10 * 8 * 2  # gate and up in, product out
     assert op_of("mlp.activation", PLAIN).bytes == (1 + 1) * 10 * 8 * 2
 
@@ -139,10 +159,10 @@ def test_loss_is_fused_or_taken_in_fp32():
 def test_experts_run_the_rows_routed_to_them():
     # 10 tokens to 2 of 4 experts: 20 rows, 5 per expert; gate and up [6, 16], down [8, 6]
     assert op_of("router", EXPERTS).flops == 2 * 10 * 6 * 4
-    up, down = op_of("experts.up", EXPERTS), op_of("experts.down", EXPERTS)
+    up, down = op_of("experts.up", EXPERTS, stack="eager"), op_of("experts.down", EXPERTS, stack="eager")
     assert (up.shape, down.shape) == ((5, 16, 6, 4), (5, 6, 8, 4))
     assert (up.flops, down.flops) == (2 * 20 * 6 * 16, 2 * 20 * 8 * 6)
-    parallel = op_of("experts.up", EXPERTS, ep=2, num_devices=2, dp=2)
+    parallel = op_of("experts.up", EXPERTS, ep=2, num_devices=2, dp=2, stack="eager")
     assert parallel.shape == (10, 16, 6, 2)  # half the experts, tokens of both ranks
     dispatch = op_of("moe.dispatch", EXPERTS, ep=2, num_devices=2, dp=2)
     assert (dispatch.bytes_sent, dispatch.copies) == (20 * 6 * 2, 2)

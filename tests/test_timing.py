@@ -287,3 +287,16 @@ def test_collectives_are_timed_elsewhere():
     assert (
         expected_time(op, load_device("a100-sxm-80gb")) == ideal_time(op, load_device("a100-sxm-80gb")) == 0
     )
+
+
+@pytest.mark.parametrize("name", ["h100-sxm-80gb", "mi300x", "b200-sxm", "gaudi2", "l40s"])
+def test_experts_are_never_faster_than_the_dense_matmul_of_their_dtype(name):
+    device = load_device(name)
+    for dtype in ("bf16", "fp8"):
+        if dtype not in device.peaks:
+            continue
+        dense, experts = (
+            expected_time(matmul(4096, 4096, 4096, dtype=dtype, name=what), device)
+            for what in ("mlp.up", "experts.up")
+        )
+        assert experts >= dense
