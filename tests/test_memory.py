@@ -159,7 +159,7 @@ def test_logits_are_kept_on_the_last_stage():
     logits = 32 * 512
     # 10 bytes per logit: 16-bit logits, fp32 log-probabilities and their gradient; fused, the logits alone
     assert 10.9 * logits > plain.logits_bytes > 10 * logits
-    assert 2.9 * logits > fused.logits_bytes >= 2 * logits
+    assert 3.2 * logits > fused.logits_bytes >= 2 * logits
     half = memory(tp=2, num_devices=2).logits_bytes
     assert half < plain.logits_bytes
 

@@ -112,7 +112,7 @@ def test_overlap_hides_data_parallel_communication(sharding):
 
 
 def test_gradients_reduced_in_every_pass_hide_in_every_pass():
-    options = {"num_devices": 64, "global_batch": 64 * 16, "stack": "fsdp"}
+    options = {"num_devices": 64, "global_batch": 64 * 16, "stack": "megatron"}
     zero2, fsdp = (times_of(step_of(**options, sharding=s), {"data": 1.0}) for s in ("zero2", "fsdp"))
     assert zero2.data_parallel <= fsdp.data_parallel
 
