@@ -35,6 +35,7 @@ from hardware.detect import detect_gpus
 from roofline.huggingface import model_from_config
 
 PHASES = ("forward", "backward", "optimizer")
+GPU_ACCUMULATION = 2  # micro batches per step: gradients stand beside activations, as in most training
 WARM_UP = 4  # steps that are not counted: kernels compile, the allocator fills its pools
 
 
@@ -180,15 +181,17 @@ def measure(shape: Shape, stack: str, steps: int, *, gpu: bool, threads: int, wa
     if stack == "compiled":
         torch._dynamo.reset()  # noqa: SLF001  (what an earlier shape compiled must not make this one dynamic)
         model.compile_parts()
+    accumulation = GPU_ACCUMULATION if gpu else 1
     ids = torch.randint(shape.vocabulary, (shape.batch, shape.sequence), device=device)
 
     def step(mark: Clock) -> list[Any]:
         marks = [mark()]
-        with torch.autocast("cuda", torch.bfloat16) if gpu else contextlib.nullcontext():
-            loss = model(ids)
-        marks.append(mark())
-        loss.backward()
-        marks.append(mark())
+        for _ in range(accumulation):
+            with torch.autocast("cuda", torch.bfloat16) if gpu else contextlib.nullcontext():
+                loss = model(ids)
+            marks.append(mark())
+            loss.backward()
+            marks.append(mark())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -197,20 +200,21 @@ def measure(shape: Shape, stack: str, steps: int, *, gpu: bool, threads: int, wa
 
     if not gpu:
         clock = time.process_time if threads == 1 else time.perf_counter
-        rows = cpu_steps(clock, step, steps)
-        return Measured(
-            dict(zip(PHASES, (statistics.quantiles(c, n=4)[0] for c in zip(*rows, strict=True)), strict=True))
-        )
+        quartile = lambda values: statistics.quantiles(values, n=4)[0]  # noqa: E731
+        return Measured(by_phase(cpu_steps(clock, step, steps), quartile))
     rows = gpu_steps(step, steps, warm_s)
     free, total = torch.cuda.mem_get_info()
-    return Measured(
-        dict(zip(PHASES, map(statistics.median, zip(*rows, strict=True)), strict=True)),
-        torch.cuda.max_memory_allocated(),
-        total - free,
-    )
+    return Measured(by_phase(rows, statistics.median), torch.cuda.max_memory_allocated(), total - free)
 
 
-def predict(shape: Shape, device: Any, stack: str, dtype: str) -> Any:
+def by_phase(rows: list[list[float]], typical: Callable[[list[float]], float]) -> dict[str, float]:
+    """Seconds per step by phase, from the intervals of each step: forward, backward, ..., optimizer."""
+    forward, backward = [sum(row[:-1:2]) for row in rows], [sum(row[1:-1:2]) for row in rows]
+    phases = (forward, backward, [row[-1] for row in rows])
+    return dict(zip(PHASES, map(typical, phases), strict=True))
+
+
+def predict(shape: Shape, device: Any, stack: str, dtype: str, accumulation: int) -> Any:
     """The estimate of the same step."""
     config = {
         "model_type": "gpt2",
@@ -225,6 +229,7 @@ def predict(shape: Shape, device: Any, stack: str, dtype: str) -> Any:
         model_from_config(config),
         device,
         micro_batch=shape.batch,
+        global_batch=shape.batch * accumulation,
         seq_len=shape.sequence,
         dtype=dtype,
         stack=stack,
@@ -263,7 +268,7 @@ def main() -> None:
             finally:
                 if gpu:
                     torch.cuda.empty_cache()
-            estimate = predict(shape, device, stack, dtype)
+            estimate = predict(shape, device, stack, dtype, GPU_ACCUMULATION if gpu else 1)
             print(f"{stack:8} {shape.name:16} x {shape.batch:<3} {compared(measured, estimate)}", flush=True)
             if gpu:
                 rows.append(as_row(shape, stack, measured, args.device))
@@ -292,7 +297,7 @@ def compared(measured: Measured, estimate: Any) -> str:
 
 
 def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[str, object]:
-    """The measurement in the columns of `roofline/data/published_runs.csv` and of the memory table."""
+    """The measurement in the columns of `roofline validate --data`, for step times and for memory."""
     seconds = sum(measured.seconds.values())
     return {
         "id": f"own-{device}-{stack}-{shape.name}-{shape.batch}",
@@ -311,9 +316,11 @@ def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[st
         "tied_embeddings": 1,
         "seq_len": shape.sequence,
         "device": device,
+        "hardware": device,
+        "device_memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30),
         "n_devices": 1,
         "dtype": "bf16",
-        "global_batch_sequences": shape.batch,
+        "global_batch_sequences": shape.batch * GPU_ACCUMULATION,
         "micro_batch_sequences": shape.batch,
         "tp": 1,
         "pp": 1,
@@ -322,11 +329,14 @@ def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[st
         "sharding": "none",
         "recompute": "none",
         "attention": "flash2",
-        "tokens_per_s_per_device": round(shape.batch * shape.sequence / seconds, 1),
+        "attention_kernel": "flash_attention_2",
+        "tokens_per_s_per_device": round(GPU_ACCUMULATION * shape.batch * shape.sequence / seconds, 1),
         "tier": "A",
         **{f"{phase}_s": round(measured.seconds[phase], 6) for phase in PHASES},
         "peak_tensors_gib": round(measured.allocated / 2**30, 3),
         "peak_memory_gib": round(measured.used / 2**30, 3),
+        "memory_kind": "used, as the driver lists",
+        "fits": 1,
     }
 
 

@@ -32,6 +32,7 @@ def detect(machine: str, environment: dict[str, str] | None = None) -> Detection
         ("a100-sxm-80gb-x8", ["a100-sxm-80gb"] * 8),
         ("a100-sxm-40gb-old-driver", ["a100-sxm-40gb"]),
         ("h100-sxm-80gb-x2", ["h100-sxm-80gb"] * 2),
+        ("h100-sxm-80gb-virtual-machine", ["h100-sxm-80gb"]),
         ("h100-pcie-80gb-power-limited", ["h100-pcie-80gb"]),
         ("h100-nvl-94gb", ["h100-nvl-94gb"]),
         ("h200-no-permission", ["h200-sxm-141gb"]),
