@@ -27,6 +27,7 @@ FIRST: dict[str, Range] = {
     "tile_us": (4, 1, 10),
     "tile_backward_us": (8, 2, 20),
 }
+MEASUREMENTS = Path(__file__).parent.parent / "hardware" / "measurements"
 BACKWARD: dict[str, Range] = {"cap_backward": (0.5, 0.1, 1), "tile_backward_us": (8, 0, 60)}
 
 
@@ -87,9 +88,33 @@ def attention_sample(
     return Sample(device, predict, rows.time_us.to_numpy() * 1e-6, weights, regimes, hidden, sources)
 
 
+def own_rows() -> pd.DataFrame:
+    """Attention kernels of `hardware/measurements`, in the columns of the folder's table; `impl` is our kernel."""
+    tables = [pd.read_csv(path) for path in sorted(MEASUREMENTS.glob("*.csv"))]
+    rows = pd.concat(tables)
+    rows = rows[rows.kernel.str.startswith("attention")]
+    batch, heads, sequence, dim = rows["shape"].str.split("x", expand=True).astype(float).T.to_numpy()
+    return pd.DataFrame(
+        {
+            "device": rows.device,
+            "impl": rows.note,
+            "dtype": rows.dtype,
+            "direction": rows.kernel.map({"attention": "fwd", "attention.backward": "bwd"}),
+            "causal": 1,
+            "batch": batch,
+            "seqlen": sequence,
+            "heads_q": heads,
+            "heads_kv": heads,
+            "head_dim": dim,
+            "time_us": rows.time_us,
+            "source": "hardware/measurements/" + rows.device + ".csv",
+        }
+    )
+
+
 def attention_cases(folder: Path) -> Iterable[Case]:
     """One table per kernel generation; serving kernels help where a generation has few training figures."""
-    rows = pd.read_csv(folder / "attention_measured.csv")
+    rows = pd.concat([pd.read_csv(folder / "attention_measured.csv"), own_rows()])
     rows = rows[rows.time_us.notna() & ~rows.dtype.str.contains("fp8")]
 
     def sample(
@@ -135,7 +160,10 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         "hopper",
         "attention.flash2",
         both,
-        [sample(h100, "FlashAttention-2", "flash2_h100|flash3|FA3|Azure", "h100-sxm-80gb", "flash2")],
+        [
+            sample(h100, "FlashAttention-2", "flash2_h100|flash3|FA3|Azure", "h100-sxm-80gb", "flash2"),
+            sample("h100-sxm-80gb", "flash2", "measurements", "h100-sxm-80gb", "flash2"),
+        ],
     )
     yield Case(
         "hopper",
@@ -147,7 +175,15 @@ def attention_cases(folder: Path) -> Iterable[Case]:
         ],
         (sample("H200-SXM", "vllm_flash_attn_fa3", "aic", "h200-sxm-141gb", "flash3"),),
     )
-    yield Case("hopper", "attention.te", both, [sample(h100, "cuDNN", "flash3|FA3", "h100-sxm-80gb", "te")])
+    yield Case(
+        "hopper",
+        "attention.te",
+        both,
+        [
+            sample(h100, "cuDNN", "flash3|FA3", "h100-sxm-80gb", "te"),
+            sample("h100-sxm-80gb", "te", "measurements", "h100-sxm-80gb", "te"),
+        ],
+    )
     yield Case(
         "blackwell",
         "attention.te",
