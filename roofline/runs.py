@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hardware import Device, load_device
+from hardware import Device, device_ids, load_device
 
 from .errors import RooflineError
 from .model import ModelConfig, Moe
@@ -255,12 +255,14 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=stack,
-        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes); Llama-era code and MPT do not
-        dropout=gpt and stack in {"megatron", "deepspeed"},
+        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes), and BERT (arXiv:1810.04805, appendix A.2);
+        # Llama-era code and MPT do not
+        dropout=gpt and (stack in {"megatron", "deepspeed"} or "bert" in (row.get("model") or "").lower()),
         train="lora" if row.get("workload") == "lora" else "full",
         lora_rank=16 if row.get("workload") == "lora" else None,
         fused=fusions_of(row),
         network_gbit_per_s=_network(row),
+        optimizer=_optimizer(row),
         **sizes,
     )
 
@@ -321,8 +323,7 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        device = _device(row)
-        attention = usual_attention(row, device.architecture if device else "")
+        attention = usual_attention(row, _architecture(row))
         attention = "te" if stack == "nemo" else attention  # its default from the start
         assumed.append(f"attention {attention}")
     return attention
@@ -344,6 +345,24 @@ def _device(row: Mapping[str, str]) -> Device | None:
         return load_device(row.get("device") or "")
     except RooflineError:
         return None
+
+
+def _architecture(row: Mapping[str, str]) -> str:
+    """The architecture of the row's device, also where its words leave the form open ("V100-16GB"); else none."""
+    device = _device(row)
+    if device is not None:
+        return device.architecture
+    word = (row.get("device") or "").lower().split("-")[0]
+    found = {load_device(name).architecture for name in device_ids() if name.split("-")[0] == word}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _optimizer(row: Mapping[str, str]) -> str:
+    """The optimizer where a table names one: Adafactor keeps sums of rows and columns, next to nothing."""
+    words = (row.get("optimizer") or "").lower()
+    if "8-bit" in words or "8bit" in words:
+        return "adamw-8bit"
+    return "sgd" if words.startswith(("adafactor", "sgd")) else "adamw"
 
 
 def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:

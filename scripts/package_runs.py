@@ -22,7 +22,7 @@ PRETRAINED = {"DeepSeekV3"}
 BULK_LOGS = ("aa-", "vtrain-single-")
 MOST = 40
 LEFT_OUT = {
-    "notes", "hw_note", "sharding_note", "unit_printed", "value_printed", "inter_node", "optimizer", "hardware_note",
+    "notes", "hw_note", "sharding_note", "unit_printed", "value_printed", "inter_node", "hardware_note",
     "attention_note", "offload", "quality",
 }  # fmt: skip
 KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
