@@ -76,9 +76,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
 
 
-def default_data(what: str = "runs") -> Path:
-    """The packaged table of published runs, memory or budgets."""
-    return Path(__file__).parent / "data" / f"published_{what}.csv"
+def data_file(what: str, given: str | None = None) -> Path:
+    """The table to compare with: the file `given`, or the packaged one of runs, memory or budgets.
+
+    ``measured`` is the packaged table of what we measured ourselves.
+    """
+    if given is not None and given != "measured":
+        return Path(given)
+    name = f"published_{what}" if given is None else "measured_runs"
+    return Path(__file__).parent / "data" / f"{name}.csv"
 
 
 def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
@@ -88,7 +94,7 @@ def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
 
 def validate_runs(path: str | Path | None = None) -> list[Prediction]:
     """Predict every row of the packaged table, or of a CSV in the same columns."""
-    return predict_runs(read_rows(path or default_data()))
+    return predict_runs(read_rows(path or data_file("runs")))
 
 
 @cache

@@ -10,7 +10,7 @@ from roofline import validate, validate_budgets, validate_memory
 from roofline.runs import read_rows, read_table
 from roofline.validate import (
     Prediction,
-    default_data,
+    data_file,
     group_by,
     predict_runs,
     predicted,
@@ -31,12 +31,12 @@ def tier_a(runs):
 
 @pytest.fixture(scope="module")
 def memory():
-    return validate_memory.predict_memory(read_table(default_data("memory")))
+    return validate_memory.predict_memory(read_table(data_file("memory")))
 
 
 @pytest.fixture(scope="module")
 def budgets():
-    return validate_budgets.predict_budgets(read_table(default_data("budgets")))
+    return validate_budgets.predict_budgets(read_table(data_file("budgets")))
 
 
 def test_nearly_every_run_is_predicted(runs, tier_a):
@@ -152,7 +152,7 @@ CONTRACT = {"rows", "mape", "median_ape", "bias", "coverage", "by_source", "by_d
 
 @pytest.mark.parametrize("what", ["memory", "budgets", "runs"])
 def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
-    with default_data(what).open(encoding="utf-8", newline="") as file:
+    with data_file(what).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)[:40]
     path = tmp_path / "some.csv"
@@ -182,15 +182,15 @@ def test_budget_summary_by_hand():
 
 
 def test_a_row_that_cannot_be_predicted_says_why():
-    rows = read_rows(default_data())[:2]
+    rows = read_rows(data_file("runs"))[:2]
     unknown_device, fine = predict_runs([{**rows[0], "device": "h101"}, rows[1]])
     assert "h101" in unknown_device.skipped_reason
     assert fine.skipped_reason == ""
 
 
 def test_choices_left_open_widen_the_interval():
-    (row,) = [row for row in read_rows(default_data()) if row["id"] == "korth22-175b"] or read_rows(
-        default_data()
+    (row,) = [row for row in read_rows(data_file("runs")) if row["id"] == "korth22-175b"] or read_rows(
+        data_file("runs")
     )[:1]
     closed, open_ = predict_runs([{**row, "recompute": "full"}, {**row, "recompute": ""}])
     assert open_.predicted >= closed.predicted * (1 - 1e-12)
@@ -200,7 +200,7 @@ def test_choices_left_open_widen_the_interval():
 
 @pytest.mark.parametrize("what", ["runs", "memory", "budgets"])
 def test_packaged_tables_have_unique_ids_and_sources(what):
-    with default_data(what).open(encoding="utf-8", newline="") as file:
+    with data_file(what).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     ids = [row["id"] for row in rows]
     assert len(ids) == len(set(ids))

@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="step times of runs (default), peak memory, or device-hours of whole trainings",
     )  # fmt: skip
     parser.add_argument(
-        "--data", metavar="CSV", help="rows in the columns of the packaged table; default: that table"
+        "--data",
+        metavar="CSV",
+        help="rows in the columns of the packaged table; default: that table; 'measured': our own runs",
     )
     parser.add_argument(
         "--tier", choices=("A", "B", "all"), default="all", help="A: rows whose source states everything"
@@ -51,9 +53,9 @@ def _select(args: argparse.Namespace, rows: list[dict[str, str]]) -> list[dict[s
 
 def _runs(args: argparse.Namespace) -> None:
     from ..runs import read_rows
-    from ..validate import default_data, group_by, predict_runs, predicted, source_of, summarise
+    from ..validate import data_file, group_by, predict_runs, predicted, source_of, summarise
 
-    predictions = predict_runs(_select(args, read_rows(args.data or default_data("runs"))))
+    predictions = predict_runs(_select(args, read_rows(data_file("runs", args.data))))
     done = predicted(predictions)
     if not done:
         raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
@@ -178,10 +180,10 @@ def _hardware(p: Any) -> str:
 
 def _memory(args: argparse.Namespace) -> None:
     from ..runs import read_table
-    from ..validate import default_data
+    from ..validate import data_file
     from ..validate_memory import predict_memory, summarise
 
-    predictions = predict_memory(_select(args, read_table(args.data or default_data("memory"))))
+    predictions = predict_memory(_select(args, read_table(data_file("memory", args.data))))
     done = [p for p in predictions if not p.skipped_reason]
     if not done:
         raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
@@ -228,10 +230,10 @@ def _memory(args: argparse.Namespace) -> None:
 
 def _budgets(args: argparse.Namespace) -> None:
     from ..runs import read_table
-    from ..validate import default_data
+    from ..validate import data_file
     from ..validate_budgets import predict_budgets, summarise
 
-    predictions = predict_budgets(_select(args, read_table(args.data or default_data("budgets"))))
+    predictions = predict_budgets(_select(args, read_table(data_file("budgets", args.data))))
     done = [p for p in predictions if not p.skipped_reason]
     if not done:
         raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
