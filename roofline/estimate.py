@@ -352,8 +352,9 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     """Assumptions behind the figures, as sentences."""
     model, seq_len = step.model, step.train.sequence_length
     notes = list(model.assumptions)
-    if model.max_seq_len is not None and is_scalar(seq_len) and seq_len > model.max_seq_len:
-        notes.append(f"{seq_len:,} tokens are beyond the {model.max_seq_len:,} positions of {model.name}")
+    positions = max(model.max_seq_len or 0, model.learned_positions)
+    if positions and is_scalar(seq_len) and seq_len > positions:
+        notes.append(f"{seq_len:,} tokens are beyond the {positions:,} positions of {model.name}")
     if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
     gemm = device.measured.gemm

@@ -17,6 +17,8 @@ from .model import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
 
+FOLLOWERS = {"n_heads": "n_kv_heads", "learned_positions": "max_seq_len"}  # where both are equal and one is set
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -113,16 +115,14 @@ def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelCo
 def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """`values` with `overrides`; a key that only varies by layer is replaced where it varies.
 
-    Where keys and values have as many heads as queries, they follow the heads of the queries.
+    Keys and values follow the heads of the queries where there are as many, and the longest sequence follows the
+    learned positions.
     """
     result = dict(values)
-    if (
-        "n_heads" in overrides
-        and "n_kv_heads" not in overrides
-        and values.get("n_kv_heads") == values.get("n_heads")
-    ):
-        result.pop("n_kv_heads", None)
-        overrides = {**overrides, "n_kv_heads": overrides["n_heads"]}
+    for key, follower in FOLLOWERS.items():
+        equal = key in values and values.get(follower) == values[key]
+        if key in overrides and follower not in overrides and equal:
+            overrides = {**overrides, follower: overrides[key]}
     for key, value in overrides.items():
         if key not in KEYS:
             close = nearest(key, KEYS)

@@ -287,7 +287,7 @@ def _check_against(train: TrainConfig, model: ModelConfig) -> None:
     if longer is not None:
         raise RooflineError(
             f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
-            f"{model.name}: shorten it, or widen the model with --set max_seq_len={longer[0]}"
+            f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
         )
     _check_batch(train)
     _check_degrees(train, model)
