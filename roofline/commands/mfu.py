@@ -109,9 +109,8 @@ def tables_of(result: Diagnosis) -> list[Table]:
             report_changes.changes_table("What would explain it, best first", "Explains", result.suspects)
         )
     if result.improvements:
-        tables.append(
-            report_changes.changes_table("What would make it faster, and fits", "Saves", result.improvements)
-        )
+        title = f"What would make the expected step of {expected_step} faster, and fits"
+        tables.append(report_changes.changes_table(title, "Saves", result.improvements))
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
         [
