@@ -25,7 +25,7 @@ from .schedule import launch_wait
 from .stacks import load_stack
 from .step import Step
 from .tape import Tape
-from .training import default_dtype, resolve, train_config
+from .training import check_attention, default_attention, default_dtype, resolve, train_config
 from .typed import read_options
 from .uncertainty import Z80
 
@@ -166,7 +166,10 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     """The forward ops of one pass; logits are formed for the last token of each sequence only."""
     if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
         raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
-    train = resolve(train_config({"dtype": default_dtype(device), "stack": "serving", **options}), model)
+    given = {"dtype": default_dtype(device), "stack": "serving", **options}
+    given.setdefault("attention", default_attention(device, given["stack"]))
+    check_attention(device, given["attention"])
+    train = resolve(train_config(given), model)
     if train.num_devices != train.tp:
         raise RooflineError(
             f"inference runs on tp = {train.tp} devices: replicas multiply it, so leave --num-devices out"

@@ -33,7 +33,6 @@ FLASH_YEAR = 2023
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
 ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
-BEFORE_FLASH = {"volta"}  # architectures that it was never written for
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,9 +308,9 @@ def _year(row: Mapping[str, str]) -> float:
     return number(row, "year") or dated
 
 
-def usual_attention(row: Mapping[str, str], architecture: str) -> str:
-    """The attention that training code of a row's time ran by default on an architecture."""
-    if architecture in BEFORE_FLASH:
+def usual_attention(row: Mapping[str, str], device: Device | None) -> str:
+    """The attention that training code of a row's time ran by default on a device."""
+    if device is not None and "flash2" not in device.family.attention:
         return "unfused"
     return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
 
@@ -321,8 +320,7 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        device = _device(row)
-        attention = usual_attention(row, device.architecture if device else "")
+        attention = usual_attention(row, _device(row))
         attention = "te" if stack == "nemo" else attention  # its default from the start
         assumed.append(f"attention {attention}")
     return attention

@@ -30,9 +30,8 @@ from .space import (
     Space,
     space_of,
 )
-from .stacks import load_stack
 from .step import build_step
-from .training import TrainConfig, default_dtype
+from .training import TrainConfig, check_attention, check_trains, default_attention, default_dtype
 from .typed import read, read_options
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class _Search:
 
     def _choices(self, part: Part) -> Choices:
         """What may vary on one software profile, whose attention kernel runs where none is asked for."""
-        own = self.choices.attention or (load_stack(part.stack).attention,)
+        own = self.choices.attention or (default_attention(self.device, part.stack),)
         return msgspec.structs.replace(self.choices, attention=own)
 
     def _bundles(self, part: Part) -> list[list[TrainConfig]]:
