@@ -84,6 +84,10 @@ def layouts(
     given = read("num_devices", num_devices, units.positive_int)
     counts = [given] if isinstance(given, int) else list(given)
     options = {name: value for name, value in read_options(options).items() if value is not None}
+    for kernel in several(options.get("attention")) or ():
+        check_attention(device, kernel)
+    for stack in several(options.get("stack")) or ():
+        check_trains(stack)
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
     choices, base, notes = settle(
         model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
