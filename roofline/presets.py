@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .architecture import build
+from .coarse import assumption, flat_of_size, is_size
 from .errors import RooflineError, nearest
 from .flat import KEYS, Flat
 from .model import ModelConfig
@@ -44,7 +45,8 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     """The model that a preset id, a ``.toml``, a ``config.json`` or a folder with one describes.
 
     Args:
-        spec: What the model is; a `ModelConfig` passes through.
+        spec: What the model is; a `ModelConfig` passes through. A size such as ``7B`` is a plain Llama-like decoder of
+            about that many parameters.
         overrides: Flat keys to replace, e.g. ``{"n_layers": 12}``.
 
     Raises:
@@ -66,7 +68,17 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
             return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
+    if is_size(text) and not Path(text).exists():
+        return _of_size(text, overrides)
     return _from_path(Path(text), overrides)
+
+
+def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The Llama-like decoder of about as many parameters as `text` says."""
+    values = overridden(flat_of_size(text), overrides)
+    flat = Flat(values, where=text)
+    flat.assume(assumption(values, text))
+    return build(flat)
 
 
 def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
@@ -175,5 +187,6 @@ def _unknown_model(text: str) -> RooflineError:
     close = nearest(text, model_ids())
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     return RooflineError(
-        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json works too)"
+        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
+        "works too, and a size such as 7B for a Llama-like model)"
     )

@@ -68,7 +68,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         "model",
         metavar="MODEL",
         nargs=nargs,
-        help="a preset ('roofline models' lists all), a config.json, a folder with one, or a .toml",
+        help="a preset ('roofline models' lists all), a config.json, a folder with one, a .toml, "
+        "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
     parser.add_argument(
         "--set",
