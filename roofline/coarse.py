@@ -20,7 +20,11 @@ WIDTHS = (
 VOCABULARY = 32_000
 TIED_BELOW = 10**9  # small models share the embedding with the head
 WIDE = 2048  # from here on heads are 128 wide, below 64
-STEPS = ((7168, 1024), (WIDE, 512), (0, 256))  # width from which on it is a multiple of this: heads divide by 4 or 8
+STEPS = (
+    (7168, 1024),
+    (WIDE, 512),
+    (0, 256),
+)  # width from which on it is a multiple of this: heads divide by 4 or 8
 SHAPE = ("n_layers", "d_model", "n_heads", "d_ff", "vocab_size")
 
 
@@ -96,7 +100,9 @@ def _width(size: int) -> int:
     sizes = [math.log(known) for known, _ in WIDTHS]
     widths = [math.log(width) for _, width in WIDTHS]
     at = math.log(size)
-    if not sizes[0] < at < sizes[-1]:  # as wide for its depth as the nearest: parameters grow with the cube of it
+    if (
+        not sizes[0] < at < sizes[-1]
+    ):  # as wide for its depth as the nearest: parameters grow with the cube of it
         end = 0 if at <= sizes[0] else -1
         wanted = math.exp(widths[end] + (at - sizes[end]) / 3)
     else:

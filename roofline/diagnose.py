@@ -18,7 +18,7 @@ from .presets import load_model
 from .suspects import Case, Suspect, improvements, suspects
 from .training import DTYPES, TrainConfig, defaults, resolve, train_config
 from .typed import read_one, read_options
-from .units import format_count, format_rate, format_share, format_time
+from .units import format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -312,7 +312,9 @@ def _peaks(device: Device, dtype: str) -> dict[str, float]:
 
     alike = (device.vendor, device.kind)
     others = (other for other in all_devices() if (other.vendor, other.kind) == alike)
-    return {other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id}
+    return {
+        other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id
+    }
 
 
 def _how_counted(reported: float, rules: dict[str, float], hfu: float) -> Finding:
@@ -337,7 +339,7 @@ def verdict_words(result: Diagnosis) -> str:
     match result.verdict:
         case "below":
             slower = result.step_time_s / float(result.estimate.step_time_s)
-            times = f"{slower:,.2f}" if slower < 100 else format_count(round(slower))
+            times = f"{slower:,.2f}" if slower < 100 else format_ratio(slower)
             return f"below the expected {band}: {times} times the expected step of {step}"
         case "above":
             if result.step_time_s < float(result.estimate.ideal_step_time_s):

@@ -37,8 +37,8 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does.
-        max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), and at
-            least the one given if it fits; 0 where none does.
+        max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
+            the one given if that is longer; 0 where none does.
         fixes: The cheapest changes that make it fit; empty where it fits.
     """
 

@@ -26,7 +26,17 @@ MOST_TIMES = 8  # more devices alone: beyond, recompute or another optimizer com
 DEAREST = 3.0  # more devices that cost four times the device-time are no advice where there is another
 LONG = 16 * 1024  # tokens from which a sequence is worth splitting
 # Kinds of change, the first choice first.
-KINDS = ("sharding", "recompute", "micro_batch", "num_devices", "dtype", "attention", "fused", "split", "optimizer")
+KINDS = (
+    "sharding",
+    "recompute",
+    "micro_batch",
+    "num_devices",
+    "dtype",
+    "attention",
+    "fused",
+    "split",
+    "optimizer",
+)
 Change = tuple[str, dict[str, Any]]  # in words, as options
 
 
@@ -235,7 +245,9 @@ def fuller_pipeline(result: Estimate) -> Suspect | None:
 
 def _more_devices(given: TrainConfig, number: int, fix: Callable[..., Fix | None]) -> list[Fix]:
     """What fits on the fewest devices with sharded parameters and `number` - 1 further changes."""
-    most = given.num_devices * MOST_TIMES if number == 1 else max(MOST_DEVICES, given.num_devices * MOST_TIMES)
+    most = (
+        given.num_devices * MOST_TIMES if number == 1 else max(MOST_DEVICES, given.num_devices * MOST_TIMES)
+    )
     for power in range(1, 11):
         devices = given.num_devices * 2**power
         if devices > most:

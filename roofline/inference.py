@@ -207,7 +207,9 @@ def _simpler(one: InferenceFix, other: InferenceFix) -> bool:
     return fewer and one.options.keys() < other.options.keys()
 
 
-def _fix(result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]) -> InferenceFix | None:
+def _fix(
+    result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]
+) -> InferenceFix | None:
     """What a change gives; None where it does not fit, or is not possible."""
     changed = {**given, **options}
     try:

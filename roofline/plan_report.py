@@ -125,7 +125,7 @@ def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
 
 def read_as(one: Plan, args: argparse.Namespace) -> str:
     """How the tokens were worked out, or read."""
-    per_parameter = f"{one.tokens / parameters(one):.3g} per parameter"
+    per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
     return f" (chinchilla: {per_parameter})" if args.tokens == "chinchilla" else f" ({per_parameter})"
 
 

@@ -18,7 +18,10 @@ from .model import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
 
-FOLLOWERS = {"n_heads": "n_kv_heads", "learned_positions": "max_seq_len"}  # where both are equal and one is set
+FOLLOWERS = {
+    "n_heads": "n_kv_heads",
+    "learned_positions": "max_seq_len",
+}  # where both are equal and one is set
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

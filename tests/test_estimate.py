@@ -254,7 +254,7 @@ def test_fused_attention_is_not_assumed_where_it_does_not_run(device):
     assert result.train.attention == "unfused"
     assert any("unfused attention, because flash2 does not run" in note for note in result.notes)
     assert estimate("gpt2", device, attention="flash1").step_time_s < result.step_time_s
-    with pytest.raises(RooflineError, match="'flash2' does not run on .*: use unfused or flash1"):
+    with pytest.raises(RooflineError, match=r"'flash2' does not run on .*: use unfused or flash1"):
         estimate("gpt2", device, attention="flash2")
 
 

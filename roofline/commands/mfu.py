@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     result = diagnose(
         model, device, step_time_s=args.step_time_s, tokens_per_s=args.tokens_per_s,
         reported_mfu=args.reported_mfu,
-        **options.train_options(args),
+        **options.train_options(args, one_layout=True),
     )  # fmt: skip
-    notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes] + report.device_notes(device)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    notes += [f"Note: {note}." for note in model.assumptions] + report.device_notes(device)
     data = json_of(result)
     if args.format == "csv":
         figures = {name: value for name, value in data.items() if isinstance(value, int | float | str)}
