@@ -136,7 +136,7 @@ def test_a_pipeline_that_is_not_filled_is_told_first(run):
 def test_what_is_assumed_is_said(run, arguments, words):
     out = " ".join(run("estimate", *arguments).out.split())
     assert all(word in out for word in words)
-    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16")
+    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16", "--attention", "unfused")
     assert "assumed:" not in run("estimate", *arguments, *given).out
 
 
