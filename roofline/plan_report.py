@@ -183,4 +183,5 @@ def notes_of(one: Plan, args: argparse.Namespace) -> list[str]:
             f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
         )
     notes += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
+    notes += [f"Note: {note}." for note in one.model.assumptions]
     return notes

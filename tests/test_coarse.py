@@ -66,5 +66,14 @@ def test_unknown_models_and_types_mention_it(tmp_path, run):
 
 
 def test_the_commands_name_the_assumption(run):
-    for arguments in (("count", "7B"), ("memory", "7B"), ("estimate", "7B", "-d", "h100-sxm-80gb")):
+    cluster = ("-d", "h100-sxm-80gb", "--num-devices", "8")
+    for arguments in (
+        ("count", "7B"),
+        ("memory", "7B"),
+        ("estimate", "7B", *cluster),
+        ("mfu", "7B", *cluster, "--step-time", "10s"),
+        ("compare", "7B", *cluster),
+        ("layouts", "7B", *cluster, "--global-batch", "64"),
+        ("plan", "7B", *cluster, "--tokens", "1B", "--global-batch", "64"),
+    ):
         assert "assumes a plain Llama-like decoder of 32 layers" in " ".join(run(*arguments).out.split())
