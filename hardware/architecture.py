@@ -36,13 +36,21 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file under ``architectures/``; measured figures it lacks are those of its `parent`."""
+    """One file under ``architectures/``; measured figures it lacks are those of its `parent`.
+
+    Attributes:
+        attention: Generations of attention kernels that run there (those of vendors without FlashAttention count
+            as the generation they are like).
+        caveats: What published runs say of estimates on it, with the evidence.
+    """
 
     name: str
     unit: str
     sources: dict[str, str]
     parent: str | None = None
     sparsity: float | None = None  # sparse peak over dense peak; None: no sparse engine
+    attention: tuple[str, ...] = ("unfused", "flash1", "flash2", "te")
+    caveats: tuple[str, ...] = ()
     archspec: tuple[str, ...] = ()  # names that archspec gives CPUs of this family
     flops_per_cycle: dict[str, Rates] = {}
     measured: dict[str, Any] = {}

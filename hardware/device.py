@@ -15,6 +15,7 @@ import msgspec
 from .errors import HardwareError
 
 if TYPE_CHECKING:
+    from .architecture import Architecture
     from .measured import Measured
 
 Kind = Literal["gpu", "tpu", "accelerator", "cpu"]
@@ -309,6 +310,13 @@ class Device(
                 "give yours with --network-bandwidth Gbit/s per device"
             )
         return self.node.network_gbit_per_s * 1e9 / 8
+
+    @cached_property
+    def family(self) -> Architecture:
+        """What the device has in common with its architecture."""
+        from .catalog import load_architecture
+
+        return load_architecture(self.architecture)
 
     @cached_property
     def measured(self) -> Measured:

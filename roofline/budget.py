@@ -122,7 +122,7 @@ def read_terms(terms: Terms) -> Terms:
         terms,
         price=read_one("price", terms.price, units.price),
         intensity=read_one("intensity", terms.intensity, units.positive),
-        pue=read_one("pue", terms.pue, units.positive),
+        pue=read_one("pue", terms.pue, units.overhead),
         power_w=read_one("power_w", terms.power_w, units.power),
     )
 

@@ -170,6 +170,8 @@ def _join_negative_values(arguments: Sequence[str]) -> list[str]:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
+    if sys.stdout is None:  # closed by the shell: >&-
+        raise RooflineError("standard output is closed: leave it open, or send it to a file")
     match list(arguments):
         case [] | ["-h" | "--help" | "help"]:
             sys.stdout.write(overview())

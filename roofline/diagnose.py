@@ -16,9 +16,9 @@ from .mfu import mfu_by_rule
 from .model import ModelConfig
 from .presets import load_model
 from .suspects import Case, Suspect, improvements, suspects
-from .training import TrainConfig, defaults, resolve, train_config
+from .training import DTYPES, TrainConfig, defaults, resolve, train_config
 from .typed import read_one, read_options
-from .units import format_rate, format_share, format_time
+from .units import format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 AGREE = 0.05  # two figures of one run that differ by less are the same
 LARGEST_MICRO_BATCH = 64
+MISTAKEN = 4.0  # times the peak: faster cards are not taken for this one
+NEAR = 0.2  # how far beyond the expected band an MFU is still plausible
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +135,10 @@ def diagnose(
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
     if step is None:
         findings += _counted_wrong(case.train, mfu, tokens / seconds, (low, high))
+    else:
+        findings += _of_one_pass(case.train, mfu, tokens / seconds, (low, high))
     if mfu > 1:
-        raise RooflineError(_impossible(case, mfu, findings, expected))
+        raise RooflineError(_impossible(case, mfu, findings, (low, high)))
     if reported is not None:
         findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
     verdict = "below" if mfu < low else "above" if mfu > high else "within"
@@ -183,20 +187,33 @@ def _rules(case: Case, tokens_per_s: float) -> dict[str, float]:
 
 
 def _factors(train: TrainConfig) -> list[tuple[float, str]]:
-    """Factors by which tokens per second are commonly off, and what was then counted."""
+    """Factors by which tokens per second are commonly off, and what was then counted; equal ones only once."""
     steps, devices, ranks = int(train.accumulation), int(train.num_devices), int(train.data_parallel)
+    accumulates, several, replicated = steps > 1, devices > 1, 1 < ranks < devices
     found = [
-        (steps, "one micro batch a step: gradient accumulation is left out"),
-        (devices, "one device: the world size is left out"),
-        (ranks, "one data-parallel rank"),
-        (steps * ranks, "one micro batch of one rank: accumulation and data parallelism are left out"),
-        (steps * devices, "one micro batch of one device: accumulation and world size are left out"),
-        (1 / devices, "the devices twice: the world size is already in it"),
-        (1 / ranks, "every rank's tokens twice: data parallelism is already in it"),
-        (1 / steps, "accumulation twice"),
-        (train.sequence_length, "sequences, not tokens"),
+        (accumulates, steps, "one micro batch a step: gradient accumulation is left out"),
+        (several, devices, "one device: the world size is left out"),
+        (replicated, ranks, "one data-parallel rank"),
+        (
+            accumulates and replicated,
+            steps * ranks,
+            "one micro batch of one rank: accumulation and data parallelism are left out",
+        ),
+        (
+            accumulates and several,
+            steps * devices,
+            "one micro batch of one device: accumulation and world size are left out",
+        ),
+        (several, 1 / devices, "the devices twice: the world size is already in it"),
+        (replicated, 1 / ranks, "every rank's tokens twice: data parallelism is already in it"),
+        (accumulates, 1 / steps, "accumulation twice"),
+        (True, train.sequence_length, "sequences, not tokens"),
     ]
-    return [(float(factor), words) for factor, words in found if factor != 1]
+    by_factor: dict[float, list[str]] = {}
+    for possible, factor, words in found:
+        if possible and factor != 1:
+            by_factor.setdefault(float(factor), []).append(words)
+    return [(factor, ", or ".join(words)) for factor, words in by_factor.items()]
 
 
 def _disagreement(train: TrainConfig, step_time_s: float, tokens_per_s: float | None) -> Iterator[Finding]:
@@ -219,11 +236,10 @@ def _counted_wrong(
     train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
 ) -> Iterator[Finding]:
     """Usual mistakes that would bring an MFU outside the band into it."""
-    low, high = band[0] * 0.8, band[1] * 1.2
-    if low <= mfu <= high:
+    if _plausible(mfu, band):
         return
     for factor, words in _factors(train):
-        if low <= mfu * factor <= high:
+        if _plausible(mfu * factor, band):
             yield Finding(
                 what=f"if {tokens_per_s:,.0f} tokens/s counts {words}, the run does "
                 f"{tokens_per_s * factor:,.0f} tokens/s: "
@@ -232,22 +248,73 @@ def _counted_wrong(
             )  # fmt: skip
 
 
-def _impossible(case: Case, mfu: float, findings: list[Finding], expected: Estimate) -> str:
+def _plausible(mfu: float, band: tuple[float, float]) -> bool:
+    """Whether a run may well have this MFU: in the expected band, or close to it."""
+    return band[0] * (1 - NEAR) <= mfu <= min(band[1] * (1 + NEAR), 1)
+
+
+def _of_one_pass(
+    train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
+) -> Iterator[Finding]:
+    """The time of one micro batch given as that of a step, where that brings the MFU into the band.
+
+    Of an impossible MFU it is enough that the run is then no wonder: slower than expected, as many are.
+    """
+    steps = int(train.accumulation)
+    slow = (band[0] / 4, band[1]) if mfu > 1 else band
+    if steps > 1 and not _plausible(mfu, band) and _plausible(mfu / steps, slow):
+        yield Finding(
+            what=f"the step time is of one micro batch: x {steps:,} gives {format_share(mfu / steps)}",
+            tokens_per_s=tokens_per_s / steps, mfu=mfu / steps,
+        )  # fmt: skip
+
+
+def _impossible(case: Case, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
     """MFU above 100 %: the likely causes, those that would explain it first."""
     train, device = case.train, case.device
     causes = [finding.what for finding in findings]
-    several = max(2, round(mfu / float(expected.mfu)))
-    if train.num_devices == 1:
-        causes.append(
-            f"more than one device (--num-devices {several} would give {format_share(mfu / several)})"
-        )
-    causes.append(f"another card than {device.id}")
-    causes.append(f"another dtype than {train.dtype}, a batch or sequence that is smaller than stated")
+    causes += _other_denominators(case, mfu, band)
+    causes.append(f"a batch or sequence smaller than stated ({train.tokens_per_step:,} tokens a step)")
     return (
         f"MFU {format_share(mfu)} is impossible: the peak is "
         f"{format_rate(device.peak_flops_per_s(train.dtype))} dense "
         f"x {train.num_devices:,}. Likely causes in order: {'; '.join(causes)}"
     )
+
+
+def _other_denominators(case: Case, mfu: float, band: tuple[float, float]) -> Iterator[str]:
+    """Another card, the sparse peak, more devices, another dtype: where that would make the run plausible."""
+    train, device = case.train, case.device
+    peaks = device.peaks
+    faster = {card: peak / peaks[train.dtype] for card, peak in _peaks(device, train.dtype).items()}
+    cards = {card: mfu / ratio for card, ratio in faster.items() if ratio <= MISTAKEN}
+    likely = [card for card, value in cards.items() if _plausible(value, band)]
+    if likely:
+        middle = math.sqrt(band[0] * band[1])
+        card = min(likely, key=lambda name: (abs(math.log(cards[name] / middle)), name))
+        yield f"another card than {device.id} (on {card} it is {format_share(cards[card])})"
+    if _plausible(mfu / 2, band):
+        yield f"figures worked out from the 2:4-sparse peak (half of them give {format_share(mfu / 2)})"
+    if train.num_devices == 1:
+        number = next((2**n for n in range(1, 4) if _plausible(mfu / 2**n, band)), None)
+        if number is not None and number <= max(device.devices_per_node, 1):
+            share = format_share(mfu / number)
+            yield f"more than one device (--num-devices {number} would give {share})"
+    for dtype in DTYPES:
+        share = mfu * peaks[train.dtype] / peaks.get(dtype, math.inf)
+        if _plausible(share, band) and peaks[dtype] > peaks[train.dtype]:
+            yield f"another dtype than {train.dtype} (of the {dtype} peak it is {format_share(share)})"
+
+
+def _peaks(device: Device, dtype: str) -> dict[str, float]:
+    """The peak of every other device of the vendor and kind in a dtype, by id."""
+    from hardware import all_devices
+
+    alike = (device.vendor, device.kind)
+    others = (other for other in all_devices() if (other.vendor, other.kind) == alike)
+    return {
+        other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id
+    }
 
 
 def _how_counted(reported: float, rules: dict[str, float], hfu: float) -> Finding:
@@ -272,7 +339,8 @@ def verdict_words(result: Diagnosis) -> str:
     match result.verdict:
         case "below":
             slower = result.step_time_s / float(result.estimate.step_time_s)
-            return f"below the expected {band}: {slower:.2f} times the expected step of {step}"
+            times = f"{slower:,.2f}" if slower < 100 else format_ratio(slower)
+            return f"below the expected {band}: {times} times the expected step of {step}"
         case "above":
             if result.step_time_s < float(result.estimate.ideal_step_time_s):
                 return f"above the expected {band}, faster than the roofline allows: check batch and sequence"

@@ -15,6 +15,7 @@ from .model import ModelConfig
 from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
+from .stacks import load_stack
 from .step import Step, build_step, stages
 from .training import FILL, TrainConfig, defaults, train_config
 from .uncertainty import interval
@@ -167,6 +168,11 @@ def assumed(train: TrainConfig, device: Device, options: Mapping[str, Any]) -> l
         notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
     if options.get("dtype") is None and train.dtype == "fp16":
         notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
+    usual = load_stack(train.stack).attention
+    if options.get("attention") is None and train.attention != usual:
+        notes.append(
+            f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)"
+        )
     return notes
 
 
@@ -352,8 +358,9 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     """Assumptions behind the figures, as sentences."""
     model, seq_len = step.model, step.train.sequence_length
     notes = list(model.assumptions)
-    if model.max_seq_len is not None and is_scalar(seq_len) and seq_len > model.max_seq_len:
-        notes.append(f"{seq_len:,} tokens are beyond the {model.max_seq_len:,} positions of {model.name}")
+    positions = max(model.max_seq_len or 0, model.learned_positions)
+    if positions and is_scalar(seq_len) and seq_len > positions:
+        notes.append(f"{seq_len:,} tokens are beyond the {positions:,} positions of {model.name}")
     if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
     gemm = device.measured.gemm

@@ -129,5 +129,6 @@ def _unknown_type(model_type: str) -> RooflineError:
     hint = f"nearest: {', '.join(close)}; " if close else ""
     return RooflineError(
         f"unknown model_type {model_type!r:.80}: {hint}'roofline models --types' lists {len(known)}; "
-        "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder"
+        "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder, and a size "
+        "such as 7B in its place a Llama-like one of about that many parameters"
     )

@@ -37,7 +37,8 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does.
-        max_seq_len: Longest sequence that fits, in steps of 128 tokens (times cp); 0 where none does.
+        max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
+            the one given if that is longer; 0 where none does.
         fixes: The cheapest changes that make it fit; empty where it fits.
     """
 
@@ -207,18 +208,21 @@ def max_micro_batch(model: ModelConfig, device: Device, train: TrainConfig) -> i
 
 
 def max_seq_len(model: ModelConfig, device: Device, train: TrainConfig) -> int:
-    """Longest sequence that fits, a multiple of 128 cp (or all learned positions); 0 where none does."""
-    step = SEQUENCE_STEP * int(train.cp)
-    longest = model.learned_positions or LONGEST_SEQUENCE
+    """Longest sequence that fits: a multiple of 128 cp, where not even one fits of cp; 0 where none does.
 
-    def at(multiple: int) -> bool:
-        return fits(model, device, msgspec.structs.replace(train, seq_len=multiple * step))
+    All learned positions, and the length that is given, count whatever they are a multiple of.
+    """
+    longest, cp = model.learned_positions or LONGEST_SEQUENCE, int(train.cp)
 
-    best = _largest(at, longest // step) * step
-    whole = model.learned_positions
-    if whole and fits(model, device, msgspec.structs.replace(train, seq_len=whole)):
-        return whole
-    return best
+    def fitting(length: int) -> bool:
+        return fits(model, device, msgspec.structs.replace(train, seq_len=length))
+
+    def multiple(step: int) -> int:
+        return step * _largest(lambda number: fitting(number * step), longest // step)
+
+    best = multiple(SEQUENCE_STEP * cp) or multiple(cp)
+    others = (model.learned_positions, int(resolve(train, model).sequence_length))
+    return max([best, *(length for length in others if length > best and fitting(length))])
 
 
 def _largest(holds: Callable[[int], bool], limit: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,21 @@ if TYPE_CHECKING:
 
 MOST_CHANGES = 3
 MOST_DEVICES = 1024
-DEAREST = 3.0  # a change of devices that costs four times the device-time is no advice where there is another
+MOST_TIMES = 8  # more devices alone: beyond, recompute or another optimizer comes first
+DEAREST = 3.0  # more devices that cost four times the device-time are no advice where there is another
+LONG = 16 * 1024  # tokens from which a sequence is worth splitting
+# Kinds of change, the first choice first.
+KINDS = (
+    "sharding",
+    "recompute",
+    "micro_batch",
+    "num_devices",
+    "dtype",
+    "attention",
+    "fused",
+    "split",
+    "optimizer",
+)
 Change = tuple[str, dict[str, Any]]  # in words, as options
 
 
@@ -47,80 +61,112 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit: int = 3) -> tuple[Fix, ...]:
-    """The changes that make a configuration fit with the fewest changes, and among those the least time.
+    """The changes that make a configuration fit, each led by another kind of change (`KINDS`), the fewest first.
 
-    The global batch stays: a smaller micro batch means more accumulation steps. Up to three are combined;
-    only where that gives too few answers, more devices are tried. Where the software profile is the usual one of
-    the layout, a change of layout takes the profile that is usual for the new one (``stack`` in its options);
+    For each kind the fewest changes that fit, at most three together, and among those the least device-time. The
+    global batch stays: a smaller micro batch means more accumulation steps. Where the software profile is the usual
+    one of the layout, a change of layout takes the profile that is usual for the new one (``stack`` in its options);
     another profile is kept.
     """
     given = resolve(train, model)
     needed = float(memory_of(build_step(model, given), device).total_bytes)
     price = _device_time(model, device, given)
-    dimensions = list(_changes(model, given))
+
+    def fix(*changes: Change) -> Fix | None:
+        return _fix(model, device, given, changes, needed, price)
+
     found: list[Fix] = []
+    led: set[str] = set()
     for number in range(1, MOST_CHANGES + 1):
-        fixes = [
-            fix
-            for chosen in combinations(dimensions, number)
-            for changes in product(*chosen)
-            if (fix := _fix(model, device, given, changes, needed, price)) is not None
-        ]
-        for fix in sorted(fixes, key=lambda fix: fix.cost):
-            if not any(_at_least_as_good(other, fix) for other in found):
-                found.append(fix)
-        if len(found) >= limit:
-            return tuple(found[:limit])
-    for resorts in _last_resorts(given):
-        tried = (_fix(model, device, given, (change,), needed, price) for change in resorts)
-        best = next((fix for fix in tried if fix is not None), None)
-        if best is None or (found and best.cost > DEAREST):
-            continue
-        if not any(_at_least_as_good(other, best) for other in found):
-            found.append(best)
-    return tuple(found[:limit])
+        kinds = _changes(model, device, given, alone=number == 1)
+        candidates = _together(kinds, number, fix)
+        candidates += [({"num_devices"}, more) for more in _more_devices(given, number, fix)]
+        new: list[Fix] = []
+        for kind in KINDS:
+            able = [
+                one for names, one in candidates if kind in names - led and _says_more(one, (*found, *new))
+            ]
+            best = min(able, key=lambda one: one.cost, default=None)
+            if best is None or (kind == "num_devices" and found and best.cost > DEAREST):
+                continue
+            new.append(best)
+            led |= {kind} - {"num_devices"}  # fewer devices with one change more are another answer
+        found += sorted(new[: limit - len(found)], key=lambda one: one.cost)
+        if len(found) == limit:
+            break
+    return tuple(found)
 
 
-def _at_least_as_good(one: Fix, other: Fix) -> bool:
-    """Whether `one` changes nothing that `other` leaves alone, and costs no more."""
-    return one.options.keys() <= other.options.keys() and one.cost <= other.cost
+def _says_more(fix: Fix, found: Iterable[Fix]) -> bool:
+    """Whether a fix is none of those found with something added, and takes fewer devices than they do."""
+    for other in found:
+        fewest = other.options.get("num_devices")
+        if other.options.items() <= fix.options.items():
+            return False
+        if fewest is not None and fix.options.get("num_devices", 0) >= fewest:
+            return False
+    return True
 
 
-def _changes(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
-    """The alternatives to each option of `given` that save memory, one list per option."""
+def _together(
+    kinds: Mapping[str, Sequence[Change]], number: int, fix: Callable[..., Fix | None]
+) -> list[tuple[set[str], Fix]]:
+    """What fits of `number` changes of different kinds, with the kinds."""
+    return [
+        (set(names), found)
+        for names in combinations(kinds, number)
+        for changes in product(*(kinds[name] for name in names))
+        if (found := fix(*changes)) is not None
+    ]
+
+
+def _changes(
+    model: ModelConfig, device: Device, given: TrainConfig, *, alone: bool
+) -> dict[str, list[Change]]:
+    """The alternatives to `given` that save memory, by kind.
+
+    Selective recompute saves little where attention is fused: it is one only `alone`.
+    """
     sizes = {given.micro_batch // 2**power for power in range(1, 21) if given.micro_batch % 2**power == 0}
     sizes |= {1} if given.micro_batch > 1 else set()
-    if sizes:
-        steps = given.accumulation * given.micro_batch
-        yield [
+    steps = given.accumulation * given.micro_batch
+    recomputes = {"none": ("selective", "full"), "selective": ("full",), "full": ()}[given.recompute]
+    recomputes = recomputes if alone or given.attention == "unfused" else recomputes[-1:]
+    kernels = [name for name in ("flash2", "flash1") if name in device.family.attention]
+    ladder = ("none", "zero1", "zero2", "fsdp")
+    stronger = ladder[ladder.index(given.sharding) + 1 :] if given.sharding in ladder else ()
+    kinds: dict[str, list[Change]] = {
+        "micro_batch": [
             (f"micro batch {size} x {steps // size:,} accumulation steps", {"micro_batch": size})
             for size in sorted(sizes, reverse=True)
-        ]
-    recomputes = {"none": ("selective", "full"), "selective": ("full",), "full": ()}[given.recompute]
-    if recomputes:
-        yield [(f"{how} recompute", {"recompute": how}) for how in recomputes]
-    if given.attention == "unfused":
-        yield [("flash attention", {"attention": "flash2"})]
-    if "cross_entropy" not in {*given.fused, *load_stack(given.stack).fused}:
-        yield [("fused cross-entropy", {"fused": (*given.fused, "cross_entropy")})]
-    if given.data_parallel > 1 and not given.shards_parameters:
-        ladder = ("none", "zero1", "zero2", "fsdp")
-        stronger = ladder[ladder.index(given.sharding) + 1 :]
-        yield [(f"{how} sharding", {"sharding": how}) for how in stronger]
-    if given.optimizer == "adamw":
-        yield [("8-bit AdamW", {"optimizer": "adamw-8bit"})]
-    if given.activation_bytes == 4:
-        yield [("bf16", {"dtype": "bf16"})]
-    yield from _splits(model, given)
+        ],
+        "recompute": [(f"{how} recompute", {"recompute": how}) for how in recomputes],
+        "attention": [("flash attention", {"attention": name}) for name in kernels[:1]],
+        "fused": [("fused cross-entropy", {"fused": (*given.fused, "cross_entropy")})],
+        "sharding": [(f"{how} sharding", {"sharding": how}) for how in stronger],
+        "optimizer": [("8-bit AdamW", {"optimizer": "adamw-8bit"})],
+        "dtype": [("bf16", {"dtype": "bf16"})],
+        "split": list(_splits(model, given)),
+    }
+    possible = {
+        "attention": given.attention == "unfused",
+        "fused": "cross_entropy" not in {*given.fused, *load_stack(given.stack).fused},
+        "sharding": given.data_parallel > 1 and not given.shards_parameters,
+        "optimizer": given.optimizer == "adamw",
+        "dtype": given.activation_bytes == 4 and "bf16" in device.peaks,
+    }
+    return {kind: changes for kind, changes in kinds.items() if changes and possible.get(kind, True)}
 
 
-def _splits(model: ModelConfig, given: TrainConfig) -> Iterator[list[Change]]:
+def _splits(model: ModelConfig, given: TrainConfig) -> Iterator[Change]:
     """Larger parallel degrees on the devices given, data parallelism giving way."""
-    for degree, what in (("tp", "tensor"), ("pp", "pipeline"), ("cp", "context")):
-        now = getattr(given, degree)
-        choices = [now * 2**power for power in range(1, 4) if given.data_parallel % 2**power == 0]
-        if choices and model.n_layers > 1:
-            yield [(f"{what} parallel {value}", {degree: value}) for value in choices]
+    degrees = [("tp", "tensor"), ("pp", "pipeline")]
+    degrees += [("cp", "context")] if given.sequence_length >= LONG else []
+    for degree, what in degrees:
+        for power in range(1, 4):
+            value = getattr(given, degree) * 2**power
+            if given.data_parallel % 2**power == 0 and model.n_layers > 1:
+                yield f"{what} parallel {value}", {degree: value}
 
 
 def _fix(
@@ -197,32 +243,44 @@ def fuller_pipeline(result: Estimate) -> Suspect | None:
     )
 
 
-def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
-    """What helps where nothing else does; of each list the first that fits is enough.
+def _more_devices(given: TrainConfig, number: int, fix: Callable[..., Fix | None]) -> list[Fix]:
+    """What fits on the fewest devices with sharded parameters and `number` - 1 further changes."""
+    most = (
+        given.num_devices * MOST_TIMES if number == 1 else max(MOST_DEVICES, given.num_devices * MOST_TIMES)
+    )
+    for power in range(1, 11):
+        devices = given.num_devices * 2**power
+        if devices > most:
+            break
+        tried = (
+            fix(_on_devices(given, devices, extras), *extras)
+            for extras in combinations(_beside_devices(given, devices), number - 1)
+        )
+        found = [one for one in tried if one is not None]
+        if found:
+            return found
+    return []
 
-    More devices (doubling) with sharded parameters, the same with full recompute, then with long sequences
-    split as well; and training adapters only.
-    """
-    most = max(MOST_DEVICES, 8 * given.num_devices)
-    numbers = [given.num_devices * 2**power for power in range(1, 11)]
-    for extra in ({}, {"recompute": "full"}, {"recompute": "full", "cp": 8 * given.cp}):
-        yield [_on_devices(given, number, extra) for number in numbers if number <= most]
-    if given.train == "full":
-        lora = {"train": "lora", "lora_rank": 16}
-        yield [
-            ("LoRA of rank 16 (trains adapters only)", lora),
-            ("LoRA of rank 16 + full recompute", {**lora, "recompute": "full"}),
-        ]
+
+def _beside_devices(given: TrainConfig, devices: int) -> Iterator[Change]:
+    """What saves memory beside more devices: a batch spread over them, recompute, optimizer, split sequences."""
+    size = given.accumulation * given.micro_batch * given.num_devices // devices
+    if 1 <= size < given.micro_batch:
+        yield f"micro batch {size}", {"micro_batch": size}
+    if given.recompute != "full":
+        yield "full recompute", {"recompute": "full"}
+    if given.optimizer == "adamw":
+        yield "8-bit AdamW", {"optimizer": "adamw-8bit"}
+    if given.sequence_length >= LONG:
+        yield f"context parallel {8 * given.cp}", {"cp": 8 * given.cp}
 
 
-def _on_devices(given: TrainConfig, num_devices: int, extra: dict[str, Any]) -> Change:
+def _on_devices(given: TrainConfig, num_devices: int, extras: Sequence[Change]) -> Change:
     """`num_devices` with parameters sharded over data parallelism, and at least as large a batch."""
+    extra = {name: value for _, options in extras for name, value in options.items()}
     ranks = max(num_devices // (given.tp * given.pp * extra.get("cp", given.cp)), 1)
-    per_pass = given.micro_batch * ranks
+    per_pass = extra.get("micro_batch", given.micro_batch) * ranks
     sequences = given.accumulation * given.micro_batch * given.data_parallel
     batch = ceil_div(sequences, per_pass) * per_pass
-    words = [f"{num_devices:,} devices with fsdp"]
-    words += ["full recompute"] if "recompute" in extra else []
-    words += [f"context parallel {extra['cp']}"] if "cp" in extra else []
-    options = {"num_devices": num_devices, "sharding": "fsdp", "global_batch": batch, **extra}
-    return " + ".join(words), options
+    options = {"num_devices": num_devices, "sharding": "fsdp", "global_batch": batch}
+    return f"{num_devices:,} devices with fsdp", options

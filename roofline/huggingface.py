@@ -97,7 +97,8 @@ def flat_values(
     if reason:
         raise RooflineError(
             f"{where}: models of type {model_type!r} are not counted: {reason} "
-            "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder)"
+            "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder, "
+            "a size such as 7B a Llama-like one)"
         )
     assumptions += [family.note] if family.note else []
     for key in family.fields.values():

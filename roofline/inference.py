@@ -25,7 +25,7 @@ from .schedule import launch_wait
 from .stacks import load_stack
 from .step import Step
 from .tape import Tape
-from .training import default_dtype, resolve, train_config
+from .training import check_attention, default_attention, default_dtype, resolve, train_config
 from .typed import read_options
 from .uncertainty import Z80
 
@@ -49,6 +49,15 @@ class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
     fits: bool
 
 
+class InferenceFix(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that makes a pass fit: in words, the options to give, bytes per device and time with it."""
+
+    change: str
+    options: dict[str, Any]
+    total_bytes: float
+    time_s: float
+
+
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
     """One pass of a phase; attributes are the JSON keys of ``roofline estimate --phase``.
 
@@ -67,6 +76,7 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
         compute_bound_batch: Sequences from which the decode matmuls are compute-bound; None where none suffices.
         memory: Bytes per device.
         ops: The ops, the costliest first.
+        fixes: The smallest change of each kind that makes it fit; empty where it fits.
     """
 
     model: ModelConfig
@@ -86,6 +96,7 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     memory: InferenceMemory
     fits: bool
     ops: list[OpTime]
+    fixes: tuple[InferenceFix, ...] = ()
 
     def __repr__(self) -> str:
         """The answer in one line."""
@@ -130,6 +141,12 @@ def infer(
             )
     model, device = load_model(model), load_device(device)
     given = read_options({**options, "micro_batch": micro_batch, "seq_len": seq_len})
+    result = _infer(model, device, phase, given)
+    return result if result.fits else msgspec.structs.replace(result, fixes=_fixes(result, given))
+
+
+def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]) -> Inference:
+    """One pass, whether it fits or not."""
     step = inference_step(model, device, phase, given)
     priced = price(step, device)
     busy = {part: _seconds(priced, part) for part in ("embedding", "layer", "head")}
@@ -162,11 +179,58 @@ def infer(
     )
 
 
+def _fixes(result: Inference, given: dict[str, Any]) -> tuple[InferenceFix, ...]:
+    """The smallest change of each kind that makes a pass fit: devices that share the model, dtype, batch, context."""
+    tps = [result.tp * 2**power for power in range(1, 7)]
+    dtypes = [dtype for dtype in WEIGHT_BYTES if dtype in result.device.peaks and dtype != result.dtype]
+    batches = [result.batch // 2**power for power in range(1, 21) if result.batch >= 2**power]
+    contexts = [result.context // 2**power for power in range(1, 21) if result.context >= 1024 * 2**power]
+    kinds: list[list[tuple[str, dict[str, Any]]]] = [
+        [(f"--tp {tp}", {"tp": tp, "num_devices": None}) for tp in tps],
+        [(f"--dtype {dtype}", {"dtype": dtype}) for dtype in dtypes],
+        [
+            (f"--tp {tp} --dtype {dtype}", {"tp": tp, "num_devices": None, "dtype": dtype})
+            for tp in tps
+            for dtype in dtypes[:1]
+        ],
+        [(f"--micro-batch {batch}", {"micro_batch": batch}) for batch in batches],
+        [(f"--seq-len {context}", {"seq_len": context}) for context in contexts],
+    ]
+    tried = (next(filter(None, (_fix(result, given, *change) for change in kind)), None) for kind in kinds)
+    found = [fix for fix in tried if fix is not None]
+    return tuple(fix for fix in found if not any(_simpler(other, fix) for other in found))
+
+
+def _simpler(one: InferenceFix, other: InferenceFix) -> bool:
+    """Whether `one` changes less than `other`, on no more devices."""
+    fewer = one.options.get("tp", 1) <= other.options.get("tp", 1)
+    return fewer and one.options.keys() < other.options.keys()
+
+
+def _fix(
+    result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]
+) -> InferenceFix | None:
+    """What a change gives; None where it does not fit, or is not possible."""
+    changed = {**given, **options}
+    try:
+        other = _infer(result.model, result.device, result.phase, changed)
+    except ValueError:  # heads that tp does not divide
+        return None
+    if not other.fits:
+        return None
+    return InferenceFix(
+        change=change, options=options, total_bytes=other.memory.total_bytes, time_s=other.time_s
+    )
+
+
 def inference_step(model: ModelConfig, device: Device, phase: str, options: dict[str, Any]) -> Step:
     """The forward ops of one pass; logits are formed for the last token of each sequence only."""
     if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
         raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
-    train = resolve(train_config({"dtype": default_dtype(device), "stack": "serving", **options}), model)
+    given = {"dtype": default_dtype(device), "stack": "serving", **options}
+    given.setdefault("attention", default_attention(device, given["stack"]))
+    check_attention(device, given["attention"])
+    train = resolve(train_config(given), model)
     if train.num_devices != train.tp:
         raise RooflineError(
             f"inference runs on tp = {train.tp} devices: replicas multiply it, so leave --num-devices out"

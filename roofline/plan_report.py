@@ -125,7 +125,7 @@ def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
 
 def read_as(one: Plan, args: argparse.Namespace) -> str:
     """How the tokens were worked out, or read."""
-    per_parameter = f"{one.tokens / parameters(one):.3g} per parameter"
+    per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
     return f" (chinchilla: {per_parameter})" if args.tokens == "chinchilla" else f" ({per_parameter})"
 
 
@@ -183,4 +183,5 @@ def notes_of(one: Plan, args: argparse.Namespace) -> list[str]:
             f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
         )
     notes += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
+    notes += [f"Note: {note}." for note in one.model.assumptions]
     return notes

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+UPWARD = (1, 2, 4, 8, 16)  # how much further up its line the name of a bandwidth may stand
 LABEL_ROOM = 0.23  # of the width: kept free of points, for the names of the ceilings
 INTENSITY = "arithmetic intensity (FLOP per byte of device memory)"
 Limits = tuple[float, float, float, float]
@@ -156,7 +157,8 @@ def _draw_roof(axes: Axes, roof: Roof, limits: Limits) -> list[Box]:
     axes.plot([x0, ridge, x1], [memory * x0, peak, peak], color=INK, linewidth=1.5, zorder=2.5)
     axes.plot([ridge, ridge], [y0, peak], color=GREY, linewidth=0.7, linestyle=":", zorder=1)
     texts = _name_ceilings(axes, roof, x1)
-    texts += [_name_slope(axes, slope.level, slope.bytes_per_s / TERA, limits) for slope in roof.slopes]
+    for slope in roof.slopes:
+        texts.append(_name_slope(axes, slope.level, slope.bytes_per_s / TERA, limits, texts))
     return texts + _name_regions(axes, ridge)
 
 
@@ -196,14 +198,20 @@ def _close_together(axes: Axes, ceilings: Sequence[Ceiling]) -> list[list[Ceilin
     return groups
 
 
-def _name_slope(axes: Axes, level: str, rate: float, limits: Limits) -> Box:
-    """The bandwidth, written along its line near the lower left."""
+def _name_slope(axes: Axes, level: str, rate: float, limits: Limits, taken: Sequence[Box]) -> Box:
+    """The bandwidth, written along its line near the lower left, further up where a name is in the way."""
     x0, x1, y0, y1 = limits
     box = axes.get_window_extent()
     angle = math.degrees(math.atan2(box.height / math.log(y1 / y0), box.width / math.log(x1 / x0)))
-    x = max(x0, y0 / rate) * 1.35
+    lowest = max(x0, y0 / rate) * 1.35
     words = f"{level} {bandwidth(rate)}"
-    return box_of(write(axes, words, (x, rate * x), (-2, 2.5), rotation=angle, rotation_mode="anchor"))
+    style: Style = {"rotation": angle, "rotation_mode": "anchor"}
+    for x in (lowest * factor for factor in UPWARD):
+        text = write(axes, words, (x, rate * x), (-2, 2.5), **style)
+        if not any(box_of(text).overlap(box) for box in taken):
+            return box_of(text)
+        text.remove()
+    return box_of(write(axes, words, (lowest, rate * lowest), (-2, 2.5), **style))
 
 
 def _name_regions(axes: Axes, ridge: float) -> list[Box]:

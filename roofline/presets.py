@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .architecture import build
+from .coarse import assumption, flat_of_size, is_size
 from .errors import RooflineError, nearest
 from .flat import KEYS, Flat
 from .model import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
+
+FOLLOWERS = {
+    "n_heads": "n_kv_heads",
+    "learned_positions": "max_seq_len",
+}  # where both are equal and one is set
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -42,7 +48,8 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     """The model that a preset id, a ``.toml``, a ``config.json`` or a folder with one describes.
 
     Args:
-        spec: What the model is; a `ModelConfig` passes through.
+        spec: What the model is; a `ModelConfig` passes through. A size such as ``7B`` is a plain Llama-like decoder of
+            about that many parameters.
         overrides: Flat keys to replace, e.g. ``{"n_layers": 12}``.
 
     Raises:
@@ -64,7 +71,17 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
             return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
+    if is_size(text) and not Path(text).exists():
+        return _of_size(text, overrides)
     return _from_path(Path(text), overrides)
+
+
+def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The Llama-like decoder of about as many parameters as `text` says."""
+    values = overridden(flat_of_size(text), overrides)
+    flat = Flat(values, where=text)
+    flat.assume(assumption(values, text))
+    return build(flat)
 
 
 def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
@@ -113,16 +130,14 @@ def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelCo
 def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """`values` with `overrides`; a key that only varies by layer is replaced where it varies.
 
-    Where keys and values have as many heads as queries, they follow the heads of the queries.
+    Keys and values follow the heads of the queries where there are as many, and the longest sequence follows the
+    learned positions.
     """
     result = dict(values)
-    if (
-        "n_heads" in overrides
-        and "n_kv_heads" not in overrides
-        and values.get("n_kv_heads") == values.get("n_heads")
-    ):
-        result.pop("n_kv_heads", None)
-        overrides = {**overrides, "n_kv_heads": overrides["n_heads"]}
+    for key, follower in FOLLOWERS.items():
+        equal = key in values and values.get(follower) == values[key]
+        if key in overrides and follower not in overrides and equal:
+            overrides = {**overrides, follower: overrides[key]}
     for key, value in overrides.items():
         if key not in KEYS:
             close = nearest(key, KEYS)
@@ -175,5 +190,6 @@ def _unknown_model(text: str) -> RooflineError:
     close = nearest(text, model_ids())
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     return RooflineError(
-        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json works too)"
+        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
+        "works too, and a size such as 7B for a Llama-like model)"
     )

@@ -195,7 +195,7 @@ def device_notes(device: Device) -> list[str]:
     notes = []
     if device.confidence not in {"high", "measured"}:
         notes.append(f"Note: the figures of {device.id} are of {device.confidence} confidence.")
-    return notes + [f"Note: {caveat.rstrip('.')}." for caveat in device.caveats]
+    return notes + [f"Note: {caveat.rstrip('.')}." for caveat in (*device.caveats, *device.family.caveats)]
 
 
 def estimate_json(result: Estimate) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def estimate_json(result: Estimate) -> dict[str, Any]:
         "memory": result.memory,
         "fits": result.fits,
         "ops": result.ops,
-        "notes": [*result.notes, *result.device.caveats],
+        "notes": [*result.notes, *result.device.caveats, *result.device.family.caveats],
     }
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WORDS = {"prefill": "time to first token", "decode": "time per output token"}
 FIGURES = (
     "phase", "batch", "context", "tp", "dtype", "time_s", "time_low_s", "time_high_s", "ideal_time_s", "tokens_per_s",
-    "bound", "compute_bound_batch", "memory", "fits", "ops",
+    "bound", "compute_bound_batch", "memory", "fits", "fixes", "ops",
 )  # fmt: skip
 MEMORY_WORDS = {
     "weights_bytes": "weights", "kv_cache_bytes": "cached keys and values", "activations_bytes": "activations",
@@ -47,7 +47,16 @@ def inference_tables(result: Inference) -> list[Table]:
             ["Compute-bound", f"matmuls from about {from_:,.0f} sequences on" if from_ else "at no batch"]
         )
     title = f"{model_words(result.model)} on {device_words(result.device, result.dtype)}"
-    return [Table(title, ["", ""], rows, align="ll"), _memory_table(result), _ops_table(result)]
+    tables = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
+    return [*tables, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
+
+
+def _fixes_table(result: Inference) -> Table:
+    columns = ["smallest changes that make it fit", "bytes per device", WORDS[result.phase]]
+    if not result.fixes:
+        return Table("", columns, [["none: serve a smaller model, or use larger devices", None, None]])
+    rows = [[fix.change, size(fix.total_bytes), seconds(fix.time_s)] for fix in result.fixes]
+    return Table("", columns, rows, align="lrr")
 
 
 def _memory_table(result: Inference) -> Table:

@@ -11,7 +11,7 @@ from .layout import Layout, layout_dict, layout_line
 from .mfu import DEFAULT_RULE, model_flops_per_token
 from .model import ModelConfig
 from .parameters import count_parameters
-from .units import format_count, format_flops, format_rate, format_share, format_time
+from .units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     steady = one.steps * layout.step_time_s
     lines = [
         ("parameters", one.model.name, format_count(count_parameters(one.model).total)),
-        ("tokens", f"{one.tokens / count_parameters(one.model).total:.3g} per parameter", f"{one.tokens:,}"),
+        ("tokens", f"{format_ratio(one.tokens / count_parameters(one.model).total)} per parameter", f"{one.tokens:,}"),
         (
             "tokens per step", f"{train.global_batch:,} sequences x {train.sequence_length:,} tokens",
             f"{one.tokens_per_step:,}",

@@ -33,7 +33,6 @@ FLASH_YEAR = 2023
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
 ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
-BEFORE_FLASH = {"volta"}  # architectures that it was never written for
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,9 +310,9 @@ def _year(row: Mapping[str, str]) -> float:
     return number(row, "year") or dated
 
 
-def usual_attention(row: Mapping[str, str], architecture: str) -> str:
-    """The attention that training code of a row's time ran by default on an architecture."""
-    if architecture in BEFORE_FLASH:
+def usual_attention(row: Mapping[str, str], device: Device | None) -> str:
+    """The attention that training code of a row's time ran by default on a device."""
+    if device is not None and "flash2" not in device.family.attention:
         return "unfused"
     return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
 
@@ -323,7 +322,7 @@ def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
     if attention == "fused_softmax":
         return "unfused"
     if not attention:
-        attention = usual_attention(row, _architecture(row))
+        attention = usual_attention(row, _device_like(row))
         attention = "te" if stack == "nemo" else attention  # its default from the start
         assumed.append(f"attention {attention}")
     return attention
@@ -347,14 +346,14 @@ def _device(row: Mapping[str, str]) -> Device | None:
         return None
 
 
-def _architecture(row: Mapping[str, str]) -> str:
-    """The architecture of the row's device, also where its words leave the form open ("V100-16GB"); else none."""
+def _device_like(row: Mapping[str, str]) -> Device | None:
+    """The row's device, or one of its architecture where its words leave the form open ("V100-16GB")."""
     device = _device(row)
     if device is not None:
-        return device.architecture
+        return device
     word = (row.get("device") or "").lower().split("-")[0]
-    found = {load_device(name).architecture for name in device_ids() if name.split("-")[0] == word}
-    return found.pop() if len(found) == 1 else ""
+    found = [load_device(name) for name in device_ids() if name.split("-")[0] == word]
+    return found[0] if len({device.architecture for device in found}) == 1 else None
 
 
 def _optimizer(row: Mapping[str, str]) -> str:

@@ -30,9 +30,8 @@ from .space import (
     Space,
     space_of,
 )
-from .stacks import load_stack
 from .step import build_step
-from .training import TrainConfig, default_dtype
+from .training import TrainConfig, check_attention, check_trains, default_attention, default_dtype
 from .typed import read, read_options
 
 if TYPE_CHECKING:
@@ -85,6 +84,10 @@ def layouts(
     given = read("num_devices", num_devices, units.positive_int)
     counts = [given] if isinstance(given, int) else list(given)
     options = {name: value for name, value in read_options(options).items() if value is not None}
+    for kernel in several(options.get("attention")) or ():
+        check_attention(device, kernel)
+    for stack in several(options.get("stack")) or ():
+        check_trains(stack)
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
     choices, base, notes = settle(
         model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
@@ -175,7 +178,7 @@ class _Search:
 
     def _choices(self, part: Part) -> Choices:
         """What may vary on one software profile, whose attention kernel runs where none is asked for."""
-        own = self.choices.attention or (load_stack(part.stack).attention,)
+        own = self.choices.attention or (default_attention(self.device, part.stack),)
         return msgspec.structs.replace(self.choices, attention=own)
 
     def _bundles(self, part: Part) -> list[list[TrainConfig]]:

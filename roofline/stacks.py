@@ -46,6 +46,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         fused: Which fusions hold (see `Fusion`).
         overlap: What communication hides behind compute.
         attention: The attention kernel it runs where nothing is said.
+        trains: Whether it can train; an inference engine cannot.
         launch: How kernels are launched: one framework call each (eager), generated code (compiled), CUDA graph.
         efficiency: Rate of matmuls and attention in runs on this software relative to the best software on the same
             device: synchronisation, allocation and contiguity copies between kernels.
@@ -73,6 +74,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     overlap: Overlap = Overlap()
     attention: str = "flash2"
     launch: Literal["eager", "compiled", "graph"] = "eager"
+    trains: bool = True
     vocab_multiple: int = 1
     host_us: float | None = None
     gradient_dtype: Literal["fp32", "model"] = "fp32"

@@ -83,7 +83,9 @@ class StepTimer:
         found, hardware = load_model(model), load_device(device)
         length = seq_len if seq_len is not None else default_seq_len(found)
         self.tokens_per_step = _tokens(tokens_per_step, global_batch, length)
-        _check(num_devices=num_devices, window=window)
+        _check(num_devices=num_devices, window=window, every=every, total_steps=total_steps)
+        if warmup < 0:
+            raise RooflineError(f"warmup must be at least 0, got {warmup}")
         self.flops_per_token = float(model_flops_per_token(found, length, rule))
         self.peak_flops_per_s = hardware.peak_flops_per_s(dtype) * num_devices
         self.total_steps, self.every, self.warmup, self.write = total_steps, every, warmup, write
@@ -134,8 +136,10 @@ class StepTimer:
         return None if self.total_steps is None else max(self.total_steps - self.steps, 0) * self.step_time_s
 
     def line(self) -> str:
-        """One line: step, time, tokens per second, MFU, and time to finish."""
+        """One line: step, time, tokens per second, MFU, and time to finish; before the first that counts it says so."""
         of = f"/{self.total_steps}" if self.total_steps is not None else ""
+        if not self._times:
+            return f"step {self.steps}{of} | no step timed yet (the first {max(self.warmup, 1)} do not count)"
         parts = [
             f"step {self.steps}{of}",
             format_time(self.step_time_s),
@@ -160,7 +164,7 @@ def _tokens(tokens_per_step: int | None, global_batch: int | None, seq_len: int)
     return tokens
 
 
-def _check(**counts: int) -> None:
+def _check(**counts: int | None) -> None:
     for name, value in counts.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise RooflineError(f"{name} must be at least 1, got {value}")

@@ -170,9 +170,12 @@ def _faster(case: Case) -> Iterator[tuple[str, Case]]:
         yield "no recompute", changed(recompute="none")
     if train.recompute == "full":
         yield "selective recompute", changed(recompute="selective")
-    if train.attention in {"unfused", "flash1"}:
+    kernels = case.device.family.attention
+    if train.attention == "unfused" and "flash1" in kernels:
+        yield "memory-efficient attention (flash1)", changed(attention="flash1")
+    if train.attention in {"unfused", "flash1"} and "flash2" in kernels:
         yield "FlashAttention-2", changed(attention="flash2")
-    if train.attention == "flash2" and case.device.architecture == "hopper":
+    if train.attention == "flash2" and "flash3" in kernels:
         yield "FlashAttention-3", changed(attention="flash3")
     if train.stack == "eager":
         yield "torch.compile", changed(stack="compiled")

@@ -11,7 +11,7 @@ import msgspec
 from .arrays import Number, divide, first_where, is_scalar, some, where
 from .errors import RooflineError, unknown
 from .model import Mlp, ModelConfig, Moe
-from .stacks import Fusion, load_stack
+from .stacks import Fusion, load_stack, stack_names
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -163,14 +163,49 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
 def defaults(device: Device, options: Mapping[str, Any]) -> dict[str, Any]:
     """`options`, with the dtype, the software profile and its attention kernel where they do not say."""
     given = {"dtype": default_dtype(device), "stack": default_stack(device, options), **_given(options)}
-    stack = given["stack"]
-    return {"attention": load_stack(stack).attention, **given} if isinstance(stack, str) else given
+    if isinstance(given["stack"], str):
+        check_trains(given["stack"])
+        given = {"attention": default_attention(device, given["stack"]), **given}
+    check_attention(device, given.get("attention"))
+    return given
 
 
 def default_dtype(device: Device) -> str:
     """What training runs in where nothing is said: bf16; fp16 on a GPU without it, fp32 on a CPU without it."""
     wanted = ("bf16", "fp32") if device.kind == "cpu" else ("bf16", "fp16", "fp32")
     return next((dtype for dtype in wanted if dtype in device.peaks), "bf16")
+
+
+def default_attention(device: Device, stack: str) -> str:
+    """The kernel of a software profile; unfused attention where that does not run on the device."""
+    kernel = load_stack(stack).attention
+    return kernel if kernel in device.family.attention else "unfused"
+
+
+def check_attention(device: Device, kernel: Any) -> None:
+    """Refuse an attention kernel that does not run on a device.
+
+    Raises:
+        RooflineError: The kernel needs another architecture; those that run are named.
+    """
+    family = device.family
+    if kernel in ATTENTIONS and kernel not in family.attention:
+        raise RooflineError(
+            f"attention {kernel!r} does not run on {device.id} ({family.name}): "
+            f"use {', '.join(family.attention[:-1])} or {family.attention[-1]}"
+        )
+
+
+def check_trains(stack: str) -> None:
+    """Refuse a software profile that cannot train.
+
+    Raises:
+        RooflineError: It is an inference engine; those that train are named.
+    """
+    if load_stack(stack).trains:
+        return
+    others = ", ".join(name for name in stack_names() if load_stack(name).trains)
+    raise RooflineError(f"stack {stack!r} only serves: add --phase prefill or decode, or train with {others}")
 
 
 def default_stack(device: Device, options: Mapping[str, Any]) -> str:
@@ -287,7 +322,7 @@ def _check_against(train: TrainConfig, model: ModelConfig) -> None:
     if longer is not None:
         raise RooflineError(
             f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
-            f"{model.name}: shorten it, or widen the model with --set max_seq_len={longer[0]}"
+            f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
         )
     _check_batch(train)
     _check_degrees(train, model)

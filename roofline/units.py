@@ -205,6 +205,19 @@ def share(typed: Typed) -> float:
     return value
 
 
+def overhead(typed: Typed) -> int | float:
+    """Read the energy of a data centre over that of its computers (PUE): at least 1.
+
+    >>> overhead("1.1")
+    1.1
+    """
+    allowed = "a factor of at least 1, such as 1.1"
+    value = _measure(typed, {"": 1}, allowed)
+    if value < 1:
+        raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
+    return value
+
+
 def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
     """Make a reader of one value also read lists (``1,2,4``), doublings (``2k:64k``) and steps (``8:32:8``).
 
@@ -254,6 +267,15 @@ def format_count(value: float) -> str:
     if abs(value) < 10_000 and value == int(value):
         return f"{int(value):,}"
     return _scaled(value, ".3g", ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")))
+
+
+def format_ratio(value: float) -> str:
+    """Write a ratio in three digits, never with an exponent.
+
+    >>> format_ratio(20.04), format_ratio(2533.1), format_ratio(7.04e9)
+    ('20', '2,530', '7.04B')
+    """
+    return format_count(float(f"{value:.3g}"))
 
 
 def format_bytes(value: float) -> str:

@@ -94,7 +94,7 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
         "dtype": _dtype(row, device),
         "stack": _stack(device, num_devices),
-        "attention": usual_attention(row, device.architecture),
+        "attention": usual_attention(row, device),
     }
     run = plan(model, device, tokens=int(tokens), **options)
     return BudgetPrediction(

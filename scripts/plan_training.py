@@ -5,6 +5,10 @@ Copy it and edit the settings; `python scripts/plan_training.py` prints the answ
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+
 import roofline
 from roofline.runcost import Terms
 
@@ -40,4 +44,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with suppress(BrokenPipeError):  # the reader (head, less) has gone
+        main()
+        sys.stdout.flush()
+        sys.exit()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is written again at the end

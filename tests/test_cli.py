@@ -167,3 +167,33 @@ def test_whole_process_exit_status():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("roofline: error: unknown command 'nosuch'")
+
+
+def test_a_closed_standard_output_is_one_line():
+    command = ["sh", "-c", f"{sys.executable} -m roofline devices >&-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("roofline: error: standard output is closed")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("estimate", "gpt2", "-d", "h100-sxm-80gb", "--sequence-parallel"), "tp is 1: add --tp"),
+        (
+            ("memory", "gpt2", "--network-gbit", "100", "--network-bandwidth", "200"),
+            "given twice (100 and 200)",
+        ),
+        (("plan", "gpt2", "-d", "h100-sxm-80gb", "--tokens", "1T", "--pue", "0.5"), "at least 1"),
+    ],
+)
+def test_options_without_effect_or_sense_are_refused(run, arguments, words):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+def test_compare_points_to_the_pictures(capsys):
+    assert cli.main(["compare", "--help"]) == 0
+    assert "roofline plot MODEL -d DEVICE --kind batch" in capsys.readouterr().out

@@ -92,3 +92,13 @@ def test_needs_no_device(run):
     assert (status, err) == (0, "")
     assert "8,030,261,248" in out
     assert "6ND rule" in out
+
+
+def test_the_remedy_for_too_long_a_sequence_works(run):
+    import re
+
+    status, _, err = run("count", "gpt2-xl", "--seq-len", "16384")
+    assert status == 2
+    remedy = re.search(r"--set (\S+)", err)[1]
+    for style in ("ops", "accounting"):
+        assert run("count", "gpt2-xl", "--seq-len", "16384", "--set", remedy, "--style", style).status == 0

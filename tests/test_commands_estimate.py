@@ -136,7 +136,7 @@ def test_a_pipeline_that_is_not_filled_is_told_first(run):
 def test_what_is_assumed_is_said(run, arguments, words):
     out = " ".join(run("estimate", *arguments).out.split())
     assert all(word in out for word in words)
-    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16")
+    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16", "--attention", "unfused")
     assert "assumed:" not in run("estimate", *arguments, *given).out
 
 
@@ -210,7 +210,7 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "1,2"), ("1,2", "roofline compare")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "1k:4k"), ("1k:4k", "roofline compare")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--attention", "te,flash2"), ("te,flash2", "roofline compare")),
-        (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2048"), ("2048", "1024", "max_seq_len=2048")),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2048"), ("2048", "1024", "learned_positions=2048")),
         (
             (
                 "gpt2-xl",

@@ -134,3 +134,55 @@ def test_a_diagnosis_reads_what_is_typed_and_prints_short():
     assert set(result.to_frame()["kind"]) <= {"suspect", "improvement"}
     with pytest.raises(RooflineError, match="step_time_s: '-1' is out of range"):
         diagnose(**asked, step_time_s=-1)
+
+
+def test_a_step_time_of_one_micro_batch_is_suspected():
+    # 480 / 12 = 40 accumulation steps
+    with pytest.raises(
+        RooflineError, match=r"in order: the step time is of one micro batch: x 40 gives 25\.4 %"
+    ):
+        diagnose("gpt2", "rtx-4090", step_time_s="250ms", micro_batch=12, global_batch=480)
+    two = {**RUN, "global_batch": 8, "recompute": "full"}
+    one_pass = estimate(**two).step_time_s / 2  # possible, but above the band
+    assert "x 2 gives" in diagnose(**two, step_time_s=one_pass).findings[0].what
+
+
+def test_causes_of_an_impossible_mfu_are_in_order_and_plausible():
+    with pytest.raises(RooflineError) as error:
+        diagnose(**RUN, tokens_per_s=3 * expected().tokens_per_s)
+    card, devices, batch = (
+        str(error.value).index(w) for w in ("another card", "more than one", "a batch or")
+    )
+    assert card < devices < batch
+    with pytest.raises(RooflineError) as error:  # nothing explains 30 times as fast
+        diagnose(**RUN, tokens_per_s=30 * expected().tokens_per_s)
+    assert "another card" not in str(error.value)
+    assert "more than one" not in str(error.value)
+
+
+def test_equal_and_impossible_mistakes_are_named_once():
+    real = estimate(
+        "llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2
+    ).tokens_per_s
+    result = diagnose(
+        "llama-2-7b",
+        "a100-sxm-80gb",
+        num_devices=128,
+        sharding="fsdp",
+        micro_batch=2,
+        tokens_per_s=real / 128,
+    )
+    (finding,) = result.findings  # 128 devices are 128 ranks, each step is one pass
+    assert "the world size is left out" in finding.what
+    alone = diagnose(**RUN, tokens_per_s=expected().tokens_per_s / 64)
+    assert not any("parallel" in one.what or "world size" in one.what for one in alone.findings)
+
+
+def test_absurd_step_times_are_written_readably(run):
+    out = run("mfu", "gpt2", "-d", "rtx-4090", "--micro-batch", "12", "--step-time", "9e8").out
+    assert "7.7B times the expected step" in out
+
+
+def test_improvements_are_against_the_expected_step(run):
+    out = run("mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--stack", "eager", "--step-time", "1 s").out
+    assert "What would make the expected step of " in out

@@ -246,3 +246,33 @@ def test_notes_name_the_assumptions():
     assert any("assumes a gated" in note for note in notes)
     assert any("4,096 tokens are beyond the 2,048" in note for note in notes)
     assert any("no measurements of its own" in note for note in estimate("gpt2", "rx-7900-xtx").notes)
+
+
+@pytest.mark.parametrize("device", ["v100-sxm2-32gb", "t4"])
+def test_fused_attention_is_not_assumed_where_it_does_not_run(device):
+    result = estimate("gpt2", device)
+    assert result.train.attention == "unfused"
+    assert any("unfused attention, because flash2 does not run" in note for note in result.notes)
+    assert estimate("gpt2", device, attention="flash1").step_time_s < result.step_time_s
+    with pytest.raises(RooflineError, match=r"'flash2' does not run on .*: use unfused or flash1"):
+        estimate("gpt2", device, attention="flash2")
+
+
+def test_the_third_flash_attention_needs_hopper():
+    assert estimate("gpt2", "h100-sxm-80gb", attention="flash3").train.attention == "flash3"
+    for device in ("a100-sxm-80gb", "b200-sxm", "mi300x"):
+        with pytest.raises(RooflineError, match="use unfused, flash1, flash2 or te"):
+            estimate("gpt2", device, attention="flash3")
+
+
+def test_an_inference_engine_does_not_train():
+    with pytest.raises(RooflineError, match="'serving' only serves: add --phase"):
+        estimate("gpt2", "a100-sxm-80gb", stack="serving")
+
+
+def test_the_range_is_wide_where_published_runs_scatter():
+    def width(device):
+        result = estimate("gpt2-xl", device, micro_batch=1, dtype="fp16", attention="unfused")
+        return result.step_time_high_s / result.step_time_s
+
+    assert width("v100-sxm2-32gb") > 1.3 * width("a100-sxm-80gb")

@@ -104,3 +104,56 @@ def test_a_configuration_that_fits_needs_no_fix():
 @given(limit=st.integers(1, 5000), largest=st.integers(0, 6000))
 def test_largest_finds_the_edge(limit, largest):
     assert fit._largest(lambda value: value <= largest, limit) == min(limit, largest)
+
+
+def test_the_longest_sequence_is_never_below_one_that_fits(a100):
+    model = roofline.load_model("gpt2-xl")
+    short = train_config({"micro_batch": 64, "seq_len": 32})
+    longest = fit.max_seq_len(model, a100, short)
+    assert 32 <= longest < 128  # not even one tile of 128 fits, so single tokens
+    assert fit.fits(model, a100, msgspec.structs.replace(short, seq_len=longest))
+    assert not fit.fits(model, a100, msgspec.structs.replace(short, seq_len=longest + 1))
+    split = train_config({"micro_batch": 64, "seq_len": 32, "cp": 2})
+    assert fit.max_seq_len(model, a100, split) % 2 == 0
+
+
+def changes(model, device, **options):
+    return [fix.change for fix in roofline.memory(model, device, **options).fixes]
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "options", "words"),
+    [
+        ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2}, "4 devices with fsdp"),
+        ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 64}, "accumulation steps + full recompute"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "32 devices with fsdp + full recompute"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "16 devices with fsdp + full recompute + 8-bit AdamW"),
+    ],
+)
+def test_fixes_are_those_an_expert_names(model, device, options, words):
+    assert any(words in change for change in changes(model, device, **options))
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("gpt2-xl", {"micro_batch": 16}),
+        ("gpt2-xl", {"micro_batch": 64}),
+        ("llama-3-8b", {"num_devices": 8}),
+        ("llama-2-13b", {"num_devices": 2}),
+    ],
+)
+def test_no_fix_is_another_with_something_added(model, options):
+    fixes = roofline.memory(model, "a100-sxm-40gb", **options).fixes
+    for fix in fixes:
+        assert not any(other.options.items() < fix.options.items() for other in fixes)
+        assert "lora_rank" not in fix.options  # trains something else than was asked
+
+
+def test_only_long_sequences_are_split():
+    given = {"num_devices": 8, "sharding": "fsdp", "recompute": "full"}
+    long = changes("llama-3-8b", "h100-sxm-80gb", seq_len="128k", **given)
+    assert any("context parallel" in change for change in long)
+    short = changes("llama-3-8b", "h100-sxm-80gb", seq_len="8k", **{**given, "micro_batch": 64})
+    assert short
+    assert not any("context parallel" in change for change in short)

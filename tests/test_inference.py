@@ -75,3 +75,29 @@ def test_command_prints_both_phases(capsys):
         assert result["memory"]["fits"] is True
     assert main(["estimate", "llama-3-70b", "-d", DEVICE, "--phase", "decode"]) == 3
     assert "DOES NOT FIT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "expected"),
+    [
+        ("llama-3-70b", "h100-sxm-80gb", ["--tp 2", "--dtype fp8"]),
+        ("llama-3-70b", "a100-sxm-80gb", ["--tp 2"]),  # has no fp8
+        ("llama-3.1-405b", "h100-sxm-80gb", ["--tp 16", "--tp 8 --dtype fp8"]),
+    ],
+)
+def test_what_does_not_fit_names_the_smallest_changes_that_do(model, device, expected):
+    result = infer(model, device, "decode")
+    assert not result.fits
+    assert [fix.change for fix in result.fixes] == expected
+    for fix in result.fixes:
+        again = infer(model, device, "decode", **fix.options)
+        assert again.fits
+        assert again.memory.total_bytes == fix.total_bytes
+        assert again.time_s == fix.time_s
+
+
+def test_a_large_cache_is_served_in_smaller_batches():
+    result = infer("llama-3-8b", "h100-sxm-80gb", "decode", micro_batch=256)
+    (fix,) = (fix for fix in result.fixes if "micro_batch" in fix.options)
+    assert not infer("llama-3-8b", "h100-sxm-80gb", "decode", micro_batch=2 * fix.options["micro_batch"]).fits
+    assert infer("llama-3-8b", "h100-sxm-80gb", "decode").fixes == ()

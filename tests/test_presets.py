@@ -200,3 +200,12 @@ def test_a_folder_of_a_presets_name_is_mentioned(tmp_path, monkeypatch):
 def test_without_a_suggestion_the_message_reads_on():
     with pytest.raises(RooflineError, match=r"^unknown model 'zzzzzz' \('roofline models'"):
         load_model("zzzzzz")
+
+
+def test_the_longest_sequence_follows_the_learned_positions():
+    wider = load_model("gpt2-xl", {"learned_positions": 4096})
+    assert (wider.learned_positions, wider.max_seq_len) == (4096, 4096)
+    assert (
+        load_model("opt-1.3b", {"learned_positions": 4098}).max_seq_len == 2048
+    )  # not equal: 2 rows are unused
+    assert load_model("llama-2-7b", {"learned_positions": 4096}).max_seq_len == 4096

@@ -99,3 +99,15 @@ def test_impossible_mfu_is_said():
 def test_tokens_of_a_step_must_be_stated_once(options):
     with pytest.raises(RooflineError):
         StepTimer("gpt2", "h100-sxm-80gb", **options)
+
+
+def test_a_line_before_any_step_says_so():
+    timer = StepTimer("gpt2", "rtx-4090", global_batch=8, total_steps=10, warmup=3)
+    assert timer.line() == "step 0/10 | no step timed yet (the first 3 do not count)"
+
+
+@pytest.mark.parametrize("options", [{"warmup": -1}, {"every": 0}, {"total_steps": 0}, {"window": 0}])
+def test_numbers_out_of_range(options):
+    (name,) = options
+    with pytest.raises(RooflineError, match=f"{name} must be at least"):
+        StepTimer("gpt2", "rtx-4090", global_batch=8, **options)

@@ -129,7 +129,7 @@ def test_an_unknown_option_names_the_nearest():
 def test_learned_positions_bound_the_sequence():
     gpt2 = load_model("gpt2")
     assert resolved(gpt2, seq_len=1024).seq_len == 1024
-    with pytest.raises(RooflineError, match="max_seq_len=1025"):
+    with pytest.raises(RooflineError, match="learned_positions=1025"):
         resolved(gpt2, seq_len=1025)
     with pytest.raises(RooflineError, match="seq_len 2048"):
         resolved(gpt2, seq_len=np.array([512, 2048]))

@@ -23,6 +23,10 @@ EXAMPLES = (
     "roofline compare gpt2-xl -d h100-sxm-80gb --micro-batch 1,2,4,8,16 --attention unfused,flash2",
     'roofline compare --case "llama-3-8b -d a100-sxm-80gb" --case "llama-3-8b -d h100-sxm-80gb --dtype fp8"',
 )
+PICTURES = (
+    "as a picture: 'roofline plot MODEL -d DEVICE --kind batch' draws MFU and memory against the micro batch,\n"
+    "and 'roofline plot MODEL -d A -d B' puts the rooflines of devices side by side"
+)
 SIDE_BY_SIDE = 4
 LONGEST_LABEL = 40
 NOTABLE = 0.02  # terms that change a token's cost by less are not shown
@@ -32,6 +36,7 @@ Results = list[tuple["Case", "Estimate"]]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.epilog = f"{parser.epilog}\n\n{PICTURES}"
     options.add_model_arguments(parser, nargs="*")
     parser.add_argument(
         "--case", dest="cases", metavar='"OPTIONS"', action="append", default=[],
@@ -251,7 +256,8 @@ def _json(results: Results, skipped: list[Skipped]) -> dict[str, Any]:
 
 
 def _notes(results: Results, skipped: list[Skipped]) -> list[str]:
-    notes = []
+    models = {result.model.name: result.model for _, result in results}
+    notes = [f"Note: {note}." for model in models.values() for note in model.assumptions]
     if len(results) > SIDE_BY_SIDE and any(result.fits for _, result in results):
         best = max(
             (item for item in results if item[1].fits), key=lambda item: item[1].tokens_per_s_per_device

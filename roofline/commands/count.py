@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the counts."""
     from ..counts import count
 
-    model, given = options.model(args), options.train_options(args)
+    model, given = options.model(args), options.train_options(args, one_layout=True)
     result = count(model, **given)
     if args.style == "accounting":
         _accounting(args, model, result)

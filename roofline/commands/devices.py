@@ -193,7 +193,7 @@ def _one(device: Device) -> Iterator[Table]:
 def _notes(device: Device) -> list[str]:
     names = ", ".join(device.nvml_names) or "none known"
     notes = [f"Confidence: {device.confidence}. Names that its driver lists: {names}."]
-    notes += [f"Note: {caveat}." for caveat in device.caveats]
+    notes += [f"Note: {caveat}." for caveat in (*device.caveats, *device.family.caveats)]
     if device.checked_against:
         notes.append(f"Checked against: {'; '.join(device.checked_against)}.")
     return notes

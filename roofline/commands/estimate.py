@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
     from ..estimate import estimate
 
-    device, given = options.device(args), options.train_options(args)
+    device, given = options.device(args), options.train_options(args, one_layout=True)
     if args.phase != "train":
         return run_inference(args, device, given)
     if options.names_function(args.model):

@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     tables = tables_of(result, device, args.price)
     if args.format not in {"csv", "json"}:
         tables.insert(0, header(model, device, result))
-    emit(args, to_json(result, device, args.price), tables, notes_of(result, device))
+    notes = [f"Note: {note}." for note in model.assumptions]
+    emit(args, to_json(result, device, args.price), tables, notes_of(result, device) + notes)
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             "a figure of a device without --device: name the device ('roofline devices' lists all)"
         )
     device = None if args.device is None else options.device(args)
-    result = memory(options.model(args), device, **options.train_options(args))
+    result = memory(options.model(args), device, **options.train_options(args, one_layout=True))
     train = result.train
     rows: list[list[Any]] = [
         ["Layout", report.layout_words(train)],

@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     result = diagnose(
         model, device, step_time_s=args.step_time_s, tokens_per_s=args.tokens_per_s,
         reported_mfu=args.reported_mfu,
-        **options.train_options(args),
+        **options.train_options(args, one_layout=True),
     )  # fmt: skip
-    notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes] + report.device_notes(device)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    notes += [f"Note: {note}." for note in model.assumptions] + report.device_notes(device)
     data = json_of(result)
     if args.format == "csv":
         figures = {name: value for name, value in data.items() if isinstance(value, int | float | str)}
@@ -109,9 +110,8 @@ def tables_of(result: Diagnosis) -> list[Table]:
             report_changes.changes_table("What would explain it, best first", "Explains", result.suspects)
         )
     if result.improvements:
-        tables.append(
-            report_changes.changes_table("What would make it faster, and fits", "Saves", result.improvements)
-        )
+        title = f"What would make the expected step of {expected_step} faster, and fits"
+        tables.append(report_changes.changes_table(title, "Saves", result.improvements))
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
         [

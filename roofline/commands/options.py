@@ -68,7 +68,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         "model",
         metavar="MODEL",
         nargs=nargs,
-        help="a preset ('roofline models' lists all), a config.json, a folder with one, or a .toml",
+        help="a preset ('roofline models' lists all), a config.json, a folder with one, a .toml, "
+        "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
     parser.add_argument(
         "--set",
@@ -162,7 +163,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     _flag(parallel, "--sequence-parallel", "shard norms and residuals over tp as well")
     parallel.add_argument(
         "--network-gbit", "--network-bandwidth", dest="network_gbit_per_s", metavar="Gbit/s",
-        type=units.positive,
+        type=units.positive, action="store" if sweeps else _Once,
         help="network per device, one way (default that of the device's usual server)",
     )  # fmt: skip
 
@@ -212,7 +213,7 @@ class _Once(argparse.Action):
         before = getattr(namespace, self.dest)
         if before is not None:
             raise argparse.ArgumentError(
-                self, f"given twice ({before!r} and {values!r}): 'roofline compare' puts several side by side"
+                self, f"given twice ({before} and {values}): 'roofline compare' puts several side by side"
             )
         setattr(namespace, self.dest, values)
 
@@ -295,10 +296,18 @@ def peak_override(text: str) -> tuple[str | None, float]:
 # --- what was typed, as objects ---------------------------------------------------------------------------
 
 
-def train_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of TrainConfig that were given."""
-    given = ((name, getattr(args, name, None)) for name in TrainConfig.__struct_fields__)
-    return {name: value for name, value in given if value is not None}
+def train_options(args: argparse.Namespace, *, one_layout: bool = False) -> dict[str, Any]:
+    """The fields of TrainConfig that were given; with `one_layout`, not a search over degrees.
+
+    Raises:
+        RooflineError: Sequence parallelism in a layout that has nothing to shard over.
+    """
+    given = {name: getattr(args, name, None) for name in TrainConfig.__struct_fields__}
+    if one_layout and given["sequence_parallel"] and given["tp"] in {None, 1}:
+        raise RooflineError(
+            "--sequence-parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
+        )
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def names_function(model: str) -> bool:

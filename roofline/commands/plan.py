@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     ask.add_argument("--intensity", metavar="KG/KWH", type=intensity, help="CO2 per kWh: 0.4, or 400g")
     ask.add_argument(
-        "--pue", metavar="X", type=units.positive, default=1.0, help="data centre overhead on energy"
+        "--pue", metavar="X", type=units.overhead, default=1.0, help="data centre overhead on energy"
     )
     ask.add_argument(
         "--power", metavar="W", type=units.power, help="mean power of a device (default from its limit)"
