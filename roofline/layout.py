@@ -64,6 +64,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Time of the search.
         layouts: The best by the objective, best first.
         simplest: The layout with the least machinery of all that are within the interval of the best.
+        by_software: The best on each software profile, best first.
         front: No other layout is both faster and smaller; by rising memory.
         smallest: The layout that needs least memory of those considered, where none fits.
         interrupted: Whether the search was stopped before its end.
@@ -77,6 +78,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     layouts: list[Layout]
     simplest: Layout | None
+    by_software: list[Layout]
     front: list[Layout]
     smallest: Layout | None
     interrupted: bool

@@ -6,6 +6,7 @@ chunks. The layouts returned are estimated once more one by one, with their inte
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from .batched import Bundle
 from .errors import RooflineError, unknown
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
 from .model import ModelConfig, Moe
-from .parts import Part, parts_of, settle, several
+from .parts import Part, parts_in, parts_of, settle, several, software_note
 from .presets import load_model
 from .pricing import domain_size
 from .ranking import Front, Leaders
@@ -40,8 +41,9 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
 CHUNK = 2**15  # layouts priced at once: arrays of 256 KiB stay in the cache
-# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is.
-VIRTUAL = 8
+# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
+# same degrees that are neither faster nor smaller are left out.
+TWINS = 50
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
 Progress = Callable[[int, int], None]
@@ -90,8 +92,9 @@ def layouts(
         model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
     )
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
+    rows = parts_in(parts, space)
     return _Search(model, device, choices, base, objective, top, tolerance).run(
-        [(part, part.rows_of(space)) for part in parts], progress or _silent, notes
+        rows, progress or _silent, software_note([part for part, _ in rows]) + notes
     )
 
 
@@ -111,8 +114,9 @@ class _Search:
         self.model, self.device, self.choices, self.base = model, device, choices, base
         self.objective, self.tolerance = objective, tolerance
         self.top = max(top, 1)
-        self.leaders, self.front, self.smallest = Leaders(max(top, 1) * VIRTUAL), Front(), Leaders(1)
+        self.leaders, self.front, self.smallest = Leaders(self.top * TWINS), Front(), Leaders(1)
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
+        self.software: dict[str, Leaders] = {}  # the best on each profile
         self.evaluated = self.priced = self.total = 0
         self.sources: list[tuple[Bundle, str]] = []
         self.layouts: dict[tuple[int, ...], Layout] = {}
@@ -139,18 +143,31 @@ class _Search:
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
             evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
-            layouts=found, simplest=simplest, front=front, smallest=smallest, interrupted=interrupted,
+            layouts=found, simplest=simplest, front=front, smallest=smallest,
+            by_software=self._by_software(), interrupted=interrupted,
             objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
 
     def _distinct(self) -> list[tuple[int, Any]]:
-        """The leaders, of those that differ in the virtual stages alone the best."""
-        found: dict[tuple[int, ...], tuple[int, Any]] = {}
-        for source, (variant, row, micro) in self.leaders.best():
-            columns = self.sources[source][0].space.columns
-            degrees = (int(column[row]) for name, column in columns.items() if name != "vp")
-            found.setdefault((source, int(variant), int(micro), *degrees), (source, (variant, row, micro)))
-        return list(found.values())[: self.top]
+        """The leaders: of those that differ in the virtual stages alone the best, and no dominated twins.
+
+        A twin has the same degrees, software, dtype and attention, and is neither better nor smaller.
+        """
+        seen: set[tuple[int, ...]] = set()
+        smallest: dict[tuple[Any, ...], float] = {}  # memory of the best twin so far
+        found = []
+        for source, (variant, row, micro, memory) in self.leaders.best():
+            bundle = self.sources[source][0]
+            columns, train = bundle.space.columns, bundle.trains[int(variant)]
+            degrees = tuple(int(column[int(row)]) for name, column in columns.items() if name != "vp")
+            alike = (source, int(variant), int(micro), *degrees)
+            twin = (*degrees, train.stack, train.dtype, train.attention)
+            if memory < smallest.get(twin, math.inf):
+                smallest[twin] = memory
+                if alike not in seen:
+                    seen.add(alike)
+                    found.append((source, (int(variant), int(row), int(micro))))
+        return found[: self.top]
 
     def _size(self, parts: list[tuple[Part, Space]]) -> int:
         """Layouts in all.
@@ -236,12 +253,19 @@ class _Search:
         times = bundle.schedule(sharding, *layouts.T)
         devices = bundle.columns["num_devices"][layouts[:, 1]]
         values = self._objective(times, needed, devices)
-        self.leaders.offer(values, layouts, source)
+        self.leaders.offer(values, np.column_stack([layouts, needed]), source)
+        first = [values.argmin()]
+        stack = bundle.trains[0].stack
+        self.software.setdefault(stack, Leaders(1)).offer(values[first], layouts[first], source)
         machinery = self._machinery(bundle, sharding, layouts)
         for level in np.unique(machinery).tolist():
             chosen = np.nonzero(machinery == level)[0]
             self.simple.setdefault(level, Leaders(1)).offer(values[chosen], layouts[chosen], source)
         self.front.offer(needed, times.total, layouts, source)
+
+    def _by_software(self) -> list[Layout]:
+        found = [self._layout(leaders.best()[0]) for leaders in self.software.values()]
+        return sorted(found, key=lambda layout: value_of(layout, self.objective))
 
     def _simplest(self, best: Layout) -> Layout:
         limit = tie_limit(best, self.objective, self.tolerance)

@@ -222,22 +222,56 @@ def test_front_is_the_undominated(chunks):
     assert found == {p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)}
 
 
-def test_a_layout_is_estimated_as_estimate_does_by_default():
+def test_a_layout_is_estimated_as_estimate_does():
     result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, top=20)
     names = (
         "num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute",
-        "sequence_parallel",
+        "sequence_parallel", "stack",
     )  # fmt: skip
     stacks = set()
-    for layout in [*result.layouts, *result.front]:
+    for layout in [*result.layouts, *result.front, *result.by_software]:
         alone = estimate(DENSE, DEVICE, global_batch=64, **{name: getattr(layout, name) for name in names})
-        assert alone.train.stack == layout.stack
         assert layout.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
         assert layout.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)
         stacks.add(layout.stack)
     assert stacks >= {"compiled", "nemo"}
     assert layouts(DENSE, DEVICE, num_devices=1, global_batch=8).layouts[0].stack == "compiled"
     assert layouts(DENSE, "tpu-v5p", num_devices=4, global_batch=8).layouts[0].stack == "jax"
+
+
+@pytest.mark.parametrize("model", ["llama-2-7b", "gpt2-xl"])
+def test_layouts_are_compared_on_one_footing(model):
+    asked = {"num_devices": 8, "recompute": "none"}
+    found = layouts(model, "h100-sxm-80gb", **asked)
+    best, alone = found.layouts[0], layouts(model, "h100-sxm-80gb", **asked, stack="nemo").layouts[0]
+    assert best.train == alone.train  # software does not decide
+    assert (best.dp, best.sharding) == (8, "zero1")
+    assert found.simplest == best
+    assert found.by_software[0].stack == "nemo"
+    assert {layout.stack for layout in found.by_software} == {"nemo", "compiled", "fsdp"}
+
+
+def test_experts_are_spread_over_the_ranks():
+    found = layouts("qwen3-30b-a3b", "h100-sxm-80gb", num_devices=64, recompute="none", micro_batch=(1, 2))
+    assert found.layouts[0].ep > 1
+    assert found.simplest is not None
+    assert found.simplest.pp == 1
+
+
+def test_software_that_no_layout_needs_is_left_out():
+    whole = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, tp=1, pp=1, cp=1)
+    assert {layout.stack for layout in whole.by_software} == {"compiled", "fsdp"}
+    asked = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, sharding="fsdp")
+    assert all(layout.tp * layout.pp * layout.cp > 1 for layout in asked.layouts if layout.stack == "nemo")
+
+
+def test_no_layout_is_dominated_by_a_twin_of_the_same_degrees():
+    found = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, top=30).layouts
+    assert len(found) == 30
+    for better, worse in itertools.combinations(found, 2):
+        degrees = ("tp", "pp", "cp", "ep", "dp", "stack", "dtype", "attention")
+        if all(getattr(better, name) == getattr(worse, name) for name in degrees):
+            assert worse.memory_bytes < better.memory_bytes
 
 
 def test_virtual_stages_alone_do_not_make_another_layout():
@@ -277,7 +311,7 @@ def test_advice_does_not_repeat_what_is_used():
 
 
 def test_each_layout_runs_the_attention_of_its_software():
-    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, top=40).layouts
+    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32).by_software
     assert {(layout.stack, layout.attention) for layout in found} >= {("compiled", "flash2"), ("nemo", "te")}
     asked = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, attention="flash3").layouts
     assert {layout.attention for layout in asked} == {"flash3"}

@@ -154,6 +154,7 @@ def to_json(result: SearchResult, device: Device, price: float | None) -> dict[s
         "objective": result.objective,
         "global_batch": result.global_batch,
         "layouts": written(result.layouts),
+        "by_software": written(result.by_software),
         "simplest": None if result.simplest is None else written([result.simplest])[0],
         "front": written(result.front),
         "smallest": None if result.smallest is None else written([result.smallest])[0],
@@ -169,8 +170,12 @@ def tables_of(result: SearchResult, device: Device, price: float | None) -> list
         result.objective
     ]
     shown = list(result.layouts)
-    if result.simplest is not None and all(layout.train != result.simplest.train for layout in shown):
-        shown.append(result.simplest)
+    for layout in (result.simplest, *result.by_software):
+        seen = {one.stack for one in shown}
+        if layout is not None and (
+            layout.stack not in seen or (layout is result.simplest and layout not in shown)
+        ):
+            shown.append(layout)
     tables = [ranking(f"The {words} layouts, and the simplest", shown, result, device, price)]
     if len(result.front) > 1:
         tables.append(budgets(result, device))
@@ -191,7 +196,8 @@ def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
     if found:
         length = found[0].train.sequence_length
         rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
-        rows.append(["Software", ", ".join(dict.fromkeys(layout.stack for layout in found))])
+        best = {layout.stack: layout for layout in result.by_software[::-1] or found}
+        rows.append(["Software", ", ".join(list(best)[::-1])])
     devices = sorted({layout.num_devices for layout in found})
     count = f" on {' or '.join(f'{n:,}' for n in devices)} x {device.id}" if devices else ""
     return Table(f"{report.model_words(model)}{count}", ["", ""], rows, align="ll")
@@ -218,11 +224,9 @@ def ranking(
         "step_time_s",
     ]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
-    words = [
-        name
-        for name in ("dtype", "attention", "stack")
-        if len({getattr(layout, name) for layout in found}) > 1
-    ]
+    words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
+    if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
+        words.append("attention")  # where it does not follow from the software
     extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
     extras += ["energy_j_per_step"] if result.objective == "energy" and device.tdp_w is not None else []
     rows = []
@@ -230,7 +234,7 @@ def ranking(
     step = one_unit(layout.step_time_low_s for layout in found)
     for layout in found:
         data = figures(layout, result, device, price)
-        simplest = marked and result.simplest is not None and layout.train == result.simplest.train
+        remark = remark_of(layout, result)
         rows.append([
             *(data[key] for _, key in degrees),
             Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
@@ -239,11 +243,25 @@ def ranking(
             Cell(layout.mfu, units.format_share(layout.mfu)),
             Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
             *(data[name] for name in words + extras),
-            *([Cell(simplest, "simplest" if simplest else "")] if marked else []),
+            *([Cell(remark == "simplest", remark)] if marked else []),
         ])  # fmt: skip
-    titles = {"stack": "Software", "cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
+    titles = {
+        "dtype": "Dtype",
+        "attention": "Attention",
+        "stack": "Software",
+        "cost_per_billion_tokens": "Cost/1B tokens",
+        "energy_j_per_step": "J/step",
+    }
     columns += [titles.get(name, name) for name in words + extras] + [""] * marked
     return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
+
+
+def remark_of(layout: Layout, result: SearchResult) -> str:
+    """What is special about a layout: the simplest, or the best on a software other than the best one's."""
+    if result.simplest is not None and layout.train == result.simplest.train:
+        return "simplest"
+    others = [one for one in result.by_software if one.stack != result.layouts[0].stack]
+    return f"best on {layout.stack}" if any(layout.train == one.train for one in others) else ""
 
 
 def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:
@@ -263,13 +281,12 @@ def budgets(result: SearchResult, device: Device) -> Table:
             continue
         seen = best = within[-1]
         rows.append([
-            Cell(size, units.format_bytes(size)), layout_words(best),
+            Cell(size, units.format_bytes(size)), layout_words(best), best.stack,
             Cell(best.step_time_s, step(best.step_time_s)),
             Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
         ])  # fmt: skip
-    return Table(
-        "The fastest within a memory budget per device", ["Budget", "Layout", "Step", "Memory"], rows
-    )
+    columns = ["Budget", "Layout", "Software", "Step", "Memory"]
+    return Table("The fastest within a memory budget per device", columns, rows)
 
 
 def layout_words(layout: Layout) -> str:
