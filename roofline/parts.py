@@ -153,6 +153,7 @@ def settle(
             max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
         )
         tokens = f"{batch * base.sequence_length:,} tokens"
-        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}): set --global-batch",)
+        most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"
+        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
     base = msgspec.structs.replace(base, global_batch=batch)
     return Choices(**given, across_nodes=across_nodes), base, notes

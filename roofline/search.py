@@ -18,6 +18,7 @@ from . import units
 from .batched import Bundle
 from .errors import RooflineError, unknown
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
+from .memory import Memory, memory_of
 from .model import ModelConfig, Moe
 from .parts import Part, parts_in, parts_of, settle, several, software_note
 from .presets import load_model
@@ -144,6 +145,7 @@ class _Search:
         return SearchResult(
             evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
             layouts=found, simplest=simplest, front=front, smallest=smallest,
+            smallest_memory=self._memory(smallest),
             by_software=self._by_software(), interrupted=interrupted,
             objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
@@ -262,6 +264,9 @@ class _Search:
             chosen = np.nonzero(machinery == level)[0]
             self.simple.setdefault(level, Leaders(1)).offer(values[chosen], layouts[chosen], source)
         self.front.offer(needed, times.total, layouts, source)
+
+    def _memory(self, layout: Layout | None) -> Memory | None:
+        return None if layout is None else memory_of(build_step(self.model, layout.train), self.device)
 
     def _by_software(self) -> list[Layout]:
         found = [self._layout(leaders.best()[0]) for leaders in self.software.values()]

@@ -23,6 +23,8 @@ RECOMPUTES = ("none", "selective", "full")
 SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
 MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
 LARGEST_MICRO_BATCH = 128
+# Tokens of the largest step assumed: that of DeepSeek-V3, 15,360 sequences of 4,096 (arXiv:2412.19437, section 4.2)
+LARGEST_BATCH = 2**26
 LONGEST_SEARCH = 2_000_000_000
 
 
@@ -243,8 +245,15 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
 def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
     """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
 
+    So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
+
     >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
     (512, 256)
+    >>> default_global_batch(98304, 4096)
+    12288
     """
     each = num_devices * micro_batch
+    if each * seq_len > LARGEST_BATCH:
+        shared = divisors(num_devices)
+        return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
     return each * max(1, -(-(2**20) // (seq_len * each)))

@@ -18,6 +18,7 @@ from roofline.estimate import estimate, estimate_step
 from roofline.layout import mean_draw
 from roofline.presets import load_model, model_from_flat
 from roofline.ranking import Front, Leaders
+from roofline.remedy import remedy, shortage
 from roofline.search import layouts
 from roofline.space import Choices, default_global_batch, divisors, space_of
 from roofline.step import build_step
@@ -302,12 +303,29 @@ def test_a_result_prints_in_a_few_lines():
     assert {"tp", "stack", "step_time_s"} <= set(result.to_frame().columns)
 
 
-def test_advice_does_not_repeat_what_is_used():
-    large = load_model("llama-2-70b")
-    none = layouts(large, DEVICE, num_devices=2, global_batch=8, recompute="full", sharding="fsdp")
-    assert "recompute" not in none.advice()
-    assert "fsdp" not in none.advice()
-    assert "--recompute full" in layouts(large, DEVICE, num_devices=2, recompute="none").advice()
+def test_where_nothing_fits_each_remedy_fits():
+    large, asked = load_model("llama-2-70b"), {"global_batch": 64, "recompute": "none", "seq_len": 4096}
+    found = layouts(large, DEVICE, num_devices=2, **asked)
+    ways = remedy(large, DEVICE, found, 2, asked)
+    assert "--seq-len" not in ways  # 70e9 x 12 bytes and more over two devices: no sequence is short enough
+    assert re.search("needs [0-9.]+ GiB per device at least, [0-9.]+ GiB of it weights", shortage(found))
+    devices = int(re.search("use ([0-9]+) devices", ways)[1])
+    assert layouts(large, DEVICE, num_devices=devices, **asked).layouts
+    assert not layouts(large, DEVICE, num_devices=devices - 8, **asked).layouts
+
+
+def test_a_restriction_that_stands_in_the_way_is_named():
+    model, asked = load_model("llama-2-7b"), {"global_batch": 64, "sharding": "none", "pp": 1, "tp": 1}
+    found = layouts(model, DEVICE, num_devices=8, **asked)
+    assert found.layouts == []
+    assert "leave --sharding, --tp, --pp out" in remedy(model, DEVICE, found, 8, asked)
+
+
+def test_a_shorter_sequence_helps_where_activations_do_not_fit():
+    asked = {"seq_len": 2**20, "micro_batch": 1, "global_batch": 1}
+    found = layouts(DENSE, DEVICE, num_devices=1, **asked)
+    assert found.layouts == []
+    assert "a shorter --seq-len" in remedy(DENSE, DEVICE, found, 1, asked)
 
 
 def test_each_layout_runs_the_attention_of_its_software():

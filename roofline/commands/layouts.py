@@ -78,7 +78,15 @@ def run(args: argparse.Namespace) -> int:
     tables = tables_of(result, device, args.price)
     if args.format not in {"csv", "json"}:
         tables.insert(0, header(model, device, result))
-    emit(args, to_json(result, device, args.price), tables, notes_of(result, device))
+    notes = notes_of(result, device)
+    if not result.layouts and not result.interrupted:
+        from ..remedy import remedy, shortage
+
+        notes.append(f"It does not fit: {shortage(result)}.")
+        count = given.pop("num_devices")
+        most = max(count) if isinstance(count, tuple) else count
+        notes.append(f"To fit: {remedy(model, device, result, most, given)}.")
+    emit(args, to_json(result, device, args.price), tables, notes)
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")
@@ -306,7 +314,6 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     if result.interrupted:
         notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
-        notes.append(f"To fit, {result.advice()}.")
         return notes
     notes += tie_notes(result)
     notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
