@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from . import units
+from .arrays import is_scalar
 from .batched import Bundle
 from .errors import RooflineError, unknown
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
@@ -41,12 +42,13 @@ if TYPE_CHECKING:
     from hardware import Device
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
-CHUNK = 2**15  # layouts priced at once: arrays of 256 KiB stay in the cache
+CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
 # Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
 # same degrees that are neither faster nor smaller are left out.
 TWINS = 50
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
+MOST_MACHINERY = sum(MACHINERY.values()) + 3
 Progress = Callable[[int, int], None]
 
 
@@ -112,15 +114,18 @@ class _Search:
         top: int,
         tolerance: float | None,
     ) -> None:
+        import numpy as np
+
         self.model, self.device, self.choices, self.base = model, device, choices, base
         self.objective, self.tolerance = objective, tolerance
         self.top = max(top, 1)
         self.leaders, self.front, self.smallest = Leaders(self.top * TWINS), Front(), Leaders(1)
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
+        self.simple_values = np.full(MOST_MACHINERY, np.inf)
         self.software: dict[str, Leaders] = {}  # the best on each profile
         self.evaluated = self.priced = self.total = 0
         self.sources: list[tuple[Bundle, str]] = []
-        self.layouts: dict[tuple[int, ...], Layout] = {}
+        self.layouts: dict[tuple[int, int], Layout] = {}
 
     def run(
         self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]
@@ -158,18 +163,35 @@ class _Search:
         seen: set[tuple[int, ...]] = set()
         smallest: dict[tuple[Any, ...], float] = {}  # memory of the best twin so far
         found = []
-        for source, (variant, row, micro, memory) in self.leaders.best():
+        leaders = self.leaders.best()
+        for (source, index), memory in zip(leaders, self._memories(leaders), strict=True):
             bundle = self.sources[source][0]
-            columns, train = bundle.space.columns, bundle.trains[int(variant)]
-            degrees = tuple(int(column[int(row)]) for name, column in columns.items() if name != "vp")
-            alike = (source, int(variant), int(micro), *degrees)
+            variant, row, micro = bundle.layout_at(int(index))
+            train = bundle.trains[variant]
+            degrees = tuple(int(column[row]) for name, column in bundle.space.columns.items() if name != "vp")
             twin = (*degrees, train.stack, train.dtype, train.attention)
             if memory < smallest.get(twin, math.inf):
                 smallest[twin] = memory
+                alike = (source, variant, micro, *degrees)
                 if alike not in seen:
                     seen.add(alike)
-                    found.append((source, (int(variant), int(row), int(micro))))
+                    found.append((source, index))
         return found[: self.top]
+
+    def _memories(self, entries: list[tuple[int, Any]]) -> list[float]:
+        """Bytes of each entry."""
+        import numpy as np
+
+        found = [0.0] * len(entries)
+        for source in {source for source, _ in entries}:
+            bundle, sharding = self.sources[source]
+            places = [place for place, entry in enumerate(entries) if entry[0] == source]
+            layouts = [bundle.layout_at(int(entries[place][1])) for place in places]
+            rows, back = np.unique([row for _, row, _ in layouts], return_inverse=True)
+            memory = bundle.memory(sharding, rows)
+            for place, (variant, _, micro), row in zip(places, layouts, back.tolist(), strict=True):
+                found[place] = float(memory[variant, row, micro])
+        return found
 
     def _size(self, parts: list[tuple[Part, Space]]) -> int:
         """Layouts in all.
@@ -240,30 +262,37 @@ class _Search:
 
     def _chunk(self, bundle: Bundle, sharding: str, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
-        import numpy as np
-
         memory = bundle.memory(sharding, rows)
         fits = candidates & (memory <= self.device.memory_bytes)
         source = len(self.sources) - 1
-        where = np.nonzero(fits if fits.any() else candidates)
-        layouts = np.stack([where[0], rows[where[1]], where[2]], axis=1)  # [layouts, 3]
-        needed = memory[where]
         if not fits.any():
-            self.smallest.offer(needed, layouts, source)
+            variant, row, micro = candidates.nonzero()
+            self.smallest.offer(memory[candidates], bundle.index_of(variant, rows[row], micro), source)
             return
-        self.priced += len(layouts)
-        times = bundle.schedule(sharding, *layouts.T)
-        devices = bundle.columns["num_devices"][layouts[:, 1]]
-        values = self._objective(times, needed, devices)
-        self.leaders.offer(values, np.column_stack([layouts, needed]), source)
-        first = [values.argmin()]
+        self.priced += int(fits.sum())
+        fits &= _saves(bundle.trains, memory)
+        variant, row, micro = fits.nonzero()
+        row, needed = rows.take(row), memory[fits]
+        index = bundle.index_of(variant, row, micro)
+        times = bundle.schedule(sharding, variant, row, micro)
+        values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
+        self.leaders.offer(values, index, source)
+        self.front.offer(needed, times.total, index, source)
+        best = values.argmin(keepdims=True)
         stack = bundle.trains[0].stack
-        self.software.setdefault(stack, Leaders(1)).offer(values[first], layouts[first], source)
-        machinery = self._machinery(bundle, sharding, layouts)
-        for level in np.unique(machinery).tolist():
-            chosen = np.nonzero(machinery == level)[0]
-            self.simple.setdefault(level, Leaders(1)).offer(values[chosen], layouts[chosen], source)
-        self.front.offer(needed, times.total, layouts, source)
+        self.software.setdefault(stack, Leaders(1)).offer(values[best], index[best], source)
+        self._offer_simple(values, index, self._machinery(bundle, sharding, variant, row), source)
+
+    def _offer_simple(self, values: Any, index: Any, machinery: Any, source: int) -> None:
+        """Keep the best of each amount of machinery."""
+        import numpy as np
+
+        better = (values < self.simple_values[machinery]).nonzero()[0]
+        for level in np.unique(machinery[better]).tolist():
+            chosen = better[machinery[better] == level]
+            best = chosen[values[chosen].argmin(keepdims=True)]
+            self.simple_values[level] = values[best[0]]
+            self.simple.setdefault(level, Leaders(1)).offer(values[best], index[best], source)
 
     def _memory(self, layout: Layout | None) -> Memory | None:
         return None if layout is None else memory_of(build_step(self.model, layout.train), self.device)
@@ -280,7 +309,7 @@ class _Search:
                 return layout
         return best
 
-    def _machinery(self, bundle: Bundle, sharding: str, layouts: Any) -> Any:
+    def _machinery(self, bundle: Bundle, sharding: str, variant: Any, rows: Any) -> Any:
         """How much a layout adds to plain data parallelism (see `MACHINERY`)."""
         import numpy as np
 
@@ -288,7 +317,7 @@ class _Search:
         row = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
         row = row + (sharding not in {"none", "zero1"})
         words = np.array([train.recompute != "none" for train in bundle.trains], dtype=int)
-        return row[layouts[:, 1]] + words[layouts[:, 0]]
+        return row.take(rows) + words.take(variant)
 
     def _objective(self, times: Schedule, memory: Any, num_devices: Any) -> Any:
         match self.objective:
@@ -321,11 +350,11 @@ class _Search:
         return np.stack([kept[train.sequence_parallel] for train in bundle.trains])
 
     def _layout(self, entry: tuple[int, Any]) -> Layout:
-        """The layout at `entry` (source; variant, row, micro batch), estimated on its own, once."""
-        source, (variant, row, micro) = entry
-        key = (source, int(variant), int(row), int(micro))
+        """The layout at `entry` (source, index in its bundle), estimated on its own, once."""
+        source, index = entry
+        key = (source, int(index))
         if key not in self.layouts:
-            self.layouts[key] = self._estimated(*key)
+            self.layouts[key] = self._estimated(source, *self.sources[source][0].layout_at(int(index)))
         return self.layouts[key]
 
     def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
@@ -338,6 +367,25 @@ class _Search:
             micro_batch=int(bundle.space.micro_batches[micro]),
         )
         return layout_of(build_step(self.model, train), self.device)
+
+
+def _saves(trains: Sequence[TrainConfig], memory: Any) -> Any:
+    """Where recompute, which only takes time, saves memory; True without recompute. [variants, rows, micro batches]."""
+    import numpy as np
+
+    saves = np.ones(memory.shape, dtype=bool)
+    plain = {
+        msgspec.structs.replace(t, recompute="none"): i for i, t in enumerate(trains) if t.recompute == "none"
+    }
+    for i, train in enumerate(trains):
+        base = plain.get(msgspec.structs.replace(train, recompute="none"))
+        if base is not None and base != i:
+            saves[i] = memory[i] < memory[base]
+    return saves
+
+
+def _taken(column: Any, rows: Any) -> Any:
+    return column if is_scalar(column) else column.take(rows)
 
 
 def _silent(_done: int, _all: int) -> None:
