@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hardware.errors import HardwareError
+
 from .errors import RooflineError
 from .layout import Layout, SearchResult
 from .memory import FRAGMENTATION, Memory
@@ -110,15 +112,25 @@ def _more_devices(model: ModelConfig, device: Device, num_devices: int, options:
     while count < MOST_TRIED:
         # within a node powers of two, then nodes by half as many more
         count = count * 2 if count < node else -(-count * 5 // (4 * node)) * node
-        layout = _first(model, device, count, options)
+        try:
+            layout = _first(model, device, count, options)
+        except HardwareError as error:  # no figure for what joins so many
+            return f"more than {device.devices_per_node} devices ({error})"
         if layout is not None:
             return f"use {count:,} devices ({_words(layout)})"
     return ""
 
 
 def _first(model: ModelConfig, device: Device, num_devices: int, options: dict[str, Any]) -> Layout | None:
-    """The simplest good layout; None where there is none, or no figure for the links between devices."""
+    """The simplest good layout; None where there is none.
+
+    Raises:
+        HardwareError: No figure for the links between devices.
+    """
+    asked = {**options, "num_devices": num_devices, "top": 1, "front": False}
     try:
-        return layouts(model, device, **{**options, "num_devices": num_devices, "top": 1}).simplest
+        return layouts(model, device, **asked).simplest
+    except HardwareError:
+        raise
     except RooflineError:
         return None

@@ -60,6 +60,7 @@ def layouts(
     objective: str = "time",
     top: int = 10,
     across_nodes: bool = False,
+    front: bool = True,
     tolerance: float | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -73,6 +74,7 @@ def layouts(
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
+        front: Whether to return the front of time against memory.
         tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies
             within the interval of the best.
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
@@ -96,9 +98,10 @@ def layouts(
     )
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     rows = parts_in(parts, space)
-    return _Search(model, device, choices, base, objective, top, tolerance).run(
-        rows, progress or _silent, software_note([part for part, _ in rows]) + notes
-    )
+    found = _Search(model, device, choices, base, objective, top, tolerance)
+    if not front:
+        found.front = None
+    return found.run(rows, progress or _silent, software_note([part for part, _ in rows]) + notes)
 
 
 class _Search:
@@ -119,7 +122,8 @@ class _Search:
         self.model, self.device, self.choices, self.base = model, device, choices, base
         self.objective, self.tolerance = objective, tolerance
         self.top = max(top, 1)
-        self.leaders, self.front, self.smallest = Leaders(self.top * TWINS), Front(), Leaders(1)
+        self.leaders, self.smallest = Leaders(self.top * TWINS), Leaders(1)
+        self.front: Front | None = Front()
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
         self.simple_values = np.full(MOST_MACHINERY, np.inf)
         self.software: dict[str, Leaders] = {}  # the best on each profile
@@ -145,7 +149,7 @@ class _Search:
             interrupted = True
         found = [self._layout(entry) for entry in self._distinct()]
         simplest = self._simplest(found[0]) if found else None
-        front = [self._layout(entry) for entry in self.front.points()]
+        front = [] if self.front is None else [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
             evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
@@ -277,7 +281,8 @@ class _Search:
         times = bundle.schedule(sharding, variant, row, micro)
         values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
         self.leaders.offer(values, index, source)
-        self.front.offer(needed, times.total, index, source)
+        if self.front is not None:
+            self.front.offer(needed, times.total, index, source)
         best = values.argmin(keepdims=True)
         stack = bundle.trains[0].stack
         self.software.setdefault(stack, Leaders(1)).offer(values[best], index[best], source)

@@ -58,7 +58,9 @@ class Planner:
 
     def _search(self, num_devices: int, **fixed: int) -> Layout:
         options = {**self.options, **fixed}
-        found = layouts(self.model, self.device, num_devices=num_devices, top=1, tolerance=SIMPLER, **options)
+        found = layouts(
+            self.model, self.device, num_devices=num_devices, top=1, front=False, tolerance=SIMPLER, **options
+        )
         if found.simplest is None:
             self._failed[num_devices] = found
             raise DoesNotFit(self._short(found, num_devices))

@@ -181,6 +181,34 @@ def test_contradictions_are_named(options, words):
         layouts(DENSE, DEVICE, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "batches", "micro_batches"),
+    [
+        ({"num_devices": 2, "global_batch": 7, "micro_batch": 2}, (4, 8), (1, 7)),
+        ({"num_devices": 8, "global_batch": 12, "micro_batch": 5, "tp": 1, "pp": 2}, (40,), (1, 2, 3)),
+    ],
+)
+def test_a_batch_that_does_not_divide_names_those_that_do(options, batches, micro_batches):
+    with pytest.raises(RooflineError) as problem:
+        layouts(DENSE, DEVICE, **options)
+    assert f"use global_batch {' or '.join(map(str, batches))}, or micro_batch" in str(problem.value)
+    for batch in batches:
+        assert layouts(DENSE, DEVICE, **{**options, "global_batch": batch}).evaluated
+    for micro in micro_batches:
+        assert layouts(DENSE, DEVICE, **{**options, "micro_batch": micro}).evaluated
+
+
+def test_recompute_that_saves_nothing_is_not_a_choice():
+    kept = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", top=50)
+    assert "selective" not in {
+        layout.recompute for layout in [*kept.layouts, *kept.front]
+    }  # flash keeps no scores
+    unfused = layouts(
+        DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", attention="unfused", top=50
+    )
+    assert "selective" in {layout.recompute for layout in unfused.layouts}
+
+
 @given(st.integers(1, 5000))
 def test_divisors(number):
     assert divisors(number) == [n for n in range(1, number + 1) if number % n == 0]

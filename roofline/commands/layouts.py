@@ -32,6 +32,15 @@ BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 2
 LONG_SEARCH = 5_000_000  # layouts: about five seconds
 SLOW_S = 1.0  # a progress bar appears after this long
 SHOWN_FRONT = 10
+EXTRAS: dict[str, Callable[[float], str]] = {
+    "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
+    "energy_j_per_step": lambda value: units.format_si(value, "J"),
+}
+CSV_KEYS = (
+    "num_devices", "tp", "pp", "vp", "dp", "cp", "ep", "micro_batch", "accumulation", "sharding",
+    "sequence_parallel", "recompute", "dtype", "attention", "stack", "step_time_s", "step_time_low_s",
+    "step_time_high_s", "tokens_per_s", "mfu", "memory_bytes", "fits", "device_seconds_per_step",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         count = given.pop("num_devices")
         most = max(count) if isinstance(count, tuple) else count
         notes.append(f"To fit: {remedy(model, device, result, most, given)}.")
+    if args.format == "csv":
+        tables = [csv_table(result, device, args.price)]
     emit(args, to_json(result, device, args.price), tables, notes)
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
@@ -169,22 +180,40 @@ def to_json(result: SearchResult, device: Device, price: float | None) -> dict[s
     }
 
 
+def csv_table(result: SearchResult, device: Device, price: float | None) -> Table:
+    """One layout a row, in the same columns whatever was searched for; what is not known is empty."""
+    known = {"energy_j_per_step": None, "cost_per_billion_tokens": None}
+    found = [
+        {**known, **figures(layout, result, device, price), "remark": remark_of(layout, result)}
+        for layout in shown_layouts(result)
+    ]
+    keys = [*CSV_KEYS, *known, "near_tie", "simplest", "remark"]
+    rows = [[{**one, "simplest": one["remark"] == "simplest"}[key] for key in keys] for one in found]
+    return Table("", keys, rows)
+
+
+def shown_layouts(result: SearchResult) -> list[Layout]:
+    """The best layouts, the simplest, and the best on each other software; where none fits, the smallest."""
+    shown = list(result.layouts)
+    if not shown:
+        return [] if result.smallest is None else [result.smallest]
+    if result.simplest is not None and result.simplest not in shown:
+        shown.append(result.simplest)
+    for layout in result.by_software:
+        if layout.stack not in {one.stack for one in shown}:
+            shown.append(layout)
+    return shown
+
+
 def tables_of(result: SearchResult, device: Device, price: float | None) -> list[Table]:
     """The ranking, the best within memory budgets, and the front of time against memory."""
     if not result.layouts:
-        nearest = [] if result.smallest is None else [result.smallest]
-        return [ranking("No layout fits; the one that needs least memory", nearest, result, device, price)]
+        title = "No layout fits; the one that needs least memory"
+        return [ranking(title, shown_layouts(result), result, device, price)]
     words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[
         result.objective
     ]
-    shown = list(result.layouts)
-    for layout in (result.simplest, *result.by_software):
-        seen = {one.stack for one in shown}
-        if layout is not None and (
-            layout.stack not in seen or (layout is result.simplest and layout not in shown)
-        ):
-            shown.append(layout)
-    tables = [ranking(f"The {words} layouts, and the simplest", shown, result, device, price)]
+    tables = [ranking(f"The {words} layouts, and the simplest", shown_layouts(result), result, device, price)]
     if len(result.front) > 1:
         tables.append(budgets(result, device))
         step = -(-len(result.front) // SHOWN_FRONT)
@@ -250,7 +279,7 @@ def ranking(
             Cell(layout.step_time_s, step(layout.step_time_s)), _interval(layout, step),
             Cell(layout.mfu, units.format_share(layout.mfu)),
             Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
-            *(data[name] for name in words + extras),
+            *(Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name] for name in words + extras),
             *([Cell(remark == "simplest", remark)] if marked else []),
         ])  # fmt: skip
     titles = {
@@ -258,7 +287,7 @@ def ranking(
         "attention": "Attention",
         "stack": "Software",
         "cost_per_billion_tokens": "Cost/1B tokens",
-        "energy_j_per_step": "J/step",
+        "energy_j_per_step": "Energy/step",
     }
     columns += [titles.get(name, name) for name in words + extras] + [""] * marked
     return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
