@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +167,7 @@ class _Search:
         seen: set[tuple[int, ...]] = set()
         smallest: dict[tuple[Any, ...], float] = {}  # memory of the best twin so far
         found = []
-        leaders = self.leaders.best()
-        for (source, index), memory in zip(leaders, self._memories(leaders), strict=True):
+        for (source, index), memory in self._with_memory(self.leaders.best()):
             bundle = self.sources[source][0]
             variant, row, micro = bundle.layout_at(int(index))
             train = bundle.trains[variant]
@@ -180,7 +179,14 @@ class _Search:
                 if alike not in seen:
                     seen.add(alike)
                     found.append((source, index))
-        return found[: self.top]
+            if len(found) == self.top:
+                break
+        return found
+
+    def _with_memory(self, entries: list[tuple[int, Any]]) -> Iterator[tuple[tuple[int, Any], float]]:
+        """Each entry with its bytes, worked out for a few times as many as are wanted at once."""
+        for some in _chunks(entries, 4 * self.top):
+            yield from zip(some, self._memories(some), strict=True)
 
     def _memories(self, entries: list[tuple[int, Any]]) -> list[float]:
         """Bytes of each entry."""
@@ -274,7 +280,7 @@ class _Search:
             self.smallest.offer(memory[candidates], bundle.index_of(variant, rows[row], micro), source)
             return
         self.priced += int(fits.sum())
-        fits &= _saves(bundle.trains, memory)
+        fits &= bundle.saves(memory)
         variant, row, micro = fits.nonzero()
         row, needed = rows.take(row), memory[fits]
         index = bundle.index_of(variant, row, micro)
@@ -372,21 +378,6 @@ class _Search:
             micro_batch=int(bundle.space.micro_batches[micro]),
         )
         return layout_of(build_step(self.model, train), self.device)
-
-
-def _saves(trains: Sequence[TrainConfig], memory: Any) -> Any:
-    """Where recompute, which only takes time, saves memory; True without recompute. [variants, rows, micro batches]."""
-    import numpy as np
-
-    saves = np.ones(memory.shape, dtype=bool)
-    plain = {
-        msgspec.structs.replace(t, recompute="none"): i for i, t in enumerate(trains) if t.recompute == "none"
-    }
-    for i, train in enumerate(trains):
-        base = plain.get(msgspec.structs.replace(train, recompute="none"))
-        if base is not None and base != i:
-            saves[i] = memory[i] < memory[base]
-    return saves
 
 
 def _taken(column: Any, rows: Any) -> Any:
