@@ -48,12 +48,14 @@ class Bundle:
         self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(_GRID)}  # [k, 1]
         self.key_of_row = key_of_row.reshape(-1)  # [rows]
         self.micro = space.micro_batches.astype(float)  # [m]
-        self.columns = {name: column.astype(float) for name, column in space.columns.items()}
+        self.columns = {name: _degree(column) for name, column in space.columns.items()}
         self.shape = (2, len(keys), len(self.micro))
         self.steps = [self._small_step(model, train) for train in trains]
         self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
         self.weights = _merged_weights(self.steps[0].weights)
         self.working = self._table([step.working_bytes for step in self.steps])
+        plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
+        self.plain = [plain.get(msgspec.structs.replace(t, recompute="none")) for t in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
@@ -86,23 +88,33 @@ class Bundle:
             found.append((op, {name: self._table([figure[name] for figure in figures]) for name in _FIELDS}))
         return found
 
+    def index_of(self, variant: Any, rows: Any, micro: Any) -> Any:
+        """Layouts as single numbers."""
+        return (variant * len(self.key_of_row) + rows) * len(self.micro) + micro
+
+    def layout_at(self, index: int) -> tuple[int, int, int]:
+        """The (variant, row, micro batch) of a number."""
+        rest, micro = divmod(index, len(self.micro))
+        return *divmod(rest, len(self.key_of_row)), micro
+
     def memory_floor(self, sharding: str) -> Any:
         """Bytes each row needs whatever the micro batch: what holds no activations: [rows]."""
-        degrees = dict(self.columns)
-        step = self._step(sharding, degrees, 1, self._row_weights(slice(None)), (), 0)
-        return memory_of(step, self.device).total_bytes
+        import numpy as np
+
+        step = self._step(sharding, self.columns, 1, self._row_weights(slice(None)), (), 0)
+        return np.broadcast_to(memory_of(step, self.device).total_bytes, self.key_of_row.shape)
 
     def memory(self, sharding: str, rows: Any) -> Any:
         """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
         import numpy as np
 
-        shape = (len(self.trains), *self.shape)
-        keys = self.key_of_row[rows]
-        accumulates = self.trains[0].global_batch > self.columns["dp"][rows, None] * self.micro  # [n, m]
-        several, micro = accumulates.astype(int), np.arange(len(self.micro))
+        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        accumulates = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]
+        index = (accumulates * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
+        index = index + np.arange(len(self.micro))
 
         def spread(table: Any) -> Any:
-            return table if is_scalar(table) else table.reshape(shape)[:, several, keys[:, None], micro]
+            return table if is_scalar(table) else table.reshape(len(self.trains), -1).take(index, axis=1)
 
         ops = tuple(
             msgspec.structs.replace(
@@ -110,19 +122,29 @@ class Bundle:
             )
             for op, sums in self.saved
         )
-        degrees = {name: column[rows, None] for name, column in self.columns.items()}
         weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
         step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.working))
         total = memory_of(step, self.device).total_bytes
         return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
 
+    def saves(self, memory: Any) -> Any:
+        """Where recompute, which only takes time, saves memory; True without it: [variants, rows, micro batches]."""
+        import numpy as np
+
+        found = np.ones(memory.shape, dtype=bool)
+        for variant, base in enumerate(self.plain):
+            if base is not None and base != variant:
+                found[variant] = memory[variant] < memory[base]
+        return found
+
     def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule:
         """The terms of each layout's step time. All arguments and results: [layouts]."""
         import numpy as np
 
-        degrees = {name: column[rows] for name, column in self.columns.items()}
-        several = self.trains[0].global_batch > degrees["dp"] * self.micro[micro]
-        index = ((variant * 2 + several) * self.shape[1] + self.key_of_row[rows]) * self.shape[2] + micro
+        degrees = {name: _take(column, rows) for name, column in self.columns.items()}
+        sequences = self.micro.take(micro)
+        several = self.trains[0].global_batch > degrees["dp"] * sequences
+        index = ((variant * 2 + several) * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
         priced = [
             PricedOp(
                 msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)),
@@ -131,9 +153,11 @@ class Bundle:
             )
             for op, sums in self._timed_ops()
         ]
-        unique, back = np.unique(rows, return_inverse=True)
-        priced += self._update(sharding, unique, back.reshape(-1), micro)
-        step = self._step(sharding, degrees, self.micro[micro], (), tuple(item.op for item in priced), 0)
+        used = np.zeros(len(self.key_of_row), dtype=bool)
+        used[rows] = True
+        back = (np.cumsum(used) - 1).take(rows)
+        priced += self._update(sharding, used.nonzero()[0], back, micro)
+        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in priced), 0)
         if step.train.reduces_every_pass:
             priced = [item for item in priced if not _accumulates(item.op)]
         return schedule(step, self.device, priced)
@@ -148,7 +172,7 @@ class Bundle:
         """The ops of one update, timed for each row, spread to the layouts (``rows[back]``, `micro`)."""
         import numpy as np
 
-        degrees = {name: column[rows, None] for name, column in self.columns.items()}
+        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
         weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
         step = self._step(sharding, degrees, self.micro, weights, (), 0)
         priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
@@ -206,29 +230,37 @@ def _take(table: Any, index: Any) -> Any:
     return table if is_scalar(table) else table.take(index)
 
 
+def _degree(column: Any) -> Any:
+    """A column of degrees, or 1 where all are; whole numbers, which divide five times as fast as floats."""
+    return 1 if (column == 1).all() else column
+
+
 def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Bytes kept for backward by part and phase; the ops of the head stay apart: logits are told by name."""
+    """Bytes kept for backward by part; the forward ops of the head stay apart: logits are told by name."""
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     for op in ops:
-        if op.part != "head" and is_scalar(op.saved_bytes) and op.saved_bytes == 0:
+        logits = op.name == "head.logits" and op.phase == "forward"
+        if not logits and (
+            (op.part == "head" and op.phase != "forward")
+            or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
+        ):
             continue
-        _add(
-            sums,
-            (op.part, op.phase, op.name if op.part == "head" else ""),
-            op,
-            saved_bytes=op.saved_bytes * op.count,
-        )
-        sums[op.part, op.phase, op.name if op.part == "head" else ""][1]["bytes_written"] = op.bytes_written
+        _add(sums, (op.part, logits), op, saved_bytes=op.saved_bytes * op.count)
+        if logits:
+            sums[op.part, logits][1]["bytes_written"] = op.bytes_written
     return sums
 
 
 def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Seconds and launches by part of the model and term of the schedule."""
+    """Seconds by part of the model and term of the schedule; launches by part alone, at its first term."""
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
+    launching: dict[Hashable, Hashable] = {}
     for item in priced:
-        op = item.op
-        key = (op.part, term_of(item), op.phase, op.kind == "collective", _accumulates(op))
-        _add(sums, key, op, seconds=item.expected * op.count, kernels=op.kernels * op.count)
+        op, accumulates = item.op, _accumulates(item.op)
+        key = (op.part, term_of(item), accumulates)
+        first = launching.setdefault((op.part, accumulates), key)
+        _add(sums, key, op, seconds=item.expected * op.count)
+        _add(sums, first, op, kernels=op.kernels * op.count)
     return sums
 
 

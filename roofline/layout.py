@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .estimate import estimate_times, model_flops_of
+from .memory import Memory
 from .schedule import Schedule
 from .space import DEGREES, WORDS
 from .training import TrainConfig
@@ -64,8 +65,10 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Time of the search.
         layouts: The best by the objective, best first.
         simplest: The layout with the least machinery of all that are within the interval of the best.
+        by_software: The best on each software profile, best first.
         front: No other layout is both faster and smaller; by rising memory.
         smallest: The layout that needs least memory of those considered, where none fits.
+        smallest_memory: What it holds.
         interrupted: Whether the search was stopped before its end.
         objective: What `layouts` is sorted by.
         global_batch: Sequences per step of every layout.
@@ -77,8 +80,10 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     layouts: list[Layout]
     simplest: Layout | None
+    by_software: list[Layout]
     front: list[Layout]
     smallest: Layout | None
+    smallest_memory: Memory | None
     interrupted: bool
     objective: str
     global_batch: int
@@ -102,17 +107,6 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     def ties(self, layout: Layout) -> bool:
         """Whether a layout's expected value is within the interval of the best one."""
         return value_of(layout, self.objective) <= tie_limit(self.layouts[0], self.objective)
-
-    def advice(self) -> str:
-        """What needs less memory than the smallest layout found, where none fits."""
-        ways = ["use more devices", "a shorter --seq-len"]
-        if self.smallest is not None:
-            smallest = self.smallest
-            if smallest.recompute != "full":
-                ways.append("--recompute full")
-            if smallest.sharding not in {"fsdp", "zero3", "hsdp"} and smallest.dp * smallest.cp > 1:
-                ways.append("--sharding fsdp")
-        return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
     def to_frame(self) -> pd.DataFrame:
         """The best layouts as a pandas frame."""

@@ -49,7 +49,7 @@ class Part(msgspec.Struct, frozen=True):
         if self.split is None:
             return space
         columns = space.columns
-        split = sum((columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
+        split = splits(space)
         keep = split if self.split else ~split
         return Space(
             {name: column[keep] for name, column in columns.items()},
@@ -59,7 +59,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | None) -> tuple[Part, ...]:
-    """The software profiles that layouts run on: the one given, else what `estimate` takes for such a layout.
+    """The software profiles that layouts run on: the one given, else those that such layouts usually run on.
+
+    What splits the model has a profile of its own (Megatron-Core); layouts that do not are priced on it as well as
+    on their usual ones, so that layouts are compared, not software.
 
     Args:
         device: The device.
@@ -77,7 +80,47 @@ def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | Non
                 found.setdefault((name, split), []).append(sharding)
     if len({name for name, _ in found}) == 1:
         return (Part(next(iter(found))[0], candidates),)
-    return tuple(Part(name, tuple(words), split) for (name, split), words in found.items())
+    usual = [Part(name, tuple(words), split) for (name, split), words in found.items()]
+    footing = [
+        msgspec.structs.replace(part, shardings=common, split=False)
+        for part in usual
+        if part.split and (common := tuple(w for w in part.shardings if w in shardings_of(part.stack)))
+    ]
+    return (*usual, *footing)
+
+
+def parts_in(parts: Sequence[Part], space: Space) -> list[tuple[Part, Space]]:
+    """Each part with its layouts; where nothing splits the model, only the usual software of such layouts.
+
+    Args:
+        parts: As `parts_of` gives them.
+        space: The layouts.
+    """
+    if not splits(space).any():
+        split = {part.stack for part in parts if part.split}
+        parts = [part for part in parts if part.stack not in split]
+    found = [(part, part.rows_of(space)) for part in parts]
+    return [(part, rows) for part, rows in found if len(rows.consistent)]
+
+
+def splits(space: Space) -> Any:
+    """Which rows split the model itself: [rows]."""
+    return sum((space.columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
+
+
+def software_note(parts: Sequence[Part]) -> tuple[str, ...]:
+    """Which software the layouts are priced on, where it is more than one."""
+    split = list(dict.fromkeys(part.stack for part in parts if part.split))
+    others = dict.fromkeys(part.stack for part in parts if part.stack not in split)
+    whole = " and ".join(others)
+    if not whole or len(others) + len(split) == 1:
+        return ()
+    if not split:
+        return (f"layouts are priced on {whole}, as their sharding asks: set --stack for one",)
+    how = (
+        f"all layouts are priced on {' and '.join(split)}, those that split only the data on {whole} as well"
+    )
+    return (f"{how}: set --stack for one",)
 
 
 def several(value: Any) -> tuple[Any, ...] | None:
@@ -104,17 +147,13 @@ def settle(
         for word in given.get(name, ()):
             resolve(msgspec.structs.replace(base, **{name: word}), model)  # raises on a word that is none
     notes: tuple[str, ...] = ()
-    if len(parts) > 1 and max(counts) > 1:
-        names = dict.fromkeys(part.stack for part in parts)
-        notes = (
-            f"software follows the layout ({', '.join(names)}), as 'roofline estimate' takes it: set --stack",
-        )
     batch = options.get("global_batch")
     if batch is None:
         batch = default_global_batch(
             max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
         )
         tokens = f"{batch * base.sequence_length:,} tokens"
-        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}): set --global-batch",)
+        most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"
+        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
     base = msgspec.structs.replace(base, global_batch=batch)
     return Choices(**given, across_nodes=across_nodes), base, notes

@@ -6,19 +6,22 @@ chunks. The layouts returned are estimated once more one by one, with their inte
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import units
+from .arrays import is_scalar
 from .batched import Bundle
 from .errors import RooflineError, unknown
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
+from .memory import Memory, memory_of
 from .model import ModelConfig, Moe
-from .parts import Part, parts_of, settle, several
+from .parts import Part, parts_in, parts_of, settle, several, software_note
 from .presets import load_model
 from .pricing import domain_size
 from .ranking import Front, Leaders
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from hardware import Device
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
-CHUNK = 2**15  # layouts priced at once: arrays of 256 KiB stay in the cache
-# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is.
-VIRTUAL = 8
+CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
+# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
+# same degrees that are neither faster nor smaller are left out.
+TWINS = 50
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
+MOST_MACHINERY = sum(MACHINERY.values()) + 3
 Progress = Callable[[int, int], None]
 
 
@@ -54,6 +59,7 @@ def layouts(
     objective: str = "time",
     top: int = 10,
     across_nodes: bool = False,
+    front: bool = True,
     tolerance: float | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -67,6 +73,7 @@ def layouts(
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
+        front: Whether to return the front of time against memory.
         tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies
             within the interval of the best.
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
@@ -93,9 +100,11 @@ def layouts(
         model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
     )
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
-    return _Search(model, device, choices, base, objective, top, tolerance).run(
-        [(part, part.rows_of(space)) for part in parts], progress or _silent, notes
-    )
+    rows = parts_in(parts, space)
+    found = _Search(model, device, choices, base, objective, top, tolerance)
+    if not front:
+        found.front = None
+    return found.run(rows, progress or _silent, software_note([part for part, _ in rows]) + notes)
 
 
 class _Search:
@@ -111,14 +120,19 @@ class _Search:
         top: int,
         tolerance: float | None,
     ) -> None:
+        import numpy as np
+
         self.model, self.device, self.choices, self.base = model, device, choices, base
         self.objective, self.tolerance = objective, tolerance
         self.top = max(top, 1)
-        self.leaders, self.front, self.smallest = Leaders(max(top, 1) * VIRTUAL), Front(), Leaders(1)
+        self.leaders, self.smallest = Leaders(self.top * TWINS), Leaders(1)
+        self.front: Front | None = Front()
         self.simple: dict[int, Leaders] = {}  # the best of each amount of machinery
+        self.simple_values = np.full(MOST_MACHINERY, np.inf)
+        self.software: dict[str, Leaders] = {}  # the best on each profile
         self.evaluated = self.priced = self.total = 0
         self.sources: list[tuple[Bundle, str]] = []
-        self.layouts: dict[tuple[int, ...], Layout] = {}
+        self.layouts: dict[tuple[int, int], Layout] = {}
 
     def run(
         self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]
@@ -138,22 +152,59 @@ class _Search:
             interrupted = True
         found = [self._layout(entry) for entry in self._distinct()]
         simplest = self._simplest(found[0]) if found else None
-        front = [self._layout(entry) for entry in self.front.points()]
+        front = [] if self.front is None else [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
             evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
-            layouts=found, simplest=simplest, front=front, smallest=smallest, interrupted=interrupted,
+            layouts=found, simplest=simplest, front=front, smallest=smallest,
+            smallest_memory=self._memory(smallest),
+            by_software=self._by_software(), interrupted=interrupted,
             objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
         )  # fmt: skip
 
     def _distinct(self) -> list[tuple[int, Any]]:
-        """The leaders, of those that differ in the virtual stages alone the best."""
-        found: dict[tuple[int, ...], tuple[int, Any]] = {}
-        for source, (variant, row, micro) in self.leaders.best():
-            columns = self.sources[source][0].space.columns
-            degrees = (int(column[row]) for name, column in columns.items() if name != "vp")
-            found.setdefault((source, int(variant), int(micro), *degrees), (source, (variant, row, micro)))
-        return list(found.values())[: self.top]
+        """The leaders: of those that differ in the virtual stages alone the best, and no dominated twins.
+
+        A twin has the same degrees, software, dtype and attention, and is neither better nor smaller.
+        """
+        seen: set[tuple[int, ...]] = set()
+        smallest: dict[tuple[Any, ...], float] = {}  # memory of the best twin so far
+        found = []
+        for (source, index), memory in self._with_memory(self.leaders.best()):
+            bundle = self.sources[source][0]
+            variant, row, micro = bundle.layout_at(int(index))
+            train = bundle.trains[variant]
+            degrees = tuple(int(column[row]) for name, column in bundle.space.columns.items() if name != "vp")
+            twin = (*degrees, train.stack, train.dtype, train.attention)
+            if memory < smallest.get(twin, math.inf):
+                smallest[twin] = memory
+                alike = (source, variant, micro, *degrees)
+                if alike not in seen:
+                    seen.add(alike)
+                    found.append((source, index))
+            if len(found) == self.top:
+                break
+        return found
+
+    def _with_memory(self, entries: list[tuple[int, Any]]) -> Iterator[tuple[tuple[int, Any], float]]:
+        """Each entry with its bytes, worked out for a few times as many as are wanted at once."""
+        for some in _chunks(entries, 4 * self.top):
+            yield from zip(some, self._memories(some), strict=True)
+
+    def _memories(self, entries: list[tuple[int, Any]]) -> list[float]:
+        """Bytes of each entry."""
+        import numpy as np
+
+        found = [0.0] * len(entries)
+        for source in {source for source, _ in entries}:
+            bundle, sharding = self.sources[source]
+            places = [place for place, entry in enumerate(entries) if entry[0] == source]
+            layouts = [bundle.layout_at(int(entries[place][1])) for place in places]
+            rows, back = np.unique([row for _, row, _ in layouts], return_inverse=True)
+            memory = bundle.memory(sharding, rows)
+            for place, (variant, _, micro), row in zip(places, layouts, back.tolist(), strict=True):
+                found[place] = float(memory[variant, row, micro])
+        return found
 
     def _size(self, parts: list[tuple[Part, Space]]) -> int:
         """Layouts in all.
@@ -224,27 +275,45 @@ class _Search:
 
     def _chunk(self, bundle: Bundle, sharding: str, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
-        import numpy as np
-
         memory = bundle.memory(sharding, rows)
         fits = candidates & (memory <= self.device.memory_bytes)
         source = len(self.sources) - 1
-        where = np.nonzero(fits if fits.any() else candidates)
-        layouts = np.stack([where[0], rows[where[1]], where[2]], axis=1)  # [layouts, 3]
-        needed = memory[where]
         if not fits.any():
-            self.smallest.offer(needed, layouts, source)
+            variant, row, micro = candidates.nonzero()
+            self.smallest.offer(memory[candidates], bundle.index_of(variant, rows[row], micro), source)
             return
-        self.priced += len(layouts)
-        times = bundle.schedule(sharding, *layouts.T)
-        devices = bundle.columns["num_devices"][layouts[:, 1]]
-        values = self._objective(times, needed, devices)
-        self.leaders.offer(values, layouts, source)
-        machinery = self._machinery(bundle, sharding, layouts)
-        for level in np.unique(machinery).tolist():
-            chosen = np.nonzero(machinery == level)[0]
-            self.simple.setdefault(level, Leaders(1)).offer(values[chosen], layouts[chosen], source)
-        self.front.offer(needed, times.total, layouts, source)
+        self.priced += int(fits.sum())
+        fits &= bundle.saves(memory)
+        variant, row, micro = fits.nonzero()
+        row, needed = rows.take(row), memory[fits]
+        index = bundle.index_of(variant, row, micro)
+        times = bundle.schedule(sharding, variant, row, micro)
+        values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
+        self.leaders.offer(values, index, source)
+        if self.front is not None:
+            self.front.offer(needed, times.total, index, source)
+        best = values.argmin(keepdims=True)
+        stack = bundle.trains[0].stack
+        self.software.setdefault(stack, Leaders(1)).offer(values[best], index[best], source)
+        self._offer_simple(values, index, self._machinery(bundle, sharding, variant, row), source)
+
+    def _offer_simple(self, values: Any, index: Any, machinery: Any, source: int) -> None:
+        """Keep the best of each amount of machinery."""
+        import numpy as np
+
+        better = (values < self.simple_values[machinery]).nonzero()[0]
+        for level in np.unique(machinery[better]).tolist():
+            chosen = better[machinery[better] == level]
+            best = chosen[values[chosen].argmin(keepdims=True)]
+            self.simple_values[level] = values[best[0]]
+            self.simple.setdefault(level, Leaders(1)).offer(values[best], index[best], source)
+
+    def _memory(self, layout: Layout | None) -> Memory | None:
+        return None if layout is None else memory_of(build_step(self.model, layout.train), self.device)
+
+    def _by_software(self) -> list[Layout]:
+        found = [self._layout(leaders.best()[0]) for leaders in self.software.values()]
+        return sorted(found, key=lambda layout: value_of(layout, self.objective))
 
     def _simplest(self, best: Layout) -> Layout:
         limit = tie_limit(best, self.objective, self.tolerance)
@@ -254,7 +323,7 @@ class _Search:
                 return layout
         return best
 
-    def _machinery(self, bundle: Bundle, sharding: str, layouts: Any) -> Any:
+    def _machinery(self, bundle: Bundle, sharding: str, variant: Any, rows: Any) -> Any:
         """How much a layout adds to plain data parallelism (see `MACHINERY`)."""
         import numpy as np
 
@@ -262,7 +331,7 @@ class _Search:
         row = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
         row = row + (sharding not in {"none", "zero1"})
         words = np.array([train.recompute != "none" for train in bundle.trains], dtype=int)
-        return row[layouts[:, 1]] + words[layouts[:, 0]]
+        return row.take(rows) + words.take(variant)
 
     def _objective(self, times: Schedule, memory: Any, num_devices: Any) -> Any:
         match self.objective:
@@ -295,11 +364,11 @@ class _Search:
         return np.stack([kept[train.sequence_parallel] for train in bundle.trains])
 
     def _layout(self, entry: tuple[int, Any]) -> Layout:
-        """The layout at `entry` (source; variant, row, micro batch), estimated on its own, once."""
-        source, (variant, row, micro) = entry
-        key = (source, int(variant), int(row), int(micro))
+        """The layout at `entry` (source, index in its bundle), estimated on its own, once."""
+        source, index = entry
+        key = (source, int(index))
         if key not in self.layouts:
-            self.layouts[key] = self._estimated(*key)
+            self.layouts[key] = self._estimated(source, *self.sources[source][0].layout_at(int(index)))
         return self.layouts[key]
 
     def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
@@ -312,6 +381,10 @@ class _Search:
             micro_batch=int(bundle.space.micro_batches[micro]),
         )
         return layout_of(build_step(self.model, train), self.device)
+
+
+def _taken(column: Any, rows: Any) -> Any:
+    return column if is_scalar(column) else column.take(rows)
 
 
 def _silent(_done: int, _all: int) -> None:

@@ -23,6 +23,8 @@ RECOMPUTES = ("none", "selective", "full")
 SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
 MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
 LARGEST_MICRO_BATCH = 128
+# Tokens of the largest step assumed: that of DeepSeek-V3, 15,360 sequences of 4,096 (arXiv:2412.19437, section 4.2)
+LARGEST_BATCH = 2**26
 LONGEST_SEARCH = 2_000_000_000
 
 
@@ -110,19 +112,42 @@ def space_of(
     columns = {name: table[:, i] for i, name in enumerate((*DEGREES, "num_devices"))}
     tried = choices.micro_batch or [n for n in divisors(batch) if n <= LARGEST_MICRO_BATCH]
     micro = np.array(sorted(set(tried)), dtype=np.int64)
-    accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
-    # interleaving runs micro batches in rounds of pp (arXiv:2104.04473, section 2.2)
-    rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
-    consistent = (left == 0) & rounds
+    consistent = _consistent(columns, batch, micro)
     if not consistent.any():
         degrees = sorted(set(columns["dp"].tolist()))
         raise RooflineError(
-            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps for "
-            "any micro_batch "
-            f"({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: use global_batch "
-            f"{_next_multiple(batch, degrees[0] * int(micro[0]))}"
+            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps"
+            f"{', a multiple of pp where stages interleave' if (columns['vp'] > 1).all() else ''} for any "
+            f"micro_batch ({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: "
+            f"{_batches_that_work(columns, batch, int(micro[0]))}"
         )
     return Space(columns, micro, consistent)
+
+
+def _consistent(columns: dict[str, Any], batch: int, micro: Any) -> Any:
+    """Whether a row and a micro batch make up the batch: [rows, micro batches]."""
+    import numpy as np
+
+    accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
+    # interleaving runs micro batches in rounds of pp (arXiv:2104.04473, section 2.2)
+    rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
+    return (left == 0) & (accumulation > 0) & rounds
+
+
+def _batches_that_work(columns: dict[str, Any], batch: int, micro: int) -> str:
+    """The nearest global batches for a micro batch, and the micro batches for a global batch."""
+    import numpy as np
+
+    def works(total: int, each: int) -> bool:
+        return total > 0 and bool(_consistent(columns, total, np.array([each])).any())
+
+    step = micro * int(columns["num_devices"].min())  # a multiple of every dp
+    below = [n for n in range(batch // step * step, 0, -step)[:8] if works(n, micro)][:1]
+    above = [n for n in range(_next_multiple(batch, step), batch + 9 * step, step) if works(n, micro)][:1]
+    others = [n for n in divisors(batch) if works(batch, n)]
+    ways = [f"global_batch {' or '.join(map(str, below + above))}"] if below + above else []
+    ways += [f"micro_batch {' or '.join(map(str, others[:4]))}"] if others else []
+    return f"use {', or '.join(ways)}" if ways else "allow other degrees"
 
 
 def _few(values: list[int]) -> str:
@@ -243,8 +268,15 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
 def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
     """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
 
+    So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
+
     >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
     (512, 256)
+    >>> default_global_batch(98304, 4096)
+    12288
     """
     each = num_devices * micro_batch
+    if each * seq_len > LARGEST_BATCH:
+        shared = divisors(num_devices)
+        return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
     return each * max(1, -(-(2**20) // (seq_len * each)))

@@ -18,6 +18,7 @@ from functools import partial
 import roofline
 from roofline.estimate import estimate_step, estimate_times
 from roofline.presets import model_from_flat
+from roofline.space import divisors
 from roofline.step import build_step
 from roofline.training import train_config
 
@@ -27,6 +28,7 @@ GPT3 = model_from_flat({
 })  # fmt: skip
 DEVICE = roofline.load_device("a100-sxm-80gb")
 COUNTS = tuple(sorted(n for p in range(13) for n in (2**p, 3 * 2**p)))
+POWERS = (1, 2, 4, 8, 16, 32, 64)
 SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
     "GPT-3 175B, 64 A100": (GPT3, {"num_devices": 64, "global_batch": 1536}),
     "GPT-3 175B, 64 A100, tp across nodes, 2 dtypes, 3 attention kernels": (
@@ -37,6 +39,21 @@ SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
             "across_nodes": True,
             "dtype": ("bf16", "fp16"),
             "attention": ("unfused", "flash1", "flash2"),
+        },
+    ),
+    # about the 3.23 million combinations that Calculon's search takes hours for
+    "GPT-3 175B, 64 A100, every degree, 4 dtypes, 5 attention kernels, 6 shardings": (
+        GPT3,
+        {
+            "num_devices": 64,
+            "global_batch": 1536,
+            "tp": POWERS,
+            "pp": POWERS,
+            "cp": POWERS,
+            "micro_batch": tuple(divisors(1536)),
+            "dtype": ("bf16", "fp16", "tf32", "fp32"),
+            "attention": ("unfused", "flash1", "flash2", "flash3", "te"),
+            "sharding": ("none", "zero1", "zero2", "zero3", "fsdp", "hsdp"),
         },
     ),
     "Llama 2 70B, 1 to 12,288 A100": ("llama-2-70b", {"num_devices": COUNTS, "global_batch": 12288}),
@@ -61,7 +78,9 @@ def best_of(
 def searches() -> None:
     """Layouts per second of whole searches, result included."""
     for name, (model, options) in SEARCHES.items():
-        search = partial(roofline.layouts, model, DEVICE, stack="megatron", sharding=SHARDINGS, **options)
+        search = partial(
+            roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options}
+        )
         found, seconds = search(), best_of(search)
         rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.priced)]
         print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")

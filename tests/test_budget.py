@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 
+from roofline import units
 from roofline.budget import DoesNotFit, chinchilla_tokens, plan
 from roofline.cli import main
 from roofline.errors import RooflineError
@@ -44,6 +46,70 @@ def test_deadline_gives_the_devices():
     assert found.wall_time_s <= 86400
     fewer = plan(**ASKED, tokens=10**10, num_devices=found.num_devices // 2, global_batch=512)
     assert fewer.wall_time_s > 86400
+
+
+def test_a_deadline_takes_the_fewest_whole_nodes():
+    asked = {"model": "llama-2-7b", "device": "h100-sxm-80gb", "tokens": "2T"}
+    found = plan(**asked, deadline_s="10d")
+    assert found.num_devices % 8 == 0
+    assert found.wall_time_s <= 10 * 86400
+    for nodes in (1, 2):
+        fewer = plan(**asked, num_devices=found.num_devices - 8 * nodes)
+        assert fewer.wall_time_s > 10 * 86400
+    assert 256 < found.num_devices < 384  # between two rungs of the ladder
+
+
+def test_the_cheapest_that_meets_a_deadline_is_named():
+    asked = {"model": "llama-2-7b", "device": "h100-sxm-80gb", "tokens": "2T", "terms": Terms(price=2.5)}
+    fewest = plan(**asked, deadline_s="30d")
+    with pytest.raises(RooflineError, match="contradict") as problem:
+        plan(**asked, deadline_s="30d", budget=100_000)
+    devices, cost = re.search(r"deadline, ([0-9,]+) x .* costs ([0-9,]+);", str(problem.value)).groups()
+    assert int(devices.replace(",", "")) == fewest.num_devices
+    assert int(cost.replace(",", "")) == pytest.approx(fewest.cost, abs=1)
+    assert plan(**asked, deadline_s="30d", budget=1.01 * fewest.cost).num_devices == fewest.num_devices
+
+
+def test_a_budget_that_is_too_small_says_what_it_buys():
+    asked = {"device": "h100-sxm-80gb", "terms": Terms(price=2.5), "budget": 10_000}
+    with pytest.raises(RooflineError, match="the budget buys") as problem:
+        plan("llama-2-7b", tokens="2T", **asked)
+    cost, devices = re.search(r"cost at least ([0-9,]+) \(([0-9,]+) devices", str(problem.value)).groups()
+    bought = re.search("the budget buys ([0-9.]+B) tokens", str(problem.value))[1]
+    found = plan("llama-2-7b", num_devices=devices, **asked)
+    assert found.tokens == pytest.approx(units.count(bought), rel=0.01)
+    whole = plan("llama-2-7b", tokens="2T", num_devices=devices, **{**asked, "budget": None})
+    assert whole.cost == pytest.approx(int(cost.replace(",", "")), abs=1)
+
+
+def test_a_budget_and_a_deadline_give_devices_and_tokens():
+    found = plan("llama-2-7b", "h100-sxm-80gb", budget=10_000, deadline_s="10d", terms=Terms(price=2.5))
+    assert found.num_devices == 16  # 10,000 / 2.5 per hour / 240 h = 16.7: two nodes
+    assert found.wall_time_s <= 10 * 86400
+    assert 9500 < found.cost <= 10_000
+    alone = plan("llama-2-7b", "h100-sxm-80gb", budget=10_000, terms=Terms(price=2.5))
+    assert alone.num_devices == 2  # the fewest that hold it
+
+
+def test_no_larger_step_than_anyone_took_is_assumed():
+    found = plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", num_devices=98304)
+    assert found.tokens_per_step <= 2**26
+    assert "the most that is assumed" in " ".join(found.notes)
+    with pytest.raises(RooflineError, match=r"raise --global-batch: [0-9,]+ sequences .* limit"):
+        plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", deadline_s="30min")
+
+
+def test_what_does_not_fit_says_why_and_what_would(capsys):
+    with pytest.raises(
+        DoesNotFit, match=r"[0-9.]+ GiB of it weights, gradients and optimizer state .* use 2 devices"
+    ):
+        plan("llama-2-7b", "h100-sxm-80gb", tokens="1B")
+    assert main(["layouts", "llama-2-7b", "-d", "h100-sxm-80gb"]) == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert "To fit: use 2 devices" in text
+    assert "--seq-len" not in text
+    assert main(["plan", "llama-2-7b", "-d", "t4", "--tokens", "1B", "--num-devices", "1"]) == 3
+    assert "more than 8 devices (t4 has no network figure" in capsys.readouterr().err
 
 
 def test_deadline_gives_the_tokens():
@@ -209,6 +275,35 @@ def test_a_plan_prints_in_a_few_lines_and_is_a_row():
 def test_a_plan_without_a_price_has_a_cost_of_null(capsys):
     assert main(["plan", "gpt2", "-d", "a100-sxm-80gb", "--tokens", "1B", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["cost"] is None
+
+
+def test_layouts_have_the_same_csv_columns_whatever_is_asked(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--format", "csv", "--global-batch", "64"]
+    heads = []
+    for more in (
+        [],
+        ["--num-devices", "8"],
+        ["--num-devices", "4,8", "--objective", "energy", "--price", "2"],
+    ):
+        assert main([*arguments, *more]) == 0
+        heads.append(capsys.readouterr().out.splitlines()[0])
+    assert len(set(heads)) == 1
+    columns = heads[0].split(",")
+    assert {"step_time_low_s", "step_time_high_s", "stack", "ep", "dtype", "energy_j_per_step"} <= set(
+        columns
+    )
+    assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb", "--format", "csv"]) == 3
+    assert capsys.readouterr().out.splitlines()[0] == heads[0]
+
+
+def test_layouts_of_one_footing_say_their_software(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "h100-sxm-80gb", "--num-devices", "8"]
+    assert main([*arguments, "--objective", "energy"]) == 0
+    text = capsys.readouterr().out
+    assert "best on compiled" in text
+    assert "best on fsdp" in text
+    assert re.search(r"[0-9.]+ kJ", text)
+    assert "e+0" not in text
 
 
 def test_layouts_say_what_was_searched(capsys):

@@ -18,6 +18,7 @@ from roofline.estimate import estimate, estimate_step
 from roofline.layout import mean_draw
 from roofline.presets import load_model, model_from_flat
 from roofline.ranking import Front, Leaders
+from roofline.remedy import remedy, shortage
 from roofline.search import layouts
 from roofline.space import Choices, default_global_batch, divisors, space_of
 from roofline.step import build_step
@@ -180,6 +181,34 @@ def test_contradictions_are_named(options, words):
         layouts(DENSE, DEVICE, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "batches", "micro_batches"),
+    [
+        ({"num_devices": 2, "global_batch": 7, "micro_batch": 2}, (4, 8), (1, 7)),
+        ({"num_devices": 8, "global_batch": 12, "micro_batch": 5, "tp": 1, "pp": 2}, (40,), (1, 2, 3)),
+    ],
+)
+def test_a_batch_that_does_not_divide_names_those_that_do(options, batches, micro_batches):
+    with pytest.raises(RooflineError) as problem:
+        layouts(DENSE, DEVICE, **options)
+    assert f"use global_batch {' or '.join(map(str, batches))}, or micro_batch" in str(problem.value)
+    for batch in batches:
+        assert layouts(DENSE, DEVICE, **{**options, "global_batch": batch}).evaluated
+    for micro in micro_batches:
+        assert layouts(DENSE, DEVICE, **{**options, "micro_batch": micro}).evaluated
+
+
+def test_recompute_that_saves_nothing_is_not_a_choice():
+    kept = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", top=50)
+    assert "selective" not in {
+        layout.recompute for layout in [*kept.layouts, *kept.front]
+    }  # flash keeps no scores
+    unfused = layouts(
+        DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", attention="unfused", top=50
+    )
+    assert "selective" in {layout.recompute for layout in unfused.layouts}
+
+
 @given(st.integers(1, 5000))
 def test_divisors(number):
     assert divisors(number) == [n for n in range(1, number + 1) if number % n == 0]
@@ -222,22 +251,56 @@ def test_front_is_the_undominated(chunks):
     assert found == {p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)}
 
 
-def test_a_layout_is_estimated_as_estimate_does_by_default():
+def test_a_layout_is_estimated_as_estimate_does():
     result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, top=20)
     names = (
         "num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute",
-        "sequence_parallel",
+        "sequence_parallel", "stack",
     )  # fmt: skip
     stacks = set()
-    for layout in [*result.layouts, *result.front]:
+    for layout in [*result.layouts, *result.front, *result.by_software]:
         alone = estimate(DENSE, DEVICE, global_batch=64, **{name: getattr(layout, name) for name in names})
-        assert alone.train.stack == layout.stack
         assert layout.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
         assert layout.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)
         stacks.add(layout.stack)
     assert stacks >= {"compiled", "nemo"}
     assert layouts(DENSE, DEVICE, num_devices=1, global_batch=8).layouts[0].stack == "compiled"
     assert layouts(DENSE, "tpu-v5p", num_devices=4, global_batch=8).layouts[0].stack == "jax"
+
+
+@pytest.mark.parametrize("model", ["llama-2-7b", "gpt2-xl"])
+def test_layouts_are_compared_on_one_footing(model):
+    asked = {"num_devices": 8, "recompute": "none"}
+    found = layouts(model, "h100-sxm-80gb", **asked)
+    best, alone = found.layouts[0], layouts(model, "h100-sxm-80gb", **asked, stack="nemo").layouts[0]
+    assert best.train == alone.train  # software does not decide
+    assert (best.dp, best.sharding) == (8, "zero1")
+    assert found.simplest == best
+    assert found.by_software[0].stack == "nemo"
+    assert {layout.stack for layout in found.by_software} == {"nemo", "compiled", "fsdp"}
+
+
+def test_experts_are_spread_over_the_ranks():
+    found = layouts("qwen3-30b-a3b", "h100-sxm-80gb", num_devices=64, recompute="none", micro_batch=(1, 2))
+    assert found.layouts[0].ep > 1
+    assert found.simplest is not None
+    assert found.simplest.pp == 1
+
+
+def test_software_that_no_layout_needs_is_left_out():
+    whole = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, tp=1, pp=1, cp=1)
+    assert {layout.stack for layout in whole.by_software} == {"compiled", "fsdp"}
+    asked = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, sharding="fsdp")
+    assert all(layout.tp * layout.pp * layout.cp > 1 for layout in asked.layouts if layout.stack == "nemo")
+
+
+def test_no_layout_is_dominated_by_a_twin_of_the_same_degrees():
+    found = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, top=30).layouts
+    assert len(found) == 30
+    for better, worse in itertools.combinations(found, 2):
+        degrees = ("tp", "pp", "cp", "ep", "dp", "stack", "dtype", "attention")
+        if all(getattr(better, name) == getattr(worse, name) for name in degrees):
+            assert worse.memory_bytes < better.memory_bytes
 
 
 def test_virtual_stages_alone_do_not_make_another_layout():
@@ -268,16 +331,33 @@ def test_a_result_prints_in_a_few_lines():
     assert {"tp", "stack", "step_time_s"} <= set(result.to_frame().columns)
 
 
-def test_advice_does_not_repeat_what_is_used():
-    large = load_model("llama-2-70b")
-    none = layouts(large, DEVICE, num_devices=2, global_batch=8, recompute="full", sharding="fsdp")
-    assert "recompute" not in none.advice()
-    assert "fsdp" not in none.advice()
-    assert "--recompute full" in layouts(large, DEVICE, num_devices=2, recompute="none").advice()
+def test_where_nothing_fits_each_remedy_fits():
+    large, asked = load_model("llama-2-70b"), {"global_batch": 64, "recompute": "none", "seq_len": 4096}
+    found = layouts(large, DEVICE, num_devices=2, **asked)
+    ways = remedy(large, DEVICE, found, 2, asked)
+    assert "--seq-len" not in ways  # 70e9 x 12 bytes and more over two devices: no sequence is short enough
+    assert re.search("needs [0-9.]+ GiB per device at least, [0-9.]+ GiB of it weights", shortage(found))
+    devices = int(re.search("use ([0-9]+) devices", ways)[1])
+    assert layouts(large, DEVICE, num_devices=devices, **asked).layouts
+    assert not layouts(large, DEVICE, num_devices=devices - 8, **asked).layouts
+
+
+def test_a_restriction_that_stands_in_the_way_is_named():
+    model, asked = load_model("llama-2-7b"), {"global_batch": 64, "sharding": "none", "pp": 1, "tp": 1}
+    found = layouts(model, DEVICE, num_devices=8, **asked)
+    assert found.layouts == []
+    assert "leave --sharding, --tp, --pp out" in remedy(model, DEVICE, found, 8, asked)
+
+
+def test_a_shorter_sequence_helps_where_activations_do_not_fit():
+    asked = {"seq_len": 2**20, "micro_batch": 1, "global_batch": 1}
+    found = layouts(DENSE, DEVICE, num_devices=1, **asked)
+    assert found.layouts == []
+    assert "a shorter --seq-len" in remedy(DENSE, DEVICE, found, 1, asked)
 
 
 def test_each_layout_runs_the_attention_of_its_software():
-    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, top=40).layouts
+    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32).by_software
     assert {(layout.stack, layout.attention) for layout in found} >= {("compiled", "flash2"), ("nemo", "te")}
     asked = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, attention="flash3").layouts
     assert {layout.attention for layout in asked} == {"flash3"}

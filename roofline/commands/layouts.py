@@ -32,6 +32,15 @@ BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 2
 LONG_SEARCH = 5_000_000  # layouts: about five seconds
 SLOW_S = 1.0  # a progress bar appears after this long
 SHOWN_FRONT = 10
+EXTRAS: dict[str, Callable[[float], str]] = {
+    "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
+    "energy_j_per_step": lambda value: units.format_si(value, "J"),
+}
+CSV_KEYS = (
+    "num_devices", "tp", "pp", "vp", "dp", "cp", "ep", "micro_batch", "accumulation", "sharding",
+    "sequence_parallel", "recompute", "dtype", "attention", "stack", "step_time_s", "step_time_low_s",
+    "step_time_high_s", "tokens_per_s", "mfu", "memory_bytes", "fits", "device_seconds_per_step",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +87,18 @@ def run(args: argparse.Namespace) -> int:
     tables = tables_of(result, device, args.price)
     if args.format not in {"csv", "json"}:
         tables.insert(0, header(model, device, result))
-    notes = [f"Note: {note}." for note in model.assumptions]
-    emit(args, to_json(result, device, args.price), tables, notes_of(result, device) + notes)
+    notes = notes_of(result, device)
+    if not result.layouts and not result.interrupted:
+        from ..remedy import remedy, shortage
+
+        notes.append(f"It does not fit: {shortage(result)}.")
+        count = given.pop("num_devices")
+        most = max(count) if isinstance(count, tuple) else count
+        notes.append(f"To fit: {remedy(model, device, result, most, given)}.")
+    if args.format == "csv":
+        tables = [csv_table(result, device, args.price)]
+    notes += [f"Note: {note}." for note in model.assumptions]
+    emit(args, to_json(result, device, args.price), tables, notes)
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")
@@ -155,24 +174,47 @@ def to_json(result: SearchResult, device: Device, price: float | None) -> dict[s
         "objective": result.objective,
         "global_batch": result.global_batch,
         "layouts": written(result.layouts),
+        "by_software": written(result.by_software),
         "simplest": None if result.simplest is None else written([result.simplest])[0],
         "front": written(result.front),
         "smallest": None if result.smallest is None else written([result.smallest])[0],
     }
 
 
+def csv_table(result: SearchResult, device: Device, price: float | None) -> Table:
+    """One layout a row, in the same columns whatever was searched for; what is not known is empty."""
+    known = {"energy_j_per_step": None, "cost_per_billion_tokens": None}
+    found = [
+        {**known, **figures(layout, result, device, price), "remark": remark_of(layout, result)}
+        for layout in shown_layouts(result)
+    ]
+    keys = [*CSV_KEYS, *known, "near_tie", "simplest", "remark"]
+    rows = [[{**one, "simplest": one["remark"] == "simplest"}[key] for key in keys] for one in found]
+    return Table("", keys, rows)
+
+
+def shown_layouts(result: SearchResult) -> list[Layout]:
+    """The best layouts, the simplest, and the best on each other software; where none fits, the smallest."""
+    shown = list(result.layouts)
+    if not shown:
+        return [] if result.smallest is None else [result.smallest]
+    if result.simplest is not None and result.simplest not in shown:
+        shown.append(result.simplest)
+    for layout in result.by_software:
+        if layout.stack not in {one.stack for one in shown}:
+            shown.append(layout)
+    return shown
+
+
 def tables_of(result: SearchResult, device: Device, price: float | None) -> list[Table]:
     """The ranking, the best within memory budgets, and the front of time against memory."""
     if not result.layouts:
-        nearest = [] if result.smallest is None else [result.smallest]
-        return [ranking("No layout fits; the one that needs least memory", nearest, result, device, price)]
+        title = "No layout fits; the one that needs least memory"
+        return [ranking(title, shown_layouts(result), result, device, price)]
     words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[
         result.objective
     ]
-    shown = list(result.layouts)
-    if result.simplest is not None and all(layout.train != result.simplest.train for layout in shown):
-        shown.append(result.simplest)
-    tables = [ranking(f"The {words} layouts, and the simplest", shown, result, device, price)]
+    tables = [ranking(f"The {words} layouts, and the simplest", shown_layouts(result), result, device, price)]
     if len(result.front) > 1:
         tables.append(budgets(result, device))
         step = -(-len(result.front) // SHOWN_FRONT)
@@ -192,7 +234,8 @@ def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
     if found:
         length = found[0].train.sequence_length
         rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
-        rows.append(["Software", ", ".join(dict.fromkeys(layout.stack for layout in found))])
+        best = {layout.stack: layout for layout in result.by_software[::-1] or found}
+        rows.append(["Software", ", ".join(list(best)[::-1])])
     devices = sorted({layout.num_devices for layout in found})
     count = f" on {' or '.join(f'{n:,}' for n in devices)} x {device.id}" if devices else ""
     return Table(f"{report.model_words(model)}{count}", ["", ""], rows, align="ll")
@@ -219,11 +262,9 @@ def ranking(
         "step_time_s",
     ]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
-    words = [
-        name
-        for name in ("dtype", "attention", "stack")
-        if len({getattr(layout, name) for layout in found}) > 1
-    ]
+    words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
+    if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
+        words.append("attention")  # where it does not follow from the software
     extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
     extras += ["energy_j_per_step"] if result.objective == "energy" and device.tdp_w is not None else []
     rows = []
@@ -231,7 +272,7 @@ def ranking(
     step = one_unit(layout.step_time_low_s for layout in found)
     for layout in found:
         data = figures(layout, result, device, price)
-        simplest = marked and result.simplest is not None and layout.train == result.simplest.train
+        remark = remark_of(layout, result)
         rows.append([
             *(data[key] for _, key in degrees),
             Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
@@ -239,12 +280,26 @@ def ranking(
             Cell(layout.step_time_s, step(layout.step_time_s)), _interval(layout, step),
             Cell(layout.mfu, units.format_share(layout.mfu)),
             Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
-            *(data[name] for name in words + extras),
-            *([Cell(simplest, "simplest" if simplest else "")] if marked else []),
+            *(Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name] for name in words + extras),
+            *([Cell(remark == "simplest", remark)] if marked else []),
         ])  # fmt: skip
-    titles = {"stack": "Software", "cost_per_billion_tokens": "Cost/1B tokens", "energy_j_per_step": "J/step"}
+    titles = {
+        "dtype": "Dtype",
+        "attention": "Attention",
+        "stack": "Software",
+        "cost_per_billion_tokens": "Cost/1B tokens",
+        "energy_j_per_step": "Energy/step",
+    }
     columns += [titles.get(name, name) for name in words + extras] + [""] * marked
     return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
+
+
+def remark_of(layout: Layout, result: SearchResult) -> str:
+    """What is special about a layout: the simplest, or the best on a software other than the best one's."""
+    if result.simplest is not None and layout.train == result.simplest.train:
+        return "simplest"
+    others = [one for one in result.by_software if one.stack != result.layouts[0].stack]
+    return f"best on {layout.stack}" if any(layout.train == one.train for one in others) else ""
 
 
 def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:
@@ -264,13 +319,12 @@ def budgets(result: SearchResult, device: Device) -> Table:
             continue
         seen = best = within[-1]
         rows.append([
-            Cell(size, units.format_bytes(size)), layout_words(best),
+            Cell(size, units.format_bytes(size)), layout_words(best), best.stack,
             Cell(best.step_time_s, step(best.step_time_s)),
             Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
         ])  # fmt: skip
-    return Table(
-        "The fastest within a memory budget per device", ["Budget", "Layout", "Step", "Memory"], rows
-    )
+    columns = ["Budget", "Layout", "Software", "Step", "Memory"]
+    return Table("The fastest within a memory budget per device", columns, rows)
 
 
 def layout_words(layout: Layout) -> str:
@@ -290,7 +344,6 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     if result.interrupted:
         notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
-        notes.append(f"To fit, {result.advice()}.")
         return notes
     notes += tie_notes(result)
     notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
