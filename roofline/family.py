@@ -9,6 +9,8 @@
 - ``[derived]``: values computed first, in order, for use in the rest;
 - ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
 - ``[constants]``: flat keys that are the same for the whole family;
+- ``[required]``: flat keys that a config must state, with the smallest value each may have;
+- ``[words]``: for lists with an entry per layer the words allowed, where not those that the expressions name;
 - ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
 - ``refused``: why models of this type are not counted;
 - ``refused_when``: an expression that gives the reason for some of them, or is false;
@@ -47,6 +49,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     derived: dict[str, str] = {}
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
+    required: dict[str, int] = {}
+    words: dict[str, list[str]] = {}
     variations: list[dict[str, Any]] = []
 
 
@@ -118,6 +122,8 @@ def _merge(base: Family, own: Family) -> Family:
         derived={**base.derived, **own.derived},
         fields={**fields, **own.fields},
         constants={**constants, **own.constants},
+        required={**base.required, **own.required},
+        words={**base.words, **own.words},
         variations=[*base.variations, *own.variations],
     )
 
