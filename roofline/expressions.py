@@ -220,7 +220,7 @@ def _look_up(name: str, names: Mapping[str, object]) -> Any:
 def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
     """The first part that is true; in a `Scope` a name that is 0 ends the search as well.
 
-    Of names that are all absent the first goes on record, with the value that stands in for it.
+    Names that are all absent go on record together, with the value that stands in for them.
     """
     value: Any = None
     recorded = isinstance(names, Scope)
@@ -235,7 +235,8 @@ def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
     else:
         part = node  # none of them
     if absent and isinstance(names, Scope) and not isinstance(part, ast.Name):
-        names.unstated.setdefault(absent[0], value)
+        public = [name for name in absent if not name.startswith("_")]
+        names.unstated.setdefault(" or ".join(public), value)
     return value
 
 
@@ -259,14 +260,22 @@ def _binary(node: ast.BinOp, names: Mapping[str, object]) -> Any:
 
 
 def _comprehension(node: ast.ListComp, names: Mapping[str, object]) -> list[Any]:
-    """A list comprehension over one name."""
-    (loop,) = node.generators
-    if not isinstance(loop.target, ast.Name):
-        raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
-    result = []
-    for item in _value(loop.iter, names):
-        here = {loop.target.id: item}
-        scope = names.with_values(here) if isinstance(names, Scope) else {**names, **here}
-        if all(_value(condition, scope) for condition in loop.ifs):
-            result.append(_value(node.elt, scope))
-    return result
+    """A list comprehension, of one name or nested."""
+
+    def run(loops: list[ast.comprehension], scope: Mapping[str, object]) -> list[Any]:
+        if not loops:
+            return [_value(node.elt, scope)]
+        loop, *inner = loops
+        if not isinstance(loop.target, ast.Name):
+            raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
+        result = []
+        for item in _value(loop.iter, scope):
+            bound = {loop.target.id: item}
+            here = scope.with_values(bound) if isinstance(scope, Scope) else {**scope, **bound}
+            if all(_value(condition, here) for condition in loop.ifs):
+                result += run(inner, here)
+            if len(result) > _MAX_RANGE:
+                raise ValueError(f"{ast.unparse(node)!r} is too long")
+        return result
+
+    return run(node.generators, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .errors import RooflineError, unknown
@@ -19,7 +19,9 @@ _LAYER_LISTS = {
 }
 _EXPERTS = frozenset({"experts_per_token", "d_ff_expert"})  # not needed where there are no experts
 # where these are missing an error or another sentence says so, or no count depends on them
-UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff"})
+UNRECORDED = frozenset(
+    {"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"}
+)
 
 
 def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[str]) -> None:
@@ -65,7 +67,7 @@ def _words_beside(name: str, family: Family) -> set[str]:
     }
 
 
-def require(family: Family, flat: Flat, model_type: str) -> None:
+def require(family: Family, flat: Flat, model_type: str, stated: Collection[str]) -> None:
     """Refuse a description without what models of this type cannot do without: experts, ranks, position tables.
 
     Raises:
@@ -76,7 +78,7 @@ def require(family: Family, flat: Flat, model_type: str) -> None:
             continue
         if key not in flat:
             flat.fail(
-                f"{flat.name(key)} is missing, and models of type {model_type!r} need it: "
+                f"{_missing_name(family.fields[key], stated)} is missing, and models of type {model_type!r} need it: "
                 f"add it, or pass --set {key}=..."
             )
         if (value := flat.integer(key)) < least:
@@ -110,6 +112,30 @@ def _field_name(text: str, family: Family, config: Mapping[str, Any]) -> str:
     return join(names) if text == " or ".join(names) else names[0]
 
 
+def _missing_name(text: str, stated: Collection[str]) -> str:
+    """The field to add for an expression that gives nothing: any of those it chooses from."""
+    names = [name for name in fields_in(text) if name not in stated] or fields_in(text)
+    return join(names) if text == " or ".join(names) else names[0]
+
+
+def check_sizes(expression: str, value: object, scope: Mapping[str, Any]) -> None:
+    """Refuse projections (see `blocks.read_linears`) whose sizes come from fields that are missing.
+
+    Raises:
+        ExpressionError: One is missing.
+    """
+    for entry in value if isinstance(value, list) else ():
+        if (
+            isinstance(entry, list)
+            and entry
+            and isinstance(entry[0], str)
+            and None in [*entry[1:3], *entry[4:]]
+        ):
+            missing = [name for name in fields_in(expression) if scope.get(name) is None]
+            names = [name for name in missing if not name.endswith("bias")] or ["a size"]
+            raise ExpressionError(expression, f"{names[0]} is missing")
+
+
 def explain(error: RooflineError, family: Family, model_type: str) -> str:
     """What is wrong with the config's own fields, where an expression of the family cannot be computed."""
     if not isinstance(error, ExpressionError):
@@ -117,7 +143,7 @@ def explain(error: RooflineError, family: Family, model_type: str) -> str:
     words = error.problem.split(" is missing")
     if len(words) == 2 and words[0].isidentifier():
         name = words[0]
-        name = (fields_in(family.derived[name]) or [name])[0] if name in family.derived else name
+        name = _missing_name(family.derived[name], ()) if name in family.derived else name
         return f"{name} is missing, and models of type {model_type!r} need it: add it"
     names = ", ".join(sorted(names_in(error.expression) - family.derived.keys()))
     return f"the value of {names or 'a field'} cannot be used ({error.problem}): correct it"
@@ -133,11 +159,12 @@ def assumptions(
     sentences = [f"{key} is not stated: assumes {scope[key]} (usual for {model_type})" for key in direct]
     kv_heads = flat.name("n_kv_heads") if "n_kv_heads" not in flat else ""
     skipped = {*direct, *family.derived.keys() - config.keys(), kv_heads, "per_layer_config", "i"}
+    skipped |= {name for name, other in family.silent.items() if not other or other in config}
     own = {name for name, text in family.derived.items() if name in names_in(text)}
     missing = {
         name: value
         for name, value in scope.unstated.items()
-        if (name not in skipped or name in own) and not name.startswith("_")
+        if (name not in skipped or name in own) and name and not name.startswith("_")
     }
     if "head_dim" in missing and "head_dim" not in flat:
         missing["head_dim"] = f"{flat.name('d_model')} / {flat.name('n_heads')}"

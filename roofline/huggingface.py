@@ -17,6 +17,7 @@ from .fields import (
     assumptions,
     check_layer_lists,
     check_numbers,
+    check_sizes,
     explain,
     field_names,
     require,
@@ -62,7 +63,7 @@ def model_from_config(
     reading = read_config(config, where)
     values = overridden(reading.values, overrides or {})
     flat = Flat(values, names=reading.names, where=where)
-    require(reading.family, flat, reading.model_type)
+    require(reading.family, flat, reading.model_type, reading.stated)
     for sentence in [*reading.assumptions, *_unused_shape(config, where)]:
         flat.assume(sentence)
     return build(flat)
@@ -99,6 +100,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any]
     names: dict[str, str]
     assumptions: list[str]
+    stated: frozenset[str]
 
 
 def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
@@ -130,6 +132,7 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
         values={"name": name or where, "source": where, **values},
         names=names,
         assumptions=notes + assumptions(scope, family, config, flat, model_type),
+        stated=frozenset(key for key, value in config.items() if value is not None),
     )
 
 
@@ -171,6 +174,7 @@ def _values(
         raise _refusal(model_type, reason, where)
     for name, expression in family.derived.items():
         scope[name] = evaluate(expression, scope)
+        check_sizes(expression, scope[name], scope)
     silent = {key: text for key, text in family.fields.items() if key in UNRECORDED}
     values = _evaluate_all(family.constants, silent, dict(scope))
     values = _evaluate_all(
@@ -190,6 +194,7 @@ def _evaluate_all(
     values = dict(constants)
     for key, expression in fields.items():
         value = evaluate(expression, scope)
+        check_sizes(expression, value, scope)
         if value is not None:
             values[key] = value
     return values
