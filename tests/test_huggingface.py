@@ -428,3 +428,34 @@ def test_an_answer_of_a_server_is_no_config() -> None:
 def test_an_override_is_a_value(value: Any) -> None:
     with pytest.raises(RooflineError, match=r"n_layers = .* is no value"):
         model_from_config(LLAMA, overrides={"n_layers": value})
+
+
+@pytest.mark.parametrize(
+    ("outer", "text"),
+    [
+        ("qwen2_vl", "qwen2_vl_text"),
+        ("qwen2_5_vl", "qwen2_5_vl_text"),
+        ("qwen3_vl", "qwen3_vl_text"),
+        ("qwen3_vl_moe", "qwen3_vl_moe_text"),
+        ("glm4v", "glm4v_text"),
+        ("glm4v_moe", "glm4v_moe_text"),
+        ("hunyuan_vl", "hunyuan_vl_text"),
+        ("granite4_vision", "granite4_vision_text"),
+        ("paddleocr_vl", "paddleocr_vl_text"),
+    ],
+)
+def test_the_language_model_of_a_multimodal_config_is_counted_nested_or_flat(outer: str, text: str) -> None:
+    whole = count_parameters(model_from_config(BY_NAME[text]))
+    nested = model_from_config({"model_type": outer, "text_config": BY_NAME[text], "vision_config": {}})
+    flat = model_from_config({**BY_NAME[text], "model_type": outer, "vision_config": {}})
+    assert count_parameters(nested) == count_parameters(flat) == whole
+    assert any("language model" in sentence for sentence in flat.assumptions)
+
+
+def test_experts_of_image_tokens_are_left_out_and_said() -> None:
+    config = {**BY_NAME["ernie4_5_moe"], "model_type": "ernie4_5_vl_moe_text",
+              "moe_intermediate_size": [1536, 512], "moe_layer_start_index": [1, 1],
+              "moe_layer_end_index": [-1, -1], "moe_num_experts": [64, 64]}  # fmt: skip
+    model = model_from_config(config)
+    assert count_parameters(model) == count_parameters(model_from_config(BY_NAME["ernie4_5_moe"]))
+    assert "counts the experts of text tokens alone, not those of image tokens" in model.assumptions
