@@ -208,7 +208,7 @@ def _last_resorts(given: TrainConfig) -> Iterator[list[Change]]:
     for extra in ({}, {"recompute": "full"}, {"recompute": "full", "cp": 8 * given.cp}):
         yield [_on_devices(given, number, extra) for number in numbers if number <= most]
     if given.train == "full":
-        lora = {"train": "lora", "lora_rank": 16}
+        lora = {"train": "lora", "lora_rank": 16, "freeze": ()}
         yield [
             ("LoRA of rank 16 (trains adapters only)", lora),
             ("LoRA of rank 16 + full recompute", {**lora, "recompute": "full"}),

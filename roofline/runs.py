@@ -346,7 +346,7 @@ def _device(row: Mapping[str, str]) -> Device | None:
         return None
 
 
-def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:
+def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ...]:
     """Which projections have adapters: no table says; attention's alone are as common as all."""
     if base.train != "lora":
         return (base.lora_modules,)
