@@ -459,3 +459,36 @@ def test_experts_of_image_tokens_are_left_out_and_said() -> None:
     model = model_from_config(config)
     assert count_parameters(model) == count_parameters(model_from_config(BY_NAME["ernie4_5_moe"]))
     assert "counts the experts of text tokens alone, not those of image tokens" in model.assumptions
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "more"),
+    [  # measured with transformers 5 on the meta device
+        ("afmoe", {"attention_bias": True}, 32 * 8192),
+        ("qwen3_next", {"attention_bias": True}, 12 * 11264),
+    ],
+)
+def test_declared_biases_are_counted(name: str, changes: dict[str, Any], more: int) -> None:
+    plain, biased = (model_from_config({**BY_NAME[name], **how}) for how in ({}, changes))
+    assert count_parameters(biased).total - count_parameters(plain).total == more
+
+
+def test_swiglu_of_dinov2_is_two_thirds_as_wide() -> None:
+    model = model_from_config({**BY_NAME["dinov2"], "use_swiglu_ffn": True})
+    assert count_parameters(model).total == 85_737_984  # transformers 5, meta device
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        *[
+            (name, {"tie_word_embeddings": False}, "embeddings of their own")
+            for name in ("bart", "mbart", "pegasus", "marian")
+        ],
+        ("doge", {"is_moe": True}, "product keys"),
+    ],
+)
+def test_declared_variants_that_are_not_described_are_refused(
+    name: str, changes: dict[str, Any], message: str
+) -> None:
+    assert message in rejected(BY_NAME[name], **changes)
