@@ -134,3 +134,13 @@ def test_a_diagnosis_reads_what_is_typed_and_prints_short():
     assert set(result.to_frame()["kind"]) <= {"suspect", "improvement"}
     with pytest.raises(RooflineError, match="step_time_s: '-1' is out of range"):
         diagnose(**asked, step_time_s=-1)
+
+
+@pytest.mark.parametrize("how", [{"freeze": "embeddings"}, {"train": "lora", "lora_rank": 8}])
+def test_a_run_as_expected_has_the_expected_mfu_with_a_part_frozen(how):
+    expected = estimate("gemma-2b", "h100-sxm-80gb", micro_batch=1, global_batch=1, **how)
+    found = diagnose(
+        "gemma-2b", "h100-sxm-80gb", step_time_s=expected.step_time_s, micro_batch=1, global_batch=1, **how
+    )
+    assert found.mfu == pytest.approx(expected.mfu)
+    assert found.verdict == "within"
