@@ -21,16 +21,19 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         _latent_projections(tape, spec, d_model, heads, what)
         kv_heads = heads
     else:
-        kv_width = spec.head_dim + (0 if spec.value_is_key else spec.value_head_dim)
-        width = heads * spec.head_dim + (0 if spec.reuses_kv else kv_heads * kv_width)
+        parts: dict[str, Number] = {"q": heads * spec.head_dim}
+        if not spec.reuses_kv:
+            parts["k"] = kv_heads * spec.head_dim
+            if not spec.value_is_key:
+                parts["v"] = kv_heads * spec.value_head_dim
         tape.linear(
             f"{what}.qkv",
             tokens,
             d_model,
-            width,
+            sum(parts.values()),
             bias=spec.q_bias,
             saves=tape.norm_tokens * d_model * es,
-            parts=3,
+            parts=parts,
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens

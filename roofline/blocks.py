@@ -85,7 +85,7 @@ def _heads(flat: Flat) -> tuple[int, int, int]:
         )
         flat.fail(
             f"{flat.name('n_heads')} = {n_heads} does not divide {flat.name('d_model')} = {d_model} and "
-            f"head_dim is not given (nearest that do: {join(divisors_near(d_model, n_heads))}){hint}"
+            f"{flat.name('head_dim')} is not given (nearest that do: {join(divisors_near(d_model, n_heads))}){hint}"
         )
     return n_heads, n_kv_heads, d_model // n_heads
 
@@ -110,7 +110,8 @@ def read_attention(flat: Flat) -> Attention:
     rope_head_dim = flat.integer("rope_head_dim", 0)
     if latent and rope_head_dim >= head_dim:
         flat.fail(
-            f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than head_dim = {head_dim}"
+            f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than "
+            f"{flat.name('head_dim')} = {head_dim}"
         )
     return Attention(
         n_heads=n_heads,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .model import ModelConfig
 
 MOST_CASES = 10_000
+JOINED = frozenset({"fused", "freeze"})  # options whose value is several words, not a choice
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +53,9 @@ def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Map
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    swept = {name: value for name, value in options.items() if isinstance(value, tuple) and name != "fused"}
+    swept = {
+        name: value for name, value in options.items() if isinstance(value, tuple) and name not in JOINED
+    }
     number = len(models) * len(devices)
     for values in swept.values():
         number *= len(values)

@@ -11,7 +11,7 @@ import msgspec
 
 from . import units
 from .errors import RooflineError
-from .estimate import Estimate
+from .estimate import COUNTED_RULE, Estimate
 from .mfu import mfu_by_rule
 from .model import ModelConfig
 from .presets import load_model
@@ -132,6 +132,10 @@ def diagnose(
     findings = list(_disagreement(case.train, seconds, rate) if step is not None else ())
     rules = _rules(case, tokens / seconds)
     mfu = rules["6N+12LdS"]
+    if (
+        expected.mfu_rule == COUNTED_RULE
+    ):  # part of the model is frozen: the rules count gradients it does not take
+        mfu = float(expected.mfu * expected.step_time_s) / seconds
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
     if step is None:
         findings += _counted_wrong(case.train, mfu, tokens / seconds, (low, high))

@@ -2,14 +2,14 @@
 
 Python syntax, restricted to arithmetic, comparisons, conditions, indexing, list comprehensions and a few
 functions. A name that is not there is None, so that ``num_key_value_heads or num_attention_heads`` reads as
-it is meant.
+it is meant; in a `Scope` a name that is 0 is there as well, and ends an ``or``.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +38,44 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
+
+
+class ExpressionError(RooflineError):
+    """An expression that cannot be computed from the values given.
+
+    Attributes:
+        expression: The expression.
+        problem: What is wrong, in words.
+    """
+
+    def __init__(self, expression: str, problem: str) -> None:
+        """Keep both for callers that know better words."""
+        super().__init__(f"cannot compute {expression!r}: {problem}")
+        self.expression, self.problem = expression, problem
+
+
+class Scope(dict[str, Any]):
+    """Values that remember which names an expression needed and nobody stated.
+
+    Attributes:
+        defaults: Names whose value is a default.
+        unstated: Names looked up that are absent or a default, with what stands in for them (None: nothing).
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        defaults: Collection[str] = (),
+        unstated: dict[str, Any] | None = None,
+    ) -> None:
+        """Start a record, or go on with another's."""
+        super().__init__(values)
+        self.defaults = defaults
+        self.unstated: dict[str, Any] = {} if unstated is None else unstated
+
+    def with_values(self, more: Mapping[str, Any]) -> Scope:
+        """These values and `more`, with one record."""
+        return Scope({**self, **more}, self.defaults, self.unstated)
 
 
 def _range(*limits: int) -> range:
@@ -70,12 +108,12 @@ def evaluate(expression: str, values: Mapping[str, object]) -> Any:
     [1, 3]
 
     Raises:
-        RooflineError: When it cannot be computed from these values.
+        ExpressionError: When it cannot be computed from these values.
     """
     try:
         return _value(_parse(expression), values)
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise RooflineError(f"cannot compute {expression!r}: {error}") from None
+        raise ExpressionError(expression, str(error)) from None
 
 
 def names_in(expression: str) -> frozenset[str]:
@@ -90,6 +128,23 @@ def names_in(expression: str) -> frozenset[str]:
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
     return frozenset(names - bound)
+
+
+def fields_in(expression: str) -> list[str]:
+    """The fields that `expression` looks up, in order; those of nested tables with their path.
+
+    >>> fields_in("(attn_config.kv_n_heads or n_heads) * d_model")
+    ['attn_config.kv_n_heads', 'n_heads', 'd_model']
+    """
+    known = names_in(expression)
+
+    def walk(node: ast.AST) -> list[str]:
+        if isinstance(node, (ast.Attribute, ast.Name)):
+            text = ast.unparse(node)
+            return [text] if text.split(".", maxsplit=1)[0] in known else []
+        return [name for child in ast.iter_child_nodes(node) for name in walk(child)]
+
+    return list(dict.fromkeys(walk(_parse(expression))))
 
 
 @lru_cache(maxsize=1024)
@@ -107,7 +162,7 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
         case ast.Constant():
             return node.value
         case ast.Name():
-            return names.get(node.id)
+            return _look_up(node.id, names)
         case ast.BoolOp(op=ast.And()):
             value: Any = True
             for part in node.values:
@@ -116,12 +171,7 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
                     return value
             return value
         case ast.BoolOp():
-            value = None
-            for part in node.values:
-                value = _value(part, names)
-                if value:
-                    return value
-            return value
+            return _either(node, names)
         case ast.BinOp():
             return _binary(node, names)
         case ast.UnaryOp(op=ast.Not()):
@@ -159,6 +209,37 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
             raise ValueError(f"{ast.unparse(node)!r} is not allowed here")
 
 
+def _look_up(name: str, names: Mapping[str, object]) -> Any:
+    """The value of a name; None, and on record, where it is not there."""
+    value = names.get(name)
+    if isinstance(names, Scope) and (name not in names or name in names.defaults):
+        names.unstated.setdefault(name, value)
+    return value
+
+
+def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
+    """The first part that is true; in a `Scope` a name that is 0 ends the search as well.
+
+    Names that are all absent go on record together, with the value that stands in for them.
+    """
+    value: Any = None
+    recorded = isinstance(names, Scope)
+    absent: list[str] = []
+    for part in node.values:
+        if isinstance(part, ast.Name) and part.id not in names:
+            absent.append(part.id)
+            continue
+        value = _value(part, names)
+        if value or (recorded and isinstance(part, ast.Name) and type(value) is int):
+            break
+    else:
+        part = node  # none of them
+    if absent and isinstance(names, Scope) and not isinstance(part, ast.Name):
+        public = [name for name in absent if not name.startswith("_")]
+        names.unstated.setdefault(" or ".join(public), value)
+    return value
+
+
 def _binary(node: ast.BinOp, names: Mapping[str, object]) -> Any:
     """An arithmetic operation whose result stays of reasonable size."""
     function = _BINARY.get(type(node.op))
@@ -179,13 +260,22 @@ def _binary(node: ast.BinOp, names: Mapping[str, object]) -> Any:
 
 
 def _comprehension(node: ast.ListComp, names: Mapping[str, object]) -> list[Any]:
-    """A list comprehension over one name."""
-    (loop,) = node.generators
-    if not isinstance(loop.target, ast.Name):
-        raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
-    result = []
-    for item in _value(loop.iter, names):
-        scope = {**names, loop.target.id: item}
-        if all(_value(condition, scope) for condition in loop.ifs):
-            result.append(_value(node.elt, scope))
-    return result
+    """A list comprehension, of one name or nested."""
+
+    def run(loops: list[ast.comprehension], scope: Mapping[str, object]) -> list[Any]:
+        if not loops:
+            return [_value(node.elt, scope)]
+        loop, *inner = loops
+        if not isinstance(loop.target, ast.Name):
+            raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
+        result = []
+        for item in _value(loop.iter, scope):
+            bound = {loop.target.id: item}
+            here = scope.with_values(bound) if isinstance(scope, Scope) else {**scope, **bound}
+            if all(_value(condition, here) for condition in loop.ifs):
+                result += run(inner, here)
+            if len(result) > _MAX_RANGE:
+                raise ValueError(f"{ast.unparse(node)!r} is too long")
+        return result
+
+    return run(node.generators, names)

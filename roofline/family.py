@@ -9,6 +9,9 @@
 - ``[derived]``: values computed first, in order, for use in the rest;
 - ``[fields]``: for each flat key (see `flat`) an expression over the config's fields;
 - ``[constants]``: flat keys that are the same for the whole family;
+- ``[required]``: flat keys that a config must state, with the smallest value each may have;
+- ``[words]``: for lists with an entry per layer the words allowed, where not those that the expressions name;
+- ``[silent]``: fields whose absence is no assumption, where the field named beside each is stated ("": always);
 - ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
 - ``refused``: why models of this type are not counted;
 - ``refused_when``: an expression that gives the reason for some of them, or is false;
@@ -47,6 +50,9 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     derived: dict[str, str] = {}
     fields: dict[str, str] = {}
     constants: dict[str, Any] = {}
+    required: dict[str, int] = {}
+    words: dict[str, list[str]] = {}
+    silent: dict[str, str] = {}
     variations: list[dict[str, Any]] = []
 
 
@@ -118,6 +124,9 @@ def _merge(base: Family, own: Family) -> Family:
         derived={**base.derived, **own.derived},
         fields={**fields, **own.fields},
         constants={**constants, **own.constants},
+        required={**base.required, **own.required},
+        words={**base.words, **own.words},
+        silent={**base.silent, **own.silent},
         variations=[*base.variations, *own.variations],
     )
 

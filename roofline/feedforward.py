@@ -31,7 +31,7 @@ def mlp(
     width = d_ff * (2 if spec.gated else 1)
     tape.linear(
         f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
-        saves=saves, parts=1 + spec.gated,
+        saves=saves, parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
     )  # fmt: skip
     elements = batch * rows * d_ff
     fused = tape.fused("activation")
@@ -92,7 +92,9 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     if spec.shared is not None:
         mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
         if spec.shared_gate:
-            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False)
+            tape.linear(
+                "shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, parts={"weigh": 1}
+            )
 
 
 def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:

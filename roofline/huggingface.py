@@ -6,10 +6,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from .architecture import build
 from .errors import RooflineError
-from .expressions import evaluate, names_in
+from .expressions import Scope, evaluate
 from .family import Family, load_family, recognised_fields
+from .fields import (
+    UNRECORDED,
+    assumptions,
+    check_layer_lists,
+    check_numbers,
+    check_sizes,
+    explain,
+    field_names,
+    require,
+)
 from .flat import MODEL_KEYS, Flat
 from .model import ModelConfig
 from .presets import overridden
@@ -48,10 +60,11 @@ def model_from_config(
     config: Mapping[str, Any], where: str = "config", overrides: Mapping[str, object] | None = None
 ) -> ModelConfig:
     """The model that a decoded ``config.json`` describes."""
-    values, names, assumptions = flat_values(config, where)
-    assumptions += _unused_shape(config, where)
-    flat = Flat(overridden(values, overrides or {}), names=names, where=where)
-    for sentence in assumptions:
+    reading = read_config(config, where)
+    values = overridden(reading.values, overrides or {})
+    flat = Flat(values, names=reading.names, where=where)
+    require(reading.family, flat, reading.model_type, reading.stated)
+    for sentence in [*reading.assumptions, *_unused_shape(config, where)]:
         flat.assume(sentence)
     return build(flat)
 
@@ -79,64 +92,100 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 1
 
 
-def flat_values(
-    config: Mapping[str, Any], where: str = "config"
-) -> tuple[dict[str, object], dict[str, str], list[str]]:
-    """What a config states in flat keys: (values, the config's name of each key, assumptions).
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a config states: flat keys, what the config calls each, and what its family assumes for the rest."""
+
+    model_type: str
+    family: Family
+    values: dict[str, Any]
+    names: dict[str, str]
+    assumptions: list[str]
+    stated: frozenset[str]
+
+
+def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
+    """What a config states in flat keys.
 
     Raises:
         RooflineError: An unknown or refused model type, or a field that cannot be computed with.
     """
-    assumptions: list[str] = []
+    towers: list[str] = []
     whole = config
-    model_type, config = _text_config(config, where, assumptions)
-    family = load_family(model_type)
+    model_type, config = _text_config(config, where, towers)
+    family = _family(model_type, where)
     defaults = family.defaults if config is whole else {**family.defaults, **family.nested_defaults}
-    scope: dict[str, Any] = {**defaults, **{key: v for key, v in config.items() if v is not None}}
-    reason = family.refused or (family.refused_when and evaluate(family.refused_when, scope))
-    if reason:
-        raise RooflineError(
-            f"{where}: models of type {model_type!r} are not counted: {reason} "
-            "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder, "
-            "a size such as 7B a Llama-like one)"
-        )
-    assumptions += [family.note] if family.note else []
-    for key in family.fields.values():
-        if key in defaults and key not in config:
-            assumptions.append(f"{key} is not stated: assumes {defaults[key]} (usual for {model_type})")
+    unstated = {key for key in defaults if config.get(key) is None}
+    scope = Scope({**config, **{key: defaults[key] for key in unstated}}, unstated)
+    names = field_names(family, config)
     try:
-        for name, expression in family.derived.items():
-            scope[name] = evaluate(expression, scope)
-        values = _evaluate_all(family.constants, family.fields, scope)
-        names = {key: _first_name(text) for key, text in family.fields.items()}
-        n_layers = Flat(values, names=names, where=where).integer("n_layers")
-        variations = [
-            _per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()
-        ]
-        variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
+        values = _values(family, scope, config, names, model_type, where)
     except RooflineError as error:
-        message = _field_message(str(error), family, model_type)
+        message = explain(error, family, model_type)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
-    if variations:
-        values["variations"] = variations
     known_as = config.get("_name_or_path")
     name = known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
-    values = {"name": name or where, "source": where, **values}
-    return values, names, assumptions
+    flat = Flat(values, names=names, where=where)
+    notes = [*towers, *filter(None, [family.note])]
+    return Reading(
+        model_type=model_type,
+        family=family,
+        values={"name": name or where, "source": where, **values},
+        names=names,
+        assumptions=notes + assumptions(scope, family, config, flat, model_type),
+        stated=frozenset(key for key, value in config.items() if value is not None),
+    )
 
 
-def _field_message(message: str, family: Family, model_type: str) -> str:
-    """What is wrong with the config's own fields, for an expression of the family that cannot be computed."""
-    match = re.fullmatch(r"cannot compute '(.*)': (.*)", message)
-    if match is None:
-        return message
-    expression, problem = match.groups()
-    missing = re.fullmatch(r"(\w+) is missing", problem)
-    if missing:
-        name = _first_name(family.derived.get(missing[1], missing[1]))
-        return f"{name} is missing, and models of type {model_type!r} need it: add it"
-    names = ", ".join(sorted(names_in(expression) - family.derived.keys()))
-    return f"the value of {names or 'a field'} cannot be used ({problem}): correct it"
+def _family(model_type: str, where: str) -> Family:
+    """The family of a model type that is counted.
+
+    Raises:
+        RooflineError: There is none, or it is refused by name.
+    """
+    try:
+        family = load_family(model_type)
+    except RooflineError as error:
+        raise RooflineError(f"{where}: {error}") from None
+    if family.refused:
+        raise _refusal(model_type, family.refused, where)
+    return family
+
+
+def _refusal(model_type: str, reason: str, where: str) -> RooflineError:
+    return RooflineError(
+        f"{where}: models of type {model_type!r} are not counted: {reason} "
+        "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder, "
+        "a size such as 7B a Llama-like one)"
+    )
+
+
+def _values(
+    family: Family,
+    scope: Scope,
+    config: Mapping[str, Any],
+    names: Mapping[str, str],
+    model_type: str,
+    where: str,
+) -> dict[str, Any]:
+    """The flat keys of the whole model, and the variations of its layers."""
+    known = recognised_fields(model_type)
+    check_numbers(config, family, known)
+    reason = family.refused_when and evaluate(family.refused_when, dict(scope))
+    if reason:
+        raise _refusal(model_type, reason, where)
+    for name, expression in family.derived.items():
+        scope[name] = evaluate(expression, scope)
+        check_sizes(expression, scope[name], scope)
+    silent = {key: text for key, text in family.fields.items() if key in UNRECORDED}
+    values = _evaluate_all(family.constants, silent, dict(scope))
+    values = _evaluate_all(
+        values, {key: text for key, text in family.fields.items() if key not in silent}, scope
+    )
+    n_layers = Flat(values, names=names, where=where).integer("n_layers")
+    check_layer_lists(config, family, known, n_layers)
+    variations = [_per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()]
+    variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
+    return {**values, "variations": variations} if variations else values
 
 
 def _evaluate_all(
@@ -146,19 +195,20 @@ def _evaluate_all(
     values = dict(constants)
     for key, expression in fields.items():
         value = evaluate(expression, scope)
+        check_sizes(expression, value, scope)
         if value is not None:
             values[key] = value
     return values
 
 
-def _variation(item: Mapping[str, Any], n_layers: int, scope: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _variation(item: Mapping[str, Any], n_layers: int, scope: Scope) -> list[dict[str, Any]]:
     """The layers of one variation with the flat keys that differ there, gathered by equal values."""
     fields = {key: value for key, value in item.items() if isinstance(value, str) and key != "layers"}
     constants = {key: value for key, value in item.items() if not isinstance(value, str)}
     own = _layer_fields(scope, n_layers)
     gathered: list[dict[str, Any]] = []
     for i in range(n_layers):
-        here = {**own.get(i, scope), "i": i}
+        here = own.get(i, scope).with_values({"i": i})
         if not evaluate(item["layers"], here):
             continue
         values = _evaluate_all(constants, fields, here)
@@ -171,7 +221,7 @@ def _variation(item: Mapping[str, Any], n_layers: int, scope: Mapping[str, Any])
     return gathered
 
 
-def _layer_fields(scope: Mapping[str, Any], n_layers: int) -> dict[int, dict[str, Any]]:
+def _layer_fields(scope: Scope, n_layers: int) -> dict[int, Scope]:
     """For the layers that have fields of their own (``per_layer_config``): the fields they see."""
     table = scope.get("per_layer_config")
     if not isinstance(table, Mapping):
@@ -179,7 +229,7 @@ def _layer_fields(scope: Mapping[str, Any], n_layers: int) -> dict[int, dict[str
     own = {
         str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)
     }
-    return {i: {**scope, **own[str(i)]} for i in range(n_layers) if str(i) in own}
+    return {i: scope.with_values(own[str(i)]) for i in range(n_layers) if str(i) in own}
 
 
 def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,26 +238,19 @@ def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[
     return {"layers": [i], **{key: value for key, value in own.items() if values.get(key) != value}}
 
 
-def _first_name(expression: str) -> str:
-    """The field an error message should name for an expression: its first name.
-
-    >>> _first_name("n_inner or 4 * n_embd"), _first_name("4 * n_embd")
-    ('n_inner', 'n_embd')
-    """
-    for word in expression.replace("(", " ").replace(")", " ").replace("[", " ").split():
-        if word.replace("_", "a").replace(".", "a").isalnum() and not word[0].isdigit():
-            return word
-    return expression
-
-
 def _text_config(
     config: Mapping[str, Any], where: str, assumptions: list[str], depth: int = 0
 ) -> tuple[str, Mapping[str, Any]]:
     """The part of a config that describes the language model, and its model type."""
     for key in _NESTED:
         nested = config.get(key)
-        if isinstance(nested, Mapping) and nested and depth < _MAX_DEPTH:
+        if nested is not None and not isinstance(nested, Mapping):
+            raise RooflineError(
+                f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it"
+            )
+        if nested and depth < _MAX_DEPTH:
             outer = str(config.get("model_type", ""))
+            _refuse_outer(outer, where)
             assumptions.append(
                 f"counts the language model of {outer or where} ({key}) alone, not its other towers"
             )
@@ -216,13 +259,28 @@ def _text_config(
             if "model_type" not in nested:
                 nested = {**nested, "model_type": outer}
             return _text_config(nested, where, assumptions, depth + 1)
-    model_type = config.get("model_type")
+    model_type, answer = config.get("model_type"), config.get("error")
+    if model_type is None and isinstance(answer, str):
+        raise RooflineError(
+            f"{where}: not a config but a server's answer, {answer!r:.80}: the repository is gated, private or "
+            "misspelt; log in, download its config.json, and pass that"
+        )
     if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
         raise RooflineError(
             f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
             "(or the family it belongs to; 'roofline models --types' lists them)"
         )
     return model_type, config
+
+
+def _refuse_outer(model_type: str, where: str) -> None:
+    """Refuse a model of several towers whose own type is refused by name, whatever its text model is."""
+    try:
+        family = load_family(model_type)
+    except RooflineError:  # no such family: its language model is counted alone
+        return
+    if family.refused:
+        raise _refusal(model_type, family.refused, where)
 
 
 def _decode(content: bytes, where: str) -> Mapping[str, Any]:

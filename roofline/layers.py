@@ -112,20 +112,28 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
     width = model.embedding_dim or model.d_model
     vocab = _padded_vocabulary(tape, model)
-    tape.weight("embedding", vocab * width)
     gathered = tape.tokens * width
-    ids = tape.tokens * 8  # int64
-    tape.elementwise("embedding", gathered, passes.LOOK_UP, flops=0, kind="embedding", saves=ids)
+    needs_grad = tape.input_needs_grad
+    with tape.freezing("embeddings") as frozen:
+        tape.weight("embedding", vocab * width)
+        tape.input_needs_grad = not frozen
+        ids = 0 if frozen else tape.tokens * 8  # int64, kept for the gradient's rows
+        tape.elementwise("embedding", gathered, passes.LOOK_UP, flops=0, kind="embedding", saves=ids)
     rotary = next((g.attention for g in model.groups if g.attention is not None and g.attention.rotary), None)
     if rotary is not None:  # cosines and sines, shared by all layers and sequences
         table = tape.seq_q * (rotary.rope_head_dim or rotary.head_dim)
         chain = passes.Passes(reads=1, writes=2, back_reads=0, back_writes=0)
         tape.elementwise("rotary.table", table, chain, saves=2 * table * tape.es)
     if model.learned_positions:
-        tape.weight("positions", model.learned_positions * model.d_model)
-        tape.elementwise("positions", tape.tokens * model.d_model, passes.POSITIONS, saves=8 * tape.seq_q)
+        with tape.freezing("positions") as frozen:
+            tape.weight("positions", model.learned_positions * model.d_model)
+            tape.input_needs_grad = tape.input_needs_grad or not frozen
+        kept = 0 if frozen else 8 * tape.seq_q
+        tape.elementwise("positions", tape.tokens * model.d_model, passes.POSITIONS, saves=kept)
     if model.token_types:
-        tape.weight("token_types", model.token_types * width)
+        with tape.freezing("positions") as frozen:
+            tape.weight("token_types", model.token_types * width)
+            tape.input_needs_grad = tape.input_needs_grad or not frozen
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
         tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
     if model.embedding_norm is not None:
@@ -133,7 +141,6 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     if tape.train.dropout:
         hidden = tape.tokens * model.d_model
         tape.elementwise("embedding.dropout", hidden, passes.dropout(tape.mask), flops=2, saves=hidden)
-    needs_grad = tape.input_needs_grad
     if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
         tape.input_needs_grad = False
     linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
@@ -154,10 +161,19 @@ def head(tape: Tape, model: ModelConfig) -> None:
         tape.linear("head.project", tokens, model.d_model, width)
     vocab = _padded_vocabulary(tape, model)
     _enter_tensor_parallel(tape, "head", width)
-    tape.linear(
-        "head.logits", tokens, width, vocab, bias=model.head_bias, low_precision=False,
-        saves=tape.norm_tokens * width * es,
-    )  # fmt: skip
+    # a tied head's weight is the frozen table: no gradient for it, but for its input and its bias
+    with tape.freezing("embeddings" if model.tied_embeddings else "") as frozen:
+        apart = frozen and model.head_bias and bool(tape.train.freeze)
+        tape.linear(
+            "head.logits", tokens, width, vocab, bias=model.head_bias and not apart, low_precision=False,
+            saves=tape.norm_tokens * width * es,
+        )  # fmt: skip
+    if apart:
+        tape.weight("head.bias", vocab)
+        tape.op(
+            "head.logits.bias_grad", "elementwise", "backward", flops=tokens * vocab, read=tokens * vocab * es,
+            written=vocab * 4,
+        )  # fmt: skip
     if not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
     logits = tokens * vocab

@@ -90,6 +90,8 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     weights = split(shares.trainable_dense, shares.trainable_expert, train.shards_parameters) * weight_bytes
     # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
     frozen_bytes = 1 if train.dtype == "fp8" and "cast" in step.stack.fused else es
+    if train.freeze:  # part of a model that is trained: kept like the rest of it
+        frozen_bytes = weight_bytes
     weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * frozen_bytes
     gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(
         step

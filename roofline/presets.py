@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -145,6 +146,8 @@ def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) ->
             raise RooflineError(
                 f"unknown model key {key!r}: {hint}('roofline models ID' shows the keys of a model)"
             )
+        if value == "" or (isinstance(value, float) and math.isnan(value)):
+            raise RooflineError(f"{key} = {value!r} is no value: give a number or a word")
         variations = result.get("variations")
         varying = (
             [v for v in variations if isinstance(v, Mapping) and key in v]

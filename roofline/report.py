@@ -92,6 +92,8 @@ def method_words(train: TrainConfig) -> str:
     words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
     if train.train == "lora":
         words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
+    if train.freeze:
+        words.insert(0, f"frozen {' and '.join(train.freeze)}")
     return ", ".join(words)
 
 

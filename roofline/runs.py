@@ -364,7 +364,7 @@ def _optimizer(row: Mapping[str, str]) -> str:
     return "sgd" if words.startswith(("adafactor", "sgd")) else "adamw"
 
 
-def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:
+def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ...]:
     """Which projections have adapters: no table says; attention's alone are as common as all."""
     if base.train != "lora":
         return (base.lora_modules,)

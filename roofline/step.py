@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from . import layers
+from .adapters import MODULES
 from .arrays import Number, ceil_div, divide, maximum, minimum, some, where
+from .errors import RooflineError
 from .model import ModelConfig
 from .op import Collective, Group, Op
 from .stacks import Stack, load_stack
@@ -73,6 +75,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     layers.head(tape, model)
     if model.extra_params:
         tape.weight("extra", model.extra_params)
+    _check_adapters(tape, model)
     weights = tuple(tape.weights)
     hidden = model.d_model * tape.norm_tokens * tape.es
     working = 4 * hidden
@@ -88,8 +91,16 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
         ops=tuple(ops),
         weights=weights,
         working_bytes=working,
-        counted=train.train == "lora",
+        counted=train.train == "lora" or bool(train.freeze),
     )
+
+
+def _check_adapters(tape: Tape, model: ModelConfig) -> None:
+    """Refuse a word of ``--lora-modules`` that names no projection of the model."""
+    for word in tape.lora_words:
+        if word not in tape.lora_known:
+            there = ", ".join(known for known in MODULES if known in tape.lora_known)
+            raise RooflineError(f"lora_modules {word!r}: {model.name} has no such projection: use {there}")
 
 
 def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:
@@ -189,27 +200,31 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
         local = weight.local * weight.count
         if model.tied_embeddings and weight.name == "head.logits":
             # the table is the embedding's; a bias is the head's own
-            bias = divide(local, (model.embedding_dim or model.d_model) + 1) if model.head_bias else 0
+            joined = model.head_bias and "embeddings" not in train.freeze  # else it has an entry of its own
+            bias = divide(local, (model.embedding_dim or model.d_model) + 1) if joined else 0
             local = where(train.pp == 1, bias, local)
         key = (weight.part, weight.expert, weight.trainable)
         sums[key] = sums.get(key, 0) + local
 
-    def of(expert: bool, trainable: bool) -> Number:
-        if all(key[1:] != (expert, trainable) for key in sums):
+    def of(expert: bool, *kinds: bool) -> Number:
+        """Parameters of the fullest stage: trainable (True), frozen (False), or both."""
+        if all(key[1:] not in {(expert, trainable) for trainable in kinds} for key in sums):
             return 0
-        layer = divide(sums.get(("layer", expert, trainable), 0), model.n_layers)
-        first, last = sums.get(("embedding", expert, trainable), 0), sums.get(("head", expert, trainable), 0)
+
+        def held(part: str) -> Number:
+            return sum(sums.get((part, expert, trainable), 0) for trainable in kinds)
+
+        layer, first, last = divide(held("layer"), model.n_layers), held("embedding"), held("head")
         ends = maximum(layer * layout.first + first, layer * layout.last + last)
         return where(
             train.pp == 1, layer * model.n_layers + first + last, maximum(ends, layer * layout.interior)
         )
 
-    trainable_dense, trainable_expert = of(False, True), of(True, True)
     return Shares(
-        dense=trainable_dense + of(False, False),
-        expert=trainable_expert + of(True, False),
-        trainable_dense=trainable_dense,
-        trainable_expert=trainable_expert,
+        dense=of(False, True, False),
+        expert=of(True, True, False),
+        trainable_dense=of(False, True),
+        trainable_expert=of(True, True),
     )
 
 

@@ -6,11 +6,14 @@ lines of its method; `layers.py` says which kernels a layer runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from . import passes
+from .adapters import MODULES, adapters, module_words
 from .arrays import Number, ceil_div, divide, where
 from .model import Norm
 from .op import Collective, Group, Kind, Op, Part, Phase
@@ -47,6 +50,8 @@ class Tape:
             inference or train.train == "lora"
         )  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
+        self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
+        self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.es = train.activation_bytes
         self.compute_dtype = train.compute_dtype
         sequence_length = train.sequence_length
@@ -68,6 +73,14 @@ class Tape:
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
         return what in self.stack.fused or what in self.train.fused
+
+    @contextmanager
+    def freezing(self, what: str) -> Iterator[bool]:
+        """Weights recorded inside take no gradient where the configuration freezes `what`; yields whether it does."""
+        before = self.frozen
+        self.frozen = before or what in self.train.freeze
+        yield self.frozen
+        self.frozen = before
 
     def op(
         self,
@@ -121,7 +134,7 @@ class Tape:
         saves: Number = 0,
         low_precision: bool = True,
         expert: bool = False,
-        parts: int = 1,
+        parts: Mapping[str, Number] | None = None,
     ) -> None:
         """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
 
@@ -135,7 +148,7 @@ class Tape:
             saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             expert: Whether the weight is sharded over expert parallelism.
-            parts: Projections joined in this one: each has a low-rank adapter of its own.
+            parts: Projections joined in this one with the outputs of each: they have low-rank adapters of their own.
         """
         dtype = self.train.dtype if low_precision else self.compute_dtype
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
@@ -144,9 +157,12 @@ class Tape:
         self.weight(name, w + (batch * n if bias else 0), expert=expert)
         if es < self.es:
             self.cast(name, "forward", x, es)
-        trainable, adapted = not self.frozen, self.adapted(name)
+        trainable = not self.frozen
+        own, outputs = self.adapters(name, parts or {name.partition(".")[2]: n})
+        adapted = own > 0
         kept = saves if es == self.es else saves * es / self.es
-        if self.stack.cast_weights and self.train.master_weights and self.es < 4 and trainable:
+        cast = trainable or self.train.train == "full"  # adapters: the base model is loaded in 16 bits
+        if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
@@ -154,7 +170,7 @@ class Tape:
             shape=self.run_as(m, n, k, batch), saved_bytes=kept if trainable or adapted else 0,
         )  # fmt: skip
         if adapted:
-            self._adapter(name, m, k, n, batch, parts, expert)
+            self._adapter(name, m, k, outputs, batch, own, expert)
         if not (trainable or self.input_needs_grad):
             return
         if es < self.es:
@@ -178,22 +194,25 @@ class Tape:
             n, k = ceil_div(n, 8) * 8, ceil_div(k, 8) * 8
         return m, n, k, batch
 
-    def adapted(self, name: str) -> bool:
-        """Whether a projection has a low-rank adapter: frozen, in a layer, of the modules asked for."""
+    def adapters(self, name: str, parts: Mapping[str, Number]) -> tuple[int, Number]:
+        """Adapters of a projection and their outputs: frozen, in a layer, of the modules asked for."""
         if (
-            self.train.lora_rank is None
-            or not self.frozen
+            not (self.lora_words and self.frozen)
             or self.part != "layer"
             or name.startswith("router")
             or ".index." in name
         ):
-            return False  # a sparse-attention indexer takes no gradient, so no adapter either
-        return self.train.lora_modules == "all" or name.startswith(("attention.", "cross_attention."))
+            return 0, 0  # a sparse-attention indexer takes no gradient, so no adapter either
+        self.lora_known |= {word for word in MODULES if adapters((word,), name, parts)[0]}
+        return adapters(self.lora_words, name, parts)
 
     def _adapter(
         self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int, expert: bool
     ) -> None:
-        """Low-rank adapter beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n] (arXiv:2106.09685)."""
+        """`parts` low-rank adapters beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n / parts].
+
+        arXiv:2106.09685, section 4.1.
+        """
         rank = self.train.lora_rank or 0
         inner = batch * m * parts * rank
         self.frozen = False
@@ -319,6 +338,7 @@ class Tape:
         elements = rows * width
         if norm.weight or norm.bias:
             self.weight(name, width * (norm.weight + norm.bias))
+            self.input_needs_grad = self.input_needs_grad or not self.frozen
         fused, wide = self.fused("norm"), stream and self.stream_es > self.es
         es = self.stream_es if stream else self.es
         if norm.kind == "layer" or fused:

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from .trace_recorder import Trace
 
 # what shapes a transformer: a traced module has its shapes already
-_FIXED = ("seq_len", "micro_batch", "tp", "pp", "vp", "cp", "ep", "recompute", "train", "lora_rank")
+_FIXED = (
+    "seq_len",
+    "micro_batch",
+    "tp",
+    "pp",
+    "vp",
+    "cp",
+    "ep",
+    "recompute",
+    "train",
+    "lora_rank",
+    "lora_modules",
+    "freeze",
+)
 
 
 def estimate_file(spec: str, device: Device, **options: Any) -> Estimate:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
+from .adapters import MODULES, module_words
 from .arrays import Number, divide, first_where, is_scalar, some, where
 from .errors import RooflineError, unknown
 from .model import Mlp, ModelConfig, Moe
@@ -22,7 +23,7 @@ RECOMPUTES = ("none", "selective", "full")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
 TRAINS = ("full", "lora")
-LORA_MODULES = ("attention", "all")
+FREEZES = ("embeddings", "positions")
 COUNTS = (
     "micro_batch", "global_batch", "seq_len", "num_devices", "devices_per_node", "tp", "pp", "vp", "dp", "cp",
     "ep",
@@ -58,7 +59,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
         train: full, or lora (adapters only).
         lora_rank: Rank of the adapters.
-        lora_modules: Which projections have adapters: attention, or all (feed-forward and experts as well).
+        lora_modules: Which projections have adapters: all (default), attention, mlp (experts as well), or names such as
+            ``q_proj,v_proj``.
+        freeze: What takes no gradient: embeddings (the token look-up table, with a tied head's weight), positions
+            (learned positions and token types).
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
@@ -85,7 +89,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     dropout: bool = False
     train: str = "full"
     lora_rank: int | None = None
-    lora_modules: str = "all"
+    lora_modules: str | None = None
+    freeze: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
@@ -152,6 +157,11 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
         if key not in fields:
             raise unknown("option", key, fields)
     given = _given(options)
+    if isinstance(given.get("lora_modules"), (list, tuple)):
+        given["lora_modules"] = ",".join(map(str, given["lora_modules"]))
+    if isinstance(given.get("freeze"), (str, list)):
+        words = given["freeze"]
+        given["freeze"] = tuple(words.split(",") if isinstance(words, str) else words)
     degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
     if not {"num_devices", "dp"} & set(given) and all(
         type(degree) is int and degree > 0 for degree in degrees
@@ -269,7 +279,12 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     if global_batch is None:
         global_batch = train.micro_batch * dp * where(train.pp > 1, FILL * train.pp, 1)
     resolved = msgspec.structs.replace(
-        train, seq_len=seq_len, dp=dp, num_devices=num_devices, global_batch=global_batch
+        train,
+        seq_len=seq_len,
+        dp=dp,
+        num_devices=num_devices,
+        global_batch=global_batch,
+        lora_modules=train.lora_modules or ("all" if train.train == "lora" else None),
     )
     _check_against(resolved, model)
     return resolved
@@ -289,7 +304,8 @@ def _check_words(train: TrainConfig) -> None:
         ("attention", train.attention, ATTENTIONS),
         ("optimizer", train.optimizer, OPTIMIZERS),
         ("train", train.train, TRAINS),
-        ("lora_modules", train.lora_modules, LORA_MODULES),
+        *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
+        *(("word in freeze:", word, FREEZES) for word in train.freeze),
     ):
         if not isinstance(got, str) or got not in allowed:
             raise unknown(what, str(got), allowed)
@@ -345,7 +361,16 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
             raise RooflineError(
                 f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out"
             )
+        if train.lora_modules is not None:
+            raise RooflineError(
+                f"lora_modules {train.lora_modules!r} without train 'lora': add --train lora, or leave "
+                "--lora-modules out"
+            )
         return
+    if train.freeze:
+        raise RooflineError(
+            f"freeze {', '.join(train.freeze)} with train 'lora', which trains adapters alone: leave --freeze out"
+        )
     if rank is None:
         raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:

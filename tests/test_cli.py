@@ -197,3 +197,33 @@ def test_options_without_effect_or_sense_are_refused(run, arguments, words):
 def test_compare_points_to_the_pictures(capsys):
     assert cli.main(["compare", "--help"]) == 0
     assert "roofline plot MODEL -d DEVICE --kind batch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["count", "memory", "plot", "mfu", "layouts", "plan", "compare"])
+def test_a_function_is_traced_by_estimate_alone(command, capsys):
+    more = {"mfu": ["--step-time-s", "1"], "plan": ["--tokens", "1B"], "layouts": ["--num-devices", "8"]}
+    more["plot"] = ["--output", "x.png"]
+    device = [] if command == "count" else ["-d", "h100-sxm-80gb"]
+    assert cli.main([command, "file.py:build", *device, *more.get(command, [])]) == 2
+    error = capsys.readouterr().err
+    assert "'file.py:build' is a function that builds a PyTorch module: 'roofline estimate' alone" in error
+    assert error.count("\n") == 1
+
+
+def test_figures_of_a_traced_module_cannot_be_set(capsys):
+    assert cli.main(["estimate", "file.py:build", "-d", "h100-sxm-80gb", "--set", "n_layers=3"]) == 2
+    assert (
+        "--set n_layers=3 does not apply to a traced module: change it in file.py" in capsys.readouterr().err
+    )
+
+
+def test_freeze_and_names_of_adapters_on_the_command_line(capsys):
+    assert cli.main(["memory", "gpt2", "-d", "h100-sxm-80gb", "--freeze", "embeddings"]) == 0
+    assert "frozen embeddings" in capsys.readouterr().out
+    lora = ["memory", "llama-2-7b", "-d", "h100-sxm-80gb", "--train", "lora", "--lora-rank", "8"]
+    assert cli.main([*lora, "--lora-modules", "q_proj,v_proj"]) == 0
+    assert "LoRA of rank 8 on q_proj,v_proj projections" in capsys.readouterr().out
+    assert cli.main([*lora, "--lora-modules", "q_prj"]) == 2
+    assert "did you mean 'q_proj'" in capsys.readouterr().err
+    assert cli.main(["memory", "gpt2", "-d", "h100-sxm-80gb", "--lora-modules", "mlp"]) == 2
+    assert "without train 'lora'" in capsys.readouterr().err

@@ -186,3 +186,13 @@ def test_absurd_step_times_are_written_readably(run):
 def test_improvements_are_against_the_expected_step(run):
     out = run("mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--stack", "eager", "--step-time", "1 s").out
     assert "What would make the expected step of " in out
+
+
+@pytest.mark.parametrize("how", [{"freeze": "embeddings"}, {"train": "lora", "lora_rank": 8}])
+def test_a_run_as_expected_has_the_expected_mfu_with_a_part_frozen(how):
+    expected = estimate("gemma-2b", "h100-sxm-80gb", micro_batch=1, global_batch=1, **how)
+    found = diagnose(
+        "gemma-2b", "h100-sxm-80gb", step_time_s=expected.step_time_s, micro_batch=1, global_batch=1, **how
+    )
+    assert found.mfu == pytest.approx(expected.mfu)
+    assert found.verdict == "within"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,184 @@ def test_more_key_heads_than_heads_may_be_swapped() -> None:
 def test_a_config_without_a_name_is_called_by_its_path() -> None:
     assert model_from_config(config(), "runs/llama/config.json").name == "runs/llama/config.json"
     assert model_from_config(config(_name_or_path="org/llama-x/"), "config.json").name == "llama-x"
+
+
+# --- what a config leaves out -----------------------------------------------------------------------------
+
+BY_NAME = {record["name"]: record["config"] for record in RECORDS}
+
+
+def rejected(config: dict[str, Any], **changes: Any) -> str:
+    with pytest.raises(RooflineError) as error:
+        model_from_config({**config, **changes}, "config.json")
+    assert "cannot compute" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=[record["name"] for record in RECORDS])
+def test_a_missing_field_is_an_error_or_an_assumption_or_changes_nothing(record: dict[str, Any]) -> None:
+    whole = count_parameters(model_from_config(record["config"]))
+    for field in record["config"].keys() - {"model_type"}:
+        config = {key: value for key, value in record["config"].items() if key != field}
+        try:
+            model = model_from_config(config)
+            named = any(field in sentence for sentence in model.assumptions)
+            fine = named or count_parameters(model) == whole
+        except RooflineError as error:
+            fine = field in str(error) or "are not counted" in str(error)
+        assert fine, field
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("mixtral", ("num_local_experts", "num_experts_per_tok", "intermediate_size")),
+        ("gpt_oss", ("num_local_experts", "num_experts_per_tok", "intermediate_size")),
+        ("qwen3_moe", ("num_local_experts", "num_experts_per_tok", "moe_intermediate_size")),
+        ("deepseek_v3", ("n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "kv_lora_rank")),
+        ("ernie4_5_moe", ("moe_num_experts", "moe_k", "moe_intermediate_size")),
+    ],
+)
+@pytest.mark.parametrize("value", ["missing", None])
+def test_experts_and_latent_ranks_are_required(name: str, fields: tuple[str, ...], value: Any) -> None:
+    for field in fields:
+        config = {key: kept for key, kept in BY_NAME[name].items() if key != field}
+        message = rejected(config, **({} if value == "missing" else {field: value}))
+        assert message.startswith("config.json: ")
+        assert field in message
+        assert "missing" in message
+
+
+def test_every_accepted_spelling_of_a_missing_field_is_named() -> None:
+    config = {key: value for key, value in BY_NAME["mixtral"].items() if key != "num_local_experts"}
+    assert rejected(config) == (
+        "config.json: n_routed_experts, num_experts or num_local_experts is missing, and models of type "
+        "'mixtral' need it: add it, or pass --set n_experts=..."
+    )
+    overridden = model_from_config(config, overrides={"n_experts": 8})
+    assert count_parameters(overridden) == count_parameters(model_from_config(BY_NAME["mixtral"]))
+
+
+def test_no_experts_is_dense_only_where_the_class_says_so() -> None:
+    assert "num_local_experts must be at least 1 in models of type 'mixtral', got 0" in rejected(
+        BY_NAME["mixtral"], num_local_experts=0
+    )
+    dense = model_from_config({**BY_NAME["qwen2_moe"], "num_experts": 0})
+    assert not any(isinstance(group.mlp, Moe) for group in dense.groups)
+
+
+def test_missing_lengths_are_said() -> None:
+    assert model_from_config(LLAMA).assumptions[-1] == (
+        "max_position_embeddings is not stated: sequences are 4,096 tokens where --seq-len is not given"
+    )
+    assert "max_position_embeddings is missing" in rejected(
+        {key: value for key, value in BY_NAME["bert"].items() if key != "max_position_embeddings"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("mixtral", {"num_experts_per_tok": 9}, "num_experts_per_tok = 9 is more than num_local_experts = 8"),
+        ("mixtral", {"num_experts_per_tok": 0}, "num_experts_per_tok must be a whole number from 1 .* got 0"),
+        ("gpt_oss", {"sliding_window": 0}, "sliding_window must be a whole number from 1 .* got 0"),
+        ("deepseek_v3", {"n_shared_experts": -1}, "n_shared_experts must not be negative, got -1"),
+        ("llama", {"hidden_size": float("nan")}, "hidden_size must be a number, got nan"),
+        ("llama", {"intermediate_size": 0}, "intermediate_size must be at least 1 .*, got 0"),
+        ("gpt_oss", {"layer_types": ["foo"] * 36}, "unknown word in layer_types: 'foo'.*sliding_attention"),
+        (
+            "gpt_oss",
+            {"layer_types": ["full_attention"]},
+            "layer_types must be a list of 36 words.*got 1 of them",
+        ),
+        ("gpt_oss", {"layer_types": "foo"}, "layer_types must be a list of 36 words.*got 'foo'"),
+        ("big_bird", {"attention_type": None}, "block-sparse"),
+    ],
+)
+def test_an_impossible_field_is_named_as_the_config_spells_it(
+    name: str, changes: dict[str, Any], message: str
+) -> None:
+    assert re.search(message, rejected(BY_NAME[name], **changes))
+
+
+def test_text_config_must_be_an_object_and_its_outer_type_counted() -> None:
+    assert "text_config must be an object with fields, got 'foo'" in rejected(LLAMA, text_config="foo")
+    draft = {"model_type": "gemma4_unified_assistant", "text_config": BY_NAME["gemma4_text"]}
+    assert "'gemma4_unified_assistant' are not counted: it is a draft model" in rejected(draft)
+
+
+def test_an_answer_of_a_server_is_no_config() -> None:
+    assert "'Repository not found': the repository is gated, private or misspelt" in rejected(
+        {"error": "Repository not found"}
+    )
+    assert rejected({"model_type": "lama"}).startswith("config.json: unknown model_type 'lama'")
+
+
+@pytest.mark.parametrize("value", [float("nan"), ""])
+def test_an_override_is_a_value(value: Any) -> None:
+    with pytest.raises(RooflineError, match=r"n_layers = .* is no value"):
+        model_from_config(LLAMA, overrides={"n_layers": value})
+
+
+@pytest.mark.parametrize(
+    ("outer", "text"),
+    [
+        ("qwen2_vl", "qwen2_vl_text"),
+        ("qwen2_5_vl", "qwen2_5_vl_text"),
+        ("qwen3_vl", "qwen3_vl_text"),
+        ("qwen3_vl_moe", "qwen3_vl_moe_text"),
+        ("glm4v", "glm4v_text"),
+        ("glm4v_moe", "glm4v_moe_text"),
+        ("hunyuan_vl", "hunyuan_vl_text"),
+        ("granite4_vision", "granite4_vision_text"),
+        ("paddleocr_vl", "paddleocr_vl_text"),
+    ],
+)
+def test_the_language_model_of_a_multimodal_config_is_counted_nested_or_flat(outer: str, text: str) -> None:
+    whole = count_parameters(model_from_config(BY_NAME[text]))
+    nested = model_from_config({"model_type": outer, "text_config": BY_NAME[text], "vision_config": {}})
+    flat = model_from_config({**BY_NAME[text], "model_type": outer, "vision_config": {}})
+    assert count_parameters(nested) == count_parameters(flat) == whole
+    assert any("language model" in sentence for sentence in flat.assumptions)
+
+
+def test_experts_of_image_tokens_are_left_out_and_said() -> None:
+    config = {**BY_NAME["ernie4_5_moe"], "model_type": "ernie4_5_vl_moe_text",
+              "moe_intermediate_size": [1536, 512], "moe_layer_start_index": [1, 1],
+              "moe_layer_end_index": [-1, -1], "moe_num_experts": [64, 64]}  # fmt: skip
+    model = model_from_config(config)
+    assert count_parameters(model) == count_parameters(model_from_config(BY_NAME["ernie4_5_moe"]))
+    assert "counts the experts of text tokens alone, not those of image tokens" in model.assumptions
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "more"),
+    [  # measured with transformers 5 on the meta device
+        ("afmoe", {"attention_bias": True}, 32 * 8192),
+        ("qwen3_next", {"attention_bias": True}, 12 * 11264),
+    ],
+)
+def test_declared_biases_are_counted(name: str, changes: dict[str, Any], more: int) -> None:
+    plain, biased = (model_from_config({**BY_NAME[name], **how}) for how in ({}, changes))
+    assert count_parameters(biased).total - count_parameters(plain).total == more
+
+
+def test_swiglu_of_dinov2_is_two_thirds_as_wide() -> None:
+    model = model_from_config({**BY_NAME["dinov2"], "use_swiglu_ffn": True})
+    assert count_parameters(model).total == 85_737_984  # transformers 5, meta device
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        *[
+            (name, {"tie_word_embeddings": False}, "embeddings of their own")
+            for name in ("bart", "mbart", "pegasus", "marian")
+        ],
+        ("doge", {"is_moe": True}, "product keys"),
+    ],
+)
+def test_declared_variants_that_are_not_described_are_refused(
+    name: str, changes: dict[str, Any], message: str
+) -> None:
+    assert message in rejected(BY_NAME[name], **changes)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from .. import cells, report
 from ..errors import RooflineError
 from ..output import Cell, Table, add_format_arguments, emit
-from ..presets import load_model
 from ..units import format_time
 from . import options
 
@@ -86,7 +85,7 @@ def _cases_of(args: argparse.Namespace) -> list[Case]:
 def _models(args: argparse.Namespace) -> list[Any]:
     if not args.model:
         raise RooflineError("missing MODEL: name one or more ('roofline models' lists all)")
-    return [load_model(name, dict(args.overrides)) for name in args.model]
+    return [options.one_model(name, args.overrides) for name in args.model]
 
 
 def _parse_case(args: argparse.Namespace, text: str) -> argparse.Namespace:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..errors import RooflineError
 from ..output import Table, add_format_arguments, emit
 from . import options
 
@@ -51,6 +52,11 @@ def run(args: argparse.Namespace) -> int:
     if options.names_function(args.model):
         from ..traced import estimate_file
 
+        if args.overrides:
+            key, value = args.overrides[0]
+            raise RooflineError(
+                f"--set {key}={value} does not apply to a traced module: change it in {args.model.rpartition(':')[0]}"
+            )
         result = estimate_file(args.model, device, **given)
     else:
         result = estimate(options.model(args), device, **given)

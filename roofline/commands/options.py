@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from .. import units
+from ..adapters import MODULES, module_words
 from ..errors import RooflineError, unknown
 from ..packages import check_hardware
 from ..presets import load_model
@@ -16,7 +17,7 @@ from ..stacks import Fusion
 from ..training import (
     ATTENTIONS,
     DTYPES,
-    LORA_MODULES,
+    FREEZES,
     OPTIMIZERS,
     RECOMPUTES,
     SHARDINGS,
@@ -150,8 +151,14 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters"
     )
     group.add_argument(
-        "--lora-modules", metavar="WHICH", type=words("lora_modules", LORA_MODULES),
-        help="projections with adapters: attention, or all (default)",
+        "--lora-modules", metavar="WHICH", type=(lambda text: _several(text, modules)) if sweeps else modules,
+        help="projections with adapters: all (default), attention, mlp, or names joined with commas"
+        f"{' (here with +)' if sweeps else ''}: {', '.join(MODULES[3:])}",
+    )  # fmt: skip
+    group.add_argument(
+        "--freeze", metavar="WHAT", type=frozen,
+        help="what takes no gradient, joined with commas: embeddings (the token table, with a tied head's weight), "
+        "positions",
     )  # fmt: skip
     parallel = parser.add_argument_group("parallel layout")
     for option, (read, text) in _DEGREES.items():
@@ -266,6 +273,16 @@ def fusions(text: str) -> tuple[str, ...]:
     return tuple(word("fusion", allowed)(part.strip().replace("-", "_")) for part in text.split(","))
 
 
+def modules(text: str) -> str:
+    """Read the projections that have adapters, joined with commas or plus signs."""
+    return ",".join(word("lora module", MODULES)(part) for part in module_words(text))
+
+
+def frozen(text: str) -> tuple[str, ...]:
+    """Read what takes no gradient, joined with commas."""
+    return tuple(word("word in freeze:", FREEZES)(part.strip()) for part in text.split(","))
+
+
 def override(text: str) -> tuple[str, object]:
     """Read ``KEY=VALUE``: a number, true, false, a list or a word.
 
@@ -322,7 +339,21 @@ def names_function(model: str) -> bool:
 
 def model(args: argparse.Namespace) -> ModelConfig:
     """The model that was named, with its ``--set`` overrides."""
-    return load_model(args.model, dict(args.overrides))
+    return one_model(args.model, args.overrides)
+
+
+def one_model(name: str, overrides: list[tuple[str, object]]) -> ModelConfig:
+    """The model of one MODEL.
+
+    Raises:
+        RooflineError: It names a function, which `estimate` alone traces.
+    """
+    if names_function(name):
+        raise RooflineError(
+            f"{name!r} is a function that builds a PyTorch module: 'roofline estimate' alone traces one; "
+            "give a preset, a config.json or a .toml here"
+        )
+    return load_model(name, dict(overrides))
 
 
 def device(args: argparse.Namespace) -> Device:
