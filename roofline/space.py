@@ -273,7 +273,7 @@ def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -
     >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
     (512, 256)
     >>> default_global_batch(98304, 4096)
-    12288
+    16384
     """
     each = num_devices * micro_batch
     if each * seq_len > LARGEST_BATCH:
