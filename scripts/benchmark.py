@@ -52,7 +52,7 @@ SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
             "cp": POWERS,
             "micro_batch": tuple(divisors(1536)),
             "dtype": ("bf16", "fp16", "tf32", "fp32"),
-            "attention": ("unfused", "flash1", "flash2", "flash3", "te"),
+            "attention": ("unfused", "flash1", "flash2", "flash1", "te"),
             "sharding": ("none", "zero1", "zero2", "zero3", "fsdp", "hsdp"),
         },
     ),
