@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hardware import HardwareError, load_device
-from hardware.bench import copy_bytes_per_s, seconds
+from hardware.bench import cache_bytes_per_s, seconds, stream_bytes_per_s
 from hardware.calibrate import (
     Sample,
     _raised,
@@ -229,4 +229,6 @@ def test_torch_kernels_run() -> None:
 
 def test_benchmarks_measure_something() -> None:
     assert len(seconds(lambda: None, budget_s=0.0)) == 3
-    assert copy_bytes_per_s(2**20, 1, budget_s=0.01) > 1e6
+    for threads in (1, 2):
+        assert stream_bytes_per_s(2**20, threads, budget_s=0.01) > 1e6
+        assert cache_bytes_per_s(2**14, threads, budget_s=0.01) > 1e6
