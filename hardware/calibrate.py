@@ -27,7 +27,7 @@ UNUSABLE = 30.0  # percent by which a fit may miss its measurements on average
 _MEASURED = "measured on this machine: [sources] calibration says how"
 _ATTENTION_TILE = 128
 _UNKNOWN = 1e9  # bytes/s, until the rounds have measured it
-_FAR_BEYOND = 2  # times the last-level cache, from which little of a kernel's operands is left in it
+_FAR_BEYOND = 1.5  # times the last-level cache, from which little of a kernel's operands is left in it
 
 Progress = Callable[[str, float], None]  # what runs, and the share that is done
 

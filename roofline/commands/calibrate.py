@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
@@ -55,11 +56,15 @@ def run(args: argparse.Namespace) -> int:
     from hardware.local import calibrated_file
     from hardware.writer import to_toml, write_device
 
+    from ..output import check_writable
+
     if args.threads is not None:  # before NumPy is imported, which reads them once
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(args.threads)))
     path = args.output or calibrated_file()
     if not path.endswith(".toml"):
         raise RooflineError(f"--output {path}: a device file ends in .toml")
+    if args.output is not None:  # the default's folder is made
+        check_writable(Path(path))
     try:
         with _progress() as progress:
             calibration = calibrate(
