@@ -23,7 +23,7 @@ CPU_ATTENTION = ((4, 8, 128, 64), (4, 8, 256, 64), (2, 8, 512, 64), (1, 8, 1024,
 GPU_ATTENTION = ((8, 16, 512, 64), (4, 16, 2048, 64), (2, 16, 4096, 128), (1, 32, 8192, 128))
 # (tensors, elements of each) of a model: the optimizer's passes over a small tensor share the caches, those over a
 # large one do not; all together are far beyond them, as in training.
-CPU_TENSORS = ((1, 2**22), (6, 2**20), (8, 2**18))
+CPU_TENSORS = ((2, 2**22), (8, 2**20), (16, 2**18))
 GPU_TENSORS = ((16, 2**22),)
 
 
