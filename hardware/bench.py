@@ -12,6 +12,7 @@ from typing import Any
 
 # Threads of every BLAS that NumPy may be built with; read when it is imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_BYTES_PER_CALL = 16_000_000  # a tenth of a millisecond: a thousand times what a call costs
 _CACHE_SIZED = (96, 128, 192)  # three matrices of these sizes stay in a core's own caches
 
 
@@ -71,41 +72,75 @@ def one_core() -> dict[str, float]:
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    result = subprocess.run(  # noqa: S603  (this interpreter, a fixed program)
-        [sys.executable, "-c", code],
-        env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    try:
+        result = subprocess.run(  # noqa: S603  (this interpreter, a fixed program)
+            [sys.executable, "-c", code],
+            env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.SubprocessError):
+        # No second process here: this one's threads are what there is, and one core does not wait for others.
+        return {dtype: core_flops_per_s(dtype) for dtype in ("fp32", "fp64")}
     rates: dict[str, float] = json.loads(result.stdout)
     return rates
 
 
-def copy_bytes_per_s(working_set: int, threads: int, *, budget_s: float = 0.1) -> float:
-    """Best rate of copying between two halves of `working_set` bytes, read plus written, over `threads`."""
+def stream_runner(size: int, threads: int) -> Callable[[], Any]:
+    """Multiplies `size` bytes in place, a part per thread: each is read and written once.
+
+    A copy into other memory moves more than its two passes: the target's lines are read before they are
+    written.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
-    each = max(working_set // (2 * threads), 4096)
-    sources = [np.ones(each, dtype=np.uint8) for _ in range(threads)]
-    targets = [np.zeros(each, dtype=np.uint8) for _ in range(threads)]
-    # Small sets are copied many times per task, or starting the task would be what is measured.
-    times = max(1, int(2e6 // each))
-
-    def copy(index: int) -> None:
-        for _ in range(times):
-            np.copyto(targets[index], sources[index])  # releases the interpreter lock
-
+    parts = [np.ones(max(size // 4 // threads, 1), dtype=np.float32) for _ in range(threads)]
     if threads == 1:
-        # CPU time: what other programs take away is not this core's bandwidth
-        best = min(seconds(lambda: copy(0), budget_s=budget_s, clock=time.process_time))
+        return lambda: np.multiply(parts[0], 1.0, out=parts[0])
+    pool = ThreadPoolExecutor(threads)  # NumPy releases the interpreter lock
+    return lambda: list(pool.map(lambda part: np.multiply(part, 1.0, out=part), parts))
+
+
+def stream_bytes_per_s(size: int, threads: int, *, budget_s: float = 0.2) -> float:
+    """Best rate of reading and writing `size` bytes in place, over `threads`."""
+    durations = seconds(stream_runner(size, threads), budget_s=budget_s, clock=clock_of(threads))
+    return 2 * size / min(durations)
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """One thread is timed by its CPU time, which other programs hardly lengthen, several by the wall clock."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def cache_bytes_per_s(working_set: int, threads: int = 1, *, budget_s: float = 0.1) -> float:
+    """Best rate of ``a = max(a, b)`` over two arrays of half of `working_set` bytes in each of `threads`.
+
+    One call goes over them a hundred to a thousand times (rows of a matrix that all lie in the same place),
+    so that neither calls nor the interpreter lock are measured.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    count = max(working_set // 8, 16)
+    turns = max(1, _BYTES_PER_CALL // (12 * count))
+
+    def build() -> Callable[[], Any]:
+        row, best = np.ones(count, np.float32), np.zeros(count, np.float32)
+        rows = np.lib.stride_tricks.as_strided(row, (turns, count), (0, row.itemsize))
+        return lambda: np.maximum.reduce(rows, axis=0, out=best)
+
+    runs = [build() for _ in range(threads)]
+    if threads == 1:
+        durations = seconds(runs[0], budget_s=budget_s, clock=clock_of(1))
     else:
         with ThreadPoolExecutor(threads) as pool:
-            best = min(seconds(lambda: list(pool.map(copy, range(threads))), budget_s=budget_s))
-    return 2 * each * threads * times / best
+            durations = seconds(lambda: list(pool.map(lambda run: run(), runs)), budget_s=budget_s)
+    return 12 * count * turns * threads / min(durations)  # two reads and a write of 4 bytes
 
 
 def load_average() -> float | None:

@@ -5,27 +5,29 @@ from __future__ import annotations
 import datetime as dt
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from .bench import copy_bytes_per_s, load_average, seconds
+from .bench import cache_bytes_per_s, clock_of, load_average, seconds
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus, first_gpu
-from .device import Cache, Device, Dtype, Peak
+from .device import Device, Dtype, Peak
 from .errors import HardwareError
 from .fit import fit_attention, fit_gemm, spread
 from .kernels import Engine, NumpyEngine, TorchEngine
 from .local import architecture_of, cpu_device
 from .match import match
+from .ranges import CACHED
 
 BUSY = 0.15  # share of the machine that others use, above which it is said
 NOISY = 0.10  # spread between rounds above which it is said
 UNUSABLE = 30.0  # percent by which a fit may miss its measurements on average
 _MEASURED = "measured on this machine: [sources] calibration says how"
 _ATTENTION_TILE = 128
+_UNKNOWN = 1e9  # bytes/s, until the rounds have measured it
+_FAR_BEYOND = 1.5  # times the last-level cache, from which little of a kernel's operands is left in it
 
 Progress = Callable[[str, float], None]  # what runs, and the share that is done
 
@@ -40,11 +42,17 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     bytes: float
     shape: tuple[int, ...]
     rounds: tuple[float, ...]
+    footprint: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """The quietest round: other programs only ever slow a kernel down."""
+        """The quietest round: other programs only ever slow a kernel down. Peaks come from it."""
         return min(self.rounds)
+
+    @property
+    def typical(self) -> float:
+        """The middle round: what a long step sees, and what efficiencies are fitted to."""
+        return statistics.median(self.rounds)
 
     @property
     def spread(self) -> float:
@@ -92,7 +100,7 @@ def measure(engine: Engine, rounds: int, budget_s: float, progress: Progress) ->
     the wall clock.
     """
     todo = list(engine.kernels())
-    clock = time.process_time if engine.threads == 1 and not _on_gpu(engine) else time.perf_counter
+    clock = clock_of(2 if _on_gpu(engine) else engine.threads)
     each = budget_s / (rounds * len(todo))
     best: list[list[float]] = [[] for _ in todo]
     for turn in range(rounds):
@@ -107,6 +115,7 @@ def measure(engine: Engine, rounds: int, budget_s: float, progress: Progress) ->
             dtype=kernel.dtype,
             flops=kernel.flops,
             bytes=kernel.bytes,
+            footprint=kernel.footprint,
             shape=kernel.shape,
             rounds=tuple(values),
         )
@@ -136,16 +145,18 @@ def calibrate(
     engine = choose_engine(engine_word, cpu.available_cores)
     progress("peak and bandwidth", 0.0)
     on_gpu = _on_gpu(engine)
-    device = _gpu_base(engine) if on_gpu else _with_cache_bandwidth(cpu_device(cpu), cpu)
+    device = _gpu_base(engine) if on_gpu else cpu_device(cpu, bandwidth=_UNKNOWN)
     samples = measure(engine, rounds, budget_s, progress)
-    device = device if on_gpu else _with_bf16(device, cpu, samples)
+    if not on_gpu:
+        device = _with_bandwidth(_with_bf16(device, cpu, samples), samples)
+        device = _with_cache_bandwidth(device, cpu)
     device = _raised(device, samples)
     typical = statistics.median(sample.spread for sample in samples)
     if typical > NOISY:
         notes.append(f"rounds differ by {100 * typical:.0f} % (median): not a quiet machine; run again")
     text = (
         f"roofline calibrate, {dt.date.today().isoformat()}: {engine.name}, {engine.threads} threads, "
-        f"{rounds} rounds, median spread {100 * typical:.1f} %"
+        f"{rounds} rounds, median spread {100 * typical:.1f} %; cache sizes as the system reports"
     )
     device = msgspec.structs.replace(
         device,
@@ -185,13 +196,51 @@ def _gpu_base(engine: Engine) -> Device:
     return device
 
 
+def _with_bandwidth(device: Device, samples: Sequence[Sample]) -> Device:
+    """Memory bandwidth: the best rate of any kernel whose operands are far beyond the caches, once each."""
+    streams = [s for s in samples if s.group == "stream"]
+    best = max(s.bytes / s.seconds for s in streams)
+    note = ", ".join(f"{s.name}, spread {100 * s.spread:.0f} %" for s in streams)
+    bandwidth = msgspec.structs.replace(
+        device.memory.bandwidth,
+        gb_per_s=round(best / 1e9, 2),
+        source="calibration",
+        not_derived=f"best stream measured in the rounds ({note})",
+    )
+    return msgspec.structs.replace(device, memory=msgspec.structs.replace(device.memory, bandwidth=bandwidth))
+
+
+def from_cache(sample: Sample, device: Device) -> bool:
+    """Whether a CPU's caches hold a good part of what a kernel goes over: memory is then no bound to it."""
+    last = max((cache.bytes for cache in device.caches), default=0.0)
+    return device.kind == "cpu" and 0 < sample.footprint < _FAR_BEYOND * last
+
+
 def _with_cache_bandwidth(device: Device, cpu: Cpu) -> Device:
-    """Copy rates of working sets that fill half of each cache level."""
-    caches: list[Cache] = []
-    for cache in device.caches:
-        rate = copy_bytes_per_s(int(cache.bytes / 2), cpu.available_cores)
-        caches.append(msgspec.structs.replace(cache, gb_per_s=round(rate / 1e9, 1)))
-    return msgspec.structs.replace(device, caches=tuple(caches))
+    """Rates of working sets that fill half of each level, all cores in use together.
+
+    A core's own level is measured on one core and multiplied: cores do not disturb one another there. What
+    is not faster than the next level outwards was not measured well (a busy machine) and is left out.
+    """
+    cores = cpu.available_cores
+    rates: dict[str, float] = {}
+    for level in cpu.caches:
+        sharing = max(cpu.physical_cores / level.count, 1.0)
+        threads = 1 if sharing == 1 else cores
+        each = level.kib_each * 1024 / 2
+        rate = cache_bytes_per_s(int(each if threads == 1 else each / min(sharing, cores)), threads)
+        rates[f"L{level.level}"] = rate * cores / threads
+    outer, kept = device.memory_bandwidth_bytes_per_s, {}
+    for name in reversed(rates):
+        if rates[name] > outer:
+            outer = kept[name] = rates[name]
+    caches = tuple(
+        msgspec.structs.replace(cache, gb_per_s=round(kept[cache.level] / 1e9, 1), source="calibration")
+        if cache.level in kept
+        else cache
+        for cache in device.caches
+    )
+    return msgspec.structs.replace(device, caches=caches)
 
 
 def _with_bf16(device: Device, cpu: Cpu, samples: Sequence[Sample]) -> Device:
@@ -229,7 +278,7 @@ def _raised(device: Device, samples: Sequence[Sample]) -> Device:
 def _tables(device: Device, samples: Sequence[Sample]) -> dict[str, Any]:
     """The ``[measured]`` tables that the samples determine."""
     tables: dict[str, Any] = {}
-    launch = [s.seconds for s in samples if s.group == "launch"]
+    launch = [s.typical for s in samples if s.group == "launch"]
     t0_us = float(f"{1e6 * min(launch):.4g}") if launch else 1.0
     gpu = device.kind != "cpu"
     for name, dtype in (("gemm", "bf16"), ("gemm_fp32", "fp32")):
@@ -243,8 +292,10 @@ def _tables(device: Device, samples: Sequence[Sample]) -> dict[str, Any]:
     for group in ("elementwise", "normalization", "softmax", "embedding", "optimizer"):
         chosen = [s for s in samples if s.group == group]
         if chosen:
-            rate = sum(s.bytes for s in chosen) / sum(s.seconds for s in chosen)
-            share = min(rate / device.memory_bandwidth_bytes_per_s, 1.0)
+            rate = sum(s.bytes for s in chosen) / sum(s.typical for s in chosen)
+            share = rate / device.memory_bandwidth_bytes_per_s
+            # A CPU's caches may serve later passes of a kernel; a GPU's datasheet is never beaten.
+            share = min(share, 1.0 if gpu else CACHED.high)
             streams[group] = {"bandwidth": float(f"{share:.4g}"), "t0_us": t0_us, "source": _MEASURED}
     tables["memory_bound"] = streams
     # On a CPU the kernel's own time holds its launch; nothing else waits for the host.
@@ -274,13 +325,13 @@ def _gemm_table(device: Device, samples: Sequence[Sample], dtype: str) -> dict[s
     fit = fit_gemm(
         [s.flops for s in chosen],
         [s.bytes for s in chosen],
-        [s.seconds for s in chosen],
+        [s.typical for s in chosen],
         peak=device.peaks[dtype],
         bandwidth=device.memory_bandwidth_bytes_per_s,
     )
-    forward = {s.shape: s.seconds for s in chosen}
+    forward = {s.shape: s.typical for s in chosen}
     ratios = [
-        s.seconds / forward[s.shape]
+        s.typical / forward[s.shape]
         for s in samples
         if s.group == "wgrad" and s.dtype == dtype and s.shape in forward
     ]
@@ -317,7 +368,7 @@ def _attention_table(device: Device, samples: Sequence[Sample], t0_us: float) ->
         fit = fit_attention(
             [s.flops * wave / count for s, wave, count in zip(chosen, waves, even, strict=True)],
             [float(wave) for wave in waves],
-            [s.seconds for s in chosen],
+            [s.typical for s in chosen],
             peak=device.peaks[chosen[0].dtype],
         )
         table |= {cap: fit.cap, tile: fit.tile_us}

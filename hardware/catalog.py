@@ -47,8 +47,8 @@ def read_toml(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        with open(path, encoding="utf-8-sig") as file:  # some editors put a byte order mark before the text
+            return tomllib.loads(file.read())
     except OSError as error:
         raise HardwareError(f"cannot read device file '{path}': {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

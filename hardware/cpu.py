@@ -188,14 +188,16 @@ def _cgroup_cpus(files: Files) -> float | None:
         for folder in _up(path):
             if controllers == "":
                 quota = (files.text(f"sys/fs/cgroup{folder}/cpu.max") or "max").split()
-                if quota[0] != "max":
-                    limits.append(int(quota[0]) / int(quota[1] if len(quota) > 1 else 100_000))
+                numbers = [int(part) for part in (*quota, "100000")[:2] if part.isdigit()]
+                if len(numbers) == 2 and numbers[1] > 0:  # "max", or what is no quota, is no limit
+                    limits.append(numbers[0] / numbers[1])
             elif "cpu" in controllers.split(","):
-                base = f"sys/fs/cgroup/cpu{folder}"
-                allowed = files.number(f"{base}/cpu.cfs_quota_us")
-                period = files.number(f"{base}/cpu.cfs_period_us")
-                if allowed is not None and allowed > 0 and period:
-                    limits.append(allowed / period)
+                for mount in dict.fromkeys(("cpu", controllers)):  # "cpu,cpuacct" without a link to it
+                    base = f"sys/fs/cgroup/{mount}{folder}"
+                    allowed = files.number(f"{base}/cpu.cfs_quota_us")
+                    period = files.number(f"{base}/cpu.cfs_period_us")
+                    if allowed is not None and allowed > 0 and period:
+                        limits.append(allowed / period)
     return min(limits, default=None)
 
 

@@ -12,7 +12,7 @@ from .errors import HardwareError
 from .gpu import Gpu, read_gpus
 from .match import MEMORY_TOLERANCE, as_found, match, mig_device
 from .nvml import Library, Nvml, NvmlError
-from .visible import visible
+from .visible import visible, visible_amd
 
 _GOES_ON = "estimates work without it: pass --device"
 
@@ -57,7 +57,7 @@ def detect_gpus(
 
     Args:
         nvml: A recording instead of the library of this machine.
-        environment: Instead of the process's environment (CUDA_VISIBLE_DEVICES).
+        environment: Instead of the process's environment (CUDA_VISIBLE_DEVICES, and AMD's variables).
         host_memory_bytes: The host's memory, for GPUs that share it.
     """
     environment = os.environ if environment is None else environment
@@ -68,7 +68,7 @@ def detect_gpus(
         gpus = read_gpus(nvml, system_memory_bytes=memory)
     except NvmlError as error:
         why = f"{error.sentence}; {_GOES_ON}"
-        return Detection(why_not=why) if recorded else _amd_or(Detection(why_not=why))
+        return Detection(why_not=why) if recorded else _amd_or(Detection(why_not=why), environment)
     try:
         driver = nvml.call("nvmlSystemGetDriverVersion")
     except NvmlError:
@@ -82,14 +82,17 @@ def detect_gpus(
     return Detection(gpus=found, why_not=why_not, notes=tuple(notes), driver=driver)
 
 
-def _amd_or(nothing: Detection) -> Detection:
-    """What amdsmi finds, else `nothing`."""
+def _amd_or(nothing: Detection, environment: Mapping[str, str]) -> Detection:
+    """What amdsmi finds and ROCm shows, else `nothing`."""
     from .amd import read_amd_gpus
 
     gpus = read_amd_gpus()
     if not gpus:
         return nothing
-    return Detection(gpus=tuple(item for gpu in gpus for item in _found(gpu)))
+    shown, notes = visible_amd(gpus, environment)
+    why_not = None if shown else f"no GPU is visible; {_GOES_ON}"
+    found = tuple(item for gpu in shown for item in _found(gpu))
+    return Detection(gpus=found, why_not=why_not, notes=tuple(notes))
 
 
 def _found(gpu: Gpu) -> list[Found]:

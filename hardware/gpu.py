@@ -25,6 +25,8 @@ class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str | None = None
     multiprocessors: int | None = None
     memory_mib: int | None = None
+    gpu_instance: int | None = None
+    compute_instance: int | None = None
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,8 @@ def read_gpus(nvml: Nvml, *, system_memory_bytes: int | None = None) -> list[Gpu
     """
     nvml.call("nvmlInit")
     count = nvml.call("nvmlDeviceGetCount")
+    if not isinstance(count, int):
+        raise NvmlError(999, "nvmlDeviceGetCount")
     gpus = []
     for index in range(count):
         try:
@@ -185,6 +189,8 @@ def _mig(reader: Reader) -> tuple[bool, tuple[MigSlice, ...]]:
                 uuid=part.quietly("nvmlDeviceGetUUID"),
                 multiprocessors=attributes.get("multiprocessorCount"),
                 memory_mib=attributes.get("memorySizeMB"),
+                gpu_instance=part.quietly("nvmlDeviceGetGpuInstanceId"),
+                compute_instance=part.quietly("nvmlDeviceGetComputeInstanceId"),
             )
         )
     return True, tuple(slices)

@@ -21,16 +21,21 @@ GPU_SHAPES = (
 # (batch, heads, sequence, head dimension), causal.
 CPU_ATTENTION = ((4, 8, 128, 64), (4, 8, 256, 64), (2, 8, 512, 64), (1, 8, 1024, 64))
 GPU_ATTENTION = ((8, 16, 512, 64), (4, 16, 2048, 64), (2, 16, 4096, 128), (1, 32, 8192, 128))
+# (tensors, elements of each) of a model: the optimizer's passes over a small tensor share the caches, those over a
+# large one do not; all together are far beyond them, as in training.
+CPU_TENSORS = ((2, 2**22), (8, 2**20), (16, 2**18))
+GPU_TENSORS = ((16, 2**22),)
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     """One kernel to measure: `build` allocates its operands and gives what runs it.
 
     Attributes:
-        group: What it calibrates: gemm, wgrad, elementwise, normalization, softmax, embedding, optimizer,
-            attention, attention_backward, launch.
+        group: What it calibrates: gemm, wgrad, stream (memory bandwidth), elementwise, normalization,
+            softmax, embedding, optimizer, attention, attention_backward, launch.
         flops: FLOPs of one run.
         bytes: Bytes of one run, by the counting rules of the estimator (each operand once per kernel).
+        footprint: Distinct bytes that one run touches: what a cache would have to hold.
         shape: (m, n, k) of a product; (batch, heads, sequence, head dimension) of attention.
         inner: Kernel launches in one run of `build()`.
     """
@@ -41,6 +46,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     build: Callable[[], Runner]
     flops: float = 0.0
     bytes: float = 0.0
+    footprint: float = 0.0
     shape: tuple[int, ...] = ()
     inner: int = 1
 
@@ -66,6 +72,28 @@ def _gemm(
     )
 
 
+def stream_size() -> int:
+    """Bytes far beyond the last-level cache, and at most 1 GiB."""
+    from .cpu import read_cpu
+
+    last = max((cache.count * cache.kib_each * 1024 for cache in read_cpu().caches), default=0)
+    return int(min(max(4 * last, 2**27), 2**30))
+
+
+def _stream(threads: int) -> Kernel:
+    from .bench import stream_runner
+
+    size = stream_size()
+    return Kernel(
+        group="stream",
+        name="multiply in place",
+        dtype="fp32",
+        build=_bind(stream_runner, size, threads),
+        bytes=2.0 * size,
+        footprint=float(size),
+    )
+
+
 class NumpyEngine:
     """NumPy and its BLAS, on the CPU: matrix products in fp32 and fp64, and copies."""
 
@@ -83,9 +111,15 @@ class NumpyEngine:
             for m, n, k in CPU_SHAPES if dtype == "fp32" else CPU_SHAPES[:5]:
                 build = _bind(gemm_runner, m, n, k, dtype)
                 yield _gemm("gemm", dtype, (m, n, k), size, build)
+        yield _stream(self.threads)
         large = 2**24  # 64 MiB per operand
         yield Kernel(
-            group="elementwise", name="add", dtype="fp32", build=_bind(_numpy_add, large), bytes=12.0 * large
+            group="elementwise",
+            name="add",
+            dtype="fp32",
+            build=_bind(_numpy_add, large),
+            bytes=12.0 * large,
+            footprint=12.0 * large,
         )
         yield Kernel(group="launch", name="add of one number", dtype="fp32", build=_bind(_numpy_add, 1))
 
@@ -140,38 +174,61 @@ class TorchEngine:
 
     def _memory_bound(self, dtype: str) -> Iterator[Kernel]:
         size = 2 if dtype == "bf16" else 4
-        rows, width = (16384, 4096) if self.gpu else (4096, 1024)
+        # On a CPU 28 MiB an operand: the C library hands 32 MiB and more back to the system at every release,
+        # and clearing new pages would be most of what is measured.
+        rows, width = (16384, 4096) if self.gpu else (7168, 1024)
         count = rows * width
-        vocabulary = 32768
-        tokens = rows // 4
-        parameters = 2**26 if self.gpu else 2**23
-        # Passes over memory as the estimator counts them: operands read and written once per kernel.
-        for group, name, build, moved in (
-            ("elementwise", "add", _bind(self._add, rows, width, dtype), 3 * count * size),
-            ("elementwise", "gelu", _bind(self._gelu, rows, width, dtype, False), 2 * count * size),
+        tokens, vocabulary = (4096, 32768) if self.gpu else (896, 8192)
+        logits = tokens * vocabulary * 4
+        tensors = GPU_TENSORS if self.gpu else CPU_TENSORS
+        parameters = sum(number * length for number, length in tensors)
+        if not self.gpu:
+            yield _stream(self.threads)
+        # Passes over memory as the estimator counts them (operands read and written once per kernel), and the
+        # operands that they go over.
+        for group, name, build, moved, touched in (
+            ("elementwise", "add", _bind(self._add, rows, width, dtype), 3 * count * size, 3 * count * size),
+            (
+                "elementwise",
+                "gelu",
+                _bind(self._gelu, rows, width, dtype, False),
+                2 * count * size,
+                2 * count * size,
+            ),
             (
                 "elementwise",
                 "gelu and backward",
                 _bind(self._gelu, rows, width, dtype, True),
                 5 * count * size,
+                4 * count * size,
             ),
             (
                 "normalization",
                 "layer norm and backward",
                 _bind(self._norm, rows, width, dtype),
                 7 * count * size,
+                4 * count * size,
             ),
             (
                 "softmax",
                 "cross entropy and backward",
                 _bind(self._loss, tokens, vocabulary),
-                4 * tokens * vocabulary * 4,
+                4 * logits,
+                3 * logits,
             ),
-            ("embedding", "gather of rows", _bind(self._gather, rows, width, dtype), 2 * count * size),
+            (
+                "embedding",
+                "gather of rows",
+                _bind(self._gather, rows, width, dtype),
+                2 * count * size,
+                2 * count * size,
+            ),
             # 21 passes over fp32 numbers: multiply, lerp, multiply, addcmul, sqrt, divide, add, addcdiv
-            ("optimizer", "AdamW", _bind(self._adamw, parameters), 84 * parameters),
+            ("optimizer", "AdamW", _bind(self._adamw, tensors), 84 * parameters, 16 * parameters),
         ):
-            yield Kernel(group=group, name=name, dtype=dtype, build=build, bytes=float(moved))
+            yield Kernel(
+                group=group, name=name, dtype=dtype, build=build, bytes=float(moved), footprint=float(touched)
+            )
         yield Kernel(
             group="launch", name="add of one number", dtype=dtype, build=_bind(self._tiny, dtype), inner=100
         )
@@ -251,9 +308,10 @@ class TorchEngine:
         chosen = self.torch.randint(4 * rows, (rows,), device=self.device)
         return self._synchronised(lambda: self.torch.nn.functional.embedding(chosen, table))
 
-    def _adamw(self, parameters: int) -> Runner:
-        # Tensors of a layer's size, as in training: the passes over one of them share the caches.
-        tensors = [self._random(parameters // 16, dtype="fp32", grad=True) for _ in range(16)]
+    def _adamw(self, sizes: tuple[tuple[int, int], ...]) -> Runner:
+        tensors = [
+            self._random(length, dtype="fp32", grad=True) for number, length in sizes for _ in range(number)
+        ]
         for tensor in tensors:
             tensor.grad = self.torch.randn_like(tensor)
         optimizer = self.torch.optim.AdamW(tensors, lr=1e-4)

@@ -12,7 +12,7 @@ from .cpu import Cpu, read_cpu
 from .detect import detect_gpus, first_gpu
 from .device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Memory, Node, Peak
 
-_STREAM_BYTES = 128 * 2**20  # beyond most last-level caches, and copied in a blink
+_STREAM_BYTES = 128 * 2**20  # beyond most last-level caches, and read and written in a blink
 
 
 def config_folder() -> str:
@@ -70,7 +70,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         peaks: FLOP/s of one core by dtype, instead of measuring them.
         bandwidth: Memory bandwidth in bytes/s, instead of measuring it.
     """
-    from .bench import copy_bytes_per_s
+    from .bench import stream_bytes_per_s
 
     cores = cpu.available_cores
     known = architecture_of(cpu)
@@ -89,7 +89,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         caveat = f"peak measured, not looked up: one core's matrix products in NumPy x {cores} cores"
         confidence = "measured"
     if bandwidth is None:
-        bandwidth = copy_bytes_per_s(_STREAM_BYTES, cores)
+        bandwidth = stream_bytes_per_s(_STREAM_BYTES, cores)
     memory_bytes = cpu.memory_limit_bytes or cpu.memory_bytes or 0
     return Device(
         id="local",

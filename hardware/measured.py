@@ -7,12 +7,13 @@ measured states just that; the rest keeps its parent's figure, and the merged en
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from .errors import HardwareError
+from .ranges import CACHED, MEASURED, Problem
 
 Origin = Literal["device", "architecture", "default"]
 
@@ -106,7 +107,8 @@ class MemoryBound(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kernel that streams memory: ``t0 + bytes / (bandwidth * BW)``.
 
     Attributes:
-        bandwidth: Attainable fraction of the memory bandwidth.
+        bandwidth: Attainable fraction of the memory bandwidth; above 1 on a CPU whose caches serve the later
+            passes of a kernel over one operand.
         t0_us: Time of an empty kernel in a stream of kernels.
     """
 
@@ -240,13 +242,19 @@ _GEMM_TABLES = {
     "fp32": "gemm_fp32",
     "fp64": "gemm_fp32",
 }
-_KEYED = ("attention", "memory_bound", "collective", "collective_pcie")
+_KEYED: dict[str, tuple[str, ...]] = {
+    "attention": ("flash1", "flash2", "flash3", "te"),
+    "memory_bound": ("elementwise", "normalization", "softmax", "embedding", "optimizer"),
+    "collective": ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"),
+    "collective_pcie": ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"),
+}
 
 
 def _merge_entry(
     parent: Mapping[str, Any] | None, own: Mapping[str, Any], origin: Origin, place: str
 ) -> dict[str, Any]:
     """One table over its parent's: own figures win, and the source says who supplied what."""
+    _require_table(own, place)
     if "source" not in own:
         raise HardwareError(f"{place}: no source; every measured table names its evidence")
     merged = dict(own)
@@ -256,6 +264,26 @@ def _merge_entry(
         merged = {**kept, **merged}
     merged["origin"] = origin
     return merged
+
+
+def _require_table(value: Any, place: str) -> None:
+    if not isinstance(value, Mapping):
+        raise HardwareError(f"{place} = {value!r}: expected a table of figures")
+
+
+def _merge_group(
+    group: dict[str, Any], name: str, own: Mapping[str, Any], origin: Origin
+) -> Mapping[str, Any]:
+    """Tables by kernel over their parents'; a kernel that does not exist is an error."""
+    from .explain import unknown_key
+
+    place = f"measured.{name}"
+    _require_table(own, place)
+    for key, entry in own.items():
+        if key not in _KEYED[name]:
+            raise HardwareError(unknown_key(place, key, _KEYED[name]))
+        group[key] = _merge_entry(group.get(key), entry, origin, f"{place}.{key}")
+    return group
 
 
 def merge(layers: Iterable[tuple[Origin, Mapping[str, Any]]]) -> Measured:
@@ -268,13 +296,27 @@ def merge(layers: Iterable[tuple[Origin, Mapping[str, Any]]]) -> Measured:
     for origin, layer in layers:
         for name, own in layer.items():
             if name in _KEYED:
-                group = tables.setdefault(name, {})
-                for key, entry in own.items():
-                    place = f"measured.{name}.{key}"
-                    group[key] = _merge_entry(group.get(key), entry, origin, place)
+                tables[name] = _merge_group(tables.get(name, {}), name, own, origin)
             else:
                 tables[name] = _merge_entry(tables.get(name), own, origin, f"measured.{name}")
     try:
         return msgspec.convert(tables, Measured)
     except msgspec.ValidationError as error:
-        raise HardwareError(f"[measured]: {error}") from error
+        from .explain import mistake
+
+        raise HardwareError(mistake(tables, Measured, "measured") or f"measured: {error}") from error
+
+
+def range_problems(measured: Measured, *, cpu: bool) -> Iterator[Problem]:
+    """Every measured figure outside its range; a CPU's memory-bound kernels may beat its memory."""
+    for name in measured.__struct_fields__:
+        value = getattr(measured, name)
+        for key, entry in value.items() if isinstance(value, dict) else [("", value)]:
+            place = f"measured.{name}.{key}".rstrip(".")
+            for field in entry.__struct_fields__:
+                allowed = (
+                    CACHED if cpu and (name, field) == ("memory_bound", "bandwidth") else MEASURED.get(field)
+                )
+                figure = getattr(entry, field)
+                if allowed is not None and figure is not None and figure not in allowed:
+                    yield Problem(f"{place}.{field}", figure, str(allowed))

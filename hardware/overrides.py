@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .agreement import is_same
 from .catalog import load_architecture
 from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, Node, Peak, Power
 from .errors import HardwareError
-from .rules import in_range, is_same
+from .ranges import in_range
 
 _SOURCE = "given by the user"
+# Times below the catalog's figure from which a unit a thousand times too large is likelier than a what-if.
+_FAR_BELOW = 10
+_FAR_BELOW_MEMORY = 100  # an eighth of a card is a MIG slice, less of it a cap on what a process may take
 
 
 def wrong_peak(device: Device, dtype: str, tflops: float) -> str | None:
@@ -36,6 +40,14 @@ def _check(kind: str, option: str, value: float) -> None:
         raise HardwareError(str(problem))
 
 
+def _not_far_below(option: str, value: float, known: float, unit: str, typed: str, factor: float) -> None:
+    if value * factor < known:
+        raise HardwareError(
+            f"{option}{value:g}: more than {factor:g} times below the catalog's {known:g} {unit}: "
+            f"is it in {typed}? give {unit}"
+        )
+
+
 def _with_peak(device: Device, word: str, tflops: float) -> Device:
     dtype = SAME_ENGINE.get(word, word)
     if dtype not in DTYPES:
@@ -50,6 +62,9 @@ def _with_peak(device: Device, word: str, tflops: float) -> Device:
             f"--peak-tflops {dtype}={tflops:g} on {device.id}: not its dense peak: {why}; "
             f"dense is {known.tflops:g} TFLOP/s: give that, or leave the option out"
         )
+    if known is not None:
+        option = f"--peak-tflops {dtype}="
+        _not_far_below(option, tflops, known.tflops, "TFLOP/s", "PFLOP/s", _FAR_BELOW)
     was = f"the catalog has {known.tflops:g}" if known is not None else "the catalog has none"
     caveat = f"{dtype} peak {tflops:g} TFLOP/s is yours ({was}{'; others print it: ' + why if why else ''})"
     peak = Peak(
@@ -63,6 +78,8 @@ def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: f
     memory, caveats = device.memory, list(device.caveats)
     if bandwidth_gb_per_s is not None:
         _check("gb_per_s", "--bandwidth", bandwidth_gb_per_s)
+        known = memory.bandwidth.gb_per_s
+        _not_far_below("--bandwidth ", bandwidth_gb_per_s, known, "GB/s", "TB/s", _FAR_BELOW)
         caveats.append(
             f"memory bandwidth {bandwidth_gb_per_s:g} GB/s is yours "
             f"(the catalog has {memory.bandwidth.gb_per_s:g})"
@@ -73,6 +90,8 @@ def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: f
         memory = msgspec.structs.replace(memory, bandwidth=bandwidth)
     if memory_gib is not None:
         _check("memory.capacity.mib", "--memory", memory_gib * 1024)
+        known = memory.capacity.mib / 1024
+        _not_far_below("--memory ", memory_gib, known, "GiB", "TiB", _FAR_BELOW_MEMORY)
         caveats.append(
             f"memory {memory_gib:g} GiB is yours (the catalog has {memory.capacity.mib / 1024:.1f} GiB)"
         )

@@ -5,61 +5,17 @@ The catalog's tests and a user's own file go through the same rules.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 
-import msgspec
-
+from .agreement import agreement_problems, derived_tflops, is_same
 from .catalog import all_devices, architecture_ids, load_architecture
 from .device import Device, Peak
-from .errors import nearest
+from .errors import HardwareError, nearest
+from .measured import range_problems
+from .ranges import Problem, in_range
 
-SAME = 0.006  # relative difference below which two printed figures are the same figure
 ASSUMED = ("assumes ", "measured ", "given ", "derived ")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """A rule that a file breaks: which key, which value, which rule."""
-
-    key: str
-    value: object
-    rule: str
-
-    def __str__(self) -> str:
-        """Key, value and rule on one line."""
-        return f"{self.key} = {self.value!r}: {self.rule}"
-
-
-# Range of a plausible figure and what a figure outside it usually is.
-_RANGES: dict[str, tuple[float, float, str, str]] = {
-    "tflops": (
-        0.001,
-        1e5,
-        "a dense peak in TFLOP/s is at least 0.001",
-        "is it in FLOP/s or GFLOP/s? give TFLOP/s",
-    ),
-    "memory.capacity.mib": (128, 2**24, "is it in GiB? give MiB", "is it in bytes or KiB? give MiB"),
-    "gb_per_s": (1, 1e6, "is it in TB/s? give GB/s", "is it in bytes/s or MB/s? give GB/s"),
-    "mhz": (50, 10_000, "is it in GHz? give MHz", "is it in Hz or kHz? give MHz"),
-    "tdp_w": (1, 20_000, "is it in kW? give W", "is it in mW? give W"),
-    "gbit_per_s": (0.1, 10_000, "is it in Tbit/s? give Gbit/s", "is it in Mbit/s? give Gbit/s"),
-    "mib": (0.01, 2**20, "give MiB", "is it in bytes or KiB? give MiB"),
-    "count": (1, 10**7, "at least 1", "too many"),
-}
-
-
-def in_range(kind: str, key: str, value: float | None) -> Iterator[Problem]:
-    """A problem if `value` is no plausible figure of its kind."""
-    if value is None:
-        return
-    low, high, too_small, too_large = _RANGES[kind]
-    if not math.isfinite(value) or value <= 0:
-        yield Problem(key, value, "must be a positive number")
-    elif value < low:
-        yield Problem(key, value, f"too small ({too_small})")
-    elif value > high:
-        yield Problem(key, value, f"too large ({too_large})")
 
 
 def problems(device: Device) -> Iterator[Problem]:
@@ -74,25 +30,78 @@ def problems(device: Device) -> Iterator[Problem]:
         yield Problem(
             "peak", {}, "at least one dtype, e.g. bf16 = { tflops = 312, engine = ..., source = ... }"
         )
+    yield from _text_problems(device)
     yield from _figure_problems(device)
     yield from _source_problems(device)
     yield from _sparse_problems(device)
+    yield from agreement_problems(device)
+    yield from _measured_problems(device)
+
+
+def _text_problems(device: Device) -> Iterator[Problem]:
+    """Words that a driver or a table prints on one line, and codes of a known form."""
+    for key in ("name", "vendor", "unit", "form_factor"):
+        text = getattr(device, key)
+        if text is not None and (not text.strip() or not text.isprintable()):
+            yield Problem(key, text, "must be text on one line")
+    for key in ("nvml_names", "aliases"):
+        for text in getattr(device, key):
+            if not text.strip() or not text.isprintable():
+                yield Problem(key, text, "must be text on one line")
+    variants = load_architecture(device.architecture).flops_per_cycle
+    if device.variant is not None and variants and device.variant not in variants:
+        allowed = ", ".join(variants)
+        yield Problem(
+            "variant", device.variant, f"{device.architecture} has no such variant (allowed: {allowed})"
+        )
+    capability = device.compute_capability
+    if capability is not None and not re.fullmatch(r"\d{1,2}\.\d", capability):
+        yield Problem("compute_capability", capability, 'must be "major.minor", e.g. "9.0"')
+    for key, peak in named_peaks(device):
+        for word in ("engine", "accumulate"):
+            if not getattr(peak, word).strip():
+                yield Problem(f"{key}.{word}", getattr(peak, word), "must not be empty")
+
+
+def _measured_problems(device: Device) -> Iterator[Problem]:
+    try:
+        measured = device.measured
+    except HardwareError:
+        return  # the one who loads the file says it: it is a broken table, not a figure
+    yield from range_problems(measured, cpu=device.kind == "cpu")
+
+
+def named_peaks(device: Device) -> Iterator[tuple[str, Peak]]:
+    """Every (key, peak) of a device: those training uses, then the others."""
+    for dtype, peak in device.peak.items():
+        yield f"peak.{dtype}", peak
+    for other in device.other_peaks:
+        yield f"other_peaks.{other.dtype}", other
 
 
 def _figure_problems(device: Device) -> Iterator[Problem]:
-    for dtype, peak in device.peak.items():
-        yield from in_range("tflops", f"peak.{dtype}.tflops", peak.tflops)
-    for other in device.other_peaks:
-        yield from in_range("tflops", f"other_peaks.{other.dtype}.tflops", other.tflops)
+    for key, peak in named_peaks(device):
+        yield from in_range("tflops", f"{key}.tflops", peak.tflops)
+        yield from in_range("mhz", f"{key}.clock_mhz", peak.clock_mhz)
+    if device.best_matmul is not None:
+        for dtype, tflops in device.best_matmul.tflops.items():
+            yield from in_range("tflops", f"best_matmul.tflops.{dtype}", tflops)
+    bandwidth = device.memory.bandwidth
+    yield from in_range("bus_bits", "memory.bandwidth.bus_bits", bandwidth.bus_bits)
+    yield from in_range("mhz", "memory.bandwidth.clock_mhz", bandwidth.clock_mhz)
+    yield from in_range("count", "memory.bandwidth.channels", bandwidth.channels)
+    yield from in_range("mt_per_s", "memory.bandwidth.mt_per_s", bandwidth.mt_per_s)
     yield from in_range("memory.capacity.mib", "memory.capacity.mib", device.memory.capacity.mib)
     yield from in_range("gb_per_s", "memory.bandwidth.gb_per_s", device.memory.bandwidth.gb_per_s)
     for cache in device.caches:
         yield from in_range("mib", f"caches.{cache.level}.mib", cache.mib)
         yield from in_range("gb_per_s", f"caches.{cache.level}.gb_per_s", cache.gb_per_s)
+        yield from in_range("kib", f"caches.{cache.level}.kib_per_unit", cache.kib_per_unit)
     for name, link in device.links.items():
         yield from in_range("gb_per_s", f"links.{name}.gb_per_s", link.gb_per_s)
         yield from in_range("count", f"links.{name}.devices", link.devices)
     yield from in_range("count", "units", device.units)
+    yield from in_range("year", "release_year", device.release_year)
     if device.clock is not None:
         for key in ("base_mhz", "boost_mhz", "allcore_mhz", "tensor_mhz", "vector_mhz", "nvml_max_mhz"):
             yield from in_range("mhz", f"clock.{key}", getattr(device.clock, key))
@@ -104,10 +113,8 @@ def _figure_problems(device: Device) -> Iterator[Problem]:
 
 def named_sources(device: Device) -> Iterator[tuple[str, str]]:
     """Every (key, source) a device file names."""
-    for dtype, peak in device.peak.items():
-        yield f"peak.{dtype}", peak.source
-    for other in device.other_peaks:
-        yield f"other_peaks.{other.dtype}", other.source
+    for key, peak in named_peaks(device):
+        yield key, peak.source
     yield "memory.capacity", device.memory.capacity.source
     yield "memory.bandwidth", device.memory.bandwidth.source
     for cache in device.caches:
@@ -131,32 +138,6 @@ def _source_problems(device: Device) -> Iterator[Problem]:
     for key, text in device.sources.items():
         if len(text.strip()) < 4:
             yield Problem(f"sources.{key}", text, "name a document, a repository or a measurement")
-
-
-def derived_tflops(device: Device, dtype: str, peak: Peak) -> float | None:
-    """Units x FLOPs per cycle x clock in TFLOP/s, where the files say all three."""
-    if device.variant is None or device.units is None or device.clock is None:
-        return None
-    rates = load_architecture(device.architecture).flops_per_cycle.get(device.variant)
-    if rates is None:
-        return None
-    name = dtype
-    if peak.accumulate == "fp16" and peak.engine == "tensor core":
-        name = f"{dtype}_accumulate_fp16"
-    elif peak.engine.startswith("vector") and getattr(rates, f"{dtype}_vector", None) is not None:
-        name = f"{dtype}_vector"
-    rate = getattr(rates, name, None)
-    clock = device.clock
-    of_engine = clock.vector_mhz if peak.engine.startswith("vector") else clock.tensor_mhz
-    mhz = peak.clock_mhz or of_engine or clock.vector_mhz or clock.base_mhz
-    if rate is None or mhz is None:
-        return None
-    return float(device.units * rate * mhz * 1e6 / 1e12)
-
-
-def is_same(figure: float, other: float) -> bool:
-    """Whether two printed figures are the same but for rounding."""
-    return abs(figure / other - 1) < SAME
 
 
 def _sparse_problems(device: Device) -> Iterator[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -82,7 +81,7 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         raise Skipped(f"scope: {scope}")
     if not hours or not tokens:
         raise Skipped("tokens or device-hours are not stated")
-    device = load_device(device_word(row["hardware"]))
+    device = load_device(row["hardware"])
     seq_len = int(number(row, "seq_len") or 4096)
     model = model_of({**as_run(row), "seq_len": str(seq_len)})
     size = number(row, "n_params_reported") or 0
@@ -111,15 +110,6 @@ def _stack(device: Any, num_devices: int) -> str | None:
     if device.kind == "tpu":
         return "jax"
     return "megatron" if num_devices > device.devices_per_node else None
-
-
-def device_word(name: str) -> str:
-    """A device as tables of trainings write it, in the catalog's style.
-
-    >>> device_word("H800-SXM5-80GB"), device_word("TPUv4")
-    ('h800-sxm-80gb', 'tpu-v4')
-    """
-    return re.sub(r"^tpuv", "tpu-v", re.sub(r"sxm[45]", "sxm", name.lower()))
 
 
 def _dtype(row: Mapping[str, str], device: Any) -> str:

@@ -68,7 +68,10 @@ def main() -> None:
             "host_memory_bytes": system_memory_bytes(),
             "answers": anonymous(library.answers),
         }
-        args.record.write_text(json.dumps(machine, indent=1) + "\n", encoding="utf-8")
+        try:
+            args.record.write_text(json.dumps(machine, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            parser.error(f"cannot write {args.record}: {error.strerror}; choose another --record")
         print(f"recorded {len(library.answers)} answers in {args.record}")
 
 

@@ -7,21 +7,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hardware import HardwareError, load_device
-from hardware.bench import copy_bytes_per_s, seconds
+from hardware.bench import cache_bytes_per_s, one_core, seconds, stream_bytes_per_s
 from hardware.calibrate import (
     Sample,
     _raised,
     _tables,
     _usable,
+    _with_bandwidth,
     _with_bf16,
+    _with_cache_bandwidth,
     calibrate,
     choose_engine,
+    from_cache,
     measure,
 )
-from hardware.cpu import read_cpu
+from hardware.cpu import CpuCache, read_cpu
 from hardware.fit import fit_attention, fit_gemm, spread
 from hardware.kernels import CPU_SHAPES, Kernel, NumpyEngine
 from hardware.local import cpu_device
@@ -112,8 +116,8 @@ def test_tables_hold_what_was_measured_and_load(tmp_path: Path) -> None:
     samples = [
         sample("gemm", flops=0.8 * unit, bytes=1e6, shape=(64, 64, 64)),
         sample("gemm", flops=0.4 * unit, bytes=1e7, shape=(64, 64, 32)),
-        sample("wgrad", flops=0.4 * unit, bytes=1e7, shape=(64, 64, 32), rounds=(1.5e-3, 1.5e-3)),
-        sample("elementwise", bytes=1e7),
+        sample("wgrad", flops=0.4 * unit, bytes=1e7, shape=(64, 64, 32), rounds=(1.575e-3, 1.575e-3)),
+        sample("elementwise", bytes=1e7, rounds=(1e-3,)),
         sample("launch", rounds=(2e-6, 2e-6)),
         sample("attention", flops=0.2 * unit, shape=(1, 2, 256, 64)),
         sample("attention_backward", flops=0.3 * unit, shape=(1, 2, 256, 64)),
@@ -149,6 +153,47 @@ def test_a_peak_below_what_was_measured_is_raised_and_says_so() -> None:
     raised = _raised(base, [sample("gemm", flops=2 * base.peaks["fp32"] * 1e-3, bytes=1.0, shape=(1, 1, 1))])
     assert raised.peaks["fp32"] == pytest.approx(2 * base.peaks["fp32"])
     assert raised.peak["fp32"].source == "calibration"
+
+
+def test_memory_bandwidth_is_that_of_the_best_stream_in_the_rounds() -> None:
+    measured = _with_bandwidth(device(), [sample("stream", bytes=5e7, rounds=(1.2e-3, 1e-3, 1.1e-3))])
+    assert measured.memory_bandwidth_bytes_per_s == pytest.approx(50e9)  # 5e7 / 1e-3
+    assert measured.memory.bandwidth.source == "calibration"
+    assert "spread 18 %" in (measured.memory.bandwidth.not_derived or "")  # 0.2 / 1.1
+
+
+def test_a_kernel_from_cache_is_told_and_not_clamped() -> None:
+    base = device()
+    cached = sample("optimizer", bytes=3 * base.memory_bandwidth_bytes_per_s * 1e-3, rounds=(1e-3,))
+    assert _tables(base, [cached])["memory_bound"]["optimizer"]["bandwidth"] == pytest.approx(3.0)
+    last = max(cache.bytes for cache in base.caches)
+    assert from_cache(sample("elementwise", footprint=last), base)
+    assert not from_cache(sample("elementwise", footprint=3 * last), base)
+
+
+def test_cache_rates_fall_outwards_and_what_does_not_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = msgspec.structs.replace(
+        read_cpu(),
+        physical_cores=4,
+        available_cores=2,
+        caches=tuple(
+            CpuCache(level=level, count=count, kib_each=kib)
+            for level, count, kib in ((1, 4, 32), (2, 4, 1024), (3, 1, 32768))
+        ),
+    )
+    rates = {16 * 1024: 30e9, 512 * 1024: 60e9, 8192 * 1024: 90e9}  # half of 32 MiB over two threads
+    monkeypatch.setattr("hardware.calibrate.cache_bytes_per_s", lambda size, _threads: rates[size])
+    base = cpu_device(cpu, peaks={"fp32": 100e9, "fp64": 50e9}, bandwidth=20e9)
+    found = {cache.level: cache.gb_per_s for cache in _with_cache_bandwidth(base, cpu).caches}
+    assert found == {"L1": None, "L2": 120.0, "L3": 90.0}  # one core's L1 and L2 times two; 60 < 120
+
+
+def test_one_core_is_measured_here_where_no_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_args: Any, **_kwargs: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("subprocess.run", refused)
+    assert one_core()["fp32"] > 0
 
 
 def test_bf16_is_added_only_where_it_was_measured() -> None:
@@ -229,4 +274,6 @@ def test_torch_kernels_run() -> None:
 
 def test_benchmarks_measure_something() -> None:
     assert len(seconds(lambda: None, budget_s=0.0)) == 3
-    assert copy_bytes_per_s(2**20, 1, budget_s=0.01) > 1e6
+    for threads in (1, 2):
+        assert stream_bytes_per_s(2**20, threads, budget_s=0.01) > 1e6
+        assert cache_bytes_per_s(2**14, threads, budget_s=0.01) > 1e6

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +115,37 @@ def test_calibrate_writes_a_file_that_local_finds(
         assert [path.name for path in (tmp_path / "roofline").iterdir()] == ["local.toml"]
     finally:
         local.local_device.cache_clear()
+
+
+def test_calibrate_refuses_a_folder_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "--output", str(tmp_path / "nodir" / "x.toml")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_says_whose_cpu_is_shown_and_each_note_once(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(capsys, "detect", "--replay", str(MACHINES / "a100-pcie-80gb-mig.json"))
+    assert "CPU of this machine" in text
+    assert "a recording holds no CPU" in text
+    assert text.count("MIG is on") == 1
+    assert "one MIG slice" in text
+
+
+def test_recording_to_a_folder_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "scripts" / "detect_hardware.py"
+    result = subprocess.run(
+        [sys.executable, str(script), "--record", str(tmp_path / "nodir" / "x.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=script.parents[1],
+        env={**os.environ, "PYTHONPATH": str(script.parents[1])},
+    )
+    assert result.returncode == 2
+    assert "cannot write" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_calibrate_refuses_other_file_types(capsys: pytest.CaptureFixture[str]) -> None:

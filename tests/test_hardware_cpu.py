@@ -99,6 +99,21 @@ def test_cgroup_version_2_quota_of_any_parent_counts_and_is_rounded_up(tmp_path:
     assert any("quota is 2.5 CPUs" in note for note in cpu.notes)
 
 
+def test_a_quota_that_is_no_number_is_no_limit(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SAPPHIRE_RAPIDS, cores=8)
+    machine.write("proc/self/cgroup", "0::/pod")
+    machine.write("sys/fs/cgroup/pod/cpu.max", "garbage 100000")
+    assert machine.read().cgroup_cpus is None
+
+
+def test_cgroup_version_1_mounted_under_both_controllers(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SAPPHIRE_RAPIDS, cores=8)
+    machine.write("proc/self/cgroup", "3:cpu,cpuacct:/job")
+    machine.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "150000")
+    machine.write("sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000")
+    assert machine.read().cgroup_cpus == 1.5
+
+
 def test_cgroup_version_1(tmp_path: Path) -> None:
     machine = Machine(tmp_path, SAPPHIRE_RAPIDS, cores=8)
     machine.write("proc/self/cgroup", "4:memory:/job\n3:cpu,cpuacct:/job")

@@ -14,8 +14,10 @@ import pytest
 from hardware import HardwareError, load_device
 from hardware.amd import read_amd_gpus
 from hardware.detect import Detection, detect_gpus, first_gpu
+from hardware.gpu import Gpu
 from hardware.match import match, mig_device
 from hardware.nvml import NO_LIBRARY, SENTENCES, Library, NvmlError, Recording, load_recording
+from hardware.visible import visible_amd
 
 MACHINES = Path(__file__).parent / "fixtures" / "nvml"
 ALL = sorted(path.stem for path in MACHINES.glob("*.json"))
@@ -212,6 +214,51 @@ def test_one_mig_slice_by_uuid() -> None:
     environment = {"CUDA_VISIBLE_DEVICES": "MIG-aaaa0002-0000-0000-0000-000000000002"}
     found = detect("a100-pcie-80gb-mig", environment).gpus
     assert [item.slice_name for item in found] == ["NVIDIA A100 80GB PCIe MIG 3g.40gb"]
+
+
+def test_one_mig_slice_by_the_old_form_of_its_name() -> None:
+    recording, _ = load_recording(str(MACHINES / "a100-pcie-80gb-mig.json"))
+    answers = {
+        **recording.answers,
+        "nvmlDeviceGetGpuInstanceId(gpu0/mig0)": 9,
+        "nvmlDeviceGetComputeInstanceId(gpu0/mig0)": 0,
+        "nvmlDeviceGetGpuInstanceId(gpu0/mig1)": 2,
+        "nvmlDeviceGetComputeInstanceId(gpu0/mig1)": 0,
+    }
+    uuid = recording.answers["nvmlDeviceGetUUID(gpu0)"]
+    environment = {"CUDA_VISIBLE_DEVICES": f"MIG-{uuid}/2/0"}
+    found = detect_gpus(Recording(answers), environment).gpus
+    assert [item.slice_name for item in found] == ["NVIDIA A100 80GB PCIe MIG 3g.40gb"]
+
+
+def test_cuda_gives_a_process_one_mig_slice() -> None:
+    one, two = (f"MIG-aaaa000{n}-0000-0000-0000-00000000000{n}" for n in (1, 2))
+    detection = detect("a100-pcie-80gb-mig", {"CUDA_VISIBLE_DEVICES": f"{two},{one}"})
+    assert [item.slice_name for item in detection.gpus] == ["NVIDIA A100 80GB PCIe MIG 3g.40gb"]
+    assert any("one MIG slice" in note for note in detection.notes)
+    assert any("one MIG slice" in note for note in detect("a100-pcie-80gb-mig").notes)
+
+
+def test_a_count_that_is_no_number_is_an_answer_not_a_crash() -> None:
+    detection = detect_gpus(Recording({"nvmlInit()": None, "nvmlDeviceGetCount()": None}), {})
+    assert detection.gpus == ()
+    assert detection.why_not is not None
+
+
+@pytest.mark.parametrize(
+    ("environment", "shown"),
+    [
+        ({}, [0, 1, 2]),
+        ({"ROCR_VISIBLE_DEVICES": "2,1"}, [2, 1]),
+        ({"HIP_VISIBLE_DEVICES": "1"}, [1]),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, [0]),  # HIP reads it where its own is not set
+        ({"ROCR_VISIBLE_DEVICES": "2,1", "HIP_VISIBLE_DEVICES": "0"}, [2]),
+        ({"ROCR_VISIBLE_DEVICES": ""}, []),
+    ],
+)
+def test_amd_variables_are_honoured(environment: dict[str, str], shown: list[int]) -> None:
+    gpus = [Gpu(index=index, name="AMD Instinct MI300X", uuid=f"GPU-{index}") for index in range(3)]
+    assert [gpu.index for gpu in visible_amd(gpus, environment)[0]] == shown
 
 
 class FakeModule:

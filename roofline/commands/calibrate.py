@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
@@ -55,11 +56,15 @@ def run(args: argparse.Namespace) -> int:
     from hardware.local import calibrated_file
     from hardware.writer import to_toml, write_device
 
+    from ..output import check_writable
+
     if args.threads is not None:  # before NumPy is imported, which reads them once
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(args.threads)))
     path = args.output or calibrated_file()
     if not path.endswith(".toml"):
         raise RooflineError(f"--output {path}: a device file ends in .toml")
+    if args.output is not None:  # the default's folder is made
+        check_writable(Path(path))
     try:
         with _progress() as progress:
             calibration = calibrate(
@@ -153,8 +158,16 @@ def _share(sample: Any, device: Any) -> str:
     if sample.flops and sample.dtype in device.peaks:
         return f"{100 * sample.flops / sample.seconds / device.peaks[sample.dtype]:.0f} %"
     if sample.bytes and not sample.flops:
-        return f"{100 * sample.bytes / sample.seconds / device.memory_bandwidth_bytes_per_s:.0f} %"
+        share = sample.bytes / sample.seconds / device.memory_bandwidth_bytes_per_s
+        return f"{100 * share:.0f} %" + (", from cache" if _cached(sample, device, share) else "")
     return "-"
+
+
+def _cached(sample: Any, device: Any, share: float) -> bool:
+    """Whether the caches served a kernel: its operands fit, or its later passes find them there."""
+    from hardware.calibrate import from_cache
+
+    return from_cache(sample, device) or (share > 1 and sample.group != "stream" and device.kind == "cpu")
 
 
 def _constants(device: Any) -> Iterator[list[str]]:

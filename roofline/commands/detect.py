@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         "why_not": detection.why_not,
         "driver": detection.driver,
         "cpu": cpu,
+        "replayed": args.replay is not None,  # the GPUs; the CPU is always this machine's
     }
     notes = list(detection.notes)
     if detection.why_not:
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         notes += [f"GPU {found.gpu.index}: {note}." for note in found.notes]
         if found.how != "exact name":
             notes.append(f"GPU {found.gpu.index}: {found.how}.")
+    if args.replay is not None:
+        notes.append(f"GPUs are those of {args.replay}; a recording holds no CPU: the CPU is this machine's.")
     notes += [f"CPU: {note}." for note in cpu.notes]
     if "avx512_bf16" in cpu.vector or "amx_bf16" in cpu.vector:
         notes.append(
@@ -56,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
             "which multiplies fp32 and fp64 only, so that it has no bf16 figure ('roofline calibrate' with PyTorch "
             "measures one)."
         )
-    tables = ([_gpu_table(detection.gpus)] if detection.gpus else []) + [_cpu_table(cpu)]
-    emit(args, data, tables, notes)
+    tables = ([_gpu_table(detection.gpus)] if detection.gpus else []) + [
+        _cpu_table(cpu, "CPU" if args.replay is None else "CPU of this machine")
+    ]
+    emit(args, data, tables, list(dict.fromkeys(notes)))  # MIG slices of one GPU share their notes
     return 0
 
 
@@ -103,7 +108,7 @@ def _gpu_table(gpus: Any) -> Table:
     return Table("GPUs", columns, rows)
 
 
-def _cpu_table(cpu: Any) -> Table:
+def _cpu_table(cpu: Any, title: str) -> Table:
     caches = ", ".join(f"L{c.level} {c.count} x {c.kib_each:g} KiB" for c in cpu.caches) or "-"
     gib = "-" if cpu.memory_bytes is None else f"{cpu.memory_bytes / 2**30:.1f} GiB"
     clock = cpu.base_mhz or cpu.max_mhz
@@ -119,4 +124,4 @@ def _cpu_table(cpu: Any) -> Table:
         ["data caches", caches],
         ["memory", gib],
     ]
-    return Table("CPU", ["", ""], rows, align="ll")
+    return Table(title, ["", ""], rows, align="ll")
