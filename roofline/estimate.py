@@ -15,8 +15,9 @@ from .model import ModelConfig
 from .presets import load_model
 from .pricing import PricedOp, price
 from .schedule import TERMS, Schedule, schedule
+from .shares import stages
 from .stacks import load_stack
-from .step import Step, build_step, stages
+from .step import Step, build_step
 from .training import FILL, TrainConfig, defaults, train_config
 from .uncertainty import interval
 

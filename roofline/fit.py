@@ -13,7 +13,8 @@ from .fixes import Fix, cheapest_fixes
 from .memory import Memory, in_flight, memory_for, memory_of
 from .model import ModelConfig
 from .presets import load_model
-from .step import Step, build_step, expert_ranks, parameter_shares, shard_degree
+from .shares import expert_ranks, parameter_shares, shard_degree
+from .step import Step, build_step
 from .training import TrainConfig, defaults, resolve, train_config, usual_stack
 from .typed import read_options
 from .units import format_count

@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .arrays import Number, maximum, minimum, where
-from .step import (
-    Step,
-    expert_ranks,
-    master_bytes,
-    optimizer_state_bytes,
-    parameter_shares,
-    shard_degree,
-    stages,
-)
+from .shares import expert_ranks, parameter_shares, shard_degree, stages
+from .step import Step
+from .update import master_bytes, optimizer_state_bytes
 
 if TYPE_CHECKING:
     from hardware import Device
@@ -100,7 +94,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step)
     communication = _communication(step)
-    if train.shards_parameters:  # a pipeline keeps them gathered (see `step.data_parallel_ops`)
+    if train.shards_parameters:  # a pipeline keeps them gathered (see `update.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
     context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)

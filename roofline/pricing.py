@@ -9,7 +9,8 @@ import msgspec
 from . import collectives, timing
 from .arrays import Number, maximum, minimum, some, where
 from .op import Group, Op
-from .step import Step, expert_ranks, shard_degree, shard_ranks
+from .shares import expert_ranks, shard_degree, shard_ranks
+from .step import Step
 from .training import TrainConfig
 
 if TYPE_CHECKING:

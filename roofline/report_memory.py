@@ -9,8 +9,8 @@ from .cells import points, seconds, share, size
 from .memory import Memory
 from .output import Table
 from .stacks import load_stack
-from .step import master_bytes, optimizer_state_bytes
 from .training import TrainConfig
+from .update import master_bytes, optimizer_state_bytes
 
 if TYPE_CHECKING:
     from .fixes import Fix

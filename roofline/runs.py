@@ -388,7 +388,7 @@ def _virtual_stages(
     stated, pp = _integer(row, "vp"), int(base.pp)
     if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
         return (stated or 1,)
-    # embedding and head may count as layers (see `step.stages`)
+    # embedding and head may count as layers (see `shares.stages`)
     counts = (model.n_layers, model.n_layers + 2)
     most = next((layers // pp for layers in counts if layers % pp == 0), 1)
     if most > 1:

@@ -13,7 +13,8 @@ import msgspec
 from . import collectives
 from .arrays import Number, maximum, minimum, p_norm, some, where
 from .pricing import PricedOp, network_bytes_per_s, rank_groups
-from .step import Step, stages
+from .shares import stages
+from .step import Step
 
 if TYPE_CHECKING:
     from hardware import Device

@@ -3,7 +3,8 @@
 import pytest
 
 import roofline
-from roofline.step import build_step, parameter_shares
+from roofline.shares import parameter_shares
+from roofline.step import build_step
 from roofline.training import resolve, train_config
 
 # vocabulary 100, d 64, 3 layers: the table has 6,400 parameters

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from roofline.parameters import count_parameters
 from roofline.presets import load_model, model_from_flat, model_ids
-from roofline.step import build_step, expert_ranks, parameter_shares, shard_ranks, stages
+from roofline.shares import expert_ranks, parameter_shares, shard_ranks, stages
+from roofline.step import build_step
 from roofline.training import resolve, train_config
 
 FLAT = {
