@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .arrays import ceil_div
 from .estimate import Estimate, estimate_step
 from .model import ModelConfig
+from .stacks import load_stack
 from .step import build_step
 from .training import TrainConfig
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 EXPLAINS = 0.10  # a suspect that explains less of the gap is not one
 THROTTLED = 0.7  # clocks of a device at its power or thermal limit, over those behind its peak
 SLOW_NETWORK = 4.0
+VOCABULARY = 64  # rows that a vocabulary is padded to: nanoGPT's 50,257 to 50,304
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,9 +182,19 @@ def _faster(case: Case) -> Iterator[tuple[str, Case]]:
         yield "FlashAttention-3", changed(attention="flash3")
     if train.stack == "eager":
         yield "torch.compile", changed(stack="compiled")
+    vocabulary = ceil_div(case.model.vocab_size, VOCABULARY) * VOCABULARY
+    if case.model.has_head and vocabulary != case.model.vocab_size and _runs_ragged(train):
+        padded = msgspec.structs.replace(case.model, vocab_size=vocabulary)
+        yield f"vocabulary padded to {vocabulary:,}", Case(padded, case.device, train)
     if train.dtype in {"fp32", "tf32"} and "bf16" in case.device.peaks:
         yield "bf16 mixed precision", changed(dtype="bf16")
     yield from _other_layouts(case)
+
+
+def _runs_ragged(train: TrainConfig) -> bool:
+    """Whether the software takes the vocabulary as it is: neither it nor its matmuls are padded."""
+    stack = load_stack(train.stack)
+    return stack.vocab_multiple == 1 and "padding" not in stack.fused
 
 
 def _other_layouts(case: Case) -> Iterator[tuple[str, Case]]:

@@ -196,3 +196,10 @@ def test_a_run_as_expected_has_the_expected_mfu_with_a_part_frozen(how):
     )
     assert found.mfu == pytest.approx(expected.mfu)
     assert found.verdict == "within"
+
+
+def test_a_ragged_vocabulary_is_worth_padding(run):
+    out = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "eager").out
+    assert "vocabulary padded to 50,304" in out
+    compiled = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "compiled")
+    assert "vocabulary padded" not in compiled.out  # TorchInductor pads it
