@@ -52,7 +52,8 @@ def price(step: Step, device: Device) -> list[PricedOp]:
                 priced.append(PricedOp(op, 0.0, 0.0))
                 continue
             where_: dict[str, Any] = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
-            payload = op.bytes_sent * deduplicated(ranks, op.copies)
+            once = step.stack.dispatch == "per_node"
+            payload = op.bytes_sent * (deduplicated(ranks, op.copies) if once else 1)
             ideal = collectives.ideal_time(op.collective, payload, ranks.total, device, **where_)
             expected = collectives.expected_time(op.collective, payload, ranks.total, device, **where_)
         else:

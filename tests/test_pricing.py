@@ -124,3 +124,16 @@ def test_software_efficiency_slows_matmuls_only():
     assert best["mlp.up"] == pytest.approx(slower["mlp.up"] * ratio)
     assert best["attention.core"] == pytest.approx(slower["attention.core"] * ratio)
     assert best["mlp.norm"] == slower["mlp.norm"]
+
+
+def test_a_plain_all_to_all_sends_every_copy():
+    options = {"num_devices": 16, "ep": 8, "dp": 16, "devices_per_node": 4}
+    once, each = (
+        next(
+            item.expected
+            for item in priced(MIXTRAL, **options, stack=stack)
+            if item.op.name == "moe.dispatch"
+        )
+        for stack in ("nemo", "torchtitan")
+    )
+    assert each > once  # two experts a token, two nodes: 3/4 of the copies cross

@@ -23,6 +23,7 @@ FUSIONS: dict[str, str] = {
     "attention_layout": "fused attention takes q, k and v without a copy",
     "cast": "a norm casts to low precision what it writes",
     "activation_cast": "so does an activation",
+    "padding": "ragged matmuls are padded to rows of 16 bytes",
 }
 LAUNCHES = {
     "eager": "one framework call per kernel",
