@@ -97,7 +97,8 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     if train.shards_parameters:  # a pipeline keeps them gathered (see `update.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
     multi = where(train.num_devices > 1, NCCL_BYTES, 0)
-    context = CONTEXT_BYTES + multi + FRAGMENTATION * (activations + logits)
+    lost = 0 if step.stack.static_memory else FRAGMENTATION * (activations + logits)
+    context = CONTEXT_BYTES + multi + lost
     if es < weight_bytes and not train.shards_parameters:
         # 16-bit copies live from their first use to the end of backward (those of gathered layers: as long as these)
         weights = weights + shares.trainable * es

@@ -64,6 +64,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             gathered layer by layer whatever it says.
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
         loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
+        static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
         dispatch: How a token's copies to experts on one node travel there: each on its own (an all-to-all), or once.
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
@@ -87,6 +88,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     selective: Literal["core", "half"] = "core"
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     loss_metrics: int = 0
+    static_memory: bool = False
     dispatch: Literal["per_copy", "per_node"] = "per_copy"
     software: tuple[str, ...] = ()
     source: str

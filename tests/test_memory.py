@@ -197,3 +197,8 @@ def test_parts_are_all_there():
     parts = [name for name in msgspec.structs.asdict(found) if name.endswith("_bytes")]
     assert parts[-2:] == ["total_bytes", "capacity_bytes"]
     assert sum(getattr(found, name) for name in parts[:-2]) == pytest.approx(found.total_bytes)
+
+
+def test_one_allocation_loses_nothing_to_an_allocator():
+    static, cached = memory(stack="llm-c"), memory(stack="compiled")
+    assert static.context_bytes < cached.context_bytes
