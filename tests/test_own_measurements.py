@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from hardware import load_device
+from roofline.memory import memory_for
 from roofline.op import Op
-from roofline.runs import read_rows
+from roofline.runs import case_of, read_rows
+from roofline.step import build_step
 from roofline.timing import expected_time, ideal_time
 from roofline.validate import predict_runs
 from roofline.validate_memory import predict_memory
@@ -90,6 +92,19 @@ def test_steps_take_about_as_long_as_measured() -> None:
     errors = [p.error for p in predict_runs(own_runs()) if not p.row["id"].endswith("-xl-1")]
     assert len(errors) == 14
     assert statistics.median(map(abs, errors)) < 0.08
+
+
+def test_tensors_take_what_pytorch_counted() -> None:
+    errors = []
+    for row in own_runs():
+        case = case_of(row)
+        memory = memory_for(build_step(case.model, case.candidates[0]), 0)
+        errors.append(
+            (memory.total_bytes - memory.context_bytes) / 2**30 / float(row["peak_tensors_gib"]) - 1
+        )
+    assert len(errors) == 16
+    assert statistics.median(map(abs, errors)) < 0.01
+    assert statistics.mean(map(abs, errors)) < 0.02
 
 
 def test_memory_is_what_the_driver_listed() -> None:
