@@ -176,12 +176,9 @@ class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         compute: Matrix rate, at most 1.
-        spread: What published runs add to the standard deviation of log(measured / predicted), beyond that of
-            their software.
     """
 
     compute: float
-    spread: float = 0.0
 
 
 class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,9 +39,7 @@ EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60
 
 def spread(step: Step, device: Device, times: Schedule) -> Number:
     """Standard deviation of the logarithm of the step time."""
-    measured = device.measured
-    shared = step.stack.spread + EVIDENCE[measured.gemm.origin] + measured.sustained.spread
-    variance: Number = shared**2
+    variance: Number = (step.stack.spread + EVIDENCE[device.measured.gemm.origin]) ** 2
     if step.train.dtype in {"fp8", "fp4"}:
         variance = variance + LOW_PRECISION**2
     if any(weight.expert for weight in step.weights):
