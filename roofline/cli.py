@@ -197,7 +197,7 @@ def _run(name: str, arguments: list[str]) -> int:
     parser.check_options(arguments)
     args = parser.parse_args(arguments)
     if getattr(args, "tabular", False):
-        from .output import settle_format
+        from .view.table import settle_format
 
         settle_format(args)
     return int(module.run(args) or 0)

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-try:  # the base of `hardware`'s errors: catching it catches both
-    from hardware.errors import RooflineError
-except ImportError:  # another package hides ours: `packages` says so
 
-    class RooflineError(ValueError):  # type: ignore[no-redef]
-        """What a user can mend: the command line prints the message on one line and exits with status 2."""
-
-
-__all__ = ["RooflineError", "nearest", "unknown"]
+class RooflineError(ValueError):
+    """What a user can mend: the command line prints the message on one line and exits with status 2."""
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
@@ -22,6 +15,8 @@ def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
     >>> nearest("gpt2xl", ["gpt2", "gpt2-xl", "llama-2-7b"])
     ['gpt2-xl', 'gpt2']
     """
+    import difflib
+
     return difflib.get_close_matches(word, list(allowed), n=count, cutoff=0.5)
 
 

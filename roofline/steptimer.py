@@ -9,14 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from .counting.mfu import DEFAULT_RULE, Rule, model_flops_per_token
 from .errors import RooflineError
-from .mfu import DEFAULT_RULE, Rule, model_flops_per_token
-from .model import ModelConfig
-from .presets import load_model
+from .model.load import load_model
+from .model.spec import ModelConfig
 from .units import format_share, format_time
 
 if TYPE_CHECKING:
-    from hardware import Device
+    from .hardware import Device
 
 
 class StepTimer:
@@ -76,9 +76,8 @@ class StepTimer:
         Raises:
             RooflineError: The tokens of a step are not stated, or a number is below 1.
         """
-        from hardware import load_device
-
-        from .training import default_seq_len
+        from .hardware import load_device
+        from .model.spec import default_seq_len
 
         found, hardware = load_model(model), load_device(device)
         length = seq_len if seq_len is not None else default_seq_len(found)

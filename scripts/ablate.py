@@ -1,6 +1,6 @@
 """What each ingredient of the estimate buys: the error on published runs with one ingredient taken out at a time.
 
-    python scripts/ablate.py roofline/data/published_runs.csv [--tier A]
+    python scripts/ablate.py roofline/validation/data/published_runs.csv [--tier A]
 
 Nothing is fitted again, so a line shows how much the estimate leans on the ingredient, and errors that the
 ingredient compensated count too. The last line takes all of them out: the roofline, a schedule and the bytes on the
@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from hardware import load_device
-from hardware.measured import Measured
-from roofline import schedule
-from roofline.runs import read_rows
-from roofline.stacks import load_stack, stack_names
-from roofline.validate import Prediction, predict_runs, predicted, source_of
+from roofline.config.stack import load_stack, stack_names
+from roofline.hardware import load_device
+from roofline.hardware.measured import Measured
+from roofline.timing import schedule
+from roofline.validation.published import read_rows
+from roofline.validation.runs import Prediction, predict_runs, predicted, source_of
 
 Change = tuple[Any, str, Any]  # object, field, value without the ingredient
 

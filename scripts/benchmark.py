@@ -16,11 +16,11 @@ from collections.abc import Callable
 from functools import partial
 
 import roofline
-from roofline.estimate import estimate_step, estimate_times
-from roofline.presets import model_from_flat
-from roofline.space import divisors
-from roofline.step import build_step
-from roofline.training import train_config
+from roofline.answers.estimate import estimate_step, estimate_times
+from roofline.config.run import train_config
+from roofline.counting.step import build_step
+from roofline.model.load import model_from_flat
+from roofline.search.space import divisors
 
 GPT3 = model_from_flat({
     "name": "gpt3-175b", "n_layers": 96, "d_model": 12288, "n_heads": 96, "d_ff": 49152, "vocab_size": 51200,

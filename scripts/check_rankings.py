@@ -13,8 +13,8 @@ import argparse
 from collections import defaultdict
 from statistics import mean, median
 
-from roofline.runs import read_rows
-from roofline.validate import Prediction, predict_runs
+from roofline.validation.published import read_rows
+from roofline.validation.runs import Prediction, predict_runs
 
 SOURCES = ("aa", "bs176", "ie", "vtrain-multi", "vtrain-single")
 SAME = ("model", "device", "n_devices", "seq_len", "dtype", "workload")

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from roofline.presets import load_model
-from roofline.step import build_step
-from roofline.training import TrainConfig
+from roofline.config.run import TrainConfig
+from roofline.counting.step import build_step
+from roofline.model.load import load_model
 
 RECORD = Path(__file__).parent.parent / "tests" / "data" / "activation_memory.csv"
 BATCH, SEQ_LEN = 2, 64

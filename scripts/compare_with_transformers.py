@@ -25,14 +25,14 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.auto import modeling_auto
 
+from roofline.config.run import TrainConfig
+from roofline.counting.step import build_ops
 from roofline.errors import RooflineError
-from roofline.family import family_ids, load_family, recognised_fields
-from roofline.huggingface import model_from_config
-from roofline.model import ModelConfig
-from roofline.parameters import count_parameters
-from roofline.presets import load_model, load_preset_values, model_ids
-from roofline.step import build_ops
-from roofline.training import TrainConfig
+from roofline.model.family import family_ids, load_family, recognised_fields
+from roofline.model.huggingface import model_from_config
+from roofline.model.load import load_model, load_preset_values, model_ids
+from roofline.model.parameters import count_parameters
+from roofline.model.spec import ModelConfig
 
 RECORD = Path(__file__).resolve().parent.parent / "tests" / "data" / "transformers_counts.jsonl"
 BATCH, SEQ_LEN = 2, 256

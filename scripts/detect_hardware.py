@@ -15,9 +15,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hardware.cpu import read_cpu
-from hardware.detect import detect_gpus, system_memory_bytes
-from hardware.nvml import Library
+from roofline.hardware.detect.cpu import read_cpu
+from roofline.hardware.detect.detect import detect_gpus, system_memory_bytes
+from roofline.hardware.detect.nvml import Library
 
 
 def anonymous(answers: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from fitting import Array, Case, Range, Sample, held_out
 
-from hardware import Device, load_device
-from roofline import timing
-from roofline.op import Op
+from roofline.counting.op import Op
+from roofline.hardware import Device, load_device
+from roofline.timing import kernel as timing
 
 FORWARD: dict[str, Range] = {
     "cap": (0.6, 0.2, 1),

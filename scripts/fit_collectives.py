@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from fitting import Case, Range, Sample
 
-from hardware import load_device
-from roofline import collectives
+from roofline.hardware import load_device
+from roofline.timing import collective
 
 INSIDE: dict[str, Range] = {
     "alpha_us": (8, 0, 60),
@@ -60,7 +60,7 @@ def collective_sample(
     return Sample(
         device,
         lambda d: np.asarray(
-            collectives.expected_time(
+            collective.expected_time(
                 name, payload, ranks, d, ranks_per_domain=per_domain, network_bytes_per_s=network
             )
         ),

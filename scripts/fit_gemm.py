@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from fitting import Case, Range, Sample, held_out
 
-from hardware import load_device
-from roofline import timing
-from roofline.op import Op
+from roofline.counting.op import Op
+from roofline.hardware import load_device
+from roofline.timing import kernel
 
 WIDTH = {"fp32": 4, "fp16": 2, "bf16": 2, "fp8": 1, "fp4": 0.5}
 
@@ -45,7 +45,7 @@ def gemm_sample(
         bytes_written=out * batch * m * n,
         shape=(m, n, k, batch),
     )
-    ideal = np.asarray(timing.ideal_time(op, device))
+    ideal = np.asarray(kernel.ideal_time(op, device))
     compute = np.asarray(op.flops) / device.peak_flops_per_s(dtype)
     bound = compute >= ideal
     regimes = {
@@ -62,7 +62,7 @@ def gemm_sample(
     hidden = held_out(rows.N, rows.K) if hold else np.zeros(len(rows), bool)
     return Sample(
         device,
-        lambda d: np.asarray(timing.expected_time(op, d)),
+        lambda d: np.asarray(kernel.expected_time(op, d)),
         np.exp(rows.log.to_numpy()) * 1e-6,
         weights,
         regimes,

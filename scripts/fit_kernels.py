@@ -2,8 +2,8 @@
 
 Usage: python scripts/fit_kernels.py DATA_FOLDER [gemm|attention|stream|collective|all]
 
-Reads the op-level CSVs in DATA_FOLDER, fits the constants of the timing model itself (`roofline.timing`,
-`roofline.collectives`) by least squares on the logarithm of time, and prints the errors by regime (on
+Reads the op-level CSVs in DATA_FOLDER, fits the constants of the timing model itself (`roofline.timing.kernel`,
+`roofline.timing.collective`) by least squares on the logarithm of time, and prints the errors by regime (on
 held-out shapes where there are enough, and on independent sources) and each table as TOML.
 
 Regimes of matmuls by roofline time: large >= 100 us, medium 20-100 us, small 5-20 us (compute-bound), skinny

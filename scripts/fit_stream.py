@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from fitting import Case, Range, Sample
 
-from hardware import load_device
-from roofline import timing
-from roofline.op import Op
+from roofline.counting.op import Op
+from roofline.hardware import load_device
+from roofline.timing import kernel
 
 STREAM: dict[str, Range] = {"bandwidth": (0.8, 0.1, 1), "t0_us": (5, 0, 40)}
 # What the CSV calls each class; single-kernel streams that training does not run are left out.
@@ -40,7 +40,7 @@ def stream_sample(rows: pd.DataFrame, target: str, kind: str) -> Sample:
     weights = np.where(big, 1.0, 0.3)
     return Sample(
         device,
-        lambda d: np.asarray(timing.expected_time(op, d)),
+        lambda d: np.asarray(kernel.expected_time(op, d)),
         rows.time_us.to_numpy() * 1e-6,
         weights,
         {"large": big, "small": ~big},

@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
-from hardware import load_device
-from roofline import schedule
-from roofline.runs import read_rows
-from roofline.stacks import load_stack, stack_names
-from roofline.validate import Prediction, predict_runs, predicted, source_of
+from roofline.config.stack import load_stack, stack_names
+from roofline.hardware import load_device
+from roofline.timing import schedule
+from roofline.validation.published import read_rows
+from roofline.validation.runs import Prediction, predict_runs, predicted, source_of
 
 NOISY = {"bsv100", "msl"}
 GRID = {

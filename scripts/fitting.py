@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from hardware import Device
+from roofline.hardware import Device
 
 Array = NDArray[np.float64]
 Range = tuple[float, float, float]  # start, lowest, highest

@@ -24,8 +24,8 @@ import torch
 from torch.nn import functional as F  # noqa: N812  (the name PyTorch's own documentation uses)
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hardware.detect import detect_gpus
-from hardware.lookup import by_driver_name
+from roofline.hardware.detect.detect import detect_gpus
+from roofline.hardware.lookup import by_driver_name
 
 BF16, FP8 = torch.bfloat16, torch.float8_e4m3fn
 TOKENS = 8192

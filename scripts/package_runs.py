@@ -14,9 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from roofline.runs import fusions_of, network_of
+from roofline.validation.published import fusions_of, network_of
 
-TARGET = Path(__file__).parent.parent / "roofline" / "data"
+TARGET = Path(__file__).parent.parent / "roofline" / "validation" / "data"
 # The source lists DeepSeek-V3 under pre-training; the compiled table calls it LoRA, for its low-rank query projection.
 PRETRAINED = {"DeepSeekV3"}
 BULK_LOGS = ("aa-", "vtrain-single-")

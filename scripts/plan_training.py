@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 import roofline
-from roofline.runcost import Terms
+from roofline.planning.cost import Terms
 
 MODEL = "llama-2-7b"  # a preset, a Hugging Face config.json or a .toml
 DEVICES = {"a100-sxm-80gb": 1.5, "h100-sxm-80gb": 2.5}  # catalog id -> price of a device-hour

@@ -31,8 +31,8 @@ import torch
 from torch import nn
 
 import roofline
-from hardware.detect import detect_gpus
-from roofline.huggingface import model_from_config
+from roofline.hardware.detect.detect import detect_gpus
+from roofline.model.huggingface import model_from_config
 
 PHASES = ("forward", "backward", "optimizer")
 GPU_ACCUMULATION = 2  # micro batches per step: gradients stand beside activations, as in most training

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from roofline import cli
-from roofline.output import Cell, Table, add_format_arguments, emit
+from roofline.view.table import Cell, Table, add_format_arguments, emit
 
 
 class Result(NamedTuple):

@@ -117,7 +117,7 @@ def test_bad_input_is_one_line_and_exit_2(run, probe, arguments, parts):
 
 
 def test_errors_of_the_hardware_package(run, probe, monkeypatch):
-    from hardware.errors import HardwareError
+    from roofline.hardware.errors import HardwareError
 
     def fail(_):
         raise HardwareError("unknown device 'h100':\n  did you mean 'h100-pcie-80gb'?")

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from hardware import load_device
+from roofline.counting.mfu import model_flops_per_token
 from roofline.errors import RooflineError
-from roofline.mfu import model_flops_per_token
-from roofline.presets import load_model
+from roofline.hardware import load_device
+from roofline.model.load import load_model
 from roofline.steptimer import StepTimer
 
 

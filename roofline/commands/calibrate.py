@@ -14,7 +14,7 @@ from .. import units
 from ..errors import RooflineError
 
 if TYPE_CHECKING:
-    from hardware.calibrate import Calibration, Progress
+    from ..hardware.calibrate.calibrate import Calibration, Progress
 
 SUMMARY = "measure this machine and write a device file"
 EXAMPLES = ("roofline calibrate", "roofline calibrate --engine numpy --seconds 10 --output my.toml")
@@ -51,12 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print measured against datasheet, write the file."""
-    from hardware.bench import THREAD_VARIABLES
-    from hardware.calibrate import calibrate
-    from hardware.local import calibrated_file
-    from hardware.writer import to_toml, write_device
-
-    from ..output import check_writable
+    from ..hardware.calibrate.calibrate import calibrate
+    from ..hardware.calibrate.writer import to_toml, write_device
+    from ..hardware.detect.bench import THREAD_VARIABLES
+    from ..hardware.detect.local import calibrated_file
+    from ..view.table import check_writable
 
     if args.threads is not None:  # before NumPy is imported, which reads them once
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(args.threads)))
@@ -103,7 +102,7 @@ def _progress() -> Iterator[Progress]:
 
 
 def _print(args: argparse.Namespace, calibration: Calibration, path: str) -> None:
-    from ..output import Table, render_json, render_text, terminal_width, write_text
+    from ..view.table import Table, render_json, render_text, terminal_width, write_text
     from .devices import as_json
 
     device = calibration.device
@@ -165,7 +164,7 @@ def _share(sample: Any, device: Any) -> str:
 
 def _cached(sample: Any, device: Any, share: float) -> bool:
     """Whether the caches served a kernel: its operands fit, or its later passes find them there."""
-    from hardware.calibrate import from_cache
+    from ..hardware.calibrate.calibrate import from_cache
 
     return from_cache(sample, device) or (share > 1 and sample.group != "stream" and device.kind == "cpu")
 

@@ -6,15 +6,18 @@ import argparse
 import copy
 from typing import TYPE_CHECKING, Any
 
-from .. import cells, report
+from ..answers.estimate import estimate_record
+from ..config.words import layout_words
 from ..errors import RooflineError
-from ..output import Cell, Table, add_format_arguments, emit
+from ..timing.terms import TERM_WORDS
 from ..units import format_time
+from ..view import cells
+from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from ..compare import Case, Skipped
-    from ..estimate import Estimate
+    from ..answers.comparison import Case, Skipped
+    from ..answers.estimate import Estimate
 
 SUMMARY = "models, devices and settings side by side"
 EXAMPLES = (
@@ -48,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the cases side by side (up to four), or as one row each."""
-    from ..compare import run_cases
+    from ..answers.comparison import run_cases
 
     results, skipped = run_cases(_all_cases(args))
     tidy = tidy_table(results)
@@ -65,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _all_cases(args: argparse.Namespace) -> list[Case]:
     """The cases of the options themselves, or of each ``--case``."""
-    from ..compare import labelled
+    from ..answers.comparison import labelled
 
     if not args.cases:
         return _cases_of(args)
@@ -77,7 +80,7 @@ def _all_cases(args: argparse.Namespace) -> list[Case]:
 
 
 def _cases_of(args: argparse.Namespace) -> list[Case]:
-    from ..compare import cases
+    from ..answers.comparison import cases
 
     return cases(_models(args), options.devices(args), options.train_options(args))
 
@@ -126,7 +129,7 @@ def side_by_side(results: Results) -> Table:
     rows = [
         row("model", lambda r: r.model.name),
         row("device", lambda r: r.device.id),
-        row("layout", lambda r: report.layout_words(r.train)),
+        row("layout", lambda r: layout_words(r.train)),
         row("dtype", lambda r: r.train.dtype),
         row("micro x steps", lambda r: f"{r.train.micro_batch} x {r.train.accumulation}"),
         row("sequence", lambda r: r.train.sequence_length),
@@ -155,14 +158,14 @@ def _letters(results: Results) -> list[str]:
 
 def causes_table(results: Results) -> Table:
     """Device-time per million tokens by cause, and what changes from the first case to each other."""
-    from ..compare import device_time_per_token
+    from ..answers.comparison import device_time_per_token
 
     costs = [device_time_per_token(result) for _, result in results]
     rows = []
     for term in costs[0]:
         if max(cost[term] for cost in costs) < NOTABLE / 10 * max(sum(cost.values()) for cost in costs):
             continue
-        row: list[Any] = [report.TERM_WORDS[term]]
+        row: list[Any] = [TERM_WORDS[term]]
         row += [cells.seconds(1e6 * cost[term]) for cost in costs]
         row += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
         rows.append(row)
@@ -180,7 +183,7 @@ def _change(seconds: float) -> Cell:
 
 def _reasons(results: Results) -> list[str]:
     """One sentence per case: how it differs from the first, and which causes make the difference."""
-    from ..compare import difference
+    from ..answers.comparison import difference
 
     first = results[0][1]
     sentences = []
@@ -192,7 +195,7 @@ def _reasons(results: Results) -> list[str]:
             sentences.append(f"{letter} is as fast as A per device ({ratio - 1:+.1%}).")
             continue
         causes = [
-            f"{report.TERM_WORDS[term]} {change / total:.0%}"
+            f"{TERM_WORDS[term]} {change / total:.0%}"
             for term, change in list(changes.items())[:3]
             if abs(change) > NOTABLE * abs(total)
         ]
@@ -234,18 +237,18 @@ def tidy_table(results: Results) -> Table:
 
 def records_table(results: Results) -> Table:
     """A row per case with every figure, in base units."""
-    records = [report.estimate_record(result) for _, result in results]
+    records = [estimate_record(result) for _, result in results]
     return Table("", list(records[0]), [list(record.values()) for record in records])
 
 
 def _json(results: Results, skipped: list[Skipped]) -> dict[str, Any]:
-    from ..compare import device_time_per_token, difference
+    from ..answers.comparison import device_time_per_token, difference
 
     first = results[0][1]
     records = [
         {
             "varied": case.varied,
-            **report.estimate_record(result),
+            **estimate_record(result),
             "device_time_per_token_s": device_time_per_token(result),
             "difference_to_first_s": difference(first, result),
         }

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from .. import cells, report
-from ..counts import op_record
-from ..output import Cell, Table, add_format_arguments, emit
+from ..counting.count import op_record
+from ..view import cells, estimate
+from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from ..accounting import Row
-    from ..counts import Count
-    from ..model import ModelConfig
+    from ..counting.count import Count
+    from ..counting.textbook import Row
+    from ..model.spec import ModelConfig
 
 SUMMARY = "parameters, FLOPs and bytes of a model, op by op"
 EXAMPLES = (
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the counts."""
-    from ..counts import count
+    from ..counting.count import count
 
     model, given = options.model(args), options.train_options(args, one_layout=True)
     result = count(model, **given)
@@ -58,7 +58,7 @@ def _summary(result: Count) -> Table:
         rows.append(["", f"{result.params_active:,} active: a token passes through these"])
     rows += [
         ["", f"{result.params_embedding:,} of them in the token embedding"],
-        ["Batch", report.batch_words(train, result.model)],
+        ["Batch", estimate.batch_words(train, result.model)],
         ["Forward", _pair(result.flops_forward, result.matmul_flops_forward)],
         ["Backward", _pair(result.flops_backward, result.matmul_flops_backward)],
     ]
@@ -69,7 +69,7 @@ def _summary(result: Count) -> Table:
         ["Step", f"{cells.flops(result.flops_step).text} in all; kernels execute {_executed(result)}"],
         ["6ND rule", f"{cells.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"],
     ]
-    title = f"{report.model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
+    title = f"{estimate.model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
     return Table(title, ["", ""], rows, align="ll")
 
 
@@ -128,7 +128,7 @@ def _notes(result: Count) -> list[str]:
 
 def _accounting(args: argparse.Namespace, model: ModelConfig, result: Count) -> None:
     """The textbook table: forward FLOPs by part, with the shortcut 6ND beside them."""
-    from ..accounting import COLUMNS, accounting_rows, shortcut_6nd
+    from ..counting.textbook import COLUMNS, accounting_rows, shortcut_6nd
 
     seq_len, micro_batch = int(result.train.sequence_length), int(result.train.micro_batch)
     lines = accounting_rows(model, seq_len, micro_batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..output import Cell, Table, add_format_arguments, emit
+from ..view.table import Cell, Table, add_format_arguments, emit
 
 SUMMARY = "the GPUs and CPU of this machine, matched to the catalog"
 EXAMPLES = ("roofline detect", "roofline detect --format json")
@@ -21,10 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what this machine has; a missing driver is an answer, not an error."""
-    from hardware.cpu import read_cpu
-    from hardware.detect import detect_gpus
-    from hardware.errors import HardwareError
-    from hardware.nvml import load_recording
+    from ..hardware.detect.cpu import read_cpu
+    from ..hardware.detect.detect import detect_gpus
+    from ..hardware.detect.nvml import load_recording
+    from ..hardware.errors import HardwareError
 
     if args.replay is None:
         detection = detect_gpus()

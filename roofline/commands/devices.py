@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from hardware import Device, all_devices, load_device
-from hardware.device import DTYPES
-
-from ..output import Cell, Table, add_format_arguments, emit
+from ..hardware import Device, all_devices, load_device
+from ..hardware.device import DTYPES
+from ..view.table import Cell, Table, add_format_arguments, emit
 
 SUMMARY = "the catalog of devices; or one, each figure with its source"
 EXAMPLES = (

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import RooflineError
-from ..output import Table, add_format_arguments, emit
+from ..view.table import Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from hardware import Device
-
-    from ..estimate import Estimate
+    from ..answers.estimate import Estimate
+    from ..hardware import Device
 
 SUMMARY = "step time, MFU and memory of a training run, and what limits it"
 EXAMPLES = (
@@ -44,13 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
-    from ..estimate import estimate
+    from ..answers.estimate import estimate
 
     device, given = options.device(args), options.train_options(args, one_layout=True)
     if args.phase != "train":
         return run_inference(args, device, given)
     if options.names_function(args.model):
-        from ..traced import estimate_file
+        from ..tracing.step import estimate_file
 
         if args.overrides:
             key, value = args.overrides[0]
@@ -66,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
 
 def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:
     """Print one pass of inference; 3 where it does not fit in memory."""
-    from .. import report_inference
-    from ..inference import infer
+    from ..answers.inference import infer
+    from ..view import inference
 
     result = infer(options.model(args), device, args.phase, **given)
-    tables = report_inference.inference_tables(result)
+    tables = inference.inference_tables(result)
     if args.format == "csv":
         tables = [tables[-1]]
-    emit(args, report_inference.inference_json(result), tables, report_inference.inference_notes(result))
+    emit(args, inference.inference_json(result), tables, inference.inference_notes(result))
     return 0 if result.fits else DOES_NOT_FIT
 
 
@@ -82,7 +81,7 @@ def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
     given = args.micro_batch is not None or args.global_batch is not None
     if given or not result.fits or args.format != "table" or options.names_function(args.model):
         return []
-    from ..fit import max_micro_batch
+    from ..answers.capacity import max_micro_batch
 
     train = msgspec.structs.replace(result.train, global_batch=None)
     largest = max_micro_batch(result.model, result.device, train)
@@ -95,25 +94,26 @@ def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
 
 def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:
     """Write `result`; where it does not fit, with the cheapest changes that make it fit."""
-    from .. import report
+    from ..answers.estimate import estimate_json, estimate_record
+    from ..view import estimate as report
 
     if args.format == "csv":
-        record = report.estimate_record(result)
+        record = estimate_record(result)
         emit(args, {}, [Table("", list(record), [list(record.values())])])
         return
-    data, notes = report.estimate_json(result), report.estimate_notes(result)
+    data, notes = estimate_json(result), report.estimate_notes(result)
     tables = report.estimate_tables(result)
     if not result.fits and not options.names_function(args.model):
-        from ..fixes import cheapest_fixes
-        from ..report_memory import fixes_table
+        from ..answers.fixes import cheapest_fixes
+        from ..view.memory import fixes_table
 
         fixes = cheapest_fixes(result.model, result.device, result.train)
         data["fixes"] = fixes
         tables[1:1] = [tables.pop(), fixes_table(fixes)]
     elif result.fits and not options.names_function(args.model):
-        from ..fixes import fuller_pipeline
-        from ..report_changes import changes_table
-        from ..suspects import Case, improvements
+        from ..answers.changes import Case, improvements
+        from ..answers.fixes import fuller_pipeline
+        from ..view.changes import changes_table
 
         fuller = fuller_pipeline(result)
         found = improvements(Case(result.model, result.device, result.train), result)

@@ -9,16 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
-from ..cells import one_unit
 from ..errors import RooflineError
-from ..output import Cell, Table, add_format_arguments, emit
+from ..view.cells import one_unit
+from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from hardware import Device
-
-    from ..layout import Layout, SearchResult
-    from ..model import ModelConfig
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
+    from ..search.layout import Layout, SearchResult
 
 SUMMARY = "the fastest parallel layouts for a number of devices"
 EXAMPLES = (
@@ -69,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the best layouts; 3 where none fits, 130 after an interrupt."""
-    from ..search import layouts
+    from ..search.search import layouts
 
     given = options.train_options(args)
     for name in ONE_VALUE:
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         tables.insert(0, header(model, device, result))
     notes = notes_of(result, device)
     if not result.layouts and not result.interrupted:
-        from ..remedy import remedy, shortage
+        from ..search.remedy import remedy, shortage
 
         notes.append(f"It does not fit: {shortage(result)}.")
         count = given.pop("num_devices")
@@ -147,7 +146,7 @@ class Progress:
 
 def figures(layout: Layout, result: SearchResult, device: Device, price: float | None) -> dict[str, Any]:
     """A layout as a JSON object; energy and cost only where the power and the price are known."""
-    from ..layout import layout_dict
+    from ..search.layout import layout_dict
 
     found = layout_dict(layout)
     share = found.pop("energy_share")
@@ -227,10 +226,10 @@ def tables_of(result: SearchResult, device: Device, price: float | None) -> list
 
 def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
     """What was searched for: model, device and its peak, batch, software."""
-    from .. import report
+    from ..view import estimate
 
     found = result.layouts or ([] if result.smallest is None else [result.smallest])
-    rows = [["Device", report.device_words(device, found[0].dtype if found else "bf16")]]
+    rows = [["Device", estimate.device_words(device, found[0].dtype if found else "bf16")]]
     if found:
         length = found[0].train.sequence_length
         rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
@@ -238,7 +237,7 @@ def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
         rows.append(["Software", ", ".join(list(best)[::-1])])
     devices = sorted({layout.num_devices for layout in found})
     count = f" on {' or '.join(f'{n:,}' for n in devices)} x {device.id}" if devices else ""
-    return Table(f"{report.model_words(model)}{count}", ["", ""], rows, align="ll")
+    return Table(f"{estimate.model_words(model)}{count}", ["", ""], rows, align="ll")
 
 
 def ranking(
@@ -329,7 +328,7 @@ def budgets(result: SearchResult, device: Device) -> Table:
 
 def layout_words(layout: Layout) -> str:
     """A layout in words."""
-    from ..report import layout_words as words
+    from ..config.words import layout_words as words
 
     recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
     return f"{words(layout.train)}, micro batch {layout.micro_batch}{recompute}"
@@ -337,7 +336,7 @@ def layout_words(layout: Layout) -> str:
 
 def notes_of(result: SearchResult, device: Device) -> list[str]:
     """How much was searched, near-ties, assumptions."""
-    from ..layout import WAITING_DRAW
+    from ..search.layout import WAITING_DRAW
 
     capacity = units.format_bytes(device.memory_bytes)
     notes = [f"{result.evaluated:,} layouts searched: {result.priced:,} fit in {capacity}."]
@@ -357,7 +356,7 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
 
 def tie_notes(result: SearchResult) -> list[str]:
     """Which layouts cannot be told from the best, and the simplest of them."""
-    from ..layout import value_of
+    from ..search.layout import value_of
 
     best, simplest, ties = result.layouts[0], result.simplest, len(result.near_ties)
     if simplest is None or (ties == 1 and simplest.train == best.train):

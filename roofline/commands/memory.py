@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..errors import RooflineError
-from ..output import Cell, Table, add_format_arguments, emit
+from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
 
 SUMMARY = "bytes per device: does it fit, and the largest micro batch that does"
@@ -27,8 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print memory by part; 3 where it does not fit."""
-    from .. import report, report_memory
-    from ..fit import memory
+    from ..answers.capacity import fit_words, memory, memory_json
+    from ..config.words import layout_words
+    from ..view import estimate
+    from ..view import memory as report_memory
 
     if args.device is None and (args.peak_tflops or args.bandwidth or args.memory or args.link_bandwidth):
         raise RooflineError(
@@ -38,13 +40,13 @@ def run(args: argparse.Namespace) -> int:
     result = memory(options.model(args), device, **options.train_options(args, one_layout=True))
     train = result.train
     rows: list[list[Any]] = [
-        ["Layout", report.layout_words(train)],
-        ["Batch", report.batch_words(train, result.model)],
-        ["Method", f"{train.dtype}, {report.method_words(train)}"],
+        ["Layout", layout_words(train)],
+        ["Batch", estimate.batch_words(train, result.model)],
+        ["Method", f"{train.dtype}, {estimate.method_words(train)}"],
         ["", ""],
-        ["Answer", report_memory.fit_words(result)],
+        ["Answer", fit_words(result)],
     ]
-    title = report.model_words(result.model)
+    title = estimate.model_words(result.model)
     if result.device is not None:
         rows += [
             [
@@ -64,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     if result.fits is False:
         tables.append(report_memory.fixes_table(result.fixes))
     if args.format == "csv":
-        tables = [csv_table(report.memory_json(result))]
+        tables = [csv_table(memory_json(result))]
     notes = [f"Note: {note}." for note in result.model.assumptions]
-    notes += [] if result.device is None else report.device_notes(result.device)
-    emit(args, report.memory_json(result), tables, notes)
+    notes += [] if result.device is None else estimate.device_notes(result.device)
+    emit(args, memory_json(result), tables, notes)
     return DOES_NOT_FIT if result.fits is False else 0
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
-from ..output import Cell, Table, add_format_arguments, emit
+from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
 
 if TYPE_CHECKING:
-    from ..diagnose import Diagnosis
+    from ..answers.diagnosis import Diagnosis
 
 SUMMARY = "the MFU of a run you measured, whether that is good, and what costs most"
 EXAMPLES = (
@@ -48,8 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the diagnosis."""
-    from .. import report
-    from ..diagnose import diagnose
+    from ..answers.diagnosis import diagnose
+    from ..view import estimate
 
     model, device = options.model(args), options.device(args)
     result = diagnose(
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         **options.train_options(args, one_layout=True),
     )  # fmt: skip
     notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
-    notes += [f"Note: {note}." for note in model.assumptions] + report.device_notes(device)
+    notes += [f"Note: {note}." for note in model.assumptions] + estimate.device_notes(device)
     data = json_of(result)
     if args.format == "csv":
         figures = {name: value for name, value in data.items() if isinstance(value, int | float | str)}
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def json_of(result: Diagnosis) -> dict[str, Any]:
     """The JSON object."""
-    from ..diagnose import verdict_words
+    from ..answers.diagnosis import verdict_words
 
     found = {
         name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}
@@ -85,8 +85,10 @@ def json_of(result: Diagnosis) -> dict[str, Any]:
 
 def tables_of(result: Diagnosis) -> list[Table]:
     """The answer; mistakes in the input; the rules; suspects, or what would help."""
-    from .. import cells, report, report_changes
-    from ..diagnose import verdict_words
+    from ..answers.diagnosis import verdict_words
+    from ..config.words import layout_words
+    from ..timing.terms import TERM_WORDS
+    from ..view import cells, changes, estimate
 
     expected, train = result.estimate, result.estimate.train
     expected_step = units.format_time(float(expected.step_time_s))
@@ -95,32 +97,30 @@ def tables_of(result: Diagnosis) -> list[Table]:
         ["HFU", f"{units.format_share(result.hfu)} (all FLOPs executed, recompute and all)"],
         ["Step", f"{units.format_time(result.step_time_s)}: {result.tokens_per_s:,.0f} tokens/s"],
         ["Expected", f"{expected_step}, MFU {units.format_share(result.expected_mfu)}"],
-        ["Device", report.device_words(expected.device, train.dtype)],
-        ["Layout", report.layout_words(train)],
-        ["Batch", report.batch_words(train, expected.model)],
-        ["Method", f"{train.dtype}, {report.method_words(train)}"],
+        ["Device", estimate.device_words(expected.device, train.dtype)],
+        ["Layout", layout_words(train)],
+        ["Batch", estimate.batch_words(train, expected.model)],
+        ["Method", f"{train.dtype}, {estimate.method_words(train)}"],
     ]
-    tables = [Table(report.model_words(expected.model), ["", ""], rows, align="ll")]
+    tables = [Table(estimate.model_words(expected.model), ["", ""], rows, align="ll")]
     if result.findings:
         found = [[f"{number}.", finding.what] for number, finding in enumerate(result.findings, start=1)]
         tables.append(Table("Check these figures first", ["", ""], found, align="ll"))
     tables.append(rules_table(result))
     if result.suspects:
-        tables.append(
-            report_changes.changes_table("What would explain it, best first", "Explains", result.suspects)
-        )
+        tables.append(changes.changes_table("What would explain it, best first", "Explains", result.suspects))
     if result.improvements:
         title = f"What would make the expected step of {expected_step} faster, and fits"
-        tables.append(report_changes.changes_table(title, "Saves", result.improvements))
+        tables.append(changes.changes_table(title, "Saves", result.improvements))
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
         [
-            report.TERM_WORDS.get(step.term, step.term),
+            TERM_WORDS.get(step.term, step.term),
             cells.share(float(step.lost)),
             cells.seconds(float(step.seconds)),
         ]
         for step in losses
-        if step.lost > report.VISIBLE
+        if step.lost > estimate.VISIBLE
     ]
     tables.append(Table("What the expected step loses to", ["", "Of peak", "Per step"], lost))
     return tables
@@ -128,7 +128,7 @@ def tables_of(result: Diagnosis) -> list[Table]:
 
 def rules_table(result: Diagnosis) -> Table:
     """The same run by every rule."""
-    from ..mfu import RULES
+    from ..counting.mfu import RULES
 
     by_rule = result.mfu_by_rule
     rows = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from ..model import Attention, LayerGroup, Mlp, ModelConfig, Moe
-from ..output import Cell, Table, add_format_arguments, emit
-from ..parameters import Parameters, count_parameters
-from ..presets import load_model, model_ids
+from ..model.load import load_model, model_ids
+from ..model.parameters import Parameters, count_parameters
+from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
 from ..units import format_count
+from ..view.table import Cell, Table, add_format_arguments, emit
 from .options import add_model_arguments
 
 SUMMARY = "the model presets; or one, with its shape"
@@ -133,7 +133,7 @@ def _catalog(args: argparse.Namespace) -> int:
 
 def _types(args: argparse.Namespace) -> int:
     """The model types that are counted, and those refused with the reason."""
-    from ..family import family_ids, load_family
+    from ..model.family import family_ids, load_family
 
     counted = family_ids()
     refused = {name: load_family(name).refused for name in family_ids(refused=True)}
@@ -264,7 +264,7 @@ def _ignored(spec: str) -> list[str]:
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json" or not path.is_file():
         return []
-    from ..huggingface import unused_fields
+    from ..model.huggingface import unused_fields
 
     read, ignored = unused_fields(path.read_bytes(), str(path))
     return [f"Read: {', '.join(read)}.", f"Not used: {', '.join(ignored) or 'nothing'}."]

@@ -9,12 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from .. import units
-from ..adapters import MODULES, module_words
-from ..errors import RooflineError, unknown
-from ..packages import check_hardware
-from ..presets import load_model
-from ..stacks import Fusion
-from ..training import (
+from ..config.lora import MODULES, module_words
+from ..config.run import (
     ATTENTIONS,
     DTYPES,
     FREEZES,
@@ -25,11 +21,13 @@ from ..training import (
     TrainConfig,
     default_dtype,
 )
+from ..config.stack import Fusion
+from ..errors import RooflineError, unknown
+from ..model.load import load_model
 
 if TYPE_CHECKING:
-    from hardware import Device
-
-    from ..model import ModelConfig
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
 
 DTYPE_ALIASES = {
     "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32",
@@ -377,8 +375,7 @@ def devices(args: argparse.Namespace) -> list[Device]:
     Raises:
         RooflineError: None was named, or a figure cannot be.
     """
-    check_hardware()
-    from hardware import load_device
+    from ..hardware import load_device
 
     given = [args.device] if isinstance(args.device, str) else args.device or []
     named = [part.strip() for text in given for part in text.split(",") if part.strip()]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from .. import units
 from ..errors import RooflineError
-from ..output import add_format_arguments
+from ..view.table import add_format_arguments
 from . import options
 
 if TYPE_CHECKING:
-    from ..runcost import Plan, Terms
+    from ..planning.cost import Plan, Terms
 
 SUMMARY = "days, device-hours, energy and cost; or the devices a deadline needs"
 EXAMPLES = (
@@ -94,9 +94,8 @@ def overhead(text: str) -> tuple[float, float, float]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan, or the plans of several devices; 3 where none fits."""
-    from hardware.errors import HardwareError
-
-    from ..budget import DoesNotFit, plan
+    from ..hardware.errors import HardwareError
+    from ..planning.plan import DoesNotFit, plan
 
     model, devices = options.model(args), options.devices(args)
     given = options.train_options(args)
@@ -123,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("roofline: " + "; ".join(problems) + "\n")
         return DOES_NOT_FIT
     plans.sort(key=lambda one: order(one, args))
-    from ..plan_report import write
+    from ..view.plan import write
 
     write(args, plans, problems)
     return 0
@@ -131,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 
 def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
     """What each device's run is charged by."""
-    from ..runcost import OVERHEAD, Terms
+    from ..planning.cost import OVERHEAD, Terms
 
     prices: list[float | None] = list(args.price or [None])
     if len(prices) == 1:

@@ -11,7 +11,7 @@ from ..errors import RooflineError
 from . import options
 
 if TYPE_CHECKING:
-    from ..plot_data import PlotData
+    from ..plot.data import PlotData
 
 SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
 EXAMPLES = (
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
     from .. import plot
-    from ..output import check_writable, write_text
+    from ..view.table import check_writable, write_text
 
     output = plot.check_output(args.output or f"{args.kind}.png")
     if args.data is not None:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def _data(args: argparse.Namespace) -> PlotData:
     """What to draw."""
     from .. import plot
-    from ..estimate import estimate
+    from ..answers.estimate import estimate
 
     if args.kind == "validate":
         return _validation(args)
@@ -99,7 +99,7 @@ def _data(args: argparse.Namespace) -> PlotData:
 
 def _validation(args: argparse.Namespace) -> PlotData:
     from .. import plot
-    from ..validate import validate_runs
+    from ..validation.runs import validate_runs
 
     if args.model is not None:
         raise RooflineError(f"--kind validate draws published runs, not a MODEL: leave {args.model!r} out")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
-from ..output import Table, add_format_arguments, emit, plain
-from ..stacks import Fusion, Overlap, Stack, load_stack, stack_names
+from ..config.stack import Fusion, Overlap, Stack, load_stack, stack_names
+from ..view.table import Table, add_format_arguments, emit, plain
 
 SUMMARY = "the software profiles: what each fuses, overlaps and launches"
 EXAMPLES = ("roofline stacks", "roofline stacks megatron --format json")

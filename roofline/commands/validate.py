@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import RooflineError
-from ..output import Cell, Table, add_format_arguments, emit
 from ..units import format_bytes, format_share
+from ..view.table import Cell, Table, add_format_arguments, emit
 
 SUMMARY = "the estimator's error against published measurements"
 EXAMPLES = (
@@ -52,8 +52,8 @@ def _select(args: argparse.Namespace, rows: list[dict[str, str]]) -> list[dict[s
 
 
 def _runs(args: argparse.Namespace) -> None:
-    from ..runs import read_rows
-    from ..validate import data_file, group_by, predict_runs, predicted, source_of, summarise
+    from ..validation.published import read_rows
+    from ..validation.runs import data_file, group_by, predict_runs, predicted, source_of, summarise
 
     predictions = predict_runs(_select(args, read_rows(data_file("runs", args.data))))
     done = predicted(predictions)
@@ -179,9 +179,9 @@ def _hardware(p: Any) -> str:
 
 
 def _memory(args: argparse.Namespace) -> None:
-    from ..runs import read_table
-    from ..validate import data_file
-    from ..validate_memory import predict_memory, summarise
+    from ..validation.memory import predict_memory, summarise
+    from ..validation.published import read_table
+    from ..validation.runs import data_file
 
     predictions = predict_memory(_select(args, read_table(data_file("memory", args.data))))
     done = [p for p in predictions if not p.skipped_reason]
@@ -229,9 +229,9 @@ def _memory(args: argparse.Namespace) -> None:
 
 
 def _budgets(args: argparse.Namespace) -> None:
-    from ..runs import read_table
-    from ..validate import data_file
-    from ..validate_budgets import predict_budgets, summarise
+    from ..validation.budgets import predict_budgets, summarise
+    from ..validation.published import read_table
+    from ..validation.runs import data_file
 
     predictions = predict_budgets(_select(args, read_table(data_file("budgets", args.data))))
     done = [p for p in predictions if not p.skipped_reason]

@@ -1,0 +1,264 @@
+"""Questions about memory: does it fit, largest micro batch, longest sequence, cheapest changes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..arrays import Number
+from ..config.options import read_options
+from ..config.run import TrainConfig, defaults, resolve, train_config, usual_stack
+from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
+from ..counting.step import Step, build_step
+from ..footprint.parts import Memory, in_flight, memory_for, memory_of
+from ..model.load import load_model
+from ..model.spec import ModelConfig
+from ..units import format_bytes, format_count
+from .fixes import Fix, cheapest_fixes
+from .result import model_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..hardware import Device
+
+LARGEST_BATCH = 2**20
+LONGEST_SEQUENCE = 2**24
+SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
+
+
+class MemoryFit(Memory, frozen=True, kw_only=True):
+    """Memory per device and what fits; attributes are the JSON keys of ``roofline memory``.
+
+    Attributes:
+        model: The model.
+        device: The device; None where none was named, and then capacity and what follows from it are None too.
+        train: The resolved configuration.
+        explained: The arithmetic of each part, in words.
+        max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does.
+        max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
+            the one given if that is longer; 0 where none does.
+        fixes: The cheapest changes that make it fit; empty where it fits.
+    """
+
+    model: ModelConfig
+    device: Any
+    train: TrainConfig
+    explained: dict[str, str]
+    max_micro_batch: int | None
+    max_seq_len: int | None
+    fixes: tuple[Fix, ...] = ()
+
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        where = "" if self.device is None else f" on {self.device.id}"
+        return f"<MemoryFit of {self.model.name}{where}: {fit_words(self)}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Bytes by part, as a pandas frame."""
+        import pandas as pd
+
+        parts = [name for name in Memory.__struct_fields__ if name.endswith("_bytes")]
+        return pd.DataFrame({"part": parts, "bytes": [getattr(self, name) for name in parts]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that ``roofline memory --format json`` prints."""
+        return memory_json(self)
+
+
+def memory(
+    model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any
+) -> MemoryFit:
+    """Peak memory of one device, and what fits.
+
+    >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
+    <MemoryFit of gpt2-xl on h100-sxm-80gb: ... GiB of 79.65 GiB: fits, ... GiB free>
+
+    Args:
+        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
+        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`; None: the parts alone.
+        **options: Fields of `TrainConfig` (see `estimate`), as plain numbers or as typed.
+
+    Raises:
+        RooflineError: Anything a user can mend.
+    """
+    from ..hardware import load_device
+
+    model = load_model(model)
+    if device is None:
+        return _without_device(model, read_options(options))
+    device = load_device(device)
+    train = train_config(defaults(device, read_options(options)))
+    step = build_step(model, train)
+    used = memory_of(step, device)
+    return MemoryFit(
+        **{name: getattr(used, name) for name in Memory.__struct_fields__},
+        model=model,
+        device=device,
+        train=step.train,
+        explained=explain(step, used),
+        max_micro_batch=max_micro_batch(model, device, train),
+        max_seq_len=max_seq_len(model, device, train),
+        fixes=() if used.fits else cheapest_fixes(model, device, train),
+    )
+
+
+def _without_device(model: ModelConfig, options: Mapping[str, Any]) -> MemoryFit:
+    """The parts of a configuration in bf16 on GPUs, whatever their capacity."""
+    step = build_step(model, train_config({"stack": usual_stack("gpu", options), **options}))
+    used = memory_for(step, 0)
+    parts = {name: getattr(used, name) for name in Memory.__struct_fields__}
+    return MemoryFit(
+        **{**parts, "capacity_bytes": None, "fits": None},
+        model=model,
+        device=None,
+        train=step.train,
+        explained=explain(step, used),
+        max_micro_batch=None,
+        max_seq_len=None,
+    )
+
+
+def explain(step: Step, used: Memory) -> dict[str, str]:
+    """How each part of the memory comes about, in words."""
+    train = step.train
+    shares = parameter_shares(step.model, train, step.weights)
+    trained = (shares.trainable_dense, shares.trainable_expert)
+    zero2 = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
+    words = {
+        "weights_bytes": _product(
+            step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters
+        ),
+        "gradients_bytes": _product(step, trained, used.gradients_bytes, zero2),
+        "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
+    }
+    mixed = train.master_weights and train.activation_bytes == 2 and train.train == "full"
+    if mixed and step.stack.cast_weights:
+        copies = "" if train.shards_parameters else ", and copies in 16 bits"
+        words["weights_bytes"] += f" (kept in fp32{copies})"
+    kept = {
+        "none": "all",
+        "selective": "all but what is cheap to run again",
+        "full": "the input of each layer",
+    }
+    flight = in_flight(step)
+    batches = "1 micro batch" if flight == 1 else f"{flight:.3g} micro batches in flight"
+    words["activations_bytes"] = f"{kept[train.recompute]} kept for backward, {batches}"
+    tokens = f"{train.micro_batch * train.sequence_length:,} tokens"
+    words["logits_bytes"] = f"{tokens} x vocabulary of {step.model.vocab_size:,}, with the copies of the loss"
+    words["communication_bytes"] = "gathered layers" if train.shards_parameters else "gradient buckets"
+    words["context_bytes"] = "driver context, libraries, what the allocator cannot reuse"
+    return words
+
+
+def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: bool) -> str:
+    """Bytes `held` as parameters x bytes each, over the ranks that share them.
+
+    Experts and the other parameters are told apart: each has ranks of its own to be sharded over.
+    """
+    train, dense, expert = step.train, *map(float, counts)
+    ranks = [float(shard_degree(train)), float(expert_ranks(train))] if sharded else [1.0, 1.0]
+    rest = 0.0
+    if sharded and train.pp > 1 and train.shards_parameters:
+        whole = (dense + expert) * train.activation_bytes  # kept gathered beside the slices (see `memory`)
+        rest = whole if float(held) > whole else 0.0
+    each = (float(held) - rest) / max(dense / ranks[0] + expert / ranks[1], 1.0)
+
+    def part(count: float, number: float) -> str:
+        over = f", over {number:,.0f} ranks" if number > 1 else ""
+        return f"{format_count(count)} x {each:.3g} bytes{over}"
+
+    text = part(dense, ranks[0])
+    if expert:
+        text = f"experts {part(expert, ranks[1])}; the rest {text}"
+    return text + ("; and all of them gathered, in 16 bits" if rest else "")
+
+
+# --- what fits -------------------------------------------------------------------------------------------
+
+
+def fits(model: ModelConfig, device: Device, train: TrainConfig) -> bool:
+    """Whether a configuration is possible and fits."""
+    try:
+        return bool(memory_of(build_step(model, train), device).fits)
+    except ValueError:  # degrees that do not divide, a figure the device does not have
+        return False
+
+
+def max_micro_batch(model: ModelConfig, device: Device, train: TrainConfig) -> int:
+    """Largest micro batch that fits, everything else equal; 0 where none does.
+
+    With a global batch given, only micro batches that divide it are considered.
+    """
+    sizes: Sequence[int] = range(1, LARGEST_BATCH + 1)
+    if train.global_batch is not None:
+        per_rank = int(train.global_batch // resolve(train, model).data_parallel)
+        sizes = [size for size in sizes[:per_rank] if per_rank % size == 0]
+
+    def at(index: int) -> bool:
+        return fits(model, device, msgspec.structs.replace(train, micro_batch=sizes[index - 1]))
+
+    best = _largest(at, len(sizes))
+    return sizes[best - 1] if best else 0
+
+
+def max_seq_len(model: ModelConfig, device: Device, train: TrainConfig) -> int:
+    """Longest sequence that fits: a multiple of 128 cp, where not even one fits of cp; 0 where none does.
+
+    All learned positions, and the length that is given, count whatever they are a multiple of.
+    """
+    longest, cp = model.learned_positions or LONGEST_SEQUENCE, int(train.cp)
+
+    def fitting(length: int) -> bool:
+        return fits(model, device, msgspec.structs.replace(train, seq_len=length))
+
+    def multiple(step: int) -> int:
+        return step * _largest(lambda number: fitting(number * step), longest // step)
+
+    best = multiple(SEQUENCE_STEP * cp) or multiple(cp)
+    others = (model.learned_positions, int(resolve(train, model).sequence_length))
+    return max([best, *(length for length in others if length > best and fitting(length))])
+
+
+def _largest(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` for which `holds`: true up to some number and false beyond."""
+    if limit < 1 or not holds(1):
+        return 0
+    low, high = 1, 2
+    while high <= limit and holds(high):
+        low, high = high, 2 * high
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def memory_json(result: MemoryFit) -> dict[str, Any]:
+    """The JSON object of one memory estimate, in bytes."""
+    return {
+        "model": model_json(result.model),
+        "device": result.device and {"id": result.device.id, "name": result.device.name},
+        "train": result.train,
+        **{name: getattr(result, name) for name in Memory.__struct_fields__},
+        "max_micro_batch": result.max_micro_batch,
+        "max_seq_len": result.max_seq_len,
+        "explained": result.explained,
+        "fixes": result.fixes,
+    }
+
+
+def fit_words(memory: Memory) -> str:
+    """Total against capacity, and what is left or missing."""
+    needed: Any = memory.total_bytes  # of one configuration: a number
+    there: Any = memory.capacity_bytes
+    if there is None:
+        return f"{format_bytes(needed)} per device; name a --device to see whether that fits"
+    total, capacity = format_bytes(needed), format_bytes(there)
+    difference = format_bytes(abs(there - needed))
+    if memory.fits:
+        return f"{total} of {capacity}: fits, {difference} free"
+    return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"

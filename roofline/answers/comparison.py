@@ -1,0 +1,161 @@
+"""Cases side by side: every combination of models, devices and swept options, and why their speeds differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import RooflineError
+from ..model.load import load_model
+from ..timing.schedule import TERMS
+from .estimate import Estimate, estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
+
+MOST_CASES = 10_000
+JOINED = frozenset({"fused", "freeze"})  # options whose value is several words, not a choice
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One combination.
+
+    Attributes:
+        model: The model.
+        device: The device.
+        options: Fields of `TrainConfig` that were given.
+        varied: What tells this case from the others, in the order it was given.
+    """
+
+    model: ModelConfig
+    device: Any
+    options: dict[str, Any]
+    varied: dict[str, Any]
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A combination that cannot be, and why."""
+
+    varied: dict[str, Any]
+    reason: str
+
+
+def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
+    """Every combination of `models`, `devices` and the options whose value is a tuple.
+
+    Raises:
+        RooflineError: There are more than ten thousand.
+    """
+    swept = {
+        name: value for name, value in options.items() if isinstance(value, tuple) and name not in JOINED
+    }
+    number = len(models) * len(devices)
+    for values in swept.values():
+        number *= len(values)
+    if number > MOST_CASES:
+        raise RooflineError(f"these options make {number:,} cases: give at most {MOST_CASES:,}")
+    return list(_combinations(models, devices, options, swept))
+
+
+def _combinations(
+    models: Sequence[ModelConfig],
+    devices: Sequence[Device],
+    options: Mapping[str, Any],
+    swept: Mapping[str, tuple[Any, ...]],
+) -> Iterator[Case]:
+    for model, device, *values in product(models, devices, *swept.values()):
+        chosen = dict(zip(swept, values, strict=True))
+        varied = {"model": model.name} if len(models) > 1 else {}
+        varied |= {"device": device.id} if len(devices) > 1 else {}
+        yield Case(model=model, device=device, options={**options, **chosen}, varied=varied | chosen)
+
+
+def labelled(case: Case, label: str) -> Case:
+    """The same case, told apart by `label` first."""
+    return msgspec.structs.replace(case, varied={"case": label, **case.varied})
+
+
+def run_cases(chosen: Sequence[Case]) -> tuple[list[tuple[Case, Estimate]], list[Skipped]]:
+    """Estimate each case; one that cannot be (a batch that does not divide) is set aside with its reason.
+
+    Raises:
+        RooflineError: No case can be: the reason of the first.
+    """
+    results, skipped = [], []
+    for case in chosen:
+        try:
+            results.append((case, estimate(case.model, case.device, **case.options)))
+        except ValueError as error:
+            skipped.append(Skipped(case.varied, str(error)))
+    if not results:
+        raise RooflineError(skipped[0].reason if skipped else "nothing to compare: name a model and a device")
+    return results, skipped
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Estimates side by side, in the order of the cases, and the cases that cannot be."""
+
+    cases: tuple[Case, ...]
+    estimates: tuple[Estimate, ...]
+    skipped: tuple[Skipped, ...]
+
+    def __repr__(self) -> str:
+        """How many of which cases."""
+        return f"<Comparison of {len(self.cases)} cases, {len(self.skipped)} left out>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per case with every figure, as ``roofline compare --format csv`` prints it."""
+        import pandas as pd
+
+        from .estimate import estimate_record
+
+        return pd.DataFrame([estimate_record(each) for each in self.estimates])
+
+
+def compare(models: Any, devices: Any, **options: Any) -> Comparison:
+    """Estimate every combination of models, devices and options.
+
+    >>> compare("gpt2", ["a100-sxm-80gb", "h100-sxm-80gb"], micro_batch=[1, 2])
+    <Comparison of 4 cases, 0 left out>
+
+    Args:
+        models: One model as `estimate` takes it, or a list.
+        devices: One device as `estimate` takes it, or a list.
+        **options: Fields of `TrainConfig`; a list or tuple is a choice (but for `fused`).
+
+    Raises:
+        RooflineError: No combination is possible, or there are too many.
+    """
+    from ..hardware import load_device
+
+    chosen = cases(
+        [load_model(each) for each in _listed(models)],
+        [load_device(each) for each in _listed(devices)],
+        {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+    )
+    results, skipped = run_cases(chosen)
+    done, estimates = zip(*results, strict=True)
+    return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
+
+
+def _listed(given: Any) -> Sequence[Any]:
+    return given if isinstance(given, (list, tuple)) else [given]
+
+
+def device_time_per_token(result: Estimate) -> dict[str, float]:
+    """Device-seconds per token by cause; they add up to what a token costs."""
+    scale = result.train.num_devices / result.train.tokens_per_step
+    return {term: getattr(result.schedule, term) * scale for term in TERMS}
+
+
+def difference(first: Estimate, other: Estimate) -> dict[str, float]:
+    """Device-seconds per token that `other` spends more than `first`, by cause, the largest first."""
+    before, after = device_time_per_token(first), device_time_per_token(other)
+    changes = {term: after[term] - before[term] for term in TERMS}
+    return dict(sorted(changes.items(), key=lambda item: -abs(item[1])))

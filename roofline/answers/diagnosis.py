@@ -1,0 +1,352 @@
+"""A measured run against what is expected: MFU by every rule, the usual mistakes, and ranked suspects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import units
+from ..config.options import read_one, read_options
+from ..config.run import DTYPES, TrainConfig, defaults, resolve, train_config
+from ..counting.mfu import mfu_by_rule
+from ..errors import RooflineError
+from ..model.load import load_model
+from ..model.spec import ModelConfig
+from ..units import format_rate, format_ratio, format_share, format_time
+from .changes import Case, Suspect, improvements, suspects
+from .estimate import COUNTED_RULE, Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..hardware import Device
+
+AGREE = 0.05  # two figures of one run that differ by less are the same
+LARGEST_MICRO_BATCH = 64
+MISTAKEN = 4.0  # times the peak: faster cards are not taken for this one
+NEAR = 0.2  # how far beyond the expected band an MFU is still plausible
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure of the input that cannot be right, or a usual mistake that would explain it."""
+
+    what: str
+    tokens_per_s: float | None = None  # what the run would then really do
+    mfu: float | None = None
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a measured run stands; attributes are the JSON keys of ``roofline mfu``.
+
+    Attributes:
+        mfu: By the default rule.
+        hfu: FLOPs executed over the peak, recompute included.
+        mfu_causal: By the causal rule.
+        mfu_6n: By 6N, all parameters, no attention.
+        mfu_by_rule: All rules.
+        step_time_s: Measured, or from tokens per second.
+        tokens_per_s: Of all devices.
+        expected_mfu: What the estimate says; `expected_mfu_low` and `expected_mfu_high` hold 80 % of runs.
+        verdict: below, within or above the expected band.
+        findings: Mistakes in the input, likeliest first.
+        suspects: What would explain a run below the band, best explanation first.
+        improvements: Changes that would make the expected step faster and still fit.
+        estimate: The estimate itself.
+        notes: Assumptions.
+    """
+
+    mfu: float
+    hfu: float
+    mfu_causal: float
+    mfu_6n: float
+    mfu_by_rule: dict[str, float]
+    step_time_s: float
+    tokens_per_s: float
+    expected_mfu: float
+    expected_mfu_low: float
+    expected_mfu_high: float
+    verdict: str
+    findings: tuple[Finding, ...]
+    suspects: tuple[Suspect, ...]
+    improvements: tuple[Suspect, ...]
+    estimate: Estimate
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """The verdict, and the first suspect."""
+        suspect = f"; first suspect: {self.suspects[0].what}" if self.suspects else ""
+        return f"Diagnosis(MFU {format_share(self.mfu)}, {verdict_words(self)}{suspect})"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Suspects and improvements as a pandas frame, one a row."""
+        import pandas as pd
+
+        rows = [
+            {"kind": kind, **msgspec.structs.asdict(one)}
+            for kind, found in (("suspect", self.suspects), ("improvement", self.improvements))
+            for one in found
+        ]
+        return pd.DataFrame(rows, columns=["kind", *Suspect.__struct_fields__])
+
+
+def diagnose(
+    model: str | Path | ModelConfig,
+    device: str | Path | Device,
+    *,
+    step_time_s: float | str | None = None,
+    tokens_per_s: float | str | None = None,
+    reported_mfu: float | str | None = None,
+    **options: Any,
+) -> Diagnosis:
+    """Judge a measured run.
+
+    Args:
+        model: As for `estimate`.
+        device: As for `estimate`.
+        step_time_s: Measured seconds of one optimizer step, or text with a unit such as ``"340ms"``.
+        tokens_per_s: Measured tokens per second of all devices, checked against the step time.
+        reported_mfu: The MFU the framework printed, to find out how it counts.
+        **options: Fields of `TrainConfig`: how it was trained.
+
+    Raises:
+        RooflineError: Nothing was measured, or the figures are impossible (MFU above 100 %).
+    """
+    from ..hardware import load_device
+
+    if step_time_s is None and tokens_per_s is None:
+        raise RooflineError(
+            "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
+        )
+    step: float | None = read_one("step_time_s", step_time_s, units.step_time_s)
+    rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
+    reported: float | None = read_one("reported_mfu", reported_mfu, units.share)
+    model, device = load_model(model), load_device(device)
+    case, notes = _case(model, device, defaults(device, read_options(options)))
+    expected = case.estimated()
+    tokens = float(case.train.tokens_per_step)
+    seconds = step if step is not None else tokens / float(rate or 1)
+    findings = list(_disagreement(case.train, seconds, rate) if step is not None else ())
+    rules = _rules(case, tokens / seconds)
+    mfu = rules["6N+12LdS"]
+    if (
+        expected.mfu_rule == COUNTED_RULE
+    ):  # part of the model is frozen: the rules count gradients it does not take
+        mfu = float(expected.mfu * expected.step_time_s) / seconds
+    low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
+    if step is None:
+        findings += _counted_wrong(case.train, mfu, tokens / seconds, (low, high))
+    else:
+        findings += _of_one_pass(case.train, mfu, tokens / seconds, (low, high))
+    if mfu > 1:
+        raise RooflineError(_impossible(case, mfu, findings, (low, high)))
+    if reported is not None:
+        findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
+    verdict = "below" if mfu < low else "above" if mfu > high else "within"
+    return Diagnosis(
+        mfu=mfu, hfu=float(expected.hfu * expected.step_time_s) / seconds, mfu_causal=rules["causal"],
+        mfu_6n=rules["6N"], mfu_by_rule=rules, step_time_s=seconds, tokens_per_s=tokens / seconds,
+        expected_mfu=float(expected.mfu), expected_mfu_low=low, expected_mfu_high=high, verdict=verdict,
+        findings=tuple(findings), suspects=suspects(case, expected, seconds),
+        improvements=improvements(case, expected), estimate=expected, notes=notes,
+    )  # fmt: skip
+
+
+def _slow_fast(expected: Estimate) -> tuple[float, float]:
+    return float(expected.step_time_high_s), float(expected.step_time_low_s)
+
+
+def _case(model: ModelConfig, device: Device, options: dict[str, Any]) -> tuple[Case, tuple[str, ...]]:
+    """The configuration; where no micro batch is given, the fastest one that fits."""
+    case = Case(model, device, resolve(train_config(options), model))
+    if options.get("micro_batch") is not None:
+        return case, ()
+    best, rate, size = case, 0.0, 1
+    batch = options.get("global_batch")
+    while size <= LARGEST_MICRO_BATCH:
+        if batch is None or batch % (size * int(case.train.data_parallel)) == 0:
+            tried = Case(model, device, resolve(train_config({**options, "micro_batch": size}), model))
+            result = tried.estimated()
+            if not result.fits:
+                break
+            if result.tokens_per_s > rate:
+                best, rate = tried, float(result.tokens_per_s)
+        size *= 2
+    return best, (
+        f"no micro batch given: expects the fastest that fits, {best.train.micro_batch} (--micro-batch)",
+    )
+
+
+def _rules(case: Case, tokens_per_s: float) -> dict[str, float]:
+    train = case.train
+    peak = case.device.peak_flops_per_s(train.dtype)
+    by_rule = mfu_by_rule(case.model, train.sequence_length, tokens_per_s, train.num_devices, peak)
+    return {rule: float(value) for rule, value in by_rule.items()}
+
+
+# --- mistakes in the input -------------------------------------------------------------------------------
+
+
+def _factors(train: TrainConfig) -> list[tuple[float, str]]:
+    """Factors by which tokens per second are commonly off, and what was then counted; equal ones only once."""
+    steps, devices, ranks = int(train.accumulation), int(train.num_devices), int(train.data_parallel)
+    accumulates, several, replicated = steps > 1, devices > 1, 1 < ranks < devices
+    found = [
+        (accumulates, steps, "one micro batch a step: gradient accumulation is left out"),
+        (several, devices, "one device: the world size is left out"),
+        (replicated, ranks, "one data-parallel rank"),
+        (
+            accumulates and replicated,
+            steps * ranks,
+            "one micro batch of one rank: accumulation and data parallelism are left out",
+        ),
+        (
+            accumulates and several,
+            steps * devices,
+            "one micro batch of one device: accumulation and world size are left out",
+        ),
+        (several, 1 / devices, "the devices twice: the world size is already in it"),
+        (replicated, 1 / ranks, "every rank's tokens twice: data parallelism is already in it"),
+        (accumulates, 1 / steps, "accumulation twice"),
+        (True, train.sequence_length, "sequences, not tokens"),
+    ]
+    by_factor: dict[float, list[str]] = {}
+    for possible, factor, words in found:
+        if possible and factor != 1:
+            by_factor.setdefault(float(factor), []).append(words)
+    return [(factor, ", or ".join(words)) for factor, words in by_factor.items()]
+
+
+def _disagreement(train: TrainConfig, step_time_s: float, tokens_per_s: float | None) -> Iterator[Finding]:
+    """Tokens per second that the step time contradicts, and the factor between them."""
+    real = float(train.tokens_per_step) / step_time_s
+    if tokens_per_s is None or abs(tokens_per_s / real - 1) < AGREE:
+        return
+    ratio = real / tokens_per_s
+    named = [words for factor, words in _factors(train) if abs(ratio / factor - 1) < AGREE]
+    why = f": it counts {', or '.join(named)}" if named else ": check --global-batch and --seq-len"
+    yield Finding(
+        what=f"{tokens_per_s:,.0f} tokens/s and the step time disagree by {ratio:.4g}x{why}. By the "
+        "step time it is "
+        f"{real:,.0f} tokens/s ({train.tokens_per_step:,} / {step_time_s:g} s), which is used here",
+        tokens_per_s=real,
+    )  # fmt: skip
+
+
+def _counted_wrong(
+    train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
+) -> Iterator[Finding]:
+    """Usual mistakes that would bring an MFU outside the band into it."""
+    if _plausible(mfu, band):
+        return
+    for factor, words in _factors(train):
+        if _plausible(mfu * factor, band):
+            yield Finding(
+                what=f"if {tokens_per_s:,.0f} tokens/s counts {words}, the run does "
+                f"{tokens_per_s * factor:,.0f} tokens/s: "
+                f"MFU {format_share(mfu * factor)}",
+                tokens_per_s=tokens_per_s * factor, mfu=mfu * factor,
+            )  # fmt: skip
+
+
+def _plausible(mfu: float, band: tuple[float, float]) -> bool:
+    """Whether a run may well have this MFU: in the expected band, or close to it."""
+    return band[0] * (1 - NEAR) <= mfu <= min(band[1] * (1 + NEAR), 1)
+
+
+def _of_one_pass(
+    train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
+) -> Iterator[Finding]:
+    """The time of one micro batch given as that of a step, where that brings the MFU into the band.
+
+    Of an impossible MFU it is enough that the run is then no wonder: slower than expected, as many are.
+    """
+    steps = int(train.accumulation)
+    slow = (band[0] / 4, band[1]) if mfu > 1 else band
+    if steps > 1 and not _plausible(mfu, band) and _plausible(mfu / steps, slow):
+        yield Finding(
+            what=f"the step time is of one micro batch: x {steps:,} gives {format_share(mfu / steps)}",
+            tokens_per_s=tokens_per_s / steps, mfu=mfu / steps,
+        )  # fmt: skip
+
+
+def _impossible(case: Case, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
+    """MFU above 100 %: the likely causes, those that would explain it first."""
+    train, device = case.train, case.device
+    causes = [finding.what for finding in findings]
+    causes += _other_denominators(case, mfu, band)
+    causes.append(f"a batch or sequence smaller than stated ({train.tokens_per_step:,} tokens a step)")
+    return (
+        f"MFU {format_share(mfu)} is impossible: the peak is "
+        f"{format_rate(device.peak_flops_per_s(train.dtype))} dense "
+        f"x {train.num_devices:,}. Likely causes in order: {'; '.join(causes)}"
+    )
+
+
+def _other_denominators(case: Case, mfu: float, band: tuple[float, float]) -> Iterator[str]:
+    """Another card, the sparse peak, more devices, another dtype: where that would make the run plausible."""
+    train, device = case.train, case.device
+    peaks = device.peaks
+    faster = {card: peak / peaks[train.dtype] for card, peak in _peaks(device, train.dtype).items()}
+    cards = {card: mfu / ratio for card, ratio in faster.items() if ratio <= MISTAKEN}
+    likely = [card for card, value in cards.items() if _plausible(value, band)]
+    if likely:
+        middle = math.sqrt(band[0] * band[1])
+        card = min(likely, key=lambda name: (abs(math.log(cards[name] / middle)), name))
+        yield f"another card than {device.id} (on {card} it is {format_share(cards[card])})"
+    if _plausible(mfu / 2, band):
+        yield f"figures worked out from the 2:4-sparse peak (half of them give {format_share(mfu / 2)})"
+    if train.num_devices == 1:
+        number = next((2**n for n in range(1, 4) if _plausible(mfu / 2**n, band)), None)
+        if number is not None and number <= max(device.devices_per_node, 1):
+            share = format_share(mfu / number)
+            yield f"more than one device (--num-devices {number} would give {share})"
+    for dtype in DTYPES:
+        share = mfu * peaks[train.dtype] / peaks.get(dtype, math.inf)
+        if _plausible(share, band) and peaks[dtype] > peaks[train.dtype]:
+            yield f"another dtype than {train.dtype} (of the {dtype} peak it is {format_share(share)})"
+
+
+def _peaks(device: Device, dtype: str) -> dict[str, float]:
+    """The peak of every other device of the vendor and kind in a dtype, by id."""
+    from ..hardware import all_devices
+
+    alike = (device.vendor, device.kind)
+    others = (other for other in all_devices() if (other.vendor, other.kind) == alike)
+    return {
+        other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id
+    }
+
+
+def _how_counted(reported: float, rules: dict[str, float], hfu: float) -> Finding:
+    """How a framework may have come to the MFU it printed."""
+    ways = [(f"the rule {rule}", value) for rule, value in rules.items()] + [("HFU: recompute counted", hfu)]
+    ways += [(f"{name} over the sparse peak", value / 2) for name, value in ways]
+    name, value = min(ways, key=lambda way: abs(math.log(way[1] / reported)))
+    said = f"the reported MFU of {format_share(reported)}"
+    if abs(value / reported - 1) < AGREE:
+        return Finding(what=f"{said} is {name} ({format_share(value)})")
+    return Finding(
+        what=f"{said} follows no usual rule (nearest: {name}, {format_share(value)}): it may divide "
+        "by another "
+        "card's peak, or count other tokens"
+    )
+
+
+def verdict_words(result: Diagnosis) -> str:
+    """The verdict as a sentence."""
+    band = f"{format_share(result.expected_mfu_low)} to {format_share(result.expected_mfu_high)}"
+    step = format_time(float(result.estimate.step_time_s))
+    match result.verdict:
+        case "below":
+            slower = result.step_time_s / float(result.estimate.step_time_s)
+            times = f"{slower:,.2f}" if slower < 100 else format_ratio(slower)
+            return f"below the expected {band}: {times} times the expected step of {step}"
+        case "above":
+            if result.step_time_s < float(result.estimate.ideal_step_time_s):
+                return f"above the expected {band}, faster than the roofline allows: check batch and sequence"
+            return f"above the expected {band}: better than four of five such runs, or less work than stated"
+    return f"within the expected {band}: as good as such runs are"

@@ -1,0 +1,407 @@
+"""The whole path in one call: model + device + configuration -> step time, MFU, memory, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..arrays import Number, divide, is_scalar, maximum, some, where
+from ..config.run import FILL, TrainConfig, defaults, train_config
+from ..config.stack import load_stack
+from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
+from ..counting.ownership import stages
+from ..counting.step import Step, build_step
+from ..footprint.parts import Memory, memory_of
+from ..model.load import load_model
+from ..model.spec import ModelConfig
+from ..timing.interval import interval
+from ..timing.ranks import PricedOp, price
+from ..timing.schedule import TERMS, Schedule, schedule
+from .result import device_json, model_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..hardware import Device
+
+FIGURES = (
+    "step_time_s", "step_time_low_s", "step_time_high_s", "ideal_step_time_s", "tokens_per_s",
+    "tokens_per_s_per_device", "mfu", "hfu", "mfu_rule", "model_flops_per_step", "hardware_flops_per_step",
+    "bound",
+)  # fmt: skip
+COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass that runs, full attention"
+
+
+class OpTime(msgspec.Struct, frozen=True, kw_only=True):
+    """An op with its time per step on the busiest device."""
+
+    name: str
+    kind: str
+    phase: str
+    dtype: str
+    runs: Number  # per step
+    flops: Number  # per run
+    bytes: Number
+    intensity: Number  # FLOP per byte
+    ideal_s: Number  # per step
+    expected_s: Number
+    bound: Any  # compute or memory, by intensity against the ridge of its engine; or communication
+
+
+class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the way from 100 % of peak down to the expected MFU: `lost` of the peak goes to `term`."""
+
+    term: str
+    seconds: Number
+    lost: Number
+    remaining: Number
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``."""
+
+    model: ModelConfig
+    device: Any
+    train: TrainConfig
+    step_time_s: Number
+    step_time_low_s: Number
+    step_time_high_s: Number
+    ideal_step_time_s: Number
+    tokens_per_s: Number
+    tokens_per_s_per_device: Number
+    mfu: Number
+    hfu: Number
+    mfu_rule: str
+    model_flops_per_step: Number
+    hardware_flops_per_step: Number
+    bound: Any
+    schedule: Schedule
+    waterfall: list[WaterfallStep]
+    memory: Memory
+    fits: Any
+    ops: list[OpTime]
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        from ..units import format_share, format_time
+
+        what = f"<Estimate of {self.model.name} on {self.device.id}:"
+        times: tuple[Any, ...] = (self.step_time_s, self.step_time_low_s, self.step_time_high_s, self.mfu)
+        if not is_scalar(*times):
+            return f"{what} {len(times[0])} configurations>"
+        expected, low, high = map(format_time, times[:3])
+        fits = "fits" if self.fits else "does not fit"
+        return (
+            f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The ops as a pandas frame, the costliest first."""
+        import pandas as pd
+
+        return pd.DataFrame([msgspec.structs.asdict(op) for op in self.ops])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object that ``roofline estimate --format json`` prints, in base units."""
+        return estimate_json(self)
+
+
+BOUND_OF_TERM = {
+    "matmul": "compute",
+    "attention": "compute",
+    "recompute": "compute",
+    "memory_bound": "memory",
+    "optimizer": "memory",
+    "tensor_parallel": "communication",
+    "context_parallel": "communication",
+    "expert_parallel": "communication",
+    "pipeline_transfer": "communication",
+    "data_parallel": "communication",
+    "pipeline_bubble": "latency",
+    "launch": "latency",
+}
+
+
+def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> Estimate:
+    """Estimate one training step.
+
+    >>> result = estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8, seq_len="1k", recompute="selective")
+    >>> result
+    <Estimate of gpt2-xl on h100-sxm-80gb: ... a step (10-90 % range ...), MFU ..., fits>
+
+    Args:
+        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
+        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
+        **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len. Layout:
+            num_devices, devices_per_node, tp, pp, vp, dp, cp, ep, sharding, sequence_parallel, network_gbit_per_s.
+            Method: dtype, recompute, attention, optimizer, stack, fused, dropout, master_weights, train, lora_rank,
+            lora_modules, freeze. Any number may be an array, or text as typed on the command line (``"2k"``).
+
+    Returns:
+        Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.
+
+    Raises:
+        RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
+    """
+    from ..config.options import read_options
+    from ..hardware import load_device
+
+    device = load_device(device)
+    given = read_options(options)
+    step = build_step(load_model(model), train_config(defaults(device, given)))
+    result = estimate_step(step, device)
+    return msgspec.structs.replace(result, notes=(*assumed(step.train, device, given), *result.notes))
+
+
+def assumed(train: TrainConfig, device: Device, options: Mapping[str, Any]) -> list[str]:
+    """What follows from the layout or the device where `options` do not say, as sentences."""
+    notes = []
+    if options.get("stack") is None and train.stack != "compiled":
+        notes.append(
+            f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)"
+        )
+    if options.get("global_batch") is None and some(train.pp > 1):
+        batch = (
+            f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
+        )
+        notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
+    if options.get("dtype") is None and train.dtype == "fp16":
+        notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
+    usual = load_stack(train.stack).attention
+    if options.get("attention") is None and train.attention != usual:
+        notes.append(
+            f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)"
+        )
+    return notes
+
+
+def _profile_reason(train: TrainConfig, device: Device) -> str:
+    """Why `training.default_stack` chose what it did."""
+    if device.kind == "tpu":
+        return "the device is a TPU"
+    degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
+    return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"
+
+
+def estimate_step(step: Step, device: Device) -> Estimate:
+    """Estimate a step already laid out (see `estimate`)."""
+    train = step.train
+    priced = price(step, device)
+    times = schedule(step, device, priced)
+    ideal = ideal_step_time(step, priced)
+    low, high = interval(step, device, times, ideal)
+    tokens = train.tokens_per_step
+    model_flops = model_flops_of(step)
+    # the rule takes backward as twice forward: a little too much where the first layer needs no input gradient
+    executed = maximum(hardware_flops(step), model_flops)
+    peak = device.peak_flops_per_s(train.dtype) * train.num_devices
+    memory = memory_of(step, device)
+    return Estimate(
+        model=step.model,
+        device=device,
+        train=train,
+        step_time_s=times.total,
+        step_time_low_s=low,
+        step_time_high_s=high,
+        ideal_step_time_s=ideal,
+        tokens_per_s=tokens / times.total,
+        tokens_per_s_per_device=tokens / times.total / train.num_devices,
+        mfu=model_flops / (times.total * peak),
+        hfu=executed / (times.total * peak),
+        mfu_rule=COUNTED_RULE if step.counted else f"{DEFAULT_RULE}: {RULES[DEFAULT_RULE]}",
+        model_flops_per_step=model_flops,
+        hardware_flops_per_step=executed,
+        bound=bound_of(times),
+        schedule=times,
+        waterfall=waterfall(times, model_flops / peak),
+        memory=memory,
+        fits=memory.fits,
+        ops=op_times(step, priced, device),
+        notes=notes_of(step, device),
+    )
+
+
+class Times(msgspec.Struct, frozen=True):
+    """The step time alone: expected, 10th and 90th percentile, its terms; and the memory."""
+
+    expected: Number
+    low: Number
+    high: Number
+    memory: Memory
+    schedule: Schedule
+
+
+def estimate_times(step: Step, device: Device) -> Times:
+    """The part of `estimate_step` that validation and searches need."""
+    priced = price(step, device)
+    times = schedule(step, device, priced)
+    low, high = interval(step, device, times, ideal_step_time(step, priced))
+    return Times(times.total, low, high, memory_of(step, device), times)
+
+
+def runs_per_step(step: Step) -> dict[str, Number]:
+    """How often one pass over a part of the model is run in one step on the busiest device, by part."""
+    passes = step.accumulation
+    layers = passes * divide(stages(step.model, step.train).interior, step.model.n_layers)
+    return {"layer": layers, "embedding": passes, "head": passes, "step": 1}
+
+
+def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
+    """The speed of light: every op at its roofline, communication hidden, no bubble, even stages.
+
+    Groups of ranks may use links of their own (tensor parallelism the node's, data parallelism the network): the
+    slowest group counts, not their sum.
+    """
+    compute: Number = 0
+    communication: dict[str, Number] = {}
+    for item in priced:
+        op = item.op
+        seconds = item.ideal * op.count
+        if op.part != "step":
+            seconds = seconds * step.accumulation / step.train.pp
+        if op.kind == "collective":
+            group = (op.group or "").removeprefix("expert_")
+            communication[group] = communication.get(group, 0) + seconds
+        else:
+            compute = compute + seconds
+    longest: Number = maximum(compute, *communication.values())
+    return longest
+
+
+def model_flops_of(step: Step) -> Number:
+    """FLOPs of one step that MFU counts: those of the rule, or of the matmuls themselves where none holds."""
+    train = step.train
+    if not step.counted:
+        return model_flops_per_token(step.model, train.sequence_length) * train.tokens_per_step
+    total: Number = 0
+    for op in step.ops:
+        if op.kind in {"matmul", "attention"} and op.phase in {"forward", "backward"}:
+            total = total + (op.flops if op.model_flops is None else op.model_flops) * op.count
+    return total * step.accumulation * train.tp * train.cp * train.data_parallel
+
+
+def hardware_flops(step: Step) -> Number:
+    """FLOPs of all devices in one step, recompute included, attention counted as the rule counts it (full).
+
+    Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it, and a
+    fused kernel that is recomputed counts as executed.
+    """
+    per_device: Number = 0
+    for op in step.ops:
+        if op.kind in {"matmul", "attention"}:
+            flops = op.flops if op.model_flops is None or op.phase == "recompute" else op.model_flops
+            per_device = per_device + flops * op.count
+    train = step.train
+    return per_device * step.accumulation * train.tp * train.cp * train.data_parallel
+
+
+def bound_of(times: Schedule) -> Any:
+    """What the step spends most of its time on: compute, memory, communication or latency."""
+    sums: dict[str, Number] = {}
+    for term in TERMS:
+        sums[BOUND_OF_TERM[term]] = sums.get(BOUND_OF_TERM[term], 0) + getattr(times, term)
+    best, largest = "compute", sums["compute"]
+    for name in ("memory", "communication", "latency"):
+        best = where(sums[name] > largest, name, best)
+        largest = maximum(sums[name], largest)
+    return best
+
+
+def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
+    """From 100 % of peak to the MFU, term by term: each loses its share of the step.
+
+    `useful` is the time the model's FLOPs take at the dense peak. The steps sum exactly: 1 - sum(lost) = MFU.
+    """
+    compute = times.matmul + times.attention
+    steps = []
+    remaining: Number = 1.0
+    for term, seconds in (
+        ("kernel efficiency", compute - useful),
+        *((term, getattr(times, term)) for term in TERMS if term not in {"matmul", "attention"}),
+    ):
+        lost = seconds / times.total
+        remaining = remaining - lost
+        steps.append(WaterfallStep(term=term, seconds=seconds, lost=lost, remaining=remaining))
+    return steps
+
+
+def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]:
+    """Every op with its time per step on the busiest device, the costliest first where times are scalars."""
+    rows = []
+    passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s
+    for item in priced:
+        op, moved = item.op, item.op.bytes
+        runs = op.count * passes[op.part]
+        bound = where(item.ideal > moved / bandwidth, "compute", "memory")
+        rows.append(
+            OpTime(
+                name=op.name,
+                kind=op.kind,
+                phase=op.phase,
+                dtype=op.dtype,
+                runs=runs,
+                flops=op.flops,
+                bytes=moved,
+                intensity=op.flops / maximum(moved, 1),
+                ideal_s=item.ideal * runs,
+                expected_s=item.expected * runs,
+                bound="communication" if op.kind == "collective" else bound,
+            )
+        )
+    if is_scalar(*(row.expected_s for row in rows)):
+        rows.sort(key=lambda row: -row.expected_s)
+    return rows
+
+
+def notes_of(step: Step, device: Device) -> tuple[str, ...]:
+    """Assumptions behind the figures, as sentences."""
+    model, seq_len = step.model, step.train.sequence_length
+    notes = list(model.assumptions)
+    positions = max(model.max_seq_len or 0, model.learned_positions)
+    if positions and is_scalar(seq_len) and seq_len > positions:
+        notes.append(f"{seq_len:,} tokens are beyond the {positions:,} positions of {model.name}")
+    if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
+        notes.append(f"{device.id} has no bf16 engine: this is fp32")
+    gemm = device.measured.gemm
+    if gemm.origin != "device":
+        of = (
+            f"the {device.architecture} architecture's"
+            if gemm.origin == "architecture"
+            else "general defaults"
+        )
+        notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
+    return tuple(notes)
+
+
+def estimate_json(result: Estimate) -> dict[str, Any]:
+    """The JSON object of one estimate, in base units."""
+    return {
+        "model": model_json(result.model),
+        "device": device_json(result.device, result.train.dtype),
+        "train": result.train,
+        **{name: getattr(result, name) for name in FIGURES},
+        "schedule": result.schedule,
+        "waterfall": result.waterfall,
+        "memory": result.memory,
+        "fits": result.fits,
+        "ops": result.ops,
+        "notes": [*result.notes, *result.device.caveats, *result.device.family.caveats],
+    }
+
+
+def estimate_record(result: Estimate) -> dict[str, Any]:
+    """One estimate as one flat row: what was asked, then the figures."""
+    train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
+    memory = {f"memory_{name}": getattr(result.memory, name) for name in result.memory.__struct_fields__[:-1]}
+    return {
+        "model": result.model.name,
+        "device": result.device.id,
+        **train,
+        **{name: getattr(result, name) for name in FIGURES},
+        **memory,
+        "fits": result.fits,
+    }

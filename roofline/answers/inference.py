@@ -1,0 +1,339 @@
+"""Inference as a roofline: the forward ops of training, for a prompt (prefill) or for one more token (decode).
+
+Prefill runs every prompt token at once and is mostly compute-bound; decode runs one token of each sequence against
+the cached keys and values, and reads every weight and the whole cache for it (arXiv:2211.05102, section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from ..arrays import Number, divide
+from ..config.options import read_options
+from ..config.run import check_attention, default_attention, default_dtype, resolve, train_config
+from ..config.stack import load_stack
+from ..counting import layers
+from ..counting.kernels import Tape
+from ..counting.step import Step
+from ..errors import RooflineError, unknown
+from ..footprint.parts import CONTEXT_BYTES
+from ..model.load import load_model
+from ..model.parameters import count_parameters
+from ..model.spec import Attention, ModelConfig
+from ..timing.interval import Z80
+from ..timing.ranks import PricedOp, price
+from ..timing.schedule import launch_wait
+from .estimate import OpTime, op_times
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+Phase = Literal["prefill", "decode"]
+PHASES = ("prefill", "decode")
+WEIGHT_BYTES = {"fp8": 1, "fp4": 0.5}
+
+
+class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of one device while it serves."""
+
+    weights_bytes: float
+    kv_cache_bytes: float
+    activations_bytes: float
+    context_bytes: float
+    total_bytes: float
+    capacity_bytes: float
+    fits: bool
+
+
+class InferenceFix(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that makes a pass fit: in words, the options to give, bytes per device and time with it."""
+
+    change: str
+    options: dict[str, Any]
+    total_bytes: float
+    time_s: float
+
+
+class Inference(msgspec.Struct, frozen=True, kw_only=True):
+    """One pass of a phase; attributes are the JSON keys of ``roofline estimate --phase``.
+
+    Attributes:
+        model: The model.
+        device: The device.
+        phase: prefill (the whole prompt) or decode (one token of each sequence).
+        batch: Sequences.
+        context: Tokens of the prompt, or tokens already in the cache.
+        tp: Devices that share the model.
+        dtype: Dtype of the weights and their matmuls.
+        time_s: Expected time of the pass: to the first token (prefill), or per output token (decode); with its 10th
+            and 90th percentile, and the roofline's.
+        tokens_per_s: Prompt tokens, or output tokens of all sequences, per second.
+        bound: compute, memory, communication or latency.
+        compute_bound_batch: Sequences from which the decode matmuls are compute-bound; None where none suffices.
+        memory: Bytes per device.
+        ops: The ops, the costliest first.
+        fixes: The smallest change of each kind that makes it fit; empty where it fits.
+    """
+
+    model: ModelConfig
+    device: Any
+    phase: Phase
+    batch: int
+    context: int
+    tp: int
+    dtype: str
+    time_s: float
+    time_low_s: float
+    time_high_s: float
+    ideal_time_s: float
+    tokens_per_s: float
+    bound: str
+    compute_bound_batch: float | None
+    memory: InferenceMemory
+    fits: bool
+    ops: list[OpTime]
+    fixes: tuple[InferenceFix, ...] = ()
+
+    def __repr__(self) -> str:
+        """The answer in one line."""
+        from ..units import format_time
+
+        what = f"{self.phase} of {self.model.name} on {self.device.id}"
+        fits = "fits" if self.fits else "does not fit"
+        return f"<Inference, {what}: {format_time(self.time_s)}, {self.tokens_per_s:,.0f} tokens/s, {fits}>"
+
+
+def infer(
+    model: str | Path | ModelConfig,
+    device: str | Path | Device,
+    phase: str,
+    *,
+    micro_batch: int | str = 1,
+    seq_len: int | str | None = None,
+    **options: Any,
+) -> Inference:
+    """Estimate one pass of inference.
+
+    Args:
+        model: As for `estimate`.
+        device: As for `estimate`.
+        phase: ``prefill`` or ``decode``.
+        micro_batch: Sequences served together.
+        seq_len: Tokens of each prompt (prefill) or in the cache (decode); default the model's.
+        **options: dtype, tp, attention, stack and network of `TrainConfig`.
+
+    Raises:
+        RooflineError: Unknown phase, an option that has no meaning without training, or as `estimate`.
+    """
+    from ..hardware import load_device
+
+    if phase not in PHASES:
+        raise unknown("phase", phase, PHASES)
+    meant = {"dtype", "tp", "attention", "stack", "network_gbit_per_s", "devices_per_node", "num_devices"}
+    for name in options:
+        if name not in meant:
+            raise RooflineError(
+                f"{name} has no meaning in {phase}: give {', '.join(sorted(meant))}, or leave --phase out"
+            )
+    model, device = load_model(model), load_device(device)
+    given = read_options({**options, "micro_batch": micro_batch, "seq_len": seq_len})
+    result = _infer(model, device, phase, given)
+    return result if result.fits else msgspec.structs.replace(result, fixes=_fixes(result, given))
+
+
+def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]) -> Inference:
+    """One pass, whether it fits or not."""
+    step = inference_step(model, device, phase, given)
+    priced = price(step, device)
+    busy = {part: _seconds(priced, part) for part in ("embedding", "layer", "head")}
+    wait = sum(launch_wait(step, device, priced, part, seconds) for part, seconds in busy.items())
+    total = float(sum(busy.values()) + wait)
+    ideal = float(sum(item.ideal * item.op.count for item in priced))
+    width = math.exp(Z80 * step.stack.spread)
+    memory = _memory(step, device)
+    train = step.train
+    tokens = train.micro_batch * (train.sequence_length if phase == "prefill" else 1)
+    ops = op_times(step, priced, device)
+    return Inference(
+        model=model,
+        device=device,
+        phase="prefill" if phase == "prefill" else "decode",
+        batch=int(train.micro_batch),
+        context=int(train.sequence_length),
+        tp=int(train.tp),
+        dtype=train.dtype,
+        time_s=total,
+        time_low_s=max(total / width, ideal),
+        time_high_s=total * width,
+        ideal_time_s=ideal,
+        tokens_per_s=float(tokens / total),
+        bound=_bound(ops, float(wait)),
+        compute_bound_batch=compute_bound_batch(model, device, step) if phase == "decode" else None,
+        memory=memory,
+        fits=memory.fits,
+        ops=ops,
+    )
+
+
+def _fixes(result: Inference, given: dict[str, Any]) -> tuple[InferenceFix, ...]:
+    """The smallest change of each kind that makes a pass fit: devices that share the model, dtype, batch, context."""
+    tps = [result.tp * 2**power for power in range(1, 7)]
+    dtypes = [dtype for dtype in WEIGHT_BYTES if dtype in result.device.peaks and dtype != result.dtype]
+    batches = [result.batch // 2**power for power in range(1, 21) if result.batch >= 2**power]
+    contexts = [result.context // 2**power for power in range(1, 21) if result.context >= 1024 * 2**power]
+    kinds: list[list[tuple[str, dict[str, Any]]]] = [
+        [(f"--tp {tp}", {"tp": tp, "num_devices": None}) for tp in tps],
+        [(f"--dtype {dtype}", {"dtype": dtype}) for dtype in dtypes],
+        [
+            (f"--tp {tp} --dtype {dtype}", {"tp": tp, "num_devices": None, "dtype": dtype})
+            for tp in tps
+            for dtype in dtypes[:1]
+        ],
+        [(f"--micro-batch {batch}", {"micro_batch": batch}) for batch in batches],
+        [(f"--seq-len {context}", {"seq_len": context}) for context in contexts],
+    ]
+    tried = (next(filter(None, (_fix(result, given, *change) for change in kind)), None) for kind in kinds)
+    found = [fix for fix in tried if fix is not None]
+    return tuple(fix for fix in found if not any(_simpler(other, fix) for other in found))
+
+
+def _simpler(one: InferenceFix, other: InferenceFix) -> bool:
+    """Whether `one` changes less than `other`, on no more devices."""
+    fewer = one.options.get("tp", 1) <= other.options.get("tp", 1)
+    return fewer and one.options.keys() < other.options.keys()
+
+
+def _fix(
+    result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]
+) -> InferenceFix | None:
+    """What a change gives; None where it does not fit, or is not possible."""
+    changed = {**given, **options}
+    try:
+        other = _infer(result.model, result.device, result.phase, changed)
+    except ValueError:  # heads that tp does not divide
+        return None
+    if not other.fits:
+        return None
+    return InferenceFix(
+        change=change, options=options, total_bytes=other.memory.total_bytes, time_s=other.time_s
+    )
+
+
+def inference_step(model: ModelConfig, device: Device, phase: str, options: dict[str, Any]) -> Step:
+    """The forward ops of one pass; logits are formed for the last token of each sequence only."""
+    if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
+        raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
+    given = {"dtype": default_dtype(device), "stack": "serving", **options}
+    given.setdefault("attention", default_attention(device, given["stack"]))
+    check_attention(device, given["attention"])
+    train = resolve(train_config(given), model)
+    if train.num_devices != train.tp:
+        raise RooflineError(
+            f"inference runs on tp = {train.tp} devices: replicas multiply it, so leave --num-devices out"
+        )
+    tape = Tape(train, load_stack(train.stack), decoding=phase == "decode", inference=True)
+    tape.part = "embedding"
+    layers.embedding(tape, model)
+    tape.part = "layer"
+    for group in model.groups:
+        tape.count = group.count
+        layers.layer(tape, group, model.d_model)
+    tape.count, tape.part = 1, "head"
+    tape.tokens = tape.norm_tokens = train.micro_batch
+    layers.head(tape, model)
+    ops = tuple(op for op in tape.ops if op.phase == "forward" and not op.name.startswith("loss."))
+    return Step(
+        model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), working_bytes=0, counted=True
+    )  # fmt: skip
+
+
+def _seconds(priced: list[PricedOp], part: str) -> Number:
+    return sum(item.expected * item.op.count for item in priced if item.op.part == part)
+
+
+def _bound(ops: list[OpTime], wait: float) -> str:
+    sums: dict[str, float] = {"latency": wait}
+    for op in ops:
+        sums[op.bound] = sums.get(op.bound, 0.0) + float(op.expected_s)
+    return max(sums, key=lambda name: sums[name])
+
+
+def cache_width(attention: Attention) -> int:
+    """Elements cached per token and layer: keys and values of all kv heads, or the latent vector (MLA)."""
+    if attention.reuses_kv:
+        return 0
+    if attention.kv_lora_rank is not None:
+        return attention.kv_lora_rank + attention.rope_head_dim
+    value = 0 if attention.value_is_key else attention.value_head_dim
+    return attention.n_kv_heads * (attention.head_dim + value)
+
+
+def kv_cache_bytes(step: Step) -> float:
+    """Keys and values of all sequences on one device; a sliding window bounds what is kept.
+
+    kv heads are split over tp as far as they go; a latent cache is kept whole on every device.
+    """
+    train = step.train
+    total = 0.0
+    for group in step.model.groups:
+        spec = group.attention
+        if spec is None:
+            continue
+        tokens = min(train.sequence_length, spec.window or train.sequence_length)
+        split = 1 if spec.kv_lora_rank is not None else min(train.tp, spec.n_kv_heads)
+        total += float(group.count * tokens * cache_width(spec) / split)
+    return float(total * train.micro_batch * train.activation_bytes)
+
+
+def _memory(step: Step, device: Device) -> InferenceMemory:
+    train = step.train
+    weight_bytes = WEIGHT_BYTES.get(train.dtype, train.activation_bytes)
+    weights = float(divide(count_parameters(step.model).total, train.tp) * weight_bytes)
+    cache = kv_cache_bytes(step)
+    widest = max(float(op.bytes_written) for op in step.ops)
+    total = weights + cache + 2 * widest + CONTEXT_BYTES
+    return InferenceMemory(
+        weights_bytes=weights,
+        kv_cache_bytes=cache,
+        activations_bytes=2 * widest,  # the largest tensor and what it is made from
+        context_bytes=CONTEXT_BYTES,
+        total_bytes=total,
+        capacity_bytes=float(device.memory_bytes),
+        fits=total <= device.memory_bytes,
+    )
+
+
+def compute_bound_batch(model: ModelConfig, device: Device, step: Step) -> float | None:
+    """Sequences at which the decode matmuls take as long to compute as to read, on the roofline.
+
+    Both grow linearly with the batch, b: compute = b*C, memory = W + b*A; so b = W / (C - A).
+    """
+    options = {
+        name: getattr(step.train, name) for name in ("dtype", "tp", "attention", "stack", "num_devices")
+    }
+    large, larger = (
+        _matmul_seconds(
+            inference_step(
+                model, device, "decode", {**options, "micro_batch": b, "seq_len": step.train.seq_len}
+            ),
+            device,
+        )
+        for b in (2**14, 2**15)  # every expert is in use from here on
+    )
+    compute, memory = ((more - less) / 2**14 for less, more in zip(large, larger, strict=True))
+    weights = large[1] - memory * 2**14
+    return float(weights / (compute - memory)) if compute > memory else None
+
+
+def _matmul_seconds(step: Step, device: Device) -> tuple[float, float]:
+    """Compute and memory seconds of the matmuls of one pass, on the roofline."""
+    compute = memory = 0.0
+    for op in step.ops:
+        if op.kind == "matmul":
+            compute += float(op.flops * op.count) / device.peak_flops_per_s(op.dtype)
+            memory += float(op.bytes * op.count) / device.memory_bandwidth_bytes_per_s
+    return compute, memory

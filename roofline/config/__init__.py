@@ -1,0 +1,1 @@
+"""How a model is trained: the options of a run and the software that runs it."""

@@ -1,0 +1,155 @@
+"""Software profiles: what a training framework fuses, overlaps and launches. Facts in `stacks/*.toml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from ..errors import RooflineError, unknown
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+Fusion = Literal[
+    "norm",  # a norm is one kernel (else the chain of element-wise kernels eager RMSNorm runs)
+    "activation",  # activation (and gate product, and bias) is one kernel
+    "residual",  # bias, dropout and residual addition are one kernel
+    "residual_norm",  # the residual addition is fused into the next norm
+    "rotary",  # rotary embedding is one kernel
+    "attention_layout",  # the fused attention kernel takes q, k and v as the projection leaves them, without a copy
+    "softmax",  # scale, mask and softmax of unfused attention are one kernel
+    "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy
+    "cast",  # a norm writes the low-precision operand of the projection behind it itself
+    "activation_cast",  # so does an activation
+    "optimizer",  # all parameters in one multi-tensor kernel
+    "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
+    "padding",  # matmuls of ragged dimensions run padded to whole vectors of 16 bytes
+]
+
+
+class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The share of each kind of communication that can hide behind compute running at the same time (0 to 1)."""
+
+    tensor: float = 0.0
+    data: float = 0.0
+    pipeline: float = 0.0
+    expert: float = 0.0
+    context: float = 0.0
+
+
+class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One software profile.
+
+    Attributes:
+        name: Id, equal to the file name.
+        summary: One line.
+        fused: Which fusions hold (see `Fusion`).
+        overlap: What communication hides behind compute.
+        attention: The attention kernel it runs where nothing is said.
+        trains: Whether it can train; an inference engine cannot.
+        launch: How kernels are launched: one framework call each (eager), generated code (compiled), CUDA graph.
+        efficiency: Rate of matmuls and attention in runs on this software relative to the best software on the same
+            device: synchronisation, allocation and contiguity copies between kernels.
+        spread: Standard deviation of log(measured / predicted) over published runs of this software.
+        selective: What "selective" recompute means here: the attention core (Megatron, arXiv:2205.05198), or half of
+            each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
+        zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
+        vocab_multiple: The vocabulary is padded to a multiple of this times tp.
+        host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
+            the device file's launch time.
+        gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
+        cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
+            fp32 master copy.
+        bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
+            gathered layer by layer whatever it says.
+        bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
+        loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
+        static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
+        dispatch: How a token's copies to experts on one node travel there: each on its own (an all-to-all), or once.
+        software: Names, in lower case, by which published runs call this software.
+        source: Where the facts come from.
+    """
+
+    name: str
+    summary: str
+    fused: frozenset[Fusion] = frozenset()
+    overlap: Overlap = Overlap()
+    attention: str = "flash2"
+    launch: Literal["eager", "compiled", "graph"] = "eager"
+    trains: bool = True
+    vocab_multiple: int = 1
+    host_us: float | None = None
+    gradient_dtype: Literal["fp32", "model"] = "fp32"
+    cast_weights: bool = False
+    bucket_mb: float | None = None
+    bucket_buffers: int = 0
+    efficiency: float = 1.0
+    spread: float = 0.15
+    selective: Literal["core", "half"] = "core"
+    zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
+    loss_metrics: int = 0
+    static_memory: bool = False
+    dispatch: Literal["per_copy", "per_node"] = "per_copy"
+    software: tuple[str, ...] = ()
+    source: str
+
+    def gradient_bytes(self, dtype: str, es: int) -> int:
+        """Bytes of a gradient element as summed and reduced, for activations of `es` bytes.
+
+        fp16 gradients are scaled to stay in range and kept as they are; bf16 has too few digits to sum in (Megatron-LM
+        turns on accumulate_allreduce_grads_in_fp32 with bf16 only). Gradients of fp32 weights are fp32.
+        """
+        if self.cast_weights:
+            return 4
+        return 4 if self.gradient_dtype == "fp32" and dtype != "fp16" else es
+
+
+def _folder() -> Traversable:
+    """Where the packaged profiles are."""
+    file = Path(__file__)
+    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
+        return file.parent / "stacks"
+    from importlib.resources import files
+
+    return files("roofline.config") / "stacks"
+
+
+@cache
+def stack_names() -> tuple[str, ...]:
+    """Ids of all packaged software profiles."""
+    names = (entry.name for entry in _folder().iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+
+
+@cache
+def load_stack(name: str) -> Stack:
+    """Load a software profile by id, or from the path of a `.toml` file.
+
+    Raises:
+        RooflineError: Unknown id, unreadable file, or a key or value outside the schema.
+    """
+    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    if not name.endswith(".toml") and not path.is_file():
+        raise unknown(
+            "stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too"
+        )
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Stack)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RooflineError(f"stack file {path}: {error}") from error
+
+
+def stack_of_software(words: str) -> str | None:
+    """The profile whose software names occur in `words`; the longest name wins. None where none does.
+
+    >>> stack_of_software("NeMo 24.07 container"), stack_of_software("Megatron-DeepSpeed")
+    ('nemo', 'deepspeed')
+    """
+    words = words.lower()
+    found = [
+        (len(word), name) for name in stack_names() for word in load_stack(name).software if word in words
+    ]
+    return max(found)[1] if found else None

@@ -1,0 +1,18 @@
+"""How a training is laid out, in a few words: what errors, notes and tables say alike."""
+
+from __future__ import annotations
+
+from .run import TrainConfig
+
+
+def layout_words(train: TrainConfig) -> str:
+    """Devices and how the work is split over them: ``64 devices: tp 8 x pp 4 x dp 2, zero1``."""
+    if train.num_devices == 1:
+        return "1 device"
+    degrees = ("tp", "pp", "cp", "dp")
+    split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
+    extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
+    extras += [f"experts over {train.ep}"] if train.ep != 1 else []
+    extras += [train.sharding] if train.sharding != "none" else []
+    extras += ["sequence parallel"] if train.sequence_parallel else []
+    return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])

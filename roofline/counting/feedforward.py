@@ -1,0 +1,105 @@
+"""Which kernels a feed-forward layer runs: dense, or a mixture of experts with its dispatch.
+
+The notation is that of `layers`.
+"""
+
+from __future__ import annotations
+
+from ..arrays import Number, divide, is_scalar
+from ..model.spec import Mlp, Moe
+from . import traffic
+from .kernels import Tape
+
+
+def mlp(
+    tape: Tape,
+    spec: Mlp,
+    d_model: int,
+    rows: Number,
+    d_ff: Number,
+    name: str,
+    *,
+    batch: Number = 1,
+    expert: bool = False,
+    saves: Number = 0,
+) -> None:
+    """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`.
+
+    `saves` is the input as kept for backward: a shard of it under sequence parallelism, gathered again when needed.
+    """
+    es = tape.es
+    width = d_ff * (2 if spec.gated else 1)
+    tape.linear(
+        f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
+        saves=saves, parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
+    )  # fmt: skip
+    elements = batch * rows * d_ff
+    fused = tape.fused("activation")
+    if spec.gated:  # keeps gate and up; unfused, the activated gate as well
+        chain, kept = (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
+    elif spec.activation == "gelu_new" and not fused:
+        chain, kept = traffic.GELU_NEW_EAGER, 4
+    else:
+        chain, kept = traffic.ACTIVATION, 1
+    product = elements * es  # the last projection keeps its input, in low precision where it runs in that
+    if spec.sub_norm is not None:
+        kept, product = kept + 1, 0
+    tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
+    if spec.sub_norm is not None:
+        tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
+    tape.linear(
+        f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert, saves=product
+    )
+
+
+def moe(tape: Tape, spec: Moe, d_model: int) -> None:
+    """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token.
+
+    Without sequence parallelism each expert is split over tp like a dense layer. With it, experts are whole and
+    tp ranks route their own share of the tokens (expert tensor parallelism 1: Megatron-Core's MoE, arXiv:2504.14960).
+    """
+    train, es = tape.train, tape.es
+    whole = train.sequence_parallel
+    tokens = tape.norm_tokens if whole else tape.tokens
+    expert_tp = 1 if whole else train.tp
+    experts_here = divide(spec.n_experts, train.ep)
+    routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
+    tape.linear(
+        "router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False,
+        saves=tokens * d_model * es,
+    )  # fmt: skip
+    if spec.extra_params:
+        tape.weight("router.extra", spec.extra_params)
+    kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
+    tape.elementwise(
+        "router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept
+    )
+    moved = routed * d_model
+    tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
+    _exchange(tape, "moe.dispatch", moved * es, spec.experts_per_token)
+    if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
+        reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
+        experts_here = experts_here * reached
+    rows = divide(routed, experts_here)
+    mlp(
+        tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, expert_tp), "experts", batch=experts_here,
+        expert=True, saves=moved * es,
+    )  # fmt: skip
+    _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
+    part = 1 / spec.experts_per_token  # a token's experts are summed
+    chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
+    tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
+    if spec.shared is not None:
+        mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
+        if spec.shared_gate:
+            tape.linear(
+                "shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, parts={"weigh": 1}
+            )
+
+
+def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:
+    """All-to-all of routed tokens; `copies` of each token are sent, once per node where several experts share it."""
+    if is_scalar(tape.train.ep) and tape.train.ep == 1:
+        return
+    tape.collective(name, "all_to_all", "ep", payload, copies=copies)
+    tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)

@@ -1,0 +1,187 @@
+"""Which kernels each part of a model runs: layers, embedding, head and loss.
+
+Dimensions: T tokens on this device, D d_model, H heads and K kv heads on this device, F d_ff on this device, V
+vocabulary on this device, b sequences, s queries, S keys. Saved bytes follow what autograd keeps for backward; where
+two ops read the same tensor, the first one keeps it.
+"""
+
+from __future__ import annotations
+
+from ..arrays import Number, ceil_div, divide, is_scalar
+from ..model.spec import Attention, LayerGroup, ModelConfig, Moe, Norm
+from . import traffic
+from .attention import attention
+from .feedforward import mlp, moe
+from .kernels import Tape
+from .recurrence import linears, mix_linearly
+
+
+def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
+    """One transformer layer: norms, attention, feed-forward, residual additions and tensor-parallel collectives."""
+    hidden = tape.norm_tokens * d_model
+    norms = list(group.norms)
+    blocks = [block for block in (group.attention, group.cross_attention, group.mlp) if block is not None]
+    mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
+    per_block = len(norms) // max(1, len(blocks) + mixer)
+    if group.parallel:
+        _norms(tape, norms, d_model, ("attention.norm", "mlp.norm", "parallel.norm", "parallel.post_norm"))
+        norms, per_block = [], 0
+    for block in [group.linears, *blocks] if mixer else blocks:
+        what = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
+        what = "recurrence" if isinstance(block, tuple) else what
+        mine, norms = norms[:per_block], norms[per_block:]
+        _norms(tape, mine[:1], d_model, (f"{what}.norm",))
+        # whole experts take sharded tokens as they are (see `feedforward.moe`)
+        split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
+        # parallel blocks read one input, and their sum is reduced and added once (PaLM, arXiv:2204.02311, section 2)
+        first, final = (block is blocks[0], block is blocks[-1]) if group.parallel else (True, True)
+        if split and first:
+            _enter_tensor_parallel(tape, what, d_model)
+        if isinstance(block, tuple):
+            mix_linearly(tape, group.linears, group.recurrence)
+        elif isinstance(block, Attention):
+            attention(tape, block, d_model, what)
+        elif isinstance(block, Moe):
+            moe(tape, block, d_model)
+        else:
+            saved = tape.norm_tokens * d_model * tape.es
+            mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
+        if split and final:
+            _leave_tensor_parallel(tape, what, d_model)
+        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
+        if final:
+            _residual(tape, what, hidden, len(blocks) if group.parallel else 1)
+    if not group.parallel:  # norms that do not divide among the blocks
+        _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
+    if not mixer:
+        mix_linearly(tape, group.linears, group.recurrence)
+
+
+def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...]) -> None:
+    for name, norm in zip(names, norms, strict=False):
+        stream = not name.endswith("post_norm")
+        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream)
+
+
+def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
+    """The operator f (arXiv:1909.08053) or g (arXiv:2205.05198): forward identity or all-gather."""
+    if is_scalar(tape.train.tp) and tape.train.tp == 1:
+        return
+    payload = tape.tokens * d_model * tape.es
+    if tape.train.sequence_parallel:
+        tape.collective(f"{what}.all_gather", "all_gather", "tp", payload)
+        tape.collective(f"{what}.regather", "all_gather", "tp", payload, "backward")
+        tape.collective(f"{what}.reduce_scatter_grad", "reduce_scatter", "tp", payload, "backward")
+    else:
+        tape.collective(f"{what}.all_reduce_grad", "all_reduce", "tp", payload, "backward")
+
+
+def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
+    if is_scalar(tape.train.tp) and tape.train.tp == 1:
+        return
+    payload = tape.tokens * d_model * tape.es
+    if tape.train.sequence_parallel:
+        tape.collective(f"{what}.reduce_scatter", "reduce_scatter", "tp", payload)
+        tape.collective(f"{what}.all_gather_grad", "all_gather", "tp", payload, "backward")
+    else:
+        tape.collective(f"{what}.all_reduce", "all_reduce", "tp", payload)
+
+
+def _residual(tape: Tape, what: str, hidden: Number, terms: int) -> None:
+    """X + dropout(y), at the end of a block; parallel blocks add their `terms` at once."""
+    drops = bool(tape.train.dropout)
+    chain = traffic.residual(
+        tape.mask if drops else 0.0,
+        fused=tape.fused("residual"),
+        in_norm=tape.fused("residual_norm"),
+        stream=tape.stream_es / tape.es,
+        terms=terms,
+    )
+    tape.elementwise(f"{what}.residual", hidden, chain, flops=1 + 2 * drops, saves=hidden if drops else 0)
+
+
+def _padded_vocabulary(tape: Tape, model: ModelConfig) -> Number:
+    """Rows of the vocabulary on this device, padded as the stack pads them."""
+    tp, multiple = tape.train.tp, tape.stack.vocab_multiple
+    if multiple == 1:
+        return divide(model.vocab_size, tp)
+    return ceil_div(model.vocab_size, multiple * tp) * multiple
+
+
+def embedding(tape: Tape, model: ModelConfig) -> None:
+    """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
+    width = model.embedding_dim or model.d_model
+    vocab = _padded_vocabulary(tape, model)
+    gathered = tape.tokens * width
+    needs_grad = tape.input_needs_grad
+    with tape.freezing("embeddings") as frozen:
+        tape.weight("embedding", vocab * width)
+        tape.input_needs_grad = not frozen
+        ids = 0 if frozen else tape.tokens * 8  # int64, kept for the gradient's rows
+        tape.elementwise("embedding", gathered, traffic.LOOK_UP, flops=0, kind="embedding", saves=ids)
+    rotary = next((g.attention for g in model.groups if g.attention is not None and g.attention.rotary), None)
+    if rotary is not None:  # cosines and sines, shared by all layers and sequences
+        table = tape.seq_q * (rotary.rope_head_dim or rotary.head_dim)
+        chain = traffic.Passes(reads=1, writes=2, back_reads=0, back_writes=0)
+        tape.elementwise("rotary.table", table, chain, saves=2 * table * tape.es)
+    if model.learned_positions:
+        with tape.freezing("positions") as frozen:
+            tape.weight("positions", model.learned_positions * model.d_model)
+            tape.input_needs_grad = tape.input_needs_grad or not frozen
+        kept = 0 if frozen else 8 * tape.seq_q
+        tape.elementwise("positions", tape.tokens * model.d_model, traffic.POSITIONS, saves=kept)
+    if model.token_types:
+        with tape.freezing("positions") as frozen:
+            tape.weight("token_types", model.token_types * width)
+            tape.input_needs_grad = tape.input_needs_grad or not frozen
+    if model.embedding_dim is not None and model.embedding_dim != model.d_model:
+        tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
+    if model.embedding_norm is not None:
+        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
+    if tape.train.dropout:
+        hidden = tape.tokens * model.d_model
+        tape.elementwise("embedding.dropout", hidden, traffic.dropout(tape.mask), flops=2, saves=hidden)
+    if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
+        tape.input_needs_grad = False
+    linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
+    tape.input_needs_grad = needs_grad
+    _leave_tensor_parallel(tape, "embedding", width)
+
+
+def head(tape: Tape, model: ModelConfig) -> None:
+    """Final norm, logits and the loss: tokens x vocabulary is the largest tensor of many models."""
+    tp, tokens, es = tape.train.tp, tape.tokens, tape.es
+    if model.final_norm is not None:
+        tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, stream=True)
+    linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
+    if not model.has_head:
+        return
+    width = model.embedding_dim or model.d_model
+    if width != model.d_model:
+        tape.linear("head.project", tokens, model.d_model, width)
+    vocab = _padded_vocabulary(tape, model)
+    _enter_tensor_parallel(tape, "head", width)
+    # a tied head's weight is the frozen table: no gradient for it, but for its input and its bias
+    with tape.freezing("embeddings" if model.tied_embeddings else "") as frozen:
+        apart = frozen and model.head_bias and bool(tape.train.freeze)
+        tape.linear(
+            "head.logits", tokens, width, vocab, bias=model.head_bias and not apart, low_precision=False,
+            saves=tape.norm_tokens * width * es,
+        )  # fmt: skip
+    if apart:
+        tape.weight("head.bias", vocab)
+        tape.op(
+            "head.logits.bias_grad", "elementwise", "backward", flops=tokens * vocab, read=tokens * vocab * es,
+            written=vocab * 4,
+        )  # fmt: skip
+    if not (is_scalar(tp) and tp == 1):
+        tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
+    logits = tokens * vocab
+    if tape.fused("cross_entropy"):
+        chain, kept = traffic.LOSS_FUSED, logits * es
+    else:
+        chain, kept = traffic.loss(es), logits * 4 + tokens * 8
+    tape.elementwise("loss.cross_entropy", logits, chain, flops=5, saves=kept, kind="softmax")
+    if tape.stack.loss_metrics:
+        chain = traffic.metric(es, tape.stack.loss_metrics)
+        tape.elementwise("loss.metrics", logits, chain, flops=5 * tape.stack.loss_metrics, kind="softmax")

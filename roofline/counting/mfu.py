@@ -1,0 +1,150 @@
+"""Model FLOPs utilization by every rule in use: FLOPs the model needs, over time x devices x dense peak.
+
+MFU never counts recompute, and every rule takes the backward pass as twice the forward pass. The rules differ
+in which parameters count as N and in how attention counts, which moves one and the same run from 50 to 59 %:
+always name the rule. L is layers, d the width of all heads together, S the sequence length.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..arrays import Number, minimum
+from ..errors import unknown
+from ..model.parameters import count_parameters
+from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
+
+Rule = Literal["6N+12LdS", "causal", "6N", "6N-without-embedding", "6N-all+12LdS"]
+DEFAULT_RULE: Rule = "6N+12LdS"
+RULES: dict[Rule, str] = {
+    "6N+12LdS": "3 x the matmul FLOPs of the forward pass, full attention; N: weights that multiply a token",
+    "causal": "6N+6LdS: the same with causal attention counted as half",
+    "6N": "6 x all parameters a token passes through, look-up tables too; no attention",
+    "6N-without-embedding": "6 x the weights that multiply a token; no attention",
+    "6N-all+12LdS": "6 x all parameters, look-up tables too, plus full attention",
+}
+
+
+def model_flops_per_token(model: ModelConfig, seq_len: Number, rule: Rule = DEFAULT_RULE) -> Number:
+    """FLOPs of forward and backward that `rule` counts for one token.
+
+    Source: arXiv:2204.02311, appendix B (6N + 12LHQT); arXiv:2001.08361, section 2.1 (6N).
+
+    Raises:
+        RooflineError: The rule is unknown.
+    """
+    if rule not in RULES:
+        raise unknown("MFU rule", rule, RULES)
+    all_parameters = rule in {"6N", "6N-all+12LdS"}
+    weights = count_parameters(model).active if all_parameters else matmul_weights(model)
+    if rule in {"6N", "6N-without-embedding"}:
+        return 6 * weights
+    return 6 * weights + 3 * attention_flops_per_token(model, seq_len, causal=rule == "causal")
+
+
+def mfu(model_flops: Number, time_s: Number, num_devices: Number, peak_flops_per_s: Number) -> Number:
+    """``model_flops / (time_s * num_devices * peak_flops_per_s)``, as a fraction.
+
+    >>> mfu(312e12, 2.0, 1, 312e12)
+    0.5
+    """
+    return model_flops / (time_s * num_devices * peak_flops_per_s)
+
+
+def mfu_by_rule(
+    model: ModelConfig, seq_len: Number, tokens_per_s: Number, num_devices: Number, peak_flops_per_s: Number
+) -> dict[Rule, Number]:
+    """MFU of one run by every rule.
+
+    Args:
+        model: The model.
+        seq_len: Tokens per sequence.
+        tokens_per_s: Tokens of all devices together, per second.
+        num_devices: Devices that produced them.
+        peak_flops_per_s: Dense peak of one device in the dtype of training.
+    """
+    return {
+        rule: mfu(
+            model_flops_per_token(model, seq_len, rule) * tokens_per_s, 1, num_devices, peak_flops_per_s
+        )
+        for rule in RULES
+    }
+
+
+def attention_flops_per_token(model: ModelConfig, seq_len: Number, *, causal: bool = False) -> Number:
+    """Forward FLOPs of scores and weighted sum for one token, all layers.
+
+    A sliding window is part of the model, so it bounds the keys by either rule; the causal mask halves them
+    only where `causal` is asked for.
+    """
+    total: Number = 0
+    for group in model.groups:
+        for attention in (group.attention, group.cross_attention):
+            if attention is None:
+                continue
+            keys = seq_len if attention.window is None else minimum(seq_len, attention.window)
+            if causal and attention.causal:
+                keys = keys - keys * keys / (2 * seq_len)  # S/2; with a window w: w - w^2/(2S)
+            # q.k^T [1, d_qk] @ [d_qk, S] and p.v [1, S] @ [S, d_v] for each head
+            width = attention.n_heads * (attention.head_dim + attention.value_head_dim)
+            indexer = attention.index_heads * attention.index_head_dim  # scores every pair, window or not
+            total = total + group.count * 2 * (keys * width + seq_len * indexer)
+    return total
+
+
+def matmul_weights(model: ModelConfig) -> int:
+    """Weights one token is multiplied with: no look-up tables, norms, biases or experts not visited.
+
+    A tied head counts: it multiplies as an untied one does.
+    """
+    total = sum(group.count * _layer_weights(group, model.d_model) for group in model.groups)
+    total += sum(linear.count * linear.d_in * linear.d_out for linear in model.linears)
+    width = model.embedding_dim or model.d_model
+    if width != model.d_model:  # embeddings projected in, and back out at the head
+        total += width * model.d_model * (1 + model.has_head)
+    return total + model.has_head * width * model.vocab_size
+
+
+def _layer_weights(group: LayerGroup, d_model: int) -> int:
+    total = sum(linear.count * linear.d_in * linear.d_out for linear in group.linears)
+    for attention in (group.attention, group.cross_attention):
+        if attention is not None:
+            total += qkv_weights(attention, d_model) + output_weights(attention, d_model)
+    return total + feed_forward_weights(group.mlp, d_model)
+
+
+def feed_forward_weights(mlp: Mlp | Moe | None, d_model: int) -> int:
+    """Weights of the feed-forward part one token meets: of a mixture, router, visited and shared experts."""
+    match mlp:
+        case Mlp():
+            return mlp_weights(mlp, d_model)
+        case Moe():
+            total = d_model * (mlp.n_experts + mlp.shared_gate)
+            total += mlp.experts_per_token * mlp_weights(mlp.expert, d_model)
+            return total + (mlp_weights(mlp.shared, d_model) if mlp.shared else 0)
+        case None:
+            return 0
+
+
+def mlp_weights(mlp: Mlp, d_model: int) -> int:
+    """Weights of the up, gate and down projections."""
+    return (3 if mlp.gated else 2) * d_model * mlp.d_ff
+
+
+def qkv_weights(a: Attention, d_model: int) -> int:
+    """Weights that make queries, keys and values, through low ranks where the model has them."""
+    if a.q_lora_rank is None:
+        total = d_model * a.n_heads * a.head_dim
+    else:
+        total = a.q_lora_rank * (d_model + a.n_heads * a.head_dim)
+    if a.kv_lora_rank is not None:
+        up = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)
+        total += d_model * (a.kv_lora_rank + a.rope_head_dim) + a.kv_lora_rank * up
+    elif not a.reuses_kv:
+        total += d_model * a.n_kv_heads * (a.head_dim + (0 if a.value_is_key else a.value_head_dim))
+    return total
+
+
+def output_weights(a: Attention, d_model: int) -> int:
+    """Weights of the output projection."""
+    return a.n_heads * a.value_head_dim * d_model

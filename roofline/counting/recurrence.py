@@ -1,0 +1,87 @@
+"""Layers that mix tokens without softmax attention: linear attention, state space, convolution; and lone projections.
+
+Dimensions: T tokens on this device, c tokens of a chunk, dk and dv the sides of a head's state.
+"""
+
+from __future__ import annotations
+
+from ..arrays import divide
+from ..model.spec import Linear, Recurrence
+from .kernels import Tape
+from .traffic import Passes
+
+# Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
+MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
+
+
+def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence | None) -> None:
+    """The projections of a layer beside attention and feed-forward, and its recurrent core."""
+    linears(tape, projections)
+    if core is None:
+        return
+    if core.kind == "scan":
+        _scan(tape, core)
+    else:
+        _chunks(tape, core)
+
+
+def linears(tape: Tape, projections: tuple[Linear, ...]) -> None:
+    """Projections of every token, split over tensor parallelism by heads: the last one by its input.
+
+    Those of attention read what its query projection has kept already. A depthwise convolution is one small
+    product per channel.
+    """
+    tp = tape.train.tp
+    for linear in projections:
+        d_in, d_out, count = linear.d_in, linear.d_out, linear.count
+        kept = 0 if linear.name.startswith("attention.") else tape.tokens * d_in * tape.es
+        if linear.name.startswith(("attention.", "recurrence.", "convolution.")):
+            if linear.name.endswith(".out"):
+                d_in = divide(d_in, tp)
+            elif d_out == 1:
+                count = divide(count, tp)
+            else:
+                d_out = divide(d_out, tp)
+        tape.linear(
+            linear.name,
+            tape.tokens * linear.runs,
+            d_in,
+            d_out,
+            batch=count,
+            bias=linear.bias,
+            saves=kept,
+        )
+
+
+def _scan(tape: Tape, core: Recurrence) -> None:
+    """An elementwise recurrence in one kernel: reads x, its step and gate, writes y.
+
+    About 9 FLOPs per element of the state (arXiv:2312.00752, appendix D).
+    """
+    channels = tape.tokens * divide(core.n_heads, tape.train.tp)
+    tape.elementwise(
+        "recurrence.scan",
+        channels,
+        Passes(reads=3, writes=1, back_reads=5, back_writes=3),
+        flops=9 * core.key_dim,
+        saves=3 * channels * tape.es,
+    )
+
+
+def _chunks(tape: Tape, core: Recurrence) -> None:
+    """Within a chunk as attention, between chunks through the state."""
+    c, dk, dv, es = core.chunk, core.key_dim, core.value_dim, tape.es
+    elements = tape.tokens * divide(core.n_heads, tape.train.tp)
+    chunks = divide(elements, c)  # chunks of all sequences and heads
+    within, weighted, states = MATMULS[core.kind]
+    tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=elements * 2 * dk * es)
+    tape.batched_matmul("recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * es)
+    tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=chunks * dk * dv * 4)
+    # decays of scores and state; the delta rule also solves a triangular system per chunk, c*(dk + dv) per token
+    solve = c * (dk + dv) / (c + dk + dv) if core.kind == "delta" else 0
+    tape.elementwise(
+        "recurrence.decay",
+        elements * (c + dk + dv),
+        Passes(reads=1, writes=1, back_reads=2, back_writes=1, kernels=4, back_kernels=4),
+        flops=2 + solve,
+    )

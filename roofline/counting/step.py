@@ -1,0 +1,141 @@
+"""A training step as a list of ops: what one device runs for one micro batch, and once per update."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..arrays import Number, divide
+from ..config.lora import MODULES
+from ..config.run import TrainConfig, resolve
+from ..config.stack import Stack, load_stack
+from ..errors import RooflineError
+from ..model.spec import ModelConfig
+from . import layers
+from .kernels import Tape, Weights
+from .op import Op
+from .optimizer_step import update_of
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one device does in a training step.
+
+    Attributes:
+        model: The model.
+        train: The resolved configuration.
+        stack: The software profile.
+        ops: Ops of one micro batch through the whole model (``part`` layer, embedding, head) and of one update (step).
+        weights: Parameters held by one device before data-parallel sharding, per layer and part.
+        counted: Whether MFU counts the ops themselves rather than a rule of the model: adapters, traced modules.
+        working_bytes: Bytes beside what is kept: gradients of the layer in hand, and what it would keep for backward
+            where it is recomputed.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    stack: Stack
+    ops: tuple[Op, ...]
+    weights: tuple[Weights, ...]
+    working_bytes: Number
+    counted: bool = False
+
+    @property
+    def accumulation(self) -> Number:
+        """Micro batches per device group and step."""
+        return self.train.accumulation
+
+
+def build_step(model: ModelConfig, train: TrainConfig) -> Step:
+    """Lay out one training step of `model`.
+
+    Raises:
+        RooflineError: The configuration does not fit the model (see `training.resolve`).
+    """
+    train = resolve(train, model)
+    stack = load_stack(train.stack)
+    if train.fused:
+        stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))
+    tape = Tape(train, stack)
+    tape.part = "embedding"
+    layers.embedding(tape, model)
+    tape.input_needs_grad = (
+        True  # from the first adapter on; one layer of many pays a gradient it does not need
+    )
+    tape.part = "layer"
+    first_ops = set()
+    for group in model.groups:
+        tape.count = group.count
+        first_ops.add(len(tape.ops))
+        layers.layer(tape, group, model.d_model)
+        if group.extra_params:
+            tape.weight("extra", divide(group.extra_params, train.tp))
+    tape.count, tape.part = 1, "head"
+    layers.head(tape, model)
+    if model.extra_params:
+        tape.weight("extra", model.extra_params)
+    _check_adapters(tape, model)
+    weights = tuple(tape.weights)
+    hidden = model.d_model * tape.norm_tokens * tape.es
+    working = 4 * hidden
+    if train.recompute == "full":
+        layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer")
+        working = working + layer_saved / max(1, model.n_layers)
+    ops = _recomputed(tape.ops, train, stack, first_ops, hidden)
+    ops += update_of(model, train, stack, weights)
+    return Step(
+        model=model,
+        train=train,
+        stack=stack,
+        ops=tuple(ops),
+        weights=weights,
+        working_bytes=working,
+        counted=train.train == "lora" or bool(train.freeze),
+    )
+
+
+def _check_adapters(tape: Tape, model: ModelConfig) -> None:
+    """Refuse a word of ``--lora-modules`` that names no projection of the model."""
+    for word in tape.lora_words:
+        if word not in tape.lora_known:
+            there = ", ".join(known for known in MODULES if known in tape.lora_known)
+            raise RooflineError(f"lora_modules {word!r}: {model.name} has no such projection: use {there}")
+
+
+def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:
+    """The ops of one training step (see `build_step`)."""
+    return build_step(model, train).ops
+
+
+def _recomputed(
+    ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number
+) -> list[Op]:
+    """Drop what recompute does not keep and add the forward ops it runs again.
+
+    Full recompute keeps each layer's input only. Selective recompute is the stack's: the attention core keeps q, k, v
+    and drops scores, probabilities and masks (arXiv:2205.05198, section 5); or half of each layer.
+    """
+    result: list[Op] = []
+    half = train.recompute == "selective" and stack.selective == "half"
+    for index, op in enumerate(ops):
+        again = op.phase == "forward" and op.part == "layer" and train.recompute != "none"
+        if train.recompute == "selective" and not half:
+            again = again and op.in_attention_core
+        if not again:
+            result.append(op)
+            continue
+        kept = layer_input if index in first_ops else 0
+        if half:
+            kept = (op.saved_bytes + kept) / 2
+        elif train.recompute == "selective":
+            kept = op.saved_bytes if op.name.endswith((".scores", ".core")) else 0
+        result.append(msgspec.structs.replace(op, saved_bytes=kept))
+        result.append(
+            msgspec.structs.replace(
+                op, phase="recompute", saved_bytes=0, model_flops=0, count=op.count / 2 if half else op.count
+            )
+        )
+    return result
+
+
+def update_ops(step: Step) -> list[Op]:
+    """The ops of one update for the configuration and weights of `step`: what runs once per step."""
+    return update_of(step.model, step.train, step.stack, step.weights)

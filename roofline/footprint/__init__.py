@@ -1,0 +1,1 @@
+"""Bytes of one device: weights, gradients, optimizer state, activations and buffers."""

@@ -1,0 +1,30 @@
+"""Facts about devices, each with its source, and the little code that reads, detects and calibrates them.
+
+>>> from roofline.hardware import load_device
+>>> load_device("h100-sxm-80gb").peak_flops_per_s("bf16") / 1e12
+989.4
+"""
+
+from __future__ import annotations
+
+from .catalog import all_devices as all_devices
+from .catalog import architecture_ids as architecture_ids
+from .catalog import device_ids as device_ids
+from .catalog import load_architecture as load_architecture
+from .device import Cache as Cache
+from .device import Device as Device
+from .device import Link as Link
+from .errors import HardwareError as HardwareError
+from .load import load_device as load_device
+
+__all__ = [
+    "Cache",
+    "Device",
+    "HardwareError",
+    "Link",
+    "all_devices",
+    "architecture_ids",
+    "device_ids",
+    "load_architecture",
+    "load_device",
+]

@@ -1,0 +1,1 @@
+"""Measures this machine and makes a device file of it."""

@@ -1,0 +1,1 @@
+"""What every device file must obey."""

@@ -1,0 +1,1 @@
+"""The GPUs and the CPU of this machine, matched to the catalog."""

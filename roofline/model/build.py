@@ -1,0 +1,190 @@
+"""From a flat description to a `ModelConfig`: the builder behind presets, tables and ``config.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import msgspec
+
+from .keys import MODEL_KEYS, Flat
+from .read_layers import (
+    read_attention,
+    read_cross_attention,
+    read_feed_forward,
+    read_linears,
+    read_norm,
+    read_recurrence,
+)
+from .spec import LayerGroup, Linear, ModelConfig, Norm
+
+
+def build(flat: Flat) -> ModelConfig:
+    """The model that a flat description states; equal layers are gathered into groups.
+
+    Raises:
+        RooflineError: A missing, impossible or inconsistent value; the message names it.
+    """
+    gated = flat.flag("gated_mlp", True)
+    if "gated_mlp" not in flat:
+        flat.assume("gated_mlp is not stated: assumes a gated feed-forward layer")
+    flat = _with_style(flat, gated=gated)
+    kind = cast('Literal["decoder", "encoder", "encoder-decoder", "vision"]', flat.word("kind", "decoder"))
+    d_model = flat.integer("d_model")
+    n_layers = flat.integer("n_layers")
+    norm = read_norm(flat)
+    linears: tuple[Linear, ...]
+    if kind == "vision":
+        vocab_size, linears = 0, (_patch_embedding(flat, d_model),)
+    else:
+        vocab_size, linears = flat.integer("vocab_size"), ()
+    linears += read_linears(flat, "model_linears")
+    embedding_dim = flat.optional_integer("embedding_dim")
+    has_head = flat.flag("has_head", kind != "vision")
+    extra_params = flat.integer("extra_params", 0)
+    if flat.flag("head_transform", False):  # BERT's masked-token head: dense, activation, norm
+        linears += (Linear(name="head.transform", d_in=d_model, d_out=embedding_dim or d_model, bias=True),)
+        extra_params += norm.params(embedding_dim or d_model)
+    return ModelConfig(
+        name=flat.text("name", flat.where or "model"),
+        kind=kind,
+        d_model=d_model,
+        vocab_size=vocab_size,
+        groups=_groups(flat, n_layers),
+        tied_embeddings=flat.flag("tied_embeddings", False),
+        has_head=has_head,
+        head_bias=flat.flag("head_bias", False),
+        embedding_dim=None if embedding_dim == d_model else embedding_dim,
+        embedding_norm=_embedding_norm(flat, norm),
+        final_norm=norm if flat.flag("final_norm", True) else None,
+        learned_positions=flat.integer("learned_positions", 0),
+        token_types=flat.integer("token_types", 0),
+        extra_params=extra_params,
+        linears=linears,
+        max_seq_len=flat.optional_integer("max_seq_len"),
+        source=flat.text("source", ""),
+        assumptions=tuple(flat.assumptions),
+    )
+
+
+def _with_style(flat: Flat, *, gated: bool) -> Flat:
+    """The description with the norm, biases and positions that its style implies where it does not say.
+
+    A gated feed-forward layer implies Llama's choices (arXiv:2302.13971): RMSNorm, rotary positions, no
+    biases. A plain one implies GPT-2's: LayerNorm, learned positions, biases.
+    """
+    style: dict[str, object] = {}
+    rows = 0 if gated else flat.integer("max_seq_len", 2048)
+    if "norm" not in flat:
+        style["norm"] = "rms" if gated else "layer"
+    if "biases" not in flat:
+        style["biases"] = not gated
+    if "rotary" not in flat and "learned_positions" not in flat:
+        style["rotary"] = gated
+        style["learned_positions"] = rows
+    elif "rotary" not in flat:
+        style["rotary"] = flat.integer("learned_positions") == 0
+    if style:
+        words = {
+            "norm": "RMSNorm" if gated else "LayerNorm",
+            "biases": "no biases" if gated else "biases",
+            "learned_positions": "rotary positions" if gated else f"{rows} learned positions",
+        }
+        named = [words[key] for key in words if key in style]
+        if named:
+            kind = "gated" if gated else "plain"
+            flat.assume(f"assumes {', '.join(named)} (usual with a {kind} feed-forward layer)")
+    return flat.with_values(style)
+
+
+def _embedding_norm(flat: Flat, norm: Norm) -> Norm | None:
+    """The norm over the embeddings (BLOOM, BERT)."""
+    if not flat.flag("embedding_norm", False):
+        return None
+    return Norm(kind=norm.kind, weight=norm.weight, bias=flat.flag("embedding_norm_bias", norm.bias))
+
+
+def _patch_embedding(flat: Flat, d_model: int) -> Linear:
+    """A vision transformer's convolution with stride = kernel: one projection of every patch."""
+    channels, patch = flat.integer("image_channels", 3), flat.integer("patch_size")
+    return Linear(name="embedding.patch", d_in=channels * patch * patch, d_out=d_model, bias=True)
+
+
+def _groups(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
+    """Equal layers gathered, in the order in which each make first appears."""
+    counts: dict[tuple[tuple[str, object], ...], int] = {}
+    changes = _variations(flat, n_layers)
+    for index in range(n_layers):
+        key = changes.get(index, ())
+        counts[key] = counts.get(key, 0) + 1
+    gathered: dict[LayerGroup, int] = {}
+    for key, count in counts.items():
+        group = _layer(flat.with_values(dict(key)) if key else flat)
+        gathered[group] = gathered.get(group, 0) + count
+    return tuple(_replace_count(group, count) for group, count in gathered.items())
+
+
+def _replace_count(group: LayerGroup, count: int) -> LayerGroup:
+    """The group with another number of layers."""
+    return msgspec.structs.replace(group, count=count)
+
+
+def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object], ...]]:
+    """For each layer that differs from the base description: the keys that differ, and their values."""
+    changes: dict[int, dict[str, object]] = {}
+    variations = flat.values.get("variations", ())
+    if not isinstance(variations, (list, tuple)):
+        flat.fail(f"variations must be a list of tables, got {variations!r:.60}")
+    dense_first = flat.integer("dense_first_layers", 0)
+    if dense_first:
+        if "n_experts" not in flat:
+            flat.fail(f"{flat.name('dense_first_layers')} = {dense_first} has no meaning without n_experts")
+        variations = [*variations, {"layers": list(range(min(dense_first, n_layers))), "n_experts": 0}]
+    for variation in variations:
+        if not isinstance(variation, Mapping) or "layers" not in variation:
+            flat.fail(f"each of variations must be a table with 'layers', got {variation!r:.60}")
+        values = {key: value for key, value in variation.items() if key != "layers"}
+        for key in values:
+            if key in MODEL_KEYS:
+                flat.fail(f"{key} belongs to the whole model: it cannot vary by layer")
+        for index in _layer_indices(flat, variation["layers"], n_layers):
+            changes.setdefault(index, {}).update((key, _hashable(value)) for key, value in values.items())
+    return {index: tuple(sorted(values.items())) for index, values in changes.items()}
+
+
+def _hashable(value: object) -> object:
+    """The value with lists as tuples (and tables as text), so that equal layers can be recognised."""
+    if isinstance(value, Mapping):
+        return repr(value)
+    return tuple(_hashable(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _layer_indices(flat: Flat, layers: object, n_layers: int) -> list[int]:
+    """The layers of a variation: a list of indices, or a condition on the index `i`."""
+    if isinstance(layers, str):
+        from .expressions import evaluate
+
+        return [i for i in range(n_layers) if evaluate(layers, {**flat.values, "i": i})]
+    if not isinstance(layers, (list, tuple)) or not all(type(i) is int for i in layers):
+        flat.fail(f"layers of a variation must be a condition on i, or a list of indices, got {layers!r:.60}")
+    return [i for i in layers if 0 <= i < n_layers]
+
+
+def _layer(flat: Flat) -> LayerGroup:
+    """One layer."""
+    norm = read_norm(flat)
+    parallel = flat.flag("parallel_block", False)
+    cross = flat.flag("cross_attention", False)
+    attention = None if flat.flag("no_attention", False) else read_attention(flat)
+    norms = flat.integer("norms_per_layer", 3 if cross else 2)
+    return LayerGroup(
+        count=1,
+        attention=attention,
+        mlp=read_feed_forward(flat),
+        norms=(norm,) * norms,
+        parallel=parallel,
+        cross_attention=read_cross_attention(attention) if cross else None,
+        extra_params=flat.integer("layer_extra_params", 0),
+        recurrence=read_recurrence(flat),
+        linears=read_linears(flat, "linears"),
+    )

@@ -1,0 +1,309 @@
+"""Reads a Hugging Face ``config.json``: its model type's family (see `family`) says what a field means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+from .build import build
+from .config_fields import (
+    UNRECORDED,
+    assumptions,
+    check_layer_lists,
+    check_numbers,
+    check_sizes,
+    explain,
+    field_names,
+    require,
+)
+from .expressions import Scope, evaluate
+from .family import Family, load_family, recognised_fields
+from .keys import MODEL_KEYS, Flat, overridden
+from .spec import ModelConfig
+
+_NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
+# fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
+_SHAPE = re.compile(
+    r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)"
+)
+_NO_SHAPE = frozenset(
+    {
+        "vocab_size",
+        "type_vocab_size",
+        "chunk_size",
+        "max_window_layers",
+        "attn_window_size",
+        "cache_layers",
+        "image_size",
+    }
+)
+_MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
+
+
+def model_from_config_json(
+    content: bytes, where: str = "config.json", overrides: Mapping[str, object] | None = None
+) -> ModelConfig:
+    """The model that the bytes of a ``config.json`` describe.
+
+    Raises:
+        RooflineError: Not a config, an unknown or refused model type, or a value that cannot be.
+    """
+    return model_from_config(_decode(content, where), where, overrides)
+
+
+def model_from_config(
+    config: Mapping[str, Any], where: str = "config", overrides: Mapping[str, object] | None = None
+) -> ModelConfig:
+    """The model that a decoded ``config.json`` describes."""
+    reading = read_config(config, where)
+    values = overridden(reading.values, overrides or {})
+    flat = Flat(values, names=reading.names, where=where)
+    require(reading.family, flat, reading.model_type, reading.stated)
+    for sentence in [*reading.assumptions, *_unused_shape(config, where)]:
+        flat.assume(sentence)
+    return build(flat)
+
+
+def unused_fields(content: bytes, where: str = "config.json") -> tuple[list[str], list[str]]:
+    """The fields of a ``config.json`` that decide the counts, and those that do not."""
+    model_type, config = _text_config(_decode(content, where), where, [])
+    known = recognised_fields(model_type) | {"model_type"}
+    return sorted(known & config.keys()), sorted(config.keys() - known)
+
+
+def _unused_shape(config: Mapping[str, Any], where: str) -> list[str]:
+    """A sentence on the fields that look like part of the shape and that this model type does not read."""
+    model_type, config = _text_config(config, where, [])
+    odd = [
+        name
+        for name in sorted(config.keys() - recognised_fields(model_type))
+        if _SHAPE.search(name) and name not in _NO_SHAPE and _is_size(config[name])
+    ]
+    shown = ", ".join(f"{name} = {config[name]}" for name in odd)
+    return [f"not used, though it looks like a part of the shape ({model_type}): {shown}"] if odd else []
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 1
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What a config states: flat keys, what the config calls each, and what its family assumes for the rest."""
+
+    model_type: str
+    family: Family
+    values: dict[str, Any]
+    names: dict[str, str]
+    assumptions: list[str]
+    stated: frozenset[str]
+
+
+def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
+    """What a config states in flat keys.
+
+    Raises:
+        RooflineError: An unknown or refused model type, or a field that cannot be computed with.
+    """
+    towers: list[str] = []
+    whole = config
+    model_type, config = _text_config(config, where, towers)
+    family = _family(model_type, where)
+    defaults = family.defaults if config is whole else {**family.defaults, **family.nested_defaults}
+    unstated = {key for key in defaults if config.get(key) is None}
+    scope = Scope({**config, **{key: defaults[key] for key in unstated}}, unstated)
+    names = field_names(family, config)
+    try:
+        values = _values(family, scope, config, names, model_type, where)
+    except RooflineError as error:
+        message = explain(error, family, model_type)
+        raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
+    known_as = config.get("_name_or_path")
+    name = known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
+    flat = Flat(values, names=names, where=where)
+    notes = [*towers, *filter(None, [family.note])]
+    return Reading(
+        model_type=model_type,
+        family=family,
+        values={"name": name or where, "source": where, **values},
+        names=names,
+        assumptions=notes + assumptions(scope, family, config, flat, model_type),
+        stated=frozenset(key for key, value in config.items() if value is not None),
+    )
+
+
+def _family(model_type: str, where: str) -> Family:
+    """The family of a model type that is counted.
+
+    Raises:
+        RooflineError: There is none, or it is refused by name.
+    """
+    try:
+        family = load_family(model_type)
+    except RooflineError as error:
+        raise RooflineError(f"{where}: {error}") from None
+    if family.refused:
+        raise _refusal(model_type, family.refused, where)
+    return family
+
+
+def _refusal(model_type: str, reason: str, where: str) -> RooflineError:
+    return RooflineError(
+        f"{where}: models of type {model_type!r} are not counted: {reason} "
+        "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder, "
+        "a size such as 7B a Llama-like one)"
+    )
+
+
+def _values(
+    family: Family,
+    scope: Scope,
+    config: Mapping[str, Any],
+    names: Mapping[str, str],
+    model_type: str,
+    where: str,
+) -> dict[str, Any]:
+    """The flat keys of the whole model, and the variations of its layers."""
+    known = recognised_fields(model_type)
+    check_numbers(config, family, known)
+    reason = family.refused_when and evaluate(family.refused_when, dict(scope))
+    if reason:
+        raise _refusal(model_type, reason, where)
+    for name, expression in family.derived.items():
+        scope[name] = evaluate(expression, scope)
+        check_sizes(expression, scope[name], scope)
+    silent = {key: text for key, text in family.fields.items() if key in UNRECORDED}
+    values = _evaluate_all(family.constants, silent, dict(scope))
+    values = _evaluate_all(
+        values, {key: text for key, text in family.fields.items() if key not in silent}, scope
+    )
+    n_layers = Flat(values, names=names, where=where).integer("n_layers")
+    check_layer_lists(config, family, known, n_layers)
+    variations = [_per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()]
+    variations += [v for item in family.variations for v in _variation(item, n_layers, scope)]
+    return {**values, "variations": variations} if variations else values
+
+
+def _evaluate_all(
+    constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Flat keys from constants and expressions; an expression that gives None states nothing."""
+    values = dict(constants)
+    for key, expression in fields.items():
+        value = evaluate(expression, scope)
+        check_sizes(expression, value, scope)
+        if value is not None:
+            values[key] = value
+    return values
+
+
+def _variation(item: Mapping[str, Any], n_layers: int, scope: Scope) -> list[dict[str, Any]]:
+    """The layers of one variation with the flat keys that differ there, gathered by equal values."""
+    fields = {key: value for key, value in item.items() if isinstance(value, str) and key != "layers"}
+    constants = {key: value for key, value in item.items() if not isinstance(value, str)}
+    own = _layer_fields(scope, n_layers)
+    gathered: list[dict[str, Any]] = []
+    for i in range(n_layers):
+        here = own.get(i, scope).with_values({"i": i})
+        if not evaluate(item["layers"], here):
+            continue
+        values = _evaluate_all(constants, fields, here)
+        for known in gathered:
+            if {key: value for key, value in known.items() if key != "layers"} == values:
+                known["layers"].append(i)
+                break
+        else:
+            gathered.append({"layers": [i], **values})
+    return gathered
+
+
+def _layer_fields(scope: Scope, n_layers: int) -> dict[int, Scope]:
+    """For the layers that have fields of their own (``per_layer_config``): the fields they see."""
+    table = scope.get("per_layer_config")
+    if not isinstance(table, Mapping):
+        return {}
+    own = {
+        str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)
+    }
+    return {i: scope.with_values(own[str(i)]) for i in range(n_layers) if str(i) in own}
+
+
+def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[str, Any]) -> dict[str, Any]:
+    """A variation of one layer: the flat keys whose value differs under that layer's own fields."""
+    own = _evaluate_all({}, {key: text for key, text in family.fields.items() if key not in MODEL_KEYS}, here)
+    return {"layers": [i], **{key: value for key, value in own.items() if values.get(key) != value}}
+
+
+def _text_config(
+    config: Mapping[str, Any], where: str, assumptions: list[str], depth: int = 0
+) -> tuple[str, Mapping[str, Any]]:
+    """The part of a config that describes the language model, and its model type."""
+    for key in _NESTED:
+        nested = config.get(key)
+        if nested is not None and not isinstance(nested, Mapping):
+            raise RooflineError(
+                f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it"
+            )
+        if nested and depth < _MAX_DEPTH:
+            outer = str(config.get("model_type", ""))
+            _refuse_outer(outer, where)
+            assumptions.append(
+                f"counts the language model of {outer or where} ({key}) alone, not its other towers"
+            )
+            if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
+                nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
+            if "model_type" not in nested:
+                nested = {**nested, "model_type": outer}
+            return _text_config(nested, where, assumptions, depth + 1)
+    model_type, answer = config.get("model_type"), config.get("error")
+    if model_type is None and isinstance(answer, str):
+        raise RooflineError(
+            f"{where}: not a config but a server's answer, {answer!r:.80}: the repository is gated, private or "
+            "misspelt; log in, download its config.json, and pass that"
+        )
+    if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
+        raise RooflineError(
+            f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
+            "(or the family it belongs to; 'roofline models --types' lists them)"
+        )
+    return model_type, config
+
+
+def _refuse_outer(model_type: str, where: str) -> None:
+    """Refuse a model of several towers whose own type is refused by name, whatever its text model is."""
+    try:
+        family = load_family(model_type)
+    except RooflineError:  # no such family: its language model is counted alone
+        return
+    if family.refused:
+        raise _refusal(model_type, family.refused, where)
+
+
+def _decode(content: bytes, where: str) -> Mapping[str, Any]:
+    """The object in a JSON file; NaN and Infinity are accepted, as Python writes them."""
+    import json
+
+    head = content[:200].lstrip().lower()
+    first = content[:40].decode("utf-8", "replace").split("\n")[0]
+    remedy = "pass a local config.json"
+    if not content.strip():
+        raise RooflineError(f"{where}: the file is empty; {remedy}")
+    if head.startswith(b"version https://git-lfs"):
+        raise RooflineError(
+            f"{where}: a Git LFS pointer ({first!r}), not the file itself: run 'git lfs pull', or {remedy}"
+        )
+    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise RooflineError(
+            f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, "
+            f"and {remedy}"
+        )
+    try:
+        config = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise RooflineError(f"{where}: not JSON ({error}); it begins with {first!r}; {remedy}") from None
+    if not isinstance(config, dict):
+        raise RooflineError(f"{where}: holds a {type(config).__name__}, not an object with fields; {remedy}")
+    return config

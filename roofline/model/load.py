@@ -1,0 +1,160 @@
+"""Named models, and the one door through which every model comes in: `load_model`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..errors import RooflineError, nearest
+from .build import build
+from .keys import Flat, overridden
+from .size import assumption, flat_of_size, is_size
+from .spec import ModelConfig
+
+_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
+
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+def _folder() -> Traversable:
+    """Where the packaged presets are."""
+    file = Path(__file__)
+    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
+        return file.parent / "presets"
+    from importlib.resources import files
+
+    return files("roofline.model") / "presets"
+
+
+def model_ids() -> list[str]:
+    """The ids of all presets, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] | None = None) -> ModelConfig:
+    """The model that a preset id, a ``.toml``, a ``config.json`` or a folder with one describes.
+
+    Args:
+        spec: What the model is; a `ModelConfig` passes through. A size such as ``7B`` is a plain Llama-like decoder of
+            about that many parameters.
+        overrides: Flat keys to replace, e.g. ``{"n_layers": 12}``.
+
+    Raises:
+        RooflineError: Unknown id, unreadable file, or a value that cannot be; the message says what would do.
+    """
+    overrides = overrides or {}
+    if isinstance(spec, ModelConfig):
+        if overrides:
+            raise RooflineError(
+                "overrides apply to a preset or a file, not to a ModelConfig object: replace its fields"
+            )
+        return spec
+    text = str(spec)
+    if not text.strip():
+        raise RooflineError(
+            "no model given: name a preset ('roofline models' lists all), a .toml or a config.json"
+        )
+    if _PRESET.fullmatch(text):
+        resource = _folder() / f"{text}.toml"
+        if resource.is_file():
+            return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
+    if is_size(text) and not Path(text).exists():
+        return _of_size(text, overrides)
+    return _from_path(Path(text), overrides)
+
+
+def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The Llama-like decoder of about as many parameters as `text` says."""
+    values = overridden(flat_of_size(text), overrides)
+    flat = Flat(values, where=text)
+    flat.assume(assumption(values, text))
+    return build(flat)
+
+
+def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
+    """`preset`, with a note where a folder of that name holds a model as well."""
+    if not Path(name, "config.json").is_file():
+        return preset
+    note = f"this is the preset {name!r}; './{name}' takes the folder of that name"
+    return msgspec.structs.replace(preset, assumptions=(*preset.assumptions, note))
+
+
+def load_preset_values(model_id: str) -> dict[str, object]:
+    """The flat keys of a preset as its file states them."""
+    resource = _folder() / f"{model_id}.toml"
+    if not _PRESET.fullmatch(model_id) or not resource.is_file():
+        raise _unknown_model(model_id)
+    return tomllib.loads(resource.read_text(encoding="utf-8"))
+
+
+def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] | None = None) -> ModelConfig:
+    """The model that flat keys describe (a preset file, or the model columns of a table of runs).
+
+    Keys that are None, NaN or empty count as absent. Where the norm, biases and positions are not stated, a
+    gated feed-forward layer implies Llama's (RMSNorm, rotary, no biases) and a plain one GPT-2's (LayerNorm,
+    learned positions, biases); `ModelConfig.assumptions` says so.
+
+    >>> model = model_from_flat({"n_layers": 2, "d_model": 64, "n_heads": 4, "d_ff": 256, "vocab_size": 100,
+    ...                          "gated_mlp": False})
+    >>> model.assumptions[0]
+    'assumes LayerNorm, biases, 2048 learned positions (usual with a plain feed-forward layer)'
+
+    Raises:
+        RooflineError: A key that does not exist, or a value that cannot be.
+    """
+    return build(Flat(overridden(flat, overrides or {})))
+
+
+def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The model of a preset file's text."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RooflineError(f"{name} is not TOML: {error}") from None
+    return build(Flat({"name": name, **overridden(values, overrides)}, where=name))
+
+
+def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
+    """The model of a ``.toml``, a ``config.json``, or a folder that holds one."""
+    try:
+        if path.is_dir():
+            path /= "config.json"
+        if not path.exists():
+            raise _unknown_model(str(path))
+        content = path.read_bytes()
+    except OSError as error:
+        raise RooflineError(f"cannot read {str(path)!r:.200}: {error.strerror or error}") from None
+    except ValueError:  # a null byte in the name
+        raise _unknown_model(str(path)) from None
+    if path.suffix == ".toml":
+        try:
+            return _from_toml(content.decode("utf-8"), str(path), overrides)
+        except UnicodeDecodeError:
+            raise RooflineError(f"{path} is not a text file") from None
+    from .huggingface import model_from_config_json
+
+    return model_from_config_json(content, str(path), overrides)
+
+
+def _unknown_model(text: str) -> RooflineError:
+    """The error for a model that is neither a preset nor a file."""
+    if "/" in text or "\\" in text or text.endswith((".json", ".toml")):
+        return RooflineError(
+            f"no model file {text!r:.200}: give a preset id ('roofline models' lists all), a .toml, or a "
+            "config.json you have downloaded (nothing is fetched)"
+        )
+    close = nearest(text, model_ids())
+    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
+    return RooflineError(
+        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
+        "works too, and a size such as 7B for a Llama-like model)"
+    )

@@ -1,0 +1,192 @@
+"""The parts of one layer, read from flat keys and checked: norm, attention, feed-forward, projections."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import msgspec
+
+from .keys import INTEGERS, Flat, divisors_near, join
+from .spec import Attention, Linear, Mlp, Moe, Norm, Recurrence
+
+_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1)  # bias, count, runs
+
+
+def read_norm(flat: Flat) -> Norm:
+    """The norm over d_model; LayerNorm has a bias where the linear layers have, unless stated."""
+    kind = cast('Literal["rms", "layer"]', flat.word("norm", "rms"))
+    weight = flat.flag("norm_weight", True)
+    bias = flat.flag("norm_bias", kind == "layer" and weight and flat.flag("biases", False))
+    return Norm(kind=kind, weight=weight, bias=bias)
+
+
+def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
+    """Projections beside the common parts: [name, d_in, d_out], then bias, count, runs where not 0, 1, 1."""
+    entries = flat.values.get(key, ())
+    if not isinstance(entries, (list, tuple)):
+        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs], got {entries!r:.60}")
+    linears = []
+    for entry in entries:
+        values: list[Any] = (
+            list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
+        )
+        name, d_in, d_out, bias, count, runs = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
+        sizes = (d_in, d_out, count, runs)
+        if not isinstance(name, str) or any(
+            type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes
+        ):
+            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
+        linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count, runs=runs))
+    return tuple(linears)
+
+
+def read_recurrence(flat: Flat) -> Recurrence | None:
+    """The recurrent core of a linear-attention or state-space layer."""
+    kind = flat.word("recurrence", "none")
+    if kind == "none":
+        return None
+    return Recurrence(
+        kind=cast('Literal["delta", "ssd", "lightning", "scan"]', kind),
+        n_heads=flat.integer("recurrence_heads"),
+        key_dim=flat.integer("recurrence_key_dim"),
+        value_dim=flat.integer("recurrence_value_dim", 1),
+        chunk=flat.integer("recurrence_chunk", 1),
+    )
+
+
+def read_cross_attention(attention: Attention | None) -> Attention | None:
+    """Attention to the encoder's output, made like the layer's self-attention: no mask, no positions."""
+    if attention is None:
+        return None
+    return msgspec.structs.replace(attention, causal=False, window=None, rotary=False, extra_params=0)
+
+
+def _heads(flat: Flat) -> tuple[int, int, int]:
+    """(query heads, key-value heads, width of a head), checked against each other and d_model."""
+    n_heads, d_model = flat.integer("n_heads"), flat.integer("d_model")
+    n_kv_heads = flat.integer("n_kv_heads", n_heads)
+    if "n_kv_heads" not in flat:
+        flat.assume(f"{flat.name('n_kv_heads')} is not stated: assumes one per query head")
+    if n_kv_heads > n_heads or n_heads % n_kv_heads:
+        options = join(n for n in divisors_near(n_heads, n_kv_heads))
+        flat.fail(
+            f"{flat.name('n_kv_heads')} = {n_kv_heads} does not divide {flat.name('n_heads')} = {n_heads} "
+            f"(nearest that do: {options}{'; are the two swapped?' if n_kv_heads > n_heads else ''})"
+        )
+    if "head_dim" in flat:
+        return n_heads, n_kv_heads, flat.integer("head_dim")
+    if d_model % n_heads:
+        n_layers = flat.integer("n_layers")
+        swapped = d_model % n_layers == 0
+        hint = (
+            f"; did you swap {flat.name('n_layers')} = {n_layers} and {flat.name('n_heads')} = {n_heads}?"
+            if swapped
+            else ""
+        )
+        flat.fail(
+            f"{flat.name('n_heads')} = {n_heads} does not divide {flat.name('d_model')} = {d_model} and "
+            f"{flat.name('head_dim')} is not given (nearest that do: {join(divisors_near(d_model, n_heads))}){hint}"
+        )
+    return n_heads, n_kv_heads, d_model // n_heads
+
+
+def _qk_norm(flat: Flat) -> Norm | None:
+    """The norm over queries and keys."""
+    if flat.word("qk_norm", "none") == "none":
+        return None
+    kind = cast('Literal["rms", "layer"]', flat.word("qk_norm_kind", flat.word("norm", "rms")))
+    weight = flat.flag("norm_weight", True)
+    return Norm(kind=kind, weight=weight, bias=flat.flag("qk_norm_bias", False))
+
+
+def read_attention(flat: Flat) -> Attention:
+    """Self-attention of one layer."""
+    n_heads, n_kv_heads, head_dim = _heads(flat)
+    biases = flat.flag("biases", False)
+    qkv_bias = flat.flag("qkv_bias", biases)
+    qk_norm = _qk_norm(flat)
+    latent = "kv_lora_rank" in flat
+    lora_norm = Norm(kind="rms") if flat.flag("lora_norms", True) else None
+    rope_head_dim = flat.integer("rope_head_dim", 0)
+    if latent and rope_head_dim >= head_dim:
+        flat.fail(
+            f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than "
+            f"{flat.name('head_dim')} = {head_dim}"
+        )
+    return Attention(
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        head_dim=head_dim,
+        value_head_dim=flat.integer("value_head_dim", head_dim),
+        q_bias=flat.flag("q_bias", qkv_bias),
+        k_bias=flat.flag("k_bias", qkv_bias),
+        v_bias=flat.flag("v_bias", qkv_bias),
+        out_bias=flat.flag("out_bias", biases),
+        q_norm=qk_norm,
+        k_norm=qk_norm,
+        qk_norm_per_head=flat.word("qk_norm", "none") != "full",
+        window=flat.optional_integer("window"),
+        causal=flat.flag("causal", flat.word("kind", "decoder") in {"decoder", "encoder-decoder"}),
+        sinks=flat.flag("sinks", False),
+        rotary=flat.flag("rotary", True),
+        softcap=flat.flag("softcap", False),
+        q_lora_rank=flat.optional_integer("q_lora_rank"),
+        kv_lora_rank=flat.optional_integer("kv_lora_rank"),
+        rope_head_dim=rope_head_dim,
+        q_lora_norm=lora_norm if "q_lora_rank" in flat else None,
+        kv_lora_norm=lora_norm if latent else None,
+        lora_bias=flat.flag("lora_bias", False),
+        reuses_kv=flat.flag("reuses_kv", False),
+        core_passes=flat.integer("core_passes", 1),
+        value_is_key=flat.flag("value_is_key", False),
+        index_heads=flat.integer("index_heads", 0),
+        index_head_dim=flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0,
+        sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
+        extra_params=flat.integer("attention_extra_params", 0),
+    )
+
+
+def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
+    """The feed-forward part of one layer: dense, a mixture of experts, or none (d_ff = 0)."""
+    gated = flat.flag("gated_mlp", True)
+    activation = flat.text("activation", "silu" if gated else "gelu")
+    biases = flat.flag("mlp_bias", flat.flag("biases", False))
+    n_experts = flat.integer("n_experts", 0)
+    if not n_experts:
+        d_ff = flat.integer("d_ff")
+        if not d_ff:
+            return None
+        return Mlp(
+            d_ff=d_ff,
+            gated=gated,
+            activation=activation,
+            up_bias=flat.flag("mlp_up_bias", biases),
+            down_bias=flat.flag("mlp_down_bias", biases),
+            sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
+        )
+    per_token = flat.integer("experts_per_token")
+    if per_token > n_experts:
+        flat.fail(
+            f"{flat.name('experts_per_token')} = {per_token} is more than "
+            f"{flat.name('n_experts')} = {n_experts}"
+        )
+    d_ff_expert = flat.integer("d_ff_expert" if "d_ff_expert" in flat else "d_ff")
+    expert_bias = flat.flag("expert_bias", biases)
+    d_ff_shared = flat.integer("d_ff_shared", flat.integer("n_shared_experts", 0) * d_ff_expert)
+    if d_ff_shared > INTEGERS["d_ff_shared"][1]:
+        flat.fail(
+            f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large"
+        )
+
+    def mlp(width: int, bias: bool) -> Mlp:
+        return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=bias, down_bias=bias)
+
+    return Moe(
+        n_experts=n_experts,
+        experts_per_token=per_token,
+        expert=mlp(d_ff_expert, expert_bias),
+        shared=mlp(d_ff_shared, flat.flag("shared_bias", expert_bias)) if d_ff_shared else None,
+        shared_gate=flat.flag("shared_gate", False),
+        router_bias=flat.flag("router_bias", False),
+        extra_params=flat.integer("moe_extra_params", 0),
+    )

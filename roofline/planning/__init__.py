@@ -1,0 +1,1 @@
+"""Whole runs: tokens, devices, deadline and cost."""

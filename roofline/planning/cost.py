@@ -1,0 +1,231 @@
+"""What a whole run costs on a layout: time, device-hours, energy, money, every line of the arithmetic."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..counting.mfu import DEFAULT_RULE, model_flops_per_token
+from ..model.parameters import count_parameters
+from ..model.spec import ModelConfig
+from ..search.layout import Layout, layout_dict, layout_line
+from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..hardware import Device
+
+# Whole-run time over the best layout's steady-state steps: restarts, evaluation, slow phases, settings short
+# of the best. Expected and high: about the median and the 80th percentile of published trainings
+# (`roofline validate budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
+OVERHEAD = (1.0, 1.3, 2.0)
+HOUR, DAY = 3600, 86400
+COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the arithmetic: what, how, and what comes out."""
+
+    what: str
+    how: str
+    value: str
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """What twice the devices give; `why` says what makes more than twice as fast possible, where it is known."""
+
+    num_devices: int
+    wall_time_s: float
+    speedup: float
+    why: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A training run; attributes are the JSON keys of ``roofline plan``.
+
+    Attributes:
+        tokens: Tokens trained on.
+        steps: Optimizer steps.
+        wall_time_s: Expected time of the whole run, overhead included; `wall_time_low_s` and
+            `wall_time_high_s` are its 10th and 90th percentile.
+        device_hours: Devices times hours.
+        energy_kwh: Of the devices alone times the PUE; None where the power is not known.
+        cost: Device-hours times price; None without a price.
+        co2_kg: Energy times carbon intensity; None without one.
+        num_devices: Devices.
+        layout: The layout, with its step time and memory.
+        overhead: Low, expected and high factor of the whole run over its steps.
+        doubling: What twice the devices give; None where there is no such layout, or it was not asked for.
+        devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
+        arithmetic: Every line of the calculation.
+        notes: Assumptions.
+    """
+
+    model: ModelConfig
+    device: Any
+    tokens: int
+    steps: int
+    tokens_per_step: int
+    wall_time_s: float
+    wall_time_low_s: float
+    wall_time_high_s: float
+    device_hours: float
+    energy_kwh: float | None
+    cost: float | None
+    co2_kg: float | None
+    num_devices: int
+    layout: Layout
+    overhead: tuple[float, float, float]
+    doubling: Scaling | None
+    arithmetic: tuple[Line, ...]
+    notes: tuple[str, ...]
+    devices_in_time: int | None = None
+
+    def __repr__(self) -> str:
+        """The run in one line."""
+        low, high = format_time(self.wall_time_low_s), format_time(self.wall_time_high_s)
+        cost = "" if self.cost is None else f", cost {self.cost:,.0f}"
+        return (
+            f"Plan({self.model.name}, {format_count(self.tokens)} tokens on {self.num_devices:,} x "
+            f"{self.device.id}: {format_time(self.wall_time_s)} ({low} to {high}), "
+            f"{self.device_hours:,.0f} device-hours{cost}; {layout_line(self.layout)})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The figures and the layout as a pandas frame of one row."""
+        import pandas as pd
+
+        found = self.to_dict()
+        nested = ("layout", "overhead", "doubling", "arithmetic", "notes")
+        plain = {name: value for name, value in found.items() if name not in nested}
+        return pd.DataFrame([{**plain, **{k: v for k, v in found["layout"].items() if k not in plain}}])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        found = {name: getattr(self, name) for name in self.__struct_fields__}
+        found.update(model=self.model.name, device=self.device.id, layout=layout_dict(self.layout))
+        return found
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is charged by.
+
+    Attributes:
+        price: Per device-hour.
+        intensity: kg of CO2 per kWh.
+        pue: Energy of the data centre over that of its computers.
+        power_w: Mean power of a device; None: the power limit while kernels run, half of it while waiting.
+        overhead: Low, expected and high factor of the whole run over its steps.
+    """
+
+    price: float | None = None
+    intensity: float | None = None
+    pue: float = 1.0
+    power_w: float | None = None
+    overhead: tuple[float, float, float] = OVERHEAD
+
+
+def run_cost(
+    model: ModelConfig, device: Device, layout: Layout, tokens: int, terms: Terms, notes: tuple[str, ...] = ()
+) -> Plan:
+    """The run of `tokens` on `layout`."""
+    tokens_per_step = int(layout.train.tokens_per_step)
+    steps = -(-tokens // tokens_per_step)
+    wall = steps * layout.step_time_s * terms.overhead[1]
+    low, high = _interval(layout, terms.overhead)
+    hours = wall / HOUR * layout.num_devices
+    power = mean_power(layout, device, terms)
+    energy = None if power is None else hours * power * terms.pue / 1000
+    co2 = None if energy is None or terms.intensity is None else energy * terms.intensity
+    found = Plan(
+        model=model, device=device, tokens=tokens, steps=steps, tokens_per_step=tokens_per_step,
+        wall_time_s=wall, wall_time_low_s=wall * low, wall_time_high_s=wall * high, device_hours=hours,
+        energy_kwh=energy,
+        cost=None if terms.price is None else hours * terms.price, co2_kg=co2, num_devices=layout.num_devices,
+        layout=layout, overhead=terms.overhead, doubling=None, arithmetic=(), notes=notes,
+    )  # fmt: skip
+    return msgspec.structs.replace(found, arithmetic=arithmetic(found, terms, power))
+
+
+def _interval(layout: Layout, overhead: tuple[float, float, float]) -> tuple[float, float]:
+    """Low and high of the whole run over its expectation: step time and overhead err independently."""
+    step, least, usual, most = layout.step_time_s, *overhead
+    low = math.hypot(math.log(step / layout.step_time_low_s), math.log(usual / least))
+    high = math.hypot(math.log(layout.step_time_high_s / step), math.log(most / usual))
+    return math.exp(-low), math.exp(high)
+
+
+def mean_power(layout: Layout, device: Device, terms: Terms) -> float | None:
+    """Mean watts of one device; None where neither the terms nor the catalog say."""
+    if terms.power_w is not None:
+        return terms.power_w
+    return None if device.tdp_w is None else device.tdp_w * layout.energy_share
+
+
+def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]:
+    """Every line from tokens to cost, so that a reader can check it."""
+    layout, train = one.layout, one.layout.train
+    flops = float(model_flops_per_token(one.model, train.sequence_length))
+    peak = one.device.peak_flops_per_s(train.dtype)
+    days, (least, usual, most) = one.wall_time_s / DAY, terms.overhead
+    low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
+    rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
+    extra = f"x {usual:g} for restarts, evaluation and checkpoints (assumed {least:g} to {most:g})"
+    steady = one.steps * layout.step_time_s
+    lines = [
+        ("parameters", one.model.name, format_count(count_parameters(one.model).total)),
+        ("tokens", f"{format_ratio(one.tokens / count_parameters(one.model).total)} per parameter", f"{one.tokens:,}"),
+        (
+            "tokens per step", f"{train.global_batch:,} sequences x {train.sequence_length:,} tokens",
+            f"{one.tokens_per_step:,}",
+        ),
+        ("steps", f"{one.tokens:,} / {one.tokens_per_step:,}, rounded up", f"{one.steps:,}"),
+        ("FLOPs per token", f"forward and backward, {DEFAULT_RULE}", format_flops(flops)),
+        ("FLOPs of the run", f"{format_flops(flops)} x {one.tokens:,}", f"{flops * one.tokens:.3g} FLOPs"),
+        ("peak", rate, format_rate(peak * layout.num_devices)),
+        ("step time", f"estimated: {low} to {high}", format_time(layout.step_time_s)),
+        (
+            "MFU", f"{format_flops(flops)} x {one.tokens_per_step:,} / ({layout.step_time_s:.4g} s x peak)",
+            format_share(layout.mfu),
+        ),
+        ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", f"{steady / DAY:,.2f} days"),
+        ("whole run", extra, f"{days:,.2f} days"),
+        ("device-hours", f"{days * 24:,.1f} h x {layout.num_devices:,} devices", f"{one.device_hours:,.0f}"),
+    ]  # fmt: skip
+    if one.energy_kwh is not None and power is not None:
+        pue = f" x PUE {terms.pue:g}" if terms.pue != 1 else ""
+        lines.append(
+            ("energy", f"{one.device_hours:,.0f} h x {power:,.0f} W{pue}", f"{one.energy_kwh:,.0f} kWh")
+        )
+    if one.co2_kg is not None:
+        lines.append(
+            ("CO2", f"{one.energy_kwh:,.0f} kWh x {terms.intensity:g} kg/kWh", f"{one.co2_kg:,.0f} kg")
+        )
+    if one.cost is not None:
+        lines.append(("cost", f"{one.device_hours:,.0f} h x {terms.price:g}", f"{one.cost:,.0f}"))
+    return tuple(Line(*line) for line in lines)
+
+
+class Rung(msgspec.Struct, frozen=True, kw_only=True):
+    """A model size and the tokens that a compute budget then allows."""
+
+    parameters: float
+    tokens: float
+    tokens_per_parameter: float
+
+
+def ladder(flops: float) -> list[Rung]:
+    """Model sizes around the compute-optimal one for so many FLOPs: C = 6ND, D = 20N (arXiv:2203.15556).
+
+    >>> optimal = ladder(6 * 70e9 * 1.4e12)[2]
+    >>> f"{optimal.parameters:.3g} {optimal.tokens:.3g}"
+    '7e+10 1.4e+12'
+    """
+    best = math.sqrt(flops / (6 * COMPUTE_OPTIMAL))
+    return [
+        Rung(parameters=best * f, tokens=flops / (6 * best * f), tokens_per_parameter=COMPUTE_OPTIMAL / f**2)
+        for f in (0.25, 0.5, 1.0, 2.0, 4.0)
+    ]

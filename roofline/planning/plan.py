@@ -1,0 +1,122 @@
+"""Plans a whole training run: tokens, devices, deadline and budget, each from the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import units
+from ..config.options import read_one, read_options
+from ..config.run import default_dtype
+from ..errors import RooflineError
+from ..model.load import load_model
+from ..model.parameters import count_parameters
+from ..model.spec import ModelConfig
+from .cost import COMPUTE_OPTIMAL, Plan, Terms, run_cost
+from .devices import DoesNotFit, Planner
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+__all__ = ["DoesNotFit", "plan"]
+
+FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
+
+
+def plan(
+    model: str | Path | ModelConfig,
+    device: str | Path | Device,
+    *,
+    tokens: int | str | None = None,
+    num_devices: int | str | None = None,
+    deadline_s: float | str | None = None,
+    budget: float | str | None = None,
+    terms: Terms | None = None,
+    doubling: bool = False,
+    **options: Any,
+) -> Plan:
+    """Plan a training run on the best layout, or on the one that `options` leave.
+
+    Tokens and devices give time and cost; tokens and a deadline give the devices; tokens and a budget give
+    the most devices it pays for; devices and a deadline or budget give the tokens; a deadline and a budget give both.
+
+    Args:
+        model: As for `estimate`.
+        device: As for `estimate`.
+        tokens: Tokens to train on, such as ``10**12`` or ``"1T"``, or ``chinchilla`` for 20 per parameter.
+        num_devices: Devices; default 1 with tokens, unless it is what is asked for.
+        deadline_s: Seconds the whole run may take, or text with a unit such as ``"30d"``.
+        budget: Money the whole run may cost; needs ``terms.price``.
+        terms: Price, carbon intensity, power and overhead.
+        doubling: Whether to work out what twice the devices give.
+        **options: Fields of `TrainConfig`; they restrict the search for a layout (see `search.layouts`).
+
+    Raises:
+        DoesNotFit: No layout fits in memory.
+        RooflineError: Too little or contradictory is given, or no number of devices meets the deadline.
+    """
+    from ..hardware import load_device
+
+    devices: int | None = read_one("num_devices", num_devices, units.positive_int)
+    deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
+    money: float | None = read_one("budget", budget, units.positive)
+    device = load_device(device)
+    settings = {**read_options(options), "dtype": options.get("dtype") or default_dtype(device)}
+    planner = Planner(load_model(model), device, read_terms(terms or Terms()), settings)
+    if money is not None and planner.terms.price is None:
+        raise RooflineError(
+            "a budget in money needs a price per device-hour: add --price, such as --price 2.5/h"
+        )
+    count = read_tokens(tokens, planner.model)
+    if count is None:
+        if deadline is None and money is None:
+            raise RooflineError(
+                "nothing to plan: give --tokens (300B, or chinchilla), or a --deadline or --budget to fill"
+            )
+        layout, count = planner.tokens_within(devices, deadline, money)
+    elif devices is None and (deadline is not None or money is not None):
+        layout = planner.devices_for(count, deadline, money)
+    else:
+        layout = planner.on(devices or 1)
+    one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
+    if deadline is not None and one.wall_time_s > deadline:
+        one = msgspec.structs.replace(one, devices_in_time=planner.devices_in_time(count, deadline))
+    return msgspec.structs.replace(one, doubling=planner.doubled(one)) if doubling else one
+
+
+def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
+    """Tokens as typed, or ``chinchilla``; None stays.
+
+    Raises:
+        RooflineError: So few or so many that a unit is missing or a digit too many.
+    """
+    if isinstance(tokens, str) and tokens.strip().lower() == "chinchilla":
+        return chinchilla_tokens(model)
+    count: int | None = read_one("tokens", tokens, units.count)
+    if count is not None and count < FEWEST_TOKENS:
+        raise RooflineError(
+            f"tokens: {count} is less than one sequence: did you mean {count}B ({count}e9) or {count}T?"
+        )
+    if count is not None and count > MOST_TOKENS:
+        raise RooflineError(
+            f"tokens: {count:.3g} is out of range: give {FEWEST_TOKENS:,} to {MOST_TOKENS:.0e}, such as 300B"
+        )
+    return count
+
+
+def read_terms(terms: Terms) -> Terms:
+    """What a run is charged by, numbers as typed."""
+    return msgspec.structs.replace(
+        terms,
+        price=read_one("price", terms.price, units.price),
+        intensity=read_one("intensity", terms.intensity, units.positive),
+        pue=read_one("pue", terms.pue, units.overhead),
+        power_w=read_one("power_w", terms.power_w, units.power),
+    )
+
+
+def chinchilla_tokens(model: ModelConfig) -> int:
+    """Compute-optimal tokens: 20 per parameter (arXiv:2203.15556)."""
+    return COMPUTE_OPTIMAL * count_parameters(model).total

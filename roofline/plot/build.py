@@ -1,0 +1,236 @@
+"""Turns estimates, devices and predictions into what pictures show (see `data`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..answers.estimate import BOUND_OF_TERM, Estimate
+from ..arrays import is_scalar, some
+from ..config.run import TrainConfig
+from ..config.words import layout_words
+from ..errors import RooflineError
+from ..model.spec import ModelConfig
+from ..units import format_time
+from ..view.estimate import model_words
+from .data import (
+    Ceiling,
+    Measurement,
+    Panel,
+    Point,
+    Roof,
+    RooflineData,
+    Slope,
+    Term,
+    ValidationData,
+    Waterfall,
+    WaterfallData,
+)
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+    from ..validation.runs import Prediction
+
+# what a bare device is shown in: the first it has
+TRAINING_DTYPES = ("bf16", "fp16", "tf32", "fp32", "fp8", "fp64")
+# endings that name a part of the backward pass of one op
+_BACKWARD_PARTS = (".backward", ".dgrad", ".wgrad", ".dgrad_a", ".dgrad_b")
+
+
+# --- roofline ---------------------------------------------------------------------------------------------
+
+
+def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) -> RooflineData:
+    """The rooflines of devices, or of devices with the ops of an estimate on them.
+
+    Args:
+        items: Devices, or scalar estimates.
+        dtype: The dtype a bare device is shown in; by default the first of bf16, fp16, tf32, fp32 it has.
+
+    Raises:
+        RooflineError: Nothing to draw, or an estimate over arrays.
+        HardwareError: A device has no such engine.
+    """
+    items = list(items)
+    if not items:
+        raise RooflineError("nothing to draw: name at least one device")
+    title, own = shared_words([_words(i) if isinstance(i, Estimate) else "" for i in items])
+    panels = tuple(
+        _estimate_panel(i, words) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype))
+        for i, words in zip(items, own, strict=True)
+    )
+    return RooflineData(title=title, panels=panels)
+
+
+def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = ()) -> Roof:
+    """The roofline of `device`; training runs in `dtype`, and some of its ops in `others`."""
+    if dtype is None:
+        dtype = next((name for name in TRAINING_DTYPES if name in device.peaks), "bf16")
+    rates = {device.peak_flops_per_s(name) for name in (dtype, *others)}
+    bandwidth = device.memory_bandwidth_bytes_per_s
+    names: dict[float, list[str]] = {}
+    for name, peak in device.peaks.items():
+        names.setdefault(peak, []).append(name)
+    slopes = [Slope(level=device.memory.type, bytes_per_s=bandwidth)]
+    known = ((cache.level, cache.bandwidth_bytes_per_s) for cache in device.caches)
+    slopes += [Slope(level=level, bytes_per_s=rate) for level, rate in known if rate is not None]
+    return Roof(
+        device=device.id,
+        name=device.name,
+        dtype=dtype,
+        ceilings=tuple(
+            Ceiling(dtypes=tuple(names[peak]), flops_per_s=peak, ridge=peak / bandwidth, used=peak in rates)
+            for peak in sorted(names, reverse=True)
+        ),
+        slopes=tuple(slopes),
+    )
+
+
+def points_of(estimate: Estimate) -> tuple[Point, ...]:
+    """The ops of an estimate as points, the costliest first.
+
+    The parts of one op's backward pass (data and weight gradients) are one point.
+    Ops without FLOPs have no place on the plane.
+    """
+    groups: dict[tuple[str, str, str, str], list[Any]] = {}
+    for op in estimate.ops:
+        if op.flops > 0 and op.expected_s > 0:
+            groups.setdefault((_base_name(op.name), op.kind, op.phase, op.dtype), []).append(op)
+    points = []
+    for (name, kind, phase, dtype), ops in groups.items():
+        flops = float(sum(op.flops * op.runs for op in ops))
+        seconds = float(sum(op.expected_s for op in ops))
+        points.append(
+            Point(
+                device=estimate.device.id,
+                name=name,
+                kind=kind,
+                phase=phase,
+                dtype=dtype,
+                intensity=flops / float(sum(op.bytes * op.runs for op in ops)),
+                flops_per_s=flops / seconds,
+                ideal_flops_per_s=flops / float(sum(op.ideal_s for op in ops)),
+                seconds=seconds,
+                share=seconds / float(estimate.step_time_s),
+            )
+        )
+    return tuple(sorted(points, key=lambda point: -point.seconds))
+
+
+def _estimate_panel(estimate: Estimate, own: str) -> Panel:
+    points = points_of(estimate)
+    dtypes = {point.dtype for point in points if point.kind in {"matmul", "attention"}}
+    return Panel(
+        roof=roof_of(estimate.device, estimate.train.dtype, dtypes),
+        points=points,
+        rest=max(1.0 - sum(point.share for point in points), 0.0),
+        caption=caption(estimate, own),
+    )
+
+
+def _base_name(name: str) -> str:
+    """The op that a part of the backward pass belongs to."""
+    for ending in _BACKWARD_PARTS:
+        name = name.removesuffix(ending)
+    return name
+
+
+# --- waterfall --------------------------------------------------------------------------------------------
+
+
+def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
+    """The way from peak to MFU of one or several estimates."""
+    panels = []
+    title, own = shared_words([_words(each) for each in estimates])
+    for estimate, words in zip(estimates, own, strict=True):
+        scale = estimate.mfu * estimate.step_time_s
+        panels.append(
+            Waterfall(
+                device=estimate.device.id,
+                name=estimate.device.name,
+                caption=caption(estimate, words),
+                terms=tuple(
+                    Term(
+                        term=step.term,
+                        cause=BOUND_OF_TERM.get(step.term, "compute"),
+                        seconds=float(step.seconds),
+                        lost=float(step.lost),
+                        remaining=float(step.remaining),
+                    )
+                    for step in estimate.waterfall
+                ),
+                mfu=float(estimate.mfu),
+                mfu_low=float(scale / estimate.step_time_high_s),
+                mfu_high=float(scale / estimate.step_time_low_s),
+                mfu_rule=estimate.mfu_rule,
+            )
+        )
+    return WaterfallData(title=title, panels=tuple(panels))
+
+
+# --- validation -------------------------------------------------------------------------------------------
+
+
+def validation_data(predictions: Iterable[Prediction], by: str = "device") -> ValidationData:
+    """Predicted beside measured throughput, by device or source. Skipped rows are left out."""
+    from ..validation.runs import predicted, source_of
+
+    if by not in {"device", "source"}:
+        raise RooflineError(f"unknown grouping {by!r} (allowed: device, source)")
+    runs = []
+    for p in predicted(predictions):
+        figures = {name: getattr(p, name) for name in ("measured", "predicted", "low", "high")}
+        runs.append(Measurement(id=p.id, device=p.row["device"], source=source_of(p), **figures))
+    if not runs:
+        raise RooflineError("nothing to draw: no row of the table could be predicted")
+    return ValidationData(title="Published training runs", by=by, runs=tuple(runs))
+
+
+# --- titles -----------------------------------------------------------------------------------------------
+
+
+def caption(estimate: Estimate, own: str = "") -> str:
+    """Step time with its interval, MFU, and what of the workload is this estimate's own."""
+    times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
+    low, middle, high = (format_time(float(seconds)) for seconds in times)
+    if len({text.split()[1] for text in (low, middle, high)}) == 1:
+        low, high = low.split()[0], high.split()[0]
+    fits = "" if estimate.fits else ", does not fit in memory"
+    words = f", {own}" if own else ""
+    return f"step {middle} ({low} to {high}), MFU {100 * estimate.mfu:.1f} %{fits}{words}"
+
+
+def _words(estimate: Estimate) -> str:
+    """The workload of one configuration."""
+    if not is_scalar(estimate.step_time_s):
+        raise RooflineError("this picture shows one configuration, and the estimate holds an array of them")
+    return workload(estimate.model, estimate.train)
+
+
+def workload(model: ModelConfig, train: TrainConfig, *, without: str = "") -> str:
+    """What is trained and how, in a line; `without` what varies: micro_batch or seq_len."""
+    size = []
+    if without != "micro_batch":
+        size.append(f"micro batch {train.micro_batch:,}")
+    if without != "seq_len":
+        size.append(f"{train.sequence_length:,} tokens")
+    words = [model_words(model), train.dtype, " of ".join(size)]
+    if without != "micro_batch" and some(train.accumulation != 1):
+        words.append(f"global batch {train.global_batch:,}")
+    if train.num_devices != 1:
+        words.append(layout_words(train))
+    if train.recompute != "none":
+        words.append(f"{train.recompute} recompute")
+    words += [f"{train.attention} attention", f"{train.stack} stack"]
+    return ", ".join(words)
+
+
+def shared_words(workloads: Sequence[str]) -> tuple[str, list[str]]:
+    """What all workloads share, for the top of the picture, and what each has of its own.
+
+    >>> shared_words(["gpt2, bf16, compiled stack", "gpt2, bf16, jax stack"])
+    ('gpt2, bf16', ['compiled stack', 'jax stack'])
+    """
+    parts = [workload.split(", ") for workload in workloads]
+    shared = [part for part in parts[0] if all(part in other for other in parts)]
+    return ", ".join(shared), [", ".join(part for part in own if part not in shared) for own in parts]

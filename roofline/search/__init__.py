@@ -1,0 +1,1 @@
+"""The best parallel layouts of a training, of all that are consistent."""

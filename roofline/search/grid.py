@@ -1,0 +1,291 @@
+"""Prices many layouts in one call: each quantity on the few axes it depends on, the schedule on what fits.
+
+Op times depend on tp, cp, ep and the micro batch (and on whether gradients accumulate): ops are counted and
+timed on that small grid, summed by cause, and spread to the layouts. Weights and the update depend on a row
+of degrees. Memory and schedule are the very functions that price one layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..arrays import is_scalar
+from ..config.run import TrainConfig
+from ..counting.kernels import Weights
+from ..counting.op import Op
+from ..counting.step import Step, build_step, update_ops
+from ..footprint.parts import memory_of
+from ..model.spec import ModelConfig
+from ..timing.ranks import PricedOp, price
+from ..timing.schedule import Schedule, schedule, term_of
+from .space import Space
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+_GRID = ("tp", "cp", "ep")  # what op times depend on, beside the micro batch
+_FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
+
+
+class Bundle:
+    """Layouts of a space times a few variants (recompute, sequence parallelism): priced in the same calls.
+
+    A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches]; the
+    second is one micro batch per step, or several (accumulation adds gradients up).
+    """
+
+    def __init__(
+        self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig]
+    ) -> None:
+        import numpy as np
+
+        self.device, self.space, self.trains = device, space, trains
+        stacked = np.stack([space.columns[name] for name in _GRID], axis=1)
+        keys, key_of_row = np.unique(stacked, axis=0, return_inverse=True)
+        self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(_GRID)}  # [k, 1]
+        self.key_of_row = key_of_row.reshape(-1)  # [rows]
+        self.micro = space.micro_batches.astype(float)  # [m]
+        self.columns = {name: _degree(column) for name, column in space.columns.items()}
+        self.shape = (2, len(keys), len(self.micro))
+        self.steps = [self._small_step(model, train) for train in trains]
+        self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
+        self.weights = _merged_weights(self.steps[0].weights)
+        self.working = self._table([step.working_bytes for step in self.steps])
+        plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
+        self.plain = [plain.get(msgspec.structs.replace(t, recompute="none")) for t in trains]
+        self._timed: list[tuple[Op, dict[str, Any]]] | None = None
+
+    def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
+        import numpy as np
+
+        small = msgspec.structs.replace(
+            train, **self.keys, pp=1, vp=1, dp=1, num_devices=1, sharding="none", micro_batch=self.micro,
+            global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
+        )  # fmt: skip
+        step = build_step(model, small)
+        return msgspec.structs.replace(step, ops=tuple(op for op in step.ops if op.part != "step"))
+
+    def _table(self, values: Sequence[Any]) -> Any:
+        """A value per variant as one flat table, or the number itself where all agree on one."""
+        import numpy as np
+
+        if all(is_scalar(value) for value in values) and len(set(values)) == 1:
+            return values[0]
+        return np.concatenate([np.broadcast_to(value, self.shape).reshape(-1) for value in values])
+
+    def _stack(
+        self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]
+    ) -> list[tuple[Op, dict[str, Any]]]:
+        """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
+        ops = {key: op for sums in variants for key, (op, _) in sums.items()}
+        nothing: dict[str, Any] = dict.fromkeys(_FIELDS, 0)
+        found = []
+        for key, op in ops.items():
+            figures = [sums[key][1] if key in sums else nothing for sums in variants]
+            found.append((op, {name: self._table([figure[name] for figure in figures]) for name in _FIELDS}))
+        return found
+
+    def index_of(self, variant: Any, rows: Any, micro: Any) -> Any:
+        """Layouts as single numbers."""
+        return (variant * len(self.key_of_row) + rows) * len(self.micro) + micro
+
+    def layout_at(self, index: int) -> tuple[int, int, int]:
+        """The (variant, row, micro batch) of a number."""
+        rest, micro = divmod(index, len(self.micro))
+        return *divmod(rest, len(self.key_of_row)), micro
+
+    def memory_floor(self, sharding: str) -> Any:
+        """Bytes each row needs whatever the micro batch: what holds no activations: [rows]."""
+        import numpy as np
+
+        step = self._step(sharding, self.columns, 1, self._row_weights(slice(None)), (), 0)
+        return np.broadcast_to(memory_of(step, self.device).total_bytes, self.key_of_row.shape)
+
+    def memory(self, sharding: str, rows: Any) -> Any:
+        """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
+        import numpy as np
+
+        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        accumulates = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]
+        index = (accumulates * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
+        index = index + np.arange(len(self.micro))
+
+        def spread(table: Any) -> Any:
+            return table if is_scalar(table) else table.reshape(len(self.trains), -1).take(index, axis=1)
+
+        ops = tuple(
+            msgspec.structs.replace(
+                op, saved_bytes=spread(sums["saved_bytes"]), bytes_written=spread(sums["bytes_written"])
+            )
+            for op, sums in self.saved
+        )
+        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
+        step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.working))
+        total = memory_of(step, self.device).total_bytes
+        return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
+
+    def saves(self, memory: Any) -> Any:
+        """Where recompute, which only takes time, saves memory; True without it: [variants, rows, micro batches]."""
+        import numpy as np
+
+        found = np.ones(memory.shape, dtype=bool)
+        for variant, base in enumerate(self.plain):
+            if base is not None and base != variant:
+                found[variant] = memory[variant] < memory[base]
+        return found
+
+    def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule:
+        """The terms of each layout's step time. All arguments and results: [layouts]."""
+        import numpy as np
+
+        degrees = {name: _take(column, rows) for name, column in self.columns.items()}
+        sequences = self.micro.take(micro)
+        several = self.trains[0].global_batch > degrees["dp"] * sequences
+        index = ((variant * 2 + several) * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        priced = [
+            PricedOp(
+                msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)),
+                0,
+                _take(sums["seconds"], index),
+            )
+            for op, sums in self._timed_ops()
+        ]
+        used = np.zeros(len(self.key_of_row), dtype=bool)
+        used[rows] = True
+        back = (np.cumsum(used) - 1).take(rows)
+        priced += self._update(sharding, used.nonzero()[0], back, micro)
+        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in priced), 0)
+        if step.train.reduces_every_pass:
+            priced = [item for item in priced if not _accumulates(item.op)]
+        return schedule(step, self.device, priced)
+
+    def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
+        """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
+        if self._timed is None:
+            self._timed = self._stack([_by_term(price(step, self.device)) for step in self.steps])
+        return self._timed
+
+    def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
+        """The ops of one update, timed for each row, spread to the layouts (``rows[back]``, `micro`)."""
+        import numpy as np
+
+        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
+        step = self._step(sharding, degrees, self.micro, weights, (), 0)
+        priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
+        shape = (len(rows), len(self.micro))
+        index = back * len(self.micro) + micro
+
+        def spread(value: Any) -> Any:
+            if is_scalar(value):
+                return value
+            if value.shape[-1] == 1:
+                return np.broadcast_to(value, (len(rows), 1)).reshape(-1).take(back)
+            return np.broadcast_to(value, shape).reshape(-1).take(index)
+
+        return [
+            PricedOp(
+                msgspec.structs.replace(item.op, count=spread(item.op.count), rounds=spread(item.op.rounds)),
+                0,
+                spread(item.expected),
+            )
+            for item in priced
+        ]
+
+    def _row_weights(self, rows: Any) -> list[Weights]:
+        """Weights of each row; they depend on tp, cp and ep alone: [rows]."""
+        import numpy as np
+
+        found = []
+        for weight in self.weights:
+            local = weight.local
+            if not is_scalar(local):
+                local = np.broadcast_to(local, (self.shape[1], 1)).reshape(-1)[self.key_of_row[rows]]
+            found.append(msgspec.structs.replace(weight, local=local))
+        return found
+
+    def _step(
+        self,
+        sharding: str,
+        degrees: dict[str, Any],
+        micro: Any,
+        weights: Iterable[Weights],
+        ops: tuple[Op, ...],
+        working: Any,
+    ) -> Step:
+        train = msgspec.structs.replace(self.trains[0], **degrees, micro_batch=micro, sharding=sharding)
+        return msgspec.structs.replace(
+            self.steps[0], train=train, ops=ops, weights=tuple(weights), working_bytes=working
+        )
+
+
+def _column(value: Any) -> Any:
+    return value if is_scalar(value) else value[:, None]
+
+
+def _take(table: Any, index: Any) -> Any:
+    return table if is_scalar(table) else table.take(index)
+
+
+def _degree(column: Any) -> Any:
+    """A column of degrees, or 1 where all are; whole numbers, which divide five times as fast as floats."""
+    return 1 if (column == 1).all() else column
+
+
+def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
+    """Bytes kept for backward by part; the forward ops of the head stay apart: logits are told by name."""
+    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
+    for op in ops:
+        logits = op.name == "head.logits" and op.phase == "forward"
+        if not logits and (
+            (op.part == "head" and op.phase != "forward")
+            or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
+        ):
+            continue
+        _add(sums, (op.part, logits), op, saved_bytes=op.saved_bytes * op.count)
+        if logits:
+            sums[op.part, logits][1]["bytes_written"] = op.bytes_written
+    return sums
+
+
+def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
+    """Seconds by part of the model and term of the schedule; launches by part alone, at its first term."""
+    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
+    launching: dict[Hashable, Hashable] = {}
+    for item in priced:
+        op, accumulates = item.op, _accumulates(item.op)
+        key = (op.part, term_of(item), accumulates)
+        first = launching.setdefault((op.part, accumulates), key)
+        _add(sums, key, op, seconds=item.expected * op.count)
+        _add(sums, first, op, kernels=op.kernels * op.count)
+    return sums
+
+
+def _accumulates(op: Op) -> bool:
+    """Whether it adds whole gradients up, which sharded ones do not need (see `tape.Tape`)."""
+    return op.name.endswith(".grad_accumulate")
+
+
+def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:
+    """Add an op's figures to the sum at `key`, which runs once."""
+    if key not in sums:
+        sums[key] = (msgspec.structs.replace(op, count=1), dict.fromkeys(_FIELDS, 0))
+    total = sums[key][1]
+    for name, value in figures.items():
+        total[name] = total[name] + value
+
+
+def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
+    """Weights added up by where they are, how they are reduced, and whether they may be tied."""
+    merged: dict[Hashable, Weights] = {}
+    for weight in weights:
+        name = weight.name if weight.part == "head" else ""
+        group = (weight.part, weight.expert, weight.trainable, name)
+        local = weight.local * weight.count
+        if group in merged:
+            local = merged[group].local + local
+        merged[group] = msgspec.structs.replace(weight, local=local, count=1)
+    return list(merged.values())

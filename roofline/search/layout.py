@@ -1,0 +1,181 @@
+"""A parallel layout with what it costs, and what a search over layouts returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..answers.estimate import estimate_times, model_flops_of
+from ..config.run import TrainConfig
+from ..footprint.parts import Memory
+from ..timing.schedule import Schedule
+from .space import DEGREES, WORDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..counting.step import Step
+    from ..hardware import Device
+
+WAITING_DRAW = 0.5  # assumes a device that waits for others or for its host draws half its power limit
+WAITING = (
+    "tensor_parallel", "context_parallel", "expert_parallel", "pipeline_bubble",
+    "pipeline_transfer", "data_parallel", "launch",
+)  # fmt: skip
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """One layout with what it costs; the fields of the configuration are those of `TrainConfig`."""
+
+    num_devices: int
+    tp: int
+    pp: int
+    vp: int
+    dp: int
+    cp: int
+    ep: int
+    micro_batch: int
+    accumulation: int
+    sharding: str
+    sequence_parallel: bool
+    recompute: str
+    dtype: str
+    attention: str
+    stack: str
+    step_time_s: float
+    step_time_low_s: float
+    step_time_high_s: float
+    tokens_per_s: float
+    mfu: float
+    memory_bytes: float
+    fits: bool
+    device_seconds_per_step: float
+    energy_share: float  # mean power over the power limit
+    train: TrainConfig
+
+
+class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search found.
+
+    Attributes:
+        evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
+        priced: Layouts that fit.
+        seconds: Time of the search.
+        layouts: The best by the objective, best first.
+        simplest: The layout with the least machinery of all that are within the interval of the best.
+        by_software: The best on each software profile, best first.
+        front: No other layout is both faster and smaller; by rising memory.
+        smallest: The layout that needs least memory of those considered, where none fits.
+        smallest_memory: What it holds.
+        interrupted: Whether the search was stopped before its end.
+        objective: What `layouts` is sorted by.
+        global_batch: Sequences per step of every layout.
+        notes: Assumptions.
+    """
+
+    evaluated: int
+    priced: int
+    seconds: float
+    layouts: list[Layout]
+    simplest: Layout | None
+    by_software: list[Layout]
+    front: list[Layout]
+    smallest: Layout | None
+    smallest_memory: Memory | None
+    interrupted: bool
+    objective: str
+    global_batch: int
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The best and the simplest layout."""
+        if not self.layouts:
+            return f"SearchResult({self.evaluated:,} layouts, none fits)"
+        simplest = "" if self.simplest is None else f"; simplest {layout_line(self.simplest)}"
+        return (
+            f"SearchResult({self.evaluated:,} layouts, {self.priced:,} fit: "
+            f"best {layout_line(self.layouts[0])}{simplest})"
+        )
+
+    @property
+    def near_ties(self) -> list[Layout]:
+        """The best layouts that cannot be told from the best one: within its interval."""
+        return [layout for layout in self.layouts if self.ties(layout)]
+
+    def ties(self, layout: Layout) -> bool:
+        """Whether a layout's expected value is within the interval of the best one."""
+        return value_of(layout, self.objective) <= tie_limit(self.layouts[0], self.objective)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The best layouts as a pandas frame."""
+        import pandas as pd
+
+        return pd.DataFrame([layout_dict(layout) for layout in self.layouts])
+
+
+def layout_dict(layout: Layout) -> dict[str, Any]:
+    """A layout's fields, without the configuration object."""
+    return {name: getattr(layout, name) for name in Layout.__struct_fields__ if name != "train"}
+
+
+def layout_line(layout: Layout) -> str:
+    """A layout, its software and its time in a few words."""
+    from ..config.words import layout_words
+    from ..units import format_bytes, format_share, format_time
+
+    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    figures = f"{format_time(layout.step_time_s)}, MFU {format_share(layout.mfu)}"
+    return (
+        f"<{layout_words(layout.train)}, micro batch {layout.micro_batch}{recompute}, {layout.stack}: "
+        f"{figures}, {format_bytes(layout.memory_bytes)}>"
+    )
+
+
+def value_of(layout: Layout, objective: str) -> float:
+    """What `objective` ranks a layout by: smaller is better."""
+    match objective:
+        case "memory":
+            return layout.memory_bytes
+        case "cost":
+            return layout.device_seconds_per_step
+        case "energy":
+            return layout.device_seconds_per_step * layout.energy_share
+    return layout.step_time_s
+
+
+def tie_limit(best: Layout, objective: str, tolerance: float | None = None) -> float:
+    """The largest value that cannot be told from the best one, or that is within a tolerance of it.
+
+    Memory is certain enough; times have intervals.
+    """
+    sureness = 1.0 if objective == "memory" else best.step_time_high_s / best.step_time_s
+    return value_of(best, objective) * (sureness if tolerance is None else 1 + tolerance)
+
+
+def mean_draw(times: Schedule) -> Any:
+    """Mean power of a device over its power limit: the limit while kernels run, half of it while waiting."""
+    waiting = sum(getattr(times, term) for term in WAITING) / times.total
+    return 1 - waiting * (1 - WAITING_DRAW)
+
+
+def layout_of(step: Step, device: Device) -> Layout:
+    """The layout of a step, with its figures on `device`."""
+    train, times = step.train, estimate_times(step, device)
+    seconds = float(times.expected)
+    taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "stack", "num_devices")}
+    peak = device.peak_flops_per_s(train.dtype) * train.num_devices
+    return Layout(
+        **taken,
+        accumulation=int(train.accumulation),
+        step_time_s=seconds,
+        step_time_low_s=float(times.low),
+        step_time_high_s=float(times.high),
+        tokens_per_s=float(train.tokens_per_step) / seconds,
+        mfu=float(model_flops_of(step) / (seconds * peak)),
+        memory_bytes=float(times.memory.total_bytes),
+        fits=bool(times.memory.fits),
+        device_seconds_per_step=seconds * int(train.num_devices),
+        energy_share=mean_draw(times.schedule),
+        train=train,
+    )

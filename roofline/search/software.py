@@ -1,0 +1,159 @@
+"""What a search may vary, and the software that each part of its layouts runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..config.run import TrainConfig, default_stack, resolve, train_config
+from ..model.spec import ModelConfig
+from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_global_batch
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters as well.
+SHARDINGS = {
+    "megatron": ("none", "zero1"),
+    "nemo": ("none", "zero1"),
+    "deepspeed": ("none", "zero1", "zero2", "zero3"),
+}
+
+
+def shardings_of(stack: str) -> tuple[str, ...]:
+    """What a software profile can shard.
+
+    >>> shardings_of("megatron"), shardings_of("fsdp")
+    (('none', 'zero1'), ('none', 'zero1', 'zero2', 'fsdp'))
+    """
+    return SHARDINGS.get(stack, OTHER_SHARDINGS)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Layouts that run on one software profile.
+
+    Attributes:
+        stack: The profile.
+        shardings: What data parallelism may shard.
+        split: Whether the model itself is split (tp, pp, cp or ep above 1); None: either.
+    """
+
+    stack: str
+    shardings: tuple[str, ...]
+    split: bool | None = None
+
+    def rows_of(self, space: Space) -> Space:
+        """The layouts of a space that belong here."""
+        if self.split is None:
+            return space
+        columns = space.columns
+        split = splits(space)
+        keep = split if self.split else ~split
+        return Space(
+            {name: column[keep] for name, column in columns.items()},
+            space.micro_batches,
+            space.consistent[keep],
+        )
+
+
+def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | None) -> tuple[Part, ...]:
+    """The software profiles that layouts run on: the one given, else those that such layouts usually run on.
+
+    What splits the model has a profile of its own (Megatron-Core); layouts that do not are priced on it as well as
+    on their usual ones, so that layouts are compared, not software.
+
+    Args:
+        device: The device.
+        stack: The profile asked for.
+        shardings: Those asked for; None: what each profile shards.
+    """
+    candidates = shardings or (OTHER_SHARDINGS if stack is None else shardings_of(stack))
+    if stack is not None:
+        return (Part(stack, candidates),)
+    found: dict[tuple[str, bool], list[str]] = {}
+    for split in (False, True):
+        for sharding in candidates:
+            name = default_stack(device, {"tp": 2 if split else 1, "sharding": sharding})
+            if shardings is not None or sharding in shardings_of(name):
+                found.setdefault((name, split), []).append(sharding)
+    if len({name for name, _ in found}) == 1:
+        return (Part(next(iter(found))[0], candidates),)
+    usual = [Part(name, tuple(words), split) for (name, split), words in found.items()]
+    footing = [
+        msgspec.structs.replace(part, shardings=common, split=False)
+        for part in usual
+        if part.split and (common := tuple(w for w in part.shardings if w in shardings_of(part.stack)))
+    ]
+    return (*usual, *footing)
+
+
+def parts_in(parts: Sequence[Part], space: Space) -> list[tuple[Part, Space]]:
+    """Each part with its layouts; where nothing splits the model, only the usual software of such layouts.
+
+    Args:
+        parts: As `parts_of` gives them.
+        space: The layouts.
+    """
+    if not splits(space).any():
+        split = {part.stack for part in parts if part.split}
+        parts = [part for part in parts if part.stack not in split]
+    found = [(part, part.rows_of(space)) for part in parts]
+    return [(part, rows) for part, rows in found if len(rows.consistent)]
+
+
+def splits(space: Space) -> Any:
+    """Which rows split the model itself: [rows]."""
+    return sum((space.columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
+
+
+def software_note(parts: Sequence[Part]) -> tuple[str, ...]:
+    """Which software the layouts are priced on, where it is more than one."""
+    split = list(dict.fromkeys(part.stack for part in parts if part.split))
+    others = dict.fromkeys(part.stack for part in parts if part.stack not in split)
+    whole = " and ".join(others)
+    if not whole or len(others) + len(split) == 1:
+        return ()
+    if not split:
+        return (f"layouts are priced on {whole}, as their sharding asks: set --stack for one",)
+    how = (
+        f"all layouts are priced on {' and '.join(split)}, those that split only the data on {whole} as well"
+    )
+    return (f"{how}: set --stack for one",)
+
+
+def several(value: Any) -> tuple[Any, ...] | None:
+    """One value or several as a tuple; None stays."""
+    return None if value is None else tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def settle(
+    model: ModelConfig,
+    counts: Sequence[int],
+    options: dict[str, Any],
+    across_nodes: bool,
+    parts: Sequence[Part],
+) -> tuple[Choices, TrainConfig, tuple[str, ...]]:
+    """What may vary, the configuration common to all layouts, and the assumptions made."""
+    given: dict[str, Any] = {}
+    for name in (*DEGREES, "micro_batch", *WORDS):
+        value = several(options.pop(name, None))
+        if value is not None:
+            given[name] = value
+    given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
+    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    for name in WORDS:
+        for word in given.get(name, ()):
+            resolve(msgspec.structs.replace(base, **{name: word}), model)  # raises on a word that is none
+    notes: tuple[str, ...] = ()
+    batch = options.get("global_batch")
+    if batch is None:
+        batch = default_global_batch(
+            max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
+        )
+        tokens = f"{batch * base.sequence_length:,} tokens"
+        most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"
+        notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
+    base = msgspec.structs.replace(base, global_batch=batch)
+    return Choices(**given, across_nodes=across_nodes), base, notes

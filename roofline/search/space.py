@@ -1,0 +1,282 @@
+"""Which parallel layouts make sense: degrees that divide what they must, as columns of one table.
+
+A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, words (sharding, recompute, ...) a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import msgspec
+
+from ..arrays import Number
+from ..config.run import TrainConfig
+from ..errors import RooflineError
+from ..model.spec import Mlp, ModelConfig, Moe
+
+DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
+WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
+OTHER_SHARDINGS = ("none", "zero1", "zero2", "fsdp")
+RECOMPUTES = ("none", "selective", "full")
+SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
+MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
+LARGEST_MICRO_BATCH = 128
+# Tokens of the largest step assumed: that of DeepSeek-V3, 15,360 sequences of 4,096 (arXiv:2412.19437, section 4.2)
+LARGEST_BATCH = 2**26
+LONGEST_SEARCH = 2_000_000_000
+
+
+class Choices(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search may vary; None means every value that makes sense.
+
+    Attributes:
+        tp, pp, vp, dp, cp, ep: Degrees allowed.
+        micro_batch: Sequences per pass allowed.
+        sharding, recompute, sequence_parallel, dtype, attention: Words allowed; no attention: the profile's own.
+        across_nodes: Whether tensor parallelism may leave the domain of fast links.
+    """
+
+    tp: tuple[int, ...] | None = None
+    pp: tuple[int, ...] | None = None
+    vp: tuple[int, ...] | None = None
+    dp: tuple[int, ...] | None = None
+    cp: tuple[int, ...] | None = None
+    ep: tuple[int, ...] | None = None
+    micro_batch: tuple[int, ...] | None = None
+    sharding: tuple[str, ...] = OTHER_SHARDINGS
+    recompute: tuple[str, ...] = RECOMPUTES
+    sequence_parallel: tuple[bool, ...] = (False, True)
+    dtype: tuple[str, ...] = ("bf16",)
+    attention: tuple[str, ...] = ()
+    across_nodes: bool = False
+
+    def words(self, *names: str) -> Iterator[dict[str, Any]]:
+        """Every combination of the words `names`, as fields of TrainConfig."""
+        for values in product(*(getattr(self, name) for name in names)):
+            yield dict(zip(names, values, strict=True))
+
+
+class Space(msgspec.Struct, frozen=True):
+    """The consistent layouts of one or several numbers of devices.
+
+    Attributes:
+        columns: Degree, or num_devices -> [rows].
+        micro_batches: Sequences per pass, [micro batches].
+        consistent: Whether row and micro batch go together, [rows, micro batches].
+    """
+
+    columns: dict[str, Any]
+    micro_batches: Any
+    consistent: Any
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, rising.
+
+    >>> divisors(12)
+    [1, 2, 3, 4, 6, 12]
+    """
+    low = [n for n in range(1, int(number**0.5) + 1) if number % n == 0]
+    return low + [number // n for n in reversed(low) if n * n != number]
+
+
+def space_of(
+    model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, num_devices: Sequence[int]
+) -> Space:
+    """The consistent layouts.
+
+    Args:
+        model: The model.
+        train: global_batch and seq_len, resolved scalars.
+        choices: What may vary.
+        domain: Devices joined by fast links: tensor parallelism stays within, unless asked.
+        num_devices: Numbers of devices; those without a consistent layout are left out.
+
+    Raises:
+        RooflineError: No layout is consistent; the message names the constraint that leaves none.
+    """
+    import numpy as np
+
+    batch = int(train.global_batch or 1)
+    rows, problem = [], None
+    for devices in num_devices:
+        try:
+            rows += [(*row, devices) for row in _rows(model, train, choices, domain, devices)]
+        except RooflineError as error:
+            problem = error
+    if problem is not None and not rows:
+        raise problem
+    table = np.array(rows, dtype=np.int64)  # [rows, degrees]
+    columns = {name: table[:, i] for i, name in enumerate((*DEGREES, "num_devices"))}
+    tried = choices.micro_batch or [n for n in divisors(batch) if n <= LARGEST_MICRO_BATCH]
+    micro = np.array(sorted(set(tried)), dtype=np.int64)
+    consistent = _consistent(columns, batch, micro)
+    if not consistent.any():
+        degrees = sorted(set(columns["dp"].tolist()))
+        raise RooflineError(
+            f"global_batch {batch} is not micro_batch x dp x a whole number of accumulation steps"
+            f"{', a multiple of pp where stages interleave' if (columns['vp'] > 1).all() else ''} for any "
+            f"micro_batch ({_few(micro.tolist())}) and dp ({_few(degrees)}) allowed: "
+            f"{_batches_that_work(columns, batch, int(micro[0]))}"
+        )
+    return Space(columns, micro, consistent)
+
+
+def _consistent(columns: dict[str, Any], batch: int, micro: Any) -> Any:
+    """Whether a row and a micro batch make up the batch: [rows, micro batches]."""
+    import numpy as np
+
+    accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
+    # interleaving runs micro batches in rounds of pp (arXiv:2104.04473, section 2.2)
+    rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
+    return (left == 0) & (accumulation > 0) & rounds
+
+
+def _batches_that_work(columns: dict[str, Any], batch: int, micro: int) -> str:
+    """The nearest global batches for a micro batch, and the micro batches for a global batch."""
+    import numpy as np
+
+    def works(total: int, each: int) -> bool:
+        return total > 0 and bool(_consistent(columns, total, np.array([each])).any())
+
+    step = micro * int(columns["num_devices"].min())  # a multiple of every dp
+    below = [n for n in range(batch // step * step, 0, -step)[:8] if works(n, micro)][:1]
+    above = [n for n in range(_next_multiple(batch, step), batch + 9 * step, step) if works(n, micro)][:1]
+    others = [n for n in divisors(batch) if works(batch, n)]
+    ways = [f"global_batch {' or '.join(map(str, below + above))}"] if below + above else []
+    ways += [f"micro_batch {' or '.join(map(str, others[:4]))}"] if others else []
+    return f"use {', or '.join(ways)}" if ways else "allow other degrees"
+
+
+def _few(values: list[int]) -> str:
+    return ", ".join(map(str, values if len(values) <= 8 else [*values[:3], "...", *values[-2:]]))
+
+
+def _next_multiple(value: int, of: int) -> int:
+    return -(-value // of) * of
+
+
+def _rows(
+    model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int
+) -> list[tuple[int, ...]]:
+    """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
+    batch = int(train.global_batch or 1)
+    tensor = _tensor_degrees(model, devices, choices, domain)
+    context = _context_degrees(model, devices, train.sequence_length, choices)
+    stages = _stage_degrees(model, devices, choices)
+    experts = _expert_degrees(model, choices)
+    rows: list[tuple[int, ...]] = []
+    for tp, cp, pp in product(tensor, context, stages):
+        dp, left = divmod(devices, tp * cp * pp)
+        if left or batch % dp or not (choices.dp is None or dp in choices.dp):
+            continue
+        rows += [
+            (tp, pp, vp, dp, cp, ep)
+            for vp in _virtual_degrees(model.n_layers, pp, choices)
+            for ep in experts
+            if (dp * cp * tp) % ep == 0
+        ]
+    if not rows:
+        raise RooflineError(
+            f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must "
+            f"be {devices} devices, "
+            f"with global_batch {batch} a multiple of dp"
+            + (f" in ({_few(list(choices.dp))})" if choices.dp else "")
+            + f": allow more degrees, or use global_batch {_next_multiple(batch, devices)}"
+        )
+    return rows
+
+
+def _allowed(given: tuple[int, ...] | None, sensible: list[int]) -> list[int]:
+    return sensible if given is None else sorted(set(given))
+
+
+def _tensor_degrees(model: ModelConfig, devices: int, choices: Choices, domain: int) -> list[int]:
+    heads = {group.attention.n_heads for group in model.groups if group.attention is not None}
+    widths = {group.mlp.d_ff for group in model.groups if isinstance(group.mlp, Mlp)}
+    within = devices if choices.across_nodes or choices.tp else domain
+    found = [
+        tp
+        for tp in _allowed(choices.tp, divisors(devices))
+        if tp <= within and devices % tp == 0 and all(n % tp == 0 for n in heads | widths)
+    ]
+    if not found:
+        raise RooflineError(
+            f"no tp of ({_few(list(choices.tp or ()))}) divides both the {devices} devices and the model's "
+            f"{'/'.join(map(str, sorted(heads)))} attention heads"
+        )
+    return found
+
+
+def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices: Choices) -> list[int]:
+    length = int(seq_len)
+    longest = max(1, length // SHORTEST_SLICE) if choices.cp is None else length
+    has_attention = any(group.attention is not None for group in model.groups)
+    found = [
+        cp
+        for cp in _allowed(choices.cp, divisors(devices) if has_attention else [1])
+        if cp <= longest and devices % cp == 0 and length % cp == 0
+    ]
+    if not found:
+        raise RooflineError(
+            f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}"
+        )
+    return found
+
+
+def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[int]:
+    layers = model.n_layers
+    found = [
+        pp
+        for pp in _allowed(choices.pp, divisors(devices))
+        if pp <= layers
+        and devices % pp == 0
+        and (choices.pp is not None or -(-layers // pp) * pp <= MOST_UNEVEN * layers)
+    ]
+    if not found:
+        raise RooflineError(
+            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's "
+            f"{layers} layers"
+        )
+    return found
+
+
+def _virtual_degrees(layers: int, pp: int, choices: Choices) -> list[int]:
+    """Virtual stages must hold whole layers, the same number each."""
+    if pp == 1:
+        return [1] if choices.vp is None or 1 in choices.vp else []
+    sensible = [1, *(vp for vp in divisors(layers // pp) if vp > 1)] if layers % pp == 0 else [1]
+    return [vp for vp in sensible if choices.vp is None or vp in choices.vp]
+
+
+def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
+    counts = {group.mlp.n_experts for group in model.groups if isinstance(group.mlp, Moe)}
+    if not counts:
+        if choices.ep not in {None, (1,)}:
+            raise RooflineError(
+                f"ep {_few(list(choices.ep or ()))} needs a mixture of experts, and {model.name} has none"
+            )
+        return [1]
+    found = [ep for ep in _allowed(choices.ep, divisors(min(counts))) if all(n % ep == 0 for n in counts)]
+    if not found:
+        raise RooflineError(f"no ep of ({_few(list(choices.ep or ()))}) divides the {sorted(counts)} experts")
+    return found
+
+
+def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
+    """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
+
+    So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
+
+    >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
+    (512, 256)
+    >>> default_global_batch(98304, 4096)
+    16384
+    """
+    each = num_devices * micro_batch
+    if each * seq_len > LARGEST_BATCH:
+        shared = divisors(num_devices)
+        return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
+    return each * max(1, -(-(2**20) // (seq_len * each)))

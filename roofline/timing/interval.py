@@ -1,0 +1,57 @@
+"""How sure an expected step time is: each term's spread, and what the evidence behind it adds.
+
+The spreads are standard deviations of log(measured / predicted) by cause, fitted to the residuals of published runs;
+terms err independently, the software's own spread (`Stack.spread`) is shared by the whole step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..arrays import Number, exp
+from ..counting.step import Step
+from .schedule import TERMS, Schedule
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+Z80 = 1.2816  # half-width of the central 80 % of a normal distribution, in standard deviations
+
+SPREAD = {
+    "matmul": 0.03,
+    "attention": 0.12,
+    "memory_bound": 0.15,
+    "recompute": 0.04,
+    "tensor_parallel": 0.30,
+    "context_parallel": 0.40,
+    "expert_parallel": 0.60,
+    "pipeline_bubble": 0.25,
+    "pipeline_transfer": 0.50,
+    "data_parallel": 0.50,
+    "launch": 0.30,
+    "optimizer": 0.30,
+}
+# What a lack of evidence adds to the software's spread.
+EVIDENCE = {"device": 0.0, "architecture": 0.0, "default": 0.12}
+LOW_PRECISION = 0.06  # fp8 and fp4 recipes differ in what they cast and when
+EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
+
+
+def spread(step: Step, device: Device, times: Schedule) -> Number:
+    """Standard deviation of the logarithm of the step time."""
+    variance: Number = (step.stack.spread + EVIDENCE[device.measured.gemm.origin]) ** 2
+    if step.train.dtype in {"fp8", "fp4"}:
+        variance = variance + LOW_PRECISION**2
+    if any(weight.expert for weight in step.weights):
+        variance = variance + EXPERTS**2
+    for term in TERMS:
+        variance = variance + (SPREAD[term] * getattr(times, term) / times.total) ** 2
+    return variance**0.5
+
+
+def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tuple[Number, Number]:
+    """The 10th and 90th percentile of the step time, never below its ideal."""
+    from ..arrays import maximum
+
+    width = Z80 * spread(step, device, times)
+    return maximum(times.total * exp(-width), floor), times.total * exp(width)

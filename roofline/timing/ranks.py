@@ -1,0 +1,125 @@
+"""Every op of a step with its time on a device: ideal and expected, and which ranks its collectives join."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..arrays import Number, maximum, minimum, some, where
+from ..config.run import TrainConfig
+from ..counting.op import Group, Op
+from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
+from ..counting.step import Step
+from . import collective, kernel
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+# The fullest expert rank sets the pace. Assumes it gets a quarter more than the mean (the capacity factor that
+# arXiv:2101.03961, section 2.2, trains with); dispatch also waits for counts from the host.
+LOAD_IMBALANCE = 1.25
+
+
+class PricedOp(msgspec.Struct, frozen=True):
+    """An op and the seconds of one run of it: the roofline's, and what measured kernels make of it."""
+
+    op: Op
+    ideal: Number
+    expected: Number
+
+
+class Ranks(msgspec.Struct, frozen=True):
+    """A group of ranks: how many, and how many of them share one domain of fast links."""
+
+    total: Number
+    per_domain: Number
+
+
+def price(step: Step, device: Device) -> list[PricedOp]:
+    """Time every op of `step` on `device`."""
+    groups = rank_groups(step.train, device)
+    network = network_bytes_per_s(step.train)
+    sustained = device.measured.sustained.compute * step.stack.efficiency
+    priced = []
+    for op in step.ops:
+        if op.kind == "collective":
+            assert op.collective is not None
+            assert op.group is not None
+            ranks = groups[op.group]
+            if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
+                priced.append(PricedOp(op, 0.0, 0.0))
+                continue
+            where_: dict[str, Any] = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
+            once = step.stack.dispatch == "per_node"
+            payload = op.bytes_sent * (deduplicated(ranks, op.copies) if once else 1)
+            ideal = collective.ideal_time(op.collective, payload, ranks.total, device, **where_)
+            expected = collective.expected_time(op.collective, payload, ranks.total, device, **where_)
+        else:
+            ideal = kernel.ideal_time(op, device)
+            expected = kernel.expected_time(op, device, attention=step.train.attention)
+            if op.kind == "matmul":
+                expected = expected / sustained
+            elif op.kind == "attention":  # stays below the power limit
+                expected = expected / step.stack.efficiency
+        if op.name.startswith("experts.") or op.group == "ep":
+            expected = expected * LOAD_IMBALANCE
+        priced.append(PricedOp(op, ideal, expected))
+    return priced
+
+
+def deduplicated(ranks: Ranks, copies: int) -> Number:
+    """Share of an all-to-all's payload left when copies of a token to experts in one domain travel there once.
+
+    `copies` balls in D domains hit D*(1 - (1-1/D)^copies) of them (node-limited dispatch: arXiv:2412.19437, 3.2.2).
+    """
+    if copies == 1:
+        return 1
+    domains = ranks.total / ranks.per_domain
+    hit = domains * (1 - (1 - 1 / domains) ** copies)
+    return where(domains > 1, hit / copies, 1)
+
+
+def network_bytes_per_s(train: TrainConfig) -> Number | None:
+    """The network share of one device where the configuration states it."""
+    return None if train.network_gbit_per_s is None else train.network_gbit_per_s * 1e9 / 8
+
+
+def domain_size(train: TrainConfig, device: Device) -> Number:
+    """Devices joined by fast links: the rack of an NVL72 or TPU pod, else the node (by PCIe if by nothing better)."""
+    domain = device.scale_up_devices if device.scale_up_devices > 1 else device.devices_per_node
+    if train.devices_per_node is None or domain > device.devices_per_node:
+        return domain
+    return train.devices_per_node
+
+
+def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
+    """Where the ranks of each group lie, tensor-parallel ranks closest together, then cp, ep, dp and last pp.
+
+    The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
+    """
+    domain = domain_size(train, device)
+    data, shard = shard_ranks(train), shard_degree(train)
+    model_group = train.tp * data  # ranks of one pipeline stage
+
+    def inside(total: Number, stride: Number) -> Ranks:
+        return Ranks(total, maximum(minimum(total, ranks_in_domain(domain, stride)), 1))
+
+    return {
+        "tp": inside(train.tp, 1),
+        "cp": inside(train.cp, train.tp),
+        # experts split over tp are tp apart; whole experts (sequence parallelism) fill the tp ranks as well
+        "ep": inside(train.ep, 1 if train.sequence_parallel else train.tp),
+        "dp": inside(data, train.tp),
+        "shard": inside(shard, train.tp),
+        "replica": Ranks(data / shard, 1),
+        "expert_dp": inside(expert_ranks(train), train.ep * (1 if train.sequence_parallel else train.tp)),
+        # neighbouring stages share a domain only if the domain holds more than one whole stage
+        "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1)),
+    }
+
+
+def ranks_in_domain(total: Number, stride: Number) -> Number:
+    """How many ranks `stride` apart fit in a domain of `total` devices; 1 at the least."""
+    return maximum(total // stride, 1)

@@ -1,0 +1,230 @@
+"""Composes op times into a step: accumulation, pipeline bubble, overlap of communication, launches, optimizer.
+
+The result is a list of terms, in seconds, that add up to the step time: each term answers "where does it go".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..arrays import Number, maximum, minimum, p_norm, some, where
+from ..counting.ownership import stages
+from ..counting.step import Step
+from . import collective
+from .ranks import PricedOp, network_bytes_per_s, rank_groups
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+# A collective that runs beside compute takes streaming multiprocessors and memory bandwidth from it: NCCL's channels
+# hold 16 to 24 of 108 to 132 units, and what they move crosses device memory about twice.
+INTERFERENCE = 0.3
+LAUNCH_SHARPNESS = 8.0  # launch and compute overlap: close to the larger of the two
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of one step by cause; the terms add up to `total`.
+
+    Attributes:
+        matmul: Matmuls of forward and backward, on the busiest stage.
+        attention: Fused attention, or the matmuls and softmax of the unfused core.
+        memory_bound: Norms, activations, residuals, embedding, loss, casts.
+        recompute: Forward ops run again.
+        tensor_parallel: Exposed collectives of tensor parallelism.
+        context_parallel: The same for context parallelism.
+        expert_parallel: The same for expert parallelism.
+        pipeline_bubble: Filling and draining the pipeline, and uneven stages.
+        pipeline_transfer: Exposed transfers between stages.
+        data_parallel: Exposed gradient reduction and parameter gathers.
+        launch: Time the device waits for the host to launch kernels.
+        optimizer: The update.
+        total: The step.
+    """
+
+    matmul: Number
+    attention: Number
+    memory_bound: Number
+    recompute: Number
+    tensor_parallel: Number
+    context_parallel: Number
+    expert_parallel: Number
+    pipeline_bubble: Number
+    pipeline_transfer: Number
+    data_parallel: Number
+    launch: Number
+    optimizer: Number
+    total: Number
+
+
+TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
+_COMPUTE = ("matmul", "attention", "memory_bound", "recompute")
+
+
+def term_of(priced: PricedOp) -> str:
+    """The schedule's term that an op's time goes to."""
+    op = priced.op
+    if op.kind == "collective":
+        return {"tp": "tensor_parallel", "cp": "context_parallel", "ep": "expert_parallel"}[op.group or ""]
+    if op.phase == "recompute":
+        return "recompute"
+    if op.kind == "attention" or op.in_attention_core:
+        return "attention"
+    return "matmul" if op.kind == "matmul" else "memory_bound"
+
+
+def stage_times(priced: Iterable[PricedOp], part: str) -> dict[str, Number]:
+    """Seconds of one micro batch by term, for the ops of one part of the model."""
+    sums: dict[str, Number] = {}
+    for item in priced:
+        if item.op.part == part:
+            term = term_of(item)
+            sums[term] = sums.get(term, 0) + item.expected * item.op.count
+    return sums
+
+
+def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
+    """Compose the step on the busiest stage of 1F1B (arXiv:2104.04473, section 2.2; GPipe costs the same time)."""
+    train, overlap = step.train, step.stack.overlap
+    parts = {part: stage_times(priced, part) for part in ("layer", "embedding", "head")}
+    hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
+    launch = {
+        part: launch_wait(step, device, priced, part, sum(times.values())) for part, times in parts.items()
+    }
+    for part, seconds in launch.items():
+        parts[part]["launch"] = seconds
+    totals = {part: sum(times.values()) for part, times in parts.items()}
+    for part, seconds in hidden.items():
+        parts[part]["hidden"] = seconds
+    stage = _busiest_stage(step, parts, totals)
+    window = _compute_window(stage) - stage.pop("hidden")
+    busiest = sum(stage.values())
+    passes = step.accumulation
+    everything = sum(totals.values())
+    bubble = (everything - busiest) / train.vp
+    terms = {term: seconds * passes for term, seconds in stage.items()}
+    terms["pipeline_bubble"] = where(train.pp == 1, 0, maximum(bubble, 0))
+    terms["pipeline_transfer"] = _pipeline_transfer(step, device)
+    terms["data_parallel"] = _data_parallel(step, priced, window)
+    terms["memory_bound"] = terms["memory_bound"] + sum(
+        item.expected * item.op.count
+        for item in priced
+        if item.op.part == "step" and item.op.kind == "elementwise"
+    )
+    terms["optimizer"] = sum(
+        item.expected * item.op.count
+        for item in priced
+        if item.op.part == "step" and item.op.kind == "optimizer"
+    )
+    return Schedule(**terms, total=sum(terms.values()))
+
+
+def _busiest_stage(
+    step: Step, parts: dict[str, dict[str, Number]], totals: dict[str, Number]
+) -> dict[str, Number]:
+    """Seconds per micro batch by term on the slowest stage: the first, the last, or one between."""
+    train = step.train
+    layout = stages(step.model, train)
+    layer = totals["layer"] / step.model.n_layers
+    first = layer * layout.first + totals["embedding"]
+    last = layer * layout.last + totals["head"]
+    interior = where(train.pp > 2, layer * layout.interior, 0)
+    ends_last = last >= first
+    inside = interior > maximum(first, last)
+    layers = where(inside, layout.interior, where(ends_last, layout.last, layout.first)) / step.model.n_layers
+    single = train.pp == 1
+    stage: dict[str, Number] = {}
+    for term in (*TERMS, "hidden"):
+        start, end = parts["embedding"].get(term, 0), parts["head"].get(term, 0)
+        ends = where(single, start + end, where(inside, 0, where(ends_last, end, start)))
+        stage[term] = parts["layer"].get(term, 0) * layers + ends
+    return stage
+
+
+def _hide(
+    parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float
+) -> dict[str, Number]:
+    """Leave only the exposed part of collectives that the stack runs beside compute.
+
+    Returns the seconds of compute that have communication beside them, by part: there is room for no more.
+    """
+    taken = {}
+    for part, times in parts.items():
+        compute: Number = sum(times.get(term, 0) for term in _COMPUTE)
+        room = compute
+        for term, share in (
+            ("tensor_parallel", tensor),
+            ("context_parallel", context),
+            ("expert_parallel", expert),
+        ):
+            if term in times:
+                hidden = minimum(times[term] * share, room)
+                times[term] = times[term] - hidden * (1 - INTERFERENCE)
+                room = room - hidden
+        taken[part] = compute - room
+    return taken
+
+
+def launch_wait(step: Step, device: Device, priced: list[PricedOp], part: str, busy: Number) -> Number:
+    """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate."""
+    kernels: Number = 0
+    for item in priced:
+        if item.op.part == part:
+            kernels = kernels + item.op.kernels * item.op.count
+    launch = device.measured.launch
+    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[
+        step.stack.launch
+    ]
+    if step.stack.host_us is not None:
+        per_kernel = step.stack.host_us
+    host = kernels * per_kernel * 1e-6
+    return p_norm(busy, host, LAUNCH_SHARPNESS) - busy
+
+
+def _pipeline_transfer(step: Step, device: Device) -> Number:
+    """Activations to the next stage and gradients back, per micro batch and virtual stage, not hidden by the stack."""
+    train = step.train
+    if not some(train.pp > 1):
+        return 0
+    ranks = rank_groups(train, device)["pp"]
+    message = (
+        train.micro_batch * train.sequence_length / train.cp * step.model.d_model * train.activation_bytes
+    )
+    # every tp rank sends its slice (Megatron's scatter/gather, arXiv:2104.04473, section 4.1)
+    message = message / train.tp
+    seconds = collective.expected_time(
+        "send_recv", message, ranks.total, device, ranks_per_domain=ranks.per_domain,
+        network_bytes_per_s=network_bytes_per_s(train),
+    )  # fmt: skip
+    steady = 2 * train.vp * step.accumulation * (1 - step.stack.overlap.pipeline)
+    return seconds * (steady + 2 * (train.pp - 1)) * where(train.pp > 1, 1, 0)
+
+
+def _compute_window(stage: dict[str, Number]) -> Number:
+    """Seconds of compute per micro batch that communication can hide behind."""
+    return sum(stage[term] for term in (*_COMPUTE, "launch"))
+
+
+def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number:
+    """Exposed data-parallel communication per step.
+
+    Gradients reduce beside backward (two thirds of the compute), parameters are gathered beside forward (one third),
+    each in as many micro batches as the op says. What hides still slows compute down.
+    """
+    communication: Number = 0
+    reducing: Number = 0
+    gathering: Number = 0
+    for item in priced:
+        if item.op.part == "step" and item.op.kind == "collective":
+            communication = communication + item.expected * item.op.count
+            if item.op.collective == "all_gather":
+                gathering = item.op.rounds
+            else:
+                reducing = item.op.rounds
+    room = step.stack.overlap.data * window * (2 * reducing + gathering) / 3
+    # the last layer's gradients come when nothing is left to compute
+    last = 1 / maximum(stages(step.model, step.train).interior, 1)
+    hidden = minimum(communication * (1 - last), room)
+    return communication - hidden * (1 - INTERFERENCE)

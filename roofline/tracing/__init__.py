@@ -1,0 +1,1 @@
+"""From a PyTorch module to the ops of a step, recorded operator by operator."""

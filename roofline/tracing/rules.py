@@ -1,0 +1,298 @@
+"""What each aten operator costs: a formula of shapes per operator or class of operators, without torch.
+
+A rule sees operands (shape, bytes) under the argument names of the operator's schema and returns the kernels
+it runs. Views cost nothing. An operator that no rule and no tag covers is an error, never zero cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, TypeAlias
+
+import msgspec
+
+from ..counting.op import Kind
+from ..errors import RooflineError
+
+
+class Operand(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor as its cost sees it; `elements` counts those of expanded (stride 0) dimensions once."""
+
+    shape: tuple[int, ...]
+    itemsize: int
+    elements: int
+    identity: tuple[Any, ...] = ()  # equal for two arguments that are the same memory
+    parameter: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that cross device memory when a kernel reads or writes it once."""
+        return self.elements * self.itemsize
+
+    @property
+    def numel(self) -> int:
+        """Elements with expanded dimensions written out."""
+        return prod(self.shape)
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator call: arguments by schema name (tensors as `Operand`), results, and what its schema says.
+
+    Attributes:
+        name: Namespace and operator without overload: ``aten.mm``.
+        args: Arguments by name, those at their default included.
+        inputs: Tensor arguments, each memory once.
+        mutated: Tensor arguments the operator writes to.
+        outputs: Results with memory of their own.
+        tags: Names of torch's operator tags.
+        view: Whether every result only aliases an argument.
+        backward: Whether the call runs in the backward pass.
+    """
+
+    name: str
+    args: dict[str, Any]
+    inputs: tuple[Operand, ...]
+    mutated: tuple[Operand, ...] = ()
+    outputs: tuple[Operand, ...] = ()
+    tags: frozenset[str] = frozenset()
+    view: bool = False
+    backward: bool = False
+
+    @property
+    def read(self) -> int:
+        """Bytes of all tensor arguments."""
+        return sum(operand.bytes for operand in self.inputs)
+
+    @property
+    def written(self) -> int:
+        """Bytes of all results and of the arguments written in place."""
+        return sum(operand.bytes for operand in (*self.outputs, *self.mutated))
+
+    @property
+    def largest(self) -> int:
+        """Elements of the largest argument or result."""
+        return max((operand.elements for operand in (*self.inputs, *self.outputs, *self.mutated)), default=0)
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """One kernel (or chain of `kernels`) of a call; fields as in `Op`, `suffix` joins the op's name."""
+
+    kind: Kind
+    flops: int | float
+    read: int
+    written: int
+    shape: tuple[int, ...] | None = None
+    kernels: int = 1
+    model_flops: int | float | None = None
+    suffix: str = ""
+
+
+Rule: TypeAlias = Callable[[Call], "list[Cost]"]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule for operators, e.g. ``@rule("aten.mm")``; one rule per operator.
+
+    Raises:
+        RooflineError: An operator has a rule already.
+    """
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            if name in RULES:
+                raise RooflineError(f"operator {name} has a cost rule already ({RULES[name].__name__})")
+            RULES[name] = function
+        return function
+
+    return register
+
+
+def costs(call: Call) -> list[Cost]:
+    """The kernels a call runs, by its own rule or else by its class; a view runs none.
+
+    Raises:
+        RooflineError: No rule and no class covers the operator.
+    """
+    for name in (call.name, call.name.removesuffix("_")):
+        if name in RULES:
+            return RULES[name](call)
+    if call.view or "inplace_view" in call.tags:
+        return []
+    if "pointwise" in call.tags or "reduction" in call.tags:
+        return _elementwise(call)
+    raise RooflineError(
+        f"no cost rule for operator {call.name!r}: "
+        f"register one with @roofline.tracing.rules.rule({call.name!r})"
+    )
+
+
+def aten(names: str) -> list[str]:
+    """Full names of aten operators listed in one string."""
+    return [f"aten.{name}" for name in names.split()]
+
+
+@rule(*aten("""
+    _unsafe_view unsafe_split unsafe_split_with_sizes unsafe_chunk _reshape_alias empty empty_like
+    empty_strided empty_permuted new_empty new_empty_strided resize_ is_same_size _local_scalar_dense lift
+    set_ _assert_async _assert_tensor_metadata sym_size sym_stride sym_numel sym_storage_offset
+    _has_same_storage_numel is_pinned is_set_to _fused_sdp_choice _resize_output _assert_scalar
+    record_stream
+"""))  # fmt: skip
+def _free(call: Call) -> list[Cost]:
+    """Bookkeeping: no kernel, or none worth a byte."""
+    del call
+    return []
+
+
+@rule(*aten("""
+    zeros ones full arange zeros_like ones_like full_like new_zeros new_ones new_full rand randn rand_like
+    randn_like randint randint_like randperm linspace scalar_tensor eye fill zero bernoulli normal uniform
+    exponential random tril_indices triu_indices native_dropout_seed log_normal cauchy geometric poisson
+    binomial normal_functional range hann_window
+"""))  # fmt: skip
+def _fill(call: Call) -> list[Cost]:
+    """Constants and random numbers: written, nothing read."""
+    return [Cost(kind="elementwise", flops=0, read=0, written=call.written)]
+
+
+@rule(*aten("""
+    clone _to_copy copy cat stack constant_pad_nd flip roll repeat repeat_interleave tril triu contiguous
+    reflection_pad1d reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle
+    im2col col2im slice_scatter select_scatter view_as_real_copy diag_embed diagonal_backward
+    unfold_backward rot90 block_diag diagonal_scatter as_strided_scatter reflection_pad3d
+    replication_pad1d replication_pad3d permute_copy expand_copy masked_select nonzero one_hot
+"""))  # fmt: skip
+def _copy(call: Call) -> list[Cost]:
+    """Data moved, perhaps converted: sources read, result written, no arithmetic."""
+    source = call.args.get("src") if call.mutated else None
+    read = source.bytes if isinstance(source, Operand) else call.read
+    return [Cost(kind="elementwise", flops=0, read=read, written=call.written)]
+
+
+@rule(*aten("""
+    sum mean amax amin max min argmax argmin var var_mean std std_mean norm linalg_vector_norm prod any
+    all logsumexp cumsum cumprod sort topk histc bincount searchsorted count_nonzero median unique_dim
+    _unique2 avg_pool1d avg_pool2d avg_pool3d avg_pool2d_backward max_pool2d_with_indices
+    max_pool2d_with_indices_backward max_pool3d_with_indices max_pool3d_with_indices_backward
+    adaptive_max_pool2d adaptive_max_pool2d_backward _adaptive_avg_pool2d _adaptive_avg_pool2d_backward
+    avg_pool3d_backward _adaptive_avg_pool3d _adaptive_avg_pool3d_backward upsample_nearest1d
+    upsample_nearest2d upsample_nearest3d upsample_nearest1d_backward upsample_nearest2d_backward
+    upsample_nearest3d_backward _upsample_nearest_exact2d _upsample_nearest_exact2d_backward
+    upsample_bilinear2d upsample_bilinear2d_backward upsample_bicubic2d upsample_bicubic2d_backward
+    upsample_linear1d upsample_linear1d_backward upsample_trilinear3d upsample_trilinear3d_backward
+    _upsample_bilinear2d_aa grid_sampler_2d grid_sampler_2d_backward reflection_pad1d_backward
+    reflection_pad2d_backward replication_pad2d_backward relu threshold_backward hardtanh
+    hardtanh_backward leaky_relu_backward elu elu_backward softplus_backward hardswish_backward
+    hardsigmoid_backward glu glu_backward log_sigmoid_forward log_sigmoid_backward mish_backward
+    _prelu_kernel _prelu_kernel_backward rrelu_with_noise prelu where masked_fill addr cumsum_backward
+    mse_loss mse_loss_backward smooth_l1_loss smooth_l1_loss_backward huber_loss huber_loss_backward
+    binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits soft_margin_loss
+    soft_margin_loss_backward native_dropout native_dropout_backward _cdist_forward _cdist_backward
+    _thnn_fused_lstm_cell _thnn_fused_lstm_cell_backward_impl _thnn_fused_gru_cell
+    _thnn_fused_gru_cell_backward floor_divide hardswish gelu threshold hardshrink_backward
+    softshrink_backward cummax cummin logcumsumexp kthvalue mode isin bucketize nanmedian dist renorm
+    complex polar heaviside _aminmax adaptive_max_pool3d adaptive_max_pool3d_backward
+    adaptive_avg_pool3d_backward max_unpool2d max_unpool3d fractional_max_pool2d
+    fractional_max_pool2d_backward grid_sampler_3d grid_sampler_3d_backward
+    _upsample_bilinear2d_aa_backward _upsample_bicubic2d_aa _upsample_bicubic2d_aa_backward
+    _upsample_nearest_exact1d _upsample_nearest_exact1d_backward _upsample_nearest_exact3d
+    _upsample_nearest_exact3d_backward _weight_norm_interface _weight_norm_interface_backward
+    rrelu_with_noise_backward _euclidean_dist _ctc_loss _ctc_loss_backward _fused_dropout multinomial
+    replication_pad1d_backward replication_pad3d_backward reflection_pad3d_backward multi_margin_loss
+    multi_margin_loss_backward
+"""))  # fmt: skip
+def _elementwise(call: Call) -> list[Cost]:
+    """Element by element, or a reduction: 1 FLOP per element of the largest operand."""
+    return [Cost(kind="elementwise", flops=call.largest, read=call.read, written=call.written)]
+
+
+# --- gathers and scatters of rows ------------------------------------------------------------------------
+
+
+def _indices(call: Call) -> int:
+    listed = call.args.get("indices", call.args.get("index"))
+    items = listed if isinstance(listed, (list, tuple)) else [listed]
+    return sum(item.bytes for item in items if isinstance(item, Operand))
+
+
+@rule(*aten("embedding index index_select gather take _unsafe_index _unsafe_masked_index"))
+def _gather(call: Call) -> list[Cost]:
+    """Rows looked up: the indices and the rows they name are read, not the whole table; 0 FLOPs."""
+    return [Cost(kind="embedding", flops=0, read=_indices(call) + call.written, written=call.written)]
+
+
+@rule(*aten("""
+    embedding_dense_backward slice_backward select_backward index_put _unsafe_index_put _index_put_impl
+    index_add scatter scatter_add scatter_reduce index_copy index_fill masked_scatter
+"""))  # fmt: skip
+def _scatter(call: Call) -> list[Cost]:
+    """Rows added into a table: a fresh result is first filled (or copied from `self`), then written."""
+    names = ("grad_output", "grad", "values", "source", "src")
+    rows = sum(value.bytes for key in names if isinstance(value := call.args.get(key), Operand))
+    base = call.args.get("self")
+    read = rows + _indices(call)
+    if not call.mutated and isinstance(base, Operand):
+        read += base.bytes
+    filled = sum(operand.bytes for operand in call.outputs)
+    return [Cost(kind="embedding", flops=rows // max(1, _itemsize(call)), read=read, written=filled + rows)]
+
+
+def _itemsize(call: Call) -> int:
+    return next((operand.itemsize for operand in (*call.outputs, *call.mutated)), 1)
+
+
+# --- normalization, softmax, loss ------------------------------------------------------------------------
+
+_NORM_FLOPS = {
+    "rms": 5,
+    "other": 8,
+}  # per element: square, sum, scale (rms); and subtract, variance (layer, batch)
+
+
+@rule(*aten("native_layer_norm _fused_rms_norm"))
+def _row_norm(call: Call) -> list[Cost]:
+    """Norm over rows that stay on chip: one pass."""
+    per_element = _NORM_FLOPS["rms" if "rms" in call.name else "other"]
+    flops = per_element * call.largest
+    return [Cost(kind="normalization", flops=flops, read=call.read, written=call.written)]
+
+
+@rule(*aten("""
+    native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
+    _native_batch_norm_legit_functional _batch_norm_with_update native_group_norm
+    native_layer_norm_backward native_batch_norm_backward cudnn_batch_norm_backward batch_norm_backward
+    native_group_norm_backward _fused_rms_norm_backward
+"""))  # fmt: skip
+def _two_pass_norm(call: Call) -> list[Cost]:
+    """Statistics (backward: gradient sums) in one kernel, the elements in a second: read twice."""
+    backward = call.name.endswith("_backward")
+    per_element = _NORM_FLOPS["rms" if "rms" in call.name else "other"] * (2 if backward else 1)
+    if "no_training" in call.name:
+        return [
+            Cost(kind="normalization", flops=per_element * call.largest, read=call.read, written=call.written)
+        ]
+    flops = per_element * call.largest
+    return [Cost(kind="normalization", flops=flops, read=2 * call.read, written=call.written, kernels=2)]
+
+
+@rule(*aten("_softmax _log_softmax _safe_softmax _softmax_backward_data _log_softmax_backward_data"))
+def _softmax(call: Call) -> list[Cost]:
+    """Maximum, subtraction, exponential, sum, division: 5 FLOPs per element, twice that backward."""
+    per_element = 10 if "backward" in call.name else 5
+    return [Cost(kind="softmax", flops=per_element * call.largest, read=call.read, written=call.written)]
+
+
+@rule(*aten("nll_loss_forward nll_loss2d_forward"))
+def _nll_loss(call: Call) -> list[Cost]:
+    """One log-probability per target is read."""
+    target: Operand = call.args["target"]
+    read = target.bytes + target.elements * call.args["self"].itemsize
+    return [Cost(kind="softmax", flops=target.elements, read=read, written=call.written)]
+
+
+@rule(*aten("nll_loss_backward nll_loss2d_backward"))
+def _nll_loss_backward(call: Call) -> list[Cost]:
+    """Zeros everywhere, and one value per target."""
+    return [Cost(kind="softmax", flops=0, read=call.args["target"].bytes, written=call.written)]

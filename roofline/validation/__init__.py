@@ -1,0 +1,1 @@
+"""Our errors against published measurements."""

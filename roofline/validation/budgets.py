@@ -1,0 +1,133 @@
+"""Our error on whole published trainings: device-hours from the best layout, with what a real run adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+from ..planning.plan import plan
+from .memory import as_run
+from .published import Skipped, model_of, number, usual_attention
+
+WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
+FEW, MANY = (
+    64,
+    512,
+)  # devices assumed where the source does not say, below and above a model of LARGE parameters
+LARGE = 10e9
+WITHIN = 1.5
+
+
+class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One training: device-hours published and predicted, with the 10th and 90th percentile."""
+
+    row: Mapping[str, str]
+    measured: float = math.nan
+    predicted: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    skipped_reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """The row's id."""
+        return self.row["id"]
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted device-hours."""
+        return self.measured / self.predicted
+
+    @property
+    def error(self) -> float:
+        """Relative error of the predicted device-hours."""
+        return self.predicted / self.measured - 1.0
+
+
+class BudgetSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors of the device-hours, how many are within a factor of 1.5, and how many inside low to high."""
+
+    name: str
+    rows: int
+    mape: float
+    median_ape: float
+    bias: float
+    within: float
+    median_ratio: float
+    coverage: float
+
+
+def predict_budgets(rows: Iterable[Mapping[str, str]]) -> list[BudgetPrediction]:
+    """Predict every row of a table of whole trainings."""
+    result = []
+    for row in rows:
+        try:
+            result.append(_predict(row))
+        except (RooflineError, ValueError) as error:
+            result.append(BudgetPrediction(row=row, skipped_reason=str(error)))
+    return result
+
+
+def _predict(row: Mapping[str, str]) -> BudgetPrediction:
+    from ..hardware import load_device
+
+    hours, tokens = number(row, "device_hours"), number(row, "tokens")
+    scope = row.get("scope") or ""
+    if not scope.startswith(WHOLE_RUNS):
+        raise Skipped(f"scope: {scope}")
+    if not hours or not tokens:
+        raise Skipped("tokens or device-hours are not stated")
+    device = load_device(row["hardware"])
+    seq_len = int(number(row, "seq_len") or 4096)
+    model = model_of({**as_run(row), "seq_len": str(seq_len)})
+    size = number(row, "n_params_reported") or 0
+    num_devices = int(number(row, "n_devices") or (MANY if size >= LARGE else FEW))
+    batch_tokens = number(row, "global_batch_tokens") or 4 * 2**20
+    options: dict[str, Any] = {
+        "num_devices": num_devices,
+        "seq_len": seq_len,
+        "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
+        "dtype": _dtype(row, device),
+        "stack": _stack(device, num_devices),
+        "attention": usual_attention(row, device),
+    }
+    run = plan(model, device, tokens=int(tokens), **options)
+    return BudgetPrediction(
+        row=row,
+        measured=hours,
+        predicted=run.device_hours,
+        low=run.device_hours * run.wall_time_low_s / run.wall_time_s,
+        high=run.device_hours * run.wall_time_high_s / run.wall_time_s,
+    )
+
+
+def _stack(device: Any, num_devices: int) -> str | None:
+    """Software assumed for a training: JAX on TPUs, Megatron-LM on several nodes of GPUs, the default within one."""
+    if device.kind == "tpu":
+        return "jax"
+    return "megatron" if num_devices > device.devices_per_node else None
+
+
+def _dtype(row: Mapping[str, str], device: Any) -> str:
+    dtype = as_run(row)["dtype"]
+    return dtype or ("bf16" if "bf16" in device.peaks else "fp16")
+
+
+def summarise(name: str, predictions: Sequence[BudgetPrediction]) -> BudgetSummary:
+    """Errors over predicted rows."""
+    ratios = sorted(p.ratio for p in predictions)
+    errors = sorted(abs(p.error) for p in predictions)
+    return BudgetSummary(
+        name=name,
+        rows=len(ratios),
+        mape=sum(errors) / len(errors),
+        median_ape=errors[len(errors) // 2],
+        bias=math.exp(-sum(math.log(ratio) for ratio in ratios) / len(ratios)) - 1,
+        within=sum(1 / WITHIN <= ratio <= WITHIN for ratio in ratios) / len(ratios),
+        median_ratio=ratios[len(ratios) // 2],
+        coverage=sum(p.low <= p.measured <= p.high for p in predictions) / len(ratios),
+    )

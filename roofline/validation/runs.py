@@ -1,0 +1,216 @@
+"""Our error against published measurements: every row predicted, and the errors summarised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ..answers.estimate import estimate_times
+from ..counting.step import build_step
+from ..errors import RooflineError
+from ..timing.interval import Z80
+from .published import Case, cases, read_rows
+
+if TYPE_CHECKING:
+    from ..config.run import TrainConfig
+    from ..hardware import Device
+
+ASSUMED_SPREAD = 0.15  # what filling a source's blanks adds to the spread of log(measured / predicted)
+COVERED = {"stack parallel"}  # its spread is that of runs whose software nobody named
+MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: measured and predicted tokens per second and device, or why it was skipped."""
+
+    row: Mapping[str, str]
+    measured: float | None = None
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    stack: str = ""
+    skipped_reason: str = ""
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The row's id."""
+        return self.row["id"]
+
+    @property
+    def log_error(self) -> float:
+        """log(predicted step time / measured step time): positive where we are too slow."""
+        assert self.measured is not None
+        assert self.predicted is not None
+        return math.log(self.measured / self.predicted)
+
+    @property
+    def error(self) -> float:
+        """Relative error of the predicted step time."""
+        return math.exp(self.log_error) - 1.0
+
+    @property
+    def inside(self) -> bool:
+        """Whether the measurement lies in the interval."""
+        assert self.measured is not None
+        assert self.low is not None
+        assert self.high is not None
+        return self.low <= self.measured <= self.high
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Errors of the step time over a set of rows, as fractions; `coverage` is the share inside the interval."""
+
+    name: str
+    rows: int
+    mape: float
+    median_ape: float
+    bias: float
+    coverage: float
+
+
+def data_file(what: str, given: str | None = None) -> Path:
+    """The table to compare with: the file `given`, or the packaged one of runs, memory or budgets.
+
+    ``measured`` is the packaged table of what we measured ourselves.
+    """
+    if given is not None and given != "measured":
+        return Path(given)
+    name = f"published_{what}" if given is None else "measured_runs"
+    return Path(__file__).parent / "data" / f"{name}.csv"
+
+
+def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
+    """Predict every row of a table of runs."""
+    return [_predict(case) for case in cases(rows)]
+
+
+def validate_runs(path: str | Path | None = None) -> list[Prediction]:
+    """Predict every row of the packaged table, or of a CSV in the same columns."""
+    return predict_runs(read_rows(path or data_file("runs")))
+
+
+@cache
+def _device(device_id: str) -> Device:
+    from ..hardware import load_device
+
+    return load_device(device_id)
+
+
+def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
+    if isinstance(case, tuple):
+        return Prediction(row=case[0], skipped_reason=case[1])
+    try:
+        device = _device(case.device_id)
+        outcomes = [_tokens(case, candidate, device) for candidate in case.candidates]
+    except (RooflineError, ValueError) as error:
+        return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
+    outcomes += _part_recomputed(case, outcomes)
+    feasible = [outcome for outcome in outcomes if outcome.fullness <= MEMORY_ERROR] or outcomes
+    if set(case.assumed) - COVERED:
+        feasible = [_widened(outcome) for outcome in feasible]
+    # people run the best of the choices a source leaves open
+    center = max(outcome.expected for outcome in feasible)
+    return Prediction(
+        row=case.row,
+        measured=case.measured,
+        predicted=center,
+        low=min(outcome.low for outcome in feasible),
+        high=max(outcome.high for outcome in feasible),
+        stack=case.candidates[0].stack,
+        assumed=case.assumed,
+    )
+
+
+class _Outcome(NamedTuple):
+    """Tokens per second and device of one choice, and its memory over the capacity."""
+
+    expected: Any
+    low: Any
+    high: Any
+    fullness: float
+
+
+def _widened(outcome: _Outcome) -> _Outcome:
+    """The interval with the spread of what was assumed added to that of the estimate (independent: in quadrature)."""
+    expected, more = outcome.expected, Z80 * ASSUMED_SPREAD
+    return outcome._replace(
+        low=expected * math.exp(-math.hypot(math.log(expected / outcome.low), more)),
+        high=expected * math.exp(math.hypot(math.log(outcome.high / expected), more)),
+    )
+
+
+def _tokens(case: Case, train: TrainConfig, device: Device) -> _Outcome:
+    step = build_step(case.model, train)
+    times = estimate_times(step, device)
+    per_device = step.train.tokens_per_step / step.train.num_devices
+    fullness = float(times.memory.total_bytes / times.memory.capacity_bytes)
+    return _Outcome(per_device / times.expected, per_device / times.high, per_device / times.low, fullness)
+
+
+def _part_recomputed(case: Case, outcomes: Sequence[_Outcome]) -> list[_Outcome]:
+    """Where recompute is not stated and only full recompute fits: as many layers recomputed as memory asks for.
+
+    Time and memory lie between those without and with recompute, in proportion to the layers.
+    """
+    found = []
+    choices = list(zip(case.candidates, outcomes, strict=True))
+    for (train, kept), (other, redone) in pairwise(choices):
+        pair = (train.recompute, other.recompute) == ("none", "full")
+        if pair and redone.fullness <= MEMORY_ERROR < kept.fullness:
+            layers = (kept.fullness - MEMORY_ERROR) / (kept.fullness - redone.fullness)
+
+            def rate(without: Any, with_: Any, share: float = layers) -> Any:
+                return 1 / ((1 - share) / without + share / with_)
+
+            found.append(
+                _Outcome(
+                    rate(kept.expected, redone.expected),
+                    rate(kept.low, redone.low),
+                    rate(kept.high, redone.high),
+                    MEMORY_ERROR,
+                )
+            )
+    return found
+
+
+# --- summaries ---------------------------------------------------------------------------------------------------
+
+
+def summarise(name: str, predictions: Sequence[Prediction]) -> Summary:
+    """Errors over predicted rows."""
+    errors = [abs(p.error) for p in predictions]
+    logs = sorted(p.log_error for p in predictions)
+    ordered = sorted(errors)
+    return Summary(
+        name=name,
+        rows=len(predictions),
+        mape=sum(errors) / len(errors),
+        median_ape=ordered[len(ordered) // 2],
+        bias=math.exp(sum(logs) / len(logs)) - 1.0,
+        coverage=sum(p.inside for p in predictions) / len(predictions),
+    )
+
+
+def predicted(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """The rows that could be predicted."""
+    return [p for p in predictions if not p.skipped_reason]
+
+
+def group_by(predictions: Iterable[Prediction], key: Callable[[Prediction], str]) -> list[Summary]:
+    """A summary per group, largest group first."""
+    groups: dict[str, list[Prediction]] = {}
+    for p in predictions:
+        groups.setdefault(key(p), []).append(p)
+    return sorted((summarise(name, rows) for name, rows in groups.items()), key=lambda s: (-s.rows, s.name))
+
+
+def source_of(p: Prediction) -> str:
+    """The source of a row: the part of its id before the first dash."""
+    return p.id.split("-")[0]

@@ -1,0 +1,98 @@
+"""Inference as tables and JSON: what the first token takes, what each further one takes, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..answers.result import device_json, model_json
+from .cells import intensity, seconds, share, size
+from .estimate import COSTLIEST, device_notes, device_words, model_words
+from .table import Table
+
+if TYPE_CHECKING:
+    from ..answers.inference import Inference
+
+WORDS = {"prefill": "time to first token", "decode": "time per output token"}
+FIGURES = (
+    "phase", "batch", "context", "tp", "dtype", "time_s", "time_low_s", "time_high_s", "ideal_time_s", "tokens_per_s",
+    "bound", "compute_bound_batch", "memory", "fits", "fixes", "ops",
+)  # fmt: skip
+MEMORY_WORDS = {
+    "weights_bytes": "weights", "kv_cache_bytes": "cached keys and values", "activations_bytes": "activations",
+    "context_bytes": "context and libraries",
+}  # fmt: skip
+
+
+def inference_tables(result: Inference) -> list[Table]:
+    """Summary, memory by part, the costliest ops."""
+    sequences = f"{result.batch:,} sequence{'s' if result.batch > 1 else ''}"
+    devices = f"{result.tp} devices: tp {result.tp}" if result.tp > 1 else "1 device"
+    what = "prompts of" if result.phase == "prefill" else "one token each, after"
+    low, high = seconds(result.time_low_s).text, seconds(result.time_high_s).text
+    ideal = seconds(result.ideal_time_s).text
+    fits = "fits" if result.fits else "DOES NOT FIT"
+    total, capacity = size(result.memory.total_bytes).text, size(result.memory.capacity_bytes).text
+    word = WORDS[result.phase]
+    rows = [
+        ["Layout", devices],
+        ["Batch", f"{sequences}, {what} {result.context:,} tokens"],
+        ["", ""],
+        [word.capitalize(), f"{seconds(result.time_s).text}; 10-90 % range {low} to {high}; ideal {ideal}"],
+        ["Throughput", f"{result.tokens_per_s:,.0f} {'prompt' if result.phase == 'prefill' else 'output'} tokens/s"],
+        ["Bound by", result.bound],
+        ["Memory", f"{total} of {capacity}: {fits}"],
+    ]  # fmt: skip
+    if result.phase == "decode":
+        from_ = result.compute_bound_batch
+        rows.append(
+            ["Compute-bound", f"matmuls from about {from_:,.0f} sequences on" if from_ else "at no batch"]
+        )
+    title = f"{model_words(result.model)} on {device_words(result.device, result.dtype)}"
+    tables = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
+    return [*tables, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
+
+
+def _fixes_table(result: Inference) -> Table:
+    columns = ["smallest changes that make it fit", "bytes per device", WORDS[result.phase]]
+    if not result.fixes:
+        return Table("", columns, [["none: serve a smaller model, or use larger devices", None, None]])
+    rows = [[fix.change, size(fix.total_bytes), seconds(fix.time_s)] for fix in result.fixes]
+    return Table("", columns, rows, align="lrr")
+
+
+def _memory_table(result: Inference) -> Table:
+    rows = [
+        [words, size(getattr(result.memory, name)), share(getattr(result.memory, name) / result.memory.capacity_bytes)]
+        for name, words in MEMORY_WORDS.items()
+    ]  # fmt: skip
+    return Table("", ["memory per device", "bytes", "of capacity"], rows, align="lrr")
+
+
+def _ops_table(result: Inference) -> Table:
+    rows = [
+        [
+            op.name, op.runs, seconds(op.expected_s), share(op.expected_s / result.time_s), op.bound,
+            intensity(None if op.kind == "collective" else op.intensity),
+        ]
+        for op in result.ops[:COSTLIEST]
+    ]  # fmt: skip
+    return Table(
+        "Costliest ops", ["op", "runs", "time", "of pass", "bound", "FLOP/byte"], rows, align="lrrrlr"
+    )
+
+
+def inference_json(result: Inference) -> dict[str, Any]:
+    """The JSON object, in base units; the time also under the name the field uses."""
+    name = "time_to_first_token_s" if result.phase == "prefill" else "time_per_output_token_s"
+    return {
+        "model": model_json(result.model),
+        "device": device_json(result.device, result.dtype),
+        name: result.time_s,
+        **{figure: getattr(result, figure) for figure in FIGURES},
+    }
+
+
+def inference_notes(result: Inference) -> list[str]:
+    """How far the figures can be trusted."""
+    notes = ["Note: inference times are not validated against measurements; the range is an assumption."]
+    return notes + device_notes(result.device)

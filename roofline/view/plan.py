@@ -1,0 +1,188 @@
+"""A plan as people read it, as programs do, and several devices beside each other."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .. import units
+from .cells import one_unit
+from .table import Cell, Table, emit
+
+if TYPE_CHECKING:
+    from ..planning.cost import Plan
+
+KEYS = (
+    "tokens", "steps", "tokens_per_step", "wall_time_s", "wall_time_low_s", "wall_time_high_s",
+    "device_hours", "energy_kwh", "cost", "co2_kg", "num_devices",
+)  # fmt: skip
+
+
+def write(args: argparse.Namespace, plans: list[Plan], problems: list[str]) -> None:
+    """The best plan in full; several devices beside each other."""
+    from ..planning.cost import ladder
+
+    best = plans[0]
+    data = json_of(best)
+    tables = [summary(best, args)]
+    if len(plans) > 1:
+        data["plans"] = [json_of(one) for one in plans]
+        tables.insert(0, comparison(plans))
+    if args.explain:
+        rows = [[line.what, line.how, Cell(line.value, line.value)] for line in best.arithmetic]
+        tables.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
+    if args.ladder:
+        compute = best.tokens * 6 * parameters(best)
+        rungs = ladder(compute)
+        data["ladder"] = rungs
+        rows = [
+            [
+                Cell(r.parameters, units.format_count(r.parameters)),
+                Cell(r.tokens, units.format_count(r.tokens)),
+                r.tokens_per_parameter,
+            ]
+            for r in rungs
+        ]
+        title = f"Model sizes for the same {compute:.3g} FLOPs (6ND; 20 tokens a parameter is optimal)"
+        tables.append(Table(title, ["Parameters", "Tokens", "Tokens per parameter"], rows))
+    if args.format == "csv":
+        tables = [csv_table(plans)]
+    emit(args, data, tables, notes_of(best, args) + [f"Left out: {problem}." for problem in problems])
+
+
+def parameters(one: Plan) -> int:
+    """Parameters of the plan's model."""
+    from ..model.parameters import count_parameters
+
+    return count_parameters(one.model).total
+
+
+def json_of(one: Plan) -> dict[str, Any]:
+    """The JSON object; what needs a price, power or intensity that is not known is null."""
+    return one.to_dict()
+
+
+def csv_table(plans: list[Plan]) -> Table:
+    """One plan a row."""
+    keys = ["device", *KEYS, "step_time_s", "mfu"]
+    rows = [
+        [one.device.id, *(getattr(one, key) for key in KEYS), one.layout.step_time_s, one.layout.mfu]
+        for one in plans
+    ]
+    return Table("", keys, rows)
+
+
+def summary(one: Plan, args: argparse.Namespace) -> Table:
+    """The answer, and what it rests on."""
+    from ..config.words import layout_words
+    from . import estimate
+
+    layout, train = one.layout, one.layout.train
+    tail = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
+    rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
+    if args.deadline is not None:
+        met = "is met" if one.wall_time_s <= args.deadline else "IS MISSED"
+        slow = units.format_time(one.wall_time_high_s)
+        ends = f" (at the slow end: {slow})"
+        if met == "IS MISSED":
+            needed = one.devices_in_time
+            ends = (
+                f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
+            )
+        rows.insert(0, ["Deadline", f"{units.format_time(args.deadline)} {met}{ends}"])
+    rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
+    rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
+    if one.cost is not None:
+        rows.append(["Cost", between(one, one.cost, money)])
+    if one.energy_kwh is not None:
+        rows.append(["Energy", between(one, one.energy_kwh, energy)])
+    if one.co2_kg is not None:
+        rows.append(["CO2", f"{one.co2_kg / 1000:,.3g} t"])
+    step = f"{units.format_time(layout.step_time_s)}, MFU {units.format_share(layout.mfu)}"
+    rows += [
+        ["Tokens", f"{count}{read_as(one, args)}: {steps}"],
+        ["Layout", f"{layout_words(train)}{tail}; {train.stack} software"],
+        ["Batch", estimate.batch_words(train, one.model)],
+        ["Step", step],
+    ]
+    if one.doubling is not None:
+        twice = one.doubling
+        wall = f"{units.format_time(twice.wall_time_s)} on {twice.num_devices:,}"
+        speedup = f"{twice.speedup:.2f} times as fast"
+        if twice.speedup > 2:
+            speedup = f"{speedup}, as less lies on each: {twice.why}" if twice.why else "about twice as fast"
+        rows.append(["Twice the devices", f"{wall}: {speedup}"])
+    title = f"{estimate.model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
+    return Table(title, ["", ""], rows, align="ll")
+
+
+def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
+    """A figure proportional to the time, with its low and high end."""
+    low, high = one.wall_time_low_s / one.wall_time_s, one.wall_time_high_s / one.wall_time_s
+    return f"{written(value)} ({written(value * low)} to {written(value * high)})"
+
+
+def read_as(one: Plan, args: argparse.Namespace) -> str:
+    """How the tokens were worked out, or read."""
+    per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
+    return f" (chinchilla: {per_parameter})" if args.tokens == "chinchilla" else f" ({per_parameter})"
+
+
+def money(value: float) -> str:
+    """Money, whole units where there are many."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
+def energy(kwh: float) -> str:
+    """kWh, or MWh where there are many."""
+    return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.0f} kWh" if kwh >= 10 else f"{kwh:.2g} kWh"
+
+
+def comparison(plans: list[Plan]) -> Table:
+    """Several devices, one a row, best first."""
+    priced = any(one.cost is not None for one in plans)
+    powered = any(one.energy_kwh is not None for one in plans)
+    columns = ["Device", "Devices", "Time", "Low", "High", "Tokens", "Device-hours", "Step", "MFU"]
+    columns += ["Energy"] * powered + ["Cost"] * priced
+    rows = []
+    spans = [(one.wall_time_s, one.wall_time_low_s, one.wall_time_high_s) for one in plans]
+    span, step = (
+        one_unit(t for ends in spans for t in ends),
+        one_unit(one.layout.step_time_s for one in plans),
+    )
+    for one, ends in zip(plans, spans, strict=True):
+        times = [Cell(t, span(t)) for t in ends]
+        row = [
+            one.device.id, one.num_devices, *times, Cell(one.tokens, units.format_count(one.tokens)),
+            Cell(one.device_hours, f"{one.device_hours:,.0f}"),
+            Cell(one.layout.step_time_s, step(one.layout.step_time_s)),
+            Cell(one.layout.mfu, units.format_share(one.layout.mfu)),
+        ]  # fmt: skip
+        if powered:
+            row.append(None if one.energy_kwh is None else Cell(one.energy_kwh, energy(one.energy_kwh)))
+        if priced:
+            row.append(None if one.cost is None else Cell(one.cost, money(one.cost)))
+        rows.append(row)
+    return Table("Devices, best first by what was asked", columns, rows)
+
+
+def notes_of(one: Plan, args: argparse.Namespace) -> list[str]:
+    """Assumptions behind the figures, and what was left out."""
+    least, usual, most = (f"{100 * (factor - 1):.0f}" for factor in one.overhead)
+    percentiles = "Low and high are the 10th and 90th percentile."
+    extra = f"assumed to add {usual} % to the steps ({least} to {most} %; --overhead)"
+    notes = [f"{percentiles} Restarts, evaluation and checkpoints are {extra}."]
+    if one.energy_kwh is None:
+        notes.append("No energy: the power of this device is not in the catalog (--power).")
+    elif args.power is None:
+        share = one.layout.energy_share
+        notes.append(
+            "Energy is that of the devices alone: assumes their power limit of "
+            f"{one.device.tdp_w:,.0f} W while kernels run "
+            f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
+        )
+    notes += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
+    notes += [f"Note: {note}." for note in one.model.assumptions]
+    return notes

@@ -1,0 +1,302 @@
+"""One result, four ways to write it: an aligned table for people; JSON, CSV and Markdown for the rest."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+
+FORMATS = ("table", "json", "csv", "markdown")
+SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
+PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
+_NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
+_ASCII = str.maketrans(
+    {"─": "-", "≥": ">", "≤": "<", "≈": "~", "±": "~", "×": "x", "µ": "u", "·": ".", "…": "~", "—": "-"}
+)
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A table cell that people read as `text` and CSV holds as `value` (a number in base units)."""
+
+    value: Any
+    text: str
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table of a result.
+
+    Attributes:
+        title: Heading; "" for none.
+        columns: Column headings; all "" prints the rows alone.
+        rows: Cells: text, numbers, None (missing), or `Cell` where CSV wants another value than people do.
+        align: One letter per column, "l" or "r"; by default columns of numbers are right-aligned.
+        keys: Column names in CSV; by default `columns`.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    align: str = ""
+    keys: Sequence[str] = ()
+
+
+def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format`` and ``--output``, shared by every command that prints a result."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--format", choices=FORMATS, help="table (default), json, csv or markdown")
+    group.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write to FILE instead; its suffix (.txt .json .csv .md) implies the format",
+    )
+    parser.set_defaults(tabular=True)
+
+
+def settle_format(args: argparse.Namespace) -> None:
+    """Decide `args.format` from ``--format`` and the suffix of ``--output``; check that FILE can be written.
+
+    Raises:
+        RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
+    """
+    if args.output is None or args.output == "-":
+        args.format = args.format or "table"
+        return
+    path = Path(args.output)
+    implied = SUFFIXES.get(path.suffix.lower())
+    if args.format is None and implied is None:
+        raise RooflineError(
+            f"--output {args.output}: the suffix {path.suffix!r} names no format: "
+            f"end in {', '.join(SUFFIXES)}, or add --format"
+        )
+    if args.format is not None and implied not in {None, args.format}:
+        raise RooflineError(
+            f"--output {args.output} says {implied} but --format says {args.format}: drop one of them"
+        )
+    args.format = args.format or implied
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise a RooflineError if `path` can clearly not be written: better before the work than after."""
+    folder = path.parent
+    if path.is_dir():
+        raise RooflineError(f"cannot write {path}: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise RooflineError(f"cannot write {path}: there is no folder {str(folder)!r}; create it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise RooflineError(f"cannot write {path}: permission denied; choose another place")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename.
+
+    Raises:
+        RooflineError: The folder is missing, full or not writable.
+    """
+    check_writable(path)
+    target = path.resolve()
+    if target.exists() and not target.is_file():  # a pipe or device such as /dev/stdout
+        target.write_bytes(content)
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
+    except OSError as error:
+        raise RooflineError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def emit(
+    args: argparse.Namespace, data: Mapping[str, Any], tables: Sequence[Table], notes: Sequence[str] = ()
+) -> None:
+    """Write a result in the format asked for, to standard output or to ``--output``.
+
+    Args:
+        args: Parsed command line, with what `add_format_arguments` added.
+        data: The JSON object: plain values in base units (Structs and NumPy values are converted).
+        tables: What people see; CSV holds the first.
+        notes: Sentences below the tables: the rule behind a figure, an assumption, a warning.
+    """
+    settle_format(args)
+    to_file = args.output not in {None, "-"}
+    match args.format:
+        case "json":
+            text = render_json({"notes": list(notes), **data})
+        case "csv":
+            text = render_csv(tables[0])
+        case "markdown":
+            text = render_markdown(tables, notes)
+        case _:
+            width = PLAIN_WIDTH if to_file else terminal_width()
+            text = render_text(tables, notes, width, bold=not to_file and _styled())
+    if to_file:
+        write_atomically(Path(args.output), text.encode())
+    else:
+        write_text(text)
+
+
+def write_text(text: str) -> None:
+    """Write to standard output, in ASCII look-alikes where its encoding cannot hold the text."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    sys.stdout.write(text)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal (or what COLUMNS says); 100 where standard output is a file or a pipe."""
+    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+
+
+def _styled() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def render_json(data: Any) -> str:
+    """Indented JSON; a value that is not a number (NaN, infinity) becomes null.
+
+    >>> print(render_json({"mfu": float("nan"), "steps": 3}), end="")
+    {
+      "mfu": null,
+      "steps": 3
+    }
+    """
+    import json
+
+    return json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Plain dicts, lists, strings and numbers from Structs, NumPy values, sets, sequences and paths."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, msgspec.Struct):
+        value = {key: getattr(value, key) for key in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, Iterable):
+        items = [plain(item) for item in value]
+        return sorted(items) if isinstance(value, set | frozenset) else items
+    return str(value)
+
+
+def render_csv(table: Table) -> str:
+    """One table as CSV: exact values, a missing one is an empty field."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.keys or table.columns)
+    for row in table.rows:
+        values = [plain(cell.value if isinstance(cell, Cell) else cell) for cell in row]
+        writer.writerow("" if value is None else value for value in values)
+    return out.getvalue()
+
+
+def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
+    """Tables and notes as GitHub-flavoured Markdown."""
+    blocks = []
+    for table in tables:
+        cells = [[cell_text(cell).replace("|", "\\|") for cell in row] for row in table.rows]
+        rule = ["---:" if side == "r" else "---" for side in _alignment(table)]
+        lines = ["| " + " | ".join(row) + " |" for row in (table.columns, rule, *cells)]
+        blocks.append((f"**{table.title}**\n\n" if table.title else "") + "\n".join(lines))
+    return "\n\n".join([*blocks, *notes]) + "\n"
+
+
+def render_text(
+    tables: Sequence[Table], notes: Sequence[str] = (), width: int = PLAIN_WIDTH, *, bold: bool = False
+) -> str:
+    """Tables and notes as aligned plain text of `width` columns; a table's widest text column is wrapped."""
+    import textwrap
+
+    blocks = [_text_table(table, width, bold=bold) for table in tables]
+    if notes:
+        room = min(width, PLAIN_WIDTH)
+        blocks.append("\n".join(textwrap.fill(note, room, break_long_words=False) for note in notes))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def cell_text(cell: Any) -> str:
+    """A cell as people read it.
+
+    >>> [cell_text(cell) for cell in (1637020800, 0.12345678, None, True, "x", Cell(1e9, "1 GB"))]
+    ['1,637,020,800', '0.1235', '-', 'yes', 'x', '1 GB']
+    """
+    if hasattr(cell, "tolist"):  # a NumPy scalar
+        cell = cell.tolist()
+    match cell:
+        case Cell():
+            text = cell.text
+        case None:
+            text = "-"
+        case bool():
+            text = "yes" if cell else "no"
+        case int():
+            text = f"{cell:,}"
+        case float():
+            text = f"{cell:.4g}" if math.isfinite(cell) else "-"
+        case _:
+            text = str(cell)
+    return text
+
+
+def _alignment(table: Table) -> str:
+    """One letter per column: numbers (and text that starts as one) to the right."""
+    if table.align:
+        return table.align
+    sides = ""
+    for column in range(len(table.columns)):
+        texts = [cell_text(row[column]) for row in table.rows]
+        texts = [text for text in texts if text not in {"-", ""}]
+        sides += "r" if texts and all(_NUMERIC.fullmatch(text) for text in texts) else "l"
+    return sides
+
+
+def _text_table(table: Table, width: int, *, bold: bool) -> str:
+    import textwrap
+
+    cells = [[cell_text(cell) for cell in row] for row in table.rows]
+    sides = _alignment(table)
+    header = [list(table.columns)] if any(table.columns) else []
+    widths = [max((len(row[i]) for row in header + cells), default=0) for i in range(len(table.columns))]
+    if "l" in sides:  # the widest text column gives way
+        wide = max((i for i, side in enumerate(sides) if side == "l"), key=widths.__getitem__)
+        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        widths[wide] = max(min(widths[wide], 16), widths[wide] - max(excess, 0))
+
+    def line(row: Sequence[str]) -> str:
+        padded = (
+            t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(row, widths, sides, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    lines = [f"\033[1m{table.title}\033[0m" if bold else table.title] if table.title else []
+    if header:
+        lines += [line(header[0]), "  ".join("─" * w for w in widths)]
+    for row in cells:
+        wrapped = [textwrap.wrap(text, max(w, 1)) or [""] for text, w in zip(row, widths, strict=True)]
+        depth = max((len(part) for part in wrapped), default=1)
+        lines += [line([part[i] if i < len(part) else "" for part in wrapped]) for i in range(depth)]
+    return "\n".join(lines)

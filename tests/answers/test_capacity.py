@@ -1,0 +1,159 @@
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import roofline
+from roofline.answers import capacity
+from roofline.config.run import train_config
+
+
+@pytest.fixture(scope="module")
+def xl():
+    return roofline.load_model("gpt2-xl")
+
+
+@pytest.fixture(scope="module")
+def a100():
+    return roofline.load_device("a100-sxm-40gb")
+
+
+def test_the_largest_micro_batch_fits_and_the_next_does_not(xl, a100):
+    train = train_config({"recompute": "full"})
+    largest = capacity.max_micro_batch(xl, a100, train)
+    assert largest > 1
+    assert capacity.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest))
+    assert not capacity.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest + 1))
+
+
+def test_with_a_global_batch_only_its_divisors(xl, a100):
+    free = capacity.max_micro_batch(xl, a100, train_config({"recompute": "full"}))
+    bound = capacity.max_micro_batch(xl, a100, train_config({"recompute": "full", "global_batch": 12}))
+    assert 12 % bound == 0
+    assert bound <= free
+
+
+def test_the_longest_sequence(a100):
+    model = roofline.load_model("llama-3.2-1b")
+    train = train_config({"recompute": "full"})
+    longest = capacity.max_seq_len(model, a100, train)
+    assert longest % 128 == 0
+    assert capacity.fits(model, a100, msgspec.structs.replace(train, seq_len=longest))
+    assert not capacity.fits(model, a100, msgspec.structs.replace(train, seq_len=longest + 128))
+
+
+def test_learned_positions_bound_the_sequence():
+    gpt2, device = roofline.load_model("gpt2"), roofline.load_device("h100-sxm-80gb")
+    assert capacity.max_seq_len(gpt2, device, train_config({})) == 1024
+
+
+def test_nothing_fits(a100):
+    model = roofline.load_model("llama-3-70b")
+    assert capacity.max_micro_batch(model, a100, train_config({})) == 0
+    assert capacity.max_seq_len(model, a100, train_config({})) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("gpt2-xl", {"micro_batch": 16}),
+        ("llama-2-13b", {"num_devices": 8}),
+        ("llama-3-8b", {"num_devices": 8, "global_batch": 64, "micro_batch": 4, "sharding": "fsdp"}),
+        ("llama-2-7b", {"attention": "unfused", "dtype": "fp32", "num_devices": 4}),
+        ("llama-3-8b", {}),
+    ],
+)
+def test_fixes_fit_and_say_what_they_do(model, options):
+    result = roofline.memory(model, "a100-sxm-80gb" if "llama" in model else "a100-sxm-40gb", **options)
+    assert not result.fits
+    assert 1 <= len(result.fixes) <= 3
+    for fix in result.fixes:
+        changed = {**options, **fix.options}
+        if "global_batch" not in changed:
+            changed["global_batch"] = result.train.global_batch
+        again = roofline.memory(model, result.device, **changed)
+        assert again.fits
+        assert again.total_bytes == pytest.approx(fix.total_bytes)
+        assert fix.saved_bytes == pytest.approx(result.total_bytes - fix.total_bytes)
+
+
+def test_a_change_of_layout_takes_the_profile_that_is_usual_for_it():
+    given = {"num_devices": 8, "micro_batch": 1}
+    usual = roofline.memory("llama-2-13b", "a100-sxm-80gb", **given)
+    stacks = {fix.options.get("stack", "compiled") for fix in usual.fixes}
+    assert usual.train.stack == "compiled"
+    assert stacks <= {"compiled", "fsdp", "nemo"}
+    assert "compiled" not in stacks  # all of them shard or split the parameters
+    for fix in usual.fixes:
+        assert f"{fix.options['stack']} stack" in fix.change
+    own = roofline.memory("llama-2-13b", "a100-sxm-80gb", stack="megatron", **given)
+    assert not any("stack" in fix.options for fix in own.fixes)
+
+
+def test_fixes_of_as_many_changes_come_cheapest_first():
+    fixes = roofline.memory("gpt2-xl", "a100-sxm-40gb", micro_batch=16).fixes
+    single = [fix.cost for fix in fixes if " + " not in fix.change]
+    assert single == sorted(single)
+
+
+def test_a_configuration_that_fits_needs_no_fix():
+    assert roofline.memory("gpt2", "h100-sxm-80gb").fixes == ()
+
+
+@settings(max_examples=25, deadline=None)
+@given(limit=st.integers(1, 5000), largest=st.integers(0, 6000))
+def test_largest_finds_the_edge(limit, largest):
+    assert capacity._largest(lambda value: value <= largest, limit) == min(limit, largest)
+
+
+def test_the_longest_sequence_is_never_below_one_that_fits(a100):
+    model = roofline.load_model("gpt2-xl")
+    short = train_config({"micro_batch": 64, "seq_len": 32})
+    longest = capacity.max_seq_len(model, a100, short)
+    assert 32 <= longest < 128  # not even one tile of 128 fits, so single tokens
+    assert capacity.fits(model, a100, msgspec.structs.replace(short, seq_len=longest))
+    assert not capacity.fits(model, a100, msgspec.structs.replace(short, seq_len=longest + 1))
+    split = train_config({"micro_batch": 64, "seq_len": 32, "cp": 2})
+    assert capacity.max_seq_len(model, a100, split) % 2 == 0
+
+
+def changes(model, device, **options):
+    return [fix.change for fix in roofline.memory(model, device, **options).fixes]
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "options", "words"),
+    [
+        ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2}, "4 devices with fsdp"),
+        ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 64}, "accumulation steps + full recompute"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "32 devices with fsdp + full recompute"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "16 devices with fsdp + full recompute + 8-bit AdamW"),
+    ],
+)
+def test_fixes_are_those_an_expert_names(model, device, options, words):
+    assert any(words in change for change in changes(model, device, **options))
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("gpt2-xl", {"micro_batch": 16}),
+        ("gpt2-xl", {"micro_batch": 64}),
+        ("llama-3-8b", {"num_devices": 8}),
+        ("llama-2-13b", {"num_devices": 2}),
+    ],
+)
+def test_no_fix_is_another_with_something_added(model, options):
+    fixes = roofline.memory(model, "a100-sxm-40gb", **options).fixes
+    for fix in fixes:
+        assert not any(other.options.items() < fix.options.items() for other in fixes)
+        assert "lora_rank" not in fix.options  # trains something else than was asked
+
+
+def test_only_long_sequences_are_split():
+    given = {"num_devices": 8, "sharding": "fsdp", "recompute": "full"}
+    long = changes("llama-3-8b", "h100-sxm-80gb", seq_len="128k", **given)
+    assert any("context parallel" in change for change in long)
+    short = changes("llama-3-8b", "h100-sxm-80gb", seq_len="8k", **{**given, "micro_batch": 64})
+    assert short
+    assert not any("context parallel" in change for change in short)

@@ -1,0 +1,205 @@
+"""Diagnosis of a measured run: MFU by every rule, usual mistakes, suspects."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from roofline.answers.diagnosis import diagnose
+from roofline.answers.estimate import estimate
+from roofline.cli import main
+from roofline.errors import RooflineError
+
+RUN = {"model": "gpt2-xl", "device": "a100-sxm-80gb", "micro_batch": 4, "global_batch": 256}
+
+
+def expected():
+    return estimate(**RUN)
+
+
+def test_the_expected_step_is_within_the_band():
+    result = diagnose(**RUN, step_time_s=expected().step_time_s)
+    assert result.verdict == "within"
+    assert result.mfu == pytest.approx(expected().mfu)
+    assert result.hfu == pytest.approx(expected().hfu)
+    assert result.expected_mfu_low < result.mfu < result.expected_mfu_high
+    assert result.suspects == ()
+    assert result.mfu_causal < result.mfu
+
+
+def test_step_time_and_tokens_per_second_agree():
+    step = expected().step_time_s
+    result = diagnose(**RUN, step_time_s=step, tokens_per_s=256 * 1024 / step)
+    assert result.findings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "factor", "words"),
+    [
+        ({}, 64, "gradient accumulation is left out"),
+        ({"num_devices": 8}, 8, "the world size is left out"),
+        ({"num_devices": 8, "pp": 2}, 1 / 8, "the world size is already in it"),
+    ],
+)
+def test_disagreement_names_the_factor(options, factor, words):
+    step = 20.0
+    result = diagnose(**{**RUN, **options}, step_time_s=step, tokens_per_s=256 * 1024 / step / factor)
+    assert words in result.findings[0].what
+    assert result.tokens_per_s == pytest.approx(256 * 1024 / step)
+
+
+def test_tokens_per_second_without_accumulation_is_detected_alone():
+    real = expected().tokens_per_s
+    result = diagnose(**RUN, tokens_per_s=real / 64)
+    assert "gradient accumulation is left out" in result.findings[0].what
+    assert result.findings[0].tokens_per_s == pytest.approx(real)
+    assert result.verdict == "below"
+
+
+def test_mfu_above_the_peak_is_an_error_with_causes():
+    with pytest.raises(RooflineError, match=r"is impossible: .*more than one device") as error:
+        diagnose(**RUN, tokens_per_s=8 * expected().tokens_per_s)
+    assert "\n" not in str(error.value)
+
+
+def test_reported_mfu_is_traced_to_its_rule():
+    step = expected().step_time_s
+    result = diagnose(**RUN, step_time_s=step, reported_mfu=expected().mfu / 2)
+    assert "over the sparse peak" in result.findings[0].what
+
+
+def test_recompute_left_on_is_a_suspect():
+    slow = estimate(**RUN, recompute="full").step_time_s * 1.1
+    result = diagnose(**RUN, step_time_s=slow)
+    named = [suspect.what for suspect in result.suspects]
+    assert "full recompute is on" in named
+    for suspect in result.suspects:
+        assert suspect.step_time_s > expected().step_time_s
+        assert suspect.explains >= 0.1
+
+
+def test_suspects_are_sorted_by_how_close_they_come():
+    measured = 3 * expected().step_time_s
+    result = diagnose(**RUN, step_time_s=measured)
+    distances = [max(s.step_time_s / measured, measured / s.step_time_s) for s in result.suspects]
+    assert distances == sorted(distances)
+
+
+def test_improvements_fit_and_are_faster():
+    result = diagnose(**{**RUN, "recompute": "full", "stack": "eager"}, step_time_s=30)
+    assert result.improvements
+    slowest = estimate(**{**RUN, "recompute": "full", "stack": "eager"}).step_time_s
+    assert all(one.step_time_s < slowest for one in result.improvements)
+
+
+def test_without_a_micro_batch_the_fastest_that_fits_is_expected():
+    result = diagnose("gpt2", "rtx-4090", tokens_per_s=100_000)
+    assert result.estimate.fits
+    assert result.estimate.train.micro_batch > 1
+    assert "no micro batch given" in result.notes[0]
+
+
+def test_nothing_measured():
+    with pytest.raises(RooflineError, match="nothing measured"):
+        diagnose("gpt2", "rtx-4090")
+
+
+def test_command_prints_the_contract(capsys):
+    arguments = ["mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "4", "--tokens-per-s", "9k"]
+    assert main([*arguments, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    for key in (
+        "mfu",
+        "hfu",
+        "mfu_causal",
+        "mfu_6n",
+        "expected_mfu_low",
+        "expected_mfu_high",
+        "verdict",
+        "suspects",
+    ):
+        assert key in data
+    assert main(arguments) == 0
+    assert "What would explain it" in capsys.readouterr().out
+    assert main([*arguments, "--format", "csv"]) == 0
+
+
+def test_a_diagnosis_reads_what_is_typed_and_prints_short():
+    asked = {"model": "gpt2-xl", "device": "a100-sxm-80gb", "global_batch": "256", "micro_batch": "4"}
+    result = diagnose(**asked, step_time_s="30 s")
+    assert result.step_time_s == 30
+    assert repr(result).startswith("Diagnosis(MFU ")
+    assert len(repr(result)) < 300
+    assert set(result.to_frame()["kind"]) <= {"suspect", "improvement"}
+    with pytest.raises(RooflineError, match="step_time_s: '-1' is out of range"):
+        diagnose(**asked, step_time_s=-1)
+
+
+def test_a_step_time_of_one_micro_batch_is_suspected():
+    # 480 / 12 = 40 accumulation steps
+    with pytest.raises(
+        RooflineError, match=r"in order: the step time is of one micro batch: x 40 gives 25\.4 %"
+    ):
+        diagnose("gpt2", "rtx-4090", step_time_s="250ms", micro_batch=12, global_batch=480)
+    two = {**RUN, "global_batch": 8, "recompute": "full"}
+    one_pass = estimate(**two).step_time_s / 2  # possible, but above the band
+    assert "x 2 gives" in diagnose(**two, step_time_s=one_pass).findings[0].what
+
+
+def test_causes_of_an_impossible_mfu_are_in_order_and_plausible():
+    with pytest.raises(RooflineError) as error:
+        diagnose(**RUN, tokens_per_s=3 * expected().tokens_per_s)
+    card, devices, batch = (
+        str(error.value).index(w) for w in ("another card", "more than one", "a batch or")
+    )
+    assert card < devices < batch
+    with pytest.raises(RooflineError) as error:  # nothing explains 30 times as fast
+        diagnose(**RUN, tokens_per_s=30 * expected().tokens_per_s)
+    assert "another card" not in str(error.value)
+    assert "more than one" not in str(error.value)
+
+
+def test_equal_and_impossible_mistakes_are_named_once():
+    real = estimate(
+        "llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2
+    ).tokens_per_s
+    result = diagnose(
+        "llama-2-7b",
+        "a100-sxm-80gb",
+        num_devices=128,
+        sharding="fsdp",
+        micro_batch=2,
+        tokens_per_s=real / 128,
+    )
+    (finding,) = result.findings  # 128 devices are 128 ranks, each step is one pass
+    assert "the world size is left out" in finding.what
+    alone = diagnose(**RUN, tokens_per_s=expected().tokens_per_s / 64)
+    assert not any("parallel" in one.what or "world size" in one.what for one in alone.findings)
+
+
+def test_absurd_step_times_are_written_readably(run):
+    out = run("mfu", "gpt2", "-d", "rtx-4090", "--micro-batch", "12", "--step-time", "9e8").out
+    assert "7.7B times the expected step" in out
+
+
+def test_improvements_are_against_the_expected_step(run):
+    out = run("mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--stack", "eager", "--step-time", "1 s").out
+    assert "What would make the expected step of " in out
+
+
+@pytest.mark.parametrize("how", [{"freeze": "embeddings"}, {"train": "lora", "lora_rank": 8}])
+def test_a_run_as_expected_has_the_expected_mfu_with_a_part_frozen(how):
+    expected = estimate("gemma-2b", "h100-sxm-80gb", micro_batch=1, global_batch=1, **how)
+    found = diagnose(
+        "gemma-2b", "h100-sxm-80gb", step_time_s=expected.step_time_s, micro_batch=1, global_batch=1, **how
+    )
+    assert found.mfu == pytest.approx(expected.mfu)
+    assert found.verdict == "within"
+
+
+def test_a_ragged_vocabulary_is_worth_padding(run):
+    out = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "eager").out
+    assert "vocabulary padded to 50,304" in out
+    compiled = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "compiled")
+    assert "vocabulary padded" not in compiled.out  # TorchInductor pads it

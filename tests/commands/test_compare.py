@@ -1,0 +1,100 @@
+import csv
+import io
+import json
+
+import pytest
+
+from roofline.answers.comparison import cases
+
+
+def test_side_by_side_with_reasons(run):
+    status, out, err = run("compare", "llama-3-8b", "-d", "a100-sxm-80gb", "-d", "h100-sxm-80gb")
+    assert (status, err) == (0, "")
+    assert "a100-sxm-80gb" in out
+    assert "B is 2." in out
+    assert "faster than A per device: of the difference matmuls" in out
+
+
+def test_causes_add_up_to_the_difference(run):
+    out = run("compare", "gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "2,8", "--format", "json").out
+    first, second = json.loads(out)["cases"]
+    for case in (first, second):
+        cost = case["step_time_s"] * case["num_devices"] / (case["global_batch"] * case["seq_len"])
+        assert sum(case["device_time_per_token_s"].values()) == pytest.approx(cost)
+    difference = sum(second["device_time_per_token_s"].values()) - sum(
+        first["device_time_per_token_s"].values()
+    )
+    assert sum(second["difference_to_first_s"].values()) == pytest.approx(difference)
+
+
+def test_sweep_is_a_tidy_table_and_csv(run):
+    arguments = (
+        "compare",
+        "llama-3-8b",
+        "-d",
+        "h100-sxm-80gb",
+        "--micro-batch",
+        "1,2,4",
+        "--seq-len",
+        "2k:8k",
+    )
+    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv").out)))
+    assert [(int(row["micro_batch"]), int(row["seq_len"])) for row in rows] == [
+        (batch, length) for batch in (1, 2, 4) for length in (2048, 4096, 8192)
+    ]
+    out = run(*arguments).out
+    assert out.splitlines()[0].startswith("micro batch  seq len")
+    assert len(out.splitlines()) >= 11
+
+
+def test_cases_of_their_own(run):
+    status, out, _ = run(
+        "compare", "llama-3-8b", "--case", "-d a100-sxm-80gb", "--case", "-d h100-sxm-80gb --dtype fp8"
+    )
+    assert status == 0
+    assert "fp8" in out
+    assert "bf16" in out
+
+
+def test_words_sweep_too(run):
+    out = run(
+        "compare", "gpt2", "-d", "h100-sxm-80gb", "--attention", "unfused,flash2", "--format", "json"
+    ).out
+    assert [case["varied"] for case in json.loads(out)["cases"]] == [
+        {"attention": "unfused"}, {"attention": "flash2"},
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_is_left_out_with_its_reason(run):
+    status, out, _ = run("compare", "gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "512:4k")
+    assert status == 0
+    assert "Left out: seq_len 2048: seq_len 2048 is longer than the 1024 learned positions" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gpt2-xl",), "--device"),
+        (("-d", "h100-sxm-80gb"), "MODEL"),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "8:1"), "--micro-batch"),
+        (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2k,4k"), "learned positions"),
+        (("gpt2-xl", "--case", "-d h100-sxm-80gb --nope"), "--nope"),
+        (("gpt2-xl", "--case", "-d 'h100-sxm-80gb"), "--case"),
+        (("gpt2", "-d", "t4", "--micro-batch", "1:1000:1", "--seq-len", "1:1000:1"), "10,000"),
+    ],
+)
+def test_bad_input(run, arguments, words):
+    status, out, err = run("compare", *arguments)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_cases_are_every_combination():
+    import roofline
+
+    models = [roofline.load_model("gpt2"), roofline.load_model("gpt2-xl")]
+    devices = [roofline.load_device("t4"), roofline.load_device("a100-sxm-80gb")]
+    chosen = cases(models, devices, {"micro_batch": (1, 2, 4), "dtype": "fp16"})
+    assert len(chosen) == 2 * 2 * 3
+    assert chosen[0].varied == {"model": "gpt2", "device": "t4", "micro_batch": 1}

@@ -1,0 +1,115 @@
+"""Software profiles: every file, and files that cannot be read."""
+
+import pytest
+
+from roofline.config.run import train_config
+from roofline.config.stack import load_stack, stack_names, stack_of_software
+from roofline.counting.step import build_step
+from roofline.errors import RooflineError
+from roofline.model.load import load_model
+
+GOOD = 'name = "mine"\nsummary = "My code"\nsource = "my own measurements"\n'
+
+
+@pytest.fixture
+def stack_file(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", stack_names())
+def test_every_profile_loads_and_says_where_it_is_from(name):
+    stack = load_stack(name)
+    assert stack.name == name
+    assert len(stack.summary) > 20
+    assert len(stack.source) > 20
+    assert all(
+        0 <= share <= 1 for share in (getattr(stack.overlap, f) for f in stack.overlap.__struct_fields__)
+    )
+    assert 0 < stack.efficiency <= 1
+    assert 0 < stack.spread < 1
+    assert all(word == word.lower() for word in stack.software)
+
+
+def test_no_two_profiles_claim_one_software():
+    words = [word for name in stack_names() for word in load_stack(name).software]
+    assert len(words) == len(set(words))
+
+
+def test_a_file_of_ones_own(stack_file):
+    path = stack_file(GOOD + 'fused = ["norm"]\n[overlap]\ndata = 0.5\n')
+    step = build_step(load_model("llama-3.2-1b"), train_config({"stack": path}))
+    assert step.stack.name == "mine"
+    assert next(op for op in step.ops if op.name == "mlp.norm").kernels == 1
+    assert step.stack.overlap.data == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ("name",)),
+        (GOOD.replace("source", "sources"), ("sources",)),
+        (GOOD + 'launch = "fast"\n', ("launch",)),
+        (GOOD + 'fused = ["everything"]\n', ("fused",)),
+        (GOOD + 'spread = "wide"\n', ("spread",)),
+        (GOOD + "[overlap]\npipe = 0.5\n", ("pipe",)),
+        ("name = ", ("mine.toml",)),
+    ],
+)
+def test_a_bad_file_is_one_line_with_file_and_key(stack_file, text, words):
+    path = stack_file(text)
+    with pytest.raises(RooflineError) as error:
+        load_stack(path)
+    message = str(error.value)
+    assert path in message
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_a_missing_file_and_an_unknown_name(tmp_path):
+    with pytest.raises(RooflineError, match=r"none\.toml"):
+        load_stack(str(tmp_path / "none.toml"))
+    with pytest.raises(RooflineError, match="did you mean 'megatron'"):
+        load_stack("megatrn")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("Megatron-DeepSpeed 0.3", "deepspeed"),  # the longer name wins over megatron
+        ("Megatron-LM v2", "megatron"),
+        ("NeMo 24.07", "nemo"),
+        ("llm-foundry/Composer FSDP (torch 2.1)", "composer"),
+        ("MaxText", "jax"),
+        ("in-house", None),
+    ],
+)
+def test_software_has_a_profile(words, expected):
+    assert stack_of_software(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("stack", "dtype", "expected"),
+    [
+        ("megatron", "bf16", 4),
+        ("megatron", "fp16", 2),
+        ("jax", "bf16", 2),
+        ("jax", "fp32", 4),
+        ("compiled", "fp16", 4),
+    ],
+)
+def test_gradients_are_summed_in(stack, dtype, expected):
+    activations = train_config({"dtype": dtype}).activation_bytes
+    assert load_stack(stack).gradient_bytes(dtype, activations) == expected
+
+
+def test_fusions_on_top_of_the_stack():
+    def kernels(**options):
+        step = build_step(load_model("llama-3.2-1b"), train_config({"stack": "eager", **options}))
+        return sum(op.kernels * op.count for op in step.ops)
+
+    assert kernels(fused=("norm", "rotary")) < kernels(fused=("norm",)) < kernels()

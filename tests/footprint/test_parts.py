@@ -1,0 +1,204 @@
+"""Bytes of one device: published formulas by hand, and who divides what."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roofline.config.run import train_config
+from roofline.counting.step import build_step
+from roofline.footprint.parts import GIB, in_flight, memory_for, memory_of
+from roofline.hardware import load_device
+from roofline.model.load import load_model, model_from_flat
+from roofline.model.parameters import count_parameters
+
+H100 = load_device("h100-sxm-80gb")
+# Megatron pads the vocabulary to a multiple of 128: 512 stays
+GPT = model_from_flat({
+    "name": "gpt", "n_layers": 12, "d_model": 96, "n_heads": 4, "d_ff": 384, "gated_mlp": False, "vocab_size": 512,
+    "max_seq_len": 64,
+})  # fmt: skip
+EXPERTS = model_from_flat({
+    "name": "experts", "n_layers": 4, "d_model": 64, "n_heads": 4, "d_ff": 128, "gated_mlp": True, "vocab_size": 512,
+    "max_seq_len": 64, "n_experts": 8, "experts_per_token": 2,
+})  # fmt: skip
+
+
+def step_of(model=GPT, **options):
+    return build_step(model, train_config({"stack": "megatron", "seq_len": 32, **options}))
+
+
+def memory(model=GPT, **options):
+    return memory_of(step_of(model, **options), H100)
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize(
+    ("tp", "sequence_parallel"), [(1, False), (2, False), (4, False), (2, True), (4, True)]
+)
+def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
+    # arXiv:2205.05198, table 2, in units of s*b*h bytes; we also count the norms' mean and deviation, fp32
+    s, b, h, a = 32, 3, 96, 4
+    shard = tp if sequence_parallel else 1
+    published = (
+        {
+            "none": 10 / shard + 24 / tp + 5 * a * s / h / tp,
+            "selective": 10 / shard + 24 / tp,
+            "full": 2 / shard,
+        }[recompute]
+        * s
+        * b
+        * h
+    )
+    statistics = 0 if recompute == "full" else 2 * 8 * s * b / shard
+    step = step_of(
+        tp=tp, num_devices=tp, sequence_parallel=sequence_parallel, recompute=recompute, micro_batch=b, seq_len=s,
+        attention="unfused", dropout=True,
+    )  # fmt: skip
+    kept = sum(op.saved_bytes * op.count for op in step.ops if op.part == "layer") / 12
+    assert kept == pytest.approx(published + statistics, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights", "gradients", "optimizer"),
+    [
+        ({}, 2, 4, 12),  # 16-bit weights; fp32 gradients summed in place; fp32 weights and two moments
+        ({"dtype": "fp32"}, 4, 4, 8),
+        ({"dtype": "fp16"}, 2, 2, 16),  # 16-bit gradients, unscaled into fp32
+        ({"master_weights": False}, 2, 4, 4),
+        ({"optimizer": "sgd"}, 2, 4, 4),
+        ({"optimizer": "adamw-8bit"}, 2, 4, 6),
+        ({"stack": "deepspeed"}, 2, 6, 12),  # fp32 sums stand beside 16-bit gradients
+        ({"stack": "compiled"}, 6, 4, 8),  # fp32 weights, cast at each use
+    ],
+)
+def test_bytes_per_parameter(options, weights, gradients, optimizer):
+    found, n = memory(**options), count_parameters(GPT).total
+    assert found.weights_bytes == pytest.approx(weights * n)
+    assert found.gradients_bytes == pytest.approx(gradients * n)
+    assert found.optimizer_bytes == pytest.approx(optimizer * n)
+
+
+@pytest.mark.parametrize(
+    ("sharding", "weights", "gradients", "optimizer"),
+    [
+        ("none", 1, 1, 1), ("zero1", 1, 1, 8), ("zero2", 1, 8, 8), ("zero3", 8, 8, 8), ("fsdp", 8, 8, 8),
+        ("hsdp", 8, 8, 8),
+    ],
+)  # fmt: skip
+def test_zero_divides_by_its_stage(sharding, weights, gradients, optimizer):
+    # arXiv:1910.02054, figure 1
+    whole, sharded = memory(num_devices=8), memory(num_devices=8, sharding=sharding)
+    assert whole.weights_bytes == pytest.approx(weights * sharded.weights_bytes)
+    assert whole.gradients_bytes == pytest.approx(gradients * sharded.gradients_bytes)
+    assert whole.optimizer_bytes == pytest.approx(optimizer * sharded.optimizer_bytes)
+    assert whole.activations_bytes == sharded.activations_bytes
+
+
+def test_experts_are_divided_over_ep():
+    one, four = memory(EXPERTS, num_devices=8, ep=1), memory(EXPERTS, num_devices=8, ep=4)
+    experts = 4 * 8 * 3 * 64 * 128
+    assert one.weights_bytes - four.weights_bytes == pytest.approx(2 * experts * 3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("pp", "vp", "micro_batches", "expected"),
+    [
+        (1, 1, 5, 1),
+        (4, 1, 8, 4),
+        (4, 1, 2, 2),  # fewer micro batches than stages
+        (4, 3, 8, 5),  # 4 * (1 + 3/12)
+        (4, 3, 4, 4),  # never more than there are
+        (4, 3, 1, 1),
+    ],
+)
+def test_micro_batches_in_flight(pp, vp, micro_batches, expected):
+    step = step_of(pp=pp, vp=vp, num_devices=pp, global_batch=micro_batches)
+    assert in_flight(step) == pytest.approx(expected)
+
+
+def test_stages_hold_as_much_as_one_device_when_the_pipeline_is_full():
+    # each of p stages holds 1/p of the layers for p micro batches
+    one, four = (
+        sum(
+            op.saved_bytes * op.count
+            for op in step_of(pp=pp, num_devices=pp, global_batch=8).ops
+            if op.part == "layer"
+        )
+        for pp in (1, 4)
+    )
+    assert one == four
+    assert (
+        memory(pp=4, num_devices=4, global_batch=8).activations_bytes
+        >= memory(global_batch=8).activations_bytes
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 6), st.sampled_from(["none", "selective", "full"]), st.sampled_from([GPT, EXPERTS]))
+def test_activations_grow_with_the_micro_batch(micro_batch, recompute, model):
+    one, several = (memory(model, micro_batch=b, recompute=recompute) for b in (1, micro_batch))
+    # only the tables that all sequences share (positions) do not grow
+    assert one.activations_bytes <= several.activations_bytes <= micro_batch * one.activations_bytes
+    assert several.activations_bytes == pytest.approx(micro_batch * one.activations_bytes, rel=0.05)
+    assert several.weights_bytes == one.weights_bytes
+
+
+@pytest.mark.parametrize("attention", ["unfused", "flash2"])
+def test_recompute_keeps_less(attention):
+    none, selective, full = (
+        memory(recompute=recompute, attention=attention, dropout=True).activations_bytes
+        for recompute in ("none", "selective", "full")
+    )
+    assert none >= selective > full
+    assert (none > selective) == (attention == "unfused")
+
+
+def test_logits_are_kept_on_the_last_stage():
+    plain, fused = memory(), memory(stack="compiled")
+    logits = 32 * 512
+    # 10 bytes per logit: 16-bit logits, fp32 log-probabilities and their gradient; fused, the logits alone
+    assert 10.9 * logits > plain.logits_bytes > 10 * logits
+    assert 3.2 * logits > fused.logits_bytes >= 2 * logits
+    half = memory(tp=2, num_devices=2).logits_bytes
+    assert half < plain.logits_bytes
+
+
+def test_gathered_layers_and_buckets():
+    fsdp, alone = memory(num_devices=8, sharding="fsdp", stack="fsdp"), memory(stack="fsdp")
+    counted = count_parameters(GPT)
+    ends = counted.embedding + counted.head + counted.positions + counted.other
+    assert fsdp.communication_bytes == pytest.approx(2 * (ends + 3 * (counted.total - ends) / 12))
+    assert alone.communication_bytes == 0
+    ddp = memory(num_devices=8, stack="deepspeed")
+    assert ddp.communication_bytes > 2 * 1000e6
+
+
+def test_capacity_decides():
+    step = step_of()
+    total = memory_of(step, H100).total_bytes
+    assert memory_for(step, total).fits
+    assert not memory_for(step, total - 1).fits
+    assert memory_of(step, H100).capacity_bytes == H100.memory_bytes > 79 * GIB
+
+
+def test_llama_2_7b_in_mixed_precision_takes_more_than_one_card():
+    found = memory(load_model("llama-2-7b"), seq_len=2048)
+    assert not found.fits
+    assert found.weights_bytes + found.gradients_bytes + found.optimizer_bytes == pytest.approx(
+        18 * 6.74e9, rel=0.01
+    )
+    sharded = memory(load_model("llama-2-7b"), seq_len=2048, num_devices=8, sharding="zero1")
+    assert sharded.fits
+
+
+def test_parts_are_all_there():
+    found = memory()
+    parts = [name for name in msgspec.structs.asdict(found) if name.endswith("_bytes")]
+    assert parts[-2:] == ["total_bytes", "capacity_bytes"]
+    assert sum(getattr(found, name) for name in parts[:-2]) == pytest.approx(found.total_bytes)
+
+
+def test_one_allocation_loses_nothing_to_an_allocator():
+    static, cached = memory(stack="llm-c"), memory(stack="compiled")
+    assert static.context_bytes < cached.context_bytes

@@ -1,0 +1,317 @@
+"""Plans: every figure from the one before it, and each unknown from the rest."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+
+from roofline import units
+from roofline.cli import main
+from roofline.errors import RooflineError
+from roofline.model.load import load_model
+from roofline.model.parameters import count_parameters
+from roofline.planning.cost import Terms, ladder
+from roofline.planning.plan import DoesNotFit, chinchilla_tokens, plan
+
+ASKED = {"model": "gpt2-xl", "device": "a100-sxm-80gb"}
+
+
+def test_every_figure_follows_from_the_one_before():
+    found = plan(
+        **ASKED, tokens=10**9, num_devices=8, global_batch=512,
+        terms=Terms(price=2.0, intensity=0.4, pue=1.2, power_w=300, overhead=(1.0, 1.1, 1.2)),
+    )  # fmt: skip
+    tokens_per_step = 512 * 1024
+    assert found.tokens_per_step == tokens_per_step
+    assert found.steps == math.ceil(10**9 / tokens_per_step)  # 1908
+    assert found.wall_time_s == pytest.approx(1908 * found.layout.step_time_s * 1.1)
+    assert found.device_hours == pytest.approx(found.wall_time_s / 3600 * 8)
+    assert found.energy_kwh == pytest.approx(found.device_hours * 300 * 1.2 / 1000)
+    assert found.cost == pytest.approx(found.device_hours * 2)
+    assert found.co2_kg == pytest.approx(found.energy_kwh * 0.4)
+    assert found.wall_time_low_s < found.wall_time_s < found.wall_time_high_s
+
+
+def test_unknown_price_and_intensity_are_left_out():
+    found = plan(**ASKED, tokens=10**9)
+    assert found.cost is None
+    assert found.co2_kg is None
+
+
+def test_deadline_gives_the_devices():
+    found = plan(**ASKED, tokens=10**10, deadline_s=86400, global_batch=512)
+    assert found.wall_time_s <= 86400
+    fewer = plan(**ASKED, tokens=10**10, num_devices=found.num_devices // 2, global_batch=512)
+    assert fewer.wall_time_s > 86400
+
+
+def test_a_deadline_takes_the_fewest_whole_nodes():
+    asked = {"model": "llama-2-7b", "device": "h100-sxm-80gb", "tokens": "2T"}
+    found = plan(**asked, deadline_s="10d")
+    assert found.num_devices % 8 == 0
+    assert found.wall_time_s <= 10 * 86400
+    for nodes in (1, 2):
+        fewer = plan(**asked, num_devices=found.num_devices - 8 * nodes)
+        assert fewer.wall_time_s > 10 * 86400
+    assert 256 < found.num_devices < 384  # between two rungs of the ladder
+
+
+def test_the_cheapest_that_meets_a_deadline_is_named():
+    asked = {"model": "llama-2-7b", "device": "h100-sxm-80gb", "tokens": "2T", "terms": Terms(price=2.5)}
+    fewest = plan(**asked, deadline_s="30d")
+    with pytest.raises(RooflineError, match="contradict") as problem:
+        plan(**asked, deadline_s="30d", budget=100_000)
+    devices, cost = re.search(r"deadline, ([0-9,]+) x .* costs ([0-9,]+);", str(problem.value)).groups()
+    assert int(devices.replace(",", "")) == fewest.num_devices
+    assert int(cost.replace(",", "")) == pytest.approx(fewest.cost, abs=1)
+    assert plan(**asked, deadline_s="30d", budget=1.01 * fewest.cost).num_devices == fewest.num_devices
+
+
+def test_a_budget_that_is_too_small_says_what_it_buys():
+    asked = {"device": "h100-sxm-80gb", "terms": Terms(price=2.5), "budget": 10_000}
+    with pytest.raises(RooflineError, match="the budget buys") as problem:
+        plan("llama-2-7b", tokens="2T", **asked)
+    cost, devices = re.search(r"cost at least ([0-9,]+) \(([0-9,]+) devices", str(problem.value)).groups()
+    bought = re.search("the budget buys ([0-9.]+B) tokens", str(problem.value))[1]
+    found = plan("llama-2-7b", num_devices=devices, **asked)
+    assert found.tokens == pytest.approx(units.count(bought), rel=0.01)
+    whole = plan("llama-2-7b", tokens="2T", num_devices=devices, **{**asked, "budget": None})
+    assert whole.cost == pytest.approx(int(cost.replace(",", "")), abs=1)
+
+
+def test_a_budget_and_a_deadline_give_devices_and_tokens():
+    found = plan("llama-2-7b", "h100-sxm-80gb", budget=10_000, deadline_s="10d", terms=Terms(price=2.5))
+    assert found.num_devices == 16  # 10,000 / 2.5 per hour / 240 h = 16.7: two nodes
+    assert found.wall_time_s <= 10 * 86400
+    assert 9500 < found.cost <= 10_000
+    alone = plan("llama-2-7b", "h100-sxm-80gb", budget=10_000, terms=Terms(price=2.5))
+    assert alone.num_devices == 2  # the fewest that hold it
+
+
+def test_no_larger_step_than_anyone_took_is_assumed():
+    found = plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", num_devices=98304)
+    assert found.tokens_per_step <= 2**26
+    assert "the most that is assumed" in " ".join(found.notes)
+    with pytest.raises(RooflineError, match=r"raise --global-batch: [0-9,]+ sequences .* limit"):
+        plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", deadline_s="30min")
+
+
+def test_what_does_not_fit_says_why_and_what_would(capsys):
+    with pytest.raises(
+        DoesNotFit, match=r"[0-9.]+ GiB of it weights, gradients and optimizer state .* use 2 devices"
+    ):
+        plan("llama-2-7b", "h100-sxm-80gb", tokens="1B")
+    assert main(["layouts", "llama-2-7b", "-d", "h100-sxm-80gb"]) == 3
+    text = " ".join(capsys.readouterr().out.split())
+    assert "To fit: use 2 devices" in text
+    assert "--seq-len" not in text
+    assert main(["plan", "llama-2-7b", "-d", "t4", "--tokens", "1B", "--num-devices", "1"]) == 3
+    assert "more than 8 devices (t4 has no network figure" in capsys.readouterr().err
+
+
+def test_deadline_gives_the_tokens():
+    found = plan(**ASKED, num_devices=8, deadline_s=86400, global_batch=512)
+    again = plan(**ASKED, tokens=found.tokens, num_devices=8, global_batch=512)
+    assert again.wall_time_s <= 86400 < again.wall_time_s * (found.steps + 1) / found.steps
+
+
+def test_budget_gives_the_tokens():
+    found = plan(**ASKED, num_devices=8, budget=1000, terms=Terms(price=2), global_batch=512)
+    assert found.cost is not None
+    assert 990 < found.cost <= 1000
+
+
+def test_budget_gives_the_devices():
+    one = plan(**ASKED, tokens=10**9, num_devices=8, terms=Terms(price=2), global_batch=512)
+    found = plan(**ASKED, tokens=10**9, budget=1.5 * one.cost, terms=Terms(price=2), global_batch=512)
+    assert found.num_devices >= 8
+    assert found.cost <= 1.5 * one.cost
+
+
+def test_chinchilla_is_twenty_tokens_per_parameter():
+    model = load_model("gpt2-xl")
+    assert chinchilla_tokens(model) == 20 * count_parameters(model).total
+    assert plan(**ASKED, tokens="chinchilla").tokens == chinchilla_tokens(model)
+
+
+def test_twice_the_devices_is_at_most_about_twice_as_fast():
+    found = plan(**ASKED, tokens=10**9, num_devices=8, global_batch=512, doubling=True)
+    assert found.doubling is not None
+    assert found.doubling.num_devices == 16
+    assert 1.2 < found.doubling.speedup < 2.3
+
+
+def test_ladder_spends_the_same_compute():
+    for rung in ladder(1e24):
+        assert 6 * rung.parameters * rung.tokens == pytest.approx(1e24)
+
+
+def test_a_given_layout_is_kept():
+    found = plan(
+        **ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full"
+    )
+    layout = found.layout
+    assert (layout.pp, layout.micro_batch, layout.recompute) == (2, 4, "full")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "nothing to plan"),
+        ({"tokens": 10**9, "budget": 10}, "needs a price"),
+        ({"tokens": 10**12, "deadline_s": 60, "global_batch": 64}, "no number of a100-sxm-80gb"),
+        ({"tokens": 10**13, "deadline_s": "1h"}, "the fastest found, [0-9,]+ devices, take"),
+        ({"tokens": -3}, "tokens: '-3' is out of range"),
+        ({"tokens": True}, "tokens: 'True' is not a number"),
+        ({"tokens": 7}, "did you mean 7B"),
+        ({"tokens": "1e30"}, "tokens: 1e\\+30 is out of range"),
+        ({"tokens": [10**9]}, "not one number"),
+        ({"tokens": "1B", "num_devices": (1, 2)}, "not one number"),
+        ({"tokens": "1B", "seq_len": "none"}, "seq_len: 'none' is not a number"),
+        ({"tokens": "1B", "deadline_s": "soon"}, "deadline_s: 'soon'"),
+        ({"num_devices": 8, "deadline_s": 1e-3}, "less than one step"),
+        ({"tokens": 10**12, "budget": 1, "terms": Terms(price=5)}, "does not pay for"),
+    ],
+)
+def test_bad_input_is_named(options, words):
+    with pytest.raises(RooflineError, match=words):
+        plan(**ASKED, **options)
+
+
+def test_does_not_fit():
+    with pytest.raises(DoesNotFit, match=r"needs .* GiB per device at least"):
+        plan("llama-2-70b", "a100-sxm-80gb", tokens=10**9, num_devices=2)
+    assert main(["plan", "llama-2-70b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--tokens", "1B"]) == 3
+
+
+def test_command_prints_the_contract(capsys):
+    arguments = [
+        "plan",
+        "gpt2",
+        "-d",
+        "a100-sxm-80gb,h100-sxm-80gb",
+        "--tokens",
+        "1B",
+        "--price",
+        "1",
+        "--price",
+        "3",
+    ]
+    assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    keys = (
+        "tokens", "steps", "wall_time_s", "wall_time_low_s", "wall_time_high_s", "device_hours",
+        "energy_kwh", "cost", "num_devices", "layout",
+    )  # fmt: skip
+    assert all(key in data for key in keys)
+    assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
+    assert main([*arguments, "--explain", "--ladder"]) == 0
+    text = capsys.readouterr().out
+    assert "x 1.3 for restarts" in text
+    assert "The arithmetic" in text
+
+
+def test_layouts_command_prints_the_contract(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "8", "--global-batch", "64"]
+    assert main([*arguments, "--format", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["evaluated"] > 100
+    assert data["seconds"] > 0
+    assert data["layouts"][0]["step_time_s"] <= data["layouts"][1]["step_time_s"]
+    assert main(arguments) == 0
+    assert "The fastest layouts" in capsys.readouterr().out
+    assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb"]) == 3
+
+
+def test_quantities_are_read_as_typed():
+    typed = plan(**ASKED, tokens="1B", num_devices="8", seq_len="1k", terms=Terms(price="2.5/h"))
+    plain = plan(**ASKED, tokens=10**9, num_devices=8, seq_len=1024, terms=Terms(price=2.5))
+    assert typed.cost == plain.cost
+    assert typed.layout == plain.layout
+    assert plan(**ASKED, tokens="10B", deadline_s="1d").wall_time_s <= 86400
+
+
+def test_a_missed_deadline_says_what_would_meet_it(capsys):
+    asked = {**ASKED, "global_batch": 512}
+    late = plan(**asked, tokens="10B", num_devices=1, deadline_s="1d")
+    assert late.devices_in_time == plan(**asked, tokens="10B", deadline_s="1d").num_devices
+    assert plan(**asked, tokens="10B", num_devices=64, deadline_s="1d").devices_in_time is None
+    arguments = ["--num-devices", "1", "--tokens", "10B", "--deadline", "1d", "--global-batch", "512"]
+    assert main(["plan", "gpt2-xl", "-d", "a100-sxm-80gb", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"IS MISSED: {late.devices_in_time} devices would meet it" in lines[1]
+
+
+def test_out_of_reach_is_not_out_of_memory(capsys):
+    assert main(["plan", "llama-3-8b", "-d", "h100-sxm-80gb", "--tokens", "15T", "--deadline", "1h"]) == 2
+    assert "the fastest found" in capsys.readouterr().err
+
+
+def test_a_device_without_the_dtype_is_left_out(capsys):
+    arguments = ["--dtype", "bf16", "--tokens", "1B", "--num-devices", "8"]
+    assert main(["plan", "gpt2", "-d", "h100-sxm-80gb,v100-sxm2-32gb", *arguments]) == 0
+    assert "Left out: v100-sxm2-32gb has no bf16" in " ".join(capsys.readouterr().out.split())
+
+
+def test_more_than_twice_as_fast_is_explained():
+    found = plan("llama-2-7b", "a100-sxm-80gb", tokens="1B", num_devices=2, doubling=True)
+    assert found.doubling is not None
+    if found.doubling.speedup > 2:
+        assert "instead of" in found.doubling.why
+
+
+def test_a_plan_prints_in_a_few_lines_and_is_a_row():
+    found = plan(**ASKED, tokens="1B", num_devices=8)
+    assert repr(found).startswith("Plan(gpt2-xl, 1B tokens on 8 x a100-sxm-80gb: ")
+    assert len(repr(found)) < 400
+    row = found.to_frame().iloc[0]
+    assert row["device_hours"] == found.device_hours
+    assert row["stack"] == found.layout.stack
+
+
+def test_a_plan_without_a_price_has_a_cost_of_null(capsys):
+    assert main(["plan", "gpt2", "-d", "a100-sxm-80gb", "--tokens", "1B", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"] is None
+
+
+def test_layouts_have_the_same_csv_columns_whatever_is_asked(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--format", "csv", "--global-batch", "64"]
+    heads = []
+    for more in (
+        [],
+        ["--num-devices", "8"],
+        ["--num-devices", "4,8", "--objective", "energy", "--price", "2"],
+    ):
+        assert main([*arguments, *more]) == 0
+        heads.append(capsys.readouterr().out.splitlines()[0])
+    assert len(set(heads)) == 1
+    columns = heads[0].split(",")
+    assert {"step_time_low_s", "step_time_high_s", "stack", "ep", "dtype", "energy_j_per_step"} <= set(
+        columns
+    )
+    assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb", "--format", "csv"]) == 3
+    assert capsys.readouterr().out.splitlines()[0] == heads[0]
+
+
+def test_layouts_of_one_footing_say_their_software(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "h100-sxm-80gb", "--num-devices", "8"]
+    assert main([*arguments, "--objective", "energy"]) == 0
+    text = capsys.readouterr().out
+    assert "best on compiled" in text
+    assert "best on fsdp" in text
+    assert re.search(r"[0-9.]+ kJ", text)
+    assert "e+0" not in text
+
+
+def test_layouts_say_what_was_searched(capsys):
+    arguments = ["layouts", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "8", "--global-batch", "64"]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].startswith("gpt2-xl (1.56B parameters) on 8 x a100-sxm-80gb")
+    assert "dense peak" in text
+    assert "  simplest" in text
+    assert main([*arguments, "--format", "csv"]) == 0
+    assert "simplest" in capsys.readouterr().out.splitlines()[0].split(",")

@@ -1,0 +1,60 @@
+"""The ablation takes out what it says, and leaves the constants as they were."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from roofline import estimate
+from roofline.config.stack import load_stack
+from roofline.hardware import load_device
+from roofline.timing import schedule
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    path = Path(__file__).parents[2] / "scripts" / "ablate.py"
+    spec = importlib.util.spec_from_file_location("ablate", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def changes(ablate):
+    return ablate.changes([load_device("h100-sxm-80gb").measured], [load_stack("compiled")])
+
+
+def step_time():
+    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=4, stack="compiled").step_time_s
+
+
+def test_a_cost_taken_out_makes_the_step_faster_and_comes_back(ablate, changes):
+    before = step_time()
+    for name in ("attainable matmul rate", "attention kernels' rates", "attainable memory bandwidth"):
+        with ablate.without(changes[name]):
+            assert step_time() < before, name
+        assert step_time() == before, name
+
+
+def test_a_help_taken_out_makes_the_step_slower(ablate, changes):
+    before = step_time()
+    with ablate.without(changes["fusions of stacks"]):
+        assert step_time() > before
+
+
+def test_the_constants_come_back_after_an_error(ablate, changes):
+    before = schedule.INTERFERENCE
+
+    def interrupted():
+        with ablate.without(changes["slowdown beside communication"]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert before == schedule.INTERFERENCE > 0
+
+
+def test_every_change_names_a_constant(changes):
+    for changed in changes.values():
+        assert all(hasattr(item, field) for item, field, _ in changed)

@@ -1,0 +1,195 @@
+"""Collectives: traffic counted by hand, never below the ideal, arrays like numbers, and what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roofline.errors import RooflineError
+from roofline.hardware import HardwareError, load_device
+from roofline.timing.collective import COLLECTIVES, expected_time, ideal_time
+
+DEVICES = (
+    "a100-sxm-80gb",
+    "h100-sxm-80gb",
+    "b200-sxm",
+    "gb200",
+    "l40s",
+    "v100-sxm2-32gb",
+    "mi300x",
+    "tpu-v5p",
+)
+NIC = 50e9
+
+
+def both(name, payload, ranks, device, per_domain, network=NIC):
+    where = {"ranks_per_domain": per_domain, "network_bytes_per_s": network}
+    return ideal_time(name, payload, ranks, device, **where), expected_time(
+        name, payload, ranks, device, **where
+    )
+
+
+@pytest.mark.parametrize("name", COLLECTIVES)
+def test_one_rank_costs_nothing(name):
+    assert both(name, 1e9, 1, load_device("a100-sxm-80gb"), 8) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "traffic"),
+    # 8 ranks, 8e9 bytes: ring all-reduce 2*7/8, the others 7/8, a message whole
+    [
+        ("all_reduce", 14e9),
+        ("all_gather", 7e9),
+        ("reduce_scatter", 7e9),
+        ("all_to_all", 7e9),
+        ("send_recv", 8e9),
+    ],
+)
+def test_ideal_traffic_inside_a_domain(name, traffic):
+    device = load_device("a100-sxm-80gb")  # 300 GB/s one way
+    assert ideal_time(name, 8e9, 8, device, ranks_per_domain=8) == pytest.approx(traffic / 300e9)
+
+
+def test_switch_reduction_needs_less_traffic():
+    device = load_device("h100-sxm-80gb")  # 450 GB/s one way; n + 1 of n instead of 2 (n - 1) of n
+    assert ideal_time("all_reduce", 8e9, 8, device, ranks_per_domain=8) == pytest.approx(9e9 / 450e9)
+
+
+@pytest.mark.parametrize(
+    ("name", "traffic"),
+    # 4 domains of 8: hierarchical all-reduce 2*(3/4)/8, gather and scatter (3/4)/8, all-to-all 3/4
+    [("all_reduce", 1.5e9), ("all_gather", 0.75e9), ("reduce_scatter", 0.75e9), ("all_to_all", 6e9)],
+)
+def test_ideal_traffic_between_domains(name, traffic):
+    device = load_device("h100-sxm-80gb")
+    slow = 1e9  # the network decides
+    assert ideal_time(name, 8e9, 32, device, ranks_per_domain=8, network_bytes_per_s=slow) == pytest.approx(
+        traffic / slow
+    )
+
+
+def test_message_between_domains_crosses_the_network():
+    device = load_device("h100-sxm-80gb")
+    assert ideal_time(
+        "send_recv", 1e9, 2, device, ranks_per_domain=1, network_bytes_per_s=NIC
+    ) == pytest.approx(0.02)
+    assert ideal_time("send_recv", 1e9, 2, device, ranks_per_domain=2) == pytest.approx(1e9 / 450e9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(DEVICES),
+    st.sampled_from(COLLECTIVES),
+    st.floats(1, 1e12),
+    st.integers(0, 7),
+    st.integers(0, 7),
+    st.floats(1e9, 1e12),
+)
+def test_never_faster_than_light(device_id, name, payload, log_inside, log_domains, network):
+    ranks, per_domain = 2 ** (log_inside + log_domains), 2**log_inside
+    ideal, expected = both(name, payload, ranks, load_device(device_id), per_domain, network)
+    assert expected >= ideal * (1 - 1e-12)
+    assert expected >= 0
+
+
+@pytest.mark.parametrize("name", COLLECTIVES)
+@pytest.mark.parametrize("device_id", ["a100-sxm-80gb", "b200-sxm", "l40s", "mi300x"])
+def test_arrays_give_element_by_element_what_numbers_give(name, device_id):
+    device = load_device(device_id)
+    payload = np.array([1e3, 1e7, 1e10])[:, None]
+    ranks = np.array([1.0, 2, 8, 64])
+    per_domain = np.minimum(ranks, 8)
+    for time in (ideal_time, expected_time):
+        together = time(name, payload, ranks, device, ranks_per_domain=per_domain, network_bytes_per_s=NIC)
+        alone = [
+            [
+                time(name, s, int(n), device, ranks_per_domain=min(int(n), 8), network_bytes_per_s=NIC)
+                for n in ranks
+            ]
+            for s in payload[:, 0]
+        ]
+        np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+@given(st.sampled_from(COLLECTIVES), st.floats(1, 1e11), st.integers(1, 6), st.floats(1.01, 10))
+def test_faster_links_are_never_slower(name, payload, log_ranks, factor):
+    device = load_device("h100-sxm-80gb")
+    ranks = 2**log_ranks
+    slow = expected_time(name, payload, ranks, device, ranks_per_domain=2, network_bytes_per_s=NIC)
+    fast = expected_time(name, payload, ranks, device, ranks_per_domain=2, network_bytes_per_s=NIC * factor)
+    assert fast <= slow
+    quicker = device.with_overrides(link_gb_per_s=450 * factor)
+    assert expected_time(name, payload, ranks, quicker, ranks_per_domain=8, network_bytes_per_s=NIC) <= (
+        expected_time(name, payload, ranks, device, ranks_per_domain=8, network_bytes_per_s=NIC)
+    )
+
+
+@given(st.sampled_from(COLLECTIVES), st.floats(1, 1e11), st.floats(1, 1e11))
+def test_more_bytes_take_longer(name, first, second):
+    device = load_device("a100-sxm-80gb")
+    times = [
+        expected_time(name, s, 16, device, ranks_per_domain=8, network_bytes_per_s=25e9)
+        for s in sorted((first, second))
+    ]
+    assert times[0] <= times[1]
+
+
+@pytest.mark.parametrize(
+    ("device_id", "name", "ranks", "inside", "payload", "seconds"),
+    [
+        (
+            "h100-sxm-80gb",
+            "all_reduce",
+            8,
+            8,
+            2**33,
+            0.0317,
+        ),  # 473 to 480 GB/s bus (github:stas00/ml-engineering)
+        ("a100-sxm-80gb", "all_reduce", 8, 8, 2**34, 0.1280),  # 234.9 GB/s bus (github:stas00/ml-engineering)
+        (
+            "h100-sxm-80gb",
+            "all_reduce",
+            64,
+            8,
+            2**33,
+            0.04398,
+        ),  # 8 nodes, 400 Gbit/s (github:coreweave/nccl-tests)
+        (
+            "b200-sxm",
+            "all_reduce",
+            32,
+            8,
+            2**34,
+            0.08718,
+        ),  # 4 nodes, 400 Gbit/s (github:stas00/ml-engineering)
+    ],
+)
+def test_published_runs_within_a_tenth(device_id, name, ranks, inside, payload, seconds):
+    device = load_device(device_id)
+    time = expected_time(name, payload, ranks, device, ranks_per_domain=inside, network_bytes_per_s=NIC)
+    assert time == pytest.approx(seconds, rel=0.10)
+
+
+def test_few_ranks_use_fewer_channels():
+    device = load_device("a100-sxm-80gb")
+    rates = [
+        (n - 1) / n * 1e10 / expected_time("all_gather", 1e10, n, device, ranks_per_domain=8)
+        for n in (2, 4, 8)
+    ]
+    assert rates == sorted(rates)
+
+
+def test_unknown_collective_names_the_known_ones():
+    with pytest.raises(RooflineError, match="all_reduce"):
+        expected_time("allreduce", 1e6, 8, load_device("a100-sxm-80gb"), ranks_per_domain=8)
+
+
+def test_missing_network_figure_is_an_error_only_where_it_counts():
+    device = load_device("rtx-4090")
+    assert expected_time("all_reduce", 1e6, 4, device, ranks_per_domain=4) > 0
+    with pytest.raises(HardwareError, match="network"):
+        expected_time("all_reduce", 1e6, 8, device, ranks_per_domain=4)
+    with pytest.raises(HardwareError, match="network"):
+        expected_time("all_reduce", 1e6, np.array([4.0, 8.0]), device, ranks_per_domain=4)

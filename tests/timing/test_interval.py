@@ -1,0 +1,83 @@
+"""Intervals: around the expected step, wider where the evidence is thinner."""
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+
+from roofline.answers.estimate import estimate_step, estimate_times
+from roofline.config.run import train_config
+from roofline.config.stack import load_stack, stack_names
+from roofline.counting.step import build_step
+from roofline.hardware import all_devices, load_device
+from roofline.model.load import load_model
+from roofline.timing.interval import EVIDENCE, SPREAD, Z80, interval, spread
+from roofline.timing.schedule import TERMS
+
+H100 = load_device("h100-sxm-80gb")
+
+
+def times_of(model="llama-3-8b", device=H100, **options):
+    step = build_step(load_model(model), train_config({"stack": "megatron", **options}))
+    return step, estimate_times(step, device)
+
+
+def width(*args, **options):
+    """Ratio of the 90th percentile to the expected step time."""
+    _, times = times_of(*args, **options)
+    return times.high / times.expected
+
+
+def test_every_term_has_a_spread():
+    assert set(SPREAD) == set(TERMS)
+
+
+@pytest.mark.parametrize("stack", stack_names())
+def test_the_interval_is_symmetric_in_the_logarithm(stack):
+    _, times = times_of(stack=stack)
+    assert times.low < times.expected < times.high
+    assert times.low * times.high == pytest.approx(times.expected**2)
+    assert times.high / times.expected > math.exp(Z80 * load_stack(stack).spread)
+
+
+def test_spread_by_hand():
+    step, times = times_of()
+    shares = [SPREAD[term] * getattr(times.schedule, term) / times.expected for term in TERMS]
+    by_hand = math.sqrt(step.stack.spread**2 + sum(share**2 for share in shares))
+    assert H100.measured.gemm.origin != "default"
+    assert spread(step, H100, times.schedule) == pytest.approx(by_hand)
+
+
+def test_less_evidence_is_less_sure():
+    assert EVIDENCE["default"] > EVIDENCE["architecture"] >= EVIDENCE["device"]
+    step, times = times_of()
+    guessed = next(device for device in all_devices() if device.measured.gemm.origin == "default")
+    assert spread(step, guessed, times.schedule) > spread(step, H100, times.schedule)
+
+
+def test_experts_low_precision_and_networks_are_less_sure():
+    dense = width()
+    assert width("olmoe-1b-7b") > dense
+    assert width(dtype="fp8") > dense
+    slow = {"num_devices": 64, "micro_batch": 1, "network_gbit_per_s": 25}
+    assert width(**slow) > width(num_devices=8, micro_batch=1)
+
+
+def test_never_below_the_ideal():
+    step, times = times_of()
+    low, high = interval(step, H100, times.schedule, floor=0.99 * times.expected)
+    assert low == 0.99 * times.expected
+    assert high == times.high
+    result = estimate_step(
+        msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, spread=3.0)), H100
+    )
+    assert result.step_time_low_s == result.ideal_step_time_s
+
+
+def test_arrays_have_their_own_intervals():
+    _, together = times_of(micro_batch=np.array([1.0, 4.0]))
+    for index, micro_batch in enumerate((1, 4)):
+        _, alone = times_of(micro_batch=micro_batch)
+        assert together.low[index] == pytest.approx(alone.low)
+        assert together.high[index] == pytest.approx(alone.high)

@@ -1,0 +1,172 @@
+"""How op times become a step: bubble, overlap, launches, and where the time goes."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roofline.config.run import train_config
+from roofline.config.stack import Overlap
+from roofline.counting.step import build_step
+from roofline.hardware import load_device
+from roofline.model.load import load_model
+from roofline.timing.ranks import price
+from roofline.timing.schedule import INTERFERENCE, TERMS, schedule, stage_times, term_of
+
+H100 = load_device("h100-sxm-80gb")
+LLAMA, MIXTRAL = load_model("llama-3-8b"), load_model("mixtral-8x7b")
+
+
+def step_of(model=LLAMA, **options):
+    return build_step(model, train_config({"stack": "megatron", "seq_len": 2048, **options}))
+
+
+def times_of(step, overlap=None):
+    if overlap is not None:
+        step = msgspec.structs.replace(
+            step, stack=msgspec.structs.replace(step.stack, overlap=Overlap(**overlap))
+        )
+    return schedule(step, H100, price(step, H100))
+
+
+def test_every_op_goes_to_one_term():
+    step = step_of(
+        MIXTRAL, num_devices=16, tp=2, ep=4, cp=2, recompute="selective", attention="unfused", dropout=True
+    )
+    found = {}
+    for item in price(step, H100):
+        if item.op.part != "step":
+            found.setdefault(term_of(item), set()).add(item.op.name)
+    assert found["tensor_parallel"] >= {"attention.all_reduce", "mlp.all_reduce", "embedding.all_reduce"}
+    assert {name.split("_")[0] for name in found["expert_parallel"]} == {"moe.dispatch", "moe.combine"}
+    assert found["context_parallel"] == {"attention.kv_all_gather", "attention.kv_reduce_scatter_grad"}
+    assert found["attention"] >= {"attention.scores", "attention.weighted", "attention.scores.dgrad_a"}
+    assert found["recompute"] >= {"attention.scores", "attention.dropout"}
+    assert found["matmul"] >= {"attention.qkv", "experts.up.wgrad", "head.logits"}
+    assert found["memory_bound"] >= {"mlp.norm", "embedding", "loss.cross_entropy", "router.topk"}
+    assert set(found) <= set(TERMS)
+
+
+def test_one_device_does_each_op_once_per_micro_batch():
+    step = step_of(global_batch=3)
+    times = times_of(step)
+    by_hand = sum(
+        item.expected * item.op.count
+        for item in price(step, H100)
+        if item.op.part != "step" and term_of(item) == "matmul"
+    )
+    assert times.matmul == pytest.approx(3 * by_hand)
+    idle = ("pipeline_bubble", "pipeline_transfer", "data_parallel", "tensor_parallel", "recompute")
+    assert all(getattr(times, term) == 0 for term in idle)
+
+
+@pytest.mark.parametrize(("pp", "micro_batches"), [(2, 4), (4, 8), (8, 8), (8, 64)])
+def test_bubble_is_stages_less_one_over_micro_batches(pp, micro_batches):
+    # arXiv:2104.04473, section 2.2: t_bubble / t_ideal = (p - 1) / m where stages are even
+    model = msgspec.structs.replace(LLAMA, vocab_size=128)  # next to nothing at the ends
+    times = times_of(step_of(model, num_devices=pp, pp=pp, global_batch=micro_batches))
+    busy = times.matmul + times.attention + times.memory_bound + times.launch
+    assert times.pipeline_bubble / busy == pytest.approx((pp - 1) / micro_batches, rel=0.03)
+
+
+def test_virtual_stages_divide_the_bubble():
+    options = {"num_devices": 4, "pp": 4, "global_batch": 8}
+    plain, interleaved = (times_of(step_of(**options, vp=vp)) for vp in (1, 4))
+    assert interleaved.pipeline_bubble == pytest.approx(plain.pipeline_bubble / 4)
+    assert interleaved.pipeline_transfer > plain.pipeline_transfer
+
+
+def test_uneven_stages_wait_for_the_fullest():
+    model = msgspec.structs.replace(LLAMA, vocab_size=128)  # next to nothing at the ends
+    even, uneven = (times_of(step_of(model, num_devices=pp, pp=pp, global_batch=8)) for pp in (4, 5))
+    assert uneven.attention / even.attention == pytest.approx(7 / 8)  # 32 layers: 8 each, or 7 at most
+
+
+def test_a_large_head_makes_the_last_stage_the_busiest():
+    small, large = (
+        times_of(
+            step_of(msgspec.structs.replace(LLAMA, vocab_size=size), num_devices=4, pp=4, global_batch=8)
+        )
+        for size in (1024, 256_000)
+    )
+    head = 8 * sum(
+        item.expected * item.op.count
+        for item in price(
+            step_of(msgspec.structs.replace(LLAMA, vocab_size=256_000), pp=4, num_devices=4), H100
+        )
+        if item.op.part == "head" and item.op.kind == "matmul"
+    )
+    assert small.matmul + head > large.matmul > head
+    # the other stages fill and drain with the same layers
+    assert large.pipeline_bubble == pytest.approx(small.pipeline_bubble, rel=0.01)
+
+
+@pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
+def test_overlap_hides_data_parallel_communication(sharding):
+    step = step_of(num_devices=16, global_batch=16, sharding=sharding)
+    exposed, hidden = times_of(step, {}), times_of(step, {"data": 1.0})
+    layers = LLAMA.n_layers  # the last layer's gradients have nothing to run beside
+    assert hidden.data_parallel < exposed.data_parallel
+    least = exposed.data_parallel * (1 - (1 - 1 / layers) * (1 - INTERFERENCE))
+    assert hidden.data_parallel >= least * (1 - 1e-12)
+
+
+def test_gradients_reduced_in_every_pass_hide_in_every_pass():
+    options = {"num_devices": 64, "global_batch": 64 * 16, "stack": "megatron"}
+    zero2, fsdp = (times_of(step_of(**options, sharding=s), {"data": 1.0}) for s in ("zero2", "fsdp"))
+    assert zero2.data_parallel <= fsdp.data_parallel
+
+
+def test_the_last_gradients_of_a_stage_have_nothing_to_hide_behind():
+    # a stage of a quarter of the layers exposes four times the share
+    options = {"num_devices": 64, "pp": 4, "sharding": "zero1", "global_batch": 128}
+    exposed, hidden = (times_of(step_of(**options), {"data": share}) for share in (0.0, 1.0))
+    least = exposed.data_parallel * 4 / LLAMA.n_layers
+    assert hidden.data_parallel > least
+
+
+def test_communication_hides_behind_no_more_compute_than_there_is():
+    slow = {"num_devices": 16, "tp": 16, "network_gbit_per_s": 0.01, "micro_batch": 1}
+    step = step_of(**slow)
+    exposed, hidden = times_of(step, {}), times_of(step, {"tensor": 1.0})
+    compute = exposed.matmul + exposed.attention + exposed.memory_bound
+    assert exposed.tensor_parallel - hidden.tensor_parallel <= compute
+    both = times_of(step_of(**{**slow, "tp": 8}, sharding="fsdp"), {"tensor": 1.0, "data": 1.0})
+    neither = times_of(step_of(**{**slow, "tp": 8}, sharding="fsdp"), {})
+    assert (
+        neither.total - both.total
+        <= neither.matmul + neither.attention + neither.memory_bound + neither.launch
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.sampled_from(["tensor", "data", "pipeline", "expert", "context"]),
+    st.floats(0, 1), st.floats(0, 1), st.sampled_from(["none", "zero1", "fsdp"]), st.sampled_from([1, 2]),
+)  # fmt: skip
+def test_more_overlap_is_never_slower(kind, first, second, sharding, pp):
+    low, high = sorted((first, second))
+    step = step_of(MIXTRAL, num_devices=64, tp=2, cp=2, ep=8, pp=pp, global_batch=64, sharding=sharding)
+    assert times_of(step, {kind: high}).total <= times_of(step, {kind: low}).total * (1 + 1e-12)
+
+
+def test_small_ops_are_bound_by_launches():
+    tiny, large = (
+        times_of(step_of(load_model("gpt2"), seq_len=1024, stack="eager", micro_batch=b)) for b in (1, 64)
+    )
+    assert tiny.launch / tiny.total > 0.1
+    assert large.launch / large.total < 0.02
+    graph = times_of(step_of(load_model("gpt2"), seq_len=1024, stack="jax", micro_batch=1))
+    assert graph.launch < tiny.launch
+
+
+def test_the_update_is_paid_once_per_step():
+    one, many = (times_of(step_of(global_batch=batch)) for batch in (1, 16))
+    assert one.optimizer == many.optimizer > 0
+
+
+def test_parts_of_the_model():
+    step = step_of()
+    priced = price(step, H100)
+    total = sum(sum(stage_times(priced, part).values()) for part in ("layer", "embedding", "head"))
+    assert total == pytest.approx(sum(i.expected * i.op.count for i in priced if i.op.part != "step"))

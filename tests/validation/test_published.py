@@ -1,0 +1,195 @@
+"""Rows of published runs as cases: what is stated, what is assumed, what cannot be predicted."""
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.validation.published import Skipped, case_of, cases, model_of, network_of, read_rows, read_table
+
+ROW = {
+    "id": "mine-1", "source": "a table", "software": "Megatron-LM", "year": "2024", "model": "GPT 1B", "n_layers": "24",
+    "d_model": "1536", "n_heads": "16", "d_ff": "6144", "gated_mlp": "0", "vocab_size": "51200", "seq_len": "2048",
+    "device": "a100-sxm-80gb", "n_devices": "16", "devices_per_node": "8", "dtype": "bf16",
+    "global_batch_sequences": "64", "micro_batch_sequences": "2", "tp": "2", "pp": "2", "vp": "1", "sharding": "zero1",
+    "seq_parallel": "1", "recompute": "none", "attention": "flash2", "tokens_per_s_per_device": "5000",
+}  # fmt: skip
+MIXTRAL = {
+    "n_layers": "32", "d_model": "4096", "n_heads": "32", "n_kv_heads": "8", "d_ff": "14336", "gated_mlp": "1",
+    "vocab_size": "32000", "n_experts": "8", "experts_per_token": "2", "ep": "1",
+}  # fmt: skip
+
+
+def case(**changes):
+    return case_of({**ROW, **changes})
+
+
+def test_a_complete_row_is_one_configuration():
+    found = case()
+    (train,) = found.candidates
+    assert found.assumed == ()
+    assert (found.device_id, found.measured) == ("a100-sxm-80gb", 5000)
+    assert (train.tp, train.pp, train.vp, train.num_devices) == (2, 2, 1, 16)
+    assert (train.micro_batch, train.global_batch, train.recompute) == (2, 64, "none")
+    assert (train.sharding, train.attention, train.stack, train.dtype) == (
+        "zero1",
+        "flash2",
+        "megatron",
+        "bf16",
+    )
+    assert train.sequence_parallel
+    assert found.model.n_layers == 24
+
+
+@pytest.mark.parametrize(
+    ("blank", "options", "assumed"),
+    [
+        ("recompute", {"recompute": {"none", "full"}}, "recompute none or full"),
+        # 64 sequences over 4 replicas, at least 2 micro batches for 2 stages
+        ("micro_batch_sequences", {"micro_batch": {1, 2, 4, 8}}, "micro batch 1 or 2 or 4 or 8"),
+        ("vp", {"vp": {1, 12}}, "1 or 12 virtual stages"),
+        ("dtype", {"dtype": {"bf16"}}, "dtype bf16"),
+        ("sharding", {"sharding": {"zero1"}}, "sharding zero1"),
+        ("attention", {"attention": {"flash2"}}, "attention flash2"),
+        ("software", {"stack": {"parallel"}}, "stack parallel"),
+    ],
+)
+def test_a_blank_becomes_every_plausible_choice(blank, options, assumed):
+    found = case(**{blank: ""})
+    assert assumed in found.assumed
+    for field, values in options.items():
+        assert {getattr(train, field) for train in found.candidates} == values
+
+
+def test_older_rows_had_no_fused_attention():
+    assert {train.attention for train in case(attention="", year="2021").candidates} == {"unfused"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "attention"),
+    [
+        ({"source": "GPT-NeoX-20B (arXiv:2204.06745)"}, "unfused"),
+        ({"source": "LLaMA (arXiv:2302.13971)"}, "flash1"),
+        ({"source": "Llama 3 (arXiv:2407.21783)"}, "flash2"),
+        ({"source": "a table"}, "flash2"),
+        ({"source": "a table", "device": "v100-sxm2-32gb"}, "unfused"),  # written for Turing and later
+        ({"source": "LLaMA (arXiv:2302.13971)", "year": "2024"}, "flash2"),
+    ],
+)
+def test_attention_is_that_of_its_time(changes, attention):
+    assert {train.attention for train in case(attention="", **{"year": "", **changes}).candidates} == {
+        attention
+    }
+
+
+def test_a_blank_dtype_may_be_fp8_where_the_software_is_made_for_it():
+    def dtypes(**changes):
+        return {train.dtype for train in case(dtype="", **changes).candidates}
+
+    assert dtypes(software="NeMo", device="h100-sxm-80gb") == {"bf16", "fp8"}
+    assert dtypes(software="NeMo") == {"bf16"}  # an A100 has no fp8
+    assert dtypes(device="h100-sxm-80gb") == {"bf16"}
+
+
+def test_adapters_are_in_attention_or_everywhere():
+    found = case(workload="lora")
+    assert {train.lora_modules for train in found.candidates} == {"attention", "all"}
+    assert "adapters in attention or everywhere" in found.assumed
+
+
+def test_mlperf_is_no_plain_pytorch():
+    words = "MLPerf Training v5.1 llama31_8b AMD MI355X_EPYC_9575F_pytorch"
+    assert case(software="", source=words).candidates[0].stack == "nemo"
+
+
+def test_several_blanks_multiply():
+    found = case(recompute="", micro_batch_sequences="")
+    assert len(found.candidates) == 2 * 4
+
+
+def test_no_batch_at_all():
+    found = case(global_batch_sequences="", micro_batch_sequences="")
+    assert {train.micro_batch for train in found.candidates} == {1, 2, 4}
+    assert "micro batch 1 to 4, no accumulation" in found.assumed
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tokens_per_s_per_device": ""}, "no measured throughput"),
+        ({"tokens_per_s_per_device": "0"}, "no measured throughput"),
+        ({"tokens_per_s_per_device": "-5"}, "row mine-1: tokens_per_s_per_device -5 is negative"),
+        ({"n_heads": "many"}, "row mine-1: n_heads 'many' is not a number"),
+        ({"n_layers": ""}, "n_layers is not stated"),
+        ({"tp": ""}, "tp is not stated"),
+        ({"pp": ""}, "pp is not stated"),
+        ({"seq_len": ""}, "seq_len is not stated"),
+        ({"n_devices": "6"}, r"6 is not a multiple of tp\*pp\*cp = 4"),
+        ({**MIXTRAL, "ep": ""}, "ep of a mixture of experts is not stated"),
+        ({"micro_batch_sequences": "", "global_batch_sequences": "7"}, "none divides the global batch"),
+    ],
+)
+def test_what_cannot_be_predicted_has_a_reason(changes, reason):
+    with pytest.raises(Skipped, match=reason):
+        case(**changes)
+
+
+def test_fsdp_rows_need_no_degrees():
+    found = case(tp="", pp="", sharding="fsdp", software="PyTorch FSDP")
+    assert (found.candidates[0].tp, found.candidates[0].pp) == (1, 1)
+    assert {"tp 1", "pp 1"} <= set(found.assumed)
+
+
+def test_a_bad_row_leaves_the_others():
+    found = cases([ROW, {**ROW, "tp": ""}, {**ROW, "n_layers": "many"}, ROW])
+    assert [isinstance(item, tuple) for item in found] == [False, True, True, False]
+    assert found[1][1] == "tp is not stated"
+    assert "many" in found[2][1]
+
+
+def test_known_mixtures_come_from_their_preset():
+    assert model_of({**ROW, **MIXTRAL}).name == "mixtral-8x7b"
+    other = model_of({**ROW, **MIXTRAL, "d_model": "2048", "d_ff_expert": "7168"})
+    assert other.groups[0].mlp.expert.d_ff == 7168
+
+
+def test_words_that_say_more():
+    assert case(dtype="mxfp8").candidates[0].dtype == "fp8"
+    assert case(attention="fused_softmax", notes="fused_softmax").candidates[0].attention == "unfused"
+    assert case(attention_note="RMS kernel, fused CE/rotary").candidates[0].fused == (
+        "cross_entropy", "norm", "rotary",
+    )  # fmt: skip
+    lora = case(workload="lora").candidates[0]
+    assert (lora.train, lora.lora_rank) == ("lora", 16)
+    assert case(seq_parallel="1", tp="1").candidates[0].sequence_parallel is False
+
+
+@pytest.mark.parametrize(
+    ("words", "devices", "expected"),
+    [
+        ("", 8, None),
+        ("InfiniBand", 8, None),
+        ("InfiniBand 8x200Gb/s per node", 8, 200),
+        ("1.6Tb/s", 8, None),
+        ("4x 200 Gb/s per node", 8, 100),
+        ("RDMA 400Gb/s per GPU", 8, 400),
+        ("4 Omni-Path links per node", 8, 50),
+        ("100 Gbps per node", 4, 25),
+    ],
+)
+def test_network_words(words, devices, expected):
+    assert network_of(words, devices) == expected
+
+
+def test_tables_that_cannot_be_read(tmp_path):
+    path = tmp_path / "runs.csv"
+    with pytest.raises(RooflineError, match="cannot read"):
+        read_rows(path)
+    path.write_text("id,device\n")
+    with pytest.raises(RooflineError, match="no rows"):
+        read_rows(path)
+    path.write_text("id,device\na,b\n")
+    with pytest.raises(RooflineError, match=r"no column .*seq_len"):
+        read_rows(path)
+    assert read_table(path) == [{"id": "a", "device": "b"}]
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RooflineError, match="cannot read"):
+        read_table(path)

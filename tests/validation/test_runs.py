@@ -1,0 +1,209 @@
+"""Our error against published measurements stays what it is: a regression of accuracy fails here."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from roofline.validation import budgets as validate_budgets
+from roofline.validation import memory as validate_memory
+from roofline.validation import runs as validate
+from roofline.validation.published import read_rows, read_table
+from roofline.validation.runs import (
+    Prediction,
+    data_file,
+    group_by,
+    predict_runs,
+    predicted,
+    source_of,
+    summarise,
+)
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return validate.validate_runs()
+
+
+@pytest.fixture(scope="module")
+def tier_a(runs):
+    return [p for p in predicted(runs) if p.row["tier"] == "A"]
+
+
+@pytest.fixture(scope="module")
+def memory():
+    return validate_memory.predict_memory(read_table(data_file("memory")))
+
+
+@pytest.fixture(scope="module")
+def budgets():
+    return validate_budgets.predict_budgets(read_table(data_file("budgets")))
+
+
+def test_nearly_every_run_is_predicted(runs, tier_a):
+    assert len(runs) > 1000
+    assert len(predicted(runs)) > 0.96 * len(runs)
+    assert len(tier_a) > 500
+    for p in runs:
+        assert p.skipped_reason == "" or p.predicted is None
+        assert "\n" not in p.skipped_reason
+
+
+def test_error_of_fully_stated_runs(tier_a):
+    total = summarise("all", tier_a)
+    by_source = group_by(tier_a, source_of)
+    assert sum(s.mape for s in by_source) / len(by_source) <= 0.105
+    assert total.mape <= 0.086
+    assert total.median_ape <= 0.06
+    assert abs(total.bias) <= 0.04
+
+
+def test_error_of_korthikanti(tier_a):
+    # arXiv:2205.05198, tables 5 and 6: 22B to 1T on 8 to 512 A100
+    rows = [p for p in tier_a if p.id.startswith("korth22-")]
+    assert len(rows) == 8
+    assert summarise("korth22", rows).mape <= 0.03
+
+
+def test_intervals_are_honest(runs, tier_a):
+    assert 0.75 <= summarise("A", tier_a).coverage <= 0.90
+    assert summarise("all", predicted(runs)).coverage >= 0.78
+    for p in predicted(runs):
+        assert p.low <= p.predicted <= p.high
+
+
+def test_rows_with_gaps_stay_useful(runs):
+    assert summarise("all", predicted(runs)).mape <= 0.135
+
+
+def test_memory(memory):
+    done = [p for p in memory if not p.skipped_reason]
+    total = validate_memory.summarise("all", done)
+    assert len(done) >= 150
+    assert total.bytes_rows >= 90
+    assert total.mape <= 0.10
+    assert total.decision_rows >= 140
+    assert total.decisions_right >= 0.92
+
+
+def test_budgets(budgets):
+    done = [p for p in budgets if not p.skipped_reason]
+    total = validate_budgets.summarise("all", done)
+    assert total.rows >= 35
+    assert total.within >= 0.70
+    assert 0.8 <= total.median_ratio <= 1.3
+
+
+def test_where_recompute_is_not_stated_some_layers_do(runs):
+    # llama 3 70B, sharded over 64 devices of 288 GB: too little for no recompute, enough for some
+    (row,) = [p.row for p in runs if p.id == "mbr-2511-218"]
+    kept, some, full = (
+        predict_runs([{**row, "recompute": word}])[0].predicted for word in ("none", "", "full")
+    )
+    assert full < some < kept
+
+
+# --- how errors are counted --------------------------------------------------------------------------------------
+
+
+def prediction(name, measured, center, low, high):
+    return Prediction(row={"id": name}, measured=measured, predicted=center, low=low, high=high)
+
+
+ROWS = [
+    prediction("a-1", 100, 125, 110, 130),  # 125 tokens/s predicted: the step is 20 % too short
+    prediction("a-2", 100, 80, 70, 110),  # 25 % too long
+    prediction("b-1", 100, 100, 90, 110),
+]
+
+
+def test_errors_are_those_of_the_step_time():
+    assert [p.error for p in ROWS] == pytest.approx([-0.2, 0.25, 0.0])
+    assert [p.inside for p in ROWS] == [False, True, True]
+
+
+def test_summary_by_hand():
+    total = summarise("all", ROWS)
+    assert total.rows == 3
+    assert total.mape == pytest.approx(0.15)
+    assert total.median_ape == pytest.approx(0.2)
+    assert total.bias == pytest.approx(0.0)  # 0.8 x 1.25 = 1
+    assert total.coverage == pytest.approx(2 / 3)
+    assert [(s.name, s.rows) for s in group_by(ROWS, source_of)] == [("a", 2), ("b", 1)]
+
+
+def test_memory_summary_by_hand():
+    rows = [
+        validate_memory.MemoryPrediction(row={"id": "m-1"}, measured_bytes=10, predicted_bytes=11),
+        validate_memory.MemoryPrediction(
+            row={"id": "m-2"}, measured_bytes=10, predicted_bytes=8, ran=True, predicted_fits=True
+        ),
+        validate_memory.MemoryPrediction(row={"id": "m-3"}, ran=False, predicted_fits=True),
+    ]
+    total = validate_memory.summarise("all", rows)
+    assert (total.rows, total.bytes_rows, total.decision_rows) == (3, 2, 2)
+    assert total.mape == pytest.approx(0.15)
+    assert total.bias == pytest.approx(math.sqrt(1.1 * 0.8) - 1)
+    assert total.decisions_right == 0.5
+    assert (total.median_ape, total.coverage) == (pytest.approx(0.2), 0.5)  # 20 % is beyond 1.28 x 12 %
+
+
+CONTRACT = {"rows", "mape", "median_ape", "bias", "coverage", "by_source", "by_device"}
+
+
+@pytest.mark.parametrize("what", ["memory", "budgets", "runs"])
+def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
+    with data_file(what).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)[:40]
+    path = tmp_path / "some.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+    status, out, _ = run("validate", what, "--data", str(path), "--format", "json")
+    assert status == 0
+    assert set(json.loads(out)) >= CONTRACT
+    header = run("validate", what, "--data", str(path), "--format", "csv").out.splitlines()[0]
+    assert header.split(",")[:7] == ["id", "measured", "predicted", "low", "high", "error", "skipped_reason"]
+
+
+def test_budget_summary_by_hand():
+    rows = [
+        validate_budgets.BudgetPrediction(
+            row={"id": str(i)}, measured=measured, predicted=100, low=80, high=160
+        )
+        for i, measured in enumerate((60, 100, 140, 170))
+    ]
+    total = validate_budgets.summarise("all", rows)
+    assert (total.rows, total.within, total.coverage) == (4, 0.5, 0.5)
+    errors = [abs(100 / measured - 1) for measured in (60, 100, 140, 170)]
+    assert total.mape == pytest.approx(sum(errors) / 4)
+    assert total.bias == pytest.approx((100**4 / (60 * 100 * 140 * 170)) ** 0.25 - 1)
+
+
+def test_a_row_that_cannot_be_predicted_says_why():
+    rows = read_rows(data_file("runs"))[:2]
+    unknown_device, fine = predict_runs([{**rows[0], "device": "h101"}, rows[1]])
+    assert "h101" in unknown_device.skipped_reason
+    assert fine.skipped_reason == ""
+
+
+def test_choices_left_open_widen_the_interval():
+    (row,) = [row for row in read_rows(data_file("runs")) if row["id"] == "korth22-175b"] or read_rows(
+        data_file("runs")
+    )[:1]
+    closed, open_ = predict_runs([{**row, "recompute": "full"}, {**row, "recompute": ""}])
+    assert open_.predicted >= closed.predicted * (1 - 1e-12)
+    assert open_.high / open_.low >= closed.high / closed.low * (1 - 1e-12)
+    assert "recompute none or full" in open_.assumed
+
+
+@pytest.mark.parametrize("what", ["runs", "memory", "budgets"])
+def test_packaged_tables_have_unique_ids_and_sources(what):
+    with data_file(what).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids = [row["id"] for row in rows]
+    assert len(ids) == len(set(ids))
+    assert all(row["source"].strip() for row in rows)
