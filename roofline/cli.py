@@ -67,9 +67,7 @@ QUESTIONS: dict[str, dict[str, Command]] = {
         "validate": Command("validate", "the estimator's error against published measurements"),
     },
 }
-COMMANDS: dict[str, Command] = {
-    name: command for group in QUESTIONS.values() for name, command in group.items()
-}
+COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() for name, command in group.items()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -89,9 +87,7 @@ class Parser(argparse.ArgumentParser):
         allowed = [str(choice) for choice in action.choices]
         close = nearest(str(value), allowed, count=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise argparse.ArgumentError(
-            action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})"
-        )
+        raise argparse.ArgumentError(action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})")
 
     def short_usage(self) -> str:
         """What must be given; the options, described below it, are too many to spell out."""
@@ -100,9 +96,7 @@ class Parser(argparse.ArgumentParser):
             name = str(action.metavar or action.dest.upper())
             if not action.option_strings:
                 words.append(
-                    {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [...]"}.get(
-                        str(action.nargs), name
-                    )
+                    {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [...]"}.get(str(action.nargs), name)
                 )
             elif action.required:
                 words.append(f"{action.option_strings[0]} {name}")

@@ -22,11 +22,17 @@ BYTES = {"": 1, "B": 1, "kB": 10**3, "kiB": 2**10} | {
 SECONDS = {
     name: seconds
     for names, seconds in (
-        ("us µs", 1e-6), ("ms", 1e-3), ("s sec", 1), ("m min", 60), ("h hr hour hours", 3600),
-        ("d day days", 86400), ("w week weeks", 7 * 86400), ("y year years", 365 * 86400),
+        ("us µs", 1e-6),
+        ("ms", 1e-3),
+        ("s sec", 1),
+        ("m min", 60),
+        ("h hr hour hours", 3600),
+        ("d day days", 86400),
+        ("w week weeks", 7 * 86400),
+        ("y year years", 365 * 86400),
     )
     for name in names.split()
-}  # fmt: skip
+}
 WATTS = {"": 1, "W": 1, "kW": 10**3, "MW": 10**6}
 PER_HOUR = {"", "/h", "/hr", "/hour", "/gpu-hour", "/device-hour"}
 LARGEST = 10**30  # more tokens, FLOPs or bytes than anyone has: a typing error
@@ -72,9 +78,7 @@ def _measure(typed: Typed, units: Mapping[str, float], allowed: str) -> int | fl
         problem = f"has an unknown unit {unit!r}" if unit else "has no unit"
         raise UnitError(f"{str(typed)!r} {problem}: give {allowed}")
     factor = units[unit]
-    value = (
-        _exact(digits * factor, exponent) if isinstance(factor, int) else _exact(digits, exponent) * factor
-    )
+    value = _exact(digits * factor, exponent) if isinstance(factor, int) else _exact(digits, exponent) * factor
     if not 0 < value <= LARGEST:
         raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
     return value
@@ -123,9 +127,7 @@ def sequence_length(typed: Typed) -> int:
     >>> sequence_length("2k"), sequence_length("128K"), sequence_length("2000")
     (2048, 131072, 2000)
     """
-    return _whole(
-        typed, LENGTHS, "a whole number of tokens of at least 1, such as 2048 or 2k (here k is 1024)"
-    )
+    return _whole(typed, LENGTHS, "a whole number of tokens of at least 1, such as 2048 or 2k (here k is 1024)")
 
 
 def byte_count(typed: Typed) -> int:
@@ -137,9 +139,7 @@ def byte_count(typed: Typed) -> int:
     allowed = "bytes above 0, such as 80GiB (2**30 each) or 80GB (1e9 each)"
     unit = _split(typed, allowed)[2]
     if unit in {"K", "k", "M", "G", "T", "P"}:
-        raise UnitError(
-            f"{str(typed)!r} is ambiguous: write {unit}B (powers of 1000) or {unit}iB (powers of 1024)"
-        )
+        raise UnitError(f"{str(typed)!r} is ambiguous: write {unit}B (powers of 1000) or {unit}iB (powers of 1024)")
     return round(_measure(typed, BYTES, allowed))
 
 
@@ -242,9 +242,7 @@ def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
         while len(values) <= LONGEST_SWEEP and (following := values[-1] + (step or values[-1:])[0]) <= last:
             values.append(following)
         if first > last or len(values) > LONGEST_SWEEP:
-            raise UnitError(
-                f"{text!r} is out of range: from small to large, and at most {LONGEST_SWEEP} values"
-            )
+            raise UnitError(f"{text!r} is out of range: from small to large, and at most {LONGEST_SWEEP} values")
         return tuple(values)
 
     return read_sweep
@@ -300,9 +298,7 @@ def format_time(seconds: float) -> str:
     if seconds < 2 * 3600:
         return f"{seconds / 60:.3g} min"
     return (
-        f"{seconds / 3600:.3g} h"
-        if seconds < 2 * 86400
-        else f"{seconds / 86400:,.{2 if seconds < 864e3 else 1}f} days"
+        f"{seconds / 3600:.3g} h" if seconds < 2 * 86400 else f"{seconds / 86400:,.{2 if seconds < 864e3 else 1}f} days"
     )
 
 

@@ -31,9 +31,7 @@ def anonymous(answers: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Detect, print, and record where asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", metavar="FILE", type=Path, help="write the driver's answers to FILE")
     args = parser.parse_args()
 
@@ -41,15 +39,11 @@ def main() -> None:
     detection = detect_gpus(library)
     for found in detection.gpus:
         device = found.device
-        print(
-            f"GPU {found.gpu.index}: {found.gpu.name} -> {device.id if device else 'unknown'} ({found.how})"
-        )
+        print(f"GPU {found.gpu.index}: {found.gpu.name} -> {device.id if device else 'unknown'} ({found.how})")
         if device is not None:
             for dtype, flops in device.peaks.items():
                 print(f"  {dtype:5} {flops / 1e12:8.1f} TFLOP/s dense")
-            print(
-                f"  memory {device.memory_bytes / 2**30:.1f} GiB at {device.memory.bandwidth.gb_per_s:g} GB/s"
-            )
+            print(f"  memory {device.memory_bytes / 2**30:.1f} GiB at {device.memory.bandwidth.gb_per_s:g} GB/s")
         for note in found.notes:
             print(f"  {note}")
     if detection.why_not:

@@ -7,9 +7,7 @@ import roofline
 
 
 def python(code, **options):
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, **options
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)
 
 
 @pytest.mark.parametrize("name", roofline.__all__)
@@ -74,10 +72,7 @@ def test_bad_options_are_errors_with_the_name(options, words):
 
 def test_numbers_as_they_are_typed():
     typed = roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch="8", seq_len="1k")
-    assert (
-        typed.step_time_s
-        == roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch=8, seq_len=1024).step_time_s
-    )
+    assert typed.step_time_s == roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch=8, seq_len=1024).step_time_s
     assert roofline.memory("gpt2", "h100-sxm-80gb", seq_len="1k").train.seq_len == 1024
     assert roofline.count("gpt2", seq_len="1k", micro_batch="2").tokens == 2048
     assert roofline.infer("gpt2", "h100-sxm-80gb", "decode", seq_len="1k").context == 1024
@@ -92,9 +87,13 @@ def test_one_class_catches_every_error():
 def test_results_are_short_to_read():
     device = "h100-sxm-80gb"
     results = [
-        roofline.estimate("gpt2", device), roofline.memory("gpt2", device), roofline.count("gpt2"),
-        roofline.memory("gpt2"), roofline.infer("gpt2", device, "decode"), roofline.compare("gpt2", device),
-    ]  # fmt: skip
+        roofline.estimate("gpt2", device),
+        roofline.memory("gpt2", device),
+        roofline.count("gpt2"),
+        roofline.memory("gpt2"),
+        roofline.infer("gpt2", device, "decode"),
+        roofline.compare("gpt2", device),
+    ]
     for result in results:
         assert len(repr(result)) < 130
         assert "gpt2" in repr(result) or "1 cases" in repr(result)
@@ -132,9 +131,7 @@ def test_arrays_give_the_figures_of_each_element():
 
 @pytest.mark.parametrize("stack", ["eager", "compiled", "megatron"])
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
-@pytest.mark.parametrize(
-    "model", ["gpt2", "llama-3-8b", "mixtral-8x7b", "deepseek-v2-lite", "gemma-2-9b", "vit-b16"]
-)
+@pytest.mark.parametrize("model", ["gpt2", "llama-3-8b", "mixtral-8x7b", "deepseek-v2-lite", "gemma-2-9b", "vit-b16"])
 def test_figures_are_in_order_for_every_kind_of_model(model, stack, recompute):
     result = roofline.estimate(model, "h100-sxm-80gb", stack=stack, recompute=recompute)
     assert 0 < result.mfu <= result.hfu < 1
@@ -149,6 +146,4 @@ def test_more_bandwidth_or_peak_is_never_slower():
     device = roofline.load_device("a100-sxm-80gb")
     seconds = roofline.estimate("gpt2-xl", device).step_time_s
     assert roofline.estimate("gpt2-xl", device.with_overrides(bandwidth_gb_per_s=4000)).step_time_s < seconds
-    assert (
-        roofline.estimate("gpt2-xl", device.with_overrides(peak_tflops={"bf16": 400})).step_time_s < seconds
-    )
+    assert roofline.estimate("gpt2-xl", device.with_overrides(peak_tflops={"bf16": 400})).step_time_s < seconds

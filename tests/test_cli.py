@@ -124,8 +124,10 @@ def test_errors_of_the_hardware_package(run, probe, monkeypatch):
 
     monkeypatch.setattr(sys.modules["roofline.commands.probe"], "run", fail)
     assert run(probe, "gpt2", "-d", "h100") == (
-        2, "", "roofline: error: unknown device 'h100': did you mean 'h100-pcie-80gb'?\n",
-    )  # fmt: skip
+        2,
+        "",
+        "roofline: error: unknown device 'h100': did you mean 'h100-pcie-80gb'?\n",
+    )
 
 
 def test_our_own_mistakes_are_not_hidden(run, probe, monkeypatch):
@@ -162,9 +164,7 @@ def test_an_ascii_terminal_gets_ascii():
 
 
 def test_whole_process_exit_status():
-    done = subprocess.run(
-        [sys.executable, "-m", "roofline", "nosuch"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "roofline", "nosuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("roofline: error: unknown command 'nosuch'")
 
@@ -212,9 +212,7 @@ def test_a_function_is_traced_by_estimate_alone(command, capsys):
 
 def test_figures_of_a_traced_module_cannot_be_set(capsys):
     assert cli.main(["estimate", "file.py:build", "-d", "h100-sxm-80gb", "--set", "n_layers=3"]) == 2
-    assert (
-        "--set n_layers=3 does not apply to a traced module: change it in file.py" in capsys.readouterr().err
-    )
+    assert "--set n_layers=3 does not apply to a traced module: change it in file.py" in capsys.readouterr().err
 
 
 def test_freeze_and_names_of_adapters_on_the_command_line(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-_spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "update_readme.py")
+_spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "maintain" / "update_readme.py")
 update_readme = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(update_readme)
 
@@ -23,7 +23,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("command", "shown"), EXAMPLES)
 def test_command_prints_what_is_shown(command, shown):
-    assert update_readme.run(command) == shown, "run scripts/update_readme.py if the change is meant"
+    assert update_readme.run(command) == shown, "run scripts/maintain/update_readme.py if the change is meant"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,9 +34,7 @@ def test_python_examples(page):
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for number, block in enumerate(blocks, start=1):
         if ">>>" in block:
-            test = doctest.DocTestParser().get_doctest(
-                block, names, f"{page.name}, example {number}", str(page), 0
-            )
+            test = doctest.DocTestParser().get_doctest(block, names, f"{page.name}, example {number}", str(page), 0)
             failed = runner.run(test, out=sys.stdout.write, clear_globs=False).failed
             names = test.globs
         else:

@@ -32,15 +32,11 @@ def run(timer: StepTimer, clock: Clock, times: list[float]) -> None:
 
 def test_mfu_is_flops_over_time_and_peak():
     clock = Clock()
-    timer = StepTimer(
-        "gpt2", "h100-sxm-80gb", global_batch=32, seq_len=512, num_devices=4, warmup=0, clock=clock
-    )
+    timer = StepTimer("gpt2", "h100-sxm-80gb", global_batch=32, seq_len=512, num_devices=4, warmup=0, clock=clock)
     run(timer, clock, [0.5, 0.5])
     # 32 * 512 = 16384 tokens in 0.5 s
     flops = model_flops_per_token(load_model("gpt2"), 512) * 16384
-    assert timer.mfu == pytest.approx(
-        flops / (0.5 * 4 * load_device("h100-sxm-80gb").peak_flops_per_s("bf16"))
-    )
+    assert timer.mfu == pytest.approx(flops / (0.5 * 4 * load_device("h100-sxm-80gb").peak_flops_per_s("bf16")))
     assert timer.tokens_per_s == 32768
 
 

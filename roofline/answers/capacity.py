@@ -69,9 +69,7 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         return memory_json(self)
 
 
-def memory(
-    model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any
-) -> MemoryFit:
+def memory(model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any) -> MemoryFit:
     """Peak memory of one device, and what fits.
 
     >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
@@ -129,9 +127,7 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     trained = (shares.trainable_dense, shares.trainable_expert)
     zero2 = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
     words = {
-        "weights_bytes": _product(
-            step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters
-        ),
+        "weights_bytes": _product(step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters),
         "gradients_bytes": _product(step, trained, used.gradients_bytes, zero2),
         "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }

@@ -52,9 +52,7 @@ def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Map
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    swept = {
-        name: value for name, value in options.items() if isinstance(value, tuple) and name not in JOINED
-    }
+    swept = {name: value for name, value in options.items() if isinstance(value, tuple) and name not in JOINED}
     number = len(models) * len(devices)
     for values in swept.values():
         number *= len(values)

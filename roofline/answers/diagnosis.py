@@ -132,9 +132,7 @@ def diagnose(
     findings = list(_disagreement(case.train, seconds, rate) if step is not None else ())
     rules = _rules(case, tokens / seconds)
     mfu = rules["6N+12LdS"]
-    if (
-        expected.mfu_rule == COUNTED_RULE
-    ):  # part of the model is frozen: the rules count gradients it does not take
+    if expected.mfu_rule == COUNTED_RULE:  # part of the model is frozen: the rules count gradients it does not take
         mfu = float(expected.mfu * expected.step_time_s) / seconds
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
     if step is None:
@@ -147,12 +145,23 @@ def diagnose(
         findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
     verdict = "below" if mfu < low else "above" if mfu > high else "within"
     return Diagnosis(
-        mfu=mfu, hfu=float(expected.hfu * expected.step_time_s) / seconds, mfu_causal=rules["causal"],
-        mfu_6n=rules["6N"], mfu_by_rule=rules, step_time_s=seconds, tokens_per_s=tokens / seconds,
-        expected_mfu=float(expected.mfu), expected_mfu_low=low, expected_mfu_high=high, verdict=verdict,
-        findings=tuple(findings), suspects=suspects(case, expected, seconds),
-        improvements=improvements(case, expected), estimate=expected, notes=notes,
-    )  # fmt: skip
+        mfu=mfu,
+        hfu=float(expected.hfu * expected.step_time_s) / seconds,
+        mfu_causal=rules["causal"],
+        mfu_6n=rules["6N"],
+        mfu_by_rule=rules,
+        step_time_s=seconds,
+        tokens_per_s=tokens / seconds,
+        expected_mfu=float(expected.mfu),
+        expected_mfu_low=low,
+        expected_mfu_high=high,
+        verdict=verdict,
+        findings=tuple(findings),
+        suspects=suspects(case, expected, seconds),
+        improvements=improvements(case, expected),
+        estimate=expected,
+        notes=notes,
+    )
 
 
 def _slow_fast(expected: Estimate) -> tuple[float, float]:
@@ -175,9 +184,7 @@ def _case(model: ModelConfig, device: Device, options: dict[str, Any]) -> tuple[
             if result.tokens_per_s > rate:
                 best, rate = tried, float(result.tokens_per_s)
         size *= 2
-    return best, (
-        f"no micro batch given: expects the fastest that fits, {best.train.micro_batch} (--micro-batch)",
-    )
+    return best, (f"no micro batch given: expects the fastest that fits, {best.train.micro_batch} (--micro-batch)",)
 
 
 def _rules(case: Case, tokens_per_s: float) -> dict[str, float]:
@@ -233,12 +240,10 @@ def _disagreement(train: TrainConfig, step_time_s: float, tokens_per_s: float | 
         "step time it is "
         f"{real:,.0f} tokens/s ({train.tokens_per_step:,} / {step_time_s:g} s), which is used here",
         tokens_per_s=real,
-    )  # fmt: skip
+    )
 
 
-def _counted_wrong(
-    train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
-) -> Iterator[Finding]:
+def _counted_wrong(train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]) -> Iterator[Finding]:
     """Usual mistakes that would bring an MFU outside the band into it."""
     if _plausible(mfu, band):
         return
@@ -248,8 +253,9 @@ def _counted_wrong(
                 what=f"if {tokens_per_s:,.0f} tokens/s counts {words}, the run does "
                 f"{tokens_per_s * factor:,.0f} tokens/s: "
                 f"MFU {format_share(mfu * factor)}",
-                tokens_per_s=tokens_per_s * factor, mfu=mfu * factor,
-            )  # fmt: skip
+                tokens_per_s=tokens_per_s * factor,
+                mfu=mfu * factor,
+            )
 
 
 def _plausible(mfu: float, band: tuple[float, float]) -> bool:
@@ -257,9 +263,7 @@ def _plausible(mfu: float, band: tuple[float, float]) -> bool:
     return band[0] * (1 - NEAR) <= mfu <= min(band[1] * (1 + NEAR), 1)
 
 
-def _of_one_pass(
-    train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]
-) -> Iterator[Finding]:
+def _of_one_pass(train: TrainConfig, mfu: float, tokens_per_s: float, band: tuple[float, float]) -> Iterator[Finding]:
     """The time of one micro batch given as that of a step, where that brings the MFU into the band.
 
     Of an impossible MFU it is enough that the run is then no wonder: slower than expected, as many are.
@@ -269,8 +273,9 @@ def _of_one_pass(
     if steps > 1 and not _plausible(mfu, band) and _plausible(mfu / steps, slow):
         yield Finding(
             what=f"the step time is of one micro batch: x {steps:,} gives {format_share(mfu / steps)}",
-            tokens_per_s=tokens_per_s / steps, mfu=mfu / steps,
-        )  # fmt: skip
+            tokens_per_s=tokens_per_s / steps,
+            mfu=mfu / steps,
+        )
 
 
 def _impossible(case: Case, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
@@ -316,9 +321,7 @@ def _peaks(device: Device, dtype: str) -> dict[str, float]:
 
     alike = (device.vendor, device.kind)
     others = (other for other in all_devices() if (other.vendor, other.kind) == alike)
-    return {
-        other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id
-    }
+    return {other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id}
 
 
 def _how_counted(reported: float, rules: dict[str, float], hfu: float) -> Finding:

@@ -28,10 +28,19 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 FIGURES = (
-    "step_time_s", "step_time_low_s", "step_time_high_s", "ideal_step_time_s", "tokens_per_s",
-    "tokens_per_s_per_device", "mfu", "hfu", "mfu_rule", "model_flops_per_step", "hardware_flops_per_step",
+    "step_time_s",
+    "step_time_low_s",
+    "step_time_high_s",
+    "ideal_step_time_s",
+    "tokens_per_s",
+    "tokens_per_s_per_device",
+    "mfu",
+    "hfu",
+    "mfu_rule",
+    "model_flops_per_step",
+    "hardware_flops_per_step",
     "bound",
-)  # fmt: skip
+)
 COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass that runs, full attention"
 
 
@@ -95,9 +104,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
             return f"{what} {len(times[0])} configurations>"
         expected, low, high = map(format_time, times[:3])
         fits = "fits" if self.fits else "does not fit"
-        return (
-            f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
-        )
+        return f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
 
     def to_frame(self) -> pd.DataFrame:
         """The ops as a pandas frame, the costliest first."""
@@ -161,21 +168,15 @@ def assumed(train: TrainConfig, device: Device, options: Mapping[str, Any]) -> l
     """What follows from the layout or the device where `options` do not say, as sentences."""
     notes = []
     if options.get("stack") is None and train.stack != "compiled":
-        notes.append(
-            f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)"
-        )
+        notes.append(f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)")
     if options.get("global_batch") is None and some(train.pp > 1):
-        batch = (
-            f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
-        )
+        batch = f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
         notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
     if options.get("dtype") is None and train.dtype == "fp16":
         notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
     usual = load_stack(train.stack).attention
     if options.get("attention") is None and train.attention != usual:
-        notes.append(
-            f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)"
-        )
+        notes.append(f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)")
     return notes
 
 
@@ -368,11 +369,7 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
     gemm = device.measured.gemm
     if gemm.origin != "device":
-        of = (
-            f"the {device.architecture} architecture's"
-            if gemm.origin == "architecture"
-            else "general defaults"
-        )
+        of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
         notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
     return tuple(notes)
 

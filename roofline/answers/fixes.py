@@ -83,9 +83,7 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
         candidates += [({"num_devices"}, more) for more in _more_devices(given, number, fix)]
         new: list[Fix] = []
         for kind in KINDS:
-            able = [
-                one for names, one in candidates if kind in names - led and _says_more(one, (*found, *new))
-            ]
+            able = [one for names, one in candidates if kind in names - led and _says_more(one, (*found, *new))]
             best = min(able, key=lambda one: one.cost, default=None)
             if best is None or (kind == "num_devices" and found and best.cost > DEAREST):
                 continue
@@ -120,9 +118,7 @@ def _together(
     ]
 
 
-def _changes(
-    model: ModelConfig, device: Device, given: TrainConfig, *, alone: bool
-) -> dict[str, list[Change]]:
+def _changes(model: ModelConfig, device: Device, given: TrainConfig, *, alone: bool) -> dict[str, list[Change]]:
     """The alternatives to `given` that save memory, by kind.
 
     Selective recompute saves little where attention is fused: it is one only `alone`.
@@ -195,9 +191,7 @@ def _fix(
         return None
     tokens = step.train.tokens_per_step
     return Fix(
-        change=" + ".join(
-            [words for words, _ in changes] + ([f"{stack} stack"] if "stack" in options else [])
-        ),
+        change=" + ".join([words for words, _ in changes] + ([f"{stack} stack"] if "stack" in options else [])),
         options=options,
         total_bytes=float(used.total_bytes),
         saved_bytes=needed - float(used.total_bytes),
@@ -245,9 +239,7 @@ def fuller_pipeline(result: Estimate) -> Suspect | None:
 
 def _more_devices(given: TrainConfig, number: int, fix: Callable[..., Fix | None]) -> list[Fix]:
     """What fits on the fewest devices with sharded parameters and `number` - 1 further changes."""
-    most = (
-        given.num_devices * MOST_TIMES if number == 1 else max(MOST_DEVICES, given.num_devices * MOST_TIMES)
-    )
+    most = given.num_devices * MOST_TIMES if number == 1 else max(MOST_DEVICES, given.num_devices * MOST_TIMES)
     for power in range(1, 11):
         devices = given.num_devices * 2**power
         if devices > most:

@@ -207,9 +207,7 @@ def _simpler(one: InferenceFix, other: InferenceFix) -> bool:
     return fewer and one.options.keys() < other.options.keys()
 
 
-def _fix(
-    result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]
-) -> InferenceFix | None:
+def _fix(result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]) -> InferenceFix | None:
     """What a change gives; None where it does not fit, or is not possible."""
     changed = {**given, **options}
     try:
@@ -218,9 +216,7 @@ def _fix(
         return None
     if not other.fits:
         return None
-    return InferenceFix(
-        change=change, options=options, total_bytes=other.memory.total_bytes, time_s=other.time_s
-    )
+    return InferenceFix(change=change, options=options, total_bytes=other.memory.total_bytes, time_s=other.time_s)
 
 
 def inference_step(model: ModelConfig, device: Device, phase: str, options: dict[str, Any]) -> Step:
@@ -248,7 +244,7 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     ops = tuple(op for op in tape.ops if op.phase == "forward" and not op.name.startswith("loss."))
     return Step(
         model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), working_bytes=0, counted=True
-    )  # fmt: skip
+    )
 
 
 def _seconds(priced: list[PricedOp], part: str) -> Number:
@@ -312,14 +308,10 @@ def compute_bound_batch(model: ModelConfig, device: Device, step: Step) -> float
 
     Both grow linearly with the batch, b: compute = b*C, memory = W + b*A; so b = W / (C - A).
     """
-    options = {
-        name: getattr(step.train, name) for name in ("dtype", "tp", "attention", "stack", "num_devices")
-    }
+    options = {name: getattr(step.train, name) for name in ("dtype", "tp", "attention", "stack", "num_devices")}
     large, larger = (
         _matmul_seconds(
-            inference_step(
-                model, device, "decode", {**options, "micro_batch": b, "seq_len": step.train.seq_len}
-            ),
+            inference_step(model, device, "decode", {**options, "micro_batch": b, "seq_len": step.train.seq_len}),
             device,
         )
         for b in (2**14, 2**15)  # every expert is in use from here on

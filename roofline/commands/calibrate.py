@@ -35,18 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="numpy, torch (CPU) or torch-cuda; auto takes the best that is installed (default)",
     )
-    parser.add_argument(
-        "--seconds", metavar="S", type=units.positive, default=30.0, help="seconds of measuring (30)"
-    )
-    parser.add_argument(
-        "--threads", metavar="N", type=units.positive_int, help="CPU threads (default all cores)"
-    )
-    parser.add_argument(
-        "--rounds", metavar="N", type=units.positive_int, default=3, help="repeats of all (3)"
-    )
-    parser.add_argument(
-        "--format", choices=("table", "json"), default="table", help="table (default) or json"
-    )
+    parser.add_argument("--seconds", metavar="S", type=units.positive, default=30.0, help="seconds of measuring (30)")
+    parser.add_argument("--threads", metavar="N", type=units.positive_int, help="CPU threads (default all cores)")
+    parser.add_argument("--rounds", metavar="N", type=units.positive_int, default=3, help="repeats of all (3)")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="table (default) or json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -171,8 +163,6 @@ def _cached(sample: Any, device: Any, share: float) -> bool:
 
 def _constants(device: Any) -> Iterator[list[str]]:
     for name, table in device.measured_tables.items():
-        nested = (
-            {name: table} if "source" in table else {f"{name}.{key}": entry for key, entry in table.items()}
-        )
+        nested = {name: table} if "source" in table else {f"{name}.{key}": entry for key, entry in table.items()}
         for label, entry in nested.items():
             yield [label, ", ".join(f"{key} {value:g}" for key, value in entry.items() if key != "source")]

@@ -41,9 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"{parser.epilog}\n\n{PICTURES}"
     options.add_model_arguments(parser, nargs="*")
     parser.add_argument(
-        "--case", dest="cases", metavar='"OPTIONS"', action="append", default=[],
+        "--case",
+        dest="cases",
+        metavar='"OPTIONS"',
+        action="append",
+        default=[],
         help="one case, written as its own [MODEL] and options over those outside (repeatable)",
-    )  # fmt: skip
+    )
     options.add_device_arguments(parser, repeatable=True)
     options.add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
@@ -201,9 +205,7 @@ def _reasons(results: Results) -> list[str]:
         ]
         word = "faster" if ratio > 1 else "slower"
         factor = ratio if ratio > 1 else 1 / ratio
-        sentences.append(
-            f"{letter} is {factor:.2f}x {word} than A per device: of the difference {', '.join(causes)}."
-        )
+        sentences.append(f"{letter} is {factor:.2f}x {word} than A per device: of the difference {', '.join(causes)}.")
     return sentences
 
 
@@ -261,9 +263,7 @@ def _notes(results: Results, skipped: list[Skipped]) -> list[str]:
     models = {result.model.name: result.model for _, result in results}
     notes = [f"Note: {note}." for model in models.values() for note in model.assumptions]
     if len(results) > SIDE_BY_SIDE and any(result.fits for _, result in results):
-        best = max(
-            (item for item in results if item[1].fits), key=lambda item: item[1].tokens_per_s_per_device
-        )
+        best = max((item for item in results if item[1].fits), key=lambda item: item[1].tokens_per_s_per_device)
         words = ", ".join(f"{name} {value}" for name, value in best[0].varied.items())
         notes.append(f"Fastest per device that fits: {words}.")
     for item in skipped:

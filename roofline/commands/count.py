@@ -118,9 +118,7 @@ def records_table(result: Count) -> Table:
 
 def _notes(result: Count) -> list[str]:
     """The conventions of the counts, and what was assumed about the model."""
-    notes = [
-        "1 multiply-add is 2 FLOPs. Totals count attention in full (not causal); ops as kernels execute them."
-    ]
+    notes = ["1 multiply-add is 2 FLOPs. Totals count attention in full (not causal); ops as kernels execute them."]
     if result.train.num_devices > 1:
         notes.append("Ops are those of one device; collectives are left out.")
     return notes + [f"Note: {note}." for note in result.model.assumptions]

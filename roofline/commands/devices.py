@@ -23,12 +23,8 @@ _SHOWN = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument(
-        "device", nargs="?", metavar="DEVICE", help="an id, a driver's name, a .toml or 'local'"
-    )
-    parser.add_argument(
-        "--vendor", metavar="NAME", help="only this vendor's devices (NVIDIA, AMD, Google, ...)"
-    )
+    parser.add_argument("device", nargs="?", metavar="DEVICE", help="an id, a driver's name, a .toml or 'local'")
+    parser.add_argument("--vendor", metavar="NAME", help="only this vendor's devices (NVIDIA, AMD, Google, ...)")
     add_format_arguments(parser)
 
 

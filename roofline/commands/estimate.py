@@ -85,11 +85,7 @@ def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
 
     train = msgspec.structs.replace(result.train, global_batch=None)
     largest = max_micro_batch(result.model, result.device, train)
-    return (
-        [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."]
-        if largest > 1
-        else []
-    )
+    return [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."] if largest > 1 else []
 
 
 def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:

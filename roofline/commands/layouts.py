@@ -36,10 +36,30 @@ EXTRAS: dict[str, Callable[[float], str]] = {
     "energy_j_per_step": lambda value: units.format_si(value, "J"),
 }
 CSV_KEYS = (
-    "num_devices", "tp", "pp", "vp", "dp", "cp", "ep", "micro_batch", "accumulation", "sharding",
-    "sequence_parallel", "recompute", "dtype", "attention", "stack", "step_time_s", "step_time_low_s",
-    "step_time_high_s", "tokens_per_s", "mfu", "memory_bytes", "fits", "device_seconds_per_step",
-)  # fmt: skip
+    "num_devices",
+    "tp",
+    "pp",
+    "vp",
+    "dp",
+    "cp",
+    "ep",
+    "micro_batch",
+    "accumulation",
+    "sharding",
+    "sequence_parallel",
+    "recompute",
+    "dtype",
+    "attention",
+    "stack",
+    "step_time_s",
+    "step_time_low_s",
+    "step_time_high_s",
+    "tokens_per_s",
+    "mfu",
+    "memory_bytes",
+    "fits",
+    "device_seconds_per_step",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,18 +70,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "search", "a degree, micro batch or word that is given restricts the search to it (lists: 1,2,4)"
     )
     search.add_argument(
-        "--objective", choices=OBJECTIVES, default="time",
+        "--objective",
+        choices=OBJECTIVES,
+        default="time",
         help="what is best: time of a step (default), cost (device-seconds), energy or memory",
-    )  # fmt: skip
-    search.add_argument(
-        "--top", metavar="N", type=units.positive_int, default=10, help="layouts shown (default 10)"
     )
+    search.add_argument("--top", metavar="N", type=units.positive_int, default=10, help="layouts shown (default 10)")
     search.add_argument(
         "--across-nodes", action="store_true", help="let tensor parallelism leave the domain of fast links"
     )
-    search.add_argument(
-        "--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens"
-    )
+    search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
     options.add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
 
@@ -73,16 +91,19 @@ def run(args: argparse.Namespace) -> int:
     given = options.train_options(args)
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
-            raise RooflineError(
-                f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each"
-            )
+            raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
     given.setdefault("num_devices", 1)
     model, device = options.model(args), options.device(args)
     with Progress() as progress:
         result = layouts(
-            model, device, objective=args.objective, top=args.top, across_nodes=args.across_nodes,
-            progress=progress, **given,
-        )  # fmt: skip
+            model,
+            device,
+            objective=args.objective,
+            top=args.top,
+            across_nodes=args.across_nodes,
+            progress=progress,
+            **given,
+        )
     tables = tables_of(result, device, args.price)
     if args.format not in {"csv", "json"}:
         tables.insert(0, header(model, device, result))
@@ -127,9 +148,7 @@ class Progress:
         """Layouts decided of layouts in all."""
         if done == 0 and total > LONG_SEARCH:
             seconds = units.format_time(total / 1e6)
-            sys.stderr.write(
-                f"roofline: {total:,} layouts take about {seconds}; Ctrl-C shows the best so far\n"
-            )
+            sys.stderr.write(f"roofline: {total:,} layouts take about {seconds}; Ctrl-C shows the best so far\n")
         if self.bar is None and sys.stderr.isatty() and time.perf_counter() - self.start > SLOW_S:
             from rich.console import Console
             from rich.progress import Progress as Bar
@@ -210,17 +229,13 @@ def tables_of(result: SearchResult, device: Device, price: float | None) -> list
     if not result.layouts:
         title = "No layout fits; the one that needs least memory"
         return [ranking(title, shown_layouts(result), result, device, price)]
-    words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[
-        result.objective
-    ]
+    words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[result.objective]
     tables = [ranking(f"The {words} layouts, and the simplest", shown_layouts(result), result, device, price)]
     if len(result.front) > 1:
         tables.append(budgets(result, device))
         step = -(-len(result.front) // SHOWN_FRONT)
         front = result.front[::-1][::step][::-1]
-        tables.append(
-            ranking("Time against memory: none is both faster and smaller", front, result, device, price)
-        )
+        tables.append(ranking("Time against memory: none is both faster and smaller", front, result, device, price))
     return tables
 
 
@@ -240,9 +255,7 @@ def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
     return Table(f"{estimate.model_words(model)}{count}", ["", ""], rows, align="ll")
 
 
-def ranking(
-    title: str, found: list[Layout], result: SearchResult, device: Device, price: float | None
-) -> Table:
+def ranking(title: str, found: list[Layout], result: SearchResult, device: Device, price: float | None) -> Table:
     """Layouts, one a row; degrees that are 1 everywhere are left out."""
     degrees = [
         (name, name)
@@ -272,16 +285,24 @@ def ranking(
     for layout in found:
         data = figures(layout, result, device, price)
         remark = remark_of(layout, result)
-        rows.append([
-            *(data[key] for _, key in degrees),
-            Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
-            layout.sharding, layout.recompute, layout.sequence_parallel,
-            Cell(layout.step_time_s, step(layout.step_time_s)), _interval(layout, step),
-            Cell(layout.mfu, units.format_share(layout.mfu)),
-            Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
-            *(Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name] for name in words + extras),
-            *([Cell(remark == "simplest", remark)] if marked else []),
-        ])  # fmt: skip
+        rows.append(
+            [
+                *(data[key] for _, key in degrees),
+                Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
+                layout.sharding,
+                layout.recompute,
+                layout.sequence_parallel,
+                Cell(layout.step_time_s, step(layout.step_time_s)),
+                _interval(layout, step),
+                Cell(layout.mfu, units.format_share(layout.mfu)),
+                Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
+                *(
+                    Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name]
+                    for name in words + extras
+                ),
+                *([Cell(remark == "simplest", remark)] if marked else []),
+            ]
+        )
     titles = {
         "dtype": "Dtype",
         "attention": "Attention",
@@ -317,11 +338,15 @@ def budgets(result: SearchResult, device: Device) -> Table:
         if not within or within[-1] is seen:
             continue
         seen = best = within[-1]
-        rows.append([
-            Cell(size, units.format_bytes(size)), layout_words(best), best.stack,
-            Cell(best.step_time_s, step(best.step_time_s)),
-            Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Cell(size, units.format_bytes(size)),
+                layout_words(best),
+                best.stack,
+                Cell(best.step_time_s, step(best.step_time_s)),
+                Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
+            ]
+        )
     columns = ["Budget", "Layout", "Software", "Step", "Memory"]
     return Table("The fastest within a memory budget per device", columns, rows)
 
@@ -348,8 +373,7 @@ def notes_of(result: SearchResult, device: Device) -> list[str]:
     notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
     if result.objective == "energy":
         notes.append(
-            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it "
-            "while waiting."
+            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."
         )
     return notes
 

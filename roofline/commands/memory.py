@@ -33,9 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ..view import memory as report_memory
 
     if args.device is None and (args.peak_tflops or args.bandwidth or args.memory or args.link_bandwidth):
-        raise RooflineError(
-            "a figure of a device without --device: name the device ('roofline devices' lists all)"
-        )
+        raise RooflineError("a figure of a device without --device: name the device ('roofline devices' lists all)")
     device = None if args.device is None else options.device(args)
     result = memory(options.model(args), device, **options.train_options(args, one_layout=True))
     train = result.train

@@ -27,9 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_device_arguments(parser)
     run_ = parser.add_argument_group("what was measured (step time, tokens per second, or both)")
     run_.add_argument(
-        "--step-time-s", "--step-time", metavar="T", type=units.step_time_s,
+        "--step-time-s",
+        "--step-time",
+        metavar="T",
+        type=units.step_time_s,
         help="time of one optimizer step, accumulation included: 13.78, or 340ms",
-    )  # fmt: skip
+    )
     run_.add_argument(
         "--tokens-per-s",
         metavar="N",
@@ -53,10 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
     model, device = options.model(args), options.device(args)
     result = diagnose(
-        model, device, step_time_s=args.step_time_s, tokens_per_s=args.tokens_per_s,
+        model,
+        device,
+        step_time_s=args.step_time_s,
+        tokens_per_s=args.tokens_per_s,
         reported_mfu=args.reported_mfu,
         **options.train_options(args, one_layout=True),
-    )  # fmt: skip
+    )
     notes = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
     notes += [f"Note: {note}." for note in model.assumptions] + estimate.device_notes(device)
     data = json_of(result)
@@ -72,9 +78,7 @@ def json_of(result: Diagnosis) -> dict[str, Any]:
     """The JSON object."""
     from ..answers.diagnosis import verdict_words
 
-    found = {
-        name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}
-    }
+    found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}}
     found["explanation"] = verdict_words(result)
     found["mfu_rule"] = result.estimate.mfu_rule
     found["expected_step_time_s"] = result.estimate.step_time_s
@@ -131,7 +135,5 @@ def rules_table(result: Diagnosis) -> Table:
     from ..counting.mfu import RULES
 
     by_rule = result.mfu_by_rule
-    rows = [
-        [rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()
-    ]
+    rows = [[rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()]
     return Table("The same run by every rule", ["Rule", "MFU", "Counts"], rows, align="lrl")

@@ -144,9 +144,7 @@ def _types(args: argparse.Namespace) -> int:
     ]
     rows += [[name, "refused", reason] for name, reason in refused.items()]
     rows.sort()
-    notes = [
-        f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated."
-    ]
+    notes = [f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated."]
     data = {"counted": counted, "refused": refused}
     emit(args, data, [Table("", ["model_type", "status", "why"], rows, align="lll")], notes)
     return 0
@@ -189,8 +187,7 @@ def _parts(parameters: Parameters, model: ModelConfig) -> Table:
 def _layers(model: ModelConfig) -> Table:
     """The groups of equal layers."""
     rows = [
-        [group.count, _mixer_text(group), _feed_forward_text(group.mlp), _other_text(group)]
-        for group in model.groups
+        [group.count, _mixer_text(group), _feed_forward_text(group.mlp), _other_text(group)] for group in model.groups
     ]
     title = f"Layers (width {model.d_model})"
     return Table(title, ["layers", "mixer", "feed-forward", "norms and more"], rows, align="rlll")
@@ -211,15 +208,7 @@ def _mixer_text(group: LayerGroup) -> str:
 
 
 def _attention_text(a: Attention) -> str:
-    kind = (
-        "MLA"
-        if a.kv_lora_rank
-        else "MHA"
-        if a.n_kv_heads == a.n_heads
-        else "MQA"
-        if a.n_kv_heads == 1
-        else "GQA"
-    )
+    kind = "MLA" if a.kv_lora_rank else "MHA" if a.n_kv_heads == a.n_heads else "MQA" if a.n_kv_heads == 1 else "GQA"
     text = f"{kind}, {a.n_heads} heads of {a.head_dim}"
     if kind in {"GQA", "MQA"}:
         text += f", {a.n_kv_heads} kv"

@@ -30,9 +30,16 @@ if TYPE_CHECKING:
     from ..model.spec import ModelConfig
 
 DTYPE_ALIASES = {
-    "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32",
-    "fp8_e4m3": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4",
-}  # fmt: skip
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    "float": "fp32",
+    "fp8_e4m3": "fp8",
+    "mxfp8": "fp8",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+}
 MOST_ABOVE = 1.3  # of the catalog's peak: boost clocks and later steppings of a card stay below
 # option -> (reader of one value, help); the destination is the field of TrainConfig
 _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
@@ -86,9 +93,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, *, repeatable: bool = 
     group = parser.add_argument_group("device")
     where = "a catalog id ('roofline devices' lists all), a .toml, or 'local' for this machine"
     if repeatable:
-        group.add_argument(
-            "-d", "--device", metavar="DEVICE", action="append", help=f"{where}; may be repeated"
-        )
+        group.add_argument("-d", "--device", metavar="DEVICE", action="append", help=f"{where}; may be repeated")
     else:
         group.add_argument("-d", "--device", metavar="DEVICE", action=_Once, help=where)
     group.add_argument(
@@ -99,9 +104,7 @@ def add_device_arguments(parser: argparse.ArgumentParser, *, repeatable: bool = 
         help="dense peak in TFLOP/s, of the training dtype unless one is named (repeatable)",
     )
     group.add_argument("--bandwidth", metavar="GB/s", type=units.positive, help="memory bandwidth in GB/s")
-    group.add_argument(
-        "--memory", metavar="BYTES", type=units.byte_count, help="memory capacity, such as 80GiB"
-    )
+    group.add_argument("--memory", metavar="BYTES", type=units.byte_count, help="memory capacity, such as 80GiB")
     group.add_argument(
         "--link-bandwidth",
         metavar="GB/s",
@@ -128,10 +131,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         group.add_argument(option, metavar="N", type=number(read), help=text)
     _add_words(group, words)
     group.add_argument(
-        "--stack", metavar="STACK", type=(lambda text: _several(text, str)) if sweeps else str,
+        "--stack",
+        metavar="STACK",
+        type=(lambda text: _several(text, str)) if sweeps else str,
         help="software profile: what is fused and overlapped ('roofline stacks' lists all; default nemo with tp, pp, "
         "cp or ep, fsdp where parameters are sharded, jax on a TPU, else compiled)",
-    )  # fmt: skip
+    )
     _flag(group, "--dropout", "dropout runs")
     _flag(
         group,
@@ -141,36 +146,46 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         const=False,
     )
     group.add_argument(
-        "--fused", metavar="WHAT", type=fusions,
+        "--fused",
+        metavar="WHAT",
+        type=fusions,
         help="fusions on top of the stack's, such as cross_entropy ('roofline stacks' explains them)",
-    )  # fmt: skip
-    group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
-    group.add_argument(
-        "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters"
     )
+    group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
+    group.add_argument("--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters")
     group.add_argument(
-        "--lora-modules", metavar="WHICH", type=(lambda text: _several(text, modules)) if sweeps else modules,
+        "--lora-modules",
+        metavar="WHICH",
+        type=(lambda text: _several(text, modules)) if sweeps else modules,
         help="projections with adapters: all (default), attention, mlp, or names joined with commas"
         f"{' (here with +)' if sweeps else ''}: {', '.join(MODULES[3:])}",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--freeze", metavar="WHAT", type=frozen,
+        "--freeze",
+        metavar="WHAT",
+        type=frozen,
         help="what takes no gradient, joined with commas: embeddings (the token table, with a tied head's weight), "
         "positions",
-    )  # fmt: skip
+    )
     parallel = parser.add_argument_group("parallel layout")
     for option, (read, text) in _DEGREES.items():
         parallel.add_argument(option, metavar="N", type=number(read), help=text)
     parallel.add_argument(
-        "--sharding", metavar="HOW", type=words("sharding", SHARDINGS), help="what data parallelism shards: "
-        f"{', '.join(SHARDINGS)}",
-    )  # fmt: skip
+        "--sharding",
+        metavar="HOW",
+        type=words("sharding", SHARDINGS),
+        help=f"what data parallelism shards: {', '.join(SHARDINGS)}",
+    )
     _flag(parallel, "--sequence-parallel", "shard norms and residuals over tp as well")
     parallel.add_argument(
-        "--network-gbit", "--network-bandwidth", dest="network_gbit_per_s", metavar="Gbit/s",
-        type=units.positive, action="store" if sweeps else _Once,
+        "--network-gbit",
+        "--network-bandwidth",
+        dest="network_gbit_per_s",
+        metavar="Gbit/s",
+        type=units.positive,
+        action="store" if sweeps else _Once,
         help="network per device, one way (default that of the device's usual server)",
-    )  # fmt: skip
+    )
 
 
 def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
@@ -182,17 +197,23 @@ def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str
         help=f"{', '.join(DTYPES)} (default bf16; fp16 on a GPU without it)",
     )
     group.add_argument(
-        "--recompute", metavar="HOW", type=words("recompute", RECOMPUTES),
+        "--recompute",
+        metavar="HOW",
+        type=words("recompute", RECOMPUTES),
         help="what runs again in backward: none (default), selective (attention core) or full (every layer)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--attention", metavar="KERNEL", type=words("attention", ATTENTIONS),
+        "--attention",
+        metavar="KERNEL",
+        type=words("attention", ATTENTIONS),
         help=f"{', '.join(ATTENTIONS)} (default: what the stack runs, te with nemo, else flash2)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--optimizer", metavar="NAME", type=words("optimizer", OPTIMIZERS),
+        "--optimizer",
+        metavar="NAME",
+        type=words("optimizer", OPTIMIZERS),
         help=f"{', '.join(OPTIMIZERS)} (default adamw)",
-    )  # fmt: skip
+    )
 
 
 def _flag(group: Any, option: str, text: str, dest: str | None = None, *, const: bool = True) -> None:
@@ -252,9 +273,7 @@ def _single(read: Callable[[str], Any]) -> Callable[[str], Any]:
         except units.UnitError as error:
             if not re.search(r"[\w)][,:]\w", text):
                 raise
-            raise units.UnitError(
-                f"{error}; for several values, 'roofline compare' takes lists and ranges"
-            ) from None
+            raise units.UnitError(f"{error}; for several values, 'roofline compare' takes lists and ranges") from None
 
     return read_one
 
@@ -363,9 +382,7 @@ def device(args: argparse.Namespace) -> Device:
     found = devices(args)
     if len(found) > 1:
         names = ", ".join(each.id for each in found)
-        raise RooflineError(
-            f"--device {names}: give one device; 'roofline compare' puts several side by side"
-        )
+        raise RooflineError(f"--device {names}: give one device; 'roofline compare' puts several side by side")
     return found[0]
 
 

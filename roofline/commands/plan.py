@@ -27,28 +27,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_model_arguments(parser)
     options.add_device_arguments(parser, repeatable=True)
     ask = parser.add_argument_group("the run: give what is known, the rest is worked out")
-    ask.add_argument(
-        "--tokens", metavar="N", type=tokens, help="tokens: 300B, 2e12, or chinchilla (20 per parameter)"
-    )
+    ask.add_argument("--tokens", metavar="N", type=tokens, help="tokens: 300B, 2e12, or chinchilla (20 per parameter)")
     ask.add_argument("--deadline", metavar="T", type=units.duration_s, help="time it may take: 7d, 36h")
+    ask.add_argument("--budget", metavar="MONEY", type=units.positive, help="money it may cost (needs --price)")
     ask.add_argument(
-        "--budget", metavar="MONEY", type=units.positive, help="money it may cost (needs --price)"
-    )
-    ask.add_argument(
-        "--price", metavar="P", action="append", type=units.price,
+        "--price",
+        metavar="P",
+        action="append",
+        type=units.price,
         help="per device-hour: 2.5/h (once, or once per device in their order)",
-    )  # fmt: skip
+    )
     ask.add_argument("--intensity", metavar="KG/KWH", type=intensity, help="CO2 per kWh: 0.4, or 400g")
+    ask.add_argument("--pue", metavar="X", type=units.overhead, default=1.0, help="data centre overhead on energy")
+    ask.add_argument("--power", metavar="W", type=units.power, help="mean power of a device (default from its limit)")
     ask.add_argument(
-        "--pue", metavar="X", type=units.overhead, default=1.0, help="data centre overhead on energy"
-    )
-    ask.add_argument(
-        "--power", metavar="W", type=units.power, help="mean power of a device (default from its limit)"
-    )
-    ask.add_argument(
-        "--overhead", metavar="X[:LOW:HIGH]", type=overhead,
+        "--overhead",
+        metavar="X[:LOW:HIGH]",
+        type=overhead,
         help="whole-run time over its steps (default 1.3, from 1 to 2)",
-    )  # fmt: skip
+    )
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
     ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
     options.add_training_arguments(parser)
@@ -69,9 +66,7 @@ def intensity(text: str) -> float:
     match = re.fullmatch(r"\s*([\d.]+(?:e-?\d+)?)\s*(k?g)?\s*(?:/\s*kwh)?\s*", text.lower())
     value = None if match is None else units.positive(match[1]) / (1000 if match[2] == "g" else 1)
     if value is None or value > 2:
-        raise units.UnitError(
-            f"{text!r} is not an intensity: give kg of CO2 per kWh, such as 0.4, or grams as 400g"
-        )
+        raise units.UnitError(f"{text!r} is not an intensity: give kg of CO2 per kWh, such as 0.4, or grams as 400g")
     return value
 
 
@@ -105,10 +100,19 @@ def run(args: argparse.Namespace) -> int:
     fitting = False
     for device, terms in zip(devices, terms_of(args, len(devices)), strict=True):
         try:
-            plans.append(plan(
-                model, device, tokens=args.tokens, num_devices=count, deadline_s=args.deadline,
-                budget=args.budget, terms=terms, doubling=len(devices) == 1, **given,
-            ))  # fmt: skip
+            plans.append(
+                plan(
+                    model,
+                    device,
+                    tokens=args.tokens,
+                    num_devices=count,
+                    deadline_s=args.deadline,
+                    budget=args.budget,
+                    terms=terms,
+                    doubling=len(devices) == 1,
+                    **given,
+                )
+            )
         except (RooflineError, HardwareError) as error:
             if len(devices) == 1 and not isinstance(error, DoesNotFit):
                 raise
@@ -136,16 +140,17 @@ def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
     if len(prices) == 1:
         prices *= count
     if len(prices) != count:
-        raise RooflineError(
-            f"{len(prices)} prices for {count} devices: give --price once, or once per --device"
-        )
+        raise RooflineError(f"{len(prices)} prices for {count} devices: give --price once, or once per --device")
     return [
         Terms(
-            price=price, intensity=args.intensity, pue=float(args.pue), power_w=args.power,
+            price=price,
+            intensity=args.intensity,
+            pue=float(args.pue),
+            power_w=args.power,
             overhead=args.overhead or OVERHEAD,
         )
         for price in prices
-    ]  # fmt: skip
+    ]
 
 
 def order(one: Plan, args: argparse.Namespace) -> float:

@@ -78,9 +78,7 @@ def _data(args: argparse.Namespace) -> PlotData:
     given = _train_options(args)
     if args.model is None:
         if args.kind != "roofline":
-            raise RooflineError(
-                f"--kind {args.kind} needs a MODEL, such as: roofline plot gpt2-xl --kind {args.kind}"
-            )
+            raise RooflineError(f"--kind {args.kind} needs a MODEL, such as: roofline plot gpt2-xl --kind {args.kind}")
         return plot.roofline_data(devices, given.get("dtype"))
     model = options.model(args)
     if args.kind == "batch":
@@ -134,7 +132,5 @@ def _train_options(args: argparse.Namespace) -> dict[str, Any]:
         )
     batches = given.get("micro_batch")
     if args.kind == "memory" and isinstance(batches, tuple) and len(options.devices(args)) > 1:
-        raise RooflineError(
-            "--kind memory shows several devices or several micro batches: give one of either"
-        )
+        raise RooflineError("--kind memory shows several devices or several micro batches: give one of either")
     return given

@@ -58,9 +58,7 @@ def one_table(stack: Stack) -> Table:
     rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch]]]
     rows += [[FUSIONS.get(name, name), name in stack.fused] for name in get_args(Fusion)]
     for name in Overlap.__struct_fields__:
-        rows.append(
-            [f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"]
-        )
+        rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"])
     kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
     rows.append(["weights are kept", kept])
     shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source"}

@@ -21,9 +21,12 @@ EXAMPLES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "what", nargs="?", choices=("runs", "memory", "budgets"), default="runs",
+        "what",
+        nargs="?",
+        choices=("runs", "memory", "budgets"),
+        default="runs",
         help="step times of runs (default), peak memory, or device-hours of whole trainings",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--data",
         metavar="CSV",
@@ -93,11 +96,18 @@ def _runs(args: argparse.Namespace) -> None:
 def _run_rows(predictions: Sequence[Any]) -> Table:
     rows = [
         [
-            p.id, p.measured, p.predicted, p.low, p.high, p.error if not p.skipped_reason else None, p.skipped_reason,
-            p.stack, "; ".join(p.assumed),
+            p.id,
+            p.measured,
+            p.predicted,
+            p.low,
+            p.high,
+            p.error if not p.skipped_reason else None,
+            p.skipped_reason,
+            p.stack,
+            "; ".join(p.assumed),
         ]
         for p in predictions
-    ]  # fmt: skip
+    ]
     keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "stack", "assumed"]
     return Table("", keys, rows)
 
@@ -126,10 +136,18 @@ def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
     if not worst:
         return []
     rows = [
-        [p.id, p.row.get("model", ""), p.row["device"], p.row["n_devices"].removesuffix(".0"), p.measured, p.predicted,
-         _percent(p.error, "+"), "; ".join(p.assumed)]
+        [
+            p.id,
+            p.row.get("model", ""),
+            p.row["device"],
+            p.row["n_devices"].removesuffix(".0"),
+            p.measured,
+            p.predicted,
+            _percent(p.error, "+"),
+            "; ".join(p.assumed),
+        ]
         for p in worst
-    ]  # fmt: skip
+    ]
     columns = [
         "worst rows",
         "model",
@@ -154,10 +172,7 @@ def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
     for p in predictions:
         if p.skipped_reason:
             reasons[p.skipped_reason] = reasons.get(p.skipped_reason, 0) + 1
-    notes += [
-        f"skipped {count} rows: {reason}"
-        for reason, count in sorted(reasons.items(), key=lambda r: -r[1])[:5]
-    ]
+    notes += [f"skipped {count} rows: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1])[:5]]
     return notes
 
 
@@ -191,18 +206,32 @@ def _memory(args: argparse.Namespace) -> None:
     by_source = [summarise(name, rows) for name, rows in _groups(done, _source).items()]
     by_device = [summarise(name, rows) for name, rows in _groups(done, _hardware).items()]
     data = {
-        "rows": total.rows, "skipped": len(predictions) - total.rows, "bytes_rows": total.bytes_rows,
-        "mape": total.mape, "median_ape": total.median_ape, "bias": total.bias, "coverage": total.coverage,
-        "decision_rows": total.decision_rows, "decisions_right": total.decisions_right,
-        "by_source": by_source, "by_device": by_device,
-    }  # fmt: skip
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "bytes_rows": total.bytes_rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "decision_rows": total.decision_rows,
+        "decisions_right": total.decisions_right,
+        "by_source": by_source,
+        "by_device": by_device,
+    }
     rows = [
         [
-            p.id, p.measured_bytes, p.predicted_bytes, p.low_bytes, p.high_bytes, p.error, p.skipped_reason, p.ran,
+            p.id,
+            p.measured_bytes,
+            p.predicted_bytes,
+            p.low_bytes,
+            p.high_bytes,
+            p.error,
+            p.skipped_reason,
+            p.ran,
             p.predicted_fits,
         ]
         for p in predictions
-    ]  # fmt: skip
+    ]
     keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ran", "predicted_fits"]
     if args.format == "csv" or (args.output or "").endswith(".csv"):
         emit(args, data, [Table("", keys, rows)])
@@ -211,20 +240,34 @@ def _memory(args: argparse.Namespace) -> None:
         "Peak memory, and whether it ran",
         ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
         [
-            [s.name, s.rows, s.bytes_rows, _percent(s.mape), _percent(s.bias, "+"), _percent(s.coverage),
-             s.decision_rows, _percent(s.decisions_right)]
+            [
+                s.name,
+                s.rows,
+                s.bytes_rows,
+                _percent(s.mape),
+                _percent(s.bias, "+"),
+                _percent(s.coverage),
+                s.decision_rows,
+                _percent(s.decisions_right),
+            ]
             for s in (total, *by_source)
         ],
-    )  # fmt: skip
+    )
     worst = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[: args.worst]
     table = Table(
-        "", ["worst rows", "model", "measured", "predicted", "error"],
+        "",
+        ["worst rows", "model", "measured", "predicted", "error"],
         [
-            [p.id, p.row.get("model", ""), format_bytes(p.measured_bytes or 0), format_bytes(p.predicted_bytes or 0),
-             _percent(p.error, "+")]
+            [
+                p.id,
+                p.row.get("model", ""),
+                format_bytes(p.measured_bytes or 0),
+                format_bytes(p.predicted_bytes or 0),
+                _percent(p.error, "+"),
+            ]
             for p in worst
         ],
-    )  # fmt: skip
+    )
     emit(args, data, [summary, *([table] if worst else [])])
 
 
@@ -240,20 +283,31 @@ def _budgets(args: argparse.Namespace) -> None:
     total = summarise("all", done)
     rows = [
         [
-            p.id, p.measured, p.predicted, p.low, p.high, None if p.skipped_reason else p.error, p.skipped_reason,
+            p.id,
+            p.measured,
+            p.predicted,
+            p.low,
+            p.high,
+            None if p.skipped_reason else p.error,
+            p.skipped_reason,
             None if p.skipped_reason else p.ratio,
         ]
         for p in predictions
-    ]  # fmt: skip
+    ]
     keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ratio"]
     data = {
-        "rows": total.rows, "skipped": len(predictions) - total.rows, "mape": total.mape,
-        "median_ape": total.median_ape, "bias": total.bias, "coverage": total.coverage,
-        "within_1_5x": total.within, "median_ratio": total.median_ratio,
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "within_1_5x": total.within,
+        "median_ratio": total.median_ratio,
         "by_source": [summarise(name, group) for name, group in _groups(done, _source).items()],
         "by_device": [summarise(name, group) for name, group in _groups(done, _hardware).items()],
         "results": [dict(zip(keys, row, strict=True)) for row in rows],
-    }  # fmt: skip
+    }
     if args.format == "csv" or (args.output or "").endswith(".csv"):
         emit(args, data, [Table("", keys, rows)])
         return
@@ -261,11 +315,18 @@ def _budgets(args: argparse.Namespace) -> None:
         "Device-hours of whole trainings",
         ["", "model", "device-hours", "predicted", "low", "high", "measured / predicted"],
         [
-            [p.id, p.row.get("model", ""), round(p.measured), round(p.predicted), round(p.low), round(p.high),
-             f"{p.ratio:.2f}"]
+            [
+                p.id,
+                p.row.get("model", ""),
+                round(p.measured),
+                round(p.predicted),
+                round(p.low),
+                round(p.high),
+                f"{p.ratio:.2f}",
+            ]
             for p in done
         ],
-    )  # fmt: skip
+    )
     note = (
         f"{format_share(total.within)} of {total.rows} within a factor of 1.5; median measured / predicted "
         f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"

@@ -54,7 +54,4 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> read_options({"seq_len": "1k", "micro_batch": "8", "dtype": "bf16"})
     {'seq_len': 1024, 'micro_batch': 8, 'dtype': 'bf16'}
     """
-    return {
-        name: read(name, value, READERS[name]) if name in READERS else value
-        for name, value in options.items()
-    }
+    return {name: read(name, value, READERS[name]) if name in READERS else value for name, value in options.items()}

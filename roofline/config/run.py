@@ -25,9 +25,18 @@ OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
 TRAINS = ("full", "lora")
 FREEZES = ("embeddings", "positions")
 COUNTS = (
-    "micro_batch", "global_batch", "seq_len", "num_devices", "devices_per_node", "tp", "pp", "vp", "dp", "cp",
+    "micro_batch",
+    "global_batch",
+    "seq_len",
+    "num_devices",
+    "devices_per_node",
+    "tp",
+    "pp",
+    "vp",
+    "dp",
+    "cp",
     "ep",
-)  # fmt: skip
+)
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
 FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 
@@ -138,9 +147,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 def _known(value: Number | None) -> Number:
     """A field that `resolve` has filled."""
     if value is None:
-        raise RooflineError(
-            "this configuration is incomplete: training.resolve() fills what follows from the rest"
-        )
+        raise RooflineError("this configuration is incomplete: training.resolve() fills what follows from the rest")
     return value
 
 
@@ -161,9 +168,7 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
         words = given["freeze"]
         given["freeze"] = tuple(words.split(",") if isinstance(words, str) else words)
     degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
-    if not {"num_devices", "dp"} & set(given) and all(
-        type(degree) is int and degree > 0 for degree in degrees
-    ):
+    if not {"num_devices", "dp"} & set(given) and all(type(degree) is int and degree > 0 for degree in degrees):
         given["num_devices"] = degrees[0] * degrees[1] * degrees[2]  # as many as the degrees need
     return TrainConfig(**given)
 
@@ -264,9 +269,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     elif is_scalar(num_devices) and num_devices == 1:
         num_devices = group * dp
     else:
-        bad = first_where(
-            num_devices != group * dp, num_devices, group * dp, train.tp, train.pp, train.cp, dp
-        )
+        bad = first_where(num_devices != group * dp, num_devices, group * dp, train.tp, train.pp, train.cp, dp)
         if bad is not None:
             devices, ranks, tp, pp, cp, data = bad
             raise RooflineError(
@@ -350,9 +353,7 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
     rank = train.lora_rank
     if train.train == "full":
         if rank is not None:
-            raise RooflineError(
-                f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out"
-            )
+            raise RooflineError(f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out")
         if train.lora_modules is not None:
             raise RooflineError(
                 f"lora_modules {train.lora_modules!r} without train 'lora': add --train lora, or leave "
@@ -367,20 +368,15 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
         raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
         raise RooflineError(
-            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: "
-            "8 to 64 is common"
+            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"
         )
     if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
-        raise RooflineError(
-            f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all"
-        )
+        raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
 
 
 def _check_batch(train: TrainConfig) -> None:
     global_batch, per_pass = _known(train.global_batch), train.micro_batch * train.data_parallel
-    bad = first_where(
-        global_batch % per_pass != 0, global_batch, per_pass, train.micro_batch, train.data_parallel
-    )
+    bad = first_where(global_batch % per_pass != 0, global_batch, per_pass, train.micro_batch, train.data_parallel)
     if bad is not None:
         total, each, micro_batch, dp = bad
         below = total // each * each
@@ -408,26 +404,20 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
             continue
         got, of = bad
         if what == "layers":
-            raise RooflineError(
-                f"{degree_name} = {got} is more than the model's {of} layers: use at most {of}"
-            )
+            raise RooflineError(f"{degree_name} = {got} is more than the model's {of} layers: use at most {of}")
         raise RooflineError(
             f"{degree_name} {got} does not divide the {of} {what} (remainder {of % got}): use {_divisors(of, got)}"
         )
     bad = first_where((train.vp > 1) & (train.pp == 1), train.vp)
     if bad is not None:
-        raise RooflineError(
-            f"vp {bad[0]} splits pipeline stages, and there is one: add --pp, or leave --vp out"
-        )
+        raise RooflineError(f"vp {bad[0]} splits pipeline stages, and there is one: add --pp, or leave --vp out")
     _check_expert_parallel(train, model)
 
 
 def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
     several = first_where(train.ep > 1, train.ep)
     if several is not None and not any(isinstance(group.mlp, Moe) for group in model.groups):
-        raise RooflineError(
-            f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out"
-        )
+        raise RooflineError(f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out")
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
         # experts that are split over tp spread over dp*cp; whole ones over the tp ranks as well (`feedforward.moe`)
         whole = train.sequence_parallel and train.tp > 1
@@ -435,11 +425,7 @@ def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
         ranks, what = (ranks * train.tp, "dp*cp*tp") if whole else (ranks, what)
         if ranks % train.ep:
             more = f", or {train.ep * -(-ranks // train.ep)} such ranks"
-            more += (
-                ""
-                if whole or train.tp == 1
-                else ", or --sequence-parallel, which spreads experts over tp too"
-            )
+            more += "" if whole or train.tp == 1 else ", or --sequence-parallel, which spreads experts over tp too"
             raise RooflineError(
                 f"ep {train.ep} does not divide {what} = {ranks} (remainder {ranks % train.ep}): "
                 f"use {_divisors(ranks, train.ep)}{more}"

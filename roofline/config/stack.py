@@ -133,9 +133,7 @@ def load_stack(name: str) -> Stack:
     """
     path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
     if not name.endswith(".toml") and not path.is_file():
-        raise unknown(
-            "stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too"
-        )
+        raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Stack)
     except (OSError, msgspec.MsgspecError) as error:
@@ -149,7 +147,5 @@ def stack_of_software(words: str) -> str | None:
     ('nemo', 'deepspeed')
     """
     words = words.lower()
-    found = [
-        (len(word), name) for name in stack_names() for word in load_stack(name).software if word in words
-    ]
+    found = [(len(word), name) for name in stack_names() for word in load_stack(name).software if word in words]
     return max(found)[1] if found else None

@@ -111,9 +111,7 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
         saved = 0
     else:
         tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved)
-    tape.linear(
-        f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias
-    )
+    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias)
     if spec.kv_lora_norm is not None:
         tape.norm(
             f"{what}.kv_latent_norm",
@@ -123,9 +121,12 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
             saves=tokens * spec.kv_lora_rank * es,
         )
     tape.linear(
-        f"{what}.kv_up", tokens, spec.kv_lora_rank, heads * (nope + spec.value_head_dim),
+        f"{what}.kv_up",
+        tokens,
+        spec.kv_lora_rank,
+        heads * (nope + spec.value_head_dim),
         saves=tokens * spec.kv_lora_rank * es,
-    )  # fmt: skip
+    )
 
 
 def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
@@ -168,9 +169,7 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
     # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
     pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
-    back_flops = (
-        2 * batch * heads * seq_q * (3 * spec.head_dim + 2 * spec.value_head_dim)
-    )  # s, dq, dk; dp, dv
+    back_flops = 2 * batch * heads * seq_q * (3 * spec.head_dim + 2 * spec.value_head_dim)  # s, dq, dk; dp, dv
     counted = counted_keys(spec, seq_kv)
     seen = counted if tape.decoding else visible_keys(spec, seq_kv)  # the last query sees every key
     q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
@@ -188,15 +187,28 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         tape.elementwise(f"{what}.layout", q + kv_kept + o, traffic.COPY, flops=0)
     shape = (batch, heads, seq_q, seq_kv, spec.head_dim)
     tape.op(
-        f"{what}.core", "attention", "forward", flops=pair_flops * seen, model_flops=pair_flops * counted,
-        read=(q + kv) * es, written=o * es + lse, shape=shape, saved_bytes=(q + kv_kept + o) * es + lse,
-    )  # fmt: skip
+        f"{what}.core",
+        "attention",
+        "forward",
+        flops=pair_flops * seen,
+        model_flops=pair_flops * counted,
+        read=(q + kv) * es,
+        written=o * es + lse,
+        shape=shape,
+        saved_bytes=(q + kv_kept + o) * es + lse,
+    )
     if tape.input_needs_grad:
         tape.op(
-            f"{what}.core.backward", "attention", "backward", flops=back_flops * seen,
-            model_flops=2 * pair_flops * counted, read=(q + kv + 2 * o) * es + lse, written=(q + kv) * es + q * 4,
-            shape=shape, kernels=3,
-        )  # fmt: skip
+            f"{what}.core.backward",
+            "attention",
+            "backward",
+            flops=back_flops * seen,
+            model_flops=2 * pair_flops * counted,
+            read=(q + kv + 2 * o) * es + lse,
+            written=(q + kv) * es + q * 4,
+            shape=shape,
+            kernels=3,
+        )
 
 
 def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None:
@@ -225,12 +237,8 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
         chain = traffic.SOFTMAX_EAGER
     tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept, kind="softmax")
     if dropout:
-        tape.elementwise(
-            f"{what}.dropout", scores, traffic.dropout(tape.mask), flops=2, saves=scores * (es + 1)
-        )
-    tape.batched_matmul(
-        f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim, counted=counted
-    )
+        tape.elementwise(f"{what}.dropout", scores, traffic.dropout(tape.mask), flops=2, saves=scores * (es + 1))
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim, counted=counted)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
     o = tape.tokens * heads * spec.value_head_dim
     tape.elementwise(f"{what}.transpose", o, traffic.COPY, flops=0, saves=o * es)

@@ -132,9 +132,7 @@ def count_step(step: Step) -> Count:
     """Count a step already laid out (see `count`)."""
     parameters = count_parameters(step.model)
     train = step.train
-    shards = (
-        train.tp * train.cp
-    )  # devices that share one micro batch of a replica; op counts cover all its stages
+    shards = train.tp * train.cp  # devices that share one micro batch of a replica; op counts cover all its stages
 
     def total(phase: str, *, matmuls: bool = False, executed: bool = False) -> Number:
         chosen = [op for op in step.ops if op.phase == phase and (not matmuls or op.kind in MATMULS)]

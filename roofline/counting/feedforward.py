@@ -30,9 +30,16 @@ def mlp(
     es = tape.es
     width = d_ff * (2 if spec.gated else 1)
     tape.linear(
-        f"{name}.up", rows, d_model, width, batch=batch, bias=spec.up_bias, expert=expert,
-        saves=saves, parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
-    )  # fmt: skip
+        f"{name}.up",
+        rows,
+        d_model,
+        width,
+        batch=batch,
+        bias=spec.up_bias,
+        expert=expert,
+        saves=saves,
+        parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
+    )
     elements = batch * rows * d_ff
     fused = tape.fused("activation")
     if spec.gated:  # keeps gate and up; unfused, the activated gate as well
@@ -47,9 +54,7 @@ def mlp(
     tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
     if spec.sub_norm is not None:
         tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
-    tape.linear(
-        f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert, saves=product
-    )
+    tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert, saves=product)
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -65,15 +70,18 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
     tape.linear(
-        "router", tokens, d_model, spec.n_experts, bias=spec.router_bias, low_precision=False,
+        "router",
+        tokens,
+        d_model,
+        spec.n_experts,
+        bias=spec.router_bias,
+        low_precision=False,
         saves=tokens * d_model * es,
-    )  # fmt: skip
+    )
     if spec.extra_params:
         tape.weight("router.extra", spec.extra_params)
     kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
-    tape.elementwise(
-        "router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept
-    )
+    tape.elementwise("router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept)
     moved = routed * d_model
     tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
     _exchange(tape, "moe.dispatch", moved * es, spec.experts_per_token)
@@ -82,9 +90,16 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         experts_here = experts_here * reached
     rows = divide(routed, experts_here)
     mlp(
-        tape, spec.expert, d_model, rows, divide(spec.expert.d_ff, expert_tp), "experts", batch=experts_here,
-        expert=True, saves=moved * es,
-    )  # fmt: skip
+        tape,
+        spec.expert,
+        d_model,
+        rows,
+        divide(spec.expert.d_ff, expert_tp),
+        "experts",
+        batch=experts_here,
+        expert=True,
+        saves=moved * es,
+    )
     _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
@@ -92,9 +107,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     if spec.shared is not None:
         mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
         if spec.shared_gate:
-            tape.linear(
-                "shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, parts={"weigh": 1}
-            )
+            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, parts={"weigh": 1})
 
 
 def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:

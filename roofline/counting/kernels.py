@@ -36,9 +36,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 class Tape:
     """Collects `Op`s and `Weights` while the layers of a model are walked once."""
 
-    def __init__(
-        self, train: TrainConfig, stack: Stack, *, inference: bool = False, decoding: bool = False
-    ) -> None:
+    def __init__(self, train: TrainConfig, stack: Stack, *, inference: bool = False, decoding: bool = False) -> None:
         self.train = train
         self.stack = stack
         self.ops: list[Op] = []
@@ -46,9 +44,7 @@ class Tape:
         self.part: Part = "layer"
         self.count: Number = 1
         self.decoding = decoding  # one query per sequence, against all cached keys
-        self.frozen = (
-            inference or train.train == "lora"
-        )  # weights recorded now take no gradient (LoRA's base model)
+        self.frozen = inference or train.train == "lora"  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
@@ -166,9 +162,16 @@ class Tape:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", flops=0, read=w * 4, written=w * self.es)
         self.op(
-            name, "matmul", "forward", dtype=dtype, flops=flops, read=(x + w) * es, written=y * self.es,
-            shape=self.run_as(m, n, k, batch), saved_bytes=kept if trainable or adapted else 0,
-        )  # fmt: skip
+            name,
+            "matmul",
+            "forward",
+            dtype=dtype,
+            flops=flops,
+            read=(x + w) * es,
+            written=y * self.es,
+            shape=self.run_as(m, n, k, batch),
+            saved_bytes=kept if trainable or adapted else 0,
+        )
         if adapted:
             self._adapter(name, m, k, outputs, batch, own, expert)
         if not (trainable or self.input_needs_grad):
@@ -177,15 +180,19 @@ class Tape:
             self.cast(name, "backward", y, es)
         if self.input_needs_grad:  # dx[m,k] = dy[m,n] . w^T[n,k]
             self.op(
-                f"{name}.dgrad", "matmul", "backward", dtype=dtype, flops=flops, read=(y + w) * es,
-                written=x * self.es, shape=self.run_as(m, k, n, batch),
-            )  # fmt: skip
+                f"{name}.dgrad",
+                "matmul",
+                "backward",
+                dtype=dtype,
+                flops=flops,
+                read=(y + w) * es,
+                written=x * self.es,
+                shape=self.run_as(m, k, n, batch),
+            )
         if trainable:  # dw[k,n] = x^T[k,m] . dy[m,n]
             self._weight_gradient(name, m, k, n, batch, dtype, es, flops)
             if bias:  # db[n] = sum over m of dy
-                self.op(
-                    f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4
-                )
+                self.op(f"{name}.bias_grad", "elementwise", "backward", flops=y, read=y * self.es, written=n * 4)
             self.input_needs_grad = True
 
     def run_as(self, m: Number, n: Number, k: Number, batch: Number) -> tuple[Number, Number, Number, Number]:
@@ -206,9 +213,7 @@ class Tape:
         self.lora_known |= {word for word in MODULES if adapters((word,), name, parts)[0]}
         return adapters(self.lora_words, name, parts)
 
-    def _adapter(
-        self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int, expert: bool
-    ) -> None:
+    def _adapter(self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int, expert: bool) -> None:
         """`parts` low-rank adapters beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n / parts].
 
         arXiv:2106.09685, section 4.1.
@@ -218,17 +223,27 @@ class Tape:
         self.frozen = False
         self.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False, expert=expert)
         self.linear(
-            f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, low_precision=False, expert=expert,
+            f"{name}.lora_b",
+            m,
+            rank,
+            divide(n, parts),
+            batch=batch * parts,
+            low_precision=False,
+            expert=expert,
             saves=inner * self.es,
-        )  # fmt: skip
+        )
         self.frozen = True
         # scaled and added to y; backward scales dy, and adds the adapter's dx to that of the frozen weight
         added = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
         self.elementwise(f"{name}.lora_add", batch * m * n, added, flops=2)
         self.op(
-            f"{name}.lora_grad_add", "elementwise", "backward", flops=batch * m * k, read=2 * batch * m * k * self.es,
+            f"{name}.lora_grad_add",
+            "elementwise",
+            "backward",
+            flops=batch * m * k,
+            read=2 * batch * m * k * self.es,
             written=batch * m * k * self.es,
-        )  # fmt: skip
+        )
 
     def _weight_gradient(
         self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float, flops: Number
@@ -238,20 +253,28 @@ class Tape:
         in_place = self.fused("wgrad_accumulation")
         # Fused accumulation reads and writes the fp32 gradient in the matmul's epilogue.
         self.op(
-            f"{name}.wgrad", "matmul", "backward", dtype=dtype, flops=flops,
-            read=(x + y) * es + (w * grad_bytes if in_place else 0), written=w * (grad_bytes if in_place else self.es),
+            f"{name}.wgrad",
+            "matmul",
+            "backward",
+            dtype=dtype,
+            flops=flops,
+            read=(x + y) * es + (w * grad_bytes if in_place else 0),
+            written=w * (grad_bytes if in_place else self.es),
             shape=self.run_as(k, n, m, batch),
-        )  # fmt: skip
+        )
         if not in_place and not self.train.reduces_every_pass:
-            repeated: Any = (
-                self.train.accumulation > 1
-            )  # the first micro batch's gradient is moved, not added
+            repeated: Any = self.train.accumulation > 1  # the first micro batch's gradient is moved, not added
             once = 1 if grad_bytes != self.es else 0
             times = repeated * 1 + (1 - repeated * 1) * once
             self.op(
-                f"{name}.grad_accumulate", "elementwise", "backward", flops=w * times,
-                read=w * (self.es + grad_bytes) * times, written=w * grad_bytes * times, kernels=times,
-            )  # fmt: skip
+                f"{name}.grad_accumulate",
+                "elementwise",
+                "backward",
+                flops=w * times,
+                read=w * (self.es + grad_bytes) * times,
+                written=w * grad_bytes * times,
+                kernels=times,
+            )
 
     def cast(self, name: str, phase: Phase, elements: Number, es: float) -> None:
         """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
@@ -266,9 +289,14 @@ class Tape:
         # fp4 reads it for the largest value, for its rows and for its columns, Hadamard-transformed (arXiv:2509.25149)
         kernels = 3 if self.train.dtype == "fp4" else 1
         self.op(
-            f"{name}.cast", "elementwise", phase, flops=2 * elements, read=kernels * elements * self.es,
-            written=2 * elements * es, kernels=kernels,
-        )  # fmt: skip
+            f"{name}.cast",
+            "elementwise",
+            phase,
+            flops=2 * elements,
+            read=kernels * elements * self.es,
+            written=2 * elements * es,
+            kernels=kernels,
+        )
 
     def batched_matmul(
         self,
@@ -288,16 +316,29 @@ class Tape:
         a, b, y = batch * m * k, batch * k * n, batch * m * n
         flops, es = 2 * batch * m * k * n, self.es
         self.op(
-            name, "matmul", "forward", flops=flops, read=(a + b) * es, written=y * es, shape=(m, n, k, batch),
-            saved_bytes=saves, model_flops=flops * counted,
-        )  # fmt: skip
+            name,
+            "matmul",
+            "forward",
+            flops=flops,
+            read=(a + b) * es,
+            written=y * es,
+            shape=(m, n, k, batch),
+            saved_bytes=saves,
+            model_flops=flops * counted,
+        )
         if not self.input_needs_grad:
             return
         for side, other, written, shape in (("a", b, a, (m, k, n, batch)), ("b", a, b, (k, n, m, batch))):
             self.op(
-                f"{name}.dgrad_{side}", "matmul", "backward", flops=flops, read=(y + other) * es, written=written * es,
-                shape=shape, model_flops=flops * counted,
-            )  # fmt: skip
+                f"{name}.dgrad_{side}",
+                "matmul",
+                "backward",
+                flops=flops,
+                read=(y + other) * es,
+                written=written * es,
+                shape=shape,
+                model_flops=flops * counted,
+            )
 
     def elementwise(
         self,
@@ -313,14 +354,25 @@ class Tape:
         """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element."""
         es = self.es if es is None else es
         self.op(
-            name, kind, "forward", flops=flops * elements, read=chain.reads * elements * es,
-            written=chain.writes * elements * es, kernels=chain.kernels, saved_bytes=saves,
-        )  # fmt: skip
+            name,
+            kind,
+            "forward",
+            flops=flops * elements,
+            read=chain.reads * elements * es,
+            written=chain.writes * elements * es,
+            kernels=chain.kernels,
+            saved_bytes=saves,
+        )
         if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
             self.op(
-                f"{name}.backward", kind, "backward", flops=2 * flops * elements, read=chain.back_reads * elements * es,
-                written=chain.back_writes * elements * es, kernels=chain.back_kernels,
-            )  # fmt: skip
+                f"{name}.backward",
+                kind,
+                "backward",
+                flops=2 * flops * elements,
+                read=chain.back_reads * elements * es,
+                written=chain.back_writes * elements * es,
+                kernels=chain.back_kernels,
+            )
 
     @property
     def mask(self) -> float:
@@ -363,7 +415,15 @@ class Tape:
     ) -> None:
         """Communication over a group of ranks; `payload` in the convention of `timing/collective.py`."""
         self.op(
-            name, "collective", phase, flops=0, read=0, written=0, bytes_sent=payload, collective=collective,
-            group=group, copies=copies,
+            name,
+            "collective",
+            phase,
+            flops=0,
+            read=0,
+            written=0,
+            bytes_sent=payload,
+            collective=collective,
+            group=group,
+            copies=copies,
             kernels=where(getattr(self.train, group) > 1, 1, 0),  # in arrays of layouts, a degree of 1 launches nothing
-        )  # fmt: skip
+        )

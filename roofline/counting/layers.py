@@ -165,15 +165,24 @@ def head(tape: Tape, model: ModelConfig) -> None:
     with tape.freezing("embeddings" if model.tied_embeddings else "") as frozen:
         apart = frozen and model.head_bias and bool(tape.train.freeze)
         tape.linear(
-            "head.logits", tokens, width, vocab, bias=model.head_bias and not apart, low_precision=False,
+            "head.logits",
+            tokens,
+            width,
+            vocab,
+            bias=model.head_bias and not apart,
+            low_precision=False,
             saves=tape.norm_tokens * width * es,
-        )  # fmt: skip
+        )
     if apart:
         tape.weight("head.bias", vocab)
         tape.op(
-            "head.logits.bias_grad", "elementwise", "backward", flops=tokens * vocab, read=tokens * vocab * es,
+            "head.logits.bias_grad",
+            "elementwise",
+            "backward",
+            flops=tokens * vocab,
+            read=tokens * vocab * es,
             written=vocab * 4,
-        )  # fmt: skip
+        )
     if not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
     logits = tokens * vocab

@@ -64,9 +64,7 @@ def mfu_by_rule(
         peak_flops_per_s: Dense peak of one device in the dtype of training.
     """
     return {
-        rule: mfu(
-            model_flops_per_token(model, seq_len, rule) * tokens_per_s, 1, num_devices, peak_flops_per_s
-        )
+        rule: mfu(model_flops_per_token(model, seq_len, rule) * tokens_per_s, 1, num_devices, peak_flops_per_s)
         for rule in RULES
     }
 

@@ -45,9 +45,16 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
 
 def _step_op(name: str, flops: Number, read: Number, written: Number, kernels: Number = 1) -> Op:
     return Op(
-        name=name, kind="optimizer", phase="optimizer", part="step", dtype="fp32", flops=flops, bytes_read=read,
-        bytes_written=written, kernels=kernels,
-    )  # fmt: skip
+        name=name,
+        kind="optimizer",
+        phase="optimizer",
+        part="step",
+        dtype="fp32",
+        flops=flops,
+        bytes_read=read,
+        bytes_written=written,
+        kernels=kernels,
+    )
 
 
 def _clip(params: Number, grad: int) -> Op:
@@ -76,9 +83,7 @@ def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> O
     return _step_op(f"optimizer.{train.optimizer}", flops * params, read * passes, written * passes, kernels)
 
 
-def data_parallel_ops(
-    model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int
-) -> list[Op]:
+def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
     """Gradient reduction and, where the optimizer or the parameters are sharded, the parameter gathers.
 
     ``count`` is per step: parameters that are sharded are gathered for each micro batch's forward and backward pass
@@ -116,10 +121,20 @@ def _data_parallel(
     ) -> Op:
         buckets = _buckets(train, stack, payload, stage_layers)
         return Op(
-            name=f"{what}.{prefix}{how}", kind="collective", phase="optimizer", part="step", dtype="fp32", flops=0,
-            bytes_read=0, bytes_written=0, bytes_sent=payload / buckets, collective=how, group=among,
-            count=rounds * each * buckets, rounds=rounds,
-        )  # fmt: skip
+            name=f"{what}.{prefix}{how}",
+            kind="collective",
+            phase="optimizer",
+            part="step",
+            dtype="fp32",
+            flops=0,
+            bytes_read=0,
+            bytes_written=0,
+            bytes_sent=payload / buckets,
+            collective=how,
+            group=among,
+            count=rounds * each * buckets,
+            rounds=rounds,
+        )
 
     if train.sharding == "none":
         return [collect("gradients", "all_reduce", params * grad, 1)]
@@ -146,9 +161,16 @@ def _data_parallel(
 def _copy(name: str, read: Number, written: Number, count: Number) -> Op:
     """Parameters leave the gathered buffer, gradients enter the one to reduce, by a copy (arXiv:2304.11277, 3.2.1)."""
     return Op(
-        name=name, kind="elementwise", phase="optimizer", part="step", dtype="fp32", flops=0, bytes_read=read,
-        bytes_written=written, count=count,
-    )  # fmt: skip
+        name=name,
+        kind="elementwise",
+        phase="optimizer",
+        part="step",
+        dtype="fp32",
+        flops=0,
+        bytes_read=read,
+        bytes_written=written,
+        count=count,
+    )
 
 
 def _buckets(train: TrainConfig, stack: Stack, payload: Number, layers: Number) -> Number:

@@ -88,9 +88,7 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
 
         layer, first, last = divide(held("layer"), model.n_layers), held("embedding"), held("head")
         ends = maximum(layer * layout.first + first, layer * layout.last + last)
-        return where(
-            train.pp == 1, layer * model.n_layers + first + last, maximum(ends, layer * layout.interior)
-        )
+        return where(train.pp == 1, layer * model.n_layers + first + last, maximum(ends, layer * layout.interior))
 
     return Shares(
         dense=of(False, True, False),

@@ -57,9 +57,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     tape = Tape(train, stack)
     tape.part = "embedding"
     layers.embedding(tape, model)
-    tape.input_needs_grad = (
-        True  # from the first adapter on; one layer of many pays a gradient it does not need
-    )
+    tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
     first_ops = set()
     for group in model.groups:
@@ -105,9 +103,7 @@ def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:
     return build_step(model, train).ops
 
 
-def _recomputed(
-    ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number
-) -> list[Op]:
+def _recomputed(ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number) -> list[Op]:
     """Drop what recompute does not keep and add the forward ops it runs again.
 
     Full recompute keeps each layer's input only. Selective recompute is the stack's: the attention core keeps q, k, v

@@ -70,9 +70,15 @@ def textbook_model(
     attention = Attention(n_heads=n_heads, n_kv_heads=n_heads, head_dim=width, value_head_dim=width)
     group = LayerGroup(count=n_layers, attention=attention, mlp=Mlp(d_ff=d_ff), norms=(Norm(), Norm()))
     return ModelConfig(
-        name="textbook", d_model=d_model, vocab_size=vocab_size, groups=(group,), tied_embeddings=tied,
-        learned_positions=positions, final_norm=Norm(), source="plain shapes",
-    )  # fmt: skip
+        name="textbook",
+        d_model=d_model,
+        vocab_size=vocab_size,
+        groups=(group,),
+        tied_embeddings=tied,
+        learned_positions=positions,
+        final_norm=Norm(),
+        source="plain shapes",
+    )
 
 
 def accounting(
@@ -84,9 +90,7 @@ def accounting(
     >>> int(frame.loc[("Overall_TransformerLM", "", ""), "FLOPs"])
     10545134573568
     """
-    model = textbook_model(
-        n_layers=n_layers, d_model=d_model, n_heads=n_heads, d_ff=d_ff, vocab_size=vocab_size
-    )
+    model = textbook_model(n_layers=n_layers, d_model=d_model, n_heads=n_heads, d_ff=d_ff, vocab_size=vocab_size)
     return accounting_of(model, seq_len, batch)
 
 
@@ -151,10 +155,7 @@ def _block(group: LayerGroup, d_model: int, tokens: int, seq_len: int) -> list[t
     if group.cross_attention is not None:
         lines += _attention("CrossAttention", group.cross_attention, d_model, tokens, seq_len)
     lines += norms[1:]
-    lines += [
-        ((linear.name, ""), 2 * tokens * linear.d_in * linear.d_out * linear.count)
-        for linear in group.linears
-    ]
+    lines += [((linear.name, ""), 2 * tokens * linear.d_in * linear.d_out * linear.count) for linear in group.linears]
     if group.mlp is not None:
         lines.append((("FFN", ""), _feed_forward(group.mlp, d_model, tokens)))
     return lines
@@ -264,12 +265,7 @@ def adamw_accounting(model: ModelConfig, seq_len: int, bytes_per_value: int = 4)
 
 def _activations_per_token(group: LayerGroup, d_model: int, seq_len: int) -> int:
     a, mlp = group.attention, group.mlp
-    if (
-        a is None
-        or not isinstance(mlp, Mlp)
-        or a.kv_lora_rank is not None
-        or group.cross_attention is not None
-    ):
+    if a is None or not isinstance(mlp, Mlp) or a.kv_lora_rank is not None or group.cross_attention is not None:
         raise RooflineError(
             "the AdamW accounting covers dense decoders with plain attention: 'roofline memory' has others"
         )

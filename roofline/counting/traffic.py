@@ -43,9 +43,7 @@ SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)
 # scale, mask, to fp32, softmax, back: Llama-era code takes the softmax in fp32
 SOFTMAX_EAGER_UPCAST = Passes(reads=7, writes=7, back_reads=10, back_writes=7, kernels=5, back_kernels=5)
-ROUTER = Passes(
-    reads=3, writes=3, back_reads=3, back_writes=2, kernels=6, back_kernels=6
-)  # softmax, top-k, weights
+ROUTER = Passes(reads=3, writes=3, back_reads=3, back_writes=2, kernels=6, back_kernels=6)  # softmax, top-k, weights
 LOOK_UP = Passes(reads=1, writes=1, back_reads=1, back_writes=2)
 POSITIONS = Passes(reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, back_kernels=2)
 LOSS_FUSED = Passes(reads=1, writes=1, back_reads=0, back_writes=0)
@@ -77,9 +75,7 @@ def residual(mask: float, *, fused: bool, in_norm: bool, stream: float = 1, term
 
 def metric(es: float, times: int) -> Passes:
     """`times` cross entropies without gradient: an fp32 copy of the logits, its log-softmax."""
-    return Passes(
-        reads=times * (1 + 4 / es), writes=times * 8 / es, back_reads=0, back_writes=0, kernels=3 * times
-    )
+    return Passes(reads=times * (1 + 4 / es), writes=times * 8 / es, back_reads=0, back_writes=0, kernels=3 * times)
 
 
 def loss(es: int) -> Passes:

@@ -19,9 +19,7 @@ GIB = 2**30
 # (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
 CONTEXT_BYTES = 1.0 * GIB
 NCCL_BYTES = 1.5 * GIB  # communicators of one training job: tp, dp, pp and their groups (`validate memory`)
-FRAGMENTATION = (
-    0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
-)
+FRAGMENTATION = 0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +85,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     if train.freeze:  # part of a model that is trained: kept like the rest of it
         frozen_bytes = weight_bytes
     weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * frozen_bytes
-    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(
-        step
-    )
+    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step)
@@ -128,9 +124,7 @@ def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
     summed = step.stack.gradient_bytes(step.train.dtype, es)
-    whole = (
-        step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
-    )
+    whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
     return summed if whole or summed == es else summed + es
 
 

@@ -177,9 +177,7 @@ class Settled(_Section, frozen=True, kw_only=True):
     note: str
 
 
-class Device(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True
-):
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One device as its driver lists it: one GPU, one GCD of an MI250X, one TPU chip, one CPU socket.
 
     Load one with `roofline.hardware.load_device`. Properties are in base units; peaks are dense.

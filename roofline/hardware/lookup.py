@@ -69,9 +69,7 @@ def variants(word: str) -> list[str]:
     ['h200-nvl-141gb', 'h200-sxm-141gb']
     """
     wanted = {
-        token
-        for token in tokens(word)
-        if token not in {"nvidia", "amd", "intel", "google", "aws", "apple", "gpu"}
+        token for token in tokens(word) if token not in {"nvidia", "amd", "intel", "google", "aws", "apple", "gpu"}
     }
     if not wanted:
         return []
@@ -97,8 +95,6 @@ def _nearest(word: str) -> list[str]:
     families = dict.fromkeys(part for part in parts if re.search(r"\d", part) and not part.startswith("sxm"))
     for family in nearest(word.lower(), families, 1):
         return [device_id for device_id in device_ids() if family in device_id.split("-")][:_MOST_SHOWN]
-    named = {
-        name.lower(): device.id for device in all_devices() for name in (*device.nvml_names, *device.aliases)
-    }
+    named = {name.lower(): device.id for device in all_devices() for name in (*device.nvml_names, *device.aliases)}
     close = nearest(word.lower(), [*device_ids(), *named])
     return list(dict.fromkeys(named.get(name, name) for name in close))

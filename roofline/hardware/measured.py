@@ -268,9 +268,7 @@ def _require_table(value: Any, place: str) -> None:
         raise HardwareError(f"{place} = {value!r}: expected a table of figures")
 
 
-def _merge_group(
-    group: dict[str, Any], name: str, own: Mapping[str, Any], origin: Origin
-) -> Mapping[str, Any]:
+def _merge_group(group: dict[str, Any], name: str, own: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
     """Tables by kernel over their parents'; a kernel that does not exist is an error."""
     from .schema import unknown_key
 
@@ -311,9 +309,7 @@ def range_problems(measured: Measured, *, cpu: bool) -> Iterator[Problem]:
         for key, entry in value.items() if isinstance(value, dict) else [("", value)]:
             place = f"measured.{name}.{key}".rstrip(".")
             for field in entry.__struct_fields__:
-                allowed = (
-                    CACHED if cpu and (name, field) == ("memory_bound", "bandwidth") else MEASURED.get(field)
-                )
+                allowed = CACHED if cpu and (name, field) == ("memory_bound", "bandwidth") else MEASURED.get(field)
                 figure = getattr(entry, field)
                 if allowed is not None and figure is not None and figure not in allowed:
                     yield Problem(f"{place}.{field}", figure, str(allowed))

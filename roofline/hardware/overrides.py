@@ -51,9 +51,7 @@ def _not_far_below(option: str, value: float, known: float, unit: str, typed: st
 def _with_peak(device: Device, word: str, tflops: float) -> Device:
     dtype = SAME_ENGINE.get(word, word)
     if dtype not in DTYPES:
-        raise HardwareError(
-            f"--peak-tflops {word}: unknown dtype (allowed: {', '.join((*DTYPES, *SAME_ENGINE))})"
-        )
+        raise HardwareError(f"--peak-tflops {word}: unknown dtype (allowed: {', '.join((*DTYPES, *SAME_ENGINE))})")
     _check("tflops", f"--peak-tflops {dtype}", tflops)
     known = device.peak.get(dtype)
     why = wrong_peak(device, dtype, tflops)
@@ -67,9 +65,7 @@ def _with_peak(device: Device, word: str, tflops: float) -> Device:
         _not_far_below(option, tflops, known.tflops, "TFLOP/s", "PFLOP/s", _FAR_BELOW)
     was = f"the catalog has {known.tflops:g}" if known is not None else "the catalog has none"
     caveat = f"{dtype} peak {tflops:g} TFLOP/s is yours ({was}{'; others print it: ' + why if why else ''})"
-    peak = Peak(
-        tflops=tflops, engine=known.engine if known else "as given", source=_SOURCE, not_derived=_SOURCE
-    )
+    peak = Peak(tflops=tflops, engine=known.engine if known else "as given", source=_SOURCE, not_derived=_SOURCE)
     peaks: dict[Dtype, Peak] = {**device.peak, dtype: peak}
     return msgspec.structs.replace(device, peak=peaks, caveats=(*device.caveats, caveat))
 
@@ -81,8 +77,7 @@ def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: f
         known = memory.bandwidth.gb_per_s
         _not_far_below("--bandwidth ", bandwidth_gb_per_s, known, "GB/s", "TB/s", _FAR_BELOW)
         caveats.append(
-            f"memory bandwidth {bandwidth_gb_per_s:g} GB/s is yours "
-            f"(the catalog has {memory.bandwidth.gb_per_s:g})"
+            f"memory bandwidth {bandwidth_gb_per_s:g} GB/s is yours (the catalog has {memory.bandwidth.gb_per_s:g})"
         )
         bandwidth = msgspec.structs.replace(
             memory.bandwidth, gb_per_s=bandwidth_gb_per_s, source=_SOURCE, not_derived=_SOURCE
@@ -92,9 +87,7 @@ def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: f
         _check("memory.capacity.mib", "--memory", memory_gib * 1024)
         known = memory.capacity.mib / 1024
         _not_far_below("--memory ", memory_gib, known, "GiB", "TiB", _FAR_BELOW_MEMORY)
-        caveats.append(
-            f"memory {memory_gib:g} GiB is yours (the catalog has {memory.capacity.mib / 1024:.1f} GiB)"
-        )
+        caveats.append(f"memory {memory_gib:g} GiB is yours (the catalog has {memory.capacity.mib / 1024:.1f} GiB)")
         capacity = msgspec.structs.replace(memory.capacity, mib=memory_gib * 1024, source=_SOURCE)
         memory = msgspec.structs.replace(memory, capacity=capacity)
     return msgspec.structs.replace(device, memory=memory, caveats=tuple(caveats))
@@ -124,9 +117,7 @@ def override(
         node = device.node or Node(devices=1, source=_SOURCE)
         if network_gbit_per_s is not None:
             _check("gbit_per_s", "--network-bandwidth", network_gbit_per_s)
-            node = msgspec.structs.replace(
-                node, network_gbit_per_s=network_gbit_per_s, network_source=_SOURCE
-            )
+            node = msgspec.structs.replace(node, network_gbit_per_s=network_gbit_per_s, network_source=_SOURCE)
         if devices_per_node is not None:
             _check("count", "--devices-per-node", devices_per_node)
             node = msgspec.structs.replace(node, devices=devices_per_node, source=_SOURCE)

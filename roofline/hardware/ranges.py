@@ -87,12 +87,8 @@ CACHED = Interval(0, 20, open_low=True)
 
 # Every number of the [measured] tables, whatever table it is in (`roofline/hardware/measured.py` says what each means).
 MEASURED: dict[str, Interval] = {
-    **dict.fromkeys(
-        ("cap", "cap_backward", "bandwidth", "eta", "eta_pairs", "switch_eta", "compute"), _SHARE
-    ),
-    **dict.fromkeys(
-        ("t0_us", "tile_us", "tile_backward_us", "eager_us", "compiled_us", "graph_us"), _TIME_US
-    ),
+    **dict.fromkeys(("cap", "cap_backward", "bandwidth", "eta", "eta_pairs", "switch_eta", "compute"), _SHARE),
+    **dict.fromkeys(("t0_us", "tile_us", "tile_backward_us", "eager_us", "compiled_us", "graph_us"), _TIME_US),
     **dict.fromkeys(("alpha_us", "alpha_rank_us", "alpha_step_us", "ramp_us", "ramp_rank_us"), _TIME_US),
     **dict.fromkeys(("wgrad", "misaligned", "misaligned_odd", "misaligned_batch"), _SLOWER),
     "p": Interval(1, 20),  # (compute^p + memory^p) underflows beyond

@@ -19,9 +19,7 @@ _LAYER_LISTS = {
 }
 _EXPERTS = frozenset({"experts_per_token", "d_ff_expert"})  # not needed where there are no experts
 # where these are missing an error or another sentence says so, or no count depends on them
-UNRECORDED = frozenset(
-    {"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"}
-)
+UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"})
 
 
 def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[str]) -> None:
@@ -37,9 +35,7 @@ def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[st
             raise RooflineError(f"{name} must not be negative, got {value!r}: correct it")
 
 
-def check_layer_lists(
-    config: Mapping[str, Any], family: Family, known: frozenset[str], n_layers: int
-) -> None:
+def check_layer_lists(config: Mapping[str, Any], family: Family, known: frozenset[str], n_layers: int) -> None:
     """Check the lists that state each layer's type: their length, and their words."""
     for name, usual in _LAYER_LISTS.items():
         value = config.get(name)
@@ -82,9 +78,7 @@ def require(family: Family, flat: Flat, model_type: str, stated: Collection[str]
                 f"add it, or pass --set {key}=..."
             )
         if (value := flat.integer(key)) < least:
-            flat.fail(
-                f"{flat.name(key)} must be at least {least} in models of type {model_type!r}, got {value}"
-            )
+            flat.fail(f"{flat.name(key)} must be at least {least} in models of type {model_type!r}, got {value}")
     if "d_ff" in family.fields and not flat.values.get("n_experts") and flat.values.get("d_ff") == 0:
         flat.fail(f"{flat.name('d_ff')} must be at least 1 in models of type {model_type!r}, got 0")
 
@@ -125,12 +119,7 @@ def check_sizes(expression: str, value: object, scope: Mapping[str, Any]) -> Non
         ExpressionError: One is missing.
     """
     for entry in value if isinstance(value, list) else ():
-        if (
-            isinstance(entry, list)
-            and entry
-            and isinstance(entry[0], str)
-            and None in [*entry[1:3], *entry[4:]]
-        ):
+        if isinstance(entry, list) and entry and isinstance(entry[0], str) and None in [*entry[1:3], *entry[4:]]:
             missing = [name for name in fields_in(expression) if scope.get(name) is None]
             names = [name for name in missing if not name.endswith("bias")] or ["a size"]
             raise ExpressionError(expression, f"{names[0]} is missing")
@@ -149,9 +138,7 @@ def explain(error: RooflineError, family: Family, model_type: str) -> str:
     return f"the value of {names or 'a field'} cannot be used ({error.problem}): correct it"
 
 
-def assumptions(
-    scope: Scope, family: Family, config: Mapping[str, Any], flat: Flat, model_type: str
-) -> list[str]:
+def assumptions(scope: Scope, family: Family, config: Mapping[str, Any], flat: Flat, model_type: str) -> list[str]:
     """Sentences on the fields that the counts needed and the config does not state."""
     from .spec import DEFAULT_SEQ_LEN
 
@@ -173,9 +160,7 @@ def assumptions(
         sentences.append(f"not stated, taken as usual for {model_type}: {shown}")
     if "max_seq_len" in family.fields and "max_seq_len" not in flat and flat.values.get("kind") != "vision":
         name = flat.name("max_seq_len")
-        sentences.append(
-            f"{name} is not stated: sequences are {DEFAULT_SEQ_LEN:,} tokens where --seq-len is not given"
-        )
+        sentences.append(f"{name} is not stated: sequences are {DEFAULT_SEQ_LEN:,} tokens where --seq-len is not given")
     return sentences
 
 

@@ -123,8 +123,11 @@ def names_in(expression: str) -> frozenset[str]:
     ['d_model', 'n_layers']
     """
     tree = _parse(expression)
-    bound = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.comprehension)
-             and isinstance(node.target, ast.Name)}  # fmt: skip
+    bound = {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.comprehension) and isinstance(node.target, ast.Name)
+    }
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
     return frozenset(names - bound)
@@ -191,9 +194,7 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
         case ast.Subscript():
             index = node.slice
             if isinstance(index, ast.Slice):
-                start, stop, step = (
-                    part and _value(part, names) for part in (index.lower, index.upper, index.step)
-                )
+                start, stop, step = (part and _value(part, names) for part in (index.lower, index.upper, index.step))
                 return _value(node.value, names)[start:stop:step]
             return _value(node.value, names)[_value(index, names)]
         case ast.Attribute():  # a nested table of the config: attn_config.kv_n_heads

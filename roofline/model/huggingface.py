@@ -27,9 +27,7 @@ from .spec import ModelConfig
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 # fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
-_SHAPE = re.compile(
-    r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)"
-)
+_SHAPE = re.compile(r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)")
 _NO_SHAPE = frozenset(
     {
         "vocab_size",
@@ -177,9 +175,7 @@ def _values(
         check_sizes(expression, scope[name], scope)
     silent = {key: text for key, text in family.fields.items() if key in UNRECORDED}
     values = _evaluate_all(family.constants, silent, dict(scope))
-    values = _evaluate_all(
-        values, {key: text for key, text in family.fields.items() if key not in silent}, scope
-    )
+    values = _evaluate_all(values, {key: text for key, text in family.fields.items() if key not in silent}, scope)
     n_layers = Flat(values, names=names, where=where).integer("n_layers")
     check_layer_lists(config, family, known, n_layers)
     variations = [_per_layer(family, values, i, here) for i, here in _layer_fields(scope, n_layers).items()]
@@ -187,9 +183,7 @@ def _values(
     return {**values, "variations": variations} if variations else values
 
 
-def _evaluate_all(
-    constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]
-) -> dict[str, Any]:
+def _evaluate_all(constants: Mapping[str, Any], fields: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, Any]:
     """Flat keys from constants and expressions; an expression that gives None states nothing."""
     values = dict(constants)
     for key, expression in fields.items():
@@ -225,9 +219,7 @@ def _layer_fields(scope: Scope, n_layers: int) -> dict[int, Scope]:
     table = scope.get("per_layer_config")
     if not isinstance(table, Mapping):
         return {}
-    own = {
-        str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)
-    }
+    own = {str(key).lstrip("0") or "0": fields for key, fields in table.items() if isinstance(fields, Mapping)}
     return {i: scope.with_values(own[str(i)]) for i in range(n_layers) if str(i) in own}
 
 
@@ -244,15 +236,11 @@ def _text_config(
     for key in _NESTED:
         nested = config.get(key)
         if nested is not None and not isinstance(nested, Mapping):
-            raise RooflineError(
-                f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it"
-            )
+            raise RooflineError(f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it")
         if nested and depth < _MAX_DEPTH:
             outer = str(config.get("model_type", ""))
             _refuse_outer(outer, where)
-            assumptions.append(
-                f"counts the language model of {outer or where} ({key}) alone, not its other towers"
-            )
+            assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
             if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
                 nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
             if "model_type" not in nested:
@@ -297,8 +285,7 @@ def _decode(content: bytes, where: str) -> Mapping[str, Any]:
         )
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise RooflineError(
-            f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, "
-            f"and {remedy}"
+            f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, and {remedy}"
         )
     try:
         config = json.loads(content.decode("utf-8-sig"))

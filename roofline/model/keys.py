@@ -62,13 +62,46 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "moe_extra_params": _PARAMS,
     "layer_extra_params": _PARAMS,
 }
-FLAGS = frozenset({
-    "tied_embeddings", "has_head", "head_bias", "head_transform", "embedding_norm", "embedding_norm_bias",
-    "final_norm", "norm_weight", "norm_bias", "biases", "rotary", "no_attention", "causal", "cross_attention",
-    "qkv_bias", "q_bias", "k_bias", "v_bias", "out_bias", "qk_norm_bias", "sinks", "softcap", "gated_mlp",
-    "mlp_bias", "mlp_up_bias", "mlp_down_bias", "expert_bias", "shared_gate", "router_bias", "parallel_block",
-    "reuses_kv", "value_is_key", "sub_norms", "lora_bias", "lora_norms", "shared_bias",
-})  # fmt: skip
+FLAGS = frozenset(
+    {
+        "tied_embeddings",
+        "has_head",
+        "head_bias",
+        "head_transform",
+        "embedding_norm",
+        "embedding_norm_bias",
+        "final_norm",
+        "norm_weight",
+        "norm_bias",
+        "biases",
+        "rotary",
+        "no_attention",
+        "causal",
+        "cross_attention",
+        "qkv_bias",
+        "q_bias",
+        "k_bias",
+        "v_bias",
+        "out_bias",
+        "qk_norm_bias",
+        "sinks",
+        "softcap",
+        "gated_mlp",
+        "mlp_bias",
+        "mlp_up_bias",
+        "mlp_down_bias",
+        "expert_bias",
+        "shared_gate",
+        "router_bias",
+        "parallel_block",
+        "reuses_kv",
+        "value_is_key",
+        "sub_norms",
+        "lora_bias",
+        "lora_norms",
+        "shared_bias",
+    }
+)
 WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": ("decoder", "encoder", "encoder-decoder", "vision"),
     "norm": ("rms", "layer"),
@@ -77,13 +110,35 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "qk_norm_kind": ("rms", "layer"),
 }
 TEXTS = frozenset({"name", "source", "activation", "model_type"})
-MODEL_KEYS = frozenset({
-    "name", "source", "model_type", "kind", "n_layers", "d_model", "vocab_size", "tied_embeddings",
-    "has_head", "head_bias", "head_transform", "embedding_dim", "embedding_norm", "embedding_norm_bias",
-    "final_norm", "learned_positions",
-    "max_seq_len", "token_types", "extra_params", "dense_first_layers", "image_size", "patch_size",
-    "image_channels", "variations", "model_linears",
-})  # fmt: skip
+MODEL_KEYS = frozenset(
+    {
+        "name",
+        "source",
+        "model_type",
+        "kind",
+        "n_layers",
+        "d_model",
+        "vocab_size",
+        "tied_embeddings",
+        "has_head",
+        "head_bias",
+        "head_transform",
+        "embedding_dim",
+        "embedding_norm",
+        "embedding_norm_bias",
+        "final_norm",
+        "learned_positions",
+        "max_seq_len",
+        "token_types",
+        "extra_params",
+        "dense_first_layers",
+        "image_size",
+        "patch_size",
+        "image_channels",
+        "variations",
+        "model_linears",
+    }
+)
 LISTS = frozenset({"variations", "linears", "model_linears"})
 KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | LISTS
 
@@ -124,9 +179,7 @@ class Flat:
 
     def with_values(self, changes: Mapping[str, object]) -> Flat:
         """The same description with some keys replaced; assumptions are shared."""
-        return Flat(
-            {**self.values, **changes}, names=self.names, where=self.where, assumptions=self.assumptions
-        )
+        return Flat({**self.values, **changes}, names=self.names, where=self.where, assumptions=self.assumptions)
 
     def __contains__(self, key: str) -> bool:
         """Whether the description states `key`."""
@@ -228,17 +281,11 @@ def overridden(values: Mapping[str, object], overrides: Mapping[str, object]) ->
         if key not in KEYS:
             close = nearest(key, KEYS)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-            raise RooflineError(
-                f"unknown model key {key!r}: {hint}('roofline models ID' shows the keys of a model)"
-            )
+            raise RooflineError(f"unknown model key {key!r}: {hint}('roofline models ID' shows the keys of a model)")
         if value == "" or (isinstance(value, float) and math.isnan(value)):
             raise RooflineError(f"{key} = {value!r} is no value: give a number or a word")
         variations = result.get("variations")
-        varying = (
-            [v for v in variations if isinstance(v, Mapping) and key in v]
-            if isinstance(variations, list)
-            else []
-        )
+        varying = [v for v in variations if isinstance(v, Mapping) and key in v] if isinstance(variations, list) else []
         if varying and key not in result and isinstance(variations, list):
             result["variations"] = [{**v, key: value} if v in varying else v for v in variations]
         else:

@@ -35,9 +35,7 @@ def _folder() -> Traversable:
 
 def model_ids() -> list[str]:
     """The ids of all presets, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
 def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] | None = None) -> ModelConfig:
@@ -60,9 +58,7 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
         return spec
     text = str(spec)
     if not text.strip():
-        raise RooflineError(
-            "no model given: name a preset ('roofline models' lists all), a .toml or a config.json"
-        )
+        raise RooflineError("no model given: name a preset ('roofline models' lists all), a .toml or a config.json")
     if _PRESET.fullmatch(text):
         resource = _folder() / f"{text}.toml"
         if resource.is_file():

@@ -105,9 +105,7 @@ def _latent_kv_parameters(a: Attention, d_source: int) -> int:
     """Keys and values of multi-head latent attention; the rope part of the key is shared by all heads."""
     rank = a.kv_lora_rank or 0
     norm = a.kv_lora_norm.params(rank) if a.kv_lora_norm else 0
-    down = linear_parameters(
-        d_source, rank + a.rope_head_dim, bias=a.lora_bias
-    )  # latent, and the shared rope key
+    down = linear_parameters(d_source, rank + a.rope_head_dim, bias=a.lora_bias)  # latent, and the shared rope key
     up_width = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)
     return down + norm + linear_parameters(rank, up_width, bias=a.k_bias)
 
@@ -174,9 +172,7 @@ def count_parameters(model: ModelConfig) -> Parameters:
         head = model.head_bias * model.vocab_size + (0 if model.tied_embeddings else embedding)
     other = model.extra_params + _linears_parameters(model.linears)
     if model.embedding_dim is not None:
-        other += (
-            model.embedding_dim * model.d_model * (2 if model.has_head else 1)
-        )  # in, and back out at the head
+        other += model.embedding_dim * model.d_model * (2 if model.has_head else 1)  # in, and back out at the head
     if model.embedding_norm is not None:
         other += model.embedding_norm.params(model.d_model)
     if model.final_norm is not None:

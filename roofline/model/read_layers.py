@@ -27,14 +27,10 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs], got {entries!r:.60}")
     linears = []
     for entry in entries:
-        values: list[Any] = (
-            list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
-        )
+        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
         name, d_in, d_out, bias, count, runs = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
         sizes = (d_in, d_out, count, runs)
-        if not isinstance(name, str) or any(
-            type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes
-        ):
+        if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
             flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
         linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count, runs=runs))
     return tuple(linears)
@@ -110,8 +106,7 @@ def read_attention(flat: Flat) -> Attention:
     rope_head_dim = flat.integer("rope_head_dim", 0)
     if latent and rope_head_dim >= head_dim:
         flat.fail(
-            f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than "
-            f"{flat.name('head_dim')} = {head_dim}"
+            f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than {flat.name('head_dim')} = {head_dim}"
         )
     return Attention(
         n_heads=n_heads,
@@ -166,17 +161,12 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         )
     per_token = flat.integer("experts_per_token")
     if per_token > n_experts:
-        flat.fail(
-            f"{flat.name('experts_per_token')} = {per_token} is more than "
-            f"{flat.name('n_experts')} = {n_experts}"
-        )
+        flat.fail(f"{flat.name('experts_per_token')} = {per_token} is more than {flat.name('n_experts')} = {n_experts}")
     d_ff_expert = flat.integer("d_ff_expert" if "d_ff_expert" in flat else "d_ff")
     expert_bias = flat.flag("expert_bias", biases)
     d_ff_shared = flat.integer("d_ff_shared", flat.integer("n_shared_experts", 0) * d_ff_expert)
     if d_ff_shared > INTEGERS["d_ff_shared"][1]:
-        flat.fail(
-            f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large"
-        )
+        flat.fail(f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large")
 
     def mlp(width: int, bias: bool) -> Mlp:
         return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=bias, down_bias=bias)

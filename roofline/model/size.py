@@ -15,8 +15,14 @@ SMALLEST, LARGEST = 20 * 10**6, 10**14  # below, embeddings decide
 # Parameters (without embeddings, as 12 L d^2) and width of decoders: GPT-3 125M and 1.3B (arXiv:2005.14165, table 2.1),
 # LLaMA 7B, 13B, 33B, 65B (arXiv:2302.13971, table 2), Llama 3 405B (arXiv:2407.21783, table 3).
 WIDTHS = (
-    (85e6, 768), (1.2e9, 2048), (6.44e9, 4096), (12.6e9, 5120), (31.9e9, 6656), (64.4e9, 8192), (401e9, 16384),
-)  # fmt: skip
+    (85e6, 768),
+    (1.2e9, 2048),
+    (6.44e9, 4096),
+    (12.6e9, 5120),
+    (31.9e9, 6656),
+    (64.4e9, 8192),
+    (401e9, 16384),
+)
 VOCABULARY = 32_000
 TIED_BELOW = 10**9  # small models share the embedding with the head
 WIDE = 2048  # from here on heads are 128 wide, below 64
@@ -100,9 +106,7 @@ def _width(size: int) -> int:
     sizes = [math.log(known) for known, _ in WIDTHS]
     widths = [math.log(width) for _, width in WIDTHS]
     at = math.log(size)
-    if (
-        not sizes[0] < at < sizes[-1]
-    ):  # as wide for its depth as the nearest: parameters grow with the cube of it
+    if not sizes[0] < at < sizes[-1]:  # as wide for its depth as the nearest: parameters grow with the cube of it
         end = 0 if at <= sizes[0] else -1
         wanted = math.exp(widths[end] + (at - sizes[end]) / 3)
     else:

@@ -58,9 +58,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rotary: bool = True
     softcap: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
-    core_passes: int = (
-        1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
-    )
+    core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
@@ -122,9 +120,7 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     norms: tuple[Norm, ...]  # over d_model, in the order they run
     parallel: bool = False  # attention and feed-forward read the same input and share one residual addition
     cross_attention: Attention | None = None
-    extra_params: int = (
-        0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
-    )
+    extra_params: int = 0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
     recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward
 

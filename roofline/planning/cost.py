@@ -141,12 +141,25 @@ def run_cost(
     energy = None if power is None else hours * power * terms.pue / 1000
     co2 = None if energy is None or terms.intensity is None else energy * terms.intensity
     found = Plan(
-        model=model, device=device, tokens=tokens, steps=steps, tokens_per_step=tokens_per_step,
-        wall_time_s=wall, wall_time_low_s=wall * low, wall_time_high_s=wall * high, device_hours=hours,
+        model=model,
+        device=device,
+        tokens=tokens,
+        steps=steps,
+        tokens_per_step=tokens_per_step,
+        wall_time_s=wall,
+        wall_time_low_s=wall * low,
+        wall_time_high_s=wall * high,
+        device_hours=hours,
         energy_kwh=energy,
-        cost=None if terms.price is None else hours * terms.price, co2_kg=co2, num_devices=layout.num_devices,
-        layout=layout, overhead=terms.overhead, doubling=None, arithmetic=(), notes=notes,
-    )  # fmt: skip
+        cost=None if terms.price is None else hours * terms.price,
+        co2_kg=co2,
+        num_devices=layout.num_devices,
+        layout=layout,
+        overhead=terms.overhead,
+        doubling=None,
+        arithmetic=(),
+        notes=notes,
+    )
     return msgspec.structs.replace(found, arithmetic=arithmetic(found, terms, power))
 
 
@@ -179,7 +192,8 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
         ("parameters", one.model.name, format_count(count_parameters(one.model).total)),
         ("tokens", f"{format_ratio(one.tokens / count_parameters(one.model).total)} per parameter", f"{one.tokens:,}"),
         (
-            "tokens per step", f"{train.global_batch:,} sequences x {train.sequence_length:,} tokens",
+            "tokens per step",
+            f"{train.global_batch:,} sequences x {train.sequence_length:,} tokens",
             f"{one.tokens_per_step:,}",
         ),
         ("steps", f"{one.tokens:,} / {one.tokens_per_step:,}, rounded up", f"{one.steps:,}"),
@@ -188,22 +202,19 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
         ("peak", rate, format_rate(peak * layout.num_devices)),
         ("step time", f"estimated: {low} to {high}", format_time(layout.step_time_s)),
         (
-            "MFU", f"{format_flops(flops)} x {one.tokens_per_step:,} / ({layout.step_time_s:.4g} s x peak)",
+            "MFU",
+            f"{format_flops(flops)} x {one.tokens_per_step:,} / ({layout.step_time_s:.4g} s x peak)",
             format_share(layout.mfu),
         ),
         ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", f"{steady / DAY:,.2f} days"),
         ("whole run", extra, f"{days:,.2f} days"),
         ("device-hours", f"{days * 24:,.1f} h x {layout.num_devices:,} devices", f"{one.device_hours:,.0f}"),
-    ]  # fmt: skip
+    ]
     if one.energy_kwh is not None and power is not None:
         pue = f" x PUE {terms.pue:g}" if terms.pue != 1 else ""
-        lines.append(
-            ("energy", f"{one.device_hours:,.0f} h x {power:,.0f} W{pue}", f"{one.energy_kwh:,.0f} kWh")
-        )
+        lines.append(("energy", f"{one.device_hours:,.0f} h x {power:,.0f} W{pue}", f"{one.energy_kwh:,.0f} kWh"))
     if one.co2_kg is not None:
-        lines.append(
-            ("CO2", f"{one.energy_kwh:,.0f} kWh x {terms.intensity:g} kg/kWh", f"{one.co2_kg:,.0f} kg")
-        )
+        lines.append(("CO2", f"{one.energy_kwh:,.0f} kWh x {terms.intensity:g} kg/kWh", f"{one.co2_kg:,.0f} kg"))
     if one.cost is not None:
         lines.append(("cost", f"{one.device_hours:,.0f} h x {terms.price:g}", f"{one.cost:,.0f}"))
     return tuple(Line(*line) for line in lines)

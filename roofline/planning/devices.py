@@ -268,9 +268,7 @@ class Planner:
                 return self.best(count)
             except RooflineError as error:
                 problem = error
-        raise DoesNotFit(
-            f"{self.model.name} trains on no number of {self.device.id} up to {MOST_DEVICES:,}: {problem}"
-        )
+        raise DoesNotFit(f"{self.model.name} trains on no number of {self.device.id} up to {MOST_DEVICES:,}: {problem}")
 
     def _seq_len(self) -> int:
         return int(self.options.get("seq_len") or default_seq_len(self.model))

@@ -66,9 +66,7 @@ def plan(
     settings = {**read_options(options), "dtype": options.get("dtype") or default_dtype(device)}
     planner = Planner(load_model(model), device, read_terms(terms or Terms()), settings)
     if money is not None and planner.terms.price is None:
-        raise RooflineError(
-            "a budget in money needs a price per device-hour: add --price, such as --price 2.5/h"
-        )
+        raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
     count = read_tokens(tokens, planner.model)
     if count is None:
         if deadline is None and money is None:

@@ -118,8 +118,7 @@ def check_output(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise RooflineError(
-            f"cannot write {path}: the suffix {path.suffix!r} names no picture format "
-            f"(allowed: {', '.join(FORMATS)})"
+            f"cannot write {path}: the suffix {path.suffix!r} names no picture format (allowed: {', '.join(FORMATS)})"
         )
     check_writable(path)
     return path

@@ -101,9 +101,7 @@ def visible_terms(panels: Sequence[Waterfall]) -> list[str]:
     return list(dict.fromkeys(term.term for term in terms if abs(term.lost) >= VISIBLE))
 
 
-def draw_waterfall(
-    axes: Axes, panel: Waterfall, terms: Sequence[str], captions: int, *, narrow: bool = False
-) -> None:
+def draw_waterfall(axes: Axes, panel: Waterfall, terms: Sequence[str], captions: int, *, narrow: bool = False) -> None:
     """Draw the dense peak, what each cause takes, and the MFU with its interval, under `captions` lines of caption."""
     heading(axes, panel.name, panel.caption, below=captions)
     last = len(terms) + 1
@@ -160,9 +158,7 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     axes.set(ylabel="GiB", xlim=(-0.6, count - 0.4), ylim=(0, 1.12 * top))
     labels = [bar.label for bar in data.bars]
     if data.axis == "device":
-        labels = [
-            f"{_two_lines(each)}\n{there:.1f} GiB" for each, there in zip(labels, capacities, strict=True)
-        ]
+        labels = [f"{_two_lines(each)}\n{there:.1f} GiB" for each, there in zip(labels, capacities, strict=True)]
     axes.set_xticks(range(count), labels)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="y", color=FAINT, linewidth=0.4)

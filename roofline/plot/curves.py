@@ -69,9 +69,7 @@ def draw_curves(figure: Figure, data: CurveData) -> None:
     handles: list[Any] = above.get_legend_handles_labels()[0]
     beyond = any(curve.fitting < len(curve.values) for curve in curves)
     pale = GREY if several else SERIES[0]
-    handles += (
-        above.plot([], [], color=pale, linewidth=0.7, alpha=0.6, label="beyond memory") if beyond else []
-    )
+    handles += above.plot([], [], color=pale, linewidth=0.7, alpha=0.6, label="beyond memory") if beyond else []
     dashes: Style = {"linewidth": 0.9, "linestyle": "--", "label": "capacity"}
     handles += below.plot([], [], color=GREY, **dashes) if several else []
     place: Style = {
@@ -97,9 +95,7 @@ def _frame(panels: Sequence[Axes], data: CurveData) -> None:
     for axes in middle:
         axes.set_yscale("log")
         axes.set_ylabel("step time")
-        axes.yaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 5) if max(times) > 8 * min(times) else range(1, 10))
-        )
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(times) > 8 * min(times) else range(1, 10)))
         axes.yaxis.set_major_formatter(_time)
         axes.yaxis.set_minor_locator(NullLocator())
     below.set(ylabel="memory (GiB)", xlabel=AXIS_WORDS[data.over])

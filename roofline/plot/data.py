@@ -82,9 +82,7 @@ class RooflineData(msgspec.Struct, frozen=True, kw_only=True):
                 figures = {"flops_per_s": c.flops_per_s, "ridge_flop_per_byte": c.ridge}
                 rows += [{**start, "dtype": dtype, **figures} for dtype in c.dtypes]
             start = {"device": roof.device, "series": "bandwidth"}
-            rows += [
-                {**start, "name": slope.level, "bytes_per_s": slope.bytes_per_s} for slope in roof.slopes
-            ]
+            rows += [{**start, "name": slope.level, "bytes_per_s": slope.bytes_per_s} for slope in roof.slopes]
             rows += [{"series": "op", **msgspec.structs.asdict(point)} for point in panel.points]
         return [{column: row.get(column) for column in columns} for row in rows]
 
@@ -121,9 +119,7 @@ class WaterfallData(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> list[Row]:
         """One term of one device a row."""
         return [
-            {"device": panel.device, **msgspec.structs.asdict(term)}
-            for panel in self.panels
-            for term in panel.terms
+            {"device": panel.device, **msgspec.structs.asdict(term)} for panel in self.panels for term in panel.terms
         ]
 
 
@@ -148,10 +144,15 @@ class MemoryData(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> list[Row]:
         """One bar a row."""
         return [
-            {self.axis.replace(" ", "_"): bar.label, **bar.parts, "total_bytes": bar.total_bytes,
-             "capacity_bytes": bar.capacity_bytes, "fits": bar.fits}
+            {
+                self.axis.replace(" ", "_"): bar.label,
+                **bar.parts,
+                "total_bytes": bar.total_bytes,
+                "capacity_bytes": bar.capacity_bytes,
+                "fits": bar.fits,
+            }
             for bar in self.bars
-        ]  # fmt: skip
+        ]
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,11 +199,15 @@ class CurveData(msgspec.Struct, frozen=True, kw_only=True):
         )
         columns = (self.over, *names[1:])
         return [
-            {"device": curve.device, **dict(zip(columns, values, strict=True)),
-             "capacity_bytes": curve.capacity_bytes, "fits": values[0] <= curve.largest}
+            {
+                "device": curve.device,
+                **dict(zip(columns, values, strict=True)),
+                "capacity_bytes": curve.capacity_bytes,
+                "fits": values[0] <= curve.largest,
+            }
             for curve in self.curves
             for values in zip(*(getattr(curve, name) for name in names), strict=True)
-        ]  # fmt: skip
+        ]
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):

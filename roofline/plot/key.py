@@ -22,9 +22,7 @@ def draw_key(figure: Figure, data: RooflineData) -> None:
     axes, left = figure.axes[0], figure.axes[0].get_position().x0
     width, height = figure.get_size_inches()
     plain: Style = {"marker": "o", "edgecolor": "none"}
-    kinds = [
-        axes.scatter([], [], s=34, facecolor=KIND_COLOURS[kind], label=kind, **plain) for kind in _kinds(data)
-    ]
+    kinds = [axes.scatter([], [], s=34, facecolor=KIND_COLOURS[kind], label=kind, **plain) for kind in _kinds(data)]
     phases = [
         axes.scatter([], [], s=30, marker=mark, facecolor="none", edgecolor=INK, linewidth=0.8, label=phase)
         for phase, mark in PHASE_MARKERS.items()
@@ -35,8 +33,10 @@ def draw_key(figure: Figure, data: RooflineData) -> None:
         for share in (0.01, 0.05, 0.1)
     ]
     for title, handles, x, columns in (
-        ("kind", kinds, left, _kind_columns(width)), ("phase", phases, 0.5, 2), ("share of the step", shares, 0.745, 3),
-    ):  # fmt: skip
+        ("kind", kinds, left, _kind_columns(width)),
+        ("phase", phases, 0.5, 2),
+        ("share of the step", shares, 0.745, 3),
+    ):
         place: Style = {
             "loc": "upper left",
             "bbox_to_anchor": (x, key_top(data, width) / height),
@@ -69,8 +69,6 @@ def _note(data: RooflineData, width: float) -> str:
     """What the marks mean and what is not shown, in lines that a picture of that width holds."""
     several = len(data.panels) > 1
     rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
-    note = (
-        "Mark: expected rate. Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, "
-    )
+    note = "Mark: expected rate. Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, "
     note += f"casts, communication, waiting): {rest} of the step."
     return fill(note, int((width - 0.7) / NOTE_LETTER))

@@ -144,7 +144,4 @@ def _roof_lines(axes: Axes, roof: Roof) -> list[Segment]:
 
 def _stems(axes: Axes, points: Sequence[Point]) -> list[Segment]:
     """The lines from points to what the roofline allows, in pixels."""
-    return [
-        (pixels(axes, p.intensity, p.flops_per_s), pixels(axes, p.intensity, p.ideal_flops_per_s))
-        for p in points
-    ]
+    return [(pixels(axes, p.intensity, p.flops_per_s), pixels(axes, p.intensity, p.ideal_flops_per_s)) for p in points]

@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 
 # Okabe and Ito, "Color Universal Design" (2008), in an order whose neighbours differ in lightness too
 BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000",
-)  # fmt: skip
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#000000",
+)
 SERIES = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
 LINES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -32,15 +32,12 @@ def memory_data(estimates: Sequence[Estimate]) -> MemoryData:
         title=title if by_device else f"{title}, on {estimates[0].device.name}",
         axis="device" if by_device else "micro batch",
         bars=tuple(
-            _bar(each.device.id if by_device else str(each.train.micro_batch), each.memory, None)
-            for each in estimates
+            _bar(each.device.id if by_device else str(each.train.micro_batch), each.memory, None) for each in estimates
         ),
     )
 
 
-def memory_sweep(
-    model: ModelConfig, device: Device, micro_batches: Sequence[int] = (), **options: Any
-) -> MemoryData:
+def memory_sweep(model: ModelConfig, device: Device, micro_batches: Sequence[int] = (), **options: Any) -> MemoryData:
     """Memory against micro batch on one device; by default powers of two until one does not fit."""
     largest = max_micro_batch(model, device, train_config(defaults(device, options)))
     if not micro_batches:

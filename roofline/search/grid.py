@@ -37,9 +37,7 @@ class Bundle:
     second is one micro batch per step, or several (accumulation adds gradients up).
     """
 
-    def __init__(
-        self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig]
-    ) -> None:
+    def __init__(self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig]) -> None:
         import numpy as np
 
         self.device, self.space, self.trains = device, space, trains
@@ -62,9 +60,16 @@ class Bundle:
         import numpy as np
 
         small = msgspec.structs.replace(
-            train, **self.keys, pp=1, vp=1, dp=1, num_devices=1, sharding="none", micro_batch=self.micro,
+            train,
+            **self.keys,
+            pp=1,
+            vp=1,
+            dp=1,
+            num_devices=1,
+            sharding="none",
+            micro_batch=self.micro,
             global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
-        )  # fmt: skip
+        )
         step = build_step(model, small)
         return msgspec.structs.replace(step, ops=tuple(op for op in step.ops if op.part != "step"))
 
@@ -76,9 +81,7 @@ class Bundle:
             return values[0]
         return np.concatenate([np.broadcast_to(value, self.shape).reshape(-1) for value in values])
 
-    def _stack(
-        self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]
-    ) -> list[tuple[Op, dict[str, Any]]]:
+    def _stack(self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]) -> list[tuple[Op, dict[str, Any]]]:
         """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
         ops = {key: op for sums in variants for key, (op, _) in sums.items()}
         nothing: dict[str, Any] = dict.fromkeys(_FIELDS, 0)
@@ -241,8 +244,7 @@ def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
     for op in ops:
         logits = op.name == "head.logits" and op.phase == "forward"
         if not logits and (
-            (op.part == "head" and op.phase != "forward")
-            or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
+            (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
         ):
             continue
         _add(sums, (op.part, logits), op, saved_bytes=op.saved_bytes * op.count)

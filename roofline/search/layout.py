@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 WAITING_DRAW = 0.5  # assumes a device that waits for others or for its host draws half its power limit
 WAITING = (
-    "tensor_parallel", "context_parallel", "expert_parallel", "pipeline_bubble",
-    "pipeline_transfer", "data_parallel", "launch",
-)  # fmt: skip
+    "tensor_parallel",
+    "context_parallel",
+    "expert_parallel",
+    "pipeline_bubble",
+    "pipeline_transfer",
+    "data_parallel",
+    "launch",
+)
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,9 +41,7 @@ def shortage(found: SearchResult) -> str:
     )
 
 
-def remedy(
-    model: ModelConfig, device: Device, found: SearchResult, num_devices: int, options: dict[str, Any]
-) -> str:
+def remedy(model: ModelConfig, device: Device, found: SearchResult, num_devices: int, options: dict[str, Any]) -> str:
     """What would make it fit, each tried out.
 
     Args:

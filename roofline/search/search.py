@@ -96,9 +96,7 @@ def layouts(
     for stack in several(options.get("stack")) or ():
         check_trains(stack)
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
-    choices, base, notes = settle(
-        model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts
-    )
+    choices, base, notes = settle(model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     rows = parts_in(parts, space)
     found = _Search(model, device, choices, base, objective, top, tolerance)
@@ -134,9 +132,7 @@ class _Search:
         self.sources: list[tuple[Bundle, str]] = []
         self.layouts: dict[tuple[int, int], Layout] = {}
 
-    def run(
-        self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]
-    ) -> SearchResult:
+    def run(self, parts: list[tuple[Part, Space]], progress: Progress, notes: tuple[str, ...]) -> SearchResult:
         """Search all parts of the space; an interrupt (Ctrl-C) ends it early."""
         start = time.perf_counter()
         self.total = self._size(parts)
@@ -155,12 +151,20 @@ class _Search:
         front = [] if self.front is None else [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
-            evaluated=self.evaluated, priced=self.priced, seconds=time.perf_counter() - start,
-            layouts=found, simplest=simplest, front=front, smallest=smallest,
+            evaluated=self.evaluated,
+            priced=self.priced,
+            seconds=time.perf_counter() - start,
+            layouts=found,
+            simplest=simplest,
+            front=front,
+            smallest=smallest,
             smallest_memory=self._memory(smallest),
-            by_software=self._by_software(), interrupted=interrupted,
-            objective=self.objective, global_batch=int(self.base.global_batch or 1), notes=notes,
-        )  # fmt: skip
+            by_software=self._by_software(),
+            interrupted=interrupted,
+            objective=self.objective,
+            global_batch=int(self.base.global_batch or 1),
+            notes=notes,
+        )
 
     def _distinct(self) -> list[tuple[int, Any]]:
         """The leaders: of those that differ in the virtual stages alone the best, and no dominated twins.
@@ -214,9 +218,7 @@ class _Search:
         """
         names = [name for name in WORDS if name != "sharding"]
         total = sum(
-            int(space.consistent.sum())
-            * len(part.shardings)
-            * sum(1 for _ in self._choices(part).words(*names))
+            int(space.consistent.sum()) * len(part.shardings) * sum(1 for _ in self._choices(part).words(*names))
             for part, space in parts
         )
         if total > LONGEST_SEARCH:
@@ -351,9 +353,7 @@ class _Search:
         keep = np.ones(len(columns["tp"]), dtype=bool)
         if sharding != "none" and "none" in self.choices.sharding:
             keep &= columns["dp"] * columns["cp"] > 1
-        if (
-            sharding == "zero2" and len(self.choices.sharding) > 1
-        ):  # a pipeline keeps all gradients until its end
+        if sharding == "zero2" and len(self.choices.sharding) > 1:  # a pipeline keeps all gradients until its end
             keep &= columns["pp"] == 1
         if sharding in {"zero3", "fsdp", "hsdp"} and self.choices.pp is None:
             keep &= columns["pp"] == 1  # every micro batch would gather the parameters again

@@ -117,9 +117,7 @@ def software_note(parts: Sequence[Part]) -> tuple[str, ...]:
         return ()
     if not split:
         return (f"layouts are priced on {whole}, as their sharding asks: set --stack for one",)
-    how = (
-        f"all layouts are priced on {' and '.join(split)}, those that split only the data on {whole} as well"
-    )
+    how = f"all layouts are priced on {' and '.join(split)}, those that split only the data on {whole} as well"
     return (f"{how}: set --stack for one",)
 
 
@@ -149,9 +147,7 @@ def settle(
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")
     if batch is None:
-        batch = default_global_batch(
-            max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,)))
-        )
+        batch = default_global_batch(max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,))))
         tokens = f"{batch * base.sequence_length:,} tokens"
         most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"
         notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)

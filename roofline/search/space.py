@@ -158,9 +158,7 @@ def _next_multiple(value: int, of: int) -> int:
     return -(-value // of) * of
 
 
-def _rows(
-    model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int
-) -> list[tuple[int, ...]]:
+def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int) -> list[tuple[int, ...]]:
     """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
     batch = int(train.global_batch or 1)
     tensor = _tensor_degrees(model, devices, choices, domain)
@@ -220,9 +218,7 @@ def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices:
         if cp <= longest and devices % cp == 0 and length % cp == 0
     ]
     if not found:
-        raise RooflineError(
-            f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}"
-        )
+        raise RooflineError(f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}")
     return found
 
 
@@ -237,8 +233,7 @@ def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[i
     ]
     if not found:
         raise RooflineError(
-            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's "
-            f"{layers} layers"
+            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's {layers} layers"
         )
     return found
 

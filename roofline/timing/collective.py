@@ -91,9 +91,7 @@ def ideal_time(
             `HardwareError`).
     """
     constants = _constants(collective, device)
-    xp = namespace(
-        payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s
-    )
+    xp = namespace(payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s)
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
     within = _inside_traffic(collective, payload_bytes, inside, domains)
@@ -117,9 +115,7 @@ def expected_time(
     """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`."""
     constants = _constants(collective, device)
     network = device.measured.network
-    xp = namespace(
-        payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s
-    )
+    xp = namespace(payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s)
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
     traffic = _inside_traffic(collective, payload_bytes, inside, domains)
@@ -133,9 +129,7 @@ def expected_time(
     return (latency + hop + xp.maximum(within, between)) * (ranks > 1)
 
 
-def _inside(
-    xp: Any, constants: Collective, payload: Any, traffic: Any, ranks: Any, rate: float
-) -> tuple[Any, Any]:
+def _inside(xp: Any, constants: Collective, payload: Any, traffic: Any, ranks: Any, rate: float) -> tuple[Any, Any]:
     """Transfer time (bandwidth and ramp) and latency of the part inside one domain."""
     linear = xp.minimum(ranks, _LINEAR_RANKS) - 2.0
     extra = linear + _LINEAR_RANKS * xp.log2(xp.maximum(ranks / _LINEAR_RANKS, 1.0))

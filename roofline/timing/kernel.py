@@ -127,9 +127,7 @@ def _attention_time(op: Op, device: Device, kernel: str) -> Number:
     if constants is None:
         raise unknown("attention kernel", kernel, device.measured.attention)
     if op.shape is None:
-        raise RooflineError(
-            f"op {op.name!r} is attention without a shape: give (batch, heads, seq_q, seq_kv, dim)"
-        )
+        raise RooflineError(f"op {op.name!r} is attention without a shape: give (batch, heads, seq_q, seq_kv, dim)")
     batch, heads, seq_q, seq_kv, dim = op.shape
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
@@ -142,9 +140,7 @@ def _attention_time(op: Op, device: Device, kernel: str) -> Number:
     waves = xp.ceil(even)
     padded = xp.ceil(dim / constants.head_multiple) * constants.head_multiple
     effort = (padded + softmax * constants.softmax_dim) / dim
-    compute = (
-        flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_us * 1e-6
-    )
+    compute = flops / (cap * device.peak_flops_per_s(op.dtype)) * effort * (waves / even) + waves * tile_us * 1e-6
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     return constants.t0 + xp.maximum(compute, memory)
 
@@ -153,9 +149,7 @@ def _stream_time(op: Op, device: Device) -> Number:
     """A kernel that streams memory, or a chain of `op.kernels` of them."""
     constants = device.measured.memory_bound.get(op.kind)
     if constants is None:
-        raise unknown(
-            "op kind", op.kind, ("matmul", "attention", "collective", *device.measured.memory_bound)
-        )
+        raise unknown("op kind", op.kind, ("matmul", "attention", "collective", *device.measured.memory_bound))
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)

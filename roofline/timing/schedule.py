@@ -90,9 +90,7 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     train, overlap = step.train, step.stack.overlap
     parts = {part: stage_times(priced, part) for part in ("layer", "embedding", "head")}
     hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
-    launch = {
-        part: launch_wait(step, device, priced, part, sum(times.values())) for part, times in parts.items()
-    }
+    launch = {part: launch_wait(step, device, priced, part, sum(times.values())) for part, times in parts.items()}
     for part, seconds in launch.items():
         parts[part]["launch"] = seconds
     totals = {part: sum(times.values()) for part, times in parts.items()}
@@ -109,21 +107,15 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
     terms["data_parallel"] = _data_parallel(step, priced, window)
     terms["memory_bound"] = terms["memory_bound"] + sum(
-        item.expected * item.op.count
-        for item in priced
-        if item.op.part == "step" and item.op.kind == "elementwise"
+        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
     )
     terms["optimizer"] = sum(
-        item.expected * item.op.count
-        for item in priced
-        if item.op.part == "step" and item.op.kind == "optimizer"
+        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
     )
     return Schedule(**terms, total=sum(terms.values()))
 
 
-def _busiest_stage(
-    step: Step, parts: dict[str, dict[str, Number]], totals: dict[str, Number]
-) -> dict[str, Number]:
+def _busiest_stage(step: Step, parts: dict[str, dict[str, Number]], totals: dict[str, Number]) -> dict[str, Number]:
     """Seconds per micro batch by term on the slowest stage: the first, the last, or one between."""
     train = step.train
     layout = stages(step.model, train)
@@ -143,9 +135,7 @@ def _busiest_stage(
     return stage
 
 
-def _hide(
-    parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float
-) -> dict[str, Number]:
+def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float) -> dict[str, Number]:
     """Leave only the exposed part of collectives that the stack runs beside compute.
 
     Returns the seconds of compute that have communication beside them, by part: there is room for no more.
@@ -174,9 +164,7 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], part: str, b
         if item.op.part == part:
             kernels = kernels + item.op.kernels * item.op.count
     launch = device.measured.launch
-    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[
-        step.stack.launch
-    ]
+    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[step.stack.launch]
     if step.stack.host_us is not None:
         per_kernel = step.stack.host_us
     host = kernels * per_kernel * 1e-6
@@ -189,15 +177,17 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
     if not some(train.pp > 1):
         return 0
     ranks = rank_groups(train, device)["pp"]
-    message = (
-        train.micro_batch * train.sequence_length / train.cp * step.model.d_model * train.activation_bytes
-    )
+    message = train.micro_batch * train.sequence_length / train.cp * step.model.d_model * train.activation_bytes
     # every tp rank sends its slice (Megatron's scatter/gather, arXiv:2104.04473, section 4.1)
     message = message / train.tp
     seconds = collective.expected_time(
-        "send_recv", message, ranks.total, device, ranks_per_domain=ranks.per_domain,
+        "send_recv",
+        message,
+        ranks.total,
+        device,
+        ranks_per_domain=ranks.per_domain,
         network_bytes_per_s=network_bytes_per_s(train),
-    )  # fmt: skip
+    )
     steady = 2 * train.vp * step.accumulation * (1 - step.stack.overlap.pipeline)
     return seconds * (steady + 2 * (train.pp - 1)) * where(train.pp > 1, 1, 0)
 

@@ -14,10 +14,14 @@ def _matmul(call: Call, m: int, n: int, k: int, batch: int = 1) -> list[Cost]:
     flops = 2 * batch * m * n * k
     return [
         Cost(
-            kind="matmul", flops=flops, read=call.read, written=call.written, shape=(m, n, k, batch),
+            kind="matmul",
+            flops=flops,
+            read=call.read,
+            written=call.written,
+            shape=(m, n, k, batch),
             suffix=_gradient(call),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _gradient(call: Call) -> str:
@@ -100,10 +104,14 @@ def _grouped_mm(call: Call) -> list[Cost]:
         flops = 2 * left.numel * right.shape[-1]
     return [
         Cost(
-            kind="matmul", flops=flops, read=call.read, written=call.written, shape=(m, n, k, batch),
+            kind="matmul",
+            flops=flops,
+            read=call.read,
+            written=call.written,
+            shape=(m, n, k, batch),
             suffix=_gradient(call),
         )
-    ]  # fmt: skip
+    ]
 
 
 # --- convolution -----------------------------------------------------------------------------------------
@@ -139,22 +147,28 @@ def _convolution_backward(call: Call) -> list[Cost]:
     if wants_x:
         result.append(
             Cost(
-                kind="matmul", flops=flops, read=dy.bytes + weight.bytes, written=image.bytes,
-                shape=(positions, k, n, groups), suffix="dgrad",
+                kind="matmul",
+                flops=flops,
+                read=dy.bytes + weight.bytes,
+                written=image.bytes,
+                shape=(positions, k, n, groups),
+                suffix="dgrad",
             )
-        )  # fmt: skip
+        )
     if wants_w:
         result.append(
             Cost(
-                kind="matmul", flops=flops, read=dy.bytes + image.bytes, written=weight.bytes,
-                shape=(n, k, positions, groups), suffix="wgrad",
+                kind="matmul",
+                flops=flops,
+                read=dy.bytes + image.bytes,
+                written=weight.bytes,
+                shape=(n, k, positions, groups),
+                suffix="wgrad",
             )
-        )  # fmt: skip
+        )
     if wants_b:
         written = dy.shape[1] * dy.itemsize
-        result.append(
-            Cost(kind="elementwise", flops=dy.elements, read=dy.bytes, written=written, suffix="bias_grad")
-        )
+        result.append(Cost(kind="elementwise", flops=dy.elements, read=dy.bytes, written=written, suffix="bias_grad"))
     return result
 
 
@@ -183,11 +197,15 @@ def _attention_cost(call: Call, *, backward: bool) -> list[Cost]:
     executed = int(pair_flops * _visible_keys(call, seq_q, seq_kv))
     return [
         Cost(
-            kind="attention", flops=executed * 5 // 2 if backward else executed,
-            model_flops=pair_flops * seq_kv * (2 if backward else 1), read=call.read, written=call.written,
-            shape=(batch, heads, seq_q, seq_kv, dim), kernels=3 if backward else 1,
+            kind="attention",
+            flops=executed * 5 // 2 if backward else executed,
+            model_flops=pair_flops * seq_kv * (2 if backward else 1),
+            read=call.read,
+            written=call.written,
+            shape=(batch, heads, seq_q, seq_kv, dim),
+            kernels=3 if backward else 1,
         )
-    ]  # fmt: skip
+    ]
 
 
 @rule(*aten(_ATTENTION))

@@ -84,18 +84,22 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
         return torch.native_dropout(input, p, True)[0]
 
     def fused_attention(
-        query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-        is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-    ) -> Any:  # fmt: skip
+        query: Any,
+        key: Any,
+        value: Any,
+        attn_mask: Any = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Any:
         del dropout_p  # drawn inside the kernel: no mask in memory
         if real or query.dim() != 4 or query.shape[-1] == value.shape[-1]:
             options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
             return attention(query, key, value, attn_mask, 0.0, **options)
         # heads of queries and values differ in width: a GPU has a fused kernel for that, the CPU has none
         groups = query.shape[1] // key.shape[1]
-        key, value = (
-            tensor.repeat_interleave(groups, 1) if groups > 1 else tensor for tensor in (key, value)
-        )
+        key, value = (tensor.repeat_interleave(groups, 1) if groups > 1 else tensor for tensor in (key, value))
         bias = attn_mask
         if bias is not None:
             bias = bias.to(query.dtype).expand(*query.shape[:3], key.shape[2])

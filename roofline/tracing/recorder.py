@@ -192,10 +192,18 @@ class Recorder:
         if self.matmul_dtype and cost.kind in {"matmul", "attention"} and dtype == "fp32":
             dtype = self.matmul_dtype
         return Op(
-            name=".".join(word for word in words if word), kind=cost.kind, phase=phase, part="layer",
-            dtype=dtype, flops=cost.flops, bytes_read=cost.read, bytes_written=cost.written, shape=cost.shape,
-            kernels=cost.kernels, model_flops=0 if phase == "recompute" else cost.model_flops,
-        )  # fmt: skip
+            name=".".join(word for word in words if word),
+            kind=cost.kind,
+            phase=phase,
+            part="layer",
+            dtype=dtype,
+            flops=cost.flops,
+            bytes_read=cost.read,
+            bytes_written=cost.written,
+            shape=cost.shape,
+            kernels=cost.kernels,
+            model_flops=0 if phase == "recompute" else cost.model_flops,
+        )
 
     def _dtype(self, args: Any, result: Any) -> str:
         """Dtype of the first floating result or argument; integer work runs on the vector units."""
@@ -214,9 +222,7 @@ class Recorder:
             elif argument.name not in bound and argument.has_default_value():
                 bound[argument.name] = argument.default_value
         tree_map_only = self.torch.utils._pytree.tree_map_only
-        bound = {
-            name: tree_map_only(self.torch.Tensor, self._operand, value) for name, value in bound.items()
-        }
+        bound = {name: tree_map_only(self.torch.Tensor, self._operand, value) for name, value in bound.items()}
         for argument in schema.arguments:
             if argument.alias_info is not None and argument.alias_info.is_write:
                 mutated += _operands(bound.get(argument.name))
@@ -224,10 +230,15 @@ class Recorder:
         fresh = [] if any(aliases) else _operands(tree_map_only(self.torch.Tensor, self._operand, result))
         inputs = {operand.identity: operand for value in bound.values() for operand in _operands(value)}
         return Call(
-            name=schema.name.replace("::", "."), args=bound, inputs=tuple(inputs.values()),
-            mutated=tuple(mutated), outputs=tuple(fresh), tags=self._tags(func),
-            view=bool(aliases) and all(aliases) and not mutated, backward=phase == "backward",
-        )  # fmt: skip
+            name=schema.name.replace("::", "."),
+            args=bound,
+            inputs=tuple(inputs.values()),
+            mutated=tuple(mutated),
+            outputs=tuple(fresh),
+            tags=self._tags(func),
+            view=bool(aliases) and all(aliases) and not mutated,
+            backward=phase == "backward",
+        )
 
     def _find_tags(self, func: Any) -> frozenset[str]:
         """Tags of an operator; an in-place one has those of its functional form too."""
@@ -243,9 +254,12 @@ class Recorder:
         storage = tensor.untyped_storage()._cdata
         identity = (storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         return Operand(
-            shape=tuple(tensor.shape), itemsize=tensor.element_size(), elements=elements, identity=identity,
+            shape=tuple(tensor.shape),
+            itemsize=tensor.element_size(),
+            elements=elements,
+            identity=identity,
             parameter=storage in self.excluded,
-        )  # fmt: skip
+        )
 
     def result(self) -> Trace:
         """Merge equal ops and sum by module.
@@ -254,9 +268,7 @@ class Recorder:
             RooflineError: The pass ran no operator at all.
         """
         if not self.records:
-            raise RooflineError(
-                f"{type(self.module).__name__} runs no operator on the example inputs: nothing to cost"
-            )
+            raise RooflineError(f"{type(self.module).__name__} runs no operator on the example inputs: nothing to cost")
         kept = [0] * len(self.records)
         for size, _, sequence in self.saved.values():
             index = self.saver.get(sequence)
@@ -272,9 +284,7 @@ class Recorder:
             name=type(self.module).__name__,
             ops=tuple(msgspec.structs.replace(op, count=count) for op, count in merged.items()),
             parameters=sum(parameter.numel() for parameter in parameters),
-            trainable_parameters=sum(
-                parameter.numel() for parameter in parameters if parameter.requires_grad
-            ),
+            trainable_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
             activation_bytes=sum(size for size, _, _ in self.saved.values()),
             peak_bytes=self.peak_bytes,
             by_module=self._by_module(),

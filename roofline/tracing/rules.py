@@ -123,8 +123,7 @@ def costs(call: Call) -> list[Cost]:
     if "pointwise" in call.tags or "reduction" in call.tags:
         return _elementwise(call)
     raise RooflineError(
-        f"no cost rule for operator {call.name!r}: "
-        f"register one with @roofline.tracing.rules.rule({call.name!r})"
+        f"no cost rule for operator {call.name!r}: register one with @roofline.tracing.rules.rule({call.name!r})"
     )
 
 
@@ -133,37 +132,43 @@ def aten(names: str) -> list[str]:
     return [f"aten.{name}" for name in names.split()]
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     _unsafe_view unsafe_split unsafe_split_with_sizes unsafe_chunk _reshape_alias empty empty_like
     empty_strided empty_permuted new_empty new_empty_strided resize_ is_same_size _local_scalar_dense lift
     set_ _assert_async _assert_tensor_metadata sym_size sym_stride sym_numel sym_storage_offset
     _has_same_storage_numel is_pinned is_set_to _fused_sdp_choice _resize_output _assert_scalar
     record_stream
-"""))  # fmt: skip
+""")
+)
 def _free(call: Call) -> list[Cost]:
     """Bookkeeping: no kernel, or none worth a byte."""
     del call
     return []
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     zeros ones full arange zeros_like ones_like full_like new_zeros new_ones new_full rand randn rand_like
     randn_like randint randint_like randperm linspace scalar_tensor eye fill zero bernoulli normal uniform
     exponential random tril_indices triu_indices native_dropout_seed log_normal cauchy geometric poisson
     binomial normal_functional range hann_window
-"""))  # fmt: skip
+""")
+)
 def _fill(call: Call) -> list[Cost]:
     """Constants and random numbers: written, nothing read."""
     return [Cost(kind="elementwise", flops=0, read=0, written=call.written)]
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     clone _to_copy copy cat stack constant_pad_nd flip roll repeat repeat_interleave tril triu contiguous
     reflection_pad1d reflection_pad2d replication_pad2d pixel_shuffle pixel_unshuffle channel_shuffle
     im2col col2im slice_scatter select_scatter view_as_real_copy diag_embed diagonal_backward
     unfold_backward rot90 block_diag diagonal_scatter as_strided_scatter reflection_pad3d
     replication_pad1d replication_pad3d permute_copy expand_copy masked_select nonzero one_hot
-"""))  # fmt: skip
+""")
+)
 def _copy(call: Call) -> list[Cost]:
     """Data moved, perhaps converted: sources read, result written, no arithmetic."""
     source = call.args.get("src") if call.mutated else None
@@ -171,7 +176,8 @@ def _copy(call: Call) -> list[Cost]:
     return [Cost(kind="elementwise", flops=0, read=read, written=call.written)]
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     sum mean amax amin max min argmax argmin var var_mean std std_mean norm linalg_vector_norm prod any
     all logsumexp cumsum cumprod sort topk histc bincount searchsorted count_nonzero median unique_dim
     _unique2 avg_pool1d avg_pool2d avg_pool3d avg_pool2d_backward max_pool2d_with_indices
@@ -202,7 +208,8 @@ def _copy(call: Call) -> list[Cost]:
     rrelu_with_noise_backward _euclidean_dist _ctc_loss _ctc_loss_backward _fused_dropout multinomial
     replication_pad1d_backward replication_pad3d_backward reflection_pad3d_backward multi_margin_loss
     multi_margin_loss_backward
-"""))  # fmt: skip
+""")
+)
 def _elementwise(call: Call) -> list[Cost]:
     """Element by element, or a reduction: 1 FLOP per element of the largest operand."""
     return [Cost(kind="elementwise", flops=call.largest, read=call.read, written=call.written)]
@@ -223,10 +230,12 @@ def _gather(call: Call) -> list[Cost]:
     return [Cost(kind="embedding", flops=0, read=_indices(call) + call.written, written=call.written)]
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     embedding_dense_backward slice_backward select_backward index_put _unsafe_index_put _index_put_impl
     index_add scatter scatter_add scatter_reduce index_copy index_fill masked_scatter
-"""))  # fmt: skip
+""")
+)
 def _scatter(call: Call) -> list[Cost]:
     """Rows added into a table: a fresh result is first filled (or copied from `self`), then written."""
     names = ("grad_output", "grad", "values", "source", "src")
@@ -259,20 +268,20 @@ def _row_norm(call: Call) -> list[Cost]:
     return [Cost(kind="normalization", flops=flops, read=call.read, written=call.written)]
 
 
-@rule(*aten("""
+@rule(
+    *aten("""
     native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
     _native_batch_norm_legit_functional _batch_norm_with_update native_group_norm
     native_layer_norm_backward native_batch_norm_backward cudnn_batch_norm_backward batch_norm_backward
     native_group_norm_backward _fused_rms_norm_backward
-"""))  # fmt: skip
+""")
+)
 def _two_pass_norm(call: Call) -> list[Cost]:
     """Statistics (backward: gradient sums) in one kernel, the elements in a second: read twice."""
     backward = call.name.endswith("_backward")
     per_element = _NORM_FLOPS["rms" if "rms" in call.name else "other"] * (2 if backward else 1)
     if "no_training" in call.name:
-        return [
-            Cost(kind="normalization", flops=per_element * call.largest, read=call.read, written=call.written)
-        ]
+        return [Cost(kind="normalization", flops=per_element * call.largest, read=call.read, written=call.written)]
     flops = per_element * call.largest
     return [Cost(kind="normalization", flops=flops, read=2 * call.read, written=call.written, kernels=2)]
 

@@ -158,9 +158,7 @@ def _explained(module: Any) -> Iterator[None]:
             raise RooflineError(
                 f"{name} chooses its shapes by the data ({first_line}): trace a small instance with real=True"
             ) from error
-        raise RooflineError(
-            f"{name} failed on the example inputs: {type(error).__name__}: {first_line}"
-        ) from error
+        raise RooflineError(f"{name} failed on the example inputs: {type(error).__name__}: {first_line}") from error
 
 
 def load_builder(spec: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -185,9 +183,7 @@ def load_builder(spec: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     build = namespace.get(function_name)
     if not callable(build):
         functions = [name for name, value in namespace.items() if isinstance(value, FunctionType)]
-        raise unknown(
-            "function", function_name, functions, f"functions of {path_text}: {', '.join(functions)}"
-        )
+        raise unknown("function", function_name, functions, f"functions of {path_text}: {', '.join(functions)}")
     try:
         built = build()
     except Exception as error:  # a builder can raise anything

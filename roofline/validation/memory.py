@@ -89,8 +89,7 @@ def _predict(row: Mapping[str, str]) -> MemoryPrediction:
     normal = as_run(row)
     model = model_of(normal)
     memories = [
-        memory_for(build_step(model, train), _usable(capacity))
-        for train in config_of(normal, model).candidates
+        memory_for(build_step(model, train), _usable(capacity)) for train in config_of(normal, model).candidates
     ]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)

@@ -24,9 +24,18 @@ from ..model.load import load_model, model_from_flat, model_ids
 from ..model.spec import ModelConfig, Moe
 
 MODEL_COLUMNS = (
-    "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "gated_mlp", "vocab_size", "tied_embeddings", "n_experts",
-    "experts_per_token", "d_ff_expert",
-)  # fmt: skip
+    "n_layers",
+    "d_model",
+    "n_heads",
+    "n_kv_heads",
+    "d_ff",
+    "gated_mlp",
+    "vocab_size",
+    "tied_embeddings",
+    "n_experts",
+    "experts_per_token",
+    "d_ff_expert",
+)
 LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
 FLASH_YEAR = 2023
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
@@ -60,9 +69,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     Raises:
         RooflineError: The file cannot be read or has not the columns of a table of runs.
     """
-    return read_table(
-        path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3])
-    )
+    return read_table(path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]))
 
 
 def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
@@ -73,14 +80,10 @@ def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[s
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RooflineError(f"cannot read {path}: {error}") from error
     if not rows:
-        raise RooflineError(
-            f"{path} has no rows: the first line names the columns, each further line is one run"
-        )
+        raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
     missing = sorted(set(needed) - set(rows[0]))
     if missing:
-        raise RooflineError(
-            f"{path} has no column {', '.join(missing)}: use the columns of the packaged table"
-        )
+        raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
     return rows
 
 
@@ -102,9 +105,13 @@ def case_of(row: Mapping[str, str]) -> Case:
     model = model_of(row)
     config = config_of(row, model)
     return Case(
-        row=row, model=model, device_id=row["device"], candidates=config.candidates, measured=measured,
+        row=row,
+        model=model,
+        device_id=row["device"],
+        candidates=config.candidates,
+        measured=measured,
         assumed=config.assumed,
-    )  # fmt: skip
+    )
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,19 +291,25 @@ def _network(row: Mapping[str, str]) -> float | None:
 
 
 FUSION_WORDS = {
-    "rms": "norm", "rmsnorm": "norm", "norm": "norm", "layernorm": "norm", "softmax": "softmax",
-    "ce": "cross_entropy", "cross-entropy": "cross_entropy", "rotary": "rotary", "rope": "rotary",
-    "swiglu": "activation", "adamw": "optimizer",
-}  # fmt: skip
+    "rms": "norm",
+    "rmsnorm": "norm",
+    "norm": "norm",
+    "layernorm": "norm",
+    "softmax": "softmax",
+    "ce": "cross_entropy",
+    "cross-entropy": "cross_entropy",
+    "rotary": "rotary",
+    "rope": "rotary",
+    "swiglu": "activation",
+    "adamw": "optimizer",
+}
 
 
 def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
     """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu"."""
     if (row.get("fused") or "").strip():
         return tuple(row["fused"].split("/"))
-    text = " ".join(
-        row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")
-    ).lower()
+    text = " ".join(row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")).lower()
     words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
     words += re.findall(r"([a-z]+) kernel", text)
     return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))

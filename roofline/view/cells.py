@@ -48,9 +48,13 @@ def intensity(value: Any) -> Cell:
 
 
 DURATIONS = (
-    (120e-6, 1e-6, "us"), (120e-3, 1e-3, "ms"), (120.0, 1.0, "s"), (7200.0, 60.0, "min"),
-    (2 * 86400.0, 3600.0, "h"), (math.inf, 86400.0, "days"),
-)  # fmt: skip
+    (120e-6, 1e-6, "us"),
+    (120e-3, 1e-3, "ms"),
+    (120.0, 1.0, "s"),
+    (7200.0, 60.0, "min"),
+    (2 * 86400.0, 3600.0, "h"),
+    (math.inf, 86400.0, "days"),
+)
 
 
 def one_unit(values: Iterable[float]) -> Callable[[float], str]:

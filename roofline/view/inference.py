@@ -14,13 +14,29 @@ if TYPE_CHECKING:
 
 WORDS = {"prefill": "time to first token", "decode": "time per output token"}
 FIGURES = (
-    "phase", "batch", "context", "tp", "dtype", "time_s", "time_low_s", "time_high_s", "ideal_time_s", "tokens_per_s",
-    "bound", "compute_bound_batch", "memory", "fits", "fixes", "ops",
-)  # fmt: skip
+    "phase",
+    "batch",
+    "context",
+    "tp",
+    "dtype",
+    "time_s",
+    "time_low_s",
+    "time_high_s",
+    "ideal_time_s",
+    "tokens_per_s",
+    "bound",
+    "compute_bound_batch",
+    "memory",
+    "fits",
+    "fixes",
+    "ops",
+)
 MEMORY_WORDS = {
-    "weights_bytes": "weights", "kv_cache_bytes": "cached keys and values", "activations_bytes": "activations",
+    "weights_bytes": "weights",
+    "kv_cache_bytes": "cached keys and values",
+    "activations_bytes": "activations",
     "context_bytes": "context and libraries",
-}  # fmt: skip
+}
 
 
 def inference_tables(result: Inference) -> list[Table]:
@@ -41,12 +57,10 @@ def inference_tables(result: Inference) -> list[Table]:
         ["Throughput", f"{result.tokens_per_s:,.0f} {'prompt' if result.phase == 'prefill' else 'output'} tokens/s"],
         ["Bound by", result.bound],
         ["Memory", f"{total} of {capacity}: {fits}"],
-    ]  # fmt: skip
+    ]
     if result.phase == "decode":
         from_ = result.compute_bound_batch
-        rows.append(
-            ["Compute-bound", f"matmuls from about {from_:,.0f} sequences on" if from_ else "at no batch"]
-        )
+        rows.append(["Compute-bound", f"matmuls from about {from_:,.0f} sequences on" if from_ else "at no batch"])
     title = f"{model_words(result.model)} on {device_words(result.device, result.dtype)}"
     tables = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
     return [*tables, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
@@ -64,21 +78,23 @@ def _memory_table(result: Inference) -> Table:
     rows = [
         [words, size(getattr(result.memory, name)), share(getattr(result.memory, name) / result.memory.capacity_bytes)]
         for name, words in MEMORY_WORDS.items()
-    ]  # fmt: skip
+    ]
     return Table("", ["memory per device", "bytes", "of capacity"], rows, align="lrr")
 
 
 def _ops_table(result: Inference) -> Table:
     rows = [
         [
-            op.name, op.runs, seconds(op.expected_s), share(op.expected_s / result.time_s), op.bound,
+            op.name,
+            op.runs,
+            seconds(op.expected_s),
+            share(op.expected_s / result.time_s),
+            op.bound,
             intensity(None if op.kind == "collective" else op.intensity),
         ]
         for op in result.ops[:COSTLIEST]
-    ]  # fmt: skip
-    return Table(
-        "Costliest ops", ["op", "runs", "time", "of pass", "bound", "FLOP/byte"], rows, align="lrrrlr"
-    )
+    ]
+    return Table("Costliest ops", ["op", "runs", "time", "of pass", "bound", "FLOP/byte"], rows, align="lrrrlr")
 
 
 def inference_json(result: Inference) -> dict[str, Any]:

@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from ..planning.cost import Plan
 
 KEYS = (
-    "tokens", "steps", "tokens_per_step", "wall_time_s", "wall_time_low_s", "wall_time_high_s",
-    "device_hours", "energy_kwh", "cost", "co2_kg", "num_devices",
-)  # fmt: skip
+    "tokens",
+    "steps",
+    "tokens_per_step",
+    "wall_time_s",
+    "wall_time_low_s",
+    "wall_time_high_s",
+    "device_hours",
+    "energy_kwh",
+    "cost",
+    "co2_kg",
+    "num_devices",
+)
 
 
 def write(args: argparse.Namespace, plans: list[Plan], problems: list[str]) -> None:
@@ -67,8 +76,7 @@ def csv_table(plans: list[Plan]) -> Table:
     """One plan a row."""
     keys = ["device", *KEYS, "step_time_s", "mfu"]
     rows = [
-        [one.device.id, *(getattr(one, key) for key in KEYS), one.layout.step_time_s, one.layout.mfu]
-        for one in plans
+        [one.device.id, *(getattr(one, key) for key in KEYS), one.layout.step_time_s, one.layout.mfu] for one in plans
     ]
     return Table("", keys, rows)
 
@@ -88,9 +96,7 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
         ends = f" (at the slow end: {slow})"
         if met == "IS MISSED":
             needed = one.devices_in_time
-            ends = (
-                f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
-            )
+            ends = f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
         rows.insert(0, ["Deadline", f"{units.format_time(args.deadline)} {met}{ends}"])
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
     rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
@@ -155,11 +161,14 @@ def comparison(plans: list[Plan]) -> Table:
     for one, ends in zip(plans, spans, strict=True):
         times = [Cell(t, span(t)) for t in ends]
         row = [
-            one.device.id, one.num_devices, *times, Cell(one.tokens, units.format_count(one.tokens)),
+            one.device.id,
+            one.num_devices,
+            *times,
+            Cell(one.tokens, units.format_count(one.tokens)),
             Cell(one.device_hours, f"{one.device_hours:,.0f}"),
             Cell(one.layout.step_time_s, step(one.layout.step_time_s)),
             Cell(one.layout.mfu, units.format_share(one.layout.mfu)),
-        ]  # fmt: skip
+        ]
         if powered:
             row.append(None if one.energy_kwh is None else Cell(one.energy_kwh, energy(one.energy_kwh)))
         if priced:

@@ -79,9 +79,7 @@ def settle_format(args: argparse.Namespace) -> None:
             f"end in {', '.join(SUFFIXES)}, or add --format"
         )
     if args.format is not None and implied not in {None, args.format}:
-        raise RooflineError(
-            f"--output {args.output} says {implied} but --format says {args.format}: drop one of them"
-        )
+        raise RooflineError(f"--output {args.output} says {implied} but --format says {args.format}: drop one of them")
     args.format = args.format or implied
     check_writable(path)
 
@@ -120,9 +118,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def emit(
-    args: argparse.Namespace, data: Mapping[str, Any], tables: Sequence[Table], notes: Sequence[str] = ()
-) -> None:
+def emit(args: argparse.Namespace, data: Mapping[str, Any], tables: Sequence[Table], notes: Sequence[str] = ()) -> None:
     """Write a result in the format asked for, to standard output or to ``--output``.
 
     Args:
@@ -287,9 +283,7 @@ def _text_table(table: Table, width: int, *, bold: bool) -> str:
         widths[wide] = max(min(widths[wide], 16), widths[wide] - max(excess, 0))
 
     def line(row: Sequence[str]) -> str:
-        padded = (
-            t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(row, widths, sides, strict=True)
-        )
+        padded = (t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(row, widths, sides, strict=True))
         return "  ".join(padded).rstrip()
 
     lines = [f"\033[1m{table.title}\033[0m" if bold else table.title] if table.title else []

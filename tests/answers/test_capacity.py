@@ -100,7 +100,7 @@ def test_a_configuration_that_fits_needs_no_fix():
     assert roofline.memory("gpt2", "h100-sxm-80gb").fixes == ()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(limit=st.integers(1, 5000), largest=st.integers(0, 6000))
 def test_largest_finds_the_edge(limit, largest):
     assert capacity._largest(lambda value: value <= largest, limit) == min(limit, largest)

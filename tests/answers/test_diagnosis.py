@@ -138,9 +138,7 @@ def test_a_diagnosis_reads_what_is_typed_and_prints_short():
 
 def test_a_step_time_of_one_micro_batch_is_suspected():
     # 480 / 12 = 40 accumulation steps
-    with pytest.raises(
-        RooflineError, match=r"in order: the step time is of one micro batch: x 40 gives 25\.4 %"
-    ):
+    with pytest.raises(RooflineError, match=r"in order: the step time is of one micro batch: x 40 gives 25\.4 %"):
         diagnose("gpt2", "rtx-4090", step_time_s="250ms", micro_batch=12, global_batch=480)
     two = {**RUN, "global_batch": 8, "recompute": "full"}
     one_pass = estimate(**two).step_time_s / 2  # possible, but above the band
@@ -150,9 +148,7 @@ def test_a_step_time_of_one_micro_batch_is_suspected():
 def test_causes_of_an_impossible_mfu_are_in_order_and_plausible():
     with pytest.raises(RooflineError) as error:
         diagnose(**RUN, tokens_per_s=3 * expected().tokens_per_s)
-    card, devices, batch = (
-        str(error.value).index(w) for w in ("another card", "more than one", "a batch or")
-    )
+    card, devices, batch = (str(error.value).index(w) for w in ("another card", "more than one", "a batch or"))
     assert card < devices < batch
     with pytest.raises(RooflineError) as error:  # nothing explains 30 times as fast
         diagnose(**RUN, tokens_per_s=30 * expected().tokens_per_s)
@@ -161,9 +157,7 @@ def test_causes_of_an_impossible_mfu_are_in_order_and_plausible():
 
 
 def test_equal_and_impossible_mistakes_are_named_once():
-    real = estimate(
-        "llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2
-    ).tokens_per_s
+    real = estimate("llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2).tokens_per_s
     result = diagnose(
         "llama-2-7b",
         "a100-sxm-80gb",

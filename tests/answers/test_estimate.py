@@ -17,15 +17,20 @@ from roofline.timing.ranks import price
 from roofline.timing.schedule import TERMS
 
 FLAT = {
-    "name": "dense", "n_layers": 8, "d_model": 512, "n_heads": 8, "n_kv_heads": 4, "d_ff": 1536, "gated_mlp": True,
-    "vocab_size": 3200, "max_seq_len": 2048,
-}  # fmt: skip
+    "name": "dense",
+    "n_layers": 8,
+    "d_model": 512,
+    "n_heads": 8,
+    "n_kv_heads": 4,
+    "d_ff": 1536,
+    "gated_mlp": True,
+    "vocab_size": 3200,
+    "max_seq_len": 2048,
+}
 EXPERTS = {**FLAT, "name": "experts", "n_experts": 8, "experts_per_token": 2}
 MODELS = (
     model_from_flat(FLAT),
-    model_from_flat(
-        {**FLAT, "name": "tied", "tied_embeddings": True, "gated_mlp": False, "learned_positions": 2048}
-    ),
+    model_from_flat({**FLAT, "name": "tied", "tied_embeddings": True, "gated_mlp": False, "learned_positions": 2048}),
     model_from_flat(EXPERTS),
     model_from_flat({**FLAT, "name": "window", "window": 256}),
     load_model("gemma-3-1b"),
@@ -35,18 +40,32 @@ MODELS = (
 DEVICES = tuple(device for device in all_devices() if device.kind != "cpu")
 H100 = load_device("h100-sxm-80gb")
 
-degrees = st.fixed_dictionaries({
-    "tp": st.sampled_from([1, 2, 4, 8]), "pp": st.sampled_from([1, 2, 4]), "cp": st.sampled_from([1, 2]),
-    "vp": st.sampled_from([1, 2]), "ep": st.sampled_from([1, 2, 8]), "dp": st.sampled_from([1, 2, 3, 16]),
-    "micro_batch": st.integers(1, 4), "accumulation": st.integers(1, 5), "seq_len": st.sampled_from([128, 512]),
-})  # fmt: skip
-words = st.fixed_dictionaries({
-    "sharding": st.sampled_from(SHARDINGS), "sequence_parallel": st.booleans(),
-    "recompute": st.sampled_from(RECOMPUTES), "attention": st.sampled_from(ATTENTIONS),
-    "stack": st.sampled_from(stack_names()), "dropout": st.booleans(),
-    "dtype": st.sampled_from(["bf16", "fp16", "fp32", "fp8"]), "master_weights": st.booleans(),
-    "train": st.sampled_from(["full", "full", "lora"]),
-})  # fmt: skip
+degrees = st.fixed_dictionaries(
+    {
+        "tp": st.sampled_from([1, 2, 4, 8]),
+        "pp": st.sampled_from([1, 2, 4]),
+        "cp": st.sampled_from([1, 2]),
+        "vp": st.sampled_from([1, 2]),
+        "ep": st.sampled_from([1, 2, 8]),
+        "dp": st.sampled_from([1, 2, 3, 16]),
+        "micro_batch": st.integers(1, 4),
+        "accumulation": st.integers(1, 5),
+        "seq_len": st.sampled_from([128, 512]),
+    }
+)
+words = st.fixed_dictionaries(
+    {
+        "sharding": st.sampled_from(SHARDINGS),
+        "sequence_parallel": st.booleans(),
+        "recompute": st.sampled_from(RECOMPUTES),
+        "attention": st.sampled_from(ATTENTIONS),
+        "stack": st.sampled_from(stack_names()),
+        "dropout": st.booleans(),
+        "dtype": st.sampled_from(["bf16", "fp16", "fp32", "fp8"]),
+        "master_weights": st.booleans(),
+        "train": st.sampled_from(["full", "full", "lora"]),
+    }
+)
 
 
 def consistent(model, layout):
@@ -94,7 +113,7 @@ def figures(value, prefix=""):
     return {path: found for key, item in pairs for path, found in figures(item, f"{prefix}.{key}").items()}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from(MODELS), st.sampled_from(DEVICES), degrees, words)
 def test_bounds_and_sums(model, device, layout, options):
     step = step_of(model, layout, options)
@@ -124,7 +143,7 @@ def overridden(device, figure):
         assume(False)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.sampled_from(MODELS), st.sampled_from(DEVICES), degrees, words, st.floats(1.0, 3.0))
 def test_a_better_device_is_never_slower(model, device, layout, options, factor):
     step = step_of(model, layout, options)
@@ -142,7 +161,7 @@ def test_a_better_device_is_never_slower(model, device, layout, options, factor)
         assert after.ideal_step_time_s <= before.ideal_step_time_s * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(MODELS), st.lists(degrees, min_size=3, max_size=8), words)
 def test_arrays_equal_numbers_element_by_element(model, layouts, options):
     layouts = [found for layout in layouts if (found := consistent(model, layout)) is not None]
@@ -164,10 +183,18 @@ def test_arrays_equal_numbers_element_by_element(model, layouts, options):
 def test_each_number_may_be_the_only_array():
     base = {"num_devices": 32, "tp": 2, "pp": 2, "global_batch": 64, "seq_len": 512, "micro_batch": 2}
     columns = {
-        "tp": [1, 2, 4], "pp": [1, 2, 4], "cp": [1, 2], "micro_batch": [1, 2, 4], "global_batch": [32, 64],
-        "seq_len": [256, 512], "num_devices": [16, 32, 64], "vp": [1, 2], "ep": [1, 4],
-        "network_gbit_per_s": [50.0, 400.0], "devices_per_node": [4, 8],
-    }  # fmt: skip
+        "tp": [1, 2, 4],
+        "pp": [1, 2, 4],
+        "cp": [1, 2],
+        "micro_batch": [1, 2, 4],
+        "global_batch": [32, 64],
+        "seq_len": [256, 512],
+        "num_devices": [16, 32, 64],
+        "vp": [1, 2],
+        "ep": [1, 4],
+        "network_gbit_per_s": [50.0, 400.0],
+        "devices_per_node": [4, 8],
+    }
     model = model_from_flat(EXPERTS)
     for name, values in columns.items():
         together = estimate(model, H100, **{**base, name: np.array(values)})
@@ -184,18 +211,13 @@ def test_each_number_may_be_the_only_array():
                 assert got == pytest.approx(getattr(alone, figure), rel=1e-9), (name, figure)
 
 
-@pytest.mark.parametrize(
-    "device_id", ["h100-sxm-80gb", "mi300x", "tpu-v5p", "a100-pcie-80gb", "rtx-4090", "epyc-9654"]
-)
-@pytest.mark.parametrize(
-    "model", ["gpt2", "llama-3.2-1b", "gemma-2-2b", "vit-b16", "bert-base", "olmoe-1b-7b"]
-)
+@pytest.mark.parametrize("device_id", ["h100-sxm-80gb", "mi300x", "tpu-v5p", "a100-pcie-80gb", "rtx-4090", "epyc-9654"])
+@pytest.mark.parametrize("model", ["gpt2", "llama-3.2-1b", "gemma-2-2b", "vit-b16", "bert-base", "olmoe-1b-7b"])
 def test_mfu_is_in_range_for_every_kind_of_model_and_device(model, device_id):
     result = estimate(model, device_id)
     assert 0 < result.mfu <= result.hfu < 1
     assert result.mfu == pytest.approx(
-        result.model_flops_per_step
-        / (result.step_time_s * result.device.peak_flops_per_s(result.train.dtype))
+        result.model_flops_per_step / (result.step_time_s * result.device.peak_flops_per_s(result.train.dtype))
     )
     if result.train.recompute == "none" and model != "vit-b16":  # nothing is run twice
         assert result.hfu == pytest.approx(result.mfu, rel=1e-9)
@@ -229,8 +251,10 @@ def test_times_alone_are_those_of_the_whole_estimate():
     step = build_step(load_model("llama-3-8b"), train_config({"num_devices": 16, "tp": 4}))
     times, result = estimate_times(step, H100), estimate_step(step, H100)
     assert (times.expected, times.low, times.high) == (
-        result.step_time_s, result.step_time_low_s, result.step_time_high_s,
-    )  # fmt: skip
+        result.step_time_s,
+        result.step_time_low_s,
+        result.step_time_high_s,
+    )
 
 
 def test_ops_hold_all_device_work():

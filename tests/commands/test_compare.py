@@ -21,9 +21,7 @@ def test_causes_add_up_to_the_difference(run):
     for case in (first, second):
         cost = case["step_time_s"] * case["num_devices"] / (case["global_batch"] * case["seq_len"])
         assert sum(case["device_time_per_token_s"].values()) == pytest.approx(cost)
-    difference = sum(second["device_time_per_token_s"].values()) - sum(
-        first["device_time_per_token_s"].values()
-    )
+    difference = sum(second["device_time_per_token_s"].values()) - sum(first["device_time_per_token_s"].values())
     assert sum(second["difference_to_first_s"].values()) == pytest.approx(difference)
 
 
@@ -57,12 +55,11 @@ def test_cases_of_their_own(run):
 
 
 def test_words_sweep_too(run):
-    out = run(
-        "compare", "gpt2", "-d", "h100-sxm-80gb", "--attention", "unfused,flash2", "--format", "json"
-    ).out
+    out = run("compare", "gpt2", "-d", "h100-sxm-80gb", "--attention", "unfused,flash2", "--format", "json").out
     assert [case["varied"] for case in json.loads(out)["cases"]] == [
-        {"attention": "unfused"}, {"attention": "flash2"},
-    ]  # fmt: skip
+        {"attention": "unfused"},
+        {"attention": "flash2"},
+    ]
 
 
 def test_what_cannot_be_is_left_out_with_its_reason(run):

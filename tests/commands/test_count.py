@@ -13,9 +13,17 @@ XL = {"Overall_Transformer_block": 3_350_357_803_008, "Overall_TransformerLM": 1
 def test_json_has_the_keys_of_the_contract(run):
     data = json.loads(run("count", "gpt2-xl", "--format", "json").out)
     assert set(data) >= {
-        "params_total", "params_active", "params_embedding", "matmul_flops_forward", "matmul_flops_backward",
-        "flops_forward", "flops_backward", "flops_step", "rule_6nd_ratio", "ops",
-    }  # fmt: skip
+        "params_total",
+        "params_active",
+        "params_embedding",
+        "matmul_flops_forward",
+        "matmul_flops_backward",
+        "flops_forward",
+        "flops_backward",
+        "flops_step",
+        "rule_6nd_ratio",
+        "ops",
+    }
     assert data["params_embedding"] == 50257 * 1600
     assert {"name", "phase", "flops", "bytes_read", "bytes_written", "intensity"} <= set(data["ops"][0])
 

@@ -8,10 +8,23 @@ import roofline
 
 XL = ("estimate", "gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "4")
 KEYS = {
-    "step_time_s", "step_time_low_s", "step_time_high_s", "ideal_step_time_s", "tokens_per_s",
-    "tokens_per_s_per_device", "mfu", "hfu", "mfu_rule", "model_flops_per_step", "hardware_flops_per_step",
-    "bound", "waterfall", "memory", "fits", "ops",
-}  # fmt: skip
+    "step_time_s",
+    "step_time_low_s",
+    "step_time_high_s",
+    "ideal_step_time_s",
+    "tokens_per_s",
+    "tokens_per_s_per_device",
+    "mfu",
+    "hfu",
+    "mfu_rule",
+    "model_flops_per_step",
+    "hardware_flops_per_step",
+    "bound",
+    "waterfall",
+    "memory",
+    "fits",
+    "ops",
+}
 
 
 @pytest.fixture
@@ -83,9 +96,23 @@ def test_the_default_micro_batch_comes_with_a_hint(run):
 
 def test_layout_and_batch_are_echoed(run):
     out = run(
-        "estimate", "llama-3-70b", "-d", "h100-sxm-80gb", "--num-devices", "64", "--tp", "8", "--pp", "4",
-        "--global-batch", "256", "--recompute", "full", "--stack", "megatron",
-    ).out  # fmt: skip
+        "estimate",
+        "llama-3-70b",
+        "-d",
+        "h100-sxm-80gb",
+        "--num-devices",
+        "64",
+        "--tp",
+        "8",
+        "--pp",
+        "4",
+        "--global-batch",
+        "256",
+        "--recompute",
+        "full",
+        "--stack",
+        "megatron",
+    ).out
     assert "64 devices: tp 8 x pp 4 x dp 2" in out
     assert "micro batch 1 x 128 accumulation steps x 2 data parallel = 256 sequences" in out
     assert "full recompute, megatron stack" in out
@@ -112,9 +139,7 @@ PIPELINE = ("estimate", "llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "8
 def test_a_pipeline_that_is_not_filled_is_told_first(run):
     data = json.loads(run(*PIPELINE, "--global-batch", "2", "--format", "json").out)
     advice = data["improvements"][0]
-    assert advice["what"].startswith(
-        "--global-batch 16: 4 micro batches per pipeline stage, not 2 for 4 stages"
-    )
+    assert advice["what"].startswith("--global-batch 16: 4 micro batches per pipeline stage, not 2 for 4 stages")
     fuller = json.loads(run(*PIPELINE, "--global-batch", "16", "--format", "json").out)
     assert advice["step_time_s"] == pytest.approx(fuller["step_time_s"] * 2 / 16)
     assert advice["mfu"] == pytest.approx(fuller["mfu"])

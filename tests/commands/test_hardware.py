@@ -59,9 +59,7 @@ def test_one_device_shows_every_figure_with_its_source_and_what_others_print(
 
 
 def test_vendor_filter(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {device["vendor"] for device in run_json(capsys, "devices", "--vendor", "amd")["devices"]} == {
-        "AMD"
-    }
+    assert {device["vendor"] for device in run_json(capsys, "devices", "--vendor", "amd")["devices"]} == {"AMD"}
     assert main(["devices", "--vendor", "nobody"]) == 2
     assert "allowed" in capsys.readouterr().err
 
@@ -119,9 +117,7 @@ def test_calibrate_writes_a_file_that_local_finds(
         local.local_device.cache_clear()
 
 
-def test_calibrate_refuses_a_folder_that_is_not_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_calibrate_refuses_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--output", str(tmp_path / "nodir" / "x.toml")]) == 2
     assert "there is no folder" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

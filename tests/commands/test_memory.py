@@ -3,9 +3,18 @@ import json
 import roofline
 
 KEYS = {
-    "weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes", "logits_bytes",
-    "communication_bytes", "context_bytes", "total_bytes", "capacity_bytes", "fits", "max_micro_batch",
-}  # fmt: skip
+    "weights_bytes",
+    "gradients_bytes",
+    "optimizer_bytes",
+    "activations_bytes",
+    "logits_bytes",
+    "communication_bytes",
+    "context_bytes",
+    "total_bytes",
+    "capacity_bytes",
+    "fits",
+    "max_micro_batch",
+}
 
 
 def test_json_has_the_keys_of_the_contract(run):
@@ -13,9 +22,7 @@ def test_json_has_the_keys_of_the_contract(run):
     assert status == 0
     data = json.loads(out)
     assert set(data) >= KEYS
-    parts = [
-        name for name in KEYS if name.endswith("_bytes") and name not in {"total_bytes", "capacity_bytes"}
-    ]
+    parts = [name for name in KEYS if name.endswith("_bytes") and name not in {"total_bytes", "capacity_bytes"}]
     assert abs(sum(data[name] for name in parts) - data["total_bytes"]) < 1
     assert data["fixes"] == []
 
@@ -44,9 +51,7 @@ def test_table_answers_and_explains(run):
 
 
 def test_does_not_fit_exits_3_and_offers_three_changes(run):
-    status, out, err = run(
-        "memory", "llama-2-13b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--format", "json"
-    )
+    status, out, err = run("memory", "llama-2-13b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--format", "json")
     assert (status, err) == (3, "")
     data = json.loads(out)
     assert data["fits"] is False

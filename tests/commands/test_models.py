@@ -28,8 +28,15 @@ def test_one_model_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_config_says_what_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 100, "num_hidden_layers": 2,
-              "num_attention_heads": 4, "vocab_size": 50, "rope_theta": 1e4}  # fmt: skip
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 100,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 50,
+        "rope_theta": 1e4,
+    }
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     assert main(["models", str(path), "--set", "n_layers=3"]) == 0

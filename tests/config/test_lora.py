@@ -87,7 +87,5 @@ def test_a_name_that_is_no_projection_is_refused(modules, message):
 
 
 def test_modules_without_adapters_are_refused():
-    with pytest.raises(
-        roofline.RooflineError, match="lora_modules 'mlp' without train 'lora': add --train lora"
-    ):
+    with pytest.raises(roofline.RooflineError, match="lora_modules 'mlp' without train 'lora': add --train lora"):
         roofline.count("gpt2", lora_modules="mlp")

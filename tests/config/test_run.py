@@ -105,11 +105,15 @@ def test_ep_must_divide_experts_and_ranks():
 @pytest.mark.parametrize(
     ("name", "got", "near"),
     [
-        ("dtype", "bf1", "bf16"), ("sharding", "zero", "zero1"), ("recompute", "ful", "full"),
-        ("attention", "flash", "flash2"), ("optimizer", "adam", "adamw"), ("train", "ful", "full"),
+        ("dtype", "bf1", "bf16"),
+        ("sharding", "zero", "zero1"),
+        ("recompute", "ful", "full"),
+        ("attention", "flash", "flash2"),
+        ("optimizer", "adam", "adamw"),
+        ("train", "ful", "full"),
         ("lora_modules", "al", "all"),
     ],
-)  # fmt: skip
+)
 def test_a_word_outside_its_list_names_the_nearest(name, got, near):
     with pytest.raises(RooflineError, match=f"did you mean .*'{near}'"):
         resolved(**{name: got})
@@ -137,14 +141,22 @@ def test_arrays_resolve_element_by_element():
 
 
 @given(
-    st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]), st.integers(1, 5),
-    st.integers(1, 4), st.integers(1, 6),
-)  # fmt: skip
+    st.sampled_from([1, 2, 4, 8]),
+    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, 2]),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
 def test_sequences_and_devices_add_up(tp, pp, cp, dp, micro_batch, accumulation):
     train = resolved(
-        tp=tp, pp=pp, cp=cp, num_devices=tp * pp * cp * dp, micro_batch=micro_batch,
+        tp=tp,
+        pp=pp,
+        cp=cp,
+        num_devices=tp * pp * cp * dp,
+        micro_batch=micro_batch,
         global_batch=micro_batch * dp * accumulation,
-    )  # fmt: skip
+    )
     assert train.dp == dp
     assert train.accumulation == accumulation
     assert type(train.accumulation) is int

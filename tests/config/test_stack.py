@@ -27,9 +27,7 @@ def test_every_profile_loads_and_says_where_it_is_from(name):
     assert stack.name == name
     assert len(stack.summary) > 20
     assert len(stack.source) > 20
-    assert all(
-        0 <= share <= 1 for share in (getattr(stack.overlap, f) for f in stack.overlap.__struct_fields__)
-    )
+    assert all(0 <= share <= 1 for share in (getattr(stack.overlap, f) for f in stack.overlap.__struct_fields__))
     assert 0 < stack.efficiency <= 1
     assert 0 < stack.spread < 1
     assert all(word == word.lower() for word in stack.software)

@@ -78,8 +78,7 @@ def test_positions_are_a_word_of_their_own():
 def test_memory_and_update_leave_the_table_out():
     options = {"stack": "megatron", "micro_batch": 1, "seq_len": 128}
     free, frozen = (
-        roofline.memory("gpt2", "h100-sxm-80gb", **options, **how)
-        for how in ({}, {"freeze": ("embeddings",)})
+        roofline.memory("gpt2", "h100-sxm-80gb", **options, **how) for how in ({}, {"freeze": ("embeddings",)})
     )
     table = 50304 * 768  # padded to a multiple of 128
     assert free.optimizer_bytes - frozen.optimizer_bytes == 12 * table  # fp32 weight and two moments
@@ -125,9 +124,7 @@ def test_what_cannot_be_frozen_is_refused(options, message):
 
 
 def test_step_time_and_mfu_follow():
-    free, frozen = (
-        roofline.estimate("gemma-2b", "h100-sxm-80gb", **how) for how in ({}, {"freeze": ("embeddings",)})
-    )
+    free, frozen = (roofline.estimate("gemma-2b", "h100-sxm-80gb", **how) for how in ({}, {"freeze": ("embeddings",)}))
     assert frozen.step_time_s < free.step_time_s
     assert frozen.model_flops_per_step < free.model_flops_per_step
     assert 0 < frozen.mfu <= frozen.hfu < 1

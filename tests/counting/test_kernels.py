@@ -8,9 +8,16 @@ from roofline.model.load import model_from_flat
 
 # b 2 sequences of s 5 tokens: T 10; D 6, three heads of 2, one kv head, F 8, V 11, L 3
 TINY = {
-    "name": "tiny", "n_layers": 3, "d_model": 6, "n_heads": 3, "n_kv_heads": 1, "d_ff": 8, "gated_mlp": True,
-    "vocab_size": 11, "max_seq_len": 64,
-}  # fmt: skip
+    "name": "tiny",
+    "n_layers": 3,
+    "d_model": 6,
+    "n_heads": 3,
+    "n_kv_heads": 1,
+    "d_ff": 8,
+    "gated_mlp": True,
+    "vocab_size": 11,
+    "max_seq_len": 64,
+}
 PLAIN = {**TINY, "n_kv_heads": 3, "gated_mlp": False}
 EXPERTS = {**TINY, "n_experts": 4, "experts_per_token": 2}
 
@@ -94,11 +101,7 @@ def test_an_encoder_sees_every_key():
 def test_a_window_is_part_of_the_model(attention, seq_len):
     windowed = {**TINY, "window": 4}
     step = step_of(windowed, attention=attention, seq_len=seq_len)
-    cores = [
-        op
-        for op in step.ops
-        if op.name.startswith(("attention.core", "attention.scores", "attention.weighted"))
-    ]
+    cores = [op for op in step.ops if op.name.startswith(("attention.core", "attention.scores", "attention.weighted"))]
     counted = sum(op.model_flops for op in cores if op.phase == "forward")
     # scores and weighted sum: 2 sequences, 3 heads, width 2, at most 4 keys
     assert counted == pytest.approx(2 * 2 * (2 * 3 * seq_len * min(seq_len, 4) * 2))
@@ -130,9 +133,7 @@ def test_look_ups_and_elementwise_work():
 def test_autocast_keeps_the_residual_stream_in_fp32():
     hidden = 10 * 6
     assert op_of("attention.norm").bytes == (4 + 2) * hidden  # fp32 in, 16 bits out for the projection
-    assert (
-        op_of("attention.norm", stack="eager").bytes == (9 * 4 + 4 + 2) * hidden
-    )  # the fp32 chain, and a cast
+    assert op_of("attention.norm", stack="eager").bytes == (9 * 4 + 4 + 2) * hidden  # the fp32 chain, and a cast
     assert op_of("attention.norm").saved_bytes == 4 * hidden + 4 * 10
     residual = op_of("mlp.residual", stack="eager")
     assert residual.bytes == (4 + 2 + 4) * hidden  # x in fp32, y in 16 bits, their sum in fp32
@@ -224,9 +225,7 @@ def test_low_precision_halves_operands_and_casts_them():
 
 
 def test_a_norm_casts_what_it_writes_and_an_activation_where_the_stack_says():
-    casts = {
-        (op.name, op.phase) for op in step_of(dtype="fp8", stack="nemo").ops if op.name.endswith(".cast")
-    }
+    casts = {(op.name, op.phase) for op in step_of(dtype="fp8", stack="nemo").ops if op.name.endswith(".cast")}
     assert casts == {
         ("attention.out.cast", "forward"),
         ("mlp.down.cast", "forward"),

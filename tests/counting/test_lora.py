@@ -54,9 +54,7 @@ def test_mfu_counts_what_runs():
 
 def test_only_adapters_are_reduced():
     options = {"num_devices": 8, "micro_batch": 1}
-    full, lora = (
-        roofline.count("llama-2-7b", **options, **how) for how in ({}, {"train": "lora", "lora_rank": 16})
-    )
+    full, lora = (roofline.count("llama-2-7b", **options, **how) for how in ({}, {"train": "lora", "lora_rank": 16}))
     sent = [
         sum(op.bytes_sent * op.count for op in result.ops if op.name == "gradients.all_reduce")
         for result in (full, lora)

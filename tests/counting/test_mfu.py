@@ -12,13 +12,9 @@ from roofline.errors import RooflineError
 from roofline.model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 
 
-def decoder(
-    attention: Attention, mlp: Mlp | Moe, *, layers: int, d_model: int, vocab: int, **options
-) -> ModelConfig:
+def decoder(attention: Attention, mlp: Mlp | Moe, *, layers: int, d_model: int, vocab: int, **options) -> ModelConfig:
     group = LayerGroup(count=layers, attention=attention, mlp=mlp, norms=(Norm(), Norm()))
-    return ModelConfig(
-        name="test", d_model=d_model, vocab_size=vocab, groups=(group,), final_norm=Norm(), **options
-    )
+    return ModelConfig(name="test", d_model=d_model, vocab_size=vocab, groups=(group,), final_norm=Norm(), **options)
 
 
 def heads(count: int, kv: int, dim: int, **options) -> Attention:
@@ -89,9 +85,7 @@ def test_causal_is_half_and_a_window_bounds():
     assert 2 * attention_flops_per_token(full, 8, causal=True) == attention_flops_per_token(full, 8)
     assert attention_flops_per_token(encoder, 8, causal=True) == attention_flops_per_token(encoder, 8)
     assert 2 * attention_flops_per_token(window, 8) == attention_flops_per_token(full, 8)
-    assert attention_flops_per_token(window, 3, causal=True) == attention_flops_per_token(
-        full, 3, causal=True
-    )
+    assert attention_flops_per_token(window, 3, causal=True) == attention_flops_per_token(full, 3, causal=True)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -14,14 +14,32 @@ from roofline.model.parameters import count_parameters
 
 H100 = load_device("h100-sxm-80gb")
 # Megatron pads the vocabulary to a multiple of 128: 512 stays
-GPT = model_from_flat({
-    "name": "gpt", "n_layers": 12, "d_model": 96, "n_heads": 4, "d_ff": 384, "gated_mlp": False, "vocab_size": 512,
-    "max_seq_len": 64,
-})  # fmt: skip
-EXPERTS = model_from_flat({
-    "name": "experts", "n_layers": 4, "d_model": 64, "n_heads": 4, "d_ff": 128, "gated_mlp": True, "vocab_size": 512,
-    "max_seq_len": 64, "n_experts": 8, "experts_per_token": 2,
-})  # fmt: skip
+GPT = model_from_flat(
+    {
+        "name": "gpt",
+        "n_layers": 12,
+        "d_model": 96,
+        "n_heads": 4,
+        "d_ff": 384,
+        "gated_mlp": False,
+        "vocab_size": 512,
+        "max_seq_len": 64,
+    }
+)
+EXPERTS = model_from_flat(
+    {
+        "name": "experts",
+        "n_layers": 4,
+        "d_model": 64,
+        "n_heads": 4,
+        "d_ff": 128,
+        "gated_mlp": True,
+        "vocab_size": 512,
+        "max_seq_len": 64,
+        "n_experts": 8,
+        "experts_per_token": 2,
+    }
+)
 
 
 def step_of(model=GPT, **options):
@@ -33,9 +51,7 @@ def memory(model=GPT, **options):
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
-@pytest.mark.parametrize(
-    ("tp", "sequence_parallel"), [(1, False), (2, False), (4, False), (2, True), (4, True)]
-)
+@pytest.mark.parametrize(("tp", "sequence_parallel"), [(1, False), (2, False), (4, False), (2, True), (4, True)])
 def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
     # arXiv:2205.05198, table 2, in units of s*b*h bytes; we also count the norms' mean and deviation, fp32
     s, b, h, a = 32, 3, 96, 4
@@ -52,9 +68,15 @@ def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
     )
     statistics = 0 if recompute == "full" else 2 * 8 * s * b / shard
     step = step_of(
-        tp=tp, num_devices=tp, sequence_parallel=sequence_parallel, recompute=recompute, micro_batch=b, seq_len=s,
-        attention="unfused", dropout=True,
-    )  # fmt: skip
+        tp=tp,
+        num_devices=tp,
+        sequence_parallel=sequence_parallel,
+        recompute=recompute,
+        micro_batch=b,
+        seq_len=s,
+        attention="unfused",
+        dropout=True,
+    )
     kept = sum(op.saved_bytes * op.count for op in step.ops if op.part == "layer") / 12
     assert kept == pytest.approx(published + statistics, rel=1e-12)
 
@@ -82,10 +104,14 @@ def test_bytes_per_parameter(options, weights, gradients, optimizer):
 @pytest.mark.parametrize(
     ("sharding", "weights", "gradients", "optimizer"),
     [
-        ("none", 1, 1, 1), ("zero1", 1, 1, 8), ("zero2", 1, 8, 8), ("zero3", 8, 8, 8), ("fsdp", 8, 8, 8),
+        ("none", 1, 1, 1),
+        ("zero1", 1, 1, 8),
+        ("zero2", 1, 8, 8),
+        ("zero3", 8, 8, 8),
+        ("fsdp", 8, 8, 8),
         ("hsdp", 8, 8, 8),
     ],
-)  # fmt: skip
+)
 def test_zero_divides_by_its_stage(sharding, weights, gradients, optimizer):
     # arXiv:1910.02054, figure 1
     whole, sharded = memory(num_devices=8), memory(num_devices=8, sharding=sharding)
@@ -121,20 +147,15 @@ def test_stages_hold_as_much_as_one_device_when_the_pipeline_is_full():
     # each of p stages holds 1/p of the layers for p micro batches
     one, four = (
         sum(
-            op.saved_bytes * op.count
-            for op in step_of(pp=pp, num_devices=pp, global_batch=8).ops
-            if op.part == "layer"
+            op.saved_bytes * op.count for op in step_of(pp=pp, num_devices=pp, global_batch=8).ops if op.part == "layer"
         )
         for pp in (1, 4)
     )
     assert one == four
-    assert (
-        memory(pp=4, num_devices=4, global_batch=8).activations_bytes
-        >= memory(global_batch=8).activations_bytes
-    )
+    assert memory(pp=4, num_devices=4, global_batch=8).activations_bytes >= memory(global_batch=8).activations_bytes
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.sampled_from(["none", "selective", "full"]), st.sampled_from([GPT, EXPERTS]))
 def test_activations_grow_with_the_micro_batch(micro_batch, recompute, model):
     one, several = (memory(model, micro_batch=b, recompute=recompute) for b in (1, micro_batch))
@@ -185,9 +206,7 @@ def test_capacity_decides():
 def test_llama_2_7b_in_mixed_precision_takes_more_than_one_card():
     found = memory(load_model("llama-2-7b"), seq_len=2048)
     assert not found.fits
-    assert found.weights_bytes + found.gradients_bytes + found.optimizer_bytes == pytest.approx(
-        18 * 6.74e9, rel=0.01
-    )
+    assert found.weights_bytes + found.gradients_bytes + found.optimizer_bytes == pytest.approx(18 * 6.74e9, rel=0.01)
     sharded = memory(load_model("llama-2-7b"), seq_len=2048, num_devices=8, sharding="zero1")
     assert sharded.fits
 

@@ -108,7 +108,5 @@ def test_one_device_is_read_alone_and_without_numpy() -> None:
         "print(len([p for p in read if p.endswith('.toml')]))\n"
         "print([m for m in ('numpy', 'pynvml', 'psutil', 'archspec', 'pandas') if m in sys.modules])\n"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split("\n")
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
     assert output[:2] == ["1", "[]"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline import hardware
@@ -67,7 +67,6 @@ def test_unknown_word_shows_the_nearest_and_the_remedy() -> None:
         load_device("h101")
 
 
-@settings(deadline=None)  # the first word reads the whole catalog
 @given(st.text(max_size=12))
 def test_no_word_crashes(word: str) -> None:
     try:
@@ -87,9 +86,7 @@ def test_sparse_figures_are_refused() -> None:
 
 
 def test_overrides_change_only_what_is_given_and_say_so() -> None:
-    mine = H100.with_overrides(
-        peak_tflops={"bf16": 800}, bandwidth_gb_per_s=3000, memory_gib=64, devices_per_node=4
-    )
+    mine = H100.with_overrides(peak_tflops={"bf16": 800}, bandwidth_gb_per_s=3000, memory_gib=64, devices_per_node=4)
     assert mine.peaks["bf16"] == 800e12
     assert mine.peaks["fp16"] == H100.peaks["fp16"]
     assert mine.memory_bandwidth_bytes_per_s == 3e12
@@ -256,9 +253,7 @@ def test_own_file_works(tmp_path: Path) -> None:
         ('id = "my-h100"', "id = ", r"not valid TOML"),
     ],
 )
-def test_own_file_mistakes_name_file_key_value_and_rule(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_own_file_mistakes_name_file_key_value_and_rule(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in OWN
     path = write(tmp_path, OWN.replace(old, new, 1))
     with pytest.raises(HardwareError, match=message) as error:

@@ -25,9 +25,15 @@ RECORDS = [
     for line in (Path(__file__).parents[1] / "data" / "transformers_counts.jsonl").read_text().splitlines()
 ]
 LLAMA: dict[str, Any] = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 3,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "tie_word_embeddings": False,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 176,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 100,
+    "tie_word_embeddings": False,
+}
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -98,9 +104,7 @@ def test_about_120_causal_types_are_counted() -> None:
     assert len(family_ids()) >= 140
 
 
-@pytest.mark.parametrize(
-    "model_type", ["zamba2", "xlstm", "reformer", "deepseek_v4", "hy_v4", "longcat_flash"]
-)
+@pytest.mark.parametrize("model_type", ["zamba2", "xlstm", "reformer", "deepseek_v4", "hy_v4", "longcat_flash"])
 def test_what_is_not_described_is_refused_by_name(model_type: str) -> None:
     with pytest.raises(RooflineError, match=f"'{model_type}' are not counted: its "):
         model_from_config({"model_type": model_type})
@@ -114,10 +118,7 @@ def attention(model: ModelConfig) -> Any:
 
 
 def test_explicit_head_dim_need_not_divide() -> None:
-    assert (
-        attention(model_from_config(config(hidden_size=1792, num_attention_heads=24, head_dim=128))).head_dim
-        == 128
-    )
+    assert attention(model_from_config(config(hidden_size=1792, num_attention_heads=24, head_dim=128))).head_dim == 128
 
 
 def test_null_head_dim_is_width_over_heads() -> None:
@@ -131,17 +132,20 @@ def test_missing_kv_heads_are_a_named_assumption() -> None:
 
 
 def test_nested_text_config_is_found_and_said() -> None:
-    model = model_from_config(
-        {"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 8}}
-    )
+    model = model_from_config({"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
     assert model.d_model == 64
     assert any("language model of llava (text_config) alone" in sentence for sentence in model.assumptions)
 
 
 def test_a_nested_config_leaves_out_what_its_class_assumes() -> None:
     """The text_config of google/gemma-3-4b-pt states five fields."""
-    text = {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
-            "sliding_window": 1024}  # fmt: skip
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 34,
+        "sliding_window": 1024,
+    }
     model = model_from_config({"model_type": "gemma3", "text_config": text, "vision_config": {}})
     assert count_parameters(model) == count_parameters(load_model("gemma-3-4b"))
     assert "vocab_size is not stated: assumes 262208 (usual for gemma3_text)" in model.assumptions
@@ -155,10 +159,18 @@ def test_old_gemma_config_without_layer_types_alternates() -> None:
 
 def test_dense_first_layers_then_experts() -> None:
     deepseek = config(
-        model_type="deepseek_v3", q_lora_rank=24, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8,
-        v_head_dim=12, n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1,
-        moe_intermediate_size=32, first_k_dense_replace=1,
-    )  # fmt: skip
+        model_type="deepseek_v3",
+        q_lora_rank=24,
+        kv_lora_rank=16,
+        qk_nope_head_dim=16,
+        qk_rope_head_dim=8,
+        v_head_dim=12,
+        n_routed_experts=8,
+        num_experts_per_tok=2,
+        n_shared_experts=1,
+        moe_intermediate_size=32,
+        first_k_dense_replace=1,
+    )
     dense, sparse = model_from_config(deepseek).groups
     assert (dense.count, sparse.count) == (1, 2)
     assert isinstance(sparse.mlp, Moe)
@@ -241,15 +253,20 @@ def test_a_bad_field_is_named_with_its_value_and_rule(changes: dict[str, Any], m
 
 JUNK = st.recursive(
     st.one_of(
-        st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.integers(0, 64), st.floats(),
-        st.text(max_size=6), st.sampled_from(["sliding_attention", "dense", "conv", "gated-gelu"]),
+        st.none(),
+        st.booleans(),
+        st.integers(-(10**30), 10**30),
+        st.integers(0, 64),
+        st.floats(),
+        st.text(max_size=6),
+        st.sampled_from(["sliding_attention", "dense", "conv", "gated-gelu"]),
     ),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), record=st.sampled_from(RECORDS))
 def test_every_config_is_a_model_or_a_one_line_error(data: st.DataObject, record: dict[str, Any]) -> None:
     """Mutated configurations of every type: fields dropped, swapped, or replaced with junk."""
@@ -278,9 +295,7 @@ def test_every_config_is_a_model_or_a_one_line_error(data: st.DataObject, record
 
 
 @given(
-    content=st.binary(max_size=200)
-    | st.text(max_size=100).map(str.encode)
-    | JUNK.map(lambda v: json.dumps(v).encode())
+    content=st.binary(max_size=200) | st.text(max_size=100).map(str.encode) | JUNK.map(lambda v: json.dumps(v).encode())
 )
 def test_every_file_is_a_model_or_a_one_line_error(content: bytes) -> None:
     with pytest.raises(RooflineError) as error:
@@ -290,16 +305,12 @@ def test_every_file_is_a_model_or_a_one_line_error(content: bytes) -> None:
 
 def test_a_field_that_looks_like_shape_and_is_not_used_is_said() -> None:
     model = model_from_config(config(sliding_window=128, use_cache=True, window_note="x"))
-    assert model.assumptions[-1] == (
-        "not used, though it looks like a part of the shape (llama): sliding_window = 128"
-    )
+    assert model.assumptions[-1] == ("not used, though it looks like a part of the shape (llama): sliding_window = 128")
     assert not any("not used" in note for note in model_from_config(config()).assumptions)
 
 
 def test_a_missing_field_is_named_without_the_expression() -> None:
-    with pytest.raises(
-        RooflineError, match=r"^t5.json: num_layers is missing, and models of type 't5' need it"
-    ):
+    with pytest.raises(RooflineError, match=r"^t5.json: num_layers is missing, and models of type 't5' need it"):
         model_from_config({"model_type": "t5", "d_model": 512}, "t5.json")
 
 
@@ -405,9 +416,7 @@ def test_missing_lengths_are_said() -> None:
         ("big_bird", {"attention_type": None}, "block-sparse"),
     ],
 )
-def test_an_impossible_field_is_named_as_the_config_spells_it(
-    name: str, changes: dict[str, Any], message: str
-) -> None:
+def test_an_impossible_field_is_named_as_the_config_spells_it(name: str, changes: dict[str, Any], message: str) -> None:
     assert re.search(message, rejected(BY_NAME[name], **changes))
 
 
@@ -453,9 +462,14 @@ def test_the_language_model_of_a_multimodal_config_is_counted_nested_or_flat(out
 
 
 def test_experts_of_image_tokens_are_left_out_and_said() -> None:
-    config = {**BY_NAME["ernie4_5_moe"], "model_type": "ernie4_5_vl_moe_text",
-              "moe_intermediate_size": [1536, 512], "moe_layer_start_index": [1, 1],
-              "moe_layer_end_index": [-1, -1], "moe_num_experts": [64, 64]}  # fmt: skip
+    config = {
+        **BY_NAME["ernie4_5_moe"],
+        "model_type": "ernie4_5_vl_moe_text",
+        "moe_intermediate_size": [1536, 512],
+        "moe_layer_start_index": [1, 1],
+        "moe_layer_end_index": [-1, -1],
+        "moe_num_experts": [64, 64],
+    }
     model = model_from_config(config)
     assert count_parameters(model) == count_parameters(model_from_config(BY_NAME["ernie4_5_moe"]))
     assert "counts the experts of text tokens alone, not those of image tokens" in model.assumptions
@@ -488,7 +502,5 @@ def test_swiglu_of_dinov2_is_two_thirds_as_wide() -> None:
         ("doge", {"is_moe": True}, "product keys"),
     ],
 )
-def test_declared_variants_that_are_not_described_are_refused(
-    name: str, changes: dict[str, Any], message: str
-) -> None:
+def test_declared_variants_that_are_not_described_are_refused(name: str, changes: dict[str, Any], message: str) -> None:
     assert message in rejected(BY_NAME[name], **changes)

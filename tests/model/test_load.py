@@ -20,13 +20,41 @@ PUBLISHED = list(csv.DictReader((Path(__file__).parents[1] / "data" / "published
 
 def test_there_are_the_models_people_plan_with() -> None:
     wanted = {
-        "bert-base", "bloom-176b", "deepseek-v2", "deepseek-v3", "falcon-40b", "gemma-2-27b", "gemma-2b",
-        "gemma-3-27b", "glm-4.5", "gpt-oss-120b", "gpt2", "gpt2-xl", "gpt3-175b", "kimi-k2",
-        "llama-2-13b", "llama-3-8b", "llama-3.1-405b", "megatron-1.7b", "megatron-1t", "megatron-530b",
-        "mistral-7b", "mixtral-8x7b", "mpt-7b", "olmo-2-7b", "opt-175b", "phi-4", "pythia-12b",
-        "qwen2.5-72b", "qwen3-235b-a22b", "smollm-135m", "starcoder2-15b", "t5-11b", "tinyllama-1.1b",
+        "bert-base",
+        "bloom-176b",
+        "deepseek-v2",
+        "deepseek-v3",
+        "falcon-40b",
+        "gemma-2-27b",
+        "gemma-2b",
+        "gemma-3-27b",
+        "glm-4.5",
+        "gpt-oss-120b",
+        "gpt2",
+        "gpt2-xl",
+        "gpt3-175b",
+        "kimi-k2",
+        "llama-2-13b",
+        "llama-3-8b",
+        "llama-3.1-405b",
+        "megatron-1.7b",
+        "megatron-1t",
+        "megatron-530b",
+        "mistral-7b",
+        "mixtral-8x7b",
+        "mpt-7b",
+        "olmo-2-7b",
+        "opt-175b",
+        "phi-4",
+        "pythia-12b",
+        "qwen2.5-72b",
+        "qwen3-235b-a22b",
+        "smollm-135m",
+        "starcoder2-15b",
+        "t5-11b",
+        "tinyllama-1.1b",
         "vit-h14",
-    }  # fmt: skip
+    }
     assert not wanted - set(model_ids())
     assert len(model_ids()) >= 60
 
@@ -35,9 +63,7 @@ def test_there_are_the_models_people_plan_with() -> None:
 def test_every_preset_loads_from_its_file_alone(model_id: str) -> None:
     model = load_model(model_id)
     assert model.name == model_id
-    assert model.source.startswith(("https://", "arXiv:", "github:")), (
-        "a preset states where its figures come from"
-    )
+    assert model.source.startswith(("https://", "arXiv:", "github:")), "a preset states where its figures come from"
     assert not model.assumptions, "a preset states every figure"
     parameters = count_parameters(model)
     assert 0 < parameters.active <= parameters.total
@@ -51,12 +77,21 @@ def test_parameters_are_those_published(row: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("model_id", "billions"),
     [  # arXiv:2104.04473, table 1; arXiv:2204.02311, table 1
-        ("megatron-1.7b", 1.7), ("megatron-3.6b", 3.6), ("megatron-7.5b", 7.5), ("megatron-18b", 18.4),
-        ("megatron-39b", 39.1), ("megatron-76b", 76.1), ("megatron-145b", 145.6), ("megatron-310b", 310.1),
-        ("megatron-530b", 529.6), ("megatron-1t", 1008.0), ("palm-8b", 8.63), ("palm-62b", 62.50),
+        ("megatron-1.7b", 1.7),
+        ("megatron-3.6b", 3.6),
+        ("megatron-7.5b", 7.5),
+        ("megatron-18b", 18.4),
+        ("megatron-39b", 39.1),
+        ("megatron-76b", 76.1),
+        ("megatron-145b", 145.6),
+        ("megatron-310b", 310.1),
+        ("megatron-530b", 529.6),
+        ("megatron-1t", 1008.0),
+        ("palm-8b", 8.63),
+        ("palm-62b", 62.50),
         ("palm-540b", 540.35),
     ],
-)  # fmt: skip
+)
 def test_parameters_round_to_the_papers_figure(model_id: str, billions: float) -> None:
     total = count_parameters(load_model(model_id)).total / 1e9
     assert total == pytest.approx(billions, abs=0.06 if billions > 1.8 else 0.05)
@@ -127,9 +162,7 @@ def test_a_toml_of_ones_own(tmp_path: Path) -> None:
         ("gpt2", {"norm": "batch"}, "norm must be one of rms, layer"),
     ],
 )
-def test_bad_input_is_one_line_that_says_what_would_do(
-    spec: str, overrides: dict[str, object], message: str
-) -> None:
+def test_bad_input_is_one_line_that_says_what_would_do(spec: str, overrides: dict[str, object], message: str) -> None:
     with pytest.raises(RooflineError, match=message) as error:
         load_model(spec, overrides)
     assert "\n" not in str(error.value)
@@ -141,8 +174,17 @@ def test_a_swap_of_layers_and_heads_is_noticed() -> None:
 
 
 def test_a_table_row_becomes_a_model() -> None:
-    row = {"n_layers": 24.0, "d_model": 2048.0, "n_heads": 16.0, "n_kv_heads": float("nan"), "d_ff": 8192.0,
-           "gated_mlp": 0.0, "vocab_size": 50368.0, "tied_embeddings": 1.0, "n_experts": ""}  # fmt: skip
+    row = {
+        "n_layers": 24.0,
+        "d_model": 2048.0,
+        "n_heads": 16.0,
+        "n_kv_heads": float("nan"),
+        "d_ff": 8192.0,
+        "gated_mlp": 0.0,
+        "vocab_size": 50368.0,
+        "tied_embeddings": 1.0,
+        "n_experts": "",
+    }
     model = model_from_flat(row)
     assert model.n_layers == 24
     assert any("n_kv_heads is not stated" in sentence for sentence in model.assumptions)
@@ -157,11 +199,16 @@ def test_loading_one_model_imports_no_numpy(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**40), 10**40), st.floats(), st.text(max_size=8),
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**40), 10**40),
+    st.floats(),
+    st.text(max_size=8),
     st.sampled_from(["rms", "layer", "i % 2", "i > 10 ** 9", "decoder", "vision", "head", ()]),
     st.lists(st.integers(-3, 9), max_size=3),
-    st.just([{"layers": "i % 2 == 0", "window": 128}]), st.just([{"layers": [0], "n_experts": 0}]),
-)  # fmt: skip
+    st.just([{"layers": "i % 2 == 0", "window": 128}]),
+    st.just([{"layers": [0], "n_experts": 0}]),
+)
 
 
 CHANGED = [*sorted(load_preset_values("deepseek-v3")), "variations", "window", "kind", "linears", "nonsense"]
@@ -191,9 +238,7 @@ def test_a_folder_of_a_presets_name_is_mentioned(tmp_path, monkeypatch):
     (tmp_path / "gpt2" / "config.json").write_text(
         '{"model_type": "gpt2", "n_layer": 3, "n_embd": 64, "n_head": 2, "vocab_size": 100, "n_positions": 64}'
     )
-    assert load_model("gpt2").assumptions == (
-        "this is the preset 'gpt2'; './gpt2' takes the folder of that name",
-    )
+    assert load_model("gpt2").assumptions == ("this is the preset 'gpt2'; './gpt2' takes the folder of that name",)
     assert load_model("./gpt2").n_layers == 3
 
 
@@ -205,7 +250,5 @@ def test_without_a_suggestion_the_message_reads_on():
 def test_the_longest_sequence_follows_the_learned_positions():
     wider = load_model("gpt2-xl", {"learned_positions": 4096})
     assert (wider.learned_positions, wider.max_seq_len) == (4096, 4096)
-    assert (
-        load_model("opt-1.3b", {"learned_positions": 4098}).max_seq_len == 2048
-    )  # not equal: 2 rows are unused
+    assert load_model("opt-1.3b", {"learned_positions": 4098}).max_seq_len == 2048  # not equal: 2 rows are unused
     assert load_model("llama-2-7b", {"learned_positions": 4096}).max_seq_len == 4096

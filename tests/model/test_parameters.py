@@ -54,9 +54,7 @@ def test_untying_adds_the_head_alone() -> None:
 
 def test_experts_count_once_each_and_active_by_the_router() -> None:
     moe = count_parameters(
-        model_from_flat(
-            {**TINY, "n_experts": 6, "experts_per_token": 2, "d_ff_expert": 5, "n_shared_experts": 1}
-        )
+        model_from_flat({**TINY, "n_experts": 6, "experts_per_token": 2, "d_ff_expert": 5, "n_shared_experts": 1})
     )
     expert = 3 * 8 * 5
     assert moe.layers[0].experts == 6 * expert
@@ -119,9 +117,14 @@ def test_a_mamba_layer_by_hand() -> None:
 
 
 @given(
-    n_layers=st.integers(1, 40), heads=st.integers(1, 16), head_dim=st.integers(1, 64), d_ff=st.integers(1, 999),
-    vocab=st.integers(1, 9999), tied=st.booleans(), gated=st.booleans(),
-)  # fmt: skip
+    n_layers=st.integers(1, 40),
+    heads=st.integers(1, 16),
+    head_dim=st.integers(1, 64),
+    d_ff=st.integers(1, 999),
+    vocab=st.integers(1, 9999),
+    tied=st.booleans(),
+    gated=st.booleans(),
+)
 def test_components_sum_to_the_total(
     n_layers: int, heads: int, head_dim: int, d_ff: int, vocab: int, tied: bool, gated: bool
 ) -> None:

@@ -21,9 +21,12 @@ ASKED = {"model": "gpt2-xl", "device": "a100-sxm-80gb"}
 
 def test_every_figure_follows_from_the_one_before():
     found = plan(
-        **ASKED, tokens=10**9, num_devices=8, global_batch=512,
+        **ASKED,
+        tokens=10**9,
+        num_devices=8,
+        global_batch=512,
         terms=Terms(price=2.0, intensity=0.4, pue=1.2, power_w=300, overhead=(1.0, 1.1, 1.2)),
-    )  # fmt: skip
+    )
     tokens_per_step = 512 * 1024
     assert found.tokens_per_step == tokens_per_step
     assert found.steps == math.ceil(10**9 / tokens_per_step)  # 1908
@@ -100,9 +103,7 @@ def test_no_larger_step_than_anyone_took_is_assumed():
 
 
 def test_what_does_not_fit_says_why_and_what_would(capsys):
-    with pytest.raises(
-        DoesNotFit, match=r"[0-9.]+ GiB of it weights, gradients and optimizer state .* use 2 devices"
-    ):
+    with pytest.raises(DoesNotFit, match=r"[0-9.]+ GiB of it weights, gradients and optimizer state .* use 2 devices"):
         plan("llama-2-7b", "h100-sxm-80gb", tokens="1B")
     assert main(["layouts", "llama-2-7b", "-d", "h100-sxm-80gb"]) == 3
     text = " ".join(capsys.readouterr().out.split())
@@ -150,9 +151,7 @@ def test_ladder_spends_the_same_compute():
 
 
 def test_a_given_layout_is_kept():
-    found = plan(
-        **ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full"
-    )
+    found = plan(**ASKED, tokens=10**9, num_devices=8, global_batch=512, pp=2, micro_batch=4, recompute="full")
     layout = found.layout
     assert (layout.pp, layout.micro_batch, layout.recompute) == (2, 4, "full")
 
@@ -203,9 +202,17 @@ def test_command_prints_the_contract(capsys):
     assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
     data = json.loads(capsys.readouterr().out)
     keys = (
-        "tokens", "steps", "wall_time_s", "wall_time_low_s", "wall_time_high_s", "device_hours",
-        "energy_kwh", "cost", "num_devices", "layout",
-    )  # fmt: skip
+        "tokens",
+        "steps",
+        "wall_time_s",
+        "wall_time_low_s",
+        "wall_time_high_s",
+        "device_hours",
+        "energy_kwh",
+        "cost",
+        "num_devices",
+        "layout",
+    )
     assert all(key in data for key in keys)
     assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
     assert main([*arguments, "--explain", "--ladder"]) == 0
@@ -289,9 +296,7 @@ def test_layouts_have_the_same_csv_columns_whatever_is_asked(capsys):
         heads.append(capsys.readouterr().out.splitlines()[0])
     assert len(set(heads)) == 1
     columns = heads[0].split(",")
-    assert {"step_time_low_s", "step_time_high_s", "stack", "ep", "dtype", "energy_j_per_step"} <= set(
-        columns
-    )
+    assert {"step_time_low_s", "step_time_high_s", "stack", "ep", "dtype", "energy_j_per_step"} <= set(columns)
     assert main(["layouts", "llama-2-70b", "-d", "a100-sxm-80gb", "--format", "csv"]) == 3
     assert capsys.readouterr().out.splitlines()[0] == heads[0]
 

@@ -37,9 +37,7 @@ def pair(xl):
 
 
 def prediction(name, device, measured, predicted, low, high):
-    return Prediction(
-        row={"id": name, "device": device}, measured=measured, predicted=predicted, low=low, high=high
-    )
+    return Prediction(row={"id": name, "device": device}, measured=measured, predicted=predicted, low=low, high=high)
 
 
 PREDICTIONS = [
@@ -68,7 +66,7 @@ def overlaps(boxes):
 # --- placement --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     anchors=st.lists(st.tuples(st.floats(0, 600), st.floats(0, 400)), max_size=12),
     width=st.floats(20, 120),
@@ -76,9 +74,7 @@ def overlaps(boxes):
 def test_placed_labels_stay_inside_and_apart(anchors, width):
     bounds, fixed = Box(0, 0, 600, 400), [Box(200, 100, 300, 140)]
     boxes = [
-        box
-        for box in place(anchors, [(width, 12.0)] * len(anchors), bounds, fixed=fixed, gap=1)
-        if box is not None
+        box for box in place(anchors, [(width, 12.0)] * len(anchors), bounds, fixed=fixed, gap=1) if box is not None
     ]
     assert not overlaps([*boxes, *fixed])
     assert all(box.inside(bounds) for box in boxes)
@@ -196,9 +192,7 @@ def test_several_bare_devices_share_one_panel():
     figure = plot.draw(plot.roofline_data(load_device(name) for name in names))
     (axes,) = figure.axes
     assert {line.get_label() for line in axes.lines} >= set(names)
-    styles = {
-        (line.get_color(), str(line.get_linestyle())) for line in axes.lines if line.get_label() in names
-    }
+    styles = {(line.get_color(), str(line.get_linestyle())) for line in axes.lines if line.get_label() in names}
     assert len(styles) == len(names)
     boxes, (width, height) = visible_boxes(axes), figure.canvas.get_width_height()
     assert not overlaps(boxes)
@@ -211,9 +205,7 @@ def test_every_device_with_a_peak_can_be_drawn():
 
 
 def test_names_are_shared_by_phases_and_neighbours(xl):
-    points = [
-        point for point in points_of(xl) if point.name in {"mlp.up", "mlp.down"} and point.kind == "matmul"
-    ]
+    points = [point for point in points_of(xl) if point.name in {"mlp.up", "mlp.down"} and point.kind == "matmul"]
     near = named_groups(points, [(0.0, 0.0)] * len(points), near=5)
     far = named_groups(points, [(100.0 * hash(p.name) % 977, 0.0) for p in points], near=1e-9)
     assert [len(group) for group in near] == [4]
@@ -351,9 +343,7 @@ def test_sequence_curves_equal_estimates_one_by_one():
     above, times, below = plot.draw(plot.sequence_data(model, [device], **options)).axes
     assert any(text.get_text() == "out of memory" for text in above.texts)
     assert times.get_yscale() == "log"
-    assert below.lines[0].get_xdata()[-1] <= max_seq_len(
-        model, device, train_config(defaults(device, options))
-    )
+    assert below.lines[0].get_xdata()[-1] <= max_seq_len(model, device, train_config(defaults(device, options)))
 
 
 def test_learned_positions_end_the_sequences():
@@ -414,12 +404,7 @@ def test_validation_leaves_skipped_rows_out_and_counts_the_interval():
     assert "67 % of the measurements" in words
     assert "9.1 %" in words  # median of |1000/1100 - 1|, |2000/1500 - 1| and 0
     scatter, errors = figure.axes
-    marks = [
-        tuple(mark)
-        for c in scatter.collections
-        for mark in c.get_offsets()
-        if c.get_label() == "h100-sxm-80gb"
-    ]
+    marks = [tuple(mark) for c in scatter.collections for mark in c.get_offsets() if c.get_label() == "h100-sxm-80gb"]
     assert marks == [(1000.0, 1100.0), (2000.0, 1500.0)]
     assert [label.get_text() for label in errors.get_yticklabels()] == ["h100-sxm-80gb", "a100-sxm-80gb"]
 
@@ -525,15 +510,11 @@ def test_every_kind_from_the_command_line(tmp_path, monkeypatch, capsys, kind):
 def test_devices_may_repeat_and_be_joined(tmp_path):
     output = str(tmp_path / "a.svg")
     assert run("-d", "h100-sxm-80gb,a100-sxm-80gb", "-d", "mi300x", "--output", output) == 0
-    assert (
-        run("gpt2", "-d", "h100-sxm-80gb", "-d", "a100-sxm-80gb", "--kind", "memory", "--output", output) == 0
-    )
+    assert run("gpt2", "-d", "h100-sxm-80gb", "-d", "a100-sxm-80gb", "--kind", "memory", "--output", output) == 0
 
 
 def test_validate_reads_a_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "roofline.validation.runs.validate_runs", lambda path: PREDICTIONS if path == "my.csv" else []
-    )
+    monkeypatch.setattr("roofline.validation.runs.validate_runs", lambda path: PREDICTIONS if path == "my.csv" else [])
     output = str(tmp_path / "a.png")
     assert run("--kind", "validate", "--runs", "my.csv", "--by", "source", "--output", output) == 0
     assert run("--kind", "validate", "--runs", "my.csv", "-d", "t4", "--output", output) == 2

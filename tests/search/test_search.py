@@ -25,18 +25,48 @@ from roofline.search.search import layouts
 from roofline.search.space import Choices, default_global_batch, divisors, space_of
 
 DEVICE = load_device("a100-sxm-80gb")
-DENSE = model_from_flat({
-    "name": "dense", "n_layers": 24, "d_model": 2048, "n_heads": 16, "n_kv_heads": 8, "d_ff": 5504,
-    "gated_mlp": True, "vocab_size": 32000, "max_seq_len": 4096,
-})  # fmt: skip
-TIED = model_from_flat({
-    "name": "tied", "n_layers": 12, "d_model": 768, "n_heads": 12, "d_ff": 3072, "vocab_size": 50257,
-    "learned_positions": 1024, "max_seq_len": 1024, "tied_embeddings": True, "biases": True, "rotary": False,
-})  # fmt: skip
-EXPERTS = model_from_flat({
-    "name": "experts", "n_layers": 8, "d_model": 1024, "n_heads": 16, "d_ff": 4096, "gated_mlp": True,
-    "n_experts": 8, "experts_per_token": 2, "vocab_size": 32000, "max_seq_len": 2048,
-})  # fmt: skip
+DENSE = model_from_flat(
+    {
+        "name": "dense",
+        "n_layers": 24,
+        "d_model": 2048,
+        "n_heads": 16,
+        "n_kv_heads": 8,
+        "d_ff": 5504,
+        "gated_mlp": True,
+        "vocab_size": 32000,
+        "max_seq_len": 4096,
+    }
+)
+TIED = model_from_flat(
+    {
+        "name": "tied",
+        "n_layers": 12,
+        "d_model": 768,
+        "n_heads": 12,
+        "d_ff": 3072,
+        "vocab_size": 50257,
+        "learned_positions": 1024,
+        "max_seq_len": 1024,
+        "tied_embeddings": True,
+        "biases": True,
+        "rotary": False,
+    }
+)
+EXPERTS = model_from_flat(
+    {
+        "name": "experts",
+        "n_layers": 8,
+        "d_model": 1024,
+        "n_heads": 16,
+        "d_ff": 4096,
+        "gated_mlp": True,
+        "n_experts": 8,
+        "experts_per_token": 2,
+        "vocab_size": 32000,
+        "max_seq_len": 2048,
+    }
+)
 
 
 def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
@@ -52,9 +82,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
         times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
         for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
             degrees = {name: int(column[row]) for name, column in space.columns.items()}
-            one = msgspec.structs.replace(
-                train, **degrees, sharding=sharding, micro_batch=int(space.micro_batches[m])
-            )
+            one = msgspec.structs.replace(train, **degrees, sharding=sharding, micro_batch=int(space.micro_batches[m]))
             yield one, times.total[i], mean_draw(times)[i], memory[i]
 
 
@@ -63,9 +91,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
 )
 @pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
 def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
-    words = [
-        {"recompute": r, "sequence_parallel": s} for r in ("none", "selective", "full") for s in (False, True)
-    ]
+    words = [{"recompute": r, "sequence_parallel": s} for r in ("none", "selective", "full") for s in (False, True)]
     if model is EXPERTS:
         words = [{"recompute": r, "sequence_parallel": True} for r in ("none", "full")]
     found = list(all_layouts(model, (4, 16), 48, words, sharding, stack=stack))
@@ -200,12 +226,8 @@ def test_a_batch_that_does_not_divide_names_those_that_do(options, batches, micr
 
 def test_recompute_that_saves_nothing_is_not_a_choice():
     kept = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", top=50)
-    assert "selective" not in {
-        layout.recompute for layout in [*kept.layouts, *kept.front]
-    }  # flash keeps no scores
-    unfused = layouts(
-        DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", attention="unfused", top=50
-    )
+    assert "selective" not in {layout.recompute for layout in [*kept.layouts, *kept.front]}  # flash keeps no scores
+    unfused = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", attention="unfused", top=50)
     assert "selective" in {layout.recompute for layout in unfused.layouts}
 
 
@@ -222,9 +244,7 @@ def test_default_global_batch_serves_every_device(devices, seq_len):
 
 
 @settings(max_examples=50)
-@given(
-    st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 8)
-)
+@given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=30), min_size=1, max_size=5), st.integers(1, 8))
 def test_leaders_are_the_smallest(chunks, count):
     leaders = Leaders(count)
     for source, chunk in enumerate(chunks):
@@ -254,9 +274,18 @@ def test_front_is_the_undominated(chunks):
 def test_a_layout_is_estimated_as_estimate_does():
     result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, top=20)
     names = (
-        "num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute",
-        "sequence_parallel", "stack",
-    )  # fmt: skip
+        "num_devices",
+        "tp",
+        "pp",
+        "vp",
+        "cp",
+        "ep",
+        "micro_batch",
+        "sharding",
+        "recompute",
+        "sequence_parallel",
+        "stack",
+    )
     stacks = set()
     for layout in [*result.layouts, *result.front, *result.by_software]:
         alone = estimate(DENSE, DEVICE, global_batch=64, **{name: getattr(layout, name) for name in names})
@@ -363,8 +392,7 @@ def test_each_layout_runs_the_attention_of_its_software():
     assert {layout.attention for layout in asked} == {"flash3"}
     for layout in (found[0], next(layout for layout in found if layout.stack == "nemo")):
         same = {
-            name: getattr(layout, name)
-            for name in ("tp", "pp", "vp", "cp", "micro_batch", "sharding", "recompute")
+            name: getattr(layout, name) for name in ("tp", "pp", "vp", "cp", "micro_batch", "sharding", "recompute")
         }
         same |= {"sequence_parallel": layout.sequence_parallel, "stack": layout.stack}
         alone = estimate("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, **same)

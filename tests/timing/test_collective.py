@@ -26,9 +26,7 @@ NIC = 50e9
 
 def both(name, payload, ranks, device, per_domain, network=NIC):
     where = {"ranks_per_domain": per_domain, "network_bytes_per_s": network}
-    return ideal_time(name, payload, ranks, device, **where), expected_time(
-        name, payload, ranks, device, **where
-    )
+    return ideal_time(name, payload, ranks, device, **where), expected_time(name, payload, ranks, device, **where)
 
 
 @pytest.mark.parametrize("name", COLLECTIVES)
@@ -72,13 +70,11 @@ def test_ideal_traffic_between_domains(name, traffic):
 
 def test_message_between_domains_crosses_the_network():
     device = load_device("h100-sxm-80gb")
-    assert ideal_time(
-        "send_recv", 1e9, 2, device, ranks_per_domain=1, network_bytes_per_s=NIC
-    ) == pytest.approx(0.02)
+    assert ideal_time("send_recv", 1e9, 2, device, ranks_per_domain=1, network_bytes_per_s=NIC) == pytest.approx(0.02)
     assert ideal_time("send_recv", 1e9, 2, device, ranks_per_domain=2) == pytest.approx(1e9 / 450e9)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(DEVICES),
     st.sampled_from(COLLECTIVES),
@@ -104,10 +100,7 @@ def test_arrays_give_element_by_element_what_numbers_give(name, device_id):
     for time in (ideal_time, expected_time):
         together = time(name, payload, ranks, device, ranks_per_domain=per_domain, network_bytes_per_s=NIC)
         alone = [
-            [
-                time(name, s, int(n), device, ranks_per_domain=min(int(n), 8), network_bytes_per_s=NIC)
-                for n in ranks
-            ]
+            [time(name, s, int(n), device, ranks_per_domain=min(int(n), 8), network_bytes_per_s=NIC) for n in ranks]
             for s in payload[:, 0]
         ]
         np.testing.assert_allclose(together, alone, rtol=1e-12)
@@ -174,10 +167,7 @@ def test_published_runs_within_a_tenth(device_id, name, ranks, inside, payload, 
 
 def test_few_ranks_use_fewer_channels():
     device = load_device("a100-sxm-80gb")
-    rates = [
-        (n - 1) / n * 1e10 / expected_time("all_gather", 1e10, n, device, ranks_per_domain=8)
-        for n in (2, 4, 8)
-    ]
+    rates = [(n - 1) / n * 1e10 / expected_time("all_gather", 1e10, n, device, ranks_per_domain=8) for n in (2, 4, 8)]
     assert rates == sorted(rates)
 
 

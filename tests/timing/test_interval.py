@@ -69,9 +69,7 @@ def test_never_below_the_ideal():
     low, high = interval(step, H100, times.schedule, floor=0.99 * times.expected)
     assert low == 0.99 * times.expected
     assert high == times.high
-    result = estimate_step(
-        msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, spread=3.0)), H100
-    )
+    result = estimate_step(msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, spread=3.0)), H100)
     assert result.step_time_low_s == result.ideal_step_time_s
 
 

@@ -78,9 +78,7 @@ def test_network_as_stated():
     assert network_bytes_per_s(train_config({"network_gbit_per_s": 400})) == 50e9
     assert network_bytes_per_s(train_config({})) is None
     slow, fast = (
-        sum(
-            item.expected for item in priced(num_devices=16, network_gbit_per_s=gbit) if item.op.group == "dp"
-        )
+        sum(item.expected for item in priced(num_devices=16, network_gbit_per_s=gbit) if item.op.group == "dp")
         for gbit in (100, 400)
     )
     assert fast < slow
@@ -129,11 +127,7 @@ def test_software_efficiency_slows_matmuls_only():
 def test_a_plain_all_to_all_sends_every_copy():
     options = {"num_devices": 16, "ep": 8, "dp": 16, "devices_per_node": 4}
     once, each = (
-        next(
-            item.expected
-            for item in priced(MIXTRAL, **options, stack=stack)
-            if item.op.name == "moe.dispatch"
-        )
+        next(item.expected for item in priced(MIXTRAL, **options, stack=stack) if item.op.name == "moe.dispatch")
         for stack in ("nemo", "torchtitan")
     )
     assert each > once  # two experts a token, two nodes: 3/4 of the copies cross

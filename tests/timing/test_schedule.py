@@ -23,16 +23,12 @@ def step_of(model=LLAMA, **options):
 
 def times_of(step, overlap=None):
     if overlap is not None:
-        step = msgspec.structs.replace(
-            step, stack=msgspec.structs.replace(step.stack, overlap=Overlap(**overlap))
-        )
+        step = msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, overlap=Overlap(**overlap)))
     return schedule(step, H100, price(step, H100))
 
 
 def test_every_op_goes_to_one_term():
-    step = step_of(
-        MIXTRAL, num_devices=16, tp=2, ep=4, cp=2, recompute="selective", attention="unfused", dropout=True
-    )
+    step = step_of(MIXTRAL, num_devices=16, tp=2, ep=4, cp=2, recompute="selective", attention="unfused", dropout=True)
     found = {}
     for item in price(step, H100):
         if item.op.part != "step":
@@ -84,16 +80,12 @@ def test_uneven_stages_wait_for_the_fullest():
 
 def test_a_large_head_makes_the_last_stage_the_busiest():
     small, large = (
-        times_of(
-            step_of(msgspec.structs.replace(LLAMA, vocab_size=size), num_devices=4, pp=4, global_batch=8)
-        )
+        times_of(step_of(msgspec.structs.replace(LLAMA, vocab_size=size), num_devices=4, pp=4, global_batch=8))
         for size in (1024, 256_000)
     )
     head = 8 * sum(
         item.expected * item.op.count
-        for item in price(
-            step_of(msgspec.structs.replace(LLAMA, vocab_size=256_000), pp=4, num_devices=4), H100
-        )
+        for item in price(step_of(msgspec.structs.replace(LLAMA, vocab_size=256_000), pp=4, num_devices=4), H100)
         if item.op.part == "head" and item.op.kind == "matmul"
     )
     assert small.matmul + head > large.matmul > head
@@ -133,17 +125,17 @@ def test_communication_hides_behind_no_more_compute_than_there_is():
     assert exposed.tensor_parallel - hidden.tensor_parallel <= compute
     both = times_of(step_of(**{**slow, "tp": 8}, sharding="fsdp"), {"tensor": 1.0, "data": 1.0})
     neither = times_of(step_of(**{**slow, "tp": 8}, sharding="fsdp"), {})
-    assert (
-        neither.total - both.total
-        <= neither.matmul + neither.attention + neither.memory_bound + neither.launch
-    )
+    assert neither.total - both.total <= neither.matmul + neither.attention + neither.memory_bound + neither.launch
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sampled_from(["tensor", "data", "pipeline", "expert", "context"]),
-    st.floats(0, 1), st.floats(0, 1), st.sampled_from(["none", "zero1", "fsdp"]), st.sampled_from([1, 2]),
-)  # fmt: skip
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from(["none", "zero1", "fsdp"]),
+    st.sampled_from([1, 2]),
+)
 def test_more_overlap_is_never_slower(kind, first, second, sharding, pp):
     low, high = sorted((first, second))
     step = step_of(MIXTRAL, num_devices=64, tp=2, cp=2, ep=8, pp=pp, global_batch=64, sharding=sharding)
@@ -151,9 +143,7 @@ def test_more_overlap_is_never_slower(kind, first, second, sharding, pp):
 
 
 def test_small_ops_are_bound_by_launches():
-    tiny, large = (
-        times_of(step_of(load_model("gpt2"), seq_len=1024, stack="eager", micro_batch=b)) for b in (1, 64)
-    )
+    tiny, large = (times_of(step_of(load_model("gpt2"), seq_len=1024, stack="eager", micro_batch=b)) for b in (1, 64))
     assert tiny.launch / tiny.total > 0.1
     assert large.launch / large.total < 0.02
     graph = times_of(step_of(load_model("gpt2"), seq_len=1024, stack="jax", micro_batch=1))

@@ -25,11 +25,7 @@ def torch_flops(module, *inputs, loss=None, **kwargs):
         output = module(*inputs, **kwargs)
         forward = counter.get_total_flops()
         (
-            loss(output)
-            if loss
-            else getattr(output, "loss", None)
-            if hasattr(output, "loss")
-            else output.sum()
+            loss(output) if loss else getattr(output, "loss", None) if hasattr(output, "loss") else output.sum()
         ).backward()
     return forward, counter.get_total_flops() - forward
 
@@ -52,9 +48,12 @@ class Residual(nn.Module):
     def __init__(self, c_in, c_out, stride):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True),
-            nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False), nn.BatchNorm2d(c_out),
-        )  # fmt: skip
+            nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(c_out),
+        )
         self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
 
     def forward(self, x):
@@ -63,9 +62,16 @@ class Residual(nn.Module):
 
 def resnet():
     return nn.Sequential(
-        nn.Conv2d(3, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1),
-        Residual(8, 8, 1), Residual(8, 16, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+        Residual(8, 8, 1),
+        Residual(8, 16, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    )
 
 
 class MobileBlock(nn.Module):
@@ -150,9 +156,7 @@ def test_vision_transformer_counts_the_attention_that_torchs_counter_misses():
     module, image = VisionTransformer(), torch.randn(2, 3, 16, 16)
     result = trace(module, image)
     forward, backward = torch_flops(module, image)
-    attention = (
-        2 * 2 * 4 * 2 * 3 * 17 * 17 * 8 // 4
-    )  # 2 layers x 2 matmuls x 2 FLOPs x [N=2, h=3, 17, 17, d=8]
+    attention = 2 * 2 * 4 * 2 * 3 * 17 * 17 * 8 // 4  # 2 layers x 2 matmuls x 2 FLOPs x [N=2, h=3, 17, 17, d=8]
     assert total(result, "flops", "forward", kind="attention") == attention * 2
     assert result.matmul_flops("forward") == forward + attention * 2
     assert result.matmul_flops("backward") == backward + 2 * attention * 2
@@ -202,9 +206,7 @@ def test_first_layer_has_no_data_gradient_and_frozen_weights_no_weight_gradient(
     module[1].requires_grad_(False)
     names = [op.name for op in trace(module, torch.randn(2, 4)).ops if op.phase == "backward"]
     assert [name for name in names if "mm" in name] == ["*.mm.dgrad", "*.mm.wgrad"]
-    assert not [
-        op for op in trace(module.requires_grad_(False), torch.randn(2, 4)).ops if op.phase == "backward"
-    ]
+    assert not [op for op in trace(module.requires_grad_(False), torch.randn(2, 4)).ops if op.phase == "backward"]
 
 
 def test_views_are_free_and_in_place_operators_are_not():
@@ -366,9 +368,7 @@ def test_dtype_words():
         op = trace(module, x, dtype=dtype).ops[0]
         assert op.dtype == dtype
         assert op.bytes_written == 8 * itemsize
-    with pytest.raises(
-        RooflineError, match=r"cannot trace in dtype 'fp8' \(allowed: fp64, fp32, tf32, fp16, bf16\)"
-    ):
+    with pytest.raises(RooflineError, match=r"cannot trace in dtype 'fp8' \(allowed: fp64, fp32, tf32, fp16, bf16\)"):
         trace(module, x, dtype="fp8")
 
 
@@ -377,9 +377,7 @@ def test_operator_without_a_rule_is_an_error():
         def forward(self, x):
             return torch.fft.fft(x).real
 
-    with pytest.raises(
-        RooflineError, match=r"no cost rule for operator 'aten\._fft_\w+'.*in Fourier, forward"
-    ):
+    with pytest.raises(RooflineError, match=r"no cost rule for operator 'aten\._fft_\w+'.*in Fourier, forward"):
         trace(Fourier(), torch.randn(4, 8))
 
 
@@ -455,9 +453,14 @@ def analytic(family, attention, tmp_path, **options):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": family} | MODELS[family]))
     train = TrainConfig(
-        micro_batch=B, seq_len=S, dtype="fp32", stack="eager", dropout=family == "gpt2",
-        attention="unfused" if attention == "eager" else "flash2", **options,
-    )  # fmt: skip
+        micro_batch=B,
+        seq_len=S,
+        dtype="fp32",
+        stack="eager",
+        dropout=family == "gpt2",
+        attention="unfused" if attention == "eager" else "flash2",
+        **options,
+    )
     return build_step(load_model(path), train).ops
 
 
@@ -497,9 +500,7 @@ def test_full_recompute_agrees_with_checkpointed_layers(family, tmp_path):
     assert total(result, "flops", "recompute", kind="matmul") + total(
         result, "flops", "recompute", kind="attention"
     ) == sum(op.flops * op.count for op in recomputed)
-    tables = (
-        2 * S * (D // H) * 4 if family != "gpt2" else 0
-    )  # checkpoints hold rotary tables without saving them
+    tables = 2 * S * (D // H) * 4 if family != "gpt2" else 0  # checkpoints hold rotary tables without saving them
     kept = sum(op.saved_bytes * op.count for op in ops) - tables
     assert result.activation_bytes == pytest.approx(kept, abs=4)  # the loss itself
 

@@ -36,9 +36,12 @@ def op_of(row: dict[str, str]) -> tuple[str, Op] | None:
     shape = [int(size) for size in row["shape"].split("x")]
     what, _, gradient = row["kernel"].partition(".")
     common: dict[str, Any] = {
-        "name": row["kernel"], "part": "layer", "dtype": row["dtype"], "flops": float(row["flops"]),
+        "name": row["kernel"],
+        "part": "layer",
+        "dtype": row["dtype"],
+        "flops": float(row["flops"]),
         "phase": "backward" if gradient else "forward",
-    }  # fmt: skip
+    }
     if what in {"matmul", "grouped"}:
         batch, m, n, k = shape if what == "grouped" else (1, *shape)
         m, n, k = {"": (m, n, k), "dgrad": (m, k, n), "wgrad": (n, k, m)}[gradient]
@@ -50,9 +53,12 @@ def op_of(row: dict[str, str]) -> tuple[str, Op] | None:
         batch, heads, sequence, dim = shape
         one = 2 * batch * heads * sequence * dim
         return what, Op(
-            **common, kind="attention", bytes_read=3 * one, bytes_written=one,
+            **common,
+            kind="attention",
+            bytes_read=3 * one,
+            bytes_written=one,
             shape=(batch, heads, sequence, sequence, dim),
-        )  # fmt: skip
+        )
     if what in STREAMS:
         return "stream", Op(**common, kind=STREAMS[what], bytes_read=float(row["bytes"]), bytes_written=0)
     if row["note"] == "fused" or what == "clip gradients":
@@ -100,9 +106,7 @@ def test_tensors_take_what_pytorch_counted() -> None:
     for row in own_runs():
         case = case_of(row)
         memory = memory_for(build_step(case.model, case.candidates[0]), 0)
-        errors.append(
-            (memory.total_bytes - memory.context_bytes) / 2**30 / float(row["peak_tensors_gib"]) - 1
-        )
+        errors.append((memory.total_bytes - memory.context_bytes) / 2**30 / float(row["peak_tensors_gib"]) - 1)
     assert len(errors) == 16
     assert statistics.median(map(abs, errors)) < 0.01
     assert statistics.mean(map(abs, errors)) < 0.02

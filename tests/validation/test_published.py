@@ -6,16 +6,45 @@ from roofline.errors import RooflineError
 from roofline.validation.published import Skipped, case_of, cases, model_of, network_of, read_rows, read_table
 
 ROW = {
-    "id": "mine-1", "source": "a table", "software": "Megatron-LM", "year": "2024", "model": "GPT 1B", "n_layers": "24",
-    "d_model": "1536", "n_heads": "16", "d_ff": "6144", "gated_mlp": "0", "vocab_size": "51200", "seq_len": "2048",
-    "device": "a100-sxm-80gb", "n_devices": "16", "devices_per_node": "8", "dtype": "bf16",
-    "global_batch_sequences": "64", "micro_batch_sequences": "2", "tp": "2", "pp": "2", "vp": "1", "sharding": "zero1",
-    "seq_parallel": "1", "recompute": "none", "attention": "flash2", "tokens_per_s_per_device": "5000",
-}  # fmt: skip
+    "id": "mine-1",
+    "source": "a table",
+    "software": "Megatron-LM",
+    "year": "2024",
+    "model": "GPT 1B",
+    "n_layers": "24",
+    "d_model": "1536",
+    "n_heads": "16",
+    "d_ff": "6144",
+    "gated_mlp": "0",
+    "vocab_size": "51200",
+    "seq_len": "2048",
+    "device": "a100-sxm-80gb",
+    "n_devices": "16",
+    "devices_per_node": "8",
+    "dtype": "bf16",
+    "global_batch_sequences": "64",
+    "micro_batch_sequences": "2",
+    "tp": "2",
+    "pp": "2",
+    "vp": "1",
+    "sharding": "zero1",
+    "seq_parallel": "1",
+    "recompute": "none",
+    "attention": "flash2",
+    "tokens_per_s_per_device": "5000",
+}
 MIXTRAL = {
-    "n_layers": "32", "d_model": "4096", "n_heads": "32", "n_kv_heads": "8", "d_ff": "14336", "gated_mlp": "1",
-    "vocab_size": "32000", "n_experts": "8", "experts_per_token": "2", "ep": "1",
-}  # fmt: skip
+    "n_layers": "32",
+    "d_model": "4096",
+    "n_heads": "32",
+    "n_kv_heads": "8",
+    "d_ff": "14336",
+    "gated_mlp": "1",
+    "vocab_size": "32000",
+    "n_experts": "8",
+    "experts_per_token": "2",
+    "ep": "1",
+}
 
 
 def case(**changes):
@@ -75,9 +104,7 @@ def test_older_rows_had_no_fused_attention():
     ],
 )
 def test_attention_is_that_of_its_time(changes, attention):
-    assert {train.attention for train in case(attention="", **{"year": "", **changes}).candidates} == {
-        attention
-    }
+    assert {train.attention for train in case(attention="", **{"year": "", **changes}).candidates} == {attention}
 
 
 def test_a_blank_dtype_may_be_fp8_where_the_software_is_made_for_it():
@@ -155,8 +182,10 @@ def test_words_that_say_more():
     assert case(dtype="mxfp8").candidates[0].dtype == "fp8"
     assert case(attention="fused_softmax", notes="fused_softmax").candidates[0].attention == "unfused"
     assert case(attention_note="RMS kernel, fused CE/rotary").candidates[0].fused == (
-        "cross_entropy", "norm", "rotary",
-    )  # fmt: skip
+        "cross_entropy",
+        "norm",
+        "rotary",
+    )
     lora = case(workload="lora").candidates[0]
     assert (lora.train, lora.lora_rank) == ("lora", 16)
     assert case(seq_parallel="1", tp="1").candidates[0].sequence_parallel is False

@@ -98,9 +98,7 @@ def test_budgets(budgets):
 def test_where_recompute_is_not_stated_some_layers_do(runs):
     # llama 3 70B, sharded over 64 devices of 288 GB: too little for no recompute, enough for some
     (row,) = [p.row for p in runs if p.id == "mbr-2511-218"]
-    kept, some, full = (
-        predict_runs([{**row, "recompute": word}])[0].predicted for word in ("none", "", "full")
-    )
+    kept, some, full = (predict_runs([{**row, "recompute": word}])[0].predicted for word in ("none", "", "full"))
     assert full < some < kept
 
 
@@ -171,9 +169,7 @@ def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
 
 def test_budget_summary_by_hand():
     rows = [
-        validate_budgets.BudgetPrediction(
-            row={"id": str(i)}, measured=measured, predicted=100, low=80, high=160
-        )
+        validate_budgets.BudgetPrediction(row={"id": str(i)}, measured=measured, predicted=100, low=80, high=160)
         for i, measured in enumerate((60, 100, 140, 170))
     ]
     total = validate_budgets.summarise("all", rows)

@@ -87,9 +87,7 @@ def choose_engine(word: str, threads: int) -> Engine:
         ) from error
     gpu = bool(torch.cuda.is_available())
     if word == "torch-cuda" and not gpu:
-        raise HardwareError(
-            "--engine torch-cuda: PyTorch sees no GPU: see 'roofline detect', or --engine torch"
-        )
+        raise HardwareError("--engine torch-cuda: PyTorch sees no GPU: see 'roofline detect', or --engine torch")
     return TorchEngine("cuda" if gpu and word in {"auto", "torch-cuda"} else "cpu", threads)
 
 
@@ -262,9 +260,7 @@ def _raised(device: Device, samples: Sequence[Sample]) -> Device:
     """A peak that a measurement exceeds is not the peak of this machine: raise it to the best rate seen."""
     peaks: dict[Dtype, Peak] = dict(device.peak)
     for dtype, peak in device.peak.items():
-        best = max(
-            (s.flops / s.seconds for s in samples if s.group == "gemm" and s.dtype == dtype), default=0.0
-        )
+        best = max((s.flops / s.seconds for s in samples if s.group == "gemm" and s.dtype == dtype), default=0.0)
         if best > peak.tflops * 1e12 and device.kind == "cpu":
             peaks[dtype] = msgspec.structs.replace(
                 peak,
@@ -310,9 +306,7 @@ def _usable(tables: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     kept = {}
     for name, table in tables.items():
         if table.get("mape", 0.0) > UNUSABLE:
-            notes.append(
-                f"the fit of {name} misses its measurements by {table['mape']:.0f} %: the default stays"
-            )
+            notes.append(f"the fit of {name} misses its measurements by {table['mape']:.0f} %: the default stays")
         else:
             kept[name] = table
     return kept
@@ -331,9 +325,7 @@ def _gemm_table(device: Device, samples: Sequence[Sample], dtype: str) -> dict[s
     )
     forward = {s.shape: s.typical for s in chosen}
     ratios = [
-        s.typical / forward[s.shape]
-        for s in samples
-        if s.group == "wgrad" and s.dtype == dtype and s.shape in forward
+        s.typical / forward[s.shape] for s in samples if s.group == "wgrad" and s.dtype == dtype and s.shape in forward
     ]
     wgrad = max(statistics.median(ratios), 1.0) if ratios else 1.0
     return {
@@ -360,10 +352,7 @@ def _attention_table(device: Device, samples: Sequence[Sample], t0_us: float) ->
         chosen = [s for s in samples if s.group == group and s.dtype in device.peaks]
         if not chosen:
             return None
-        even = [
-            s.shape[0] * s.shape[1] * math.ceil(s.shape[2] / _ATTENTION_TILE) / (device.units or 1)
-            for s in chosen
-        ]
+        even = [s.shape[0] * s.shape[1] * math.ceil(s.shape[2] / _ATTENTION_TILE) / (device.units or 1) for s in chosen]
         waves = [math.ceil(count) for count in even]
         fit = fit_attention(
             [s.flops * wave / count for s, wave, count in zip(chosen, waves, even, strict=True)],

@@ -61,15 +61,11 @@ class Engine(Protocol):
         """Everything to measure."""
 
 
-def _gemm(
-    name: str, dtype: str, shape: tuple[int, int, int], size: int, build: Callable[[], Runner]
-) -> Kernel:
+def _gemm(name: str, dtype: str, shape: tuple[int, int, int], size: int, build: Callable[[], Runner]) -> Kernel:
     m, n, k = shape
     moved = size * (m * k + k * n + m * n)
     label = f"{name} {m} x {n} x {k}"
-    return Kernel(
-        group=name, name=label, dtype=dtype, build=build, flops=2.0 * m * n * k, bytes=moved, shape=shape
-    )
+    return Kernel(group=name, name=label, dtype=dtype, build=build, flops=2.0 * m * n * k, bytes=moved, shape=shape)
 
 
 def stream_size() -> int:
@@ -226,12 +222,8 @@ class TorchEngine:
             # 21 passes over fp32 numbers: multiply, lerp, multiply, addcmul, sqrt, divide, add, addcdiv
             ("optimizer", "AdamW", _bind(self._adamw, tensors), 84 * parameters, 16 * parameters),
         ):
-            yield Kernel(
-                group=group, name=name, dtype=dtype, build=build, bytes=float(moved), footprint=float(touched)
-            )
-        yield Kernel(
-            group="launch", name="add of one number", dtype=dtype, build=_bind(self._tiny, dtype), inner=100
-        )
+            yield Kernel(group=group, name=name, dtype=dtype, build=build, bytes=float(moved), footprint=float(touched))
+        yield Kernel(group="launch", name="add of one number", dtype=dtype, build=_bind(self._tiny, dtype), inner=100)
 
     def _random(self, *shape: int, dtype: str, grad: bool = False) -> Any:
         kind = {"fp32": self.torch.float32, "bf16": self.torch.bfloat16}[dtype]
@@ -258,9 +250,7 @@ class TorchEngine:
         gradient, a = self._random(m, n, dtype=dtype), self._random(m, k, dtype=dtype)
         return self._synchronised(lambda: gradient.t() @ a)
 
-    def _attention(
-        self, batch: int, heads: int, sequence: int, dim: int, dtype: str, backward: bool
-    ) -> Runner:
+    def _attention(self, batch: int, heads: int, sequence: int, dim: int, dtype: str, backward: bool) -> Runner:
         shape = (batch, heads, sequence, dim)
         q, k, v = (self._random(*shape, dtype=dtype, grad=backward) for _ in range(3))
         attend = self.torch.nn.functional.scaled_dot_product_attention
@@ -309,9 +299,7 @@ class TorchEngine:
         return self._synchronised(lambda: self.torch.nn.functional.embedding(chosen, table))
 
     def _adamw(self, sizes: tuple[tuple[int, int], ...]) -> Runner:
-        tensors = [
-            self._random(length, dtype="fp32", grad=True) for number, length in sizes for _ in range(number)
-        ]
+        tensors = [self._random(length, dtype="fp32", grad=True) for number, length in sizes for _ in range(number)]
         for tensor in tensors:
             tensor.grad = self.torch.randn_like(tensor)
         optimizer = self.torch.optim.AdamW(tensors, lr=1e-4)

@@ -73,9 +73,7 @@ def write_device(path: str, text: str) -> None:
             file.write(text)
         os.replace(temporary, path)
     except OSError as error:
-        raise HardwareError(
-            f"cannot write {path}: {error.strerror or error}; choose another --output"
-        ) from error
+        raise HardwareError(f"cannot write {path}: {error.strerror or error}; choose another --output") from error
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -104,9 +104,7 @@ def _wrong_problems(device: Device) -> Iterator[Problem]:
     for wrong in device.wrong:
         for dtype, peak in device.peak.items():
             if wrong.figure == dtype and is_same(peak.tflops, wrong.value):
-                yield Problem(
-                    f"peak.{dtype}.tflops", peak.tflops, f"the file itself calls it wrong: {wrong.why}"
-                )
+                yield Problem(f"peak.{dtype}.tflops", peak.tflops, f"the file itself calls it wrong: {wrong.why}")
         figure = device.memory.bandwidth.gb_per_s
         if wrong.figure == "memory_bandwidth" and _within(figure, wrong.value, 0.003):
             yield Problem("memory.bandwidth.gb_per_s", figure, f"the file itself calls it wrong: {wrong.why}")

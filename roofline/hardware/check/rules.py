@@ -27,9 +27,7 @@ def problems(device: Device) -> Iterator[Problem]:
         yield Problem("architecture", device.architecture, f"unknown; one of {', '.join(close)}")
         return
     if not device.peak and device.confidence != "low":
-        yield Problem(
-            "peak", {}, "at least one dtype, e.g. bf16 = { tflops = 312, engine = ..., source = ... }"
-        )
+        yield Problem("peak", {}, "at least one dtype, e.g. bf16 = { tflops = 312, engine = ..., source = ... }")
     yield from _text_problems(device)
     yield from _figure_problems(device)
     yield from _source_problems(device)
@@ -51,9 +49,7 @@ def _text_problems(device: Device) -> Iterator[Problem]:
     variants = load_architecture(device.architecture).flops_per_cycle
     if device.variant is not None and variants and device.variant not in variants:
         allowed = ", ".join(variants)
-        yield Problem(
-            "variant", device.variant, f"{device.architecture} has no such variant (allowed: {allowed})"
-        )
+        yield Problem("variant", device.variant, f"{device.architecture} has no such variant (allowed: {allowed})")
     capability = device.compute_capability
     if capability is not None and not re.fullmatch(r"\d{1,2}\.\d", capability):
         yield Problem("compute_capability", capability, 'must be "major.minor", e.g. "9.0"')
@@ -132,9 +128,7 @@ def _source_problems(device: Device) -> Iterator[Problem]:
     for key, source in named_sources(device):
         if source not in device.sources and not source.startswith(ASSUMED):
             have = ", ".join(device.sources) or "none"
-            yield Problem(
-                f"{key}.source", source, f"no such key in [sources] (there: {have}), nor 'assumes ...'"
-            )
+            yield Problem(f"{key}.source", source, f"no such key in [sources] (there: {have}), nor 'assumes ...'")
     for key, text in device.sources.items():
         if len(text.strip()) < 4:
             yield Problem(f"sources.{key}", text, "name a document, a repository or a measurement")

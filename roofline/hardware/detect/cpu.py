@@ -93,9 +93,7 @@ class Files:
     def names(self, path: str, pattern: str) -> list[str]:
         """Names in a folder that fit a pattern."""
         try:
-            return sorted(
-                item.name for item in (self.root / path).iterdir() if re.fullmatch(pattern, item.name)
-            )
+            return sorted(item.name for item in (self.root / path).iterdir() if re.fullmatch(pattern, item.name))
         except OSError:
             return []
 
@@ -280,9 +278,7 @@ def _core_kinds(files: Files, topology: Mapping[int, tuple[int, int]]) -> dict[s
             capacities.setdefault(capacity, set()).add(core)
     if len(capacities) < 2:
         return {}
-    return {
-        f"capacity {capacity}": len(cores) for capacity, cores in sorted(capacities.items(), reverse=True)
-    }
+    return {f"capacity {capacity}": len(cores) for capacity, cores in sorted(capacities.items(), reverse=True)}
 
 
 def _elsewhere(info: Mapping[str, str]) -> Cpu:

@@ -140,14 +140,8 @@ def _notes(gpu: Gpu, device: Device | None) -> list[str]:
                     f"{listed.memory_bytes / 2**30:.1f} GiB: the driver's is used (vGPU, ECC, other board)"
                 )
         link = device.links.get("scale_up")
-        if (
-            link is not None
-            and gpu.nvlink_gb_per_s is not None
-            and gpu.nvlink_gb_per_s < 0.98 * link.gb_per_s
-        ):
-            notes.append(
-                f"{gpu.nvlinks} NVLinks are active: {gpu.nvlink_gb_per_s:g} of {link.gb_per_s:g} GB/s one way"
-            )
+        if link is not None and gpu.nvlink_gb_per_s is not None and gpu.nvlink_gb_per_s < 0.98 * link.gb_per_s:
+            notes.append(f"{gpu.nvlinks} NVLinks are active: {gpu.nvlink_gb_per_s:g} of {link.gb_per_s:g} GB/s one way")
     by_reason: dict[str, list[str]] = {}
     for field, why in sorted(gpu.failed.items()):
         by_reason.setdefault(why, []).append(field)

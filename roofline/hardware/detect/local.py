@@ -94,9 +94,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
     return Device(
         id="local",
         name=f"{cpu.model_name or cpu.microarchitecture or 'CPU'}, {cores} cores of this machine",
-        vendor={"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}.get(
-            cpu.vendor or "", cpu.vendor or "unknown"
-        ),
+        vendor={"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}.get(cpu.vendor or "", cpu.vendor or "unknown"),
         kind="cpu",
         architecture=known[0] if known else "cpu",
         variant=known[2] if known else None,
@@ -142,8 +140,12 @@ def _measured_peaks(cores: int, one: dict[str, float] | None) -> dict[Dtype, Pea
 def _derived_peaks(cores: int, clock_mhz: float, rates: Rates) -> dict[Dtype, Peak]:
     """Cores x FLOPs per cycle x clock of every dtype the architecture has."""
     per_cycle: dict[Dtype, float | None] = {
-        "fp64": rates.fp64, "fp32": rates.fp32, "fp16": rates.fp16, "bf16": rates.bf16, "int8": rates.int8,
-    }  # fmt: skip
+        "fp64": rates.fp64,
+        "fp32": rates.fp32,
+        "fp16": rates.fp16,
+        "bf16": rates.bf16,
+        "int8": rates.int8,
+    }
     return {
         dtype: Peak(
             tflops=round(cores * rate * clock_mhz / 1e6, 5),

@@ -179,10 +179,7 @@ def mig_device(device: Device, gpu: Gpu, part: MigSlice) -> Device | None:
     share = eighths / _MEMORY_SLICES
     source = "this-machine"
     note = f"MIG slice: {part.multiprocessors} of {device.units} {device.unit}s, {eighths} of 8 memory slices"
-    peaks = {
-        dtype: msgspec.structs.replace(peak, tflops=peak.tflops * compute)
-        for dtype, peak in device.peak.items()
-    }
+    peaks = {dtype: msgspec.structs.replace(peak, tflops=peak.tflops * compute) for dtype, peak in device.peak.items()}
     bandwidth = msgspec.structs.replace(
         device.memory.bandwidth,
         gb_per_s=device.memory.bandwidth.gb_per_s * share,

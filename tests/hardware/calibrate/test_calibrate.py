@@ -48,8 +48,7 @@ def test_gemm_fit_recovers_the_constants_of_the_model() -> None:
     assert fit.mape < 2.0
     assert fit.cap == pytest.approx(0.9, rel=0.03)
     predicted = [
-        model_seconds(f, b, fit.cap, fit.bandwidth, fit.t0_us * 1e-6, fit.p)
-        for f, b in zip(flops, moved, strict=True)
+        model_seconds(f, b, fit.cap, fit.bandwidth, fit.t0_us * 1e-6, fit.p) for f, b in zip(flops, moved, strict=True)
     ]
     assert predicted == pytest.approx(times, rel=0.1)
 
@@ -91,9 +90,7 @@ class Fake:
 
 def test_every_kernel_runs_in_every_round_and_progress_is_told() -> None:
     engine, seen = Fake(), []
-    samples = measure(
-        engine, rounds=2, budget_s=0.01, progress=lambda what, share: seen.append((what, share))
-    )
+    samples = measure(engine, rounds=2, budget_s=0.01, progress=lambda what, share: seen.append((what, share)))
     assert engine.built == 6
     assert [s.name for s in samples] == ["k0", "k1", "k2"]
     assert all(len(s.rounds) == 2 and s.seconds == min(s.rounds) for s in samples)
@@ -182,9 +179,7 @@ def test_cache_rates_fall_outwards_and_what_does_not_is_left_out(monkeypatch: py
         ),
     )
     rates = {16 * 1024: 30e9, 512 * 1024: 60e9, 8192 * 1024: 90e9}  # half of 32 MiB over two threads
-    monkeypatch.setattr(
-        "roofline.hardware.calibrate.calibrate.cache_bytes_per_s", lambda size, _threads: rates[size]
-    )
+    monkeypatch.setattr("roofline.hardware.calibrate.calibrate.cache_bytes_per_s", lambda size, _threads: rates[size])
     base = cpu_device(cpu, peaks={"fp32": 100e9, "fp64": 50e9}, bandwidth=20e9)
     found = {cache.level: cache.gb_per_s for cache in _with_cache_bandwidth(base, cpu).caches}
     assert found == {"L1": None, "L2": 120.0, "L3": 90.0}  # one core's L1 and L2 times two; 60 < 120
@@ -228,9 +223,7 @@ def test_numpy_calibration_of_this_machine_works(monkeypatch: pytest.MonkeyPatch
         "roofline.hardware.calibrate.kernels.CPU_SHAPES", tuple((n, n, n) for n in (32, 48, 64, 96, 128))
     )
     shares: list[float] = []
-    calibration = calibrate(
-        "numpy", budget_s=0.2, rounds=1, progress=lambda _what, share: shares.append(share)
-    )
+    calibration = calibrate("numpy", budget_s=0.2, rounds=1, progress=lambda _what, share: shares.append(share))
     assert list(problems(calibration.device)) == []
     assert "NumPy" in calibration.device.sources["calibration"]
     assert calibration.device.measured.launch.origin == "device"

@@ -138,9 +138,7 @@ def test_hidden_model_of_a_virtual_machine_is_recognised(tmp_path: Path) -> None
 
 
 def test_clock_comes_from_the_system_or_the_name_never_from_the_moment(tmp_path: Path) -> None:
-    machine = Machine(
-        tmp_path, SAPPHIRE_RAPIDS.replace("8480+", "8280 CPU @ 2.70GHz") + "cpu MHz : 400.0", cores=2
-    )
+    machine = Machine(tmp_path, SAPPHIRE_RAPIDS.replace("8480+", "8280 CPU @ 2.70GHz") + "cpu MHz : 400.0", cores=2)
     assert machine.read().base_mhz == 2700
     machine.write("sys/devices/system/cpu/cpu0/cpufreq/base_frequency", "2000000")
     assert machine.read().base_mhz == 2000

@@ -13,7 +13,7 @@ from roofline.timing import schedule
 
 @pytest.fixture(scope="module")
 def ablate():
-    path = Path(__file__).parents[2] / "scripts" / "ablate.py"
+    path = Path(__file__).parents[3] / "scripts" / "maintain" / "ablate.py"
     spec = importlib.util.spec_from_file_location("ablate", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
 """Fit the measured constants of `hardware/architectures/` and `hardware/devices/` to kernel timings.
 
-Usage: python scripts/fit_kernels.py DATA_FOLDER [gemm|attention|stream|collective|all]
+Usage: python scripts/maintain/fit_kernels.py DATA_FOLDER [gemm|attention|stream|collective|all]
 
 Reads the op-level CSVs in DATA_FOLDER, fits the constants of the timing model itself (`roofline.timing.kernel`,
 `roofline.timing.collective`) by least squares on the logarithm of time, and prints the errors by regime (on
@@ -33,9 +33,7 @@ CASES: dict[str, Callable[[Path], Iterable[Case]]] = {
 
 def main() -> None:
     """Fit what was asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with the op-level CSVs")
     parser.add_argument("what", nargs="?", default="all", choices=["all", *CASES])
     args = parser.parse_args()

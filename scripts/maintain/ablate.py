@@ -1,6 +1,6 @@
 """What each ingredient of the estimate buys: the error on published runs with one ingredient taken out at a time.
 
-    python scripts/ablate.py roofline/validation/data/published_runs.csv [--tier A]
+    python scripts/maintain/ablate.py roofline/validation/data/published_runs.csv [--tier A]
 
 Nothing is fitted again, so a line shows how much the estimate leans on the ingredient, and errors that the
 ingredient compensated count too. The last line takes all of them out: the roofline, a schedule and the bytes on the
@@ -36,9 +36,7 @@ def changes(devices: Sequence[Measured], stacks: Sequence[Any]) -> dict[str, lis
     gemms = [g for m in devices for g in (m.gemm, m.gemm_fp8, m.gemm_fp4, m.gemm_fp32, m.grouped_gemm)]
     attention = [entry for m in devices for entry in m.attention.values()]
     streams = [entry for m in devices for entry in m.memory_bound.values()]
-    links = [
-        entry for m in devices for table in (m.collective, m.collective_pcie) for entry in table.values()
-    ]
+    links = [entry for m in devices for table in (m.collective, m.collective_pcie) for entry in table.values()]
     networks = [m.network for m in devices]
     overlap = type(stacks[0].overlap)
     hidden = dict.fromkeys(("data", "tensor", "context", "expert", "pipeline"), 1.0)
@@ -100,9 +98,7 @@ def line(name: str, predictions: Sequence[Prediction]) -> str:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs")
     parser.add_argument("--tier", choices=("A", "B", "all"), default="A")
     args = parser.parse_args()

@@ -3,11 +3,11 @@
 On a CPU, calibrate first, with the same number of threads; then compare:
 
     roofline calibrate --threads 1 --output cpu.toml
-    python scripts/train_and_compare.py --device cpu.toml --threads 1
+    python scripts/maintain/train_and_compare.py --device cpu.toml --threads 1
 
 On a GPU it trains GPT-2 in bf16, eager and compiled, and keeps the figures as rows that `roofline validate` reads:
 
-    python scripts/train_and_compare.py --device h100-sxm-80gb --stack eager compiled --write runs.csv
+    python scripts/maintain/train_and_compare.py --device h100-sxm-80gb --stack eager compiled --write runs.csv
 
 With one thread a CPU step is timed by its CPU time, which other programs on the machine hardly lengthen; with several
 by the wall clock; a GPU step by events of its stream. Needs the extra `torch`.
@@ -139,9 +139,7 @@ class Measured(msgspec.Struct, frozen=True):
 Clock = Callable[[], Any]
 
 
-def cpu_steps(
-    clock: Callable[[], float], step: Callable[[Clock], list[Any]], steps: int
-) -> list[list[float]]:
+def cpu_steps(clock: Callable[[], float], step: Callable[[Clock], list[Any]], steps: int) -> list[list[float]]:
     """Seconds of each phase in each step."""
     marks = [step(clock) for _ in range(steps + WARM_UP)][WARM_UP:]
     return [[after - before for before, after in itertools.pairwise(row)] for row in marks]
@@ -238,18 +236,12 @@ def predict(shape: Shape, device: Any, stack: str, dtype: str, accumulation: int
 
 def main() -> None:
     """Measure, predict, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="local", help="a catalog id or calibrated file (default: local)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads, as calibrated")
-    parser.add_argument(
-        "--stack", nargs="+", default=["eager"], choices=("eager", "compiled"), help="(eager)"
-    )
+    parser.add_argument("--stack", nargs="+", default=["eager"], choices=("eager", "compiled"), help="(eager)")
     parser.add_argument("--steps", type=int, default=12, help="steps per model")
-    parser.add_argument(
-        "--warm", type=float, default=6.0, metavar="S", help="seconds of GPU steps before (6)"
-    )
+    parser.add_argument("--warm", type=float, default=6.0, metavar="S", help="seconds of GPU steps before (6)")
     parser.add_argument("--write", metavar="CSV", type=Path, help="write the measured GPU rows to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -301,7 +293,7 @@ def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[st
     seconds = sum(measured.seconds.values())
     return {
         "id": f"own-{device}-{stack}-{shape.name}-{shape.batch}",
-        "source": f"scripts/train_and_compare.py, {dt.date.today().isoformat()}, {versions()}",
+        "source": f"scripts/maintain/train_and_compare.py, {dt.date.today().isoformat()}, {versions()}",
         "software": "PyTorch torch.compile" if stack == "compiled" else "PyTorch",
         "year": dt.date.today().year,
         "model": shape.name,

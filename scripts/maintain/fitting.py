@@ -67,9 +67,7 @@ def fit(case: Case) -> None:
 
     def solve(keep: Callable[[Sample], NDArray[np.bool_]]) -> Array:
         def residuals(theta: Array) -> Array:
-            return np.concatenate(
-                [(errors(theta, s) * np.sqrt(s.weight / unit))[keep(s)] for s in case.samples]
-            )
+            return np.concatenate([(errors(theta, s) * np.sqrt(s.weight / unit))[keep(s)] for s in case.samples])
 
         scale = np.maximum(np.abs(start), 0.1)
         best = least_squares(
@@ -89,9 +87,7 @@ def fit(case: Case) -> None:
     for sample in case.checks:
         report(sample, errors(everything, sample), np.ones(len(sample.seconds), bool), "not fitted")
     total = np.concatenate([np.abs(np.expm1(errors(everything, s))) for s in case.samples])
-    focus = [
-        s.regimes.get("train", s.regimes.get("large", np.ones(len(s.seconds), bool))) for s in case.samples
-    ]
+    focus = [s.regimes.get("train", s.regimes.get("large", np.ones(len(s.seconds), bool))) for s in case.samples]
     mape = total[np.concatenate(focus)].mean() * 100
     print(f"[measured.{case.table}]")
     for name, value in zip(names, everything, strict=True):
@@ -104,9 +100,7 @@ def report(sample: Sample, log_error: Array, rows: NDArray[np.bool_], how: str) 
     """Print one line of errors by regime, in percent, over the chosen rows."""
     error = np.expm1(log_error) * 100
     cells = [
-        f"{k} {np.abs(error[rows & mask]).mean():.1f}"
-        for k, mask in sample.regimes.items()
-        if (rows & mask).any()
+        f"{k} {np.abs(error[rows & mask]).mean():.1f}" for k, mask in sample.regimes.items() if (rows & mask).any()
     ]
     big = rows & sample.regimes.get("train", sample.regimes.get("large", rows))
     low, middle, high = np.percentile(error[big if big.any() else rows], (10, 50, 90))

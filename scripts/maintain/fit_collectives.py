@@ -43,9 +43,7 @@ NAMES = {
 }
 
 
-def collective_sample(
-    rows: pd.DataFrame, target: str, name: str, *, network_gb_per_s: float | None = None
-) -> Sample:
+def collective_sample(rows: pd.DataFrame, target: str, name: str, *, network_gb_per_s: float | None = None) -> Sample:
     """Rows of one collective on one system; ranks are spread evenly over its nodes."""
     device = load_device(target)
     payload, ranks = rows.bytes.to_numpy(float), rows.n_gpus.to_numpy(float)
@@ -60,9 +58,7 @@ def collective_sample(
     return Sample(
         device,
         lambda d: np.asarray(
-            collective.expected_time(
-                name, payload, ranks, d, ranks_per_domain=per_domain, network_bytes_per_s=network
-            )
+            collective.expected_time(name, payload, ranks, d, ranks_per_domain=per_domain, network_bytes_per_s=network)
         ),
         rows.time_us.to_numpy() * 1e-6,
         np.ones(len(rows)),
@@ -77,9 +73,7 @@ def collective_cases(folder: Path) -> Iterable[Case]:
     rows = pd.read_csv(folder / "collectives_measured.csv")
     rows = rows[rows.time_us.notna()]
     nccl = rows[rows.source.str.startswith("aic") & ~rows.library.str.contains("vLLM")]
-    others = rows[
-        ~rows.source.str.startswith("aic") & (rows.n_nodes == 1) & ~rows.library.str.contains("NVLS off")
-    ]
+    others = rows[~rows.source.str.startswith("aic") & (rows.n_nodes == 1) & ~rows.library.str.contains("NVLS off")]
 
     def of(table: pd.DataFrame, system: str, csv_name: str) -> pd.DataFrame:
         return table[table.system.str.contains(system) & (table.collective == csv_name)]

@@ -1,6 +1,6 @@
 """Fit the few constants that only whole training runs show, and report errors on sources left out of the fit.
 
-    python scripts/fit_training.py RUNS.csv [--folds 4]
+    python scripts/maintain/fit_training.py RUNS.csv [--folds 4]
 
 Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, and the
 slowdown of compute beside communication. The loss is the mean over sources of the mean absolute log
@@ -103,17 +103,13 @@ def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
 
 def main() -> int:
     """Fit on everything, then fold by fold with whole sources left out."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs")
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--most", type=int, default=60, help="rows of one source used in the fit")
     args = parser.parse_args()
     rows = [
-        row
-        for row in read_rows(args.runs)
-        if row["workload"] == "pretrain" and row["id"].split("-")[0] not in NOISY
+        row for row in read_rows(args.runs) if row["workload"] == "pretrain" and row["id"].split("-")[0] not in NOISY
     ]
     sources: dict[str, list[dict[str, str]]] = {}
     for row in rows:

@@ -27,7 +27,7 @@ FIRST: dict[str, Range] = {
     "tile_us": (4, 1, 10),
     "tile_backward_us": (8, 2, 20),
 }
-MEASUREMENTS = Path(__file__).parent.parent / "hardware" / "measurements"
+MEASUREMENTS = Path(__file__).parents[2] / "hardware" / "measurements"
 BACKWARD: dict[str, Range] = {"cap_backward": (0.5, 0.1, 1), "tile_backward_us": (8, 0, 60)}
 
 
@@ -37,9 +37,7 @@ def attention_op(rows: pd.DataFrame, phase: str) -> Op:
         rows[c].to_numpy(float) for c in ("batch", "heads_q", "heads_kv", "seqlen", "head_dim")
     )
     backward = phase == "backward"
-    flops = (
-        4 * batch * heads * seq**2 * dim * np.where(rows.causal == 1, 0.5, 1.0) * (2.5 if backward else 1.0)
-    )
+    flops = 4 * batch * heads * seq**2 * dim * np.where(rows.causal == 1, 0.5, 1.0) * (2.5 if backward else 1.0)
     query, keys = 2 * batch * seq * heads * dim, 2 * batch * seq * kv * dim  # bytes of 16-bit elements
     read, written = (3 * query + 2 * keys, query + 2 * keys) if backward else (query + 2 * keys, query)
     return Op(
@@ -55,9 +53,7 @@ def attention_op(rows: pd.DataFrame, phase: str) -> Op:
     )
 
 
-def attention_sample(
-    rows: pd.DataFrame, target: str, kernel: str, *, weight: float, hold: bool = False
-) -> Sample:
+def attention_sample(rows: pd.DataFrame, target: str, kernel: str, *, weight: float, hold: bool = False) -> Sample:
     """Rows of one implementation; `weight` is the weight of all of them together."""
     forward, backward = attention_op(rows, "forward"), attention_op(rows, "backward")
     does_forward = rows.direction.str.contains("fwd").to_numpy(float)

@@ -27,9 +27,7 @@ def gemm_sample(
 ) -> Sample:
     """Matmul rows (m, n, k, batch) of one device, with equal timings of one shape averaged over harnesses."""
     rows = rows.assign(log=np.log(rows.time_us))
-    rows = rows.groupby(["M", "N", "K", "batch"], as_index=False).agg(
-        log=("log", "mean"), source=("source", "first")
-    )
+    rows = rows.groupby(["M", "N", "K", "batch"], as_index=False).agg(log=("log", "mean"), source=("source", "first"))
     device = load_device(device_id)
     m, n, k, batch = (rows[c].to_numpy(float) for c in ("M", "N", "K", "batch"))
     width = WIDTH[dtype]
@@ -144,14 +142,10 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     yield Case("ada", "gemm", GEMM, [sample("L40S", "aic", "l40s")])
     server = "rtx-pro-6000-blackwell-server"
     yield Case("blackwell-rtx", "gemm", GEMM | WAVES, [sample("RTX-PRO-6000-Server", "aic", server)])
-    yield Case(
-        "volta", "gemm", GEMM | RAGGED, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")]
-    )
+    yield Case("volta", "gemm", GEMM | RAGGED, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")])
     yield Case("turing", "gemm", FEW, [sample("T4", "DeepBench", "t4", "fp16")])
     yield Case("ampere-ga10x", "gemm", FEW, [sample("A40", "vidur", "a40", "fp16")])
-    yield Case(
-        "a100-pcie-80gb", "gemm", CAP, [sample("A100-PCIe-80GB", "SimuMax", "a100-pcie-80gb", hold=False)]
-    )
+    yield Case("a100-pcie-80gb", "gemm", CAP, [sample("A100-PCIe-80GB", "SimuMax", "a100-pcie-80gb", hold=False)])
     yield Case("cdna2", "gemm", FEW, [sample("MI210", "LLMCompass", "mi210", "fp16", hold=False)])
     for file, device, source, target in (
         ("volta", "V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb"),
@@ -175,9 +169,7 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
         ("ampere", "A100-PCIe-80GB", "a100-pcie-80gb"),
         ("blackwell", "B200-SXM", "b200-sxm"),
     ):
-        yield Case(
-            file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, name="experts.up")]
-        )
+        yield Case(file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, name="experts.up")])
         plain = rows.rows[
             (rows.rows.device == device) & rows.rows.source.str.contains("SimuMax") & (rows.rows.batch == 1)
         ]

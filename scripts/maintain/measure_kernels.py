@@ -1,6 +1,6 @@
 """Measure the kernels of a training step on this machine's GPU with PyTorch and write them as a CSV.
 
-    python scripts/measure_kernels.py --write h100-sxm-80gb.csv
+    python scripts/maintain/measure_kernels.py --write h100-sxm-80gb.csv
 
 Matmuls (forward and both gradients; also with ragged dimensions, in fp8, and grouped as experts are), fused attention,
 kernels that stream memory, the optimizer, and how fast a large matmul runs after seconds at the power limit.
@@ -30,16 +30,41 @@ from roofline.hardware.lookup import by_driver_name
 BF16, FP8 = torch.bfloat16, torch.float8_e4m3fn
 TOKENS = 8192
 # (n, k) of projections with 8,192 tokens: GPT-2 XL, Llama 7B and 70B, and cubes
-DENSE = ((4800, 1600), (6400, 1600), (1600, 6400), (12288, 4096), (4096, 4096), (22016, 4096), (4096, 11008),
-         (28672, 8192), (8192, 8192), (50304, 1600))  # fmt: skip
+DENSE = (
+    (4800, 1600),
+    (6400, 1600),
+    (1600, 6400),
+    (12288, 4096),
+    (4096, 4096),
+    (22016, 4096),
+    (4096, 11008),
+    (28672, 8192),
+    (8192, 8192),
+    (50304, 1600),
+)
 RAGGED = (50257, 50258, 50260, 50264)  # vocabularies: odd, even, multiples of 4 and of 8
 LOW_PRECISION = ((12288, 4096), (4096, 4096), (22016, 4096), (28672, 8192), (8192, 28672))
 # experts, tokens of each, n, k: up and down of Qwen3-30B-A3B, Mixtral 8x7B, DeepSeek-V3 over 8 ranks, DeepSeek-V2-Lite
-EXPERTS = ((128, 512, 1536, 2048), (128, 512, 2048, 768), (8, 2048, 28672, 4096), (8, 2048, 4096, 14336),
-           (32, 1024, 4096, 7168), (32, 1024, 7168, 2048), (64, 128, 2816, 2048))  # fmt: skip
+EXPERTS = (
+    (128, 512, 1536, 2048),
+    (128, 512, 2048, 768),
+    (8, 2048, 28672, 4096),
+    (8, 2048, 4096, 14336),
+    (32, 1024, 4096, 7168),
+    (32, 1024, 7168, 2048),
+    (64, 128, 2816, 2048),
+)
 # batch, heads, sequence, head dimension; causal
-ATTENTION = ((8, 25, 1024, 64), (8, 12, 1024, 64), (4, 16, 2048, 64), (2, 16, 4096, 64), (4, 32, 2048, 128),
-             (2, 32, 4096, 128), (1, 32, 8192, 128), (1, 64, 8192, 128))  # fmt: skip
+ATTENTION = (
+    (8, 25, 1024, 64),
+    (8, 12, 1024, 64),
+    (4, 16, 2048, 64),
+    (2, 16, 4096, 64),
+    (4, 32, 2048, 128),
+    (2, 32, 4096, 128),
+    (1, 32, 8192, 128),
+    (1, 64, 8192, 128),
+)
 KERNELS = ((SDPBackend.FLASH_ATTENTION, "flash2"), (SDPBackend.CUDNN_ATTENTION, "te"))
 STREAMS = ((8192, 1600), (8192, 6400), (16384, 4096), (32768, 8192))  # rows, width
 PARAMETERS = 2**29
@@ -153,20 +178,14 @@ def streams() -> Iterator[Kernel]:
     logits = random(TOKENS, 50257, dtype=torch.float32)
     target = torch.randint(50257, (TOKENS,), device="cuda")
     passes = 2 * 4.0 * TOKENS * 50257
-    yield Kernel(
-        "cross entropy", "fp32", (TOKENS, 50257), partial(F.cross_entropy, logits, target), bytes=passes
-    )
+    yield Kernel("cross entropy", "fp32", (TOKENS, 50257), partial(F.cross_entropy, logits, target), bytes=passes)
     for fused in (True, False):
-        weights = [
-            torch.nn.Parameter(random(4096, 4096, dtype=torch.float32)) for _ in range(PARAMETERS // 2**24)
-        ]
+        weights = [torch.nn.Parameter(random(4096, 4096, dtype=torch.float32)) for _ in range(PARAMETERS // 2**24)]
         for parameter in weights:
             parameter.grad = torch.randn_like(parameter)
         update = torch.optim.AdamW(weights, lr=1e-4, fused=fused)
         note = "fused" if fused else "foreach"
-        yield Kernel(
-            "adamw", "fp32", (PARAMETERS,), update.step, bytes=28.0 * PARAMETERS, note=note, repeats=5
-        )
+        yield Kernel("adamw", "fp32", (PARAMETERS,), update.step, bytes=28.0 * PARAMETERS, note=note, repeats=5)
     clip = partial(torch.nn.utils.clip_grad_norm_, weights, 1e9)
     yield Kernel("clip gradients", "fp32", (PARAMETERS,), clip, bytes=12.0 * PARAMETERS, repeats=5)
     number = torch.ones(1, device="cuda")
@@ -206,9 +225,7 @@ def measured() -> Iterator[tuple[Kernel, float]]:
 
 def main() -> None:
     """Measure, print, and write where asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", metavar="CSV", type=Path, help="write the rows to this file")
     args = parser.parse_args()
     found = by_driver_name(torch.cuda.get_device_name())
@@ -221,18 +238,22 @@ def main() -> None:
     rows = []
     for kernel, took in measured():
         rate = (
-            f"{kernel.flops / took / 1e12:6.0f} TFLOP/s"
-            if kernel.flops
-            else f"{kernel.bytes / took / 1e9:6.0f} GB/s"
+            f"{kernel.flops / took / 1e12:6.0f} TFLOP/s" if kernel.flops else f"{kernel.bytes / took / 1e9:6.0f} GB/s"
         )
-        print(
-            f"{kernel.name:20} {kernel.dtype:5} {kernel.shape!s:24} {1e6 * took:10.1f} us {rate} {kernel.note}"
-        )
+        print(f"{kernel.name:20} {kernel.dtype:5} {kernel.shape!s:24} {1e6 * took:10.1f} us {rate} {kernel.note}")
         shape = "x".join(map(str, kernel.shape))
         rows.append(
-            {**about, "kernel": kernel.name, "dtype": kernel.dtype, "shape": shape, "note": kernel.note,
-             "time_us": round(1e6 * took, 2), "flops": f"{kernel.flops:.0f}", "bytes": f"{kernel.bytes:.0f}"}
-        )  # fmt: skip
+            {
+                **about,
+                "kernel": kernel.name,
+                "dtype": kernel.dtype,
+                "shape": shape,
+                "note": kernel.note,
+                "time_us": round(1e6 * took, 2),
+                "flops": f"{kernel.flops:.0f}",
+                "bytes": f"{kernel.bytes:.0f}",
+            }
+        )
     if args.write is not None:
         with args.write.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))

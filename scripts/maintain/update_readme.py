@@ -1,8 +1,8 @@
 """Run the examples of README.md and docs/*.md and put what they print below them.
 
-python scripts/update_readme.py          rewrite the files whose output has changed
-python scripts/update_readme.py --check  only say which would change; exit status 1 if any
-python scripts/update_readme.py --pictures  draw the pictures again, too
+python scripts/maintain/update_readme.py          rewrite the files whose output has changed
+python scripts/maintain/update_readme.py --check  only say which would change; exit status 1 if any
+python scripts/maintain/update_readme.py --pictures  draw the pictures again, too
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PICTURES = {  # file in docs/images -> options of `roofline plot`
     "rooflines": "gpt2-xl -d h100-sxm-80gb -d a100-sxm-80gb --micro-batch 8",
     "waterfall": "llama-3-8b -d h100-sxm-80gb --num-devices 64 --tp 4 --pp 4 --global-batch 256"

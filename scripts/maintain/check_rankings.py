@@ -1,7 +1,7 @@
 """Check our ranking of layouts against published sweeps: is our best theirs, and what does our choice cost?
 
-    python scripts/check_rankings.py published_runs.csv
-    python scripts/check_rankings.py published_runs.csv --sources vtrain-multi,ie --groups
+    python scripts/maintain/check_rankings.py published_runs.csv
+    python scripts/maintain/check_rankings.py published_runs.csv --sources vtrain-multi,ie --groups
 
 Rows of one source, model, device, number of devices and sequence length form a group; its layouts differ. The
 columns are those of `roofline validate runs`.
@@ -61,9 +61,7 @@ def judge(group: list[Prediction]) -> tuple[float, float, float, float]:
 
 def main() -> None:
     """Print one line per source, and with --groups one per group."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", help="published runs")
     parser.add_argument("--sources", default=",".join(SOURCES), help="short names, joined with commas")
     parser.add_argument("--groups", action="store_true", help="print every group")
@@ -74,13 +72,9 @@ def main() -> None:
     for prediction in predict_runs(rows):
         if prediction.predicted is not None:
             row = prediction.row
-            groups[source_of(row["id"], sources) or "", *(row.get(key) or "" for key in SAME)].append(
-                prediction
-            )
+            groups[source_of(row["id"], sources) or "", *(row.get(key) or "" for key in SAME)].append(prediction)
     kept = {key: group for key, group in groups.items() if len(group) >= LEAST}
-    print(
-        "source          groups  rows  our best is theirs  regret median/mean/max  random  rank correlation"
-    )
+    print("source          groups  rows  our best is theirs  regret median/mean/max  random  rank correlation")
     for source in sources:
         judged = {key: judge(group) for key, group in kept.items() if key[0] == source}
         if not judged:

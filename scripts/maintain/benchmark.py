@@ -1,6 +1,6 @@
 """Measure how fast the estimator itself is: layouts per second, single estimates per second, start-up time.
 
-    python scripts/benchmark.py
+    python scripts/maintain/benchmark.py
 
 Every figure is the best of several repeats, on one core; the first two count processor time.
 """
@@ -22,10 +22,21 @@ from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 from roofline.search.space import divisors
 
-GPT3 = model_from_flat({
-    "name": "gpt3-175b", "n_layers": 96, "d_model": 12288, "n_heads": 96, "d_ff": 49152, "vocab_size": 51200,
-    "max_seq_len": 2048, "learned_positions": 2048, "tied_embeddings": True, "biases": True, "rotary": False,
-})  # fmt: skip
+GPT3 = model_from_flat(
+    {
+        "name": "gpt3-175b",
+        "n_layers": 96,
+        "d_model": 12288,
+        "n_heads": 96,
+        "d_ff": 49152,
+        "vocab_size": 51200,
+        "max_seq_len": 2048,
+        "learned_positions": 2048,
+        "tied_embeddings": True,
+        "biases": True,
+        "rotary": False,
+    }
+)
 DEVICE = roofline.load_device("a100-sxm-80gb")
 COUNTS = tuple(sorted(n for p in range(13) for n in (2**p, 3 * 2**p)))
 POWERS = (1, 2, 4, 8, 16, 32, 64)
@@ -63,9 +74,7 @@ SHARDINGS = ("none", "zero1", "zero2", "fsdp")
 ONE = {"num_devices": 64, "tp": 8, "pp": 4, "micro_batch": 1, "global_batch": 512, "stack": "megatron"}
 
 
-def best_of(
-    run: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = time.process_time
-) -> float:
+def best_of(run: Callable[[], object], repeats: int = 5, clock: Callable[[], float] = time.process_time) -> float:
     """Fewest seconds of several runs: processor time unless `clock` says otherwise, for shared machines."""
     times = []
     for _ in range(repeats):
@@ -78,9 +87,7 @@ def best_of(
 def searches() -> None:
     """Layouts per second of whole searches, result included."""
     for name, (model, options) in SEARCHES.items():
-        search = partial(
-            roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options}
-        )
+        search = partial(roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options})
         found, seconds = search(), best_of(search)
         rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.priced)]
         print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECORD = ROOT / "tests" / "data" / "activation_memory.csv"
 
 
 @pytest.fixture(scope="module")
 def script():
     spec = importlib.util.spec_from_file_location(
-        "compare_activation_memory", ROOT / "scripts" / "compare_activation_memory.py"
+        "compare_activation_memory", ROOT / "scripts" / "maintain" / "compare_activation_memory.py"
     )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

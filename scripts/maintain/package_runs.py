@@ -1,6 +1,6 @@
 """Write the packaged tables of published measurements from a folder of compiled ones.
 
-    python scripts/package_runs.py FOLDER
+    python scripts/maintain/package_runs.py FOLDER
 
 Rows come from published tables. Of bulk logs that two projects published (Aleph Alpha's sweep, vTrain's
 single-node runs) an evenly spaced sample of at most 40 rows each is kept. Columns that only document how a row
@@ -16,15 +16,23 @@ from pathlib import Path
 
 from roofline.validation.published import fusions_of, network_of
 
-TARGET = Path(__file__).parent.parent / "roofline" / "validation" / "data"
+TARGET = Path(__file__).parents[2] / "roofline" / "validation" / "data"
 # The source lists DeepSeek-V3 under pre-training; the compiled table calls it LoRA, for its low-rank query projection.
 PRETRAINED = {"DeepSeekV3"}
 BULK_LOGS = ("aa-", "vtrain-single-")
 MOST = 40
 LEFT_OUT = {
-    "notes", "hw_note", "sharding_note", "unit_printed", "value_printed", "inter_node", "hardware_note",
-    "attention_note", "offload", "quality",
-}  # fmt: skip
+    "notes",
+    "hw_note",
+    "sharding_note",
+    "unit_printed",
+    "value_printed",
+    "inter_node",
+    "hardware_note",
+    "attention_note",
+    "offload",
+    "quality",
+}
 KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
 NOT_PEAKS = {"(ratio)": "ratio of activations", "weights loaded": "weights loaded"}
 TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")

@@ -1,6 +1,6 @@
 """Compare the activation memory we count with what torch saves for backward, on small real models.
 
-    python scripts/compare_activation_memory.py [--write] [--ops FAMILY]
+    python scripts/maintain/compare_activation_memory.py [--write] [--ops FAMILY]
 
 Needs the `torch` extra. Each model runs forward on the CPU under `torch.autograd.graph.saved_tensors_hooks`;
 bytes are counted once per storage, parameters excluded. Dropout runs as on a GPU: one kernel with a mask of
@@ -22,7 +22,7 @@ from roofline.config.run import TrainConfig
 from roofline.counting.step import build_step
 from roofline.model.load import load_model
 
-RECORD = Path(__file__).parent.parent / "tests" / "data" / "activation_memory.csv"
+RECORD = Path(__file__).parents[2] / "tests" / "data" / "activation_memory.csv"
 BATCH, SEQ_LEN = 2, 64
 COMMON = {"hidden_size": 96, "num_hidden_layers": 2, "num_attention_heads": 8, "vocab_size": 320}
 GROUPED = COMMON | {"num_key_value_heads": 4, "intermediate_size": 256}
@@ -34,8 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "llama": GROUPED,
     "mixtral": GROUPED | EXPERTS,
     "qwen3": GROUPED | {"head_dim": 16},
-    "qwen3_moe": GROUPED
-    | {"head_dim": 12, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": GROUPED | {"head_dim": 12, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2},
     "starcoder2": GROUPED | {"sliding_window": None},
     # families whose code keeps more, or less, than the plain form we count: see LIMITS
     "gemma": GROUPED | {"head_dim": 16},
@@ -64,10 +63,14 @@ def counted(family: str, attention: str, dtype: str) -> dict[str, float]:
         path.write_text(json.dumps(config_of(family)), encoding="utf-8")
         model = load_model(path)
     train = TrainConfig(
-        micro_batch=BATCH, seq_len=SEQ_LEN, dtype=dtype, stack="eager", dropout=family.endswith("-dropout"),
+        micro_batch=BATCH,
+        seq_len=SEQ_LEN,
+        dtype=dtype,
+        stack="eager",
+        dropout=family.endswith("-dropout"),
         master_weights=False,  # the model runs in one dtype throughout, not under autocast
         attention="unfused" if attention == "eager" else "flash2",
-    )  # fmt: skip
+    )
     saved: dict[str, float] = {}
     for op in build_step(model, train).ops:
         saved[op.name] = saved.get(op.name, 0) + op.saved_bytes * op.count

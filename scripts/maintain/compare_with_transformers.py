@@ -3,9 +3,9 @@
 Each model type's default configuration, and each preset that names its model type, is built on torch's meta
 device (eager attention, experts as batched matmuls) and run forward and backward under torch's FLOP counter.
 
-    python scripts/compare_with_transformers.py                  # every type and preset
-    python scripts/compare_with_transformers.py llama deepseek_v3
-    python scripts/compare_with_transformers.py --write          # also records the results for the test suite
+    python scripts/maintain/compare_with_transformers.py                  # every type and preset
+    python scripts/maintain/compare_with_transformers.py llama deepseek_v3
+    python scripts/maintain/compare_with_transformers.py --write          # also records the results for the test suite
 
 Needs the `torch` extra: pip install "roofline[torch]".
 """
@@ -34,7 +34,7 @@ from roofline.model.load import load_model, load_preset_values, model_ids
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig
 
-RECORD = Path(__file__).resolve().parent.parent / "tests" / "data" / "transformers_counts.jsonl"
+RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "transformers_counts.jsonl"
 BATCH, SEQ_LEN = 2, 256
 TOLERANCE = 1e-4  # of matmul FLOPs: negligible extras of a family; parameters agree to the digit
 
@@ -92,12 +92,8 @@ OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
 _CHUNK_SCORES = "transformers forms part of the scores within a chunk element by element"
 _SCAN = "transformers reads the scan's states out with a matmul; the fused kernel does so element by element"
-_CHUNK_STATES = (
-    "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
-)
-_COPIES = (
-    "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
-)
+_CHUNK_STATES = "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
+_COPIES = "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
@@ -157,11 +153,7 @@ def model_class(model_type: str, kind: str) -> Any:
     if kind == "encoder-decoder":
         return transformers.AutoModelForSeq2SeqLM
     masked = modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if (
-        kind == "encoder"
-        and model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        and model_type in masked
-    ):
+    if kind == "encoder" and model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type in masked:
         return transformers.AutoModelForMaskedLM
     return transformers.AutoModelForCausalLM
 
@@ -194,8 +186,11 @@ def inputs(model: Any, ours: ModelConfig, device: str) -> tuple[dict[str, Any], 
     if config.model_type in {"mamba", "falcon_mamba"}:
         return {"input_ids": ids, "use_cache": False}, SEQ_LEN
     if device == "meta" and ours.kind == "decoder":  # a ready mask: making one reads values
-        return {"input_ids": ids, "attention_mask": torch.zeros(BATCH, 1, SEQ_LEN, SEQ_LEN, device=device),
-                "use_cache": False}, SEQ_LEN  # fmt: skip
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.zeros(BATCH, 1, SEQ_LEN, SEQ_LEN, device=device),
+            "use_cache": False,
+        }, SEQ_LEN
     return {"input_ids": ids}, SEQ_LEN
 
 
@@ -260,9 +255,7 @@ def preset_config(model_id: str) -> Any | None:
     if model_type is None:
         return None
     default = transformers.AutoConfig.for_model(model_type, **ADJUSTED.get(str(model_type), {}))
-    fields: dict[str, Any] = (
-        {} if "window" in values or values.get("variations") else {"sliding_window": None}
-    )
+    fields: dict[str, Any] = {} if "window" in values or values.get("variations") else {"sliding_window": None}
     for key, expression in load_family(str(model_type)).fields.items():
         words = expression.split(" or ")
         names = [word for word in words if word.isidentifier() and hasattr(default, word)]
@@ -289,9 +282,7 @@ def same(one: ModelConfig, other: ModelConfig) -> bool:
 
 def cases(names: list[str]) -> Iterator[tuple[str, Any, ModelConfig]]:
     """(name, transformers configuration, our model) of every type and preset asked for."""
-    every = [(name, default_config) for name in family_ids()] + [
-        (name, preset_config) for name in model_ids()
-    ]
+    every = [(name, default_config) for name in family_ids()] + [(name, preset_config) for name in model_ids()]
     for name, configure in every:
         if names and name not in names:
             continue
@@ -321,9 +312,7 @@ def compare(name: str, config: Any, ours: ModelConfig) -> dict[str, Any]:
     """One record: what transformers has, and how our counts differ."""
     theirs = measure(config, ours)
     mine = our_counts(ours, theirs["seq_len"])
-    differs = {
-        key: round(mine[key] / value - 1, 6) for key, value in theirs.items() if mine.get(key, value) != value
-    }
+    differs = {key: round(mine[key] / value - 1, 6) for key, value in theirs.items() if mine.get(key, value) != value}
     record: dict[str, Any] = {"name": name, "config": _fields(config), "batch": BATCH, **theirs}
     if "parameters" in differs or any(abs(value) > TOLERANCE for value in differs.values()):
         record["differs"] = differs
@@ -335,9 +324,7 @@ def write(records: list[dict[str, Any]]) -> None:
     """Record the results; those of types and presets that were not compared this time stay as they were."""
     known = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
     merged = {record["name"]: record for record in [*known, *records]}
-    ordered = sorted(
-        merged.values(), key=lambda record: (record["name"].startswith("preset "), record["name"])
-    )
+    ordered = sorted(merged.values(), key=lambda record: (record["name"].startswith("preset "), record["name"]))
     RECORD.parent.mkdir(parents=True, exist_ok=True)
     RECORD.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in ordered))
 
@@ -359,9 +346,7 @@ def main() -> int:
         records.append(record)
         print(f"{name}: {record.get('differs', 'exact')} {record.get('why', '')}", flush=True)
     exact = sum("differs" not in record for record in records)
-    print(
-        f"{len(records)} compared, {exact} agree: parameters to the digit, matmul FLOPs within {TOLERANCE:g}"
-    )
+    print(f"{len(records)} compared, {exact} agree: parameters to the digit, matmul FLOPs within {TOLERANCE:g}")
     if args.write:
         write(records)
     return 0
