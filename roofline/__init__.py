@@ -5,51 +5,15 @@
 >>> result.fits, 0.2 < result.mfu < 0.7
 (True, True)
 
-Names are imported when they are first used, so ``import roofline`` costs next to nothing.
+Names are imported when they are first used, so ``import roofline`` costs next to nothing; type checkers and editors
+read them in ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+__version__ = "0.1.0"  # the one place that says so: pyproject.toml reads it here
 
-if TYPE_CHECKING:
-    from .answers.capacity import MemoryFit as MemoryFit
-    from .answers.capacity import memory as memory
-    from .answers.comparison import Comparison as Comparison
-    from .answers.comparison import compare as compare
-    from .answers.diagnosis import Diagnosis as Diagnosis
-    from .answers.diagnosis import diagnose as diagnose
-    from .answers.estimate import Estimate as Estimate
-    from .answers.estimate import estimate as estimate
-    from .answers.inference import Inference as Inference
-    from .answers.inference import infer as infer
-    from .config.run import TrainConfig as TrainConfig
-    from .counting.count import Count as Count
-    from .counting.count import count as count
-    from .counting.op import Op as Op
-    from .counting.textbook import accounting as accounting
-    from .errors import RooflineError as RooflineError
-    from .hardware import Device as Device
-    from .hardware import HardwareError as HardwareError
-    from .hardware import device_ids as device_ids
-    from .hardware import load_device as load_device
-    from .hardware.detect.detect import detect_gpus
-    from .model.load import load_model as load_model
-    from .model.load import model_ids as model_ids
-    from .model.spec import ModelConfig as ModelConfig
-    from .planning.cost import Plan as Plan
-    from .planning.cost import Terms as Terms
-    from .planning.plan import plan as plan
-    from .search.search import layouts as layouts
-    from .steptimer import StepTimer as StepTimer
-    from .tracing.trace import trace as trace
-    from .validation.runs import validate_runs as validate_runs
-
-    detect, mfu = detect_gpus, diagnose
-
-# exported name -> where it is, as module:name
-_EXPORTS = {
+_EXPORTS = {  # exported name -> where it is, as module:name
     "Comparison": ".answers.comparison:Comparison",
     "Count": ".counting.count:Count",
     "Device": ".hardware:Device",
@@ -87,14 +51,12 @@ _EXPORTS = {
 __all__ = [*_EXPORTS, "__version__"]  # noqa: PLE0604  (all are strings)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import an exported name on first use (PEP 562)."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("roofline")
     if name not in _EXPORTS:
         raise AttributeError(f"module 'roofline' has no attribute {name!r}")
+    from importlib import import_module
+
     module, _, attribute = _EXPORTS[name].partition(":")
     value = getattr(import_module(module, __name__), attribute)
     globals()[name] = value
@@ -102,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from . import __version__
 from .errors import RooflineError, nearest
 
 _SYNONYMS = {  # our option: what other tools of the field call it
@@ -171,9 +172,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
             sys.stdout.write(overview())
             return 0
         case ["--version" | "-V"]:
-            from importlib.metadata import version
-
-            sys.stdout.write(f"roofline {version('roofline')}\n")
+            sys.stdout.write(f"roofline {__version__}\n")
             return 0
         case ["help", name]:
             return _dispatch([name, "--help"])

@@ -15,6 +15,28 @@ def test_every_exported_name_is_there(name):
     assert getattr(roofline, name) is not None
 
 
+def test_dir_is_the_interface_and_nothing_else():
+    roofline.estimate  # noqa: B018 (importing a name imports modules below the package)
+    assert dir(roofline) == sorted(roofline.__all__)
+
+
+def test_type_checkers_read_the_names_that_are_there():
+    """The stub imports each name from where the table of lazy names has it."""
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(roofline.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    stated = {
+        name.asname or name.name: f".{node.module}:{name.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert stated == roofline._EXPORTS
+    (public,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    assert sorted(public) == sorted(roofline.__all__)
+
+
 def test_no_module_bears_the_name_of_an_exported_one():
     from importlib.util import find_spec
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import roofline
 from roofline import cli
 
 
@@ -23,9 +24,7 @@ def test_help_lists_every_command_by_question(run):
 
 
 def test_version(run):
-    from importlib.metadata import version
-
-    assert run("--version") == (0, f"roofline {version('roofline')}\n", "")
+    assert run("--version") == (0, f"roofline {roofline.__version__}\n", "")
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

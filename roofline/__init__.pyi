@@ -1,0 +1,59 @@
+from .answers.capacity import MemoryFit, memory
+from .answers.comparison import Comparison, compare
+from .answers.diagnosis import Diagnosis, diagnose
+from .answers.diagnosis import diagnose as mfu
+from .answers.estimate import Estimate, estimate
+from .answers.inference import Inference, infer
+from .config.run import TrainConfig
+from .counting.count import Count, count
+from .counting.op import Op
+from .counting.textbook import accounting
+from .errors import RooflineError
+from .hardware import Device, HardwareError, device_ids, load_device
+from .hardware.detect.detect import detect_gpus as detect
+from .model.load import load_model, model_ids
+from .model.spec import ModelConfig
+from .planning.cost import Plan, Terms
+from .planning.plan import plan
+from .search.search import layouts
+from .steptimer import StepTimer
+from .tracing.trace import trace
+from .validation.runs import validate_runs
+
+__version__: str
+
+__all__ = [
+    "Comparison",
+    "Count",
+    "Device",
+    "Diagnosis",
+    "Estimate",
+    "HardwareError",
+    "Inference",
+    "MemoryFit",
+    "ModelConfig",
+    "Op",
+    "Plan",
+    "RooflineError",
+    "StepTimer",
+    "Terms",
+    "TrainConfig",
+    "__version__",
+    "accounting",
+    "compare",
+    "count",
+    "detect",
+    "device_ids",
+    "diagnose",
+    "estimate",
+    "infer",
+    "layouts",
+    "load_device",
+    "load_model",
+    "memory",
+    "mfu",
+    "model_ids",
+    "plan",
+    "trace",
+    "validate_runs",
+]
