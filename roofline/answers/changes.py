@@ -90,6 +90,8 @@ def _suspect(what: str, other: Case, expected: Estimate, gap: float | None) -> S
 
 def _slower(case: Case) -> Iterator[tuple[str, Case]]:
     """Things that are often otherwise than stated, each with the changed case."""
+    from ..hardware import override
+
     train, device = case.train, case.device
 
     def changed(**fields: Any) -> Case:
@@ -115,7 +117,7 @@ def _slower(case: Case) -> Iterator[tuple[str, Case]]:
             changed(network_gbit_per_s=_slow_network(case)),
         )
         if "scale_up" in device.links and "pcie" in device.links:
-            slow = device.with_overrides(link_gb_per_s=device.links["pcie"].bytes_per_s / 1e9)
+            slow = override(device, link_gb_per_s=device.links["pcie"].bytes_per_s / 1e9)
             yield (
                 "devices of a node talk over PCIe (peer-to-peer over fast links is off)",
                 Case(case.model, slow, train),
@@ -123,7 +125,7 @@ def _slower(case: Case) -> Iterator[tuple[str, Case]]:
     peaks = {dtype: peak * THROTTLED / 1e12 for dtype, peak in device.peaks.items()}
     yield (
         f"the device is throttled to {THROTTLED:.0%} of its clock",
-        Case(case.model, device.with_overrides(peak_tflops=peaks), train),
+        Case(case.model, override(device, peak_tflops=peaks), train),
     )
     for sibling in _siblings(device, train.dtype):
         yield f"the card is {sibling.id}", Case(case.model, sibling, train)

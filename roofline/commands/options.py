@@ -405,6 +405,8 @@ def devices(args: argparse.Namespace) -> list[Device]:
 
 def _overridden(device: Device, args: argparse.Namespace) -> Device:
     """`device` with ``--peak-tflops``, ``--bandwidth``, ``--memory`` and ``--link-bandwidth`` applied."""
+    from ..hardware import override
+
     dtype = getattr(args, "dtype", None)
     dtype = dtype if isinstance(dtype, str) else default_dtype(device)
     peaks: Mapping[str, float] = {name or dtype: figure for name, figure in args.peak_tflops or ()}
@@ -415,7 +417,7 @@ def _overridden(device: Device, args: argparse.Namespace) -> Device:
         "link_gb_per_s": args.link_bandwidth,
     }
     figures = {name: value for name, value in figures.items() if value is not None}
-    changed = device.with_overrides(**figures) if figures else device
+    changed = override(device, **figures) if figures else device
     _check_peaks(device, peaks)
     return changed
 

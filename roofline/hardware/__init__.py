@@ -16,6 +16,7 @@ from .device import Device as Device
 from .device import Link as Link
 from .errors import HardwareError as HardwareError
 from .load import load_device as load_device
+from .overrides import override as override
 
 __all__ = [
     "Cache",
@@ -27,4 +28,5 @@ __all__ = [
     "device_ids",
     "load_architecture",
     "load_device",
+    "override",
 ]

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .architecture import Architecture
-from .device import Device
+from .device import Device, Figures
 from .errors import HardwareError, nearest, quoted
+from .measured import Measured, Origin, merge
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-
-    from .measured import Measured, Origin
 
 
 @lru_cache(maxsize=1)
@@ -69,8 +68,8 @@ def read_toml(path: str | Traversable) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def catalog_device(device_id: str) -> Device:
-    """The device of the catalog with exactly this id; reads its file alone."""
-    return msgspec.convert(read_toml(facts() / "devices" / f"{device_id}.toml"), Device)
+    """The device of the catalog with exactly this id; reads its file and its architecture's alone."""
+    return complete(msgspec.convert(read_toml(facts() / "devices" / f"{device_id}.toml"), Figures))
 
 
 def all_devices() -> tuple[Device, ...]:
@@ -94,16 +93,27 @@ def load_architecture(key: str) -> Architecture:
     return msgspec.convert(read_toml(facts() / "architectures" / f"{key}.toml"), Architecture)
 
 
-def measured_of(device: Device) -> Measured:
-    """Measured efficiencies of a device: its own over its architecture's (and parent's) over the defaults."""
-    from .measured import merge
+def complete(figures: Figures) -> Device:
+    """The device that figures describe, with what its architecture adds.
 
-    layers: list[tuple[Origin, dict[str, Any]]] = [("device", device.measured_tables)]
-    key: str | None = device.architecture
+    Raises:
+        HardwareError: no such architecture, or a broken table of measured efficiencies.
+    """
+    stated = {name: getattr(figures, name) for name in Figures.__struct_fields__}
+    return Device(**stated, family=load_architecture(figures.architecture), measured=_measured(figures))
+
+
+def _measured(figures: Figures) -> Measured:
+    layers: list[tuple[Origin, dict[str, Any]]] = [("device", figures.measured_tables)]
+    key: str | None = figures.architecture
     while key is not None:
         architecture = load_architecture(key)
         layers.append(("architecture", architecture.measured))
         key = architecture.parent
-    default = read_toml(facts() / "architectures" / "default.toml")
-    layers.append(("default", default["measured"]))
+    layers.append(("default", _defaults()))
     return merge(reversed(layers))
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, Any]:
+    return read_toml(facts() / "architectures" / "default.toml")["measured"]

@@ -6,17 +6,14 @@ The fields are the keys of the file (units in their names); the properties are w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
+from .architecture import Architecture
 from .errors import HardwareError
-
-if TYPE_CHECKING:
-    from .architecture import Architecture
-    from .measured import Measured
+from .measured import Measured
 
 Kind = Literal["gpu", "tpu", "accelerator", "cpu"]
 Confidence = Literal["high", "medium", "low", "measured", "derived"]
@@ -177,11 +174,8 @@ class Settled(_Section, frozen=True, kw_only=True):
     note: str
 
 
-class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
-    """One device as its driver lists it: one GPU, one GCD of an MI250X, one TPU chip, one CPU socket.
-
-    Load one with `roofline.hardware.load_device`. Properties are in base units; peaks are dense.
-    """
+class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+    """What one device file says, key by key; properties are in base units, and peaks are dense."""
 
     id: str
     name: str
@@ -309,45 +303,16 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         return self.node.network_gbit_per_s * 1e9 / 8
 
-    @cached_property
-    def family(self) -> Architecture:
-        """What the device has in common with its architecture."""
-        from .catalog import load_architecture
 
-        return load_architecture(self.architecture)
+class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+    """One device as its driver lists it: one GPU, one GCD of an MI250X, one TPU chip, one CPU socket.
 
-    @cached_property
-    def measured(self) -> Measured:
-        """Measured efficiencies: the device's own over its architecture's over the defaults."""
-        from .catalog import measured_of
+    Load one with `roofline.hardware.load_device`; `roofline.hardware.catalog.complete` makes one of `Figures`.
 
-        return measured_of(self)
+    Attributes:
+        family: What the device has in common with its architecture.
+        measured: Measured efficiencies: the device's own over its architecture's over the defaults.
+    """
 
-    def with_overrides(
-        self,
-        *,
-        peak_tflops: Mapping[str, float] | None = None,
-        bandwidth_gb_per_s: float | None = None,
-        memory_gib: float | None = None,
-        link_gb_per_s: float | None = None,
-        network_gbit_per_s: float | None = None,
-        devices_per_node: int | None = None,
-        tdp_w: float | None = None,
-    ) -> Device:
-        """The same device with the user's own figures.
-
-        Raises:
-            HardwareError: a figure out of range, or one known to be sparse or otherwise wrong.
-        """
-        from .overrides import override
-
-        return override(
-            self,
-            peak_tflops=peak_tflops or {},
-            bandwidth_gb_per_s=bandwidth_gb_per_s,
-            memory_gib=memory_gib,
-            link_gb_per_s=link_gb_per_s,
-            network_gbit_per_s=network_gbit_per_s,
-            devices_per_node=devices_per_node,
-            tdp_w=tdp_w,
-        )
+    family: Architecture
+    measured: Measured = msgspec.field(name="efficiencies")  # "measured" is the file's own tables

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .catalog import load_architecture
 from .check.consistency import is_same
 from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, Node, Peak, Power
 from .errors import HardwareError
@@ -28,7 +27,7 @@ def wrong_peak(device: Device, dtype: str, tflops: float) -> str | None:
     for known in device.wrong:
         if known.figure == dtype and is_same(tflops, known.value):
             return known.why
-    sparsity = load_architecture(device.architecture).sparsity
+    sparsity = device.family.sparsity
     peak = device.peak.get(dtype)  # type: ignore[call-overload]
     if sparsity is not None and peak is not None and is_same(tflops, sparsity * peak.tflops):
         return "2:4-sparse figure" if sparsity == 2 else f"{sparsity:g}x sparse figure"
@@ -96,16 +95,20 @@ def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: f
 def override(
     device: Device,
     *,
-    peak_tflops: Mapping[str, float],
-    bandwidth_gb_per_s: float | None,
-    memory_gib: float | None,
-    link_gb_per_s: float | None,
-    network_gbit_per_s: float | None,
-    devices_per_node: int | None,
-    tdp_w: float | None,
+    peak_tflops: Mapping[str, float] | None = None,
+    bandwidth_gb_per_s: float | None = None,
+    memory_gib: float | None = None,
+    link_gb_per_s: float | None = None,
+    network_gbit_per_s: float | None = None,
+    devices_per_node: int | None = None,
+    tdp_w: float | None = None,
 ) -> Device:
-    """`device` with the figures that are given; see `Device.with_overrides`."""
-    for dtype, tflops in peak_tflops.items():
+    """The same device with the user's own figures.
+
+    Raises:
+        HardwareError: a figure out of range, or one known to be sparse or otherwise wrong.
+    """
+    for dtype, tflops in (peak_tflops or {}).items():
         device = _with_peak(device, dtype, tflops)
     device = _with_memory(device, bandwidth_gb_per_s, memory_gib)
     if link_gb_per_s is not None:

@@ -11,7 +11,7 @@ from roofline.config.run import ATTENTIONS, RECOMPUTES, SHARDINGS, resolve, trai
 from roofline.config.stack import stack_names
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
-from roofline.hardware import all_devices, load_device
+from roofline.hardware import all_devices, load_device, override
 from roofline.model.load import load_model, model_from_flat
 from roofline.timing.ranks import price
 from roofline.timing.schedule import TERMS
@@ -138,7 +138,7 @@ def test_bounds_and_sums(model, device, layout, options):
 def overridden(device, figure):
     """The device with a better figure, unless that is one known to be wrong (twice the peak: sparse)."""
     try:
-        return device.with_overrides(**figure)
+        return override(device, **figure)
     except ValueError:
         assume(False)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline import hardware
-from roofline.hardware import HardwareError, load_device
+from roofline.hardware import HardwareError, load_device, override
 from roofline.hardware.lookup import by_driver_name, find, variants
 
 H100 = load_device("h100-sxm-80gb")
@@ -78,22 +78,22 @@ def test_no_word_crashes(word: str) -> None:
 
 def test_sparse_figures_are_refused() -> None:
     with pytest.raises(HardwareError, match=r"2:4-sparse figure.*dense is 989.4"):
-        H100.with_overrides(peak_tflops={"bf16": 1979})
+        override(H100, peak_tflops={"bf16": 1979})
     with pytest.raises(HardwareError, match="2:4-sparse figure"):
-        load_device("rtx-a6000").with_overrides(peak_tflops={"bf16": 309.7})
+        override(load_device("rtx-a6000"), peak_tflops={"bf16": 309.7})
     with pytest.raises(HardwareError, match="fp16 accumulate"):
-        load_device("rtx-4090").with_overrides(peak_tflops={"bf16": 330})
+        override(load_device("rtx-4090"), peak_tflops={"bf16": 330})
 
 
 def test_overrides_change_only_what_is_given_and_say_so() -> None:
-    mine = H100.with_overrides(peak_tflops={"bf16": 800}, bandwidth_gb_per_s=3000, memory_gib=64, devices_per_node=4)
+    mine = override(H100, peak_tflops={"bf16": 800}, bandwidth_gb_per_s=3000, memory_gib=64, devices_per_node=4)
     assert mine.peaks["bf16"] == 800e12
     assert mine.peaks["fp16"] == H100.peaks["fp16"]
     assert mine.memory_bandwidth_bytes_per_s == 3e12
     assert mine.memory_bytes == 64 * 2**30
     assert mine.devices_per_node == 4
     assert len(mine.caveats) == len(H100.caveats) + 3
-    assert H100.with_overrides() == H100
+    assert override(H100) == H100
     assert mine.measured == H100.measured
 
 
@@ -115,7 +115,7 @@ def test_overrides_change_only_what_is_given_and_say_so() -> None:
 )
 def test_overrides_out_of_range_say_the_unit(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(HardwareError, match=message):
-        H100.with_overrides(**overrides)  # type: ignore[arg-type]
+        override(H100, **overrides)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.errors import RooflineError
-from roofline.hardware import HardwareError, load_device
+from roofline.hardware import HardwareError, load_device, override
 from roofline.timing.collective import COLLECTIVES, expected_time, ideal_time
 
 DEVICES = (
@@ -113,7 +113,7 @@ def test_faster_links_are_never_slower(name, payload, log_ranks, factor):
     slow = expected_time(name, payload, ranks, device, ranks_per_domain=2, network_bytes_per_s=NIC)
     fast = expected_time(name, payload, ranks, device, ranks_per_domain=2, network_bytes_per_s=NIC * factor)
     assert fast <= slow
-    quicker = device.with_overrides(link_gb_per_s=450 * factor)
+    quicker = override(device, link_gb_per_s=450 * factor)
     assert expected_time(name, payload, ranks, quicker, ranks_per_domain=8, network_bytes_per_s=NIC) <= (
         expected_time(name, payload, ranks, device, ranks_per_domain=8, network_bytes_per_s=NIC)
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from roofline.counting.op import Op
 from roofline.errors import RooflineError
-from roofline.hardware import HardwareError, load_device
+from roofline.hardware import HardwareError, load_device, override
 from roofline.timing.kernel import expected_time, ideal_time
 
 DEVICES = (
@@ -192,7 +192,7 @@ def test_arrays_give_element_by_element_what_numbers_give(device_id):
 def test_more_bandwidth_is_never_slower(m, n, k, factor):
     device = load_device("h100-sxm-80gb")
     rate = device.memory_bandwidth_bytes_per_s / 1e9
-    faster = device.with_overrides(bandwidth_gb_per_s=rate * factor)
+    faster = override(device, bandwidth_gb_per_s=rate * factor)
     for op in (matmul(m, n, k), stream("normalization", 2.0 * m * n)):
         assert expected_time(op, faster) <= expected_time(op, device)
         assert ideal_time(op, faster) <= ideal_time(op, device)

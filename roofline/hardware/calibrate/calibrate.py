@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..catalog import complete
 from ..detect.bench import cache_bytes_per_s, clock_of, load_average, seconds
 from ..detect.cpu import Cpu, read_cpu
 from ..detect.detect import detect_gpus, first_gpu
@@ -162,7 +163,7 @@ def calibrate(
         caveats=tuple(c for c in device.caveats if "efficiencies are defaults" not in c),
         measured_tables=_usable(_tables(device, samples), notes),
     )
-    return Calibration(device=device, samples=tuple(samples), notes=tuple(notes), median_spread=typical)
+    return Calibration(device=complete(device), samples=tuple(samples), notes=tuple(notes), median_spread=typical)
 
 
 def _busy_notes() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..device import Device
+from ..device import Device, Figures
 from ..errors import HardwareError
 
 _INLINE = ("peak", "links", "memory")  # tables whose entries read best on one line
@@ -17,7 +17,7 @@ _INLINE = ("peak", "links", "memory")  # tables whose entries read best on one l
 
 def to_toml(device: Device, *, heading: str = "") -> str:
     """The file that describes a device, as `load_device` reads it back."""
-    data = msgspec.to_builtins(device)
+    data = msgspec.to_builtins(Figures(**{name: getattr(device, name) for name in Figures.__struct_fields__}))
     lines = [f"# {line}" for line in heading.splitlines()]
     lines += [f"{key} = {_value(value)}" for key, value in data.items() if not _is_table(value)]
     for key, value in data.items():

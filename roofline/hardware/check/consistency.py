@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ..catalog import all_devices, load_architecture
-from ..device import Device, Dtype, OtherPeak, Peak
+from ..device import Dtype, Figures, OtherPeak, Peak
 from ..ranges import Problem
 
 SAME = 0.006  # relative difference below which two printed figures are the same figure
@@ -21,7 +21,7 @@ _SMALLER, _LARGER = 10, 2
 _ACCUMULATE = {"fp64": "fp64", "int8": "int32"}  # all others accumulate in fp32
 
 
-def agreement_problems(device: Device) -> Iterator[Problem]:
+def agreement_problems(device: Figures) -> Iterator[Problem]:
     """Every disagreement between figures of `device`."""
     for dtype, peak in device.peak.items():
         yield from _peak_problems(device, dtype, peak)
@@ -44,7 +44,7 @@ def _within(figure: float, other: float, tolerance: float) -> bool:
     return abs(figure / other - 1) <= tolerance
 
 
-def _peak_problems(device: Device, dtype: Dtype, peak: Peak) -> Iterator[Problem]:
+def _peak_problems(device: Figures, dtype: Dtype, peak: Peak) -> Iterator[Problem]:
     key = f"peak.{dtype}"
     wanted = _ACCUMULATE.get(dtype, "fp32")
     if peak.accumulate != wanted:
@@ -55,7 +55,7 @@ def _peak_problems(device: Device, dtype: Dtype, peak: Peak) -> Iterator[Problem
         yield from _relative_problems(device, dtype, peak)
 
 
-def _derived_problems(device: Device, dtype: Dtype, peak: Peak | OtherPeak, key: str) -> Iterator[Problem]:
+def _derived_problems(device: Figures, dtype: Dtype, peak: Peak | OtherPeak, key: str) -> Iterator[Problem]:
     derived = derived_tflops(device, dtype, peak)
     if peak.not_derived is not None:
         if len(peak.not_derived.strip()) <= 10:
@@ -65,7 +65,7 @@ def _derived_problems(device: Device, dtype: Dtype, peak: Peak | OtherPeak, key:
         yield Problem(f"{key}.tflops", peak.tflops, rule)
 
 
-def _relative_problems(device: Device, dtype: Dtype, peak: Peak) -> Iterator[Problem]:
+def _relative_problems(device: Figures, dtype: Dtype, peak: Peak) -> Iterator[Problem]:
     """A peak far from those of every catalog device of the architecture, as a wrong unit is."""
     known = [
         other.peak[dtype].tflops
@@ -80,7 +80,7 @@ def _relative_problems(device: Device, dtype: Dtype, peak: Peak) -> Iterator[Pro
         yield Problem(f"peak.{dtype}.tflops", peak.tflops, rule)
 
 
-def _order_problems(device: Device) -> Iterator[Problem]:
+def _order_problems(device: Figures) -> Iterator[Problem]:
     """Wider dtypes are not faster; fp8 runs at twice the bf16 rate unless the architecture file says else."""
     peaks = {dtype: peak for dtype, peak in device.peak.items() if peak.not_derived is None}
     order: list[Dtype] = [dtype for dtype in ("fp32", "tf32", "bf16") if dtype in peaks]
@@ -95,12 +95,12 @@ def _order_problems(device: Device) -> Iterator[Problem]:
             yield Problem("peak.fp8.tflops", peaks["fp8"].tflops, rule)
 
 
-def _fp8_over_bf16(device: Device) -> float:
+def _fp8_over_bf16(device: Figures) -> float:
     rates = load_architecture(device.architecture).flops_per_cycle.get(device.variant or "")
     return rates.fp8 / rates.bf16 if rates and rates.fp8 and rates.bf16 else 2.0
 
 
-def _wrong_problems(device: Device) -> Iterator[Problem]:
+def _wrong_problems(device: Figures) -> Iterator[Problem]:
     for wrong in device.wrong:
         for dtype, peak in device.peak.items():
             if wrong.figure == dtype and is_same(peak.tflops, wrong.value):
@@ -110,7 +110,7 @@ def _wrong_problems(device: Device) -> Iterator[Problem]:
             yield Problem("memory.bandwidth.gb_per_s", figure, f"the file itself calls it wrong: {wrong.why}")
 
 
-def _bandwidth_problems(device: Device) -> Iterator[Problem]:
+def _bandwidth_problems(device: Figures) -> Iterator[Problem]:
     bandwidth = device.memory.bandwidth
     if bandwidth.not_derived is not None:
         return
@@ -125,7 +125,7 @@ def _bandwidth_problems(device: Device) -> Iterator[Problem]:
             yield Problem("memory.bandwidth.gb_per_s", bandwidth.gb_per_s, rule)
 
 
-def derived_tflops(device: Device, dtype: str, peak: Peak) -> float | None:
+def derived_tflops(device: Figures, dtype: str, peak: Peak) -> float | None:
     """Units x FLOPs per cycle x clock in TFLOP/s, where the files say all three."""
     if device.variant is None or device.units is None or device.clock is None:
         return None

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ..catalog import all_devices, architecture_ids, load_architecture
-from ..device import Device, Peak
-from ..errors import HardwareError, nearest
+from ..device import Device, Figures, Peak
+from ..errors import nearest
 from ..measured import range_problems
 from ..ranges import Problem, in_range
 from .consistency import agreement_problems, derived_tflops, is_same
@@ -20,6 +20,12 @@ ASSUMED = ("assumes ", "measured ", "given ", "derived ")
 
 def problems(device: Device) -> Iterator[Problem]:
     """Every rule that a device breaks."""
+    yield from figure_problems(device)
+    yield from range_problems(device.measured, cpu=device.kind == "cpu")
+
+
+def figure_problems(device: Figures) -> Iterator[Problem]:
+    """Every rule that the figures of one file break."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+_-]*", device.id):
         yield Problem("id", device.id, "lower-case letters, digits, dots and dashes")
     if device.architecture not in architecture_ids():
@@ -33,10 +39,9 @@ def problems(device: Device) -> Iterator[Problem]:
     yield from _source_problems(device)
     yield from _sparse_problems(device)
     yield from agreement_problems(device)
-    yield from _measured_problems(device)
 
 
-def _text_problems(device: Device) -> Iterator[Problem]:
+def _text_problems(device: Figures) -> Iterator[Problem]:
     """Words that a driver or a table prints on one line, and codes of a known form."""
     for key in ("name", "vendor", "unit", "form_factor"):
         text = getattr(device, key)
@@ -59,15 +64,7 @@ def _text_problems(device: Device) -> Iterator[Problem]:
                 yield Problem(f"{key}.{word}", getattr(peak, word), "must not be empty")
 
 
-def _measured_problems(device: Device) -> Iterator[Problem]:
-    try:
-        measured = device.measured
-    except HardwareError:
-        return  # the one who loads the file says it: it is a broken table, not a figure
-    yield from range_problems(measured, cpu=device.kind == "cpu")
-
-
-def named_peaks(device: Device) -> Iterator[tuple[str, Peak]]:
+def named_peaks(device: Figures) -> Iterator[tuple[str, Peak]]:
     """Every (key, peak) of a device: those training uses, then the others."""
     for dtype, peak in device.peak.items():
         yield f"peak.{dtype}", peak
@@ -75,7 +72,7 @@ def named_peaks(device: Device) -> Iterator[tuple[str, Peak]]:
         yield f"other_peaks.{other.dtype}", other
 
 
-def _figure_problems(device: Device) -> Iterator[Problem]:
+def _figure_problems(device: Figures) -> Iterator[Problem]:
     for key, peak in named_peaks(device):
         yield from in_range("tflops", f"{key}.tflops", peak.tflops)
         yield from in_range("mhz", f"{key}.clock_mhz", peak.clock_mhz)
@@ -107,7 +104,7 @@ def _figure_problems(device: Device) -> Iterator[Problem]:
     yield from in_range("tdp_w", "power.tdp_w", device.tdp_w)
 
 
-def named_sources(device: Device) -> Iterator[tuple[str, str]]:
+def named_sources(device: Figures) -> Iterator[tuple[str, str]]:
     """Every (key, source) a device file names."""
     for key, peak in named_peaks(device):
         yield key, peak.source
@@ -124,7 +121,7 @@ def named_sources(device: Device) -> Iterator[tuple[str, str]]:
         yield "best_matmul", device.best_matmul.source
 
 
-def _source_problems(device: Device) -> Iterator[Problem]:
+def _source_problems(device: Figures) -> Iterator[Problem]:
     for key, source in named_sources(device):
         if source not in device.sources and not source.startswith(ASSUMED):
             have = ", ".join(device.sources) or "none"
@@ -134,7 +131,7 @@ def _source_problems(device: Device) -> Iterator[Problem]:
             yield Problem(f"sources.{key}", text, "name a document, a repository or a measurement")
 
 
-def _sparse_problems(device: Device) -> Iterator[Problem]:
+def _sparse_problems(device: Figures) -> Iterator[Problem]:
     sparsity = load_architecture(device.architecture).sparsity
     if sparsity is None:
         return
@@ -150,7 +147,7 @@ def _sparse_problems(device: Device) -> Iterator[Problem]:
             )
 
 
-def _dense_of_relative(device: Device, dtype: str, tflops: float, sparsity: float) -> float | None:
+def _dense_of_relative(device: Figures, dtype: str, tflops: float, sparsity: float) -> float | None:
     """The dense peak of a catalog device of this architecture whose sparse figure `tflops` is, if any."""
     relatives = [
         other.peak[dtype].tflops

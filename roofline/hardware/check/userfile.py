@@ -6,11 +6,12 @@ import os
 
 import msgspec
 
-from ..catalog import read_toml
-from ..device import Device
+from ..catalog import complete, read_toml
+from ..device import Device, Figures
 from ..errors import HardwareError
+from ..measured import range_problems
 from ..schema import mistake
-from .rules import problems
+from .rules import figure_problems
 
 
 def load_user_device(path: str) -> Device:
@@ -26,17 +27,19 @@ def load_user_device(path: str) -> Device:
         raise HardwareError(f"cannot read device file '{path}': a device file ends in .toml")
     tables = read_toml(path)
     try:
-        device = msgspec.convert(tables, Device)
+        figures = msgspec.convert(tables, Figures)
     except msgspec.ValidationError as error:
-        raise HardwareError(f"{path}: {mistake(tables, Device) or error}") from error
+        raise HardwareError(f"{path}: {mistake(tables, Figures) or error}") from error
     try:
-        _check(device)
+        return _checked(figures)
     except HardwareError as error:
         raise HardwareError(f"{path}: {error}") from error
-    return device
 
 
-def _check(device: Device) -> None:
-    for problem in problems(device):
+def _checked(figures: Figures) -> Device:
+    for problem in figure_problems(figures):
         raise HardwareError(str(problem))
-    _ = device.measured  # raises where a table is broken
+    device = complete(figures)
+    for problem in range_problems(device.measured, cpu=device.kind == "cpu"):
+        raise HardwareError(str(problem))
+    return device

@@ -7,8 +7,8 @@ import sys
 from functools import lru_cache
 
 from ..architecture import Architecture, Rates
-from ..catalog import architecture_ids, load_architecture
-from ..device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Memory, Node, Peak
+from ..catalog import architecture_ids, complete, load_architecture
+from ..device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Figures, Memory, Node, Peak
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus, first_gpu
 
@@ -91,7 +91,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
     if bandwidth is None:
         bandwidth = stream_bytes_per_s(_STREAM_BYTES, cores)
     memory_bytes = cpu.memory_limit_bytes or cpu.memory_bytes or 0
-    return Device(
+    figures = Figures(
         id="local",
         name=f"{cpu.model_name or cpu.microarchitecture or 'CPU'}, {cores} cores of this machine",
         vendor={"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}.get(cpu.vendor or "", cpu.vendor or "unknown"),
@@ -117,6 +117,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         ),
         node=Node(devices=1, source="system"),
     )
+    return complete(figures)
 
 
 def _measured_peaks(cores: int, one: dict[str, float] | None) -> dict[Dtype, Peak]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..architecture import Architecture, Rates
-from ..catalog import architecture_ids, load_architecture
+from ..catalog import architecture_ids, complete, load_architecture
 from ..device import (
     DTYPES,
     Bandwidth,
@@ -13,6 +13,7 @@ from ..device import (
     Clock,
     Device,
     Dtype,
+    Figures,
     Link,
     LinkKey,
     Memory,
@@ -115,7 +116,7 @@ def derive(gpu: Gpu) -> Device | None:
                 clock_mhz=gpu.max_sm_mhz,
                 source="derived",
             )
-    return Device(
+    figures = Figures(
         id="-".join(words) or "gpu",
         name=gpu.name or "GPU",
         vendor="NVIDIA",
@@ -141,6 +142,7 @@ def derive(gpu: Gpu) -> Device | None:
         node=Node(devices=1, source="driver"),
         power=None if gpu.power_default_w is None else Power(tdp_w=gpu.power_default_w, source="driver"),
     )
+    return complete(figures)
 
 
 def _links(gpu: Gpu) -> dict[LinkKey, Link]:
