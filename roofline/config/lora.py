@@ -6,36 +6,16 @@ import re
 from collections.abc import Mapping
 
 from ..arrays import Number
+from ..model.tensors import JOINED_WORDS, WORDS
 
 _ATTENTION = frozenset({"attention", "cross_attention"})
 _FEED_FORWARD = frozenset({"mlp", "experts", "shared_expert"})
-# the names in use for one projection: of Llama, BERT, GPT-2, OPT and DeepSeek
-_SINGLE: Mapping[str, str] = {
-    "q_proj": "attention.q",
-    "query": "attention.q",
-    "k_proj": "attention.k",
-    "key": "attention.k",
-    "v_proj": "attention.v",
-    "value": "attention.v",
-    "o_proj": "attention.out",
-    "out_proj": "attention.out",
-    "q_a_proj": "attention.q_down",
-    "q_b_proj": "attention.q_up",
-    "kv_a_proj_with_mqa": "attention.kv_down",
-    "kv_b_proj": "attention.kv_up",
-    "gate_proj": "mlp.gate",
-    "up_proj": "mlp.up",
-    "fc1": "mlp.up",
-    "c_fc": "mlp.up",
-    "down_proj": "mlp.down",
-    "fc2": "mlp.down",
-}
+_SINGLE: Mapping[str, str] = {word: ".".join(place) for place, words in WORDS.items() for word in words}
 # those of projections that are one matrix: one adapter for all its parts
 _JOINED: Mapping[str, frozenset[str]] = {
-    "qkv_proj": frozenset({"attention.q", "attention.k", "attention.v"}),
-    "query_key_value": frozenset({"attention.q", "attention.k", "attention.v"}),
-    "c_attn": frozenset({"attention.q", "attention.k", "attention.v"}),
-    "gate_up_proj": frozenset({"mlp.gate", "mlp.up"}),
+    word: frozenset(f"{block}.{part}" for part in parts)
+    for (block, parts), words in JOINED_WORDS.items()
+    for word in words
 }
 MODULES = ("attention", "mlp", "all", *_SINGLE, *_JOINED)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from .keys import MODEL_KEYS, Flat
 from .read_layers import (
+    linear,
     read_attention,
     read_cross_attention,
     read_feed_forward,
@@ -43,7 +44,7 @@ def build(flat: Flat) -> ModelConfig:
     has_head = flat.flag("has_head", kind != "vision")
     extra_params = flat.integer("extra_params", 0)
     if flat.flag("head_transform", False):  # BERT's masked-token head: dense, activation, norm
-        linears += (Linear(name="head.transform", d_in=d_model, d_out=embedding_dim or d_model, bias=True),)
+        linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=True),)
         extra_params += norm.params(embedding_dim or d_model)
     return ModelConfig(
         name=flat.text("name", flat.where or "model"),
@@ -107,7 +108,7 @@ def _embedding_norm(flat: Flat, norm: Norm) -> Norm | None:
 def _patch_embedding(flat: Flat, d_model: int) -> Linear:
     """A vision transformer's convolution with stride = kernel: one projection of every patch."""
     channels, patch = flat.integer("image_channels", 3), flat.integer("patch_size")
-    return Linear(name="embedding.patch", d_in=channels * patch * patch, d_out=d_model, bias=True)
+    return linear("embedding.patch", channels * patch * patch, d_model, bias=True)
 
 
 def _groups(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import msgspec
 
 from .keys import INTEGERS, Flat, divisors_near, join
-from .spec import Attention, Linear, Mlp, Moe, Norm, Recurrence
+from .spec import Attention, Block, Linear, Mlp, Moe, Norm, Recurrence, Split
 
+_BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
+    "attention": "attention",
+    "recurrence": "recurrence",
+    "convolution": "recurrence",
+    "mlp": "mlp",
+    "embedding": "embedding",
+    "head": "head",
+}
 _LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1)  # bias, count, runs
 
 
@@ -32,8 +41,24 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         sizes = (d_in, d_out, count, runs)
         if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
             flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
-        linears.append(Linear(name=name, d_in=d_in, d_out=d_out, bias=bool(bias), count=count, runs=runs))
+        linears.append(linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs))
     return tuple(linears)
+
+
+def linear(name: str, d_in: int, d_out: int, *, bias: bool = False, count: int = 1, runs: int = 1) -> Linear:
+    """A projection whose dotted name says where it belongs, and by that how tensor parallelism divides it.
+
+    What mixes tokens is split by heads: the output projection by its inputs, a depthwise convolution by its channels.
+
+    >>> linear("recurrence.out", 64, 48).split, linear("recurrence.convolution", 4, 1, count=64).split
+    ('rows', 'count')
+    """
+    first, _, last = name.partition(".")
+    block = _BLOCKS.get(first, "other")
+    split: Split = "none"
+    if block in {"attention", "recurrence"}:
+        split = "rows" if last == "out" else "count" if d_out == 1 else "columns"
+    return Linear(name=name, d_in=d_in, d_out=d_out, block=block, split=split, bias=bias, count=count, runs=runs)
 
 
 def read_recurrence(flat: Flat) -> Recurrence | None:

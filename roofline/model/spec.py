@@ -13,6 +13,24 @@ import msgspec
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
 
+Block = Literal[  # what a matrix or a vector belongs to
+    "attention",
+    "cross_attention",
+    "indexer",  # of sparse attention
+    "recurrence",  # what mixes tokens without softmax: linear attention, state space, convolution
+    "mlp",
+    "router",
+    "experts",
+    "shared_expert",
+    "norm",
+    "embedding",
+    "positions",  # tables of learned positions and token types
+    "head",
+    "logits",
+    "other",
+]
+Split = Literal["none", "columns", "rows", "count"]  # what tensor parallelism divides: outputs, inputs, equal matrices
+
 
 class Norm(msgspec.Struct, frozen=True, kw_only=True):
     """A normalization layer: root-mean-square or mean-and-variance, with or without weight and bias."""
@@ -32,8 +50,9 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     d_in: int
     d_out: int
+    block: Block = "other"
+    split: Split = "none"
     bias: bool = False
-    params: bool = True  # False: the weights are counted elsewhere (shared with another layer)
     count: int = 1  # how many of them
     runs: int = 1  # how often each runs per token (a convolution ahead of a stride)
 
