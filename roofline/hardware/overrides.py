@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .check.consistency import is_same
-from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, Node, Peak, Power
+from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, LinkKey, Node, Peak, Power
 from .errors import HardwareError
 from .ranges import in_range
 
@@ -53,6 +53,8 @@ def _with_peak(device: Device, word: str, tflops: float) -> Device:
         raise HardwareError(f"--peak-tflops {word}: unknown dtype (allowed: {', '.join((*DTYPES, *SAME_ENGINE))})")
     _check("tflops", f"--peak-tflops {dtype}", tflops)
     known = device.peak.get(dtype)
+    if known is not None and tflops == known.tflops:
+        return device
     why = wrong_peak(device, dtype, tflops)
     if known is not None and why is not None and tflops > known.tflops:
         raise HardwareError(
@@ -69,27 +71,71 @@ def _with_peak(device: Device, word: str, tflops: float) -> Device:
     return msgspec.structs.replace(device, peak=peaks, caveats=(*device.caveats, caveat))
 
 
-def _with_memory(device: Device, bandwidth_gb_per_s: float | None, memory_gib: float | None) -> Device:
-    memory, caveats = device.memory, list(device.caveats)
-    if bandwidth_gb_per_s is not None:
-        _check("gb_per_s", "--bandwidth", bandwidth_gb_per_s)
-        known = memory.bandwidth.gb_per_s
-        _not_far_below("--bandwidth ", bandwidth_gb_per_s, known, "GB/s", "TB/s", _FAR_BELOW)
-        caveats.append(
-            f"memory bandwidth {bandwidth_gb_per_s:g} GB/s is yours (the catalog has {memory.bandwidth.gb_per_s:g})"
-        )
-        bandwidth = msgspec.structs.replace(
-            memory.bandwidth, gb_per_s=bandwidth_gb_per_s, source=_SOURCE, not_derived=_SOURCE
-        )
-        memory = msgspec.structs.replace(memory, bandwidth=bandwidth)
-    if memory_gib is not None:
-        _check("memory.capacity.mib", "--memory", memory_gib * 1024)
-        known = memory.capacity.mib / 1024
-        _not_far_below("--memory ", memory_gib, known, "GiB", "TiB", _FAR_BELOW_MEMORY)
-        caveats.append(f"memory {memory_gib:g} GiB is yours (the catalog has {memory.capacity.mib / 1024:.1f} GiB)")
-        capacity = msgspec.structs.replace(memory.capacity, mib=memory_gib * 1024, source=_SOURCE)
-        memory = msgspec.structs.replace(memory, capacity=capacity)
-    return msgspec.structs.replace(device, memory=memory, caveats=tuple(caveats))
+def _with_bandwidth(device: Device, gb_per_s: float) -> Device:
+    _check("gb_per_s", "--bandwidth", gb_per_s)
+    known = device.memory.bandwidth
+    if gb_per_s == known.gb_per_s:
+        return device
+    _not_far_below("--bandwidth ", gb_per_s, known.gb_per_s, "GB/s", "TB/s", _FAR_BELOW)
+    bandwidth = msgspec.structs.replace(known, gb_per_s=gb_per_s, source=_SOURCE, not_derived=_SOURCE)
+    memory = msgspec.structs.replace(device.memory, bandwidth=bandwidth)
+    caveat = f"memory bandwidth {gb_per_s:g} GB/s is yours (the catalog has {known.gb_per_s:g})"
+    return msgspec.structs.replace(device, memory=memory, caveats=(*device.caveats, caveat))
+
+
+def _with_memory(device: Device, gib: float) -> Device:
+    _check("memory.capacity.mib", "--memory", gib * 1024)
+    known = device.memory.capacity
+    if gib * 1024 == known.mib:
+        return device
+    _not_far_below("--memory ", gib, known.mib / 1024, "GiB", "TiB", _FAR_BELOW_MEMORY)
+    capacity = msgspec.structs.replace(known, mib=gib * 1024, source=_SOURCE)
+    memory = msgspec.structs.replace(device.memory, capacity=capacity)
+    caveat = f"memory {gib:g} GiB is yours (the catalog has {known.mib / 1024:.1f} GiB)"
+    return msgspec.structs.replace(device, memory=memory, caveats=(*device.caveats, caveat))
+
+
+def _with_link(device: Device, gb_per_s: float) -> Device:
+    """`device` with another rate of the link that joins its node: NVLink, xGMI or ICI, else PCIe.
+
+    What the link joins and how much of it collectives reach stay the link's own. Where none is published, it joins the
+    usual node.
+    """
+    _check("gb_per_s", "--link-bandwidth", gb_per_s)
+    key: LinkKey = "scale_up" if "scale_up" in device.links or "pcie" not in device.links else "pcie"
+    known = device.links.get(key)
+    if known is None:
+        link = Link(name="as given", gb_per_s=gb_per_s, devices=device.devices_per_node, source=_SOURCE)
+        was = "the catalog has none"
+    elif known.gb_per_s == gb_per_s:
+        return device
+    else:
+        link = msgspec.structs.replace(known, gb_per_s=gb_per_s, source=_SOURCE)
+        was = f"the catalog has {known.gb_per_s:g}"
+    caveat = f"{link.name} link {gb_per_s:g} GB/s one way is yours ({was})"
+    links: dict[LinkKey, Link] = {**device.links, key: link}
+    return msgspec.structs.replace(device, links=links, caveats=(*device.caveats, caveat))
+
+
+def _with_node(device: Device, network_gbit_per_s: float | None, devices_per_node: int | None) -> Device:
+    known = device.node or Node(devices=1, source=_SOURCE)
+    node = known
+    if network_gbit_per_s is not None:
+        _check("gbit_per_s", "--network-bandwidth", network_gbit_per_s)
+        if network_gbit_per_s != known.network_gbit_per_s:
+            node = msgspec.structs.replace(node, network_gbit_per_s=network_gbit_per_s, network_source=_SOURCE)
+    if devices_per_node is not None:
+        _check("count", "--devices-per-node", devices_per_node)
+        if devices_per_node != known.devices:
+            node = msgspec.structs.replace(node, devices=devices_per_node, source=_SOURCE)
+    return device if node is known else msgspec.structs.replace(device, node=node)
+
+
+def _with_power(device: Device, tdp_w: float) -> Device:
+    _check("tdp_w", "--power", tdp_w)
+    if tdp_w == device.tdp_w:
+        return device
+    return msgspec.structs.replace(device, power=Power(tdp_w=tdp_w, source=_SOURCE))
 
 
 def override(
@@ -103,29 +149,19 @@ def override(
     devices_per_node: int | None = None,
     tdp_w: float | None = None,
 ) -> Device:
-    """The same device with the user's own figures.
+    """The same device with the user's own figures; its own figure again changes nothing.
 
     Raises:
         HardwareError: a figure out of range, or one known to be sparse or otherwise wrong.
     """
     for dtype, tflops in (peak_tflops or {}).items():
         device = _with_peak(device, dtype, tflops)
-    device = _with_memory(device, bandwidth_gb_per_s, memory_gib)
+    if bandwidth_gb_per_s is not None:
+        device = _with_bandwidth(device, bandwidth_gb_per_s)
+    if memory_gib is not None:
+        device = _with_memory(device, memory_gib)
     if link_gb_per_s is not None:
-        _check("gb_per_s", "--link-bandwidth", link_gb_per_s)
-        size = device.links["scale_up"].devices if "scale_up" in device.links else device.devices_per_node
-        link = Link(name="as given", gb_per_s=link_gb_per_s, devices=size, source=_SOURCE)
-        device = msgspec.structs.replace(device, links={**device.links, "scale_up": link})
+        device = _with_link(device, link_gb_per_s)
     if network_gbit_per_s is not None or devices_per_node is not None:
-        node = device.node or Node(devices=1, source=_SOURCE)
-        if network_gbit_per_s is not None:
-            _check("gbit_per_s", "--network-bandwidth", network_gbit_per_s)
-            node = msgspec.structs.replace(node, network_gbit_per_s=network_gbit_per_s, network_source=_SOURCE)
-        if devices_per_node is not None:
-            _check("count", "--devices-per-node", devices_per_node)
-            node = msgspec.structs.replace(node, devices=devices_per_node, source=_SOURCE)
-        device = msgspec.structs.replace(device, node=node)
-    if tdp_w is not None:
-        _check("tdp_w", "--power", tdp_w)
-        device = msgspec.structs.replace(device, power=Power(tdp_w=tdp_w, source=_SOURCE))
-    return device
+        device = _with_node(device, network_gbit_per_s, devices_per_node)
+    return device if tdp_w is None else _with_power(device, tdp_w)

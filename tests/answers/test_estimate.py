@@ -152,7 +152,7 @@ def test_a_better_device_is_never_slower(model, device, layout, options, factor)
         {"peak_tflops": {dtype: peak * factor / 1e12 for dtype, peak in device.peaks.items()}},
         {"bandwidth_gb_per_s": device.memory_bandwidth_bytes_per_s * factor / 1e9},
     ]
-    if "scale_up" in device.links:
+    if {"scale_up", "pcie"} & set(device.links):
         figures_of.append({"link_gb_per_s": device.scale_up_bytes_per_s * factor / 1e9})
     for figure in figures_of:
         other = overridden(device, figure)

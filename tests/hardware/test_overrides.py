@@ -1,0 +1,94 @@
+"""A user's own figures: the catalog's own changes nothing, a better one never makes anything slower."""
+
+import itertools
+
+import pytest
+
+import roofline
+from roofline.hardware import HardwareError, all_devices, load_device
+from roofline.hardware.overrides import override
+
+# the one device without a published peak gets one: none is skipped
+DEVICES = [device if device.peak else override(device, peak_tflops={"fp32": 8.0}) for device in all_devices()]
+LAYOUTS = (
+    {"num_devices": 1, "micro_batch": 4},
+    {"num_devices": 8, "tp": 8, "micro_batch": 4},
+    {"num_devices": 8, "sharding": "fsdp", "micro_batch": 2},
+    {"num_devices": 64, "tp": 2, "pp": 4, "global_batch": 64},
+)
+BETTER = 1.07  # no device's sparse or otherwise wrong figure is this many times its dense one
+
+
+def figures_of(device, factor=1.0):
+    """Every option of `with_overrides` that this device has a figure for, times `factor`."""
+    figures = {
+        "peak_tflops": {dtype: peak.tflops * factor for dtype, peak in device.peak.items()},
+        "bandwidth_gb_per_s": device.memory.bandwidth.gb_per_s * factor,
+        "memory_gib": device.memory.capacity.mib / 1024 * factor,
+    }
+    link = device.links.get("scale_up") or device.links.get("pcie")
+    if link is not None:
+        figures["link_gb_per_s"] = link.gb_per_s * factor
+    if device.node is not None and device.node.network_gbit_per_s is not None:
+        figures["network_gbit_per_s"] = device.node.network_gbit_per_s * factor
+    if device.node is not None and factor == 1:
+        figures["devices_per_node"] = device.node.devices
+    if device.tdp_w is not None and factor == 1:
+        figures["tdp_w"] = device.tdp_w
+    return figures
+
+
+def answers(device, **more):
+    """Seconds and bytes of a small model in several layouts; None where the device has no link for one."""
+    dtype = next((name for name in ("bf16", "fp16", "fp32") if name in device.peaks), next(iter(device.peaks)))
+    found = []
+    for layout in LAYOUTS:
+        options = {"dtype": dtype, "seq_len": 512, "stack": "nemo", **layout, **more}
+        try:
+            result = roofline.estimate("gpt2-medium", device, **options)
+        except HardwareError as error:
+            assert "no published link" in str(error) or "no network figure" in str(error)  # noqa: PT017
+            found.append(None)
+        else:
+            found.append((result.step_time_s, result.ideal_step_time_s, result.fits))
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.id)
+def test_the_catalogs_own_figure_changes_nothing(device):
+    for option, figure in figures_of(device).items():
+        assert override(device, **{option: figure}) is device, option
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.id)
+def test_a_better_figure_is_never_slower_and_never_fits_less(device):
+    before = answers(device)
+    for option, figure in figures_of(device, BETTER).items():
+        after = answers(override(device, **{option: figure}))
+        for layout, old, new in zip(LAYOUTS, before, after, strict=True):
+            if old is None:
+                assert new is None, (option, layout)
+                continue
+            assert new[0] <= old[0] * (1 + 1e-12), (option, layout)
+            assert new[1] <= old[1] * (1 + 1e-12), (option, layout)
+            assert new[2] >= old[2], (option, layout)
+
+
+def test_a_link_keeps_what_it_joins_and_how_much_of_it_is_reached():
+    card = override(load_device("rtx-4090"), link_gb_per_s=63)
+    assert set(card.links) == {"pcie"}
+    assert card.links["pcie"].gb_per_s == 63
+    server = override(load_device("h100-sxm-80gb"), link_gb_per_s=225)
+    assert (server.links["scale_up"].gb_per_s, server.links["scale_up"].devices) == (225, 8)
+    assert "NVLink4 18x25 link 225 GB/s one way is yours (the catalog has 450)" in server.caveats[-1]
+
+
+def test_where_no_link_is_published_the_given_one_joins_the_node():
+    sockets = override(load_device("epyc-9654"), link_gb_per_s=50)
+    assert sockets.links["scale_up"].devices == sockets.devices_per_node == 2
+
+
+def test_a_faster_network_is_never_slower():
+    for slow, fast in itertools.pairwise((50, 100, 400)):
+        times = [answers(load_device("l40s"), network_gbit_per_s=rate)[-1][0] for rate in (slow, fast)]
+        assert times[1] <= times[0]
