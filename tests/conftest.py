@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from roofline import cli
-from roofline.view.table import Cell, Table, add_format_arguments, emit
+from roofline.commands.output import add_format_arguments, emit
+from roofline.commands.parser import COMMANDS, Command
+from roofline.view.table import Cell, Table
 
 # the machines that run this are shared and noisy: no test fails for being slow; in CI every run draws the same examples
 settings.register_profile("roofline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,5 +73,5 @@ def probe(monkeypatch) -> str:
     module.configure, module.run = _configure, _run
     module.EXAMPLES = ("roofline probe gpt2 -d t4", "roofline probe gpt2 -d t4 --format json")
     monkeypatch.setitem(sys.modules, "roofline.commands.probe", module)
-    monkeypatch.setitem(cli.COMMANDS, "probe", cli.Command("probe", "a command for tests"))
+    monkeypatch.setitem(COMMANDS, "probe", Command("probe", "a command for tests"))
     return "probe"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ..errors import RooflineError
-from ..view.table import Table, add_format_arguments, emit
 from . import options
+from .output import add_format_arguments, emit
 
 if TYPE_CHECKING:
     from ..answers.estimate import Estimate
@@ -43,7 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
+    from ..answers.advice import advise
     from ..answers.estimate import estimate
+    from ..view import estimate as view
 
     device, given = options.device(args), options.train_options(args, one_layout=True)
     if args.phase != "train":
@@ -59,62 +59,26 @@ def run(args: argparse.Namespace) -> int:
         result = estimate_file(args.model, device, **given)
     else:
         result = estimate(options.model(args), device, **given)
-    write(args, result, hints(args, result))
+    advice = None if args.format == "csv" else advise(result)
+    tables, notes = view.tables(result, advice), hints(args, result) + view.notes(result)
+    emit(args, view.data(result, advice), tables, notes, view.records(result))
     return 0 if result.fits else DOES_NOT_FIT
 
 
 def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:
     """Print one pass of inference; 3 where it does not fit in memory."""
     from ..answers.inference import infer
-    from ..view import inference
+    from ..view import inference as view
 
     result = infer(options.model(args), device, args.phase, **given)
-    tables = inference.inference_tables(result)
-    if args.format == "csv":
-        tables = [tables[-1]]
-    emit(args, inference.inference_json(result), tables, inference.inference_notes(result))
+    emit(args, view.data(result), view.tables(result), view.notes(result), view.records(result))
     return 0 if result.fits else DOES_NOT_FIT
 
 
 def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
     """The micro batch to try where none was given: the default of 1 leaves most devices waiting for memory."""
+    from ..answers.advice import larger_micro_batch
+
     given = args.micro_batch is not None or args.global_batch is not None
-    if given or not result.fits or args.format != "table" or options.names_function(args.model):
-        return []
-    from ..answers.capacity import max_micro_batch
-
-    train = msgspec.structs.replace(result.train, global_batch=None)
-    largest = max_micro_batch(result.model, result.device, train)
-    return [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."] if largest > 1 else []
-
-
-def write(args: argparse.Namespace, result: Estimate, hints: list[str]) -> None:
-    """Write `result`; where it does not fit, with the cheapest changes that make it fit."""
-    from ..answers.estimate import estimate_json, estimate_record
-    from ..view import estimate as report
-
-    if args.format == "csv":
-        record = estimate_record(result)
-        emit(args, {}, [Table("", list(record), [list(record.values())])])
-        return
-    data, notes = estimate_json(result), report.estimate_notes(result)
-    tables = report.estimate_tables(result)
-    if not result.fits and not options.names_function(args.model):
-        from ..answers.fixes import cheapest_fixes
-        from ..view.memory import fixes_table
-
-        fixes = cheapest_fixes(result.model, result.device, result.train)
-        data["fixes"] = fixes
-        tables[1:1] = [tables.pop(), fixes_table(fixes)]
-    elif result.fits and not options.names_function(args.model):
-        from ..answers.changes import Case, improvements
-        from ..answers.fixes import fuller_pipeline
-        from ..view.changes import changes_table
-
-        fuller = fuller_pipeline(result)
-        found = improvements(Case(result.model, result.device, result.train), result)
-        found = found if fuller is None else (fuller, *found)
-        data["improvements"] = found
-        if found:
-            tables.append(changes_table("What would make it faster, and fits", "saves", found, most=3))
-    emit(args, data, tables, hints + notes)
+    largest = None if given or args.format != "table" else larger_micro_batch(result)
+    return [] if largest is None else [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."]

@@ -5,19 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from .. import units
 from ..errors import RooflineError
-from ..view.cells import one_unit
-from ..view.table import Cell, Table, add_format_arguments, emit
 from . import options
-
-if TYPE_CHECKING:
-    from ..hardware import Device
-    from ..model.spec import ModelConfig
-    from ..search.layout import Layout, SearchResult
+from .output import add_format_arguments, emit
 
 SUMMARY = "the fastest parallel layouts for a number of devices"
 EXAMPLES = (
@@ -27,39 +20,8 @@ EXAMPLES = (
 DOES_NOT_FIT, INTERRUPTED = 3, 130
 OBJECTIVES = ("time", "cost", "energy", "memory")
 ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "optimizer", "stack")
-BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
 LONG_SEARCH = 5_000_000  # layouts: about five seconds
 SLOW_S = 1.0  # a progress bar appears after this long
-SHOWN_FRONT = 10
-EXTRAS: dict[str, Callable[[float], str]] = {
-    "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
-    "energy_j_per_step": lambda value: units.format_si(value, "J"),
-}
-CSV_KEYS = (
-    "num_devices",
-    "tp",
-    "pp",
-    "vp",
-    "dp",
-    "cp",
-    "ep",
-    "micro_batch",
-    "accumulation",
-    "sharding",
-    "sequence_parallel",
-    "recompute",
-    "dtype",
-    "attention",
-    "stack",
-    "step_time_s",
-    "step_time_low_s",
-    "step_time_high_s",
-    "tokens_per_s",
-    "mfu",
-    "memory_bytes",
-    "fits",
-    "device_seconds_per_step",
-)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the best layouts; 3 where none fits, 130 after an interrupt."""
     from ..search.search import layouts
+    from ..view import layouts as view
 
     given = options.train_options(args)
     for name in ONE_VALUE:
@@ -104,10 +67,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             **given,
         )
-    tables = tables_of(result, device, args.price)
-    if args.format not in {"csv", "json"}:
-        tables.insert(0, header(model, device, result))
-    notes = notes_of(result, device)
+    notes = view.notes(result)
     if not result.layouts and not result.interrupted:
         from ..search.remedy import remedy, shortage
 
@@ -115,10 +75,9 @@ def run(args: argparse.Namespace) -> int:
         count = given.pop("num_devices")
         most = max(count) if isinstance(count, tuple) else count
         notes.append(f"To fit: {remedy(model, device, result, most, given)}.")
-    if args.format == "csv":
-        tables = [csv_table(result, device, args.price)]
     notes += [f"Note: {note}." for note in model.assumptions]
-    emit(args, to_json(result, device, args.price), tables, notes)
+    tables, records = view.tables(result, args.price), view.records(result, args.price)
+    emit(args, view.data(result, args.price), tables, notes, records)
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")
@@ -158,239 +117,3 @@ class Progress:
             self.bar.start()
         if self.bar is not None:
             self.bar.update(self.task, completed=done)
-
-
-# --- what is written ---------------------------------------------------------------------------------------
-
-
-def figures(layout: Layout, result: SearchResult, device: Device, price: float | None) -> dict[str, Any]:
-    """A layout as a JSON object; energy and cost only where the power and the price are known."""
-    from ..search.layout import layout_dict
-
-    found = layout_dict(layout)
-    share = found.pop("energy_share")
-    if device.tdp_w is not None:
-        found["energy_j_per_step"] = layout.device_seconds_per_step * device.tdp_w * share
-    if price is not None:
-        tokens = result.global_batch * layout.train.sequence_length
-        found["cost_per_billion_tokens"] = layout.device_seconds_per_step / 3600 * price / tokens * 1e9
-    found["near_tie"] = bool(result.layouts) and result.ties(layout)
-    return found
-
-
-def to_json(result: SearchResult, device: Device, price: float | None) -> dict[str, Any]:
-    """The JSON object."""
-
-    def written(found: list[Layout]) -> list[dict[str, Any]]:
-        return [figures(layout, result, device, price) for layout in found]
-
-    return {
-        "evaluated": result.evaluated,
-        "fitting": result.priced,
-        "seconds": result.seconds,
-        "interrupted": result.interrupted,
-        "objective": result.objective,
-        "global_batch": result.global_batch,
-        "layouts": written(result.layouts),
-        "by_software": written(result.by_software),
-        "simplest": None if result.simplest is None else written([result.simplest])[0],
-        "front": written(result.front),
-        "smallest": None if result.smallest is None else written([result.smallest])[0],
-    }
-
-
-def csv_table(result: SearchResult, device: Device, price: float | None) -> Table:
-    """One layout a row, in the same columns whatever was searched for; what is not known is empty."""
-    known = {"energy_j_per_step": None, "cost_per_billion_tokens": None}
-    found = [
-        {**known, **figures(layout, result, device, price), "remark": remark_of(layout, result)}
-        for layout in shown_layouts(result)
-    ]
-    keys = [*CSV_KEYS, *known, "near_tie", "simplest", "remark"]
-    rows = [[{**one, "simplest": one["remark"] == "simplest"}[key] for key in keys] for one in found]
-    return Table("", keys, rows)
-
-
-def shown_layouts(result: SearchResult) -> list[Layout]:
-    """The best layouts, the simplest, and the best on each other software; where none fits, the smallest."""
-    shown = list(result.layouts)
-    if not shown:
-        return [] if result.smallest is None else [result.smallest]
-    if result.simplest is not None and result.simplest not in shown:
-        shown.append(result.simplest)
-    for layout in result.by_software:
-        if layout.stack not in {one.stack for one in shown}:
-            shown.append(layout)
-    return shown
-
-
-def tables_of(result: SearchResult, device: Device, price: float | None) -> list[Table]:
-    """The ranking, the best within memory budgets, and the front of time against memory."""
-    if not result.layouts:
-        title = "No layout fits; the one that needs least memory"
-        return [ranking(title, shown_layouts(result), result, device, price)]
-    words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[result.objective]
-    tables = [ranking(f"The {words} layouts, and the simplest", shown_layouts(result), result, device, price)]
-    if len(result.front) > 1:
-        tables.append(budgets(result, device))
-        step = -(-len(result.front) // SHOWN_FRONT)
-        front = result.front[::-1][::step][::-1]
-        tables.append(ranking("Time against memory: none is both faster and smaller", front, result, device, price))
-    return tables
-
-
-def header(model: ModelConfig, device: Device, result: SearchResult) -> Table:
-    """What was searched for: model, device and its peak, batch, software."""
-    from ..view import estimate
-
-    found = result.layouts or ([] if result.smallest is None else [result.smallest])
-    rows = [["Device", estimate.device_words(device, found[0].dtype if found else "bf16")]]
-    if found:
-        length = found[0].train.sequence_length
-        rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
-        best = {layout.stack: layout for layout in result.by_software[::-1] or found}
-        rows.append(["Software", ", ".join(list(best)[::-1])])
-    devices = sorted({layout.num_devices for layout in found})
-    count = f" on {' or '.join(f'{n:,}' for n in devices)} x {device.id}" if devices else ""
-    return Table(f"{estimate.model_words(model)}{count}", ["", ""], rows, align="ll")
-
-
-def ranking(title: str, found: list[Layout], result: SearchResult, device: Device, price: float | None) -> Table:
-    """Layouts, one a row; degrees that are 1 everywhere are left out."""
-    degrees = [
-        (name, name)
-        for name in ("num_devices", "tp", "pp", "vp", "cp", "ep", "dp")
-        if name in {"tp", "pp", "dp"}
-        or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
-    ]
-    head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
-    columns = [*head, "Batch", "Sharding", "Recompute", "SP", "Step", "10-90 % range", "MFU", "Memory"]
-    keys = [
-        *(key for _, key in degrees),
-        "micro_batch",
-        "sharding",
-        "recompute",
-        "sequence_parallel",
-        "step_time_s",
-    ]
-    keys += ["step_time_low_s", "mfu", "memory_bytes"]
-    words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
-    if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
-        words.append("attention")  # where it does not follow from the software
-    extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
-    extras += ["energy_j_per_step"] if result.objective == "energy" and device.tdp_w is not None else []
-    rows = []
-    marked = result.simplest is not None
-    step = one_unit(layout.step_time_low_s for layout in found)
-    for layout in found:
-        data = figures(layout, result, device, price)
-        remark = remark_of(layout, result)
-        rows.append(
-            [
-                *(data[key] for _, key in degrees),
-                Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
-                layout.sharding,
-                layout.recompute,
-                layout.sequence_parallel,
-                Cell(layout.step_time_s, step(layout.step_time_s)),
-                _interval(layout, step),
-                Cell(layout.mfu, units.format_share(layout.mfu)),
-                Cell(layout.memory_bytes, units.format_bytes(layout.memory_bytes)),
-                *(
-                    Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name]
-                    for name in words + extras
-                ),
-                *([Cell(remark == "simplest", remark)] if marked else []),
-            ]
-        )
-    titles = {
-        "dtype": "Dtype",
-        "attention": "Attention",
-        "stack": "Software",
-        "cost_per_billion_tokens": "Cost/1B tokens",
-        "energy_j_per_step": "Energy/step",
-    }
-    columns += [titles.get(name, name) for name in words + extras] + [""] * marked
-    return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
-
-
-def remark_of(layout: Layout, result: SearchResult) -> str:
-    """What is special about a layout: the simplest, or the best on a software other than the best one's."""
-    if result.simplest is not None and layout.train == result.simplest.train:
-        return "simplest"
-    others = [one for one in result.by_software if one.stack != result.layouts[0].stack]
-    return f"best on {layout.stack}" if any(layout.train == one.train for one in others) else ""
-
-
-def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:
-    low, high = written(layout.step_time_low_s), written(layout.step_time_high_s)
-    return Cell(layout.step_time_low_s, f"{low.split()[0]} to {high}")
-
-
-def budgets(result: SearchResult, device: Device) -> Table:
-    """The fastest layout within each usual memory size up to the device's."""
-    rows: list[list[Any]] = []
-    seen = None
-    step = one_unit(layout.step_time_s for layout in result.front)
-    sizes = [size * 2**30 for size in BUDGETS_GIB if size * 2**30 < device.memory_bytes]
-    for size in [*sizes, device.memory_bytes]:
-        within = [layout for layout in result.front if layout.memory_bytes <= size]
-        if not within or within[-1] is seen:
-            continue
-        seen = best = within[-1]
-        rows.append(
-            [
-                Cell(size, units.format_bytes(size)),
-                layout_words(best),
-                best.stack,
-                Cell(best.step_time_s, step(best.step_time_s)),
-                Cell(best.memory_bytes, units.format_bytes(best.memory_bytes)),
-            ]
-        )
-    columns = ["Budget", "Layout", "Software", "Step", "Memory"]
-    return Table("The fastest within a memory budget per device", columns, rows)
-
-
-def layout_words(layout: Layout) -> str:
-    """A layout in words."""
-    from ..config.words import layout_words as words
-
-    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
-    return f"{words(layout.train)}, micro batch {layout.micro_batch}{recompute}"
-
-
-def notes_of(result: SearchResult, device: Device) -> list[str]:
-    """How much was searched, near-ties, assumptions."""
-    from ..search.layout import WAITING_DRAW
-
-    capacity = units.format_bytes(device.memory_bytes)
-    notes = [f"{result.evaluated:,} layouts searched: {result.priced:,} fit in {capacity}."]
-    if result.interrupted:
-        notes.insert(0, "Interrupted: these are the best of the layouts searched so far.")
-    if not result.layouts:
-        return notes
-    notes += tie_notes(result)
-    notes += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
-    if result.objective == "energy":
-        notes.append(
-            f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."
-        )
-    return notes
-
-
-def tie_notes(result: SearchResult) -> list[str]:
-    """Which layouts cannot be told from the best, and the simplest of them."""
-    from ..search.layout import value_of
-
-    best, simplest, ties = result.layouts[0], result.simplest, len(result.near_ties)
-    if simplest is None or (ties == 1 and simplest.train == best.train):
-        return []
-    shown = len(result.layouts)
-    count = f"All {shown}" if ties == shown else f"{ties} of the {shown}" if ties > 1 else "Only the first"
-    note = f"{count} shown cannot be told from the best: their expected values are within its 10-90 % range."
-    if simplest.train == best.train:
-        return [f"{note} The best is also the simplest."]
-    slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
-    step = units.format_time(simplest.step_time_s)
-    price = f"{step} a step, {100 * slower:+.1f} %"
-    return [f"{note} Prefer the simplest that is: {layout_words(simplest)}, {simplest.stack} ({price})."]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from .. import units
 from ..errors import RooflineError
-from ..view.table import add_format_arguments
 from . import options
+from .output import add_format_arguments, emit
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan, Terms
@@ -126,9 +126,17 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("roofline: " + "; ".join(problems) + "\n")
         return DOES_NOT_FIT
     plans.sort(key=lambda one: order(one, args))
-    from ..view.plan import write
+    from ..view import plan as view
 
-    write(args, plans, problems)
+    asked = view.Asked(
+        deadline_s=args.deadline,
+        chinchilla=args.tokens == "chinchilla",
+        power=args.power is not None,
+        explain=args.explain,
+        ladder=args.ladder,
+    )
+    notes = view.notes(plans, asked, problems)
+    emit(args, view.data(plans, asked), view.tables(plans, asked), notes, view.records(plans))
     return 0
 
 

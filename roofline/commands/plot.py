@@ -51,7 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
     from .. import plot
-    from ..view.table import check_writable, write_text
+    from ..view.files import check_writable
+    from .output import write_text
 
     output = plot.check_output(args.output or f"{args.kind}.png")
     if args.data is not None:

@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, get_args
 
-from ..config.stack import Fusion, Overlap, Stack, load_stack, stack_names
-from ..view.table import Table, add_format_arguments, emit, plain
+from .output import add_format_arguments, emit
 
 SUMMARY = "the software profiles: what each fuses, overlaps and launches"
 EXAMPLES = ("roofline stacks", "roofline stacks megatron --format json")
-FUSIONS: dict[str, str] = {
-    "norm": "a norm is one kernel",
-    "activation": "activation, gate product and bias are one kernel",
-    "residual": "bias, dropout and residual addition are one kernel",
-    "residual_norm": "the residual addition is part of the next norm",
-    "rotary": "rotary embedding is one kernel",
-    "softmax": "scale, mask and softmax of unfused attention are one kernel",
-    "cross_entropy": "the loss keeps no fp32 copy of the logits",
-    "optimizer": "all parameters are updated by one kernel",
-    "wgrad_accumulation": "weight-gradient matmuls add into the fp32 gradient",
-    "attention_layout": "fused attention takes q, k and v without a copy",
-    "cast": "a norm casts to low precision what it writes",
-    "activation_cast": "so does an activation",
-    "padding": "ragged matmuls are padded to rows of 16 bytes",
-}
-LAUNCHES = {
-    "eager": "one framework call per kernel",
-    "compiled": "generated code",
-    "graph": "CUDA graph",
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,29 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all profiles, or one."""
+    from ..config.stack import load_stack, stack_names
+    from ..view import stacks as view
+
     if args.stack is not None:
-        stack = load_stack(args.stack)
-        known = f"Published runs call it: {', '.join(stack.software)}."
-        notes = [f"Source: {stack.source}."] + ([known] if stack.software else [])
-        emit(args, plain(stack), [one_table(stack)], notes)
-        return 0
-    stacks = [load_stack(name) for name in stack_names()]
-    rows = [[stack.name, stack.launch, len(stack.fused), stack.summary] for stack in stacks]
-    columns = ["stack", "launch", "fusions", "what it is"]
-    emit(args, {"stacks": stacks}, [Table("", columns, rows)], ["'roofline stacks STACK' shows one."])
+        emit(args, *view.one(load_stack(args.stack)))
+    else:
+        emit(args, *view.catalog([load_stack(name) for name in stack_names()]))
     return 0
-
-
-def one_table(stack: Stack) -> Table:
-    """One profile: every fact in words."""
-    rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch]]]
-    rows += [[FUSIONS.get(name, name), name in stack.fused] for name in get_args(Fusion)]
-    for name in Overlap.__struct_fields__:
-        rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"])
-    kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
-    rows.append(["weights are kept", kept])
-    shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source"}
-    for name in stack.__struct_fields__:
-        if name not in shown:
-            rows.append([name.replace("_", " "), getattr(stack, name)])
-    return Table(f"{stack.name}: {stack.summary}", ["fact", ""], rows, align="ll")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
-from ..units import format_bytes, format_share
-from ..view.table import Cell, Table, add_format_arguments, emit
+from .output import add_format_arguments, emit
+
+if TYPE_CHECKING:
+    from ..view.table import Shown
 
 SUMMARY = "the estimator's error against published measurements"
 EXAMPLES = (
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict every row and print the errors."""
     if args.worst < 0:
         raise RooflineError(f"--worst {args.worst}: give a number of rows, 0 or more")
-    {"runs": _runs, "memory": _memory, "budgets": _budgets}[args.what](args)
+    emit(args, *{"runs": _runs, "memory": _memory, "budgets": _budgets}[args.what](args))
     return 0
 
 
@@ -54,281 +55,27 @@ def _select(args: argparse.Namespace, rows: list[dict[str, str]]) -> list[dict[s
     return chosen
 
 
-def _runs(args: argparse.Namespace) -> None:
+def _runs(args: argparse.Namespace) -> Shown:
     from ..validation.published import read_rows
-    from ..validation.runs import data_file, group_by, predict_runs, predicted, source_of, summarise
+    from ..validation.runs import data_file, predict_runs
+    from ..view.validation import runs
 
-    predictions = predict_runs(_select(args, read_rows(data_file("runs", args.data))))
-    done = predicted(predictions)
-    if not done:
-        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
-    groups: dict[str, Callable[[Any], str]] = {
-        "by_source": source_of,
-        "by_device": lambda p: str(p.row["device"]),
-        "by_stack": lambda p: str(p.stack),
-        "by_dtype": lambda p: str(p.row.get("dtype") or "not stated"),
-        "by_recompute": lambda p: str(p.row.get("recompute") or "not stated"),
-    }
-    summaries = {name: group_by(done, key) for name, key in groups.items()}
-    total = summarise("all", done)
-    by_source = summaries["by_source"]
-    data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
-        "macro_mape": sum(s.mape for s in by_source) / len(by_source),
-        **summaries,
-    }
-    if args.format == "csv" or (args.output or "").endswith(".csv"):
-        emit(args, data, [_run_rows(predictions)])
-        return
-    tables = [
-        _summary_table("Error of the step time", [total, *by_source]),
-        _summary_table("By device", summaries["by_device"]),
-        *_worst_runs(done, args.worst),
-    ]
-    emit(args, data, tables, _run_notes(data, predictions))
+    return runs(predict_runs(_select(args, read_rows(data_file("runs", args.data)))), args.worst)
 
 
-def _run_rows(predictions: Sequence[Any]) -> Table:
-    rows = [
-        [
-            p.id,
-            p.measured,
-            p.predicted,
-            p.low,
-            p.high,
-            p.error if not p.skipped_reason else None,
-            p.skipped_reason,
-            p.stack,
-            "; ".join(p.assumed),
-        ]
-        for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "stack", "assumed"]
-    return Table("", keys, rows)
-
-
-def _percent(value: float | None, sign: str = "") -> Cell:
-    return Cell(value, "-" if value is None else f"{value:{sign}.1%}".replace("%", " %"))
-
-
-def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
-    rows = [
-        [
-            s.name,
-            s.rows,
-            _percent(s.mape),
-            _percent(s.median_ape),
-            _percent(s.bias, "+"),
-            _percent(s.coverage),
-        ]
-        for s in summaries
-    ]
-    return Table(title, ["", "rows", "MAPE", "median", "bias", "in 10-90 % range"], rows)
-
-
-def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
-    worst = sorted(done, key=lambda p: -abs(p.log_error))[:count]
-    if not worst:
-        return []
-    rows = [
-        [
-            p.id,
-            p.row.get("model", ""),
-            p.row["device"],
-            p.row["n_devices"].removesuffix(".0"),
-            p.measured,
-            p.predicted,
-            _percent(p.error, "+"),
-            "; ".join(p.assumed),
-        ]
-        for p in worst
-    ]
-    columns = [
-        "worst rows",
-        "model",
-        "device",
-        "devices",
-        "measured tok/s",
-        "predicted",
-        "time error",
-        "assumed",
-    ]
-    return [Table("", columns, rows)]
-
-
-def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
-    notes = [
-        (
-            f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
-            "measured over predicted tokens per second, minus 1. Bias: geometric mean."
-        ),
-    ]
-    reasons: dict[str, int] = {}
-    for p in predictions:
-        if p.skipped_reason:
-            reasons[p.skipped_reason] = reasons.get(p.skipped_reason, 0) + 1
-    notes += [f"skipped {count} rows: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1])[:5]]
-    return notes
-
-
-def _groups(predictions: Sequence[Any], key: Callable[[Any], str]) -> dict[str, list[Any]]:
-    """Predictions by `key`, the largest group first."""
-    groups: dict[str, list[Any]] = {}
-    for p in predictions:
-        groups.setdefault(key(p), []).append(p)
-    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
-
-
-def _source(p: Any) -> str:
-    """The part of a row's id before the first dash."""
-    return str(p.id.split("-")[0])
-
-
-def _hardware(p: Any) -> str:
-    return str(p.row.get("hardware") or "not stated")
-
-
-def _memory(args: argparse.Namespace) -> None:
-    from ..validation.memory import predict_memory, summarise
+def _memory(args: argparse.Namespace) -> Shown:
+    from ..validation.memory import predict_memory
     from ..validation.published import read_table
     from ..validation.runs import data_file
+    from ..view.validation import memory
 
-    predictions = predict_memory(_select(args, read_table(data_file("memory", args.data))))
-    done = [p for p in predictions if not p.skipped_reason]
-    if not done:
-        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
-    total = summarise("all", done)
-    by_source = [summarise(name, rows) for name, rows in _groups(done, _source).items()]
-    by_device = [summarise(name, rows) for name, rows in _groups(done, _hardware).items()]
-    data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "bytes_rows": total.bytes_rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
-        "decision_rows": total.decision_rows,
-        "decisions_right": total.decisions_right,
-        "by_source": by_source,
-        "by_device": by_device,
-    }
-    rows = [
-        [
-            p.id,
-            p.measured_bytes,
-            p.predicted_bytes,
-            p.low_bytes,
-            p.high_bytes,
-            p.error,
-            p.skipped_reason,
-            p.ran,
-            p.predicted_fits,
-        ]
-        for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ran", "predicted_fits"]
-    if args.format == "csv" or (args.output or "").endswith(".csv"):
-        emit(args, data, [Table("", keys, rows)])
-        return
-    summary = Table(
-        "Peak memory, and whether it ran",
-        ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
-        [
-            [
-                s.name,
-                s.rows,
-                s.bytes_rows,
-                _percent(s.mape),
-                _percent(s.bias, "+"),
-                _percent(s.coverage),
-                s.decision_rows,
-                _percent(s.decisions_right),
-            ]
-            for s in (total, *by_source)
-        ],
-    )
-    worst = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[: args.worst]
-    table = Table(
-        "",
-        ["worst rows", "model", "measured", "predicted", "error"],
-        [
-            [
-                p.id,
-                p.row.get("model", ""),
-                format_bytes(p.measured_bytes or 0),
-                format_bytes(p.predicted_bytes or 0),
-                _percent(p.error, "+"),
-            ]
-            for p in worst
-        ],
-    )
-    emit(args, data, [summary, *([table] if worst else [])])
+    return memory(predict_memory(_select(args, read_table(data_file("memory", args.data)))), args.worst)
 
 
-def _budgets(args: argparse.Namespace) -> None:
-    from ..validation.budgets import predict_budgets, summarise
+def _budgets(args: argparse.Namespace) -> Shown:
+    from ..validation.budgets import predict_budgets
     from ..validation.published import read_table
     from ..validation.runs import data_file
+    from ..view.validation import budgets
 
-    predictions = predict_budgets(_select(args, read_table(data_file("budgets", args.data))))
-    done = [p for p in predictions if not p.skipped_reason]
-    if not done:
-        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
-    total = summarise("all", done)
-    rows = [
-        [
-            p.id,
-            p.measured,
-            p.predicted,
-            p.low,
-            p.high,
-            None if p.skipped_reason else p.error,
-            p.skipped_reason,
-            None if p.skipped_reason else p.ratio,
-        ]
-        for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ratio"]
-    data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
-        "within_1_5x": total.within,
-        "median_ratio": total.median_ratio,
-        "by_source": [summarise(name, group) for name, group in _groups(done, _source).items()],
-        "by_device": [summarise(name, group) for name, group in _groups(done, _hardware).items()],
-        "results": [dict(zip(keys, row, strict=True)) for row in rows],
-    }
-    if args.format == "csv" or (args.output or "").endswith(".csv"):
-        emit(args, data, [Table("", keys, rows)])
-        return
-    shown = Table(
-        "Device-hours of whole trainings",
-        ["", "model", "device-hours", "predicted", "low", "high", "measured / predicted"],
-        [
-            [
-                p.id,
-                p.row.get("model", ""),
-                round(p.measured),
-                round(p.predicted),
-                round(p.low),
-                round(p.high),
-                f"{p.ratio:.2f}",
-            ]
-            for p in done
-        ],
-    )
-    note = (
-        f"{format_share(total.within)} of {total.rows} within a factor of 1.5; median measured / predicted "
-        f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"
-    )
-    emit(args, data, [shown], [note])
+    return budgets(predict_budgets(_select(args, read_table(data_file("budgets", args.data)))))

@@ -38,6 +38,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return format_flops(self.flops)
 
 
+class Accounting(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of a model: its rows for one micro batch, and the shortcut 6ND as a share of the overall."""
+
+    model: ModelConfig
+    seq_len: int
+    micro_batch: int
+    rows: tuple[Row, ...]
+    flops_6nd: int
+    flops_6nd_ratio: float
+
+
 def textbook_model(
     *,
     n_layers: int,
@@ -106,6 +117,19 @@ def accounting_of(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> pd.
         "FLOPs_proportion": [row.proportion for row in rows],
     }
     return pd.DataFrame(values, index=index)
+
+
+def accounting_table(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> Accounting:
+    """The accounting table of any decoder."""
+    shortcut, ratio = shortcut_6nd(model, seq_len, micro_batch)
+    return Accounting(
+        model=model,
+        seq_len=seq_len,
+        micro_batch=micro_batch,
+        rows=tuple(accounting_rows(model, seq_len, micro_batch)),
+        flops_6nd=shortcut,
+        flops_6nd_ratio=ratio,
+    )
 
 
 def accounting_rows(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> list[Row]:

@@ -12,7 +12,7 @@ from ..config.words import layout_words
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
 from ..units import format_time
-from ..view.estimate import model_words
+from ..view.words import model_words
 from .data import (
     Ceiling,
     Measurement,

@@ -9,6 +9,7 @@ import msgspec
 from ..answers.estimate import estimate_times, model_flops_of
 from ..config.run import TrainConfig
 from ..footprint.parts import Memory
+from ..model.spec import ModelConfig
 from ..timing.schedule import Schedule
 from .space import DEGREES, WORDS
 
@@ -64,6 +65,8 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a search found.
 
     Attributes:
+        model: The model.
+        device: The device.
         evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
         priced: Layouts that fit.
         seconds: Time of the search.
@@ -79,6 +82,8 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
         notes: Assumptions.
     """
 
+    model: ModelConfig
+    device: Any
     evaluated: int
     priced: int
     seconds: float

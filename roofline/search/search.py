@@ -151,6 +151,8 @@ class _Search:
         front = [] if self.front is None else [self._layout(entry) for entry in self.front.points()]
         smallest = None if found else next(iter(self._layout(entry) for entry in self.smallest.best()), None)
         return SearchResult(
+            model=self.model,
+            device=self.device,
             evaluated=self.evaluated,
             priced=self.priced,
             seconds=time.perf_counter() - start,

@@ -5,76 +5,53 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..answers.capacity import fit_words
-from ..config.run import TrainConfig
+from ..answers.estimate import BOUND_OF_TERM, estimate_record
 from ..config.words import layout_words
-from ..model.parameters import count_parameters
+from ..timing.schedule import TERMS
 from ..timing.terms import TERM_WORDS
-from ..units import format_count, format_rate
 from .cells import intensity, points, seconds, share
-from .memory import memory_table
+from .changes import changes_table
+from .memory import fixes_table, memory_table
 from .table import Cell, Table
+from .words import batch_words, device_notes, device_words, method_words, model_words
 
 if TYPE_CHECKING:
+    from ..answers.advice import Advice
     from ..answers.estimate import Estimate
-    from ..hardware import Device
-    from ..model.spec import ModelConfig
 
 COSTLIEST = 10
 VISIBLE = 5e-4  # shares of the step below this are not shown
 
 
-# --- words -----------------------------------------------------------------------------------------------
+def tables(result: Estimate, advice: Advice | None = None) -> list[Table]:
+    """Summary, the way from peak to MFU, the costliest ops, and memory by part; then `advice`.
+
+    Where it does not fit, memory and what makes it fit come before the rest.
+    """
+    summary, memory = summary_table(result), memory_table(result.memory, result.train)
+    found = [waterfall_table(result), ops_table(result)]
+    if advice is not None and advice.fixes is not None:
+        return [summary, memory, fixes_table(advice.fixes), *found]
+    found = [summary, *found, memory]
+    if advice is not None and advice.improvements:
+        found.append(changes_table("What would make it faster, and fits", "saves", advice.improvements, most=3))
+    return found
 
 
-def model_words(model: ModelConfig) -> str:
-    """Name and parameter count: ``mixtral-8x7b (46.7B parameters, 12.9B active)``."""
-    parameters = count_parameters(model)
-    active = "" if parameters.active == parameters.total else f", {format_count(parameters.active)} active"
-    return f"{model.name} ({format_count(parameters.total)} parameters{active})"
+def data(result: Estimate, advice: Advice | None = None) -> dict[str, Any]:
+    """The JSON object, with `advice`."""
+    found = result.to_dict()
+    if advice is not None and advice.fixes is not None:
+        found["fixes"] = advice.fixes
+    if advice is not None and advice.improvements is not None:
+        found["improvements"] = advice.improvements
+    return found
 
 
-def device_words(device: Device, dtype: str) -> str:
-    """Name, and the dense peak that MFU divides by."""
-    return f"{device.name}, {dtype} at {format_rate(device.peak_flops_per_s(dtype))} dense peak"
-
-
-def batch_words(train: TrainConfig, model: ModelConfig) -> str:
-    """The batch and its arithmetic, so that a wrong factor shows."""
-    if model.d_model == 0:
-        return f"{train.global_batch:,} pass(es) of the example inputs a step"
-    accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
-    ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
-    parts = f"micro batch {train.micro_batch:,}{accumulation}{ranks}"
-    total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
-    return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"
-
-
-def method_words(train: TrainConfig) -> str:
-    """Optimizer, kernels, recompute and software."""
-    words = [train.optimizer, f"{train.attention} attention"]
-    words.append("no recompute" if train.recompute == "none" else f"{train.recompute} recompute")
-    words += [f"{train.stack} stack"]
-    words += ["dropout"] if train.dropout else []
-    words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
-    words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
-    if train.train == "lora":
-        words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
-    if train.freeze:
-        words.insert(0, f"frozen {' and '.join(train.freeze)}")
-    return ", ".join(words)
-
-
-# --- an estimate -----------------------------------------------------------------------------------------
-
-
-def estimate_tables(result: Estimate) -> list[Table]:
-    """Summary, the way from peak to MFU, the costliest ops, and memory by part."""
-    return [
-        summary_table(result),
-        waterfall_table(result),
-        ops_table(result),
-        memory_table(result.memory, result.train),
-    ]
+def records(result: Estimate) -> Table:
+    """What was asked and the figures, as one row."""
+    record = estimate_record(result)
+    return Table("", list(record), [list(record.values())])
 
 
 def summary_table(result: Estimate) -> Table:
@@ -115,9 +92,6 @@ def mfu_words(result: Estimate) -> str:
 
 def bound_words(result: Estimate) -> str:
     """What the step spends most of its time on, with its share."""
-    from ..answers.estimate import BOUND_OF_TERM
-    from ..timing.schedule import TERMS
-
     spent = sum(getattr(result.schedule, term) for term in TERMS if BOUND_OF_TERM[term] == result.bound)
     return f"{result.bound} ({share(spent / result.step_time_s).text} of the step)"
 
@@ -153,15 +127,7 @@ def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
     return Table(title, columns, rows, align="llrrrrlr")
 
 
-def estimate_notes(result: Estimate) -> list[str]:
+def notes(result: Estimate) -> list[str]:
     """The rule behind MFU, what was assumed, and how far the device's figures can be trusted."""
-    notes = [f"MFU rule: {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
-    return notes + device_notes(result.device)
-
-
-def device_notes(device: Device) -> list[str]:
-    """Low confidence and caveats of the device's figures."""
-    notes = []
-    if device.confidence not in {"high", "measured"}:
-        notes.append(f"Note: the figures of {device.id} are of {device.confidence} confidence.")
-    return notes + [f"Note: {caveat.rstrip('.')}." for caveat in (*device.caveats, *device.family.caveats)]
+    found = [f"MFU rule: {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
+    return found + device_notes(result.device)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..answers.result import device_json, model_json
 from .cells import intensity, seconds, share, size
-from .estimate import COSTLIEST, device_notes, device_words, model_words
+from .estimate import COSTLIEST
 from .table import Table
+from .words import device_notes, device_words, model_words
 
 if TYPE_CHECKING:
     from ..answers.inference import Inference
@@ -39,7 +40,7 @@ MEMORY_WORDS = {
 }
 
 
-def inference_tables(result: Inference) -> list[Table]:
+def tables(result: Inference) -> list[Table]:
     """Summary, memory by part, the costliest ops."""
     sequences = f"{result.batch:,} sequence{'s' if result.batch > 1 else ''}"
     devices = f"{result.tp} devices: tp {result.tp}" if result.tp > 1 else "1 device"
@@ -62,8 +63,13 @@ def inference_tables(result: Inference) -> list[Table]:
         from_ = result.compute_bound_batch
         rows.append(["Compute-bound", f"matmuls from about {from_:,.0f} sequences on" if from_ else "at no batch"])
     title = f"{model_words(result.model)} on {device_words(result.device, result.dtype)}"
-    tables = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
-    return [*tables, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
+    found = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
+    return [*found, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
+
+
+def records(result: Inference) -> Table:
+    """The costliest ops."""
+    return _ops_table(result)
 
 
 def _fixes_table(result: Inference) -> Table:
@@ -97,7 +103,7 @@ def _ops_table(result: Inference) -> Table:
     return Table("Costliest ops", ["op", "runs", "time", "of pass", "bound", "FLOP/byte"], rows, align="lrrrlr")
 
 
-def inference_json(result: Inference) -> dict[str, Any]:
+def data(result: Inference) -> dict[str, Any]:
     """The JSON object, in base units; the time also under the name the field uses."""
     name = "time_to_first_token_s" if result.phase == "prefill" else "time_per_output_token_s"
     return {
@@ -108,7 +114,7 @@ def inference_json(result: Inference) -> dict[str, Any]:
     }
 
 
-def inference_notes(result: Inference) -> list[str]:
+def notes(result: Inference) -> list[str]:
     """How far the figures can be trusted."""
-    notes = ["Note: inference times are not validated against measurements; the range is an assumption."]
-    return notes + device_notes(result.device)
+    found = ["Note: inference times are not validated against measurements; the range is an assumption."]
+    return found + device_notes(result.device)

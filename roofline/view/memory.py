@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..answers.capacity import MemoryFit, fit_words, memory_json
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
+from ..config.words import layout_words
 from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
 from ..footprint.parts import Memory
 from .cells import points, seconds, share, size
-from .table import Table
+from .table import Cell, Table
+from .words import batch_words, device_notes, method_words, model_words
 
 if TYPE_CHECKING:
     from ..answers.fixes import Fix
@@ -24,6 +27,51 @@ MEMORY_PARTS = {
     "communication_bytes": "gathered weights and buffers",
     "context_bytes": "context, libraries, fragmentation",
 }
+
+
+def tables(result: MemoryFit) -> list[Table]:
+    """The answer, memory by part, and what makes it fit where it does not."""
+    found = [_summary(result), memory_table(result, result.train, result.explained)]
+    return found if result.fits is not False else [*found, fixes_table(result.fixes)]
+
+
+def records(result: MemoryFit) -> Table:
+    """The figures as one row."""
+    figures = {
+        name: value
+        for name, value in memory_json(result).items()
+        if name != "device" and (value is None or isinstance(value, int | float))
+    }
+    return Table("", list(figures), [list(figures.values())])
+
+
+def notes(result: MemoryFit) -> list[str]:
+    """What was assumed, and how far the device's figures can be trusted."""
+    assumed = [f"Note: {note}." for note in result.model.assumptions]
+    return assumed + ([] if result.device is None else device_notes(result.device))
+
+
+def _summary(result: MemoryFit) -> Table:
+    """What was asked, whether it fits, and what would at most."""
+    train = result.train
+    rows: list[list[Any]] = [
+        ["Layout", layout_words(train)],
+        ["Batch", batch_words(train, result.model)],
+        ["Method", f"{train.dtype}, {method_words(train)}"],
+        ["", ""],
+        ["Answer", fit_words(result)],
+    ]
+    title = model_words(result.model)
+    if result.device is not None:
+        of, at = f" of {train.sequence_length:,} tokens", f" tokens at micro batch {train.micro_batch:,}"
+        rows.append(["Largest micro batch", _or_none(result.max_micro_batch, of)])
+        rows.append(["Longest sequence", _or_none(result.max_seq_len, at)])
+        title += f" on {result.device.name}"
+    return Table(title, ["", ""], rows, align="ll")
+
+
+def _or_none(value: int | None, unit: str) -> Cell:
+    return Cell(value, f"{value:,}{unit}" if value else "none fits")
 
 
 def optimizer_words(train: TrainConfig) -> str:

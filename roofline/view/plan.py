@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .. import units
+from ..config.words import layout_words
+from ..model.parameters import count_parameters
+from ..planning.cost import ladder
 from .cells import one_unit
-from .table import Cell, Table, emit
+from .table import Cell, Table
+from .words import batch_words, model_words
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan
@@ -28,51 +33,65 @@ KEYS = (
 )
 
 
-def write(args: argparse.Namespace, plans: list[Plan], problems: list[str]) -> None:
-    """The best plan in full; several devices beside each other."""
-    from ..planning.cost import ladder
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, where the answer says how it was met."""
 
+    deadline_s: float | None = None
+    chinchilla: bool = False  # tokens, given as this word
+    power: bool = False  # the mean power was given
+    explain: bool = False  # every line of the arithmetic
+    ladder: bool = False  # model sizes for the same compute
+
+
+def tables(plans: Sequence[Plan], asked: Asked) -> list[Table]:
+    """The best plan in full; several devices beside each other, best first."""
     best = plans[0]
-    data = json_of(best)
-    tables = [summary(best, args)]
-    if len(plans) > 1:
-        data["plans"] = [json_of(one) for one in plans]
-        tables.insert(0, comparison(plans))
-    if args.explain:
+    found = [comparison(plans)] if len(plans) > 1 else []
+    found.append(summary(best, asked))
+    if asked.explain:
         rows = [[line.what, line.how, Cell(line.value, line.value)] for line in best.arithmetic]
-        tables.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
-    if args.ladder:
-        compute = best.tokens * 6 * parameters(best)
-        rungs = ladder(compute)
-        data["ladder"] = rungs
-        rows = [
-            [
-                Cell(r.parameters, units.format_count(r.parameters)),
-                Cell(r.tokens, units.format_count(r.tokens)),
-                r.tokens_per_parameter,
-            ]
-            for r in rungs
+        found.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
+    return [*found, ladder_table(best)] if asked.ladder else found
+
+
+def data(plans: Sequence[Plan], asked: Asked) -> dict[str, Any]:
+    """The JSON object; what needs a price, power or intensity that is not known is null."""
+    found = plans[0].to_dict()
+    if len(plans) > 1:
+        found["plans"] = [one.to_dict() for one in plans]
+    return {**found, "ladder": ladder(compute_of(plans[0]))} if asked.ladder else found
+
+
+def notes(plans: Sequence[Plan], asked: Asked, problems: Sequence[str]) -> list[str]:
+    """Assumptions behind the best plan, and devices left out."""
+    return notes_of(plans[0], asked) + [f"Left out: {problem}." for problem in problems]
+
+
+def compute_of(one: Plan) -> float:
+    """FLOPs of the run by the shortcut 6ND."""
+    return one.tokens * 6 * parameters(one)
+
+
+def ladder_table(one: Plan) -> Table:
+    """Model sizes that the same compute would train."""
+    rows = [
+        [
+            Cell(r.parameters, units.format_count(r.parameters)),
+            Cell(r.tokens, units.format_count(r.tokens)),
+            r.tokens_per_parameter,
         ]
-        title = f"Model sizes for the same {compute:.3g} FLOPs (6ND; 20 tokens a parameter is optimal)"
-        tables.append(Table(title, ["Parameters", "Tokens", "Tokens per parameter"], rows))
-    if args.format == "csv":
-        tables = [csv_table(plans)]
-    emit(args, data, tables, notes_of(best, args) + [f"Left out: {problem}." for problem in problems])
+        for r in ladder(compute_of(one))
+    ]
+    title = f"Model sizes for the same {compute_of(one):.3g} FLOPs (6ND; 20 tokens a parameter is optimal)"
+    return Table(title, ["Parameters", "Tokens", "Tokens per parameter"], rows)
 
 
 def parameters(one: Plan) -> int:
     """Parameters of the plan's model."""
-    from ..model.parameters import count_parameters
-
     return count_parameters(one.model).total
 
 
-def json_of(one: Plan) -> dict[str, Any]:
-    """The JSON object; what needs a price, power or intensity that is not known is null."""
-    return one.to_dict()
-
-
-def csv_table(plans: list[Plan]) -> Table:
+def records(plans: Sequence[Plan]) -> Table:
     """One plan a row."""
     keys = ["device", *KEYS, "step_time_s", "mfu"]
     rows = [
@@ -81,23 +100,20 @@ def csv_table(plans: list[Plan]) -> Table:
     return Table("", keys, rows)
 
 
-def summary(one: Plan, args: argparse.Namespace) -> Table:
+def summary(one: Plan, asked: Asked) -> Table:
     """The answer, and what it rests on."""
-    from ..config.words import layout_words
-    from . import estimate
-
     layout, train = one.layout, one.layout.train
     tail = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
     count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
-    if args.deadline is not None:
-        met = "is met" if one.wall_time_s <= args.deadline else "IS MISSED"
+    if asked.deadline_s is not None:
+        met = "is met" if one.wall_time_s <= asked.deadline_s else "IS MISSED"
         slow = units.format_time(one.wall_time_high_s)
         ends = f" (at the slow end: {slow})"
         if met == "IS MISSED":
             needed = one.devices_in_time
             ends = f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
-        rows.insert(0, ["Deadline", f"{units.format_time(args.deadline)} {met}{ends}"])
+        rows.insert(0, ["Deadline", f"{units.format_time(asked.deadline_s)} {met}{ends}"])
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
     rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
     if one.cost is not None:
@@ -108,9 +124,9 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
         rows.append(["CO2", f"{one.co2_kg / 1000:,.3g} t"])
     step = f"{units.format_time(layout.step_time_s)}, MFU {units.format_share(layout.mfu)}"
     rows += [
-        ["Tokens", f"{count}{read_as(one, args)}: {steps}"],
+        ["Tokens", f"{count}{read_as(one, asked)}: {steps}"],
         ["Layout", f"{layout_words(train)}{tail}; {train.stack} software"],
-        ["Batch", estimate.batch_words(train, one.model)],
+        ["Batch", batch_words(train, one.model)],
         ["Step", step],
     ]
     if one.doubling is not None:
@@ -120,7 +136,7 @@ def summary(one: Plan, args: argparse.Namespace) -> Table:
         if twice.speedup > 2:
             speedup = f"{speedup}, as less lies on each: {twice.why}" if twice.why else "about twice as fast"
         rows.append(["Twice the devices", f"{wall}: {speedup}"])
-    title = f"{estimate.model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
+    title = f"{model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
     return Table(title, ["", ""], rows, align="ll")
 
 
@@ -130,10 +146,10 @@ def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
     return f"{written(value)} ({written(value * low)} to {written(value * high)})"
 
 
-def read_as(one: Plan, args: argparse.Namespace) -> str:
+def read_as(one: Plan, asked: Asked) -> str:
     """How the tokens were worked out, or read."""
     per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
-    return f" (chinchilla: {per_parameter})" if args.tokens == "chinchilla" else f" ({per_parameter})"
+    return f" (chinchilla: {per_parameter})" if asked.chinchilla else f" ({per_parameter})"
 
 
 def money(value: float) -> str:
@@ -146,7 +162,7 @@ def energy(kwh: float) -> str:
     return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.0f} kWh" if kwh >= 10 else f"{kwh:.2g} kWh"
 
 
-def comparison(plans: list[Plan]) -> Table:
+def comparison(plans: Sequence[Plan]) -> Table:
     """Several devices, one a row, best first."""
     priced = any(one.cost is not None for one in plans)
     powered = any(one.energy_kwh is not None for one in plans)
@@ -177,21 +193,21 @@ def comparison(plans: list[Plan]) -> Table:
     return Table("Devices, best first by what was asked", columns, rows)
 
 
-def notes_of(one: Plan, args: argparse.Namespace) -> list[str]:
+def notes_of(one: Plan, asked: Asked) -> list[str]:
     """Assumptions behind the figures, and what was left out."""
     least, usual, most = (f"{100 * (factor - 1):.0f}" for factor in one.overhead)
     percentiles = "Low and high are the 10th and 90th percentile."
     extra = f"assumed to add {usual} % to the steps ({least} to {most} %; --overhead)"
-    notes = [f"{percentiles} Restarts, evaluation and checkpoints are {extra}."]
+    found = [f"{percentiles} Restarts, evaluation and checkpoints are {extra}."]
     if one.energy_kwh is None:
-        notes.append("No energy: the power of this device is not in the catalog (--power).")
-    elif args.power is None:
+        found.append("No energy: the power of this device is not in the catalog (--power).")
+    elif not asked.power:
         share = one.layout.energy_share
-        notes.append(
+        found.append(
             "Energy is that of the devices alone: assumes their power limit of "
             f"{one.device.tdp_w:,.0f} W while kernels run "
             f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
         )
-    notes += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
-    notes += [f"Note: {note}." for note in one.model.assumptions]
-    return notes
+    found += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
+    found += [f"Note: {note}." for note in one.model.assumptions]
+    return found

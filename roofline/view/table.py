@@ -1,28 +1,16 @@
-"""One result, four ways to write it: an aligned table for people; JSON, CSV and Markdown for the rest."""
+"""A table and its four renderings: aligned text for people; JSON, CSV and Markdown for the rest."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
 import re
-import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import RooflineError
-
-FORMATS = ("table", "json", "csv", "markdown")
-SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
 PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
-_ASCII = str.maketrans(
-    {"─": "-", "≥": ">", "≤": "<", "≈": "~", "±": "~", "×": "x", "µ": "u", "·": ".", "…": "~", "—": "-"}
-)
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -50,118 +38,13 @@ class Table(msgspec.Struct, frozen=True):
     keys: Sequence[str] = ()
 
 
-def add_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--format`` and ``--output``, shared by every command that prints a result."""
-    group = parser.add_argument_group("output")
-    group.add_argument("--format", choices=FORMATS, help="table (default), json, csv or markdown")
-    group.add_argument(
-        "--output",
-        metavar="FILE",
-        help="write to FILE instead; its suffix (.txt .json .csv .md) implies the format",
-    )
-    parser.set_defaults(tabular=True)
+class Shown(NamedTuple):
+    """An answer as it is written: the JSON object, tables, sentences below them, and CSV where it is not a table."""
 
-
-def settle_format(args: argparse.Namespace) -> None:
-    """Decide `args.format` from ``--format`` and the suffix of ``--output``; check that FILE can be written.
-
-    Raises:
-        RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
-    """
-    if args.output is None or args.output == "-":
-        args.format = args.format or "table"
-        return
-    path = Path(args.output)
-    implied = SUFFIXES.get(path.suffix.lower())
-    if args.format is None and implied is None:
-        raise RooflineError(
-            f"--output {args.output}: the suffix {path.suffix!r} names no format: "
-            f"end in {', '.join(SUFFIXES)}, or add --format"
-        )
-    if args.format is not None and implied not in {None, args.format}:
-        raise RooflineError(f"--output {args.output} says {implied} but --format says {args.format}: drop one of them")
-    args.format = args.format or implied
-    check_writable(path)
-
-
-def check_writable(path: Path) -> None:
-    """Raise a RooflineError if `path` can clearly not be written: better before the work than after."""
-    folder = path.parent
-    if path.is_dir():
-        raise RooflineError(f"cannot write {path}: it is a folder; name a file in it")
-    if not folder.is_dir():
-        raise RooflineError(f"cannot write {path}: there is no folder {str(folder)!r}; create it first")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise RooflineError(f"cannot write {path}: permission denied; choose another place")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename.
-
-    Raises:
-        RooflineError: The folder is missing, full or not writable.
-    """
-    check_writable(path)
-    target = path.resolve()
-    if target.exists() and not target.is_file():  # a pipe or device such as /dev/stdout
-        target.write_bytes(content)
-        return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        if target.exists():
-            temporary.chmod(target.stat().st_mode)
-        temporary.replace(target)
-    except OSError as error:
-        raise RooflineError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def emit(args: argparse.Namespace, data: Mapping[str, Any], tables: Sequence[Table], notes: Sequence[str] = ()) -> None:
-    """Write a result in the format asked for, to standard output or to ``--output``.
-
-    Args:
-        args: Parsed command line, with what `add_format_arguments` added.
-        data: The JSON object: plain values in base units (Structs and NumPy values are converted).
-        tables: What people see; CSV holds the first.
-        notes: Sentences below the tables: the rule behind a figure, an assumption, a warning.
-    """
-    settle_format(args)
-    to_file = args.output not in {None, "-"}
-    match args.format:
-        case "json":
-            text = render_json({"notes": list(notes), **data})
-        case "csv":
-            text = render_csv(tables[0])
-        case "markdown":
-            text = render_markdown(tables, notes)
-        case _:
-            width = PLAIN_WIDTH if to_file else terminal_width()
-            text = render_text(tables, notes, width, bold=not to_file and _styled())
-    if to_file:
-        write_atomically(Path(args.output), text.encode())
-    else:
-        write_text(text)
-
-
-def write_text(text: str) -> None:
-    """Write to standard output, in ASCII look-alikes where its encoding cannot hold the text."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-    sys.stdout.write(text)
-
-
-def terminal_width() -> int:
-    """Columns of the terminal (or what COLUMNS says); 100 where standard output is a file or a pipe."""
-    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
-
-
-def _styled() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    data: Mapping[str, Any]
+    tables: Sequence[Table]
+    notes: Sequence[str] = ()
+    records: Table | None = None
 
 
 def render_json(data: Any) -> str:

@@ -1,0 +1,108 @@
+"""A result to standard output or a file, in the format asked for: shared by every command that prints one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import RooflineError
+from ..view.files import check_writable, write_atomically
+from ..view.table import PLAIN_WIDTH, Table, render_csv, render_json, render_markdown, render_text
+
+FORMATS = ("table", "json", "csv", "markdown")
+SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
+_ASCII = str.maketrans(
+    {"─": "-", "≥": ">", "≤": "<", "≈": "~", "±": "~", "×": "x", "µ": "u", "·": ".", "…": "~", "—": "-"}
+)
+
+
+def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format`` and ``--output``, shared by every command that prints a result."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--format", choices=FORMATS, help="table (default), json, csv or markdown")
+    group.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write to FILE instead; its suffix (.txt .json .csv .md) implies the format",
+    )
+    parser.set_defaults(tabular=True)
+
+
+def settle_format(args: argparse.Namespace) -> None:
+    """Decide `args.format` from ``--format`` and the suffix of ``--output``; check that FILE can be written.
+
+    Raises:
+        RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
+    """
+    if args.output is None or args.output == "-":
+        args.format = args.format or "table"
+        return
+    path = Path(args.output)
+    implied = SUFFIXES.get(path.suffix.lower())
+    if args.format is None and implied is None:
+        raise RooflineError(
+            f"--output {args.output}: the suffix {path.suffix!r} names no format: "
+            f"end in {', '.join(SUFFIXES)}, or add --format"
+        )
+    if args.format is not None and implied not in {None, args.format}:
+        raise RooflineError(f"--output {args.output} says {implied} but --format says {args.format}: drop one of them")
+    args.format = args.format or implied
+    check_writable(path)
+
+
+def emit(
+    args: argparse.Namespace,
+    data: Mapping[str, Any],
+    tables: Sequence[Table],
+    notes: Sequence[str] = (),
+    records: Table | None = None,
+) -> None:
+    """Write a result in the format asked for, to standard output or to ``--output``.
+
+    Args:
+        args: Parsed command line, with what `add_format_arguments` added.
+        data: The JSON object: plain values in base units (Structs and NumPy values are converted).
+        tables: What people see.
+        notes: Sentences below the tables: the rule behind a figure, an assumption, a warning.
+        records: What CSV holds; by default the first of `tables`.
+    """
+    settle_format(args)
+    to_file = args.output not in {None, "-"}
+    match args.format:
+        case "json":
+            text = render_json({"notes": list(notes), **data})
+        case "csv":
+            text = render_csv(tables[0] if records is None else records)
+        case "markdown":
+            text = render_markdown(tables, notes)
+        case _:
+            width = PLAIN_WIDTH if to_file else terminal_width()
+            text = render_text(tables, notes, width, bold=not to_file and _styled())
+    if to_file:
+        write_atomically(Path(args.output), text.encode())
+    else:
+        write_text(text)
+
+
+def write_text(text: str) -> None:
+    """Write to standard output, in ASCII look-alikes where its encoding cannot hold the text."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    sys.stdout.write(text)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal (or what COLUMNS says); 100 where standard output is a file or a pipe."""
+    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+
+
+def _styled() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,131 @@
+"""The table of commands, and a parser whose errors are one line each and name the nearest allowed word."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, NoReturn
+
+import msgspec
+
+from ..errors import RooflineError, nearest
+
+_SYNONYMS = {  # our option: what other tools of the field call it
+    "--num-devices": "-n --gpus --num-gpus --n-gpus --devices --world-size",
+    "--device": "--gpu --hardware --accelerator",
+    "--devices-per-node": "--gpus-per-node --nproc-per-node",
+    "--micro-batch": "-b --batch --batch-size --mbs",
+    "--global-batch": "--gbs --train-batch-size",
+    "--seq-len": "-s --seq --seqlen --sequence-length --context --context-length",
+    "--dtype": "--precision --bf16 --fp16 --fp8",
+    "--recompute": "--checkpointing --gradient-checkpointing --activation-checkpointing",
+    "--sharding": "--zero --zero-stage --fsdp",
+    "--price": "--cost",
+}
+_MEANT = {name: option for option, names in _SYNONYMS.items() for name in names.split()}
+
+NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A row of the command table: the module that holds it, and its line in ``roofline --help``."""
+
+    module: str
+    summary: str
+
+
+# question -> name -> command: the order is that of the help page
+QUESTIONS: dict[str, dict[str, Command]] = {
+    "How fast, and why": {
+        "estimate": Command("estimate", "step time, MFU and memory of a training run, and what limits it"),
+        "count": Command("count", "parameters, FLOPs and bytes of a model, op by op"),
+        "memory": Command("memory", "bytes per device: does it fit, and the largest micro batch that does"),
+        "plot": Command("plot", "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"),
+    },
+    "What to run": {
+        "plan": Command("plan", "days, device-hours, energy and cost; or the devices a deadline needs"),
+        "layouts": Command("layouts", "the fastest parallel layouts for a number of devices"),
+        "compare": Command("compare", "models, devices and settings side by side"),
+    },
+    "Is my run good": {
+        "mfu": Command("mfu", "the MFU of a run you measured, whether that is good, and what costs most"),
+    },
+    "What is known": {
+        "devices": Command("devices", "the catalog of devices; or one, each figure with its source"),
+        "models": Command("models", "the model presets; or one, with its shape"),
+        "stacks": Command("stacks", "the software profiles: what each fuses, overlaps and launches"),
+    },
+    "This machine, and our accuracy": {
+        "detect": Command("detect", "the GPUs and CPU of this machine, matched to the catalog"),
+        "calibrate": Command("calibrate", "measure this machine and write a device file"),
+        "validate": Command("validate", "the estimator's error against published measurements"),
+    },
+}
+COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() for name, command in group.items()}
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line each and name the nearest allowed word."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a RooflineError: the flag, what was wrong, and where help is."""
+        message = message.removeprefix("argument ")
+        message = re.sub(r"^-\w/(--\S+?)(/|:)", r"\1\2", message)
+        message = message.replace("expected one argument", "a value is missing")
+        message = message.replace("the following arguments are required:", "missing")
+        raise RooflineError(f"{message} (see '{self.prog} --help')")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        allowed = [str(choice) for choice in action.choices]
+        close = nearest(str(value), allowed, count=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise argparse.ArgumentError(action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})")
+
+    def short_usage(self) -> str:
+        """What must be given; the options, described below it, are too many to spell out."""
+        words = [self.prog]
+        for action in self._actions:
+            name = str(action.metavar or action.dest.upper())
+            if not action.option_strings:
+                words.append(
+                    {"?": f"[{name}]", "*": f"[{name} ...]", "+": f"{name} [...]"}.get(str(action.nargs), name)
+                )
+            elif action.required:
+                words.append(f"{action.option_strings[0]} {name}")
+        return " ".join([*words, "[options]"])
+
+    def check_options(self, arguments: Iterable[str]) -> None:
+        """Reject an unknown option before its value can be taken for something else."""
+        known = self._option_string_actions
+        for argument in arguments:
+            if argument == "--":
+                return
+            name = argument.split("=", 1)[0]
+            if not name.startswith("-") or name == "-" or name in known or NEGATIVE.match(name):
+                continue
+            if not name.startswith("--") and name[:2] in known:  # -dh100-sxm-80gb
+                continue
+            long = [option for option in known if option.startswith("--")]
+            close = [_MEANT[name]] if name in _MEANT else nearest(name, long, count=1)
+            hint = f": did you mean {close[0]}?" if close and close[0] in known else ""
+            self.error(f"unknown option {name}{hint}")
+
+
+def command_parser(name: str) -> tuple[Parser, Any]:
+    """The parser of one command, and the module that runs it."""
+    command = COMMANDS[name]
+    module = import_module(f".{command.module}", __package__)
+    parser = Parser(
+        prog=f"roofline {name}",
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in module.EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.configure(parser)
+    parser.usage = parser.short_usage()
+    return parser, module

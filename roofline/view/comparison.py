@@ -1,0 +1,181 @@
+"""Cases side by side, as people read them: a column or a row each, and why their speeds differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..answers.comparison import device_time_per_token, difference
+from ..answers.estimate import estimate_record
+from ..config.words import layout_words
+from ..timing.terms import TERM_WORDS
+from ..units import format_time
+from . import cells
+from .table import Cell, Table
+
+if TYPE_CHECKING:
+    from ..answers.comparison import Case, Skipped
+    from ..answers.estimate import Estimate
+
+NOTABLE = 0.02  # terms that change a token's cost by less are not shown
+SIDE_BY_SIDE = 4
+Results = list[tuple["Case", "Estimate"]]
+
+
+def tables(results: Results) -> list[Table]:
+    """Up to four cases side by side, with the causes; more as one row each."""
+    if 2 <= len(results) <= SIDE_BY_SIDE:
+        return [side_by_side(results), causes_table(results)]
+    return [tidy_table(results)]
+
+
+def notes(results: Results, skipped: list[Skipped]) -> list[str]:
+    """Why the speeds differ, what was assumed, what is fastest, what was left out."""
+    reasons = _reasons(results) if 2 <= len(results) <= SIDE_BY_SIDE else []
+    return reasons + _left_out(results, skipped)
+
+
+def side_by_side(results: Results) -> Table:
+    """A column per case: what was asked and what comes out."""
+    first = results[0][1]
+
+    def row(name: str, of: Any) -> list[Any]:
+        return [name, *(of(result) for _, result in results)]
+
+    def speed(result: Estimate) -> str:
+        return f"{result.tokens_per_s_per_device / first.tokens_per_s_per_device:.2f}x"
+
+    rows = [
+        row("model", lambda r: r.model.name),
+        row("device", lambda r: r.device.id),
+        row("layout", lambda r: layout_words(r.train)),
+        row("dtype", lambda r: r.train.dtype),
+        row("micro x steps", lambda r: f"{r.train.micro_batch} x {r.train.accumulation}"),
+        row("sequence", lambda r: r.train.sequence_length),
+        row("step time", lambda r: cells.seconds(r.step_time_s)),
+        row("10-90 % range", _range),
+        row("tokens/s", lambda r: f"{r.tokens_per_s:,.0f}"),
+        row("per device", lambda r: f"{r.tokens_per_s_per_device:,.0f}"),
+        row("against A", speed),
+        row("MFU", lambda r: cells.share(r.mfu)),
+        row("HFU", lambda r: cells.share(r.hfu)),
+        row("memory", lambda r: cells.size(r.memory.total_bytes)),
+        row("fits", lambda r: "yes" if r.fits else f"no, {cells.size(r.memory.capacity_bytes).text} there"),
+        row("bound", lambda r: r.bound),
+    ]
+    return Table("", ["", *_letters(results)], rows, align="l" + "r" * len(results))
+
+
+def _range(result: Estimate) -> str:
+    """The 10th and 90th percentile of the step time."""
+    return f"{cells.seconds(result.step_time_low_s).text} to {cells.seconds(result.step_time_high_s).text}"
+
+
+def _letters(results: Results) -> list[str]:
+    return [chr(ord("A") + index) for index in range(len(results))]
+
+
+def causes_table(results: Results) -> Table:
+    """Device-time per million tokens by cause, and what changes from the first case to each other."""
+    costs = [device_time_per_token(result) for _, result in results]
+    rows = []
+    for term in costs[0]:
+        if max(cost[term] for cost in costs) < NOTABLE / 10 * max(sum(cost.values()) for cost in costs):
+            continue
+        row: list[Any] = [TERM_WORDS[term]]
+        row += [cells.seconds(1e6 * cost[term]) for cost in costs]
+        row += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
+        rows.append(row)
+    totals = [1e6 * sum(cost.values()) for cost in costs]
+    rows.append(["total", *map(cells.seconds, totals), *(_change(total - totals[0]) for total in totals[1:])])
+    letters = _letters(results)
+    columns = ["device-time per million tokens", *letters, *(f"{letter} - A" for letter in letters[1:])]
+    return Table("", columns, rows, align="l" + "r" * (len(columns) - 1))
+
+
+def _change(seconds: float) -> Cell:
+    sign = "-" if seconds < 0 else "+"
+    return Cell(seconds, f"{sign}{format_time(abs(seconds))}" if abs(seconds) > 1e-9 else "0")
+
+
+def _reasons(results: Results) -> list[str]:
+    """One sentence per case: how it differs from the first, and which causes make the difference."""
+    first = results[0][1]
+    sentences = []
+    for letter, (_, result) in zip(_letters(results)[1:], results[1:], strict=True):
+        changes = difference(first, result)
+        total = sum(changes.values())
+        ratio = float(result.tokens_per_s_per_device / first.tokens_per_s_per_device)
+        if abs(ratio - 1) < NOTABLE:
+            sentences.append(f"{letter} is as fast as A per device ({ratio - 1:+.1%}).")
+            continue
+        causes = [
+            f"{TERM_WORDS[term]} {change / total:.0%}"
+            for term, change in list(changes.items())[:3]
+            if abs(change) > NOTABLE * abs(total)
+        ]
+        word = "faster" if ratio > 1 else "slower"
+        factor = ratio if ratio > 1 else 1 / ratio
+        sentences.append(f"{letter} is {factor:.2f}x {word} than A per device: of the difference {', '.join(causes)}.")
+    return sentences
+
+
+def tidy_table(results: Results) -> Table:
+    """A row per case: what varies, then the figures."""
+    names = list(dict.fromkeys(name for case, _ in results for name in case.varied))
+    rows = [
+        [
+            *(case.varied.get(name) for name in names),
+            cells.seconds(result.step_time_s),
+            _range(result),
+            f"{result.tokens_per_s:,.0f}",
+            cells.share(result.mfu),
+            cells.size(result.memory.total_bytes),
+            result.fits,
+            result.bound,
+        ]
+        for case, result in results
+    ]
+    columns = [
+        *(name.replace("_", " ") for name in names),
+        "step time",
+        "10-90 % range",
+        "tokens/s",
+        "MFU",
+        "memory",
+    ]
+    align = "".join("r" if isinstance(cell, int) else "l" for cell in rows[0][: len(names)]) + "rrrrrll"
+    return Table("", [*columns, "fits", "bound"], rows, align=align)
+
+
+def records(results: Results) -> Table:
+    """A row per case with every figure, in base units."""
+    records = [estimate_record(result) for _, result in results]
+    return Table("", list(records[0]), [list(record.values()) for record in records])
+
+
+def data(results: Results, skipped: list[Skipped]) -> dict[str, Any]:
+    """The JSON object."""
+    first = results[0][1]
+    records = [
+        {
+            "varied": case.varied,
+            **estimate_record(result),
+            "device_time_per_token_s": device_time_per_token(result),
+            "difference_to_first_s": difference(first, result),
+        }
+        for case, result in results
+    ]
+    return {"cases": records, "skipped": skipped}
+
+
+def _left_out(results: Results, skipped: list[Skipped]) -> list[str]:
+    models = {result.model.name: result.model for _, result in results}
+    found = [f"Note: {note}." for model in models.values() for note in model.assumptions]
+    if len(results) > SIDE_BY_SIDE and any(result.fits for _, result in results):
+        best = max((item for item in results if item[1].fits), key=lambda item: item[1].tokens_per_s_per_device)
+        words = ", ".join(f"{name} {value}" for name, value in best[0].varied.items())
+        found.append(f"Fastest per device that fits: {words}.")
+    for item in skipped:
+        words = ", ".join(f"{name} {value}" for name, value in item.varied.items())
+        found.append(f"Left out: {words}: {item.reason}.")
+    return found

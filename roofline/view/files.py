@@ -1,0 +1,42 @@
+"""Files of results: written whole or not at all, and refused before the work where they cannot be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import RooflineError
+
+
+def check_writable(path: Path) -> None:
+    """Raise a RooflineError if `path` can clearly not be written: better before the work than after."""
+    folder = path.parent
+    if path.is_dir():
+        raise RooflineError(f"cannot write {path}: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise RooflineError(f"cannot write {path}: there is no folder {str(folder)!r}; create it first")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise RooflineError(f"cannot write {path}: permission denied; choose another place")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename.
+
+    Raises:
+        RooflineError: The folder is missing, full or not writable.
+    """
+    check_writable(path)
+    target = path.resolve()
+    if target.exists() and not target.is_file():  # a pipe or device such as /dev/stdout
+        target.write_bytes(content)
+        return
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
+    except OSError as error:
+        raise RooflineError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

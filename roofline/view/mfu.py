@@ -1,0 +1,90 @@
+"""A measured run against what is expected, as people read it and as programs do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import units
+from ..answers.diagnosis import verdict_words
+from ..config.words import layout_words
+from ..counting.mfu import RULES
+from ..timing.terms import TERM_WORDS
+from . import cells
+from .changes import changes_table
+from .estimate import VISIBLE
+from .table import Cell, Table
+from .words import batch_words, device_notes, device_words, method_words, model_words
+
+if TYPE_CHECKING:
+    from ..answers.diagnosis import Diagnosis
+
+
+def data(result: Diagnosis) -> dict[str, Any]:
+    """The JSON object."""
+    found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}}
+    found["explanation"] = verdict_words(result)
+    found["mfu_rule"] = result.estimate.mfu_rule
+    found["expected_step_time_s"] = result.estimate.step_time_s
+    found["num_devices"] = result.estimate.train.num_devices
+    found["waterfall"] = [msgspec.structs.asdict(step) for step in result.estimate.waterfall]
+    return found
+
+
+def tables(result: Diagnosis) -> list[Table]:
+    """The answer; mistakes in the input; the rules; suspects, or what would help."""
+    expected, train = result.estimate, result.estimate.train
+    expected_step = units.format_time(float(expected.step_time_s))
+    rows = [
+        ["MFU", f"{units.format_share(result.mfu)}, {verdict_words(result)}"],
+        ["HFU", f"{units.format_share(result.hfu)} (all FLOPs executed, recompute and all)"],
+        ["Step", f"{units.format_time(result.step_time_s)}: {result.tokens_per_s:,.0f} tokens/s"],
+        ["Expected", f"{expected_step}, MFU {units.format_share(result.expected_mfu)}"],
+        ["Device", device_words(expected.device, train.dtype)],
+        ["Layout", layout_words(train)],
+        ["Batch", batch_words(train, expected.model)],
+        ["Method", f"{train.dtype}, {method_words(train)}"],
+    ]
+    shown = [Table(model_words(expected.model), ["", ""], rows, align="ll")]
+    if result.findings:
+        found = [[f"{number}.", finding.what] for number, finding in enumerate(result.findings, start=1)]
+        shown.append(Table("Check these figures first", ["", ""], found, align="ll"))
+    shown.append(rules_table(result))
+    if result.suspects:
+        shown.append(changes_table("What would explain it, best first", "Explains", result.suspects))
+    if result.improvements:
+        title = f"What would make the expected step of {expected_step} faster, and fits"
+        shown.append(changes_table(title, "Saves", result.improvements))
+    losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
+    lost = [
+        [
+            TERM_WORDS.get(step.term, step.term),
+            cells.share(float(step.lost)),
+            cells.seconds(float(step.seconds)),
+        ]
+        for step in losses
+        if step.lost > VISIBLE
+    ]
+    shown.append(Table("What the expected step loses to", ["", "Of peak", "Per step"], lost))
+    return shown
+
+
+def records(result: Diagnosis) -> Table:
+    """The figures as one row."""
+    figures = {name: value for name, value in data(result).items() if isinstance(value, int | float | str)}
+    return Table("", list(figures), [list(figures.values())])
+
+
+def notes(result: Diagnosis) -> list[str]:
+    """What was assumed, and how far the device's figures can be trusted."""
+    found = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    found += [f"Note: {note}." for note in result.estimate.model.assumptions]
+    return found + device_notes(result.estimate.device)
+
+
+def rules_table(result: Diagnosis) -> Table:
+    """The same run by every rule."""
+    by_rule = result.mfu_by_rule
+    rows = [[rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()]
+    return Table("The same run by every rule", ["Rule", "MFU", "Counts"], rows, align="lrl")

@@ -1,0 +1,59 @@
+"""Software profiles as people read them: all in a line each, or one with its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from ..config.stack import Fusion, Overlap, Stack
+from .table import Shown, Table, plain
+
+FUSIONS: dict[str, str] = {
+    "norm": "a norm is one kernel",
+    "activation": "activation, gate product and bias are one kernel",
+    "residual": "bias, dropout and residual addition are one kernel",
+    "residual_norm": "the residual addition is part of the next norm",
+    "rotary": "rotary embedding is one kernel",
+    "softmax": "scale, mask and softmax of unfused attention are one kernel",
+    "cross_entropy": "the loss keeps no fp32 copy of the logits",
+    "optimizer": "all parameters are updated by one kernel",
+    "wgrad_accumulation": "weight-gradient matmuls add into the fp32 gradient",
+    "attention_layout": "fused attention takes q, k and v without a copy",
+    "cast": "a norm casts to low precision what it writes",
+    "activation_cast": "so does an activation",
+    "padding": "ragged matmuls are padded to rows of 16 bytes",
+}
+LAUNCHES = {
+    "eager": "one framework call per kernel",
+    "compiled": "generated code",
+    "graph": "CUDA graph",
+}
+
+
+def catalog(stacks: Sequence[Stack]) -> Shown:
+    """All profiles, a line each."""
+    rows = [[stack.name, stack.launch, len(stack.fused), stack.summary] for stack in stacks]
+    table = Table("", ["stack", "launch", "fusions", "what it is"], rows)
+    return Shown({"stacks": stacks}, [table], ["'roofline stacks STACK' shows one."])
+
+
+def one(stack: Stack) -> Shown:
+    """One profile, with its source."""
+    known = f"Published runs call it: {', '.join(stack.software)}."
+    notes = [f"Source: {stack.source}."] + ([known] if stack.software else [])
+    return Shown(plain(stack), [one_table(stack)], notes)
+
+
+def one_table(stack: Stack) -> Table:
+    """One profile: every fact in words."""
+    rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch]]]
+    rows += [[FUSIONS.get(name, name), name in stack.fused] for name in get_args(Fusion)]
+    for name in Overlap.__struct_fields__:
+        rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"])
+    kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
+    rows.append(["weights are kept", kept])
+    shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source"}
+    for name in stack.__struct_fields__:
+        if name not in shown:
+            rows.append([name.replace("_", " "), getattr(stack, name)])
+    return Table(f"{stack.name}: {stack.summary}", ["fact", ""], rows, align="ll")

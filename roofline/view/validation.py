@@ -1,0 +1,279 @@
+"""Our error against published measurements, as people read it and as programs do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import RooflineError
+from ..units import format_bytes, format_share
+from ..validation import budgets as budget
+from ..validation import memory as peak
+from ..validation.runs import group_by, source_of, summarise
+from .table import Cell, Shown, Table
+
+
+def runs(predictions: Sequence[Any], worst: int) -> Shown:
+    """Errors of the step time: in all, by source and by device, and the `worst` rows."""
+    done = _predicted(predictions)
+    groups: dict[str, Callable[[Any], str]] = {
+        "by_source": source_of,
+        "by_device": lambda p: str(p.row["device"]),
+        "by_stack": lambda p: str(p.stack),
+        "by_dtype": lambda p: str(p.row.get("dtype") or "not stated"),
+        "by_recompute": lambda p: str(p.row.get("recompute") or "not stated"),
+    }
+    summaries = {name: group_by(done, key) for name, key in groups.items()}
+    total = summarise("all", done)
+    by_source = summaries["by_source"]
+    data = {
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "macro_mape": sum(s.mape for s in by_source) / len(by_source),
+        **summaries,
+    }
+    tables = [
+        _summary_table("Error of the step time", [total, *by_source]),
+        _summary_table("By device", summaries["by_device"]),
+        *_worst_runs(done, worst),
+    ]
+    return Shown(data, tables, _run_notes(data, predictions), _run_rows(predictions))
+
+
+def _predicted(predictions: Sequence[Any]) -> list[Any]:
+    """The rows that could be predicted.
+
+    Raises:
+        RooflineError: There are none.
+    """
+    done = [p for p in predictions if not p.skipped_reason]
+    if not done:
+        raise RooflineError(f"no row could be predicted; the first reason: {predictions[0].skipped_reason}")
+    return done
+
+
+def memory(predictions: Sequence[Any], worst: int) -> Shown:
+    """Errors of peak memory, whether it ran, and the `worst` rows."""
+    done = _predicted(predictions)
+    total = peak.summarise("all", done)
+    by_source = [peak.summarise(name, rows) for name, rows in _groups(done, _source).items()]
+    by_device = [peak.summarise(name, rows) for name, rows in _groups(done, _hardware).items()]
+    data = {
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "bytes_rows": total.bytes_rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "decision_rows": total.decision_rows,
+        "decisions_right": total.decisions_right,
+        "by_source": by_source,
+        "by_device": by_device,
+    }
+    rows = [
+        [
+            p.id,
+            p.measured_bytes,
+            p.predicted_bytes,
+            p.low_bytes,
+            p.high_bytes,
+            p.error,
+            p.skipped_reason,
+            p.ran,
+            p.predicted_fits,
+        ]
+        for p in predictions
+    ]
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ran", "predicted_fits"]
+    summary = Table(
+        "Peak memory, and whether it ran",
+        ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
+        [
+            [
+                s.name,
+                s.rows,
+                s.bytes_rows,
+                _percent(s.mape),
+                _percent(s.bias, "+"),
+                _percent(s.coverage),
+                s.decision_rows,
+                _percent(s.decisions_right),
+            ]
+            for s in (total, *by_source)
+        ],
+    )
+    largest = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[:worst]
+    table = Table(
+        "",
+        ["worst rows", "model", "measured", "predicted", "error"],
+        [
+            [
+                p.id,
+                p.row.get("model", ""),
+                format_bytes(p.measured_bytes or 0),
+                format_bytes(p.predicted_bytes or 0),
+                _percent(p.error, "+"),
+            ]
+            for p in largest
+        ],
+    )
+    return Shown(data, [summary, *([table] if largest else [])], (), Table("", keys, rows))
+
+
+def budgets(predictions: Sequence[Any]) -> Shown:
+    """Device-hours of whole trainings beside the predicted ones."""
+    done = _predicted(predictions)
+    total = budget.summarise("all", done)
+    rows = [
+        [
+            p.id,
+            p.measured,
+            p.predicted,
+            p.low,
+            p.high,
+            None if p.skipped_reason else p.error,
+            p.skipped_reason,
+            None if p.skipped_reason else p.ratio,
+        ]
+        for p in predictions
+    ]
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ratio"]
+    data = {
+        "rows": total.rows,
+        "skipped": len(predictions) - total.rows,
+        "mape": total.mape,
+        "median_ape": total.median_ape,
+        "bias": total.bias,
+        "coverage": total.coverage,
+        "within_1_5x": total.within,
+        "median_ratio": total.median_ratio,
+        "by_source": [budget.summarise(name, group) for name, group in _groups(done, _source).items()],
+        "by_device": [budget.summarise(name, group) for name, group in _groups(done, _hardware).items()],
+        "results": [dict(zip(keys, row, strict=True)) for row in rows],
+    }
+    shown = Table(
+        "Device-hours of whole trainings",
+        ["", "model", "device-hours", "predicted", "low", "high", "measured / predicted"],
+        [
+            [
+                p.id,
+                p.row.get("model", ""),
+                round(p.measured),
+                round(p.predicted),
+                round(p.low),
+                round(p.high),
+                f"{p.ratio:.2f}",
+            ]
+            for p in done
+        ],
+    )
+    note = (
+        f"{format_share(total.within)} of {total.rows} within a factor of 1.5; median measured / predicted "
+        f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"
+    )
+    return Shown(data, [shown], [note], Table("", keys, rows))
+
+
+def _run_rows(predictions: Sequence[Any]) -> Table:
+    rows = [
+        [
+            p.id,
+            p.measured,
+            p.predicted,
+            p.low,
+            p.high,
+            p.error if not p.skipped_reason else None,
+            p.skipped_reason,
+            p.stack,
+            "; ".join(p.assumed),
+        ]
+        for p in predictions
+    ]
+    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "stack", "assumed"]
+    return Table("", keys, rows)
+
+
+def _percent(value: float | None, sign: str = "") -> Cell:
+    return Cell(value, "-" if value is None else f"{value:{sign}.1%}".replace("%", " %"))
+
+
+def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
+    rows = [
+        [
+            s.name,
+            s.rows,
+            _percent(s.mape),
+            _percent(s.median_ape),
+            _percent(s.bias, "+"),
+            _percent(s.coverage),
+        ]
+        for s in summaries
+    ]
+    return Table(title, ["", "rows", "MAPE", "median", "bias", "in 10-90 % range"], rows)
+
+
+def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
+    worst = sorted(done, key=lambda p: -abs(p.log_error))[:count]
+    if not worst:
+        return []
+    rows = [
+        [
+            p.id,
+            p.row.get("model", ""),
+            p.row["device"],
+            p.row["n_devices"].removesuffix(".0"),
+            p.measured,
+            p.predicted,
+            _percent(p.error, "+"),
+            "; ".join(p.assumed),
+        ]
+        for p in worst
+    ]
+    columns = [
+        "worst rows",
+        "model",
+        "device",
+        "devices",
+        "measured tok/s",
+        "predicted",
+        "time error",
+        "assumed",
+    ]
+    return [Table("", columns, rows)]
+
+
+def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
+    notes = [
+        (
+            f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
+            "measured over predicted tokens per second, minus 1. Bias: geometric mean."
+        ),
+    ]
+    reasons: dict[str, int] = {}
+    for p in predictions:
+        if p.skipped_reason:
+            reasons[p.skipped_reason] = reasons.get(p.skipped_reason, 0) + 1
+    notes += [f"skipped {count} rows: {reason}" for reason, count in sorted(reasons.items(), key=lambda r: -r[1])[:5]]
+    return notes
+
+
+def _groups(predictions: Sequence[Any], key: Callable[[Any], str]) -> dict[str, list[Any]]:
+    """Predictions by `key`, the largest group first."""
+    groups: dict[str, list[Any]] = {}
+    for p in predictions:
+        groups.setdefault(key(p), []).append(p)
+    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def _source(p: Any) -> str:
+    """The part of a row's id before the first dash."""
+    return str(p.id.split("-")[0])
+
+
+def _hardware(p: Any) -> str:
+    return str(p.row.get("hardware") or "not stated")

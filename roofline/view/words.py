@@ -1,0 +1,59 @@
+"""The words every report shares: model, device, batch, method, and how far a device's figures can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config.run import TrainConfig
+from ..model.parameters import count_parameters
+from ..units import format_count, format_rate
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
+
+
+def model_words(model: ModelConfig) -> str:
+    """Name and parameter count: ``mixtral-8x7b (46.7B parameters, 12.9B active)``."""
+    parameters = count_parameters(model)
+    active = "" if parameters.active == parameters.total else f", {format_count(parameters.active)} active"
+    return f"{model.name} ({format_count(parameters.total)} parameters{active})"
+
+
+def device_words(device: Device, dtype: str) -> str:
+    """Name, and the dense peak that MFU divides by."""
+    return f"{device.name}, {dtype} at {format_rate(device.peak_flops_per_s(dtype))} dense peak"
+
+
+def batch_words(train: TrainConfig, model: ModelConfig) -> str:
+    """The batch and its arithmetic, so that a wrong factor shows."""
+    if model.d_model == 0:
+        return f"{train.global_batch:,} pass(es) of the example inputs a step"
+    accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
+    ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
+    parts = f"micro batch {train.micro_batch:,}{accumulation}{ranks}"
+    total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
+    return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"
+
+
+def method_words(train: TrainConfig) -> str:
+    """Optimizer, kernels, recompute and software."""
+    words = [train.optimizer, f"{train.attention} attention"]
+    words.append("no recompute" if train.recompute == "none" else f"{train.recompute} recompute")
+    words += [f"{train.stack} stack"]
+    words += ["dropout"] if train.dropout else []
+    words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
+    words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
+    if train.train == "lora":
+        words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
+    if train.freeze:
+        words.insert(0, f"frozen {' and '.join(train.freeze)}")
+    return ", ".join(words)
+
+
+def device_notes(device: Device) -> list[str]:
+    """Low confidence and caveats of the device's figures."""
+    notes = []
+    if device.confidence not in {"high", "measured"}:
+        notes.append(f"Note: the figures of {device.id} are of {device.confidence} confidence.")
+    return notes + [f"Note: {caveat.rstrip('.')}." for caveat in (*device.caveats, *device.family.caveats)]
