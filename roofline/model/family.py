@@ -1,28 +1,15 @@
 """Families of models: what the fields of a model type's ``config.json`` mean, declared in data.
 
-``families/<model_type>.toml`` holds:
-
-- ``base``: one or several families whose declarations it takes over;
-- ``[defaults]``: what the family assumes for fields that a config may omit;
-- ``[nested_defaults]``: likewise, in a ``text_config`` alone: multimodal configs leave out what equals the defaults
-  of the family's configuration class;
-- ``[derived]``: values computed first, in order, for use in the rest;
-- ``[fields]``: for each flat key (see `keys`) an expression over the config's fields;
-- ``[constants]``: flat keys that are the same for the whole family;
-- ``[required]``: flat keys that a config must state, with the smallest value each may have;
-- ``[words]``: for lists with an entry per layer the words allowed, where not those that the expressions name;
-- ``[silent]``: fields whose absence is no assumption, where the field named beside each is stated ("": always);
-- ``[[variations]]``: the layers that differ: ``layers`` is a condition on the index `i`;
-- ``refused``: why models of this type are not counted;
-- ``refused_when``: an expression that gives the reason for some of them, or is false;
-- ``note``: a sentence on what the counts leave out, for the output.
+``families/<model_type>.toml`` holds the fields of `Family`. A type whose declaration is one line is a row of
+``types.toml``: of ``[same_as]`` (its ``base``), of ``[language_model_of]`` (likewise, with a note that its other towers
+are not counted) or of ``[refused]``.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +21,30 @@ from .expressions import names_in
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+_LANGUAGE_MODEL = "counts the language model alone, not the image (and audio) encoders"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The declarations of a model type, those of its bases included."""
+    """The declarations of a model type, those of its bases included.
+
+    Attributes:
+        base: One or several families whose declarations it takes over.
+        source: Where the meaning of the fields comes from, where that is not the class in transformers.
+        refused: Why models of this type are not counted.
+        refused_when: An expression that gives the reason for some of them, or is false.
+        note: A sentence on what the counts leave out, for the output.
+        defaults: What the family assumes for fields that a config may omit.
+        nested_defaults: Likewise, in a ``text_config`` alone: multimodal configs leave out what equals the defaults of
+            the family's configuration class.
+        derived: Values computed first, in order, for use in the rest.
+        fields: For each flat key (see `keys`) an expression over the config's fields.
+        constants: Flat keys that are the same for the whole family.
+        required: Flat keys that a config must state, with the smallest value each may have.
+        words: For lists with an entry per layer the words allowed, where not those that the expressions name.
+        silent: Fields whose absence is no assumption, where the field named beside each is stated ("": always).
+        variations: The layers that differ: ``layers`` is a condition on the index `i`, the rest are flat keys.
+    """
 
     base: str | list[str] = []
     source: str = ""
@@ -56,24 +62,40 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     variations: list[dict[str, Any]] = []
 
 
-def _folder() -> Traversable:
-    """Where the family files are."""
+class Types(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The model types that are declared in one line: like another, like another's language model, or refused."""
+
+    same_as: dict[str, str | list[str]]
+    language_model_of: dict[str, str]
+    refused: dict[str, str]
+
+
+def _data() -> Traversable:
+    """Where the family files and the table of types are."""
     file = Path(__file__)
     if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / "families"
+        return file.parent
     from importlib.resources import files
 
-    return files("roofline.model") / "families"
+    return files("roofline.model")
+
+
+@cache
+def _types() -> Types:
+    """The table of types."""
+    return msgspec.convert(tomllib.loads((_data() / "types.toml").read_text(encoding="utf-8")), Types)
+
+
+def _known() -> list[str]:
+    """All model types, sorted."""
+    names = [entry.name for entry in (_data() / "families").iterdir()]
+    files = [name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("_")]
+    return sorted({*files, *_types().same_as, *_types().language_model_of, *_types().refused})
 
 
 def family_ids(*, refused: bool = False) -> list[str]:
     """The model types that are counted, or those refused by name."""
-    names = sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".toml") and not entry.name.startswith("_")
-    )
-    return [name for name in names if bool(load_family(name).refused) == refused]
+    return [name for name in _known() if bool(load_family(name).refused) == refused]
 
 
 @lru_cache(maxsize=256)
@@ -85,18 +107,29 @@ def load_family(model_type: str) -> Family:
     """
     if not _NAME.fullmatch(model_type):
         raise _unknown_type(model_type)
-    resource = _folder() / f"{model_type}.toml"
-    try:
-        text = resource.read_text(encoding="utf-8")
-        own = msgspec.convert(tomllib.loads(text), Family)
-    except FileNotFoundError:
-        raise _unknown_type(model_type) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise RooflineError(f"families/{model_type}.toml: {error}") from None
+    own = _declared(model_type)
     merged = Family()
     for base in [own.base] if isinstance(own.base, str) else own.base:
         merged = _merge(merged, load_family(base))
     return _merge(merged, own)
+
+
+def _declared(model_type: str) -> Family:
+    """What a type's own row or file declares."""
+    types = _types()
+    if model_type in types.same_as:
+        return Family(base=types.same_as[model_type])
+    if model_type in types.language_model_of:
+        return Family(base=types.language_model_of[model_type], note=_LANGUAGE_MODEL)
+    if model_type in types.refused:
+        return Family(refused=types.refused[model_type])
+    try:
+        text = (_data() / "families" / f"{model_type}.toml").read_text(encoding="utf-8")
+        return msgspec.convert(tomllib.loads(text), Family)
+    except FileNotFoundError:
+        raise _unknown_type(model_type) from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise RooflineError(f"families/{model_type}.toml: {error}") from None
 
 
 def recognised_fields(model_type: str) -> frozenset[str]:
@@ -133,7 +166,7 @@ def _merge(base: Family, own: Family) -> Family:
 
 def _unknown_type(model_type: str) -> RooflineError:
     """The error for a model type without a family file."""
-    known = [e.name.removesuffix(".toml") for e in _folder().iterdir() if not e.name.startswith("_")]
+    known = _known()
     close = nearest(model_type, known)
     hint = f"nearest: {', '.join(close)}; " if close else ""
     return RooflineError(

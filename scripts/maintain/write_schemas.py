@@ -1,0 +1,129 @@
+"""Writes the JSON Schemas that help an editor with our TOML files: ``schemas/*.json``, from the types that read them.
+
+Each file names its schema in its first line (``#:schema ../../../schemas/model.json``), as Taplo and Even Better TOML
+read it. ``--check`` writes nothing, and says what is not current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roofline.config.stack import Stack
+from roofline.model import keys
+from roofline.model.family import Family, Types
+
+ROOT = Path(__file__).parents[2]
+DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that Taplo knows
+
+
+def of_type(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """The schema of a file that is decoded into `kind`, with the words of its docstring for each field."""
+    schema = msgspec.json.schema(kind)
+    definitions = schema.pop("$defs")
+    top = definitions.pop(kind.__name__)
+    words = attributes(kind.__doc__ or "")
+    top["description"] = (kind.__doc__ or "").partition("\n")[0]
+    for name, entry in top["properties"].items():
+        if name in words:
+            entry["description"] = words[name]
+    text = json.dumps({**top, "title": title, "definitions": definitions})
+    return {"$schema": DIALECT, **json.loads(text.replace("#/$defs/", "#/definitions/"))}
+
+
+def attributes(docstring: str) -> dict[str, str]:
+    r"""What a docstring says of each attribute.
+
+    >>> attributes("One.\n\n    Attributes:\n        first: A\n            thing.\n        second: Another.\n")
+    {'first': 'A thing.', 'second': 'Another.'}
+    """
+    _, _, listed = docstring.partition("Attributes:\n")
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", listed, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def of_model() -> dict[str, Any]:
+    """The schema of a model's flat keys; a layer's may vary."""
+    properties: dict[str, dict[str, Any]] = {
+        **{key: {"type": "integer", "minimum": low, "maximum": high} for key, (low, high) in keys.INTEGERS.items()},
+        **{key: {"type": "boolean"} for key in keys.FLAGS},
+        **{key: {"enum": list(words)} for key, words in keys.WORDS.items()},
+        **{key: {"type": "string"} for key in keys.TEXTS},
+        **{key: {"type": "array"} for key in keys.LISTS},
+    }
+    layers = {"description": "indices of layers, or a condition on the index i", "type": ["array", "string"]}
+    varying = {key: entry for key, entry in properties.items() if key not in keys.MODEL_KEYS}
+    properties["variations"]["items"] = {
+        "type": "object",
+        "properties": {"layers": layers, **dict(sorted(varying.items()))},
+        "required": ["layers"],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "A model",
+        "type": "object",
+        "properties": dict(sorted(properties.items())),
+        "required": ["n_layers", "d_model"],
+        "additionalProperties": False,
+    }
+
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "model": of_model,
+    "family": lambda: of_type(Family, "How the config.json of a model type reads"),
+    "types": lambda: of_type(Types, "Model types declared in one line"),
+    "stack": lambda: of_type(Stack, "A software profile"),
+}
+FILES: Mapping[str, str] = {  # which files have which schema
+    "roofline/model/presets/*.toml": "model",
+    "docs/examples/nanochat-d20.toml": "model",
+    "roofline/model/families/*.toml": "family",
+    "roofline/model/types.toml": "types",
+    "roofline/config/stacks/*.toml": "stack",
+}
+
+
+def directive(path: Path, schema: str) -> str:
+    """The first line of a file, which names its schema.
+
+    >>> directive(ROOT / "roofline" / "config" / "stacks" / "eager.toml", "stack")
+    '#:schema ../../../schemas/stack.json'
+    """
+    up = "../" * (len(path.relative_to(ROOT).parts) - 1)
+    return f"#:schema {up}schemas/{schema}.json"
+
+
+def stale(root: Path = ROOT) -> dict[Path, str]:
+    """The files that are not as they should be, with what each should hold."""
+    wanted: dict[Path, str] = {}
+    for name, schema in SCHEMAS.items():
+        wanted[root / "schemas" / f"{name}.json"] = json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+    for pattern, name in FILES.items():
+        for path in sorted(root.glob(pattern)):
+            first, _, rest = (text := path.read_text(encoding="utf-8")).partition("\n")
+            wanted[path] = directive(path, name) + "\n" + (rest if first.startswith("#:schema") else text)
+    return {
+        path: text for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write what is not current, or with ``--check`` name it."""
+    files = stale()
+    for path, text in files.items():
+        print(path.relative_to(ROOT))
+        if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return 1 if files and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
