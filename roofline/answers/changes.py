@@ -116,8 +116,8 @@ def _slower(case: Case) -> Iterator[tuple[str, Case]]:
             f"the network runs at 1/{SLOW_NETWORK:g} of its speed",
             changed(network_gbit_per_s=_slow_network(case)),
         )
-        if "scale_up" in device.links and "pcie" in device.links:
-            slow = override(device, link_gb_per_s=device.links["pcie"].bytes_per_s / 1e9)
+        if "scale_up" in device.links and not device.needs_host and "pcie" in device.links:
+            slow = override(device, topology="p2p-root")
             yield (
                 "devices of a node talk over PCIe (peer-to-peer over fast links is off)",
                 Case(case.model, slow, train),

@@ -111,6 +111,18 @@ def add_device_arguments(parser: argparse.ArgumentParser, *, repeatable: bool = 
         type=units.positive,
         help="link between devices of a node in GB/s, one way per device",
     )
+    group.add_argument(
+        "--topology",
+        metavar="WHAT",
+        help="what joins cards that have only PCIe: p2p-switch, p2p-root, staged-fast or staged (no peer-to-peer), "
+        "with bridge+ before it where a bridge joins pairs; assumed, and said, where it is not given",
+    )
+    group.add_argument(
+        "--power-limit",
+        metavar="W",
+        type=units.positive,
+        help="power limit set on the device, where it is not the default",
+    )
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = False) -> None:
@@ -415,6 +427,8 @@ def _overridden(device: Device, args: argparse.Namespace) -> Device:
         "bandwidth_gb_per_s": args.bandwidth,
         "memory_gib": None if args.memory is None else args.memory / 2**30,
         "link_gb_per_s": args.link_bandwidth,
+        "topology": args.topology,
+        "power_limit_w": args.power_limit,
     }
     figures = {name: value for name, value in figures.items() if value is not None}
     changed = override(device, **figures) if figures else device

@@ -32,6 +32,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fp8_accumulate_fp16: float | None = None
     compute_capability: str | None = None
     lanes: int | None = None  # CUDA cores per SM: NVML counts these
+    p2p: bool = True  # the stock driver lets boards of this variant read each other's memory over PCIe
     note: str | None = None
 
 

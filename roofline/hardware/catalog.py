@@ -11,6 +11,7 @@ import msgspec
 from .architecture import Architecture
 from .device import Device, Figures
 from .errors import HardwareError, nearest, quoted
+from .host import WITH_P2P, WITHOUT_P2P, Host, HostKind
 from .measured import Measured, Origin, merge
 
 if TYPE_CHECKING:
@@ -100,7 +101,24 @@ def complete(figures: Figures) -> Device:
         HardwareError: no such architecture, or a broken table of measured efficiencies.
     """
     stated = {name: getattr(figures, name) for name in Figures.__struct_fields__}
-    return Device(**stated, family=load_architecture(figures.architecture), measured=_measured(figures))
+    family = load_architecture(figures.architecture)
+    return Device(**stated, family=family, measured=_measured(figures), between=_host(figures, family))
+
+
+@lru_cache(maxsize=1)
+def hosts() -> dict[HostKind, Host]:
+    """The kinds of hosts, by their word."""
+    return msgspec.convert(read_toml(facts() / "hosts.toml"), dict[HostKind, Host])
+
+
+def _host(figures: Figures, family: Architecture) -> Host | None:
+    """The host that is stated, else the kind assumed of such boards; None where a fast link joins the node."""
+    if not isinstance(figures.host, Host | None):
+        return hosts()[figures.host]
+    if figures.host is not None or not figures.needs_host:
+        return figures.host
+    rates = family.flops_per_cycle.get(figures.variant or "")
+    return hosts()[WITH_P2P if rates is None or rates.p2p else WITHOUT_P2P]
 
 
 def _measured(figures: Figures) -> Measured:

@@ -13,6 +13,7 @@ import msgspec
 
 from .architecture import Architecture
 from .errors import HardwareError
+from .host import Host, HostKind
 from .measured import Measured
 
 Kind = Literal["gpu", "tpu", "accelerator", "cpu"]
@@ -145,10 +146,11 @@ class Node(_Section, frozen=True, kw_only=True):
 
 
 class Power(_Section, frozen=True, kw_only=True):
-    """Power limit of the device at its default setting."""
+    """Power limit of the device at its default setting, and the one in force where another is."""
 
     tdp_w: float
     source: str
+    limit_w: float | None = None
 
 
 class BestMatmul(_Section, frozen=True, kw_only=True):
@@ -200,6 +202,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     other_peaks: tuple[OtherPeak, ...] = ()
     caches: tuple[Cache, ...] = ()
     links: dict[LinkKey, Link] = {}
+    host: HostKind | Host | None = None
     node: Node | None = None
     power: Power | None = None
     best_matmul: BestMatmul | None = None
@@ -260,8 +263,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def tdp_w(self) -> float | None:
-        """Power limit in watts, where known."""
-        return None if self.power is None else self.power.tdp_w
+        """Power limit in force in watts, where known."""
+        return None if self.power is None else self.power.limit_w or self.power.tdp_w
 
     @property
     def devices_per_node(self) -> int:
@@ -290,6 +293,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return 1 if link is None else link.devices
 
     @property
+    def needs_host(self) -> bool:
+        """Whether devices of a node talk over PCIe: none share a fast link, or groups smaller than the node do."""
+        return "pcie" in self.links and self.scale_up_devices < max(self.devices_per_node, 2)
+
+    @property
     def network_bytes_per_s(self) -> float:
         """Network between nodes, bytes per second per device, one way.
 
@@ -312,7 +320,10 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     Attributes:
         family: What the device has in common with its architecture.
         measured: Measured efficiencies: the device's own over its architecture's over the defaults.
+        between: What joins devices of a node that share no fast link; None where one joins them all. It is assumed
+            where `host` does not say.
     """
 
     family: Architecture
     measured: Measured = msgspec.field(name="efficiencies")  # "measured" is the file's own tables
+    between: Host | None = None

@@ -131,6 +131,7 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         few_ranks: Loss of `eta` at few ranks: ``eta(n) = eta * (1 - few_ranks / n)``.
         mesh: Devices of a full mesh without a switch: n ranks use ``(n - 1) / (mesh - 1)`` of the links.
         shared: Exponent of the loss where ranks share a root complex: ``eta(n) ~ (2 / n)^shared``.
+        gb_per_s: Rate of the host's own that bounds what the link gives (staging through host memory), per device.
         ramp_us: Time lost by large messages at two ranks.
         ramp_rank_us: Time lost added by each further rank.
         ramp_mb: Payload per rank (s0) over which that loss builds up.
@@ -143,6 +144,7 @@ class Collective(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     few_ranks: float = 0.0
     mesh: int | None = None
     shared: float = 0.0
+    gb_per_s: float | None = None
     ramp_us: float = 0.0
     ramp_rank_us: float = 0.0
     ramp_mb: float = 5.0
@@ -208,7 +210,6 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         memory_bound: By class: elementwise, normalization, softmax, embedding, optimizer.
         collective: Inside a scale-up domain (NVLink, xGMI, ICI): all_reduce, all_gather, reduce_scatter,
             all_to_all, send_recv.
-        collective_pcie: The same where devices share only PCIe.
         network: Between domains.
         launch: Host time per kernel.
         sustained: Rate of long runs relative to short benchmarks.
@@ -222,7 +223,6 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attention: dict[str, Attention]
     memory_bound: dict[str, MemoryBound]
     collective: dict[str, Collective]
-    collective_pcie: dict[str, Collective]
     network: Network
     launch: Launch
     sustained: Sustained
@@ -243,7 +243,6 @@ _KEYED: dict[str, tuple[str, ...]] = {
     "attention": ("flash1", "flash2", "flash3", "te"),
     "memory_bound": ("elementwise", "normalization", "softmax", "embedding", "optimizer"),
     "collective": ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"),
-    "collective_pcie": ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"),
 }
 
 

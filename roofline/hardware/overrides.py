@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..errors import unknown
+from .catalog import complete, hosts
 from .check.consistency import is_same
-from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, LinkKey, Node, Peak, Power
+from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, LinkKey, Node, Peak
 from .errors import HardwareError
+from .host import HOST_KINDS
 from .ranges import in_range
 
+TOPOLOGIES = ("bridge", *HOST_KINDS)
 _SOURCE = "given by the user"
 # Times below the catalog's figure from which a unit a thousand times too large is likelier than a what-if.
 _FAR_BELOW = 10
@@ -131,11 +135,60 @@ def _with_node(device: Device, network_gbit_per_s: float | None, devices_per_nod
     return device if node is known else msgspec.structs.replace(device, node=node)
 
 
-def _with_power(device: Device, tdp_w: float) -> Device:
-    _check("tdp_w", "--power", tdp_w)
-    if tdp_w == device.tdp_w:
+def _with_power_limit(device: Device, watts: float) -> Device:
+    """`device` with the power limit that is set on it; above its default, the default holds."""
+    _check("tdp_w", "--power-limit", watts)
+    power = device.power
+    if power is None:
+        raise HardwareError(
+            f"--power-limit: {device.id} has no published default to compare with: leave it out, "
+            "or give [power] tdp_w in a .toml"
+        )
+    if watts == device.tdp_w:
         return device
-    return msgspec.structs.replace(device, power=Power(tdp_w=tdp_w, source=_SOURCE))
+    if watts > power.tdp_w:
+        raise HardwareError(
+            f"--power-limit {watts:g}: above the {power.tdp_w:g} W of {device.id}: no card is faster for it in the "
+            "figures; leave it out, or give [power] tdp_w of your board in a .toml"
+        )
+    _not_far_below("--power-limit ", watts, power.tdp_w, "W", "kW", _FAR_BELOW)
+    limited = msgspec.structs.replace(power, limit_w=watts)
+    caveat = f"power limit {watts:g} W is yours (the default is {power.tdp_w:g})"
+    return msgspec.structs.replace(device, power=limited, caveats=(*device.caveats, caveat))
+
+
+def _with_topology(device: Device, words: str) -> Device:
+    """`device` in a host of another kind: what joins cards that share no fast link, and whether a bridge joins groups.
+
+    A kind of host alone puts devices that a fast link joins (NVLink switched off) on PCIe.
+    """
+    given = tuple(dict.fromkeys(word.strip().lower() for word in words.split("+")))
+    for word in given:
+        if word not in TOPOLOGIES:
+            raise unknown("topology", word, TOPOLOGIES)
+    kinds = [kind for kind in HOST_KINDS if kind in given]
+    if len(kinds) > 1:
+        raise HardwareError(f"--topology {words}: {' and '.join(kinds)} are two kinds of one host: give one")
+    if "pcie" not in device.links:
+        raise HardwareError(
+            f"--topology {words}: {device.id} has no PCIe link in the catalog: it is for cards that have"
+        )
+    links = dict(device.links)
+    if "bridge" in given:
+        links.setdefault("scale_up", _bridge(device))
+    elif not device.needs_host:
+        links.pop("scale_up")
+    changed = msgspec.structs.replace(device, links=links)
+    if kinds:
+        return msgspec.structs.replace(changed, host=kinds[0], between=hosts()[kinds[0]])
+    return complete(changed)  # the bridge may join fewer than the node
+
+
+def _bridge(device: Device) -> Link:
+    try:
+        return device.links["bridge"]
+    except KeyError:
+        raise HardwareError(f"--topology bridge: no bridge fits {device.id} in the catalog: leave it out") from None
 
 
 def override(
@@ -147,7 +200,8 @@ def override(
     link_gb_per_s: float | None = None,
     network_gbit_per_s: float | None = None,
     devices_per_node: int | None = None,
-    tdp_w: float | None = None,
+    topology: str | None = None,
+    power_limit_w: float | None = None,
 ) -> Device:
     """The same device with the user's own figures; its own figure again changes nothing.
 
@@ -164,4 +218,6 @@ def override(
         device = _with_link(device, link_gb_per_s)
     if network_gbit_per_s is not None or devices_per_node is not None:
         device = _with_node(device, network_gbit_per_s, devices_per_node)
-    return device if tdp_w is None else _with_power(device, tdp_w)
+    if topology is not None:
+        device = _with_topology(device, topology)
+    return device if power_limit_w is None else _with_power_limit(device, power_limit_w)

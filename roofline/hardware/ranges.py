@@ -100,6 +100,7 @@ MEASURED: dict[str, Interval] = {
     "few_ranks": Interval(0, 2, open_high=True),  # eta (1 - few_ranks / n) is positive from two ranks on
     "mesh": Interval(2, 1e4),
     "shared": Interval(0, 10),
+    "gb_per_s": Interval(0, 1e5, open_low=True),
     "ramp_mb": Interval(0, 1e6, open_low=True),
     "rows": Interval(1, 1e9),
     "mape": Interval(0, 1000),

@@ -12,13 +12,16 @@ larger decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..arrays import Number, is_scalar, namespace
+from ..arrays import Number, is_scalar, namespace, where
 from ..errors import unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..hardware import Device
+    from ..hardware.host import Host
     from ..hardware.measured import Collective
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
@@ -49,8 +52,26 @@ def _between_traffic(collective: str, payload: Any, inside: Any, domains: Any, s
     return (2 if collective == "all_reduce" else 1) * spread * (domains > 1) * payload / inside
 
 
-def _constants(collective: str, device: Device) -> Collective:
-    table = device.measured.collective if "scale_up" in device.links else device.measured.collective_pcie
+class Domain(NamedTuple):
+    """Links that join ranks of one node: collectives' constants over them, and bytes per second one way per device."""
+
+    constants: Collective
+    bytes_per_s: float
+
+
+def _fast(collective: str, device: Device) -> Domain:
+    """NVLink, xGMI or ICI; PCIe where there is nothing else."""
+    if "scale_up" not in device.links and device.between is not None:
+        return _through_host(collective, device, device.between)
+    return Domain(_of(device.measured.collective, collective), device.scale_up_bytes_per_s)
+
+
+def _through_host(collective: str, device: Device, host: Host) -> Domain:
+    """PCIe, and what the host makes of it."""
+    return Domain(_of(host.collective, collective), device.links["pcie"].bytes_per_s)
+
+
+def _of(table: Mapping[str, Collective], collective: str) -> Collective:
     try:
         return table[collective]
     except KeyError:
@@ -74,9 +95,10 @@ def ideal_time(
     device: Device,
     *,
     ranks_per_domain: Number,
+    ranks_per_link: Number | None = None,
     network_bytes_per_s: Number | None = None,
 ) -> Number:
-    """The bandwidth term alone, at datasheet figures, with the traffic inside and between domains overlapped.
+    """The bandwidth term alone, at datasheet figures, with the traffic at each level of links overlapped.
 
     Args:
         collective: One of `COLLECTIVES`.
@@ -84,23 +106,30 @@ def ideal_time(
         ranks: Ranks in the group; one rank costs nothing.
         device: The device.
         ranks_per_domain: How many of the group's ranks share one domain (NVLink, xGMI, ICI, PCIe box).
+        ranks_per_link: How many of those share its fastest link, where that joins fewer (bridged pairs in a PCIe box);
+            the rest is PCIe's. Default all.
         network_bytes_per_s: Network share per device, one way; default the device's own.
 
     Raises:
         RooflineError: Unknown collective, or ranks in several domains and no network figure (as
             `HardwareError`).
     """
-    constants = _constants(collective, device)
-    xp = namespace(payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s)
+    fast = _fast(collective, device)
+    per_link = ranks_per_domain if ranks_per_link is None else ranks_per_link
+    xp = namespace(payload_bytes, ranks, ranks_per_domain, per_link, _or_one(network_bytes_per_s))
     inside = xp.minimum(ranks, ranks_per_domain)
-    domains = ranks / inside
-    within = _inside_traffic(collective, payload_bytes, inside, domains)
+    joined = xp.minimum(inside, per_link)
+    domains, groups = ranks / inside, inside / joined
+    within = _inside_traffic(collective, payload_bytes, joined, ranks / joined)
+    if collective == "all_reduce" and fast.constants.switch_eta:
+        within = xp.minimum(within, (joined + 1) / joined * payload_bytes)
+    busy = within / fast.bytes_per_s
+    if device.between is not None:
+        # groups of a fast link reduce or gather first; what is left crosses PCIe
+        across = _between_traffic(collective, payload_bytes, joined, groups, (groups - 1) / groups)
+        busy = xp.maximum(busy, across / device.links["pcie"].bytes_per_s)
     between = _between_traffic(collective, payload_bytes, inside, domains, (domains - 1) / domains)
-    if collective == "all_reduce" and constants.switch_eta:
-        within = xp.minimum(within, (inside + 1) / inside * payload_bytes)
-    network = _network(device, network_bytes_per_s, domains)
-    busy = xp.maximum(within / device.scale_up_bytes_per_s, between / network)
-    return busy * (ranks > 1)
+    return xp.maximum(busy, between / _network(device, network_bytes_per_s, domains)) * (ranks > 1)
 
 
 def expected_time(
@@ -110,16 +139,25 @@ def expected_time(
     device: Device,
     *,
     ranks_per_domain: Number,
+    ranks_per_link: Number | None = None,
     network_bytes_per_s: Number | None = None,
 ) -> Number:
-    """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`."""
-    constants = _constants(collective, device)
+    """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`.
+
+    A ring that leaves a group of fast links runs at what the host gives: A100s with bridges reach 208 GB/s as a pair
+    and 20 as three (github:NVIDIA/nccl-tests issue 178).
+    """
     network = device.measured.network
-    xp = namespace(payload_bytes, ranks, ranks_per_domain, 1 if network_bytes_per_s is None else network_bytes_per_s)
+    per_link = ranks_per_domain if ranks_per_link is None else ranks_per_link
+    xp = namespace(payload_bytes, ranks, ranks_per_domain, per_link, _or_one(network_bytes_per_s))
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
     traffic = _inside_traffic(collective, payload_bytes, inside, domains)
-    within, latency = _inside(xp, constants, payload_bytes, traffic, inside, device.scale_up_bytes_per_s)
+    within, latency = _inside(xp, _fast(collective, device), payload_bytes, traffic, inside)
+    if device.between is not None:
+        slow = _inside(xp, _through_host(collective, device, device.between), payload_bytes, traffic, inside)
+        leaves = inside > per_link
+        within, latency = where(leaves, slow[0], within), where(leaves, slow[1], latency)
     sent = _between_traffic(collective, payload_bytes, inside, domains, (ranks - 1) / ranks)
     eta = network.eta_pairs if collective in _PAIRS else network.eta
     between = sent / (eta * _network(device, network_bytes_per_s, domains))
@@ -129,8 +167,13 @@ def expected_time(
     return (latency + hop + xp.maximum(within, between)) * (ranks > 1)
 
 
-def _inside(xp: Any, constants: Collective, payload: Any, traffic: Any, ranks: Any, rate: float) -> tuple[Any, Any]:
+def _or_one(given: Number | None) -> Number:
+    return 1 if given is None else given
+
+
+def _inside(xp: Any, domain: Domain, payload: Any, traffic: Any, ranks: Any) -> tuple[Any, Any]:
     """Transfer time (bandwidth and ramp) and latency of the part inside one domain."""
+    constants, rate = domain
     linear = xp.minimum(ranks, _LINEAR_RANKS) - 2.0
     extra = linear + _LINEAR_RANKS * xp.log2(xp.maximum(ranks / _LINEAR_RANKS, 1.0))
     several = ranks > 1
@@ -140,7 +183,10 @@ def _inside(xp: Any, constants: Collective, payload: Any, traffic: Any, ranks: A
         eta = eta * (xp.minimum(xp.maximum(ranks, 2.0), constants.mesh) - 1.0) / (constants.mesh - 1.0)
     if constants.shared:
         eta = eta * (2.0 / xp.maximum(ranks, 2.0)) ** constants.shared
-    transfer = traffic / (eta * rate)
+    reached = eta * rate
+    if constants.gb_per_s is not None:
+        reached = xp.minimum(reached, constants.gb_per_s * 1e9)
+    transfer = traffic / reached
     if constants.switch_eta:
         in_switch = (ranks + 1.0) / ranks * payload / (constants.switch_eta * rate)
         transfer = xp.minimum(transfer, in_switch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..arrays import Number, exp
 from ..counting.step import Step
+from .power import clock_share
 from .schedule import TERMS, Schedule
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SPREAD = {
 # What a lack of evidence adds to the software's spread.
 EVIDENCE = {"device": 0.0, "architecture": 0.0, "default": 0.12}
 LOW_PRECISION = 0.06  # fp8 and fp4 recipes differ in what they cast and when
+POWER = 0.25  # of what a power limit is expected to cost
+OVER_LINKS = frozenset({"tensor_parallel", "context_parallel", "expert_parallel", "pipeline_transfer", "data_parallel"})
 EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
 
 
@@ -44,9 +47,16 @@ def spread(step: Step, device: Device, times: Schedule) -> Number:
         variance = variance + LOW_PRECISION**2
     if any(weight.expert for weight in step.weights):
         variance = variance + EXPERTS**2
+    variance = variance + (POWER * (1 - clock_share(device))) ** 2
     for term in TERMS:
-        variance = variance + (SPREAD[term] * getattr(times, term) / times.total) ** 2
+        share = getattr(times, term) / times.total
+        variance = variance + (SPREAD[term] ** 2 + _of_host(term, device)) * share**2
     return variance**0.5
+
+
+def _of_host(term: str, device: Device) -> float:
+    """What not knowing the host adds to the variance of a term of communication."""
+    return device.between.spread**2 if device.between is not None and term in OVER_LINKS else 0.0
 
 
 def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tuple[Number, Number]:

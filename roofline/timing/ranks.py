@@ -12,6 +12,7 @@ from ..counting.op import Group, Op
 from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
 from ..counting.step import Step
 from . import collective, kernel
+from .power import clock_share
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -31,17 +32,19 @@ class PricedOp(msgspec.Struct, frozen=True):
 
 
 class Ranks(msgspec.Struct, frozen=True):
-    """A group of ranks: how many, and how many of them share one domain of fast links."""
+    """A group of ranks: how many, how many of them share one domain (node or rack), and how many its fastest link."""
 
     total: Number
     per_domain: Number
+    per_link: Number
 
 
 def price(step: Step, device: Device) -> list[PricedOp]:
     """Time every op of `step` on `device`."""
     groups = rank_groups(step.train, device)
     network = network_bytes_per_s(step.train)
-    sustained = device.measured.sustained.compute * step.stack.efficiency
+    clock = clock_share(device)
+    sustained = device.measured.sustained.compute * clock * step.stack.efficiency
     priced = []
     for op in step.ops:
         if op.kind == "collective":
@@ -51,7 +54,11 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
                 priced.append(PricedOp(op, 0.0, 0.0))
                 continue
-            where_: dict[str, Any] = {"ranks_per_domain": ranks.per_domain, "network_bytes_per_s": network}
+            where_: dict[str, Any] = {
+                "ranks_per_domain": ranks.per_domain,
+                "ranks_per_link": ranks.per_link,
+                "network_bytes_per_s": network,
+            }
             once = step.stack.dispatch == "per_node"
             payload = op.bytes_sent * (deduplicated(ranks, op.copies) if once else 1)
             ideal = collective.ideal_time(op.collective, payload, ranks.total, device, **where_)
@@ -61,8 +68,8 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             expected = kernel.expected_time(op, device, attention=step.train.attention)
             if op.kind == "matmul":
                 expected = expected / sustained
-            elif op.kind == "attention":  # stays below the power limit
-                expected = expected / step.stack.efficiency
+            elif op.kind == "attention":  # stays below the default power limit
+                expected = expected / (clock * step.stack.efficiency)
         if op.name.startswith("experts.") or op.group == "ep":
             expected = expected * LOAD_IMBALANCE
         priced.append(PricedOp(op, ideal, expected))
@@ -87,11 +94,27 @@ def network_bytes_per_s(train: TrainConfig) -> Number | None:
 
 
 def domain_size(train: TrainConfig, device: Device) -> Number:
-    """Devices joined by fast links: the rack of an NVL72 or TPU pod, else the node (by PCIe if by nothing better)."""
-    domain = device.scale_up_devices if device.scale_up_devices > 1 else device.devices_per_node
-    if train.devices_per_node is None or domain > device.devices_per_node:
+    """Devices that need no network between them: the rack of an NVL72 or TPU pod, else the node."""
+    if device.scale_up_devices > device.devices_per_node:
+        return device.scale_up_devices
+    return device.devices_per_node if train.devices_per_node is None else train.devices_per_node
+
+
+def link_size(train: TrainConfig, device: Device) -> Number:
+    """Devices of a domain that its fastest link joins: all, but in a PCIe box with bridged groups."""
+    domain = domain_size(train, device)
+    if device.between is None or "scale_up" not in device.links:
         return domain
-    return train.devices_per_node
+    return minimum(device.scale_up_devices, domain)
+
+
+def uses_host(train: TrainConfig, device: Device) -> bool:
+    """Whether any rank talks to another of its node over PCIe."""
+    if device.between is None:
+        return False
+    in_node = minimum(train.num_devices, domain_size(train, device))
+    joined = link_size(train, device) if "scale_up" in device.links else 1
+    return some(in_node > joined)
 
 
 def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
@@ -99,12 +122,13 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
 
     The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
     """
-    domain = domain_size(train, device)
+    domain, link = domain_size(train, device), link_size(train, device)
     data, shard = shard_ranks(train), shard_degree(train)
     model_group = train.tp * data  # ranks of one pipeline stage
 
     def inside(total: Number, stride: Number) -> Ranks:
-        return Ranks(total, maximum(minimum(total, ranks_in_domain(domain, stride)), 1))
+        per_domain, per_link = (maximum(minimum(total, ranks_in_domain(size, stride)), 1) for size in (domain, link))
+        return Ranks(total, per_domain, per_link)
 
     return {
         "tp": inside(train.tp, 1),
@@ -113,10 +137,10 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
         "ep": inside(train.ep, 1 if train.sequence_parallel else train.tp),
         "dp": inside(data, train.tp),
         "shard": inside(shard, train.tp),
-        "replica": Ranks(data / shard, 1),
+        "replica": Ranks(data / shard, 1, 1),
         "expert_dp": inside(expert_ranks(train), train.ep * (1 if train.sequence_parallel else train.tp)),
         # neighbouring stages share a domain only if the domain holds more than one whole stage
-        "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1)),
+        "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1), where(model_group * 2 <= link, 2, 1)),
     }
 
 

@@ -186,6 +186,7 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
         ranks.total,
         device,
         ranks_per_domain=ranks.per_domain,
+        ranks_per_link=ranks.per_link,
         network_bytes_per_s=network_bytes_per_s(train),
     )
     steady = 2 * train.vp * step.accumulation * (1 - step.stack.overlap.pipeline)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..hardware import Device
+from ..hardware.catalog import hosts
 from ..hardware.device import DTYPES
 from .table import Cell, Shown, Table
 
@@ -139,8 +140,13 @@ def _figures(device: Device) -> Iterator[tuple[str, str, str]]:
         yield f"cache {cache.level}", f"{cache.mib:g} MiB{speed}", cache.source
     for key, link in device.links.items():
         reach = f", {link.devices:,} devices" if link.devices > 1 else ""
-        label = {"scale_up": "link", "pcie": "PCIe", "bridge": "bridge (not used)", "c2c": "CPU link"}[key]
+        label = {"scale_up": "link", "pcie": "PCIe", "bridge": "bridge (--topology bridge)", "c2c": "CPU link"}[key]
         yield label, f"{link.name}: {link.gb_per_s:g} GB/s one way{reach}", link.source
+    if device.between is not None:
+        reached = device.between.reaches(device.links["pcie"].gb_per_s)
+        kind = next((kind for kind, host in hosts().items() if host == device.between), "as given")
+        assumed = "" if device.host else "assumes "
+        yield "cards of a node", f"{assumed}{kind}: {reached}", device.between.source
     if device.node is not None:
         net = device.node.network_gbit_per_s
         text = f"{device.node.devices} devices" + ("" if net is None else f", {net:g} Gbit/s each")

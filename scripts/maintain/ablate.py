@@ -36,7 +36,7 @@ def changes(devices: Sequence[Measured], stacks: Sequence[Any]) -> dict[str, lis
     gemms = [g for m in devices for g in (m.gemm, m.gemm_fp8, m.gemm_fp4, m.gemm_fp32, m.grouped_gemm)]
     attention = [entry for m in devices for entry in m.attention.values()]
     streams = [entry for m in devices for entry in m.memory_bound.values()]
-    links = [entry for m in devices for table in (m.collective, m.collective_pcie) for entry in table.values()]
+    links = [entry for m in devices for entry in m.collective.values()]
     networks = [m.network for m in devices]
     overlap = type(stacks[0].overlap)
     hidden = dict.fromkeys(("data", "tensor", "context", "expert", "pipeline"), 1.0)

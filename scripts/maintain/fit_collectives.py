@@ -1,4 +1,4 @@
-"""Timings of collectives: inside one domain of fast links, on PCIe, and between nodes."""
+"""Timings of collectives: inside one domain of fast links, and between nodes (`fit_hosts` has PCIe)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ INSIDE: dict[str, Range] = {
     "ramp_mb": (3, 0.05, 50),
 }
 SWITCH: dict[str, Range] = {"switch_eta": (0.65, 0.3, 1)}
-SHARED: dict[str, Range] = {
-    "alpha_us": (5, 0, 60),
-    "alpha_rank_us": (1, 0, 10),
-    "eta": (0.6, 0.2, 1),
-    "shared": (1, 0, 3),
-}
 NETWORK: dict[str, Range] = {
     "alpha_us": (20, 0, 100),
     "alpha_step_us": (10, 0, 60),
@@ -101,11 +95,6 @@ def collective_cases(folder: Path) -> Iterable[Case]:
         ranges,
         [collective_sample(of(others, "MI300X", "all_reduce"), "mi300x", "all_reduce")],
     )
-    for csv_name, name in NAMES.items():
-        l40s = collective_sample(of(nccl, "L40S", csv_name), "l40s", name)
-        pro = collective_sample(of(nccl, "RTX PRO 6000", csv_name), "rtx-pro-6000-blackwell-server", name)
-        yield Case("ada", f"collective_pcie.{name}", SHARED, [l40s])
-        yield Case("blackwell-rtx", f"collective_pcie.{name}", SHARED, [pro])
     p2p = rows[(rows.collective == "send_recv") & (rows.n_nodes == 1)]
     for file, target, system in (
         ("ampere", "a100-sxm-80gb", "A100 DGX"),

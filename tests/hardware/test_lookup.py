@@ -110,7 +110,7 @@ def test_overrides_change_only_what_is_given_and_say_so() -> None:
         ({"bandwidth_gb_per_s": 3.35}, r"--bandwidth 3.35: .*3350 GB/s: is it in TB/s\? give GB/s"),
         ({"peak_tflops": {"bf16": 0.99}}, r"--peak-tflops bf16=0.99: .*989.4 TFLOP/s: is it in PFLOP/s\?"),
         ({"memory_gib": 0.7}, r"is it in TiB\?"),
-        ({"tdp_w": 7e5}, "give W"),
+        ({"power_limit_w": 7e5}, "give W"),
     ],
 )
 def test_overrides_out_of_range_say_the_unit(overrides: dict[str, object], message: str) -> None:

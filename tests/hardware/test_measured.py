@@ -83,8 +83,7 @@ def test_every_device_has_complete_and_physical_constants(device_id):
     measured = load_device(device_id).measured
     assert set(measured.attention) == {"flash1", "flash2", "flash3", "te"}
     assert set(measured.memory_bound) == {"elementwise", "normalization", "softmax", "embedding", "optimizer"}
-    for group in (measured.collective, measured.collective_pcie):
-        assert set(group) == {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"}
+    assert set(measured.collective) == {"all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"}
     for name, entry in every_entry(measured).items():
         assert entry.source, name
         assert entry.origin in {"device", "architecture", "default"}, name

@@ -20,7 +20,7 @@ BETTER = 1.07  # no device's sparse or otherwise wrong figure is this many times
 
 
 def figures_of(device, factor=1.0):
-    """Every option of `with_overrides` that this device has a figure for, times `factor`."""
+    """Every option of `override` that this device has a figure for, times `factor`."""
     figures = {
         "peak_tflops": {dtype: peak.tflops * factor for dtype, peak in device.peak.items()},
         "bandwidth_gb_per_s": device.memory.bandwidth.gb_per_s * factor,
@@ -34,7 +34,7 @@ def figures_of(device, factor=1.0):
     if device.node is not None and factor == 1:
         figures["devices_per_node"] = device.node.devices
     if device.tdp_w is not None and factor == 1:
-        figures["tdp_w"] = device.tdp_w
+        figures["power_limit_w"] = device.tdp_w
     return figures
 
 

@@ -86,17 +86,17 @@ def test_network_as_stated():
 
 @given(st.integers(1, 16), st.integers(1, 8))
 def test_copies_to_one_domain_travel_there_once(copies, domains):
-    share = deduplicated(Ranks(8 * domains, 8), copies)
+    share = deduplicated(Ranks(8 * domains, 8, 8), copies)
     assert 1 / copies <= share + 1e-12 <= 1 + 1e-12
     if domains == 1:
         assert share == 1
-    together = deduplicated(Ranks(np.array([8.0 * domains, 8.0]), np.array([8.0, 8.0])), copies)
+    together = deduplicated(Ranks(np.array([8.0 * domains, 8.0]), np.array([8.0, 8.0]), 8), copies)
     assert list(np.broadcast_to(together, 2)) == pytest.approx([share, 1])
 
 
 def test_two_copies_over_two_domains_by_hand():
     # two throws hit 1 domain with probability 1/2, 2 with 1/2: 1.5 domains for 2 copies
-    assert deduplicated(Ranks(16, 8), 2) == 0.75
+    assert deduplicated(Ranks(16, 8, 8), 2) == 0.75
 
 
 def test_one_rank_sends_nothing():
