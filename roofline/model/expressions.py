@@ -60,7 +60,10 @@ class Scope(dict[str, Any]):
     Attributes:
         defaults: Names whose value is a default.
         unstated: Names looked up that are absent or a default, with what stands in for them (None: nothing).
+        functions: Functions that expressions over these values may call, besides those of every expression.
     """
+
+    functions: Mapping[str, Callable[..., Any]] = {}
 
     def __init__(
         self,
@@ -204,10 +207,16 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
             return [_value(part, names) for part in node.elts]
         case ast.ListComp():
             return _comprehension(node, names)
-        case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS and not node.keywords:
-            return _FUNCTIONS[name](*(_value(argument, names) for argument in node.args))
+        case ast.Call(func=ast.Name(id=name)) if (function := _function(name, names)) and not node.keywords:
+            return function(*(_value(argument, names) for argument in node.args))
         case _:
             raise ValueError(f"{ast.unparse(node)!r} is not allowed here")
+
+
+def _function(name: str, names: Mapping[str, object]) -> Callable[..., Any] | None:
+    """The function of a name, where expressions over these values may call it."""
+    more = names.functions if isinstance(names, Scope) else {}
+    return _FUNCTIONS.get(name) or more.get(name)
 
 
 def _look_up(name: str, names: Mapping[str, object]) -> Any:

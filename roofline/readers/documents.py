@@ -1,0 +1,319 @@
+"""Run files as tables of plain values: YAML, JSON, TOML, launch scripts, settings in Python, dumps of arguments.
+
+Nothing in a file is executed. Size, depth and repetition are bounded before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+from .shell import CLOSE, OPEN, Script, read_script
+from .values import Unresolved, normal_key, scalar
+from .yaml_text import DEEPEST, parse_yaml
+
+LARGEST = 2**20  # bytes: the longest run file gathered has 78 kB
+LARGEST_JSON_NUMBER = 40
+FORMS = {
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".json": "json",
+    ".toml": "toml",
+    ".sh": "shell",
+    ".bash": "shell",
+    ".slurm": "shell",
+    ".sbatch": "shell",
+    ".conf": "shell",
+    ".py": "python",
+    ".log": "dump",
+    ".txt": "dump",
+    ".out": "dump",
+}
+_DUMP_LINE = re.compile(r"^(?:\S*\]:?)?\s*(\w+) \.{2,} (.*)$", re.MULTILINE)
+_BARE = re.compile(r"(?<=[:\[,])(\s*)([A-Za-z_]\w*)(?=\s*[,}\]\n])")
+
+
+class Document(msgspec.Struct, kw_only=True):
+    """One file, or one job of it, as a table.
+
+    Attributes:
+        path: The file.
+        form: How it was read: yaml, json, toml, shell, python or dump.
+        values: The table, keys normalised (no leading dashes, underscores).
+        variables: Variables that a launch script sets.
+        notes: What was left out, or which case was taken.
+        comments: The lines that are comments: some say on how many devices a recipe runs.
+    """
+
+    path: str
+    form: str
+    values: dict[str, Any]
+    variables: dict[str, Any] = {}
+    notes: list[str] = []
+    comments: str = ""
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether a path has the form of a run file; a ``config.json`` or a model's ``.toml`` may have it as well."""
+    return path.suffix.lower() in FORMS
+
+
+def load_documents(path: Path) -> list[Document]:
+    """The tables of a file: one, and those written inside it (a script's here-documents).
+
+    Raises:
+        RooflineError: Unreadable, too large, not of its form, or several jobs in one file.
+    """
+    form = FORMS.get(path.suffix.lower())
+    if form is None:
+        raise RooflineError(f"{path}: not a run file: {', '.join(sorted(FORMS))} are read")
+    text = _read_text(path)
+    return parse_text(text, str(path), form)
+
+
+def _read_text(path: Path) -> str:
+    """The text of a file of reasonable size."""
+    try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "no such file" if not path.exists() else "not an ordinary file"
+            raise RooflineError(f"{str(path)[:200]}: {what}")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise RooflineError(f"cannot read {str(path)[:200]!r}: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > LARGEST:
+        raise RooflineError(f"{path}: more than {LARGEST // 2**20} MiB: not a run file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RooflineError(f"{path}: not a text file") from None
+
+
+def parse_text(text: str, where: str, form: str) -> list[Document]:
+    """The tables of a text of a known form."""
+    if "\0" in text or "\1" in text:
+        raise RooflineError(f"{where}: not a text file")
+    notes: list[str] = []
+    if form == "shell":
+        return _from_shell(text, where)
+    if form == "dump":
+        values = _dump(text)
+        if not values:
+            raise RooflineError(f"{where}: holds no dump of arguments (lines such as 'num_layers ...... 32')")
+    elif form == "python":
+        values = _python(text, where)
+    elif form == "toml":
+        values = _toml(text, where)
+    elif form == "json":
+        values = _json(text, where)
+    else:
+        values, notes = _yaml(text, where)
+    if not isinstance(values, dict):
+        raise RooflineError(f"{where}: holds no table of keys and values")
+    return [Document(path=where, form=form, values=_normal(values, where), notes=notes, comments=_comments(text))]
+
+
+def _comments(text: str) -> str:
+    """The lines that begin with a number sign, joined."""
+    lines = [line.strip()[1:].strip() for line in text.splitlines() if line.lstrip().startswith("#")]
+    return "\n".join(lines)[:20_000]
+
+
+def _normal(values: dict[str, Any], where: str, depth: int = 0) -> dict[str, Any]:
+    """Keys without dashes, text with variables marked; a key that is there twice once normalised is an error."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = normal_key(key)
+        if name in result:
+            raise RooflineError(f"{where}: the key {name[:60]!r} stands twice (once as {key[:60]!r}): keep one")
+        if isinstance(value, dict):
+            if depth >= DEEPEST:
+                raise RooflineError(f"{where}: values nested more than {DEEPEST} deep")
+            result[name] = _normal(value, where, depth + 1)
+        else:
+            result[name] = value
+    return result
+
+
+def _yaml(text: str, where: str) -> tuple[Any, list[str]]:
+    found, notes = parse_yaml(text, where)
+    documents = [each for each in found if each is not None]
+    if not documents:
+        raise RooflineError(f"{where}: empty")
+    if len(documents) > 1:
+        raise RooflineError(f"{where}: holds {len(documents)} documents ('---'): keep the one to estimate")
+    return documents[0], notes
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.split("=", 1)[0].count(".") > DEEPEST or line.count("[") > 4096 or line.count("{") > 4096:
+            raise RooflineError(f"{where}: line {number}: values nested more than {DEEPEST} deep")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RooflineError(f"{where}: not TOML: {error}") from None
+    except RecursionError:
+        raise RooflineError(f"{where}: values nested too deep (at most {DEEPEST} levels)") from None
+
+
+def _json(text: str, where: str) -> Any:
+    """JSON; in a template, bare words (``"stage": ZERO_STAGE``) are variables."""
+
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            twice = next(key for i, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:i]))
+            raise RooflineError(f"{where}: the key {twice[:60]!r} stands twice in one table: keep one")
+        return result
+
+    def whole(digits: str) -> int:
+        if len(digits) > LARGEST_JSON_NUMBER:
+            raise RooflineError(f"{where}: a number of {len(digits)} digits")
+        return int(digits)
+
+    def parse(source: str) -> Any:
+        return json.loads(source, object_pairs_hook=table, parse_int=whole)
+
+    try:
+        return parse(text)
+    except json.JSONDecodeError as error:
+        words = {"true", "false", "null"}
+        filled = _BARE.sub(lambda m: m[0] if m[2] in words else f'{m[1]}"${{{m[2]}}}"', text)
+        if filled != text:
+            try:
+                return parse(filled)
+            except json.JSONDecodeError:
+                pass
+        raise RooflineError(f"{where}: line {error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise RooflineError(f"{where}: values nested too deep (at most {DEEPEST} levels)") from None
+
+
+def _dump(text: str) -> dict[str, Any]:
+    """The arguments that a program printed, one a line: ``num_layers ........ 32``."""
+    return {name: _dumped(value.strip()) for name, value in _DUMP_LINE.findall(text)}
+
+
+def _dumped(text: str) -> Any:
+    if text.startswith(("[", "(", "'")):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+        return list(value) if isinstance(value, tuple) else value
+    return scalar(text)
+
+
+# --- settings in Python -----------------------------------------------------------------------------------
+
+
+def _python(text: str, where: str) -> dict[str, Any]:
+    """The plain assignments of a settings file: names, numbers, words and their arithmetic. Nothing is run."""
+    from .python_text import python_values
+
+    return python_values(text, where)
+
+
+# --- launch scripts ---------------------------------------------------------------------------------------
+
+
+def _from_shell(text: str, where: str) -> list[Document]:
+    """The command of a launch script that trains, and the configurations it writes."""
+    script = read_script(text)
+    jobs = [words for words in _all_commands(script) if _flag_count(words) >= 3]
+    notes = list(dict.fromkeys(script.taken))
+    trains = _training_jobs(jobs)
+    if len(trains) > 1:
+        firsts = " | ".join(_program(words) for words in trains)
+        notes.append(f"{len(trains)} commands train ({firsts}): the first is read")
+    values = arguments(trains[0]) if trains else {}
+    for header in script.headers:
+        name, _, value = header.lstrip("-").partition("=")
+        values.setdefault(f"sbatch_{normal_key(name)}", scalar(value) if value else True)
+    variables = {name: value if isinstance(value, list) else worded(value) for name, value in script.variables.items()}
+    if trains:
+        variables["program"] = _program(trains[0])
+    documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes)]
+    for document in script.documents:
+        shown = document.replace(OPEN, "${").replace(CLOSE, "}")
+        if shown.lstrip().startswith("{"):
+            try:
+                inner = _json(shown, where)
+            except RooflineError:
+                continue
+            if isinstance(inner, dict):
+                documents.append(Document(path=f"{where} (here-document)", form="json", values=_normal(inner, where)))
+    return documents
+
+
+def _all_commands(script: Script) -> list[list[str]]:
+    """The commands of a script, and those inside a text it hands on (``TRAINING_CMD="... python x.py ..."``)."""
+    found = list(script.commands)
+    for value in script.variables.values():
+        if isinstance(value, str) and ".py" in value and value.count("--") >= 3:
+            found += [line.split() for line in re.split(r"[;\n]", value) if ".py" in line]
+    return found
+
+
+def _flag_count(words: list[str]) -> int:
+    return sum(word.startswith("--") for word in words)
+
+
+def _program(words: list[str]) -> str:
+    """The program a command starts, in a word."""
+    scripts = [word for word in words if word.endswith(".py")]
+    after = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "-m"]
+    return Path((scripts or after or words[:1])[0]).name[:60]
+
+
+def _training_jobs(jobs: list[list[str]]) -> list[list[str]]:
+    """The commands that train: not those that evaluate or convert; the same command once, the fullest first."""
+    wanted = [words for words in jobs if not re.search(r"eval|convert|preprocess|export|infer", _program(words))]
+    unique = list({tuple(words): words for words in wanted}.values())
+    named = [words for words in unique if re.search(r"train|pretrain|finetune|sft|\.py", " ".join(words[:60]))]
+    if len({_program(words) for words in named}) == 1 or not named:
+        return sorted(named or unique, key=_flag_count, reverse=True)[:1]
+    return named
+
+
+def arguments(words: list[str]) -> dict[str, Any]:
+    """The options of a command as a table; a launcher's among them. An option without a value is True.
+
+    >>> arguments(["torchrun", "--nnodes", "2", "train.py", "--fp16", "--tp=4", "--modules", "a", "b", "--lr", "-1"])
+    {'nnodes': 2, 'fp16': True, 'tp': 4, 'modules': ['a', 'b'], 'lr': -1}
+    """
+    words = [part for word in words for part in (word.split() if word.startswith("--") else [word])]
+    values: dict[str, Any] = {}
+    at = 0
+    while at < len(words):
+        word = words[at]
+        at += 1
+        if not re.match(r"--?[A-Za-z]", word):
+            continue
+        name, equals, value = word.partition("=")
+        taken: list[str] = [value] if equals else []
+        while not equals and at < len(words) and not re.match(r"--|-[A-Za-z]", words[at]):
+            if words[at].endswith(".py") or words[at] in {"python", "python3", "train"}:
+                break
+            taken.append(words[at])
+            at += 1
+        read = [worded(each) for each in taken]
+        values[normal_key(name)] = True if not read else read[0] if len(read) == 1 else read
+    return values
+
+
+def worded(text: str) -> Any:
+    """A word of a script: a number, a flag or text; unresolved where it holds a variable without a value."""
+    if OPEN in text:
+        name = text[text.index(OPEN) + 1 : text.index(CLOSE)] if CLOSE in text else text[text.index(OPEN) + 1 :]
+        shown = text.replace(OPEN, "$").replace(CLOSE, "")
+        return Unresolved(text=shown[:80], name=name[:60])
+    return scalar(text)

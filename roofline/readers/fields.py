@@ -1,0 +1,120 @@
+"""Our options as readers know them: which the configuration has today, and what becomes of the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..config.run import OPTIMIZERS, TRAINS, TrainConfig
+from ..errors import RooflineError
+from ..units import UnitError, positive_int, sequence_length
+
+NUMBERS = (
+    "num_devices",
+    "devices_per_node",
+    "micro_batch",
+    "global_batch",
+    "seq_len",
+    "mean_len",
+    "tp",
+    "pp",
+    "vp",
+    "dp",
+    "cp",
+    "ep",
+    "etp",
+    "lora_rank",
+    "accumulation",
+    "accumulation_of_all",
+)
+OPTION = {  # what an error asks for
+    "model": "MODEL",
+    "seq_len": "--seq-len",
+    "micro_batch": "--micro-batch",
+    "global_batch": "--global-batch",
+    "num_devices": "--num-devices",
+}
+WORDS = {
+    "model": "the model",
+    "seq_len": "the sequence length",
+    "micro_batch": "the micro batch",
+    "global_batch": "the global batch",
+}
+
+
+class Later(msgspec.Struct, frozen=True, kw_only=True):
+    """A field that a run file may state before the configuration has it.
+
+    Attributes:
+        neutral: Values that change nothing.
+        say: What the output says of any other; "" refuses it.
+    """
+
+    neutral: tuple[Any, ...]
+    say: str
+
+
+LATER: dict[str, Later] = {
+    "etp": Later(neutral=(None,), say="experts' own tensor-parallel degree {value} is not modelled: they follow tp"),
+    "schedule": Later(neutral=(None, "1f1b", "interleaved"), say="the schedule {value} is priced as 1F1B"),
+    "pp_layout": Later(neutral=(None,), say="the stages' own layout {value} is not modelled: layers are spread evenly"),
+    "dispatcher": Later(neutral=(None,), say="the dispatcher {value} is not modelled"),
+    "offload": Later(neutral=(None, "none"), say="offload of {value} to the host is not modelled: memory is overstated, time understated"),
+    "offload_to": Later(neutral=(None, "cpu"), say=""),
+    "base_dtype": Later(neutral=(None, "bf16", "fp16"), say="the base's {value} weights are counted in 16 bits"),
+    "mean_len": Later(neutral=(None,), say="a mean length of {value} is not modelled: every sequence is as long as the longest"),
+    "lora_scaling": Later(neutral=(None,), say=""),
+}
+
+
+def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """`said` with its counts as whole numbers, and a sentence where a unit was written (``4k``).
+
+    Raises:
+        RooflineError: A count that is none.
+    """
+    result, notes = dict(said), []
+    for name in NUMBERS:
+        value = said.get(name)
+        if value is None:
+            continue
+        try:
+            if isinstance(value, bool) or isinstance(value, float) and value != int(value):
+                raise UnitError(f"{value!r} is not a whole number")
+            result[name] = value if isinstance(value, int) else int(value) if isinstance(value, float) else (
+                sequence_length(value) if name in {"seq_len", "mean_len"} else positive_int(value)
+            )
+            if isinstance(value, str):
+                notes.append(f"{name} is written {value!r}: read as {result[name]:,}")
+            if result[name] < 1:
+                raise UnitError(f"{value!r} is below 1")
+        except (UnitError, ValueError, OverflowError) as error:
+            option = OPTION.get(name, "--" + name.replace("_", "-"))
+            raise RooflineError(f"{where}: {name}: {error}: mend the file, or give {option}") from None
+    return result, notes
+
+
+def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The options that the configuration has today, and sentences on the rest.
+
+    Raises:
+        RooflineError: A value that is not modelled and must not be passed over.
+    """
+    fields = TrainConfig.__struct_fields__
+    options = {name: value for name, value in said.items() if value is not None and name in fields}
+    notes = []
+    for name, later in LATER.items():
+        value = said.get(name)
+        if name in fields or value in later.neutral:
+            continue
+        if name == "etp" and value == said.get("tp"):
+            continue
+        if later.say:
+            notes.append(later.say.format(value=value))
+    optimizer = options.get("optimizer")
+    if optimizer is not None and optimizer not in OPTIMIZERS:
+        raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(OPTIMIZERS)})")
+    if options.get("train") == "qlora" and "qlora" not in TRAINS:
+        options["train"] = "lora"
+    return options, notes

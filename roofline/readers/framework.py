@@ -1,0 +1,143 @@
+"""What the keys of a framework's run files mean, declared in ``frameworks/<name>.toml``.
+
+A file holds:
+
+- ``title``, ``source``: how people call it, and where the facts are from (repository at a commit);
+- ``base``: one or several files whose declarations it takes over; their names begin with ``_`` where they are no framework;
+- ``completes``: the name under which the rules of others find this file's table (a DeepSpeed JSON beside a trainer's
+  YAML); such a file alone names no run;
+- ``marks``: keys that say the file is this framework's; ``marks_not``: keys that say it is not;
+- ``lift``: sections whose keys are named without the section;
+- ``[defaults]``: the framework's own defaults, by key, taken where a rule reads the key and the file does not state it;
+- ``[derived]``: values computed first, in order, for use in the rest;
+- ``[options]``: for each option of ours an expression over the keys (None: not stated). `our` holds those already known.
+  Beside the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of all
+  replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share one included);
+- ``[model]``: ``name`` (Hub id, preset or folder), ``config`` (a table in the words of a config.json), ``model_type`` for it;
+- ``[sizes]``: flat keys of a model whose sizes stand in the file, taken where ``[model] sized`` holds;
+- ``[[configs]]``: the same for what flat keys cannot say: ``model_type`` and the fields of its config.json;
+- ``[changes]``: flat keys that the file changes in a named model;
+- ``[names]``: the framework's own names of models, in lower case, as presets or as flat keys;
+- ``[[refuse]]``, ``[[warn]]``, ``[[note]]``: ``when`` an expression holds, ``say`` a sentence; ``{expression}`` is filled in;
+- ``[[files]]``: files that the file names: ``name`` an expression; ``folders`` where to look;
+- ``[shipped]``: files that the framework ships and that need not be beside: what they hold;
+- ``harmless``: keys without bearing on time or memory, ``*`` for any part;
+- ``[missing]``: why an option may not be in the file, for the error that asks for it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import RooflineError, unknown
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sentence, and when it is said."""
+
+    when: str
+    say: str
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that a run file names."""
+
+    name: str
+    folders: list[str] = []
+    needed: bool = True
+    under: bool = False  # its keys lie under the file's: a base
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes that the file states, in the words of a config.json."""
+
+    when: str
+    model_type: str
+    fields: dict[str, str]
+
+
+class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The declarations of a framework, those of its bases included."""
+
+    title: str = ""
+    source: str = ""
+    base: list[str] = []
+    completes: str = ""
+    marks: list[str] = []
+    marks_not: list[str] = []
+    layered: str = ""
+    lift: list[str] = []
+    defaults: dict[str, Any] = {}
+    derived: dict[str, str] = {}
+    options: dict[str, str] = {}
+    model: dict[str, str] = {}
+    sizes: dict[str, str] = {}
+    configs: list[Config] = []
+    changes: dict[str, str] = {}
+    names: dict[str, Any] = {}
+    refuse: list[Rule] = []
+    warn: list[Rule] = []
+    note: list[Rule] = []
+    files: list[Named] = []
+    shipped: dict[str, Any] = {}
+    harmless: list[str] = []
+    missing: dict[str, str] = {}
+
+
+def _folder() -> Traversable:
+    """Where the framework files are."""
+    file = Path(__file__)
+    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
+        return file.parent / "frameworks"
+    from importlib.resources import files
+
+    return files("roofline.readers") / "frameworks"
+
+
+@lru_cache(maxsize=1)
+def framework_names() -> tuple[str, ...]:
+    """The frameworks whose files are read, sorted."""
+    names = sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+    return tuple(name for name in names if not name.startswith("_"))
+
+
+@lru_cache(maxsize=64)
+def load_framework(name: str) -> Framework:
+    """The declarations of a framework.
+
+    Raises:
+        RooflineError: No such framework, or its file is malformed.
+    """
+    resource = _folder() / f"{name}.toml"
+    try:
+        own = msgspec.convert(tomllib.loads(resource.read_text(encoding="utf-8")), Framework)
+    except FileNotFoundError:
+        raise unknown("framework", name, framework_names()) from None
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise RooflineError(f"frameworks/{name}.toml: {error}") from None
+    merged = Framework()
+    for base in own.base:
+        merged = _merge(merged, load_framework(base))
+    return _merge(merged, own)
+
+
+def _merge(base: Framework, own: Framework) -> Framework:
+    """`own` over `base`: tables key by key, lists one behind the other; marks are a framework's own."""
+    values: dict[str, Any] = {}
+    for name in Framework.__struct_fields__:
+        before, after = getattr(base, name), getattr(own, name)
+        if isinstance(before, dict):
+            values[name] = {**before, **after}
+        elif isinstance(before, list) and name not in {"marks", "marks_not", "base", "lift"}:
+            values[name] = [*before, *after]
+        else:
+            values[name] = after or (before if name == "lift" else type(after)())
+    return Framework(**values)

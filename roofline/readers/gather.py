@@ -1,0 +1,223 @@
+"""The files of one run: which framework each is of, what they name beside them, and all of it as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+from ..model.expressions import evaluate
+from .documents import Document, load_documents
+from .framework import Framework, framework_names, load_framework
+from .keys import Keys, UnsetVariable
+from .values import Unresolved, scalar
+from .variables import resolve
+
+MOST_FILES = 40
+BASES = "_configs"  # beside a file: the bases it extends
+
+
+class Gathered(msgspec.Struct, kw_only=True):
+    """The files of a run.
+
+    Attributes:
+        framework: Whose rules apply.
+        shown: The framework as the answer names it.
+        documents: The files, the run file first.
+        values: All keys; a part's (a launcher's, DeepSpeed's) under the part's name.
+        parts: Which parts there are.
+        variables: Variables that a launch script sets.
+        notes: What was assumed on the way.
+    """
+
+    framework: str
+    shown: str
+    documents: list[Document]
+    values: dict[str, Any]
+    parts: set[str]
+    variables: dict[str, Any]
+    notes: list[str]
+
+
+def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Gathered:
+    """Load a run file, further files of the same run, and what they name beside them.
+
+    Raises:
+        RooflineError: A file that cannot be read, is of no known framework or of several, or names one that is not there.
+    """
+    loaded = [document for each in [path, *more] for document in load_documents(each)]
+    named = [(identify(document, framework if index == 0 else None), document) for index, document in enumerate(loaded)]
+    mains = [(name, document) for name, document in named if not load_framework(name).completes]
+    head, first = mains[0] if mains else named[0]
+    strangers = [name for name, _ in mains if name != head]
+    if strangers:
+        raise RooflineError(
+            f"{loaded[0].path} is a file of {load_framework(head).title}, and one given with --with of "
+            f"{load_framework(strangers[0]).title}: give the files of one run"
+        )
+    gathered = Gathered(
+        framework=head, shown=head, documents=loaded, values={}, parts=set(), variables={}, notes=[]
+    )
+    for name, document in named:
+        gathered.variables |= document.variables
+        part = load_framework(name).completes
+        if part and document is not first:
+            put_part(gathered, part, document.values)
+        elif document is not first:
+            gathered.values = under(gathered.values, document.values)
+    layered(gathered, first)
+    alone = load_framework(head).completes
+    if alone and alone not in gathered.parts:  # its keys stand where the rules of a trainer would find them as well
+        gathered.parts.add(alone)
+        gathered.values = {alone: gathered.values}
+    open_named(gathered, first)
+    gathered.values = resolve(gathered.values, gathered.variables, first.path)
+    return gathered
+
+
+def put_part(gathered: Gathered, part: str, values: dict[str, Any]) -> None:
+    """Keep a part's keys under its name."""
+    gathered.parts.add(part)
+    gathered.values[part] = under(values, gathered.values.get(part, {}))
+
+
+def under(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` over `base`, table by table."""
+    merged = dict(base)
+    for key, value in top.items():
+        before = merged.get(key)
+        merged[key] = under(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
+    return merged
+
+
+# --- whose file -------------------------------------------------------------------------------------------
+
+
+def identify(document: Document, wanted: str | None = None) -> str:
+    """The framework whose keys a document has.
+
+    Raises:
+        RooflineError: Of none, or of several alike.
+    """
+    if wanted is not None:
+        load_framework(wanted)
+        return wanted
+    scores = {name: score(load_framework(name), document) for name in framework_names()}
+    best = max(scores.values(), default=0)
+    if best <= 0:
+        titles = sorted({load_framework(name).title for name in framework_names()})
+        raise RooflineError(
+            f"{document.path}: the keys are of no framework that is known ({', '.join(titles)}); "
+            "--framework says which it is"
+        )
+    found = [name for name, value in scores.items() if value == best]
+    if len(found) > 1:
+        titles = [load_framework(name).title for name in found]
+        raise RooflineError(
+            f"{document.path} may be a file of {' or '.join(titles)}: say which with --framework {' or '.join(found)}"
+        )
+    return found[0]
+
+
+def score(framework: Framework, document: Document) -> int:
+    """How many of a framework's marks a document bears; below 0 where it bears one that rules it out."""
+    if any(has_mark(mark, document) for mark in framework.marks_not):
+        return -1
+    return sum(has_mark(mark, document) for mark in framework.marks)
+
+
+def has_mark(mark: str, document: Document) -> bool:
+    """Whether a document has a key (``training.seq_len``), a key with a value (``framework=megatron``), a form (``:toml``)."""
+    if mark.startswith(":"):
+        return document.form == mark[1:]
+    path, equals, wanted = mark.partition("=")
+    value: Any = document.values
+    for part in path.split("."):
+        if part == "*":
+            tables = [each for each in value.values() if isinstance(each, Mapping)] if isinstance(value, Mapping) else []
+            value = tables[0] if tables else None
+        elif isinstance(value, Mapping) and part in value:
+            value = value[part]
+        else:
+            return False
+    return not equals or str(value).lower() == wanted.lower()
+
+
+# --- files that files name ----------------------------------------------------------------------------------
+
+
+def look_up(name: str, beside: Path, folders: Sequence[str]) -> Path | None:
+    """A file named in a run file: beside it, or in the bases' folder beside it; no path leads outside.
+
+    Raises:
+        RooflineError: The name is a path that leads outside.
+    """
+    root = beside.parent
+    inside = root.resolve()
+    for folder in ("", *folders):
+        for candidate in (root / folder / name, root / folder / Path(name).name):
+            try:
+                real = candidate.resolve()
+                if real.is_relative_to(inside) and real.is_file():
+                    return candidate
+            except (OSError, ValueError):
+                continue
+    return None
+
+
+def open_named(gathered: Gathered, first: Document) -> None:
+    """Open the files that the run file names, where they lie beside it; else take what their framework ships."""
+    rules = load_framework(gathered.framework)
+    for named in rules.files:
+        keys = Keys(gathered.values, rules.lift, {})
+        try:
+            name = evaluate(named.name, keys)
+        except UnsetVariable:
+            continue
+        if not isinstance(name, str) or not name.strip():
+            continue
+        open_one(gathered, first, rules, name, named.folders, needed=named.needed)
+
+
+def open_one(
+    gathered: Gathered, first: Document, rules: Framework, name: str, folders: list[str], *, needed: bool
+) -> None:
+    """One file that a run file names."""
+    known = {Path(document.path).name for document in gathered.documents}
+    if Path(name).name in known:
+        return
+    path = look_up(name, Path(first.path), [*folders, BASES])
+    if path is None:
+        shipped = next((rules.shipped[key] for key in rules.shipped if Path(name).name.lower() == key.lower()), None)
+        if shipped is not None:
+            put_part(gathered, shipped["part"], shipped["values"])
+            gathered.notes.append(f"{name} is not beside the file: taken as {rules.title} ships it")
+        elif needed:
+            raise RooflineError(
+                f"{first.path} names {name!r:.120}, which is not beside it: give it with --with, or put it there"
+            )
+        return
+    for document in load_documents(path):
+        part = load_framework(identify(document)).completes
+        if part:
+            put_part(gathered, part, document.values)
+        else:
+            gathered.values = under(document.values, gathered.values)
+        gathered.documents.append(document)
+
+
+def layered(gathered: Gathered, first: Document) -> None:
+    """Put the run file's own keys over what it extends."""
+    rules = load_framework(gathered.framework)
+    if not rules.layered:
+        gathered.values = under(first.values, gathered.values)
+        return
+    from .layers import layer
+
+    layer(gathered, first, rules)
+
+
+__all__ = ["Gathered", "Unresolved", "gather", "scalar"]

@@ -1,0 +1,75 @@
+"""Names of models on the Hugging Face Hub as presets: by the id a preset's source gives, or by the name without its endings."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+
+from ..model.load import load_preset_values, model_ids
+
+# endings of a name that change neither depth nor width: fine-tunes, dates, formats, copies
+_ENDINGS = re.compile(
+    r"[-_.](hf|instruct|chat|base|it|pt|sft|dpo|full|qlora|lora|thinking|v0\.\d|v1|v1\.\d|\d{4}|awq|gptq|int4|int8|bnb|4bit|8bit|"
+    r"fp8|bf16|nf4|quantized|dequantized|unquantized|gguf|mxfp4|unsloth|checkpoints?|preview|4k|8k|16k|128k|step\w*|w4a16)$"
+)
+_SIZE = re.compile(r"(?<=\d)b(?=$|[-_])")
+
+
+@lru_cache(maxsize=4096)
+def plain_name(name: str) -> str:
+    """A name without its owner, letter case, and the endings that do not change the shape.
+
+    >>> plain_name("meta-llama/Meta-Llama-3.1-8B-Instruct"), plain_name("Qwen/Qwen3-30B-A3B-Instruct-2507")
+    ('llama-3.1-8b', 'qwen3-30b-a3b')
+    """
+    text = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("_", "-").removeprefix("meta-")
+    while (shorter := _ENDINGS.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, str]:
+    """Names in plain form, with the preset of each."""
+    file = Path(__file__).parent / "hub.toml"
+    if file.exists():
+        text = file.read_text(encoding="utf-8")
+    else:
+        from importlib.resources import files
+
+        text = (files("roofline.readers") / "hub.toml").read_text(encoding="utf-8")
+    names: dict[str, str] = tomllib.loads(text)["names"]
+    return {plain_name(name): preset for name, preset in names.items()}
+
+
+@lru_cache(maxsize=1)
+def _by_source() -> dict[str, str]:
+    """The ids in the presets' sources."""
+    found: dict[str, str] = {}
+    for preset in model_ids():
+        source = str(load_preset_values(preset).get("source", ""))
+        for owner, name in re.findall(r"huggingface\.co/([\w.-]+)/([\w.-]+)", source):
+            found.setdefault(f"{owner}/{name}".lower(), preset)
+            found.setdefault(plain_name(name), preset)
+    return found
+
+
+def preset_of(name: str) -> tuple[str | None, str | None]:
+    """The preset of a Hub id (or of a plain name), and a sentence where the id is another's.
+
+    >>> preset_of("mistralai/Mistral-7B-v0.1")
+    ('mistral-7b', None)
+    """
+    lowered = name.strip().lower()
+    known = set(model_ids())
+    exact = _by_source().get(lowered) or (lowered if lowered in known else None)
+    if exact is not None:
+        return exact, None
+    plain = plain_name(name)
+    preset = plain if plain in known else _table().get(plain) or _by_source().get(plain)
+    if preset is None:
+        return None, None
+    same = plain == preset or plain_name(preset) == plain
+    return preset, None if same else f"{name} is taken as {preset}, whose shape it has"

@@ -1,0 +1,106 @@
+"""The one law behind every framework: devices = tp x pp x cp x dp, global batch = micro batch x accumulation x dp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import RooflineError
+
+
+def solve(said: Mapping[str, Any], given: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """Degrees, devices and batches of a run, with what was assumed as sentences.
+
+    Args:
+        said: What the files state: degrees, ``num_devices``, ``dp``, ``micro_batch`` or ``batch_per_device``,
+            ``global_batch``, ``accumulation`` (of a replica) or ``accumulation_of_all`` (of all replicas together).
+        given: Options of the command line, which override.
+        where: The file, for errors.
+
+    Raises:
+        RooflineError: A layout that cannot run as written.
+    """
+    o: dict[str, Any] = {**said, **given}
+    notes: list[str] = []
+    tp, pp, cp = (o.get(name) or 1 for name in ("tp", "pp", "cp"))
+    group = tp * pp * cp
+    devices, dp = _devices(o, said, given, group, notes, where)
+    o |= {"tp": tp, "pp": pp, "cp": cp, "num_devices": devices, "dp": dp}
+    _check_experts(o, where, stated=said.get("num_devices") is not None or "num_devices" in given)
+    _batches(o, said, given)
+    return o, notes
+
+
+def _devices(
+    o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any], group: int, notes: list[str], where: str
+) -> tuple[int, int]:
+    """Devices in all, and replicas of data."""
+    devices, dp = o.get("num_devices"), o.get("dp")
+    degrees = " x ".join(f"{name} {o[name]}" for name in ("tp", "pp", "cp") if (o.get(name) or 1) > 1)
+    if devices is None and dp is None:
+        ep = o.get("ep") or 1
+        spread = cp_tp(o)
+        dp = next((n for n in range(1, ep + 1) if n * spread % ep == 0), ep)
+        dp = max(dp, o.get("least_dp") or 1)
+        devices = group * dp
+        notes.append(
+            f"assumes {devices} device{'s' * (devices != 1)}, the fewest this layout runs on: "
+            "the file does not say how many (--num-devices)"
+        )
+        return devices, dp
+    if devices is None:
+        return group * dp, dp
+    if devices % group:
+        raise RooflineError(
+            f"{where} cannot run as written: {devices} device{'s' * (devices != 1)} for {degrees}, which take a multiple "
+            f"of {group}: add --num-devices {group * -(-devices // group)}"
+        )
+    if dp is not None and group * dp != devices:
+        if "num_devices" in given or any(name in given for name in ("tp", "pp", "cp")):
+            if "dp" in given:
+                raise RooflineError(
+                    f"{devices} devices are not tp x pp x cp x dp = {group * dp}: leave --dp or --num-devices out"
+                )
+        else:
+            raise RooflineError(
+                f"{where} cannot run as written: {devices} devices, but {degrees + ' x ' if degrees else ''}dp {dp} = "
+                f"{group * dp}: add --num-devices {group * dp}"
+            )
+    return devices, devices // group
+
+
+def cp_tp(o: Mapping[str, Any]) -> int:
+    """Ranks of one replica of data over which experts may spread: cp, and tp where experts are not split over it."""
+    return (o.get("cp") or 1) * ((o.get("tp") or 1) if o.get("etp") == 1 else 1)
+
+
+def _check_experts(o: dict[str, Any], where: str, *, stated: bool) -> None:
+    """Whether the experts' degree divides the ranks they spread over."""
+    ep = o.get("ep") or 1
+    ranks = o["dp"] * (o.get("cp") or 1) * (o.get("tp") or 1)
+    if ep > 1 and ranks % ep:
+        need = o["pp"] * max(ep, (o.get("cp") or 1) * (o.get("tp") or 1))
+        stages = f" x pp {o['pp']}" if o["pp"] > 1 else ""
+        raise RooflineError(
+            f"{where} cannot run as written: ep {ep}{stages} on {o['num_devices']} devices, of which {ranks} share the "
+            f"experts: add --num-devices {need}, or a smaller --ep" + ("" if stated else " (devices were assumed)")
+        )
+
+
+def _batches(o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Micro batch and global batch: two of three give the third."""
+    dp = o["dp"]
+    micro = given.get("micro_batch") or said.get("micro_batch")
+    per_device = said.get("batch_per_device")
+    if micro is None and per_device is not None:
+        sequences = per_device * o["tp"] * o["cp"] * o["pp"]
+        micro = max(int(sequences), 1)
+    accumulation = said.get("accumulation")
+    if said.get("accumulation_of_all") is not None:
+        accumulation = max(said["accumulation_of_all"] // dp, 1)
+    total = given.get("global_batch") or said.get("global_batch")
+    if micro is None and total is not None and accumulation is not None and total % (accumulation * dp) == 0:
+        micro = total // (accumulation * dp)
+    if total is None and micro is not None:
+        total = micro * (accumulation or 1) * dp
+    o["micro_batch"], o["global_batch"] = micro, total
