@@ -28,6 +28,7 @@ _EXPORTS = {  # exported name -> where it is, as module:name
     "RooflineError": ".errors:RooflineError",
     "StepTimer": ".steptimer:StepTimer",
     "Terms": ".planning.cost:Terms",
+    "RunFile": ".readers.result:RunFile",
     "TrainConfig": ".config.run:TrainConfig",
     "accounting": ".counting.textbook:accounting",
     "compare": ".answers.comparison:compare",
@@ -44,6 +45,7 @@ _EXPORTS = {  # exported name -> where it is, as module:name
     "mfu": ".answers.diagnosis:diagnose",
     "model_ids": ".model.load:model_ids",
     "plan": ".planning.plan:plan",
+    "read_run": ".readers.read:read_run",
     "trace": ".tracing.trace:trace",
     "validate_runs": ".validation.runs:validate_runs",
 }

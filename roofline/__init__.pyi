@@ -15,6 +15,8 @@ from .model.load import load_model, model_ids
 from .model.spec import ModelConfig
 from .planning.cost import Plan, Terms
 from .planning.plan import plan
+from .readers.read import read_run
+from .readers.result import RunFile
 from .search.search import layouts
 from .steptimer import StepTimer
 from .tracing.trace import trace
@@ -35,6 +37,7 @@ __all__ = [
     "Op",
     "Plan",
     "RooflineError",
+    "RunFile",
     "StepTimer",
     "Terms",
     "TrainConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "mfu",
     "model_ids",
     "plan",
+    "read_run",
     "trace",
     "validate_runs",
 ]

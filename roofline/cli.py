@@ -71,6 +71,11 @@ def _run(name: str, arguments: list[str]) -> int:
         from .commands.output import settle_format
 
         settle_format(args)
+    if hasattr(args, "with_files") and not isinstance(args.model, list):
+        from .commands import runfile
+
+        if runfile.may_be_run(args) and (status := runfile.settle_run_file(args, name)) is not None:
+            return status
     return int(module.run(args) or 0)
 
 

@@ -71,7 +71,29 @@ def _all_cases(args: argparse.Namespace) -> list[Case]:
 def _cases_of(args: argparse.Namespace) -> list[Case]:
     from ..answers.comparison import cases
 
-    return cases(_models(args), options.devices(args), options.train_options(args))
+    devices, found = options.devices(args), []
+    for one in _split(args):
+        found += cases(_models(one), devices, options.train_options(one))
+    return found
+
+
+def _split(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """The command line as it is; or once for each run file, with the options that the file states."""
+    from . import runfile
+
+    names = args.model or [None]
+    if not args.with_files and not any(name and runfile.is_run(name) for name in names):
+        return [args]
+    parts = []
+    for name in names:
+        part = copy.copy(args)
+        part.model = name
+        runfile.settle_run_file(part, "compare")
+        part.model = [part.model]
+        parts.append(part)
+    if len(parts) == 1:
+        args.config, args.config_notes = parts[0].config, parts[0].config_notes
+    return parts
 
 
 def _models(args: argparse.Namespace) -> list[Any]:

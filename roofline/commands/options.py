@@ -24,6 +24,7 @@ from ..config.run import (
 from ..config.stack import Fusion
 from ..errors import RooflineError, unknown
 from ..model.load import load_model
+from .runfile import add_run_file_arguments
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -75,8 +76,10 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         metavar="MODEL",
         nargs=nargs,
         help="a preset ('roofline models' lists all), a config.json, a folder with one, a .toml, "
+        "the run file of a training framework (YAML, JSON, TOML, launch script), "
         "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
+    add_run_file_arguments(parser)
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -356,13 +359,13 @@ def train_options(args: argparse.Namespace, *, one_layout: bool = False) -> dict
     return {name: value for name, value in given.items() if value is not None}
 
 
-def names_function(model: str) -> bool:
+def names_function(model: object) -> bool:
     """Whether MODEL names a function that builds a PyTorch module: ``path/to/file.py:function``.
 
     >>> names_function("models/unet.py:build"), names_function("gpt2-xl")
     (True, False)
     """
-    path, colon, function = model.rpartition(":")
+    path, colon, function = model.rpartition(":") if isinstance(model, str) else ("", "", "")
     return bool(colon and function) and path.endswith(".py")
 
 
@@ -371,7 +374,7 @@ def model(args: argparse.Namespace) -> ModelConfig:
     return one_model(args.model, args.overrides)
 
 
-def one_model(name: str, overrides: list[tuple[str, object]]) -> ModelConfig:
+def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]]) -> ModelConfig:
     """The model of one MODEL.
 
     Raises:

@@ -72,6 +72,9 @@ def emit(
         records: What CSV holds; by default the first of `tables`.
     """
     settle_format(args)
+    if (config := getattr(args, "config", None)) is not None:  # MODEL was a framework's run file
+        data = {**data, "config": config}
+        notes = [*notes, *(f"Note: {note}." for note in args.config_notes)]
     to_file = args.output not in {None, "-"}
     match args.format:
         case "json":

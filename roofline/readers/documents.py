@@ -15,27 +15,14 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
-from .shell import CLOSE, OPEN, Script, read_script
+from .expansion import CLOSE, OPEN
+from .forms import FORMS, form_of
+from .shell import Script, read_script
 from .values import Unresolved, normal_key, scalar
 from .yaml_text import DEEPEST, parse_yaml
 
 LARGEST = 2**20  # bytes: the longest run file gathered has 78 kB
 LARGEST_JSON_NUMBER = 40
-FORMS = {
-    ".yaml": "yaml",
-    ".yml": "yaml",
-    ".json": "json",
-    ".toml": "toml",
-    ".sh": "shell",
-    ".bash": "shell",
-    ".slurm": "shell",
-    ".sbatch": "shell",
-    ".conf": "shell",
-    ".py": "python",
-    ".log": "dump",
-    ".txt": "dump",
-    ".out": "dump",
-}
 _DUMP_LINE = re.compile(r"^(?:\S*\]:?)?\s*(\w+) \.{2,} (.*)$", re.MULTILINE)
 _BARE = re.compile(r"(?<=[:\[,])(\s*)([A-Za-z_]\w*)(?=\s*[,}\]\n])")
 
@@ -60,18 +47,13 @@ class Document(msgspec.Struct, kw_only=True):
     comments: str = ""
 
 
-def is_run_file(path: Path) -> bool:
-    """Whether a path has the form of a run file; a ``config.json`` or a model's ``.toml`` may have it as well."""
-    return path.suffix.lower() in FORMS
-
-
 def load_documents(path: Path) -> list[Document]:
     """The tables of a file: one, and those written inside it (a script's here-documents).
 
     Raises:
         RooflineError: Unreadable, too large, not of its form, or several jobs in one file.
     """
-    form = FORMS.get(path.suffix.lower())
+    form = form_of(path.name)
     if form is None:
         raise RooflineError(f"{path}: not a run file: {', '.join(sorted(FORMS))} are read")
     text = _read_text(path)
@@ -243,7 +225,8 @@ def _from_shell(text: str, where: str) -> list[Document]:
         variables["program"] = _program(trains[0])
     documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes)]
     for document in script.documents:
-        shown = document.replace(OPEN, "${").replace(CLOSE, "}")
+        shown = re.sub(f"(?<=[:\\[,])\\s*{OPEN}([^{CLOSE}]*){CLOSE}", r' "${\1}"', document)
+        shown = shown.replace(OPEN, "${").replace(CLOSE, "}")
         if shown.lstrip().startswith("{"):
             try:
                 inner = _json(shown, where)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from ..config.run import OPTIMIZERS, TRAINS, TrainConfig
+from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
 
@@ -28,6 +29,7 @@ NUMBERS = (
     "accumulation",
     "accumulation_of_all",
 )
+FUSED = {"logits": "cross_entropy", "linear": "linear_cross_entropy"}  # what a loss fuses, as our fusions
 OPTION = {  # what an error asks for
     "model": "MODEL",
     "seq_len": "--seq-len",
@@ -60,10 +62,15 @@ LATER: dict[str, Later] = {
     "schedule": Later(neutral=(None, "1f1b", "interleaved"), say="the schedule {value} is priced as 1F1B"),
     "pp_layout": Later(neutral=(None,), say="the stages' own layout {value} is not modelled: layers are spread evenly"),
     "dispatcher": Later(neutral=(None,), say="the dispatcher {value} is not modelled"),
-    "offload": Later(neutral=(None, "none"), say="offload of {value} to the host is not modelled: memory is overstated, time understated"),
+    "offload": Later(
+        neutral=(None, "none"),
+        say="offload of {value} to the host is not modelled: memory is overstated, time understated",
+    ),
     "offload_to": Later(neutral=(None, "cpu"), say=""),
     "base_dtype": Later(neutral=(None, "bf16", "fp16"), say="the base's {value} weights are counted in 16 bits"),
-    "mean_len": Later(neutral=(None,), say="a mean length of {value} is not modelled: every sequence is as long as the longest"),
+    "mean_len": Later(
+        neutral=(None,), say="a mean length of {value} is not modelled: every sequence is as long as the longest"
+    ),
     "lora_scaling": Later(neutral=(None,), say=""),
 }
 
@@ -80,19 +87,24 @@ def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]
         if value is None:
             continue
         try:
-            if isinstance(value, bool) or isinstance(value, float) and value != int(value):
-                raise UnitError(f"{value!r} is not a whole number")
-            result[name] = value if isinstance(value, int) else int(value) if isinstance(value, float) else (
-                sequence_length(value) if name in {"seq_len", "mean_len"} else positive_int(value)
-            )
-            if isinstance(value, str):
-                notes.append(f"{name} is written {value!r}: read as {result[name]:,}")
-            if result[name] < 1:
-                raise UnitError(f"{value!r} is below 1")
+            result[name] = _whole(name, value)
         except (UnitError, ValueError, OverflowError) as error:
             option = OPTION.get(name, "--" + name.replace("_", "-"))
             raise RooflineError(f"{where}: {name}: {error}: mend the file, or give {option}") from None
+        if isinstance(value, str):
+            notes.append(f"{name} is written {value!r}: read as {result[name]:,}")
     return result, notes
+
+
+def _whole(name: str, value: Any) -> int:
+    """A count, as a number or as people write one."""
+    if isinstance(value, str):
+        return sequence_length(value) if name in {"seq_len", "mean_len"} else positive_int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise UnitError(f"{value!r:.60} is not a whole number")
+    if value < 1:
+        raise UnitError(f"{value!r:.60} is below 1")
+    return int(value)
 
 
 def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -108,10 +120,14 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         value = said.get(name)
         if name in fields or value in later.neutral:
             continue
-        if name == "etp" and value == said.get("tp"):
-            continue
+        if name == "etp" and (value == said.get("tp") or (value == 1 and said.get("sequence_parallel"))):
+            continue  # experts split like the rest, or whole over the ranks of sequence parallelism
         if later.say:
             notes.append(later.say.format(value=value))
+    fusion = FUSED.get(str(said.get("fused_loss")))
+    if fusion is not None:
+        known = get_args(Fusion)
+        options["fused"] = (fusion if fusion in known else "cross_entropy",)
     optimizer = options.get("optimizer")
     if optimizer is not None and optimizer not in OPTIMIZERS:
         raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(OPTIMIZERS)})")

@@ -3,22 +3,22 @@
 A file holds:
 
 - ``title``, ``source``: how people call it, and where the facts are from (repository at a commit);
-- ``base``: one or several files whose declarations it takes over; their names begin with ``_`` where they are no framework;
+- ``base``: one or several files whose declarations it takes over; a name that begins with ``_`` is no framework;
 - ``completes``: the name under which the rules of others find this file's table (a DeepSpeed JSON beside a trainer's
   YAML); such a file alone names no run;
 - ``marks``: keys that say the file is this framework's; ``marks_not``: keys that say it is not;
 - ``lift``: sections whose keys are named without the section;
-- ``[defaults]``: the framework's own defaults, by key, taken where a rule reads the key and the file does not state it;
+- ``[defaults]``: the framework's own defaults, by key, where a rule reads the key and the file has none;
 - ``[derived]``: values computed first, in order, for use in the rest;
-- ``[options]``: for each option of ours an expression over the keys (None: not stated). `our` holds those already known.
+- ``[options]``: for each option of ours an expression over the keys, or None; `our` holds those known by then.
   Beside the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of all
   replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share one included);
-- ``[model]``: ``name`` (Hub id, preset or folder), ``config`` (a table in the words of a config.json), ``model_type`` for it;
+- ``[model]``: ``name`` (Hub id, preset or folder), ``config`` (a table such as a config.json), its ``model_type``;
 - ``[sizes]``: flat keys of a model whose sizes stand in the file, taken where ``[model] sized`` holds;
 - ``[[configs]]``: the same for what flat keys cannot say: ``model_type`` and the fields of its config.json;
 - ``[changes]``: flat keys that the file changes in a named model;
 - ``[names]``: the framework's own names of models, in lower case, as presets or as flat keys;
-- ``[[refuse]]``, ``[[warn]]``, ``[[note]]``: ``when`` an expression holds, ``say`` a sentence; ``{expression}`` is filled in;
+- ``[[refuse]]``, ``[[warn]]``, ``[[note]]``: ``when`` an expression holds, ``say`` it; ``{expression}`` is filled in;
 - ``[[files]]``: files that the file names: ``name`` an expression; ``folders`` where to look;
 - ``[shipped]``: files that the framework ships and that need not be beside: what they hold;
 - ``harmless``: keys without bearing on time or memory, ``*`` for any part;

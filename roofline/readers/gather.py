@@ -11,13 +11,11 @@ import msgspec
 from ..errors import RooflineError
 from ..model.expressions import evaluate
 from .documents import Document, load_documents
+from .files import BASES, look_up, under
 from .framework import Framework, framework_names, load_framework
 from .keys import Keys, UnsetVariable
-from .values import Unresolved, scalar
+from .layers import layer
 from .variables import resolve
-
-MOST_FILES = 40
-BASES = "_configs"  # beside a file: the bases it extends
 
 
 class Gathered(msgspec.Struct, kw_only=True):
@@ -31,6 +29,7 @@ class Gathered(msgspec.Struct, kw_only=True):
         parts: Which parts there are.
         variables: Variables that a launch script sets.
         notes: What was assumed on the way.
+        of_bases: Keys that stand in a base alone, not in what the user wrote.
     """
 
     framework: str
@@ -40,13 +39,14 @@ class Gathered(msgspec.Struct, kw_only=True):
     parts: set[str]
     variables: dict[str, Any]
     notes: list[str]
+    of_bases: frozenset[str] = frozenset()
 
 
 def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Gathered:
     """Load a run file, further files of the same run, and what they name beside them.
 
     Raises:
-        RooflineError: A file that cannot be read, is of no known framework or of several, or names one that is not there.
+        RooflineError: A file that cannot be read, is of no known framework or of several, or names one not there.
     """
     loaded = [document for each in [path, *more] for document in load_documents(each)]
     named = [(identify(document, framework if index == 0 else None), document) for index, document in enumerate(loaded)]
@@ -58,9 +58,7 @@ def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Ga
             f"{loaded[0].path} is a file of {load_framework(head).title}, and one given with --with of "
             f"{load_framework(strangers[0]).title}: give the files of one run"
         )
-    gathered = Gathered(
-        framework=head, shown=head, documents=loaded, values={}, parts=set(), variables={}, notes=[]
-    )
+    gathered = Gathered(framework=head, shown=head, documents=loaded, values={}, parts=set(), variables={}, notes=[])
     for name, document in named:
         gathered.variables |= document.variables
         part = load_framework(name).completes
@@ -84,13 +82,14 @@ def put_part(gathered: Gathered, part: str, values: dict[str, Any]) -> None:
     gathered.values[part] = under(values, gathered.values.get(part, {}))
 
 
-def under(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`top` over `base`, table by table."""
-    merged = dict(base)
-    for key, value in top.items():
-        before = merged.get(key)
-        merged[key] = under(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
-    return merged
+def is_run_file(path: Path) -> bool:
+    """Whether a JSON or TOML file has a framework's keys; those that describe a model have none.
+
+    Raises:
+        RooflineError: It cannot be read.
+    """
+    documents = load_documents(path)
+    return any(score(load_framework(name), documents[0]) > 1 for name in framework_names())
 
 
 # --- whose file -------------------------------------------------------------------------------------------
@@ -130,14 +129,16 @@ def score(framework: Framework, document: Document) -> int:
 
 
 def has_mark(mark: str, document: Document) -> bool:
-    """Whether a document has a key (``training.seq_len``), a key with a value (``framework=megatron``), a form (``:toml``)."""
+    """Whether a document has a key (``training.seq_len``), a key with a value (``name=x``) or a form (``:toml``)."""
     if mark.startswith(":"):
         return document.form == mark[1:]
     path, equals, wanted = mark.partition("=")
     value: Any = document.values
     for part in path.split("."):
         if part == "*":
-            tables = [each for each in value.values() if isinstance(each, Mapping)] if isinstance(value, Mapping) else []
+            tables = (
+                [each for each in value.values() if isinstance(each, Mapping)] if isinstance(value, Mapping) else []
+            )
             value = tables[0] if tables else None
         elif isinstance(value, Mapping) and part in value:
             value = value[part]
@@ -147,25 +148,6 @@ def has_mark(mark: str, document: Document) -> bool:
 
 
 # --- files that files name ----------------------------------------------------------------------------------
-
-
-def look_up(name: str, beside: Path, folders: Sequence[str]) -> Path | None:
-    """A file named in a run file: beside it, or in the bases' folder beside it; no path leads outside.
-
-    Raises:
-        RooflineError: The name is a path that leads outside.
-    """
-    root = beside.parent
-    inside = root.resolve()
-    for folder in ("", *folders):
-        for candidate in (root / folder / name, root / folder / Path(name).name):
-            try:
-                real = candidate.resolve()
-                if real.is_relative_to(inside) and real.is_file():
-                    return candidate
-            except (OSError, ValueError):
-                continue
-    return None
 
 
 def open_named(gathered: Gathered, first: Document) -> None:
@@ -210,14 +192,12 @@ def open_one(
 
 
 def layered(gathered: Gathered, first: Document) -> None:
-    """Put the run file's own keys over what it extends."""
+    """Put the run file's own keys over what it extends; where it is a job of a back end, take that one's rules."""
     rules = load_framework(gathered.framework)
     if not rules.layered:
         gathered.values = under(first.values, gathered.values)
         return
-    from .layers import layer
-
-    layer(gathered, first, rules)
-
-
-__all__ = ["Gathered", "Unresolved", "gather", "scalar"]
+    job = layer(first, rules.layered, gathered.values)
+    gathered.framework = f"{gathered.framework}-{job.backend}"
+    gathered.values, gathered.of_bases = job.values, job.of_bases
+    gathered.documents += job.documents

@@ -1,4 +1,4 @@
-"""Names of models on the Hugging Face Hub as presets: by the id a preset's source gives, or by the name without its endings."""
+"""Names of models on the Hugging Face Hub as presets: by the id in a preset's source, or the name without endings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..model.load import load_preset_values, model_ids
 
 # endings of a name that change neither depth nor width: fine-tunes, dates, formats, copies
 _ENDINGS = re.compile(
-    r"[-_.](hf|instruct|chat|base|it|pt|sft|dpo|full|qlora|lora|thinking|v0\.\d|v1|v1\.\d|\d{4}|awq|gptq|int4|int8|bnb|4bit|8bit|"
-    r"fp8|bf16|nf4|quantized|dequantized|unquantized|gguf|mxfp4|unsloth|checkpoints?|preview|4k|8k|16k|128k|step\w*|w4a16)$"
+    r"[-_.](hf|instruct|chat|base|it|pt|sft|dpo|full|qlora|lora|thinking|v0\.\d|v1|v1\.\d|\d{4}|awq|gptq|int4|int8|"
+    r"bnb|4bit|8bit|fp8|bf16|nf4|quantized|dequantized|unquantized|gguf|mxfp4|unsloth|checkpoints?|preview|4k|8k|16k|128k|step\w*|w4a16)$"
 )
 _SIZE = re.compile(r"(?<=\d)b(?=$|[-_])")
 

@@ -107,6 +107,7 @@ class Keys(Scope):
         read: Every key that a rule looked up, with its value.
         assumed: Every default that a rule took, with its value.
         touched: The keys looked up since the last `begin`.
+        used: The derived values looked up since then.
     """
 
     def __init__(self, root: dict[str, Any], lift: list[str], known: Mapping[str, Any]) -> None:
@@ -116,16 +117,17 @@ class Keys(Scope):
         self.read: dict[str, Any] = {}
         self.assumed: dict[str, Any] = {}
         self.touched: dict[str, Any] = {}
-        self.took: dict[str, Any] = {}
+        self.used: set[str] = set()
         self.functions = FUNCTIONS
 
     def begin(self) -> None:
-        """Start a new list of keys touched and defaults taken."""
-        self.touched, self.took = {}, {}
+        """Start a new list of keys touched and derived values used."""
+        self.touched, self.used = {}, set()
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a name: derived, of the file, of a lifted section, or the framework's default."""
         if dict.__contains__(self, name):
+            self.used.add(name)
             value = dict.get(self, name)
             if isinstance(value, Unresolved):
                 raise UnsetVariable(name, value)
@@ -145,7 +147,7 @@ class Keys(Scope):
         """These values and `more`, with one record."""
         inner = Keys(self.root, self.lift, self.known)
         inner.update({**self, **more})
-        inner.read, inner.assumed, inner.touched, inner.took = self.read, self.assumed, self.touched, self.took
+        inner.read, inner.assumed, inner.touched, inner.used = self.read, self.assumed, self.touched, self.used
         return inner
 
     def tables(self, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -158,9 +160,7 @@ class Keys(Scope):
             if isinstance(table, Mapping):
                 yield f"{section}.{name}", table
 
-    def find(
-        self, path: str, table: Mapping[str, Any], key: str, *, stated_only: bool = False
-    ) -> tuple[Any] | None:
+    def find(self, path: str, table: Mapping[str, Any], key: str, *, stated_only: bool = False) -> tuple[Any] | None:
         """The value at a path, on record; None where there is none."""
         if key in table:
             value = table[key]
@@ -173,7 +173,7 @@ class Keys(Scope):
         if stated_only:
             return None
         if path in self.known:
-            self.assumed[path] = self.took[path] = self.known[path]
+            self.assumed[path] = self.known[path]
             return (self.known[path],)
         if any(known.startswith(f"{path}.") for known in self.known):
             return (Table(self, path, {}),)
@@ -259,7 +259,9 @@ def _stages(layout: Any) -> int:
     return text.count("|") + 1
 
 
-def _layer_changes(dense: list[int], experts: Any, window: Any, every: Any, n_layers: Any) -> list[dict[str, Any]] | None:
+def _layer_changes(
+    dense: list[int], experts: Any, window: Any, every: Any, n_layers: Any
+) -> list[dict[str, Any]] | None:
     """Which layers have no experts, and which attend within a window (all but every `every`-th)."""
     changes: list[dict[str, Any]] = []
     if dense and experts:

@@ -24,36 +24,34 @@ def solve(said: Mapping[str, Any], given: Mapping[str, Any], where: str) -> tupl
     notes: list[str] = []
     tp, pp, cp = (o.get(name) or 1 for name in ("tp", "pp", "cp"))
     group = tp * pp * cp
-    devices, dp = _devices(o, said, given, group, notes, where)
+    devices, dp = _devices(o, given, group, notes, where)
     o |= {"tp": tp, "pp": pp, "cp": cp, "num_devices": devices, "dp": dp}
     _check_experts(o, where, stated=said.get("num_devices") is not None or "num_devices" in given)
     _batches(o, said, given)
     return o, notes
 
 
-def _devices(
-    o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any], group: int, notes: list[str], where: str
-) -> tuple[int, int]:
+def _devices(o: dict[str, Any], given: Mapping[str, Any], group: int, notes: list[str], where: str) -> tuple[int, int]:
     """Devices in all, and replicas of data."""
     devices, dp = o.get("num_devices"), o.get("dp")
     degrees = " x ".join(f"{name} {o[name]}" for name in ("tp", "pp", "cp") if (o.get(name) or 1) > 1)
     if devices is None and dp is None:
         ep = o.get("ep") or 1
         spread = cp_tp(o)
-        dp = next((n for n in range(1, ep + 1) if n * spread % ep == 0), ep)
-        dp = max(dp, o.get("least_dp") or 1)
-        devices = group * dp
+        fewest = next((n for n in range(1, ep + 1) if n * spread % ep == 0), ep)
+        devices = group * fewest
         notes.append(
             f"assumes {devices} device{'s' * (devices != 1)}, the fewest this layout runs on: "
             "the file does not say how many (--num-devices)"
         )
-        return devices, dp
+        return devices, fewest
     if devices is None:
-        return group * dp, dp
+        assert dp is not None
+        return group * int(dp), int(dp)
     if devices % group:
         raise RooflineError(
-            f"{where} cannot run as written: {devices} device{'s' * (devices != 1)} for {degrees}, which take a multiple "
-            f"of {group}: add --num-devices {group * -(-devices // group)}"
+            f"{where} cannot run as written: {devices} device{'s' * (devices != 1)} for {degrees}, which take a "
+            f"multiple of {group}: add --num-devices {group * -(-devices // group)}"
         )
     if dp is not None and group * dp != devices:
         if "num_devices" in given or any(name in given for name in ("tp", "pp", "cp")):

@@ -14,7 +14,7 @@ LONGEST = 100_000  # letters: deep nesting overflows Python's parser before this
 def python_values(text: str, where: str) -> dict[str, Any]:
     """The values that a settings file assigns at its top level, and keyword arguments of the calls it makes.
 
-    Assignments keep their names (``batch_size = 12``); a keyword of a call is ``Class.keyword``, and the first one wins.
+    Assignments keep their names (``batch_size = 12``); a keyword of a call is ``Class.keyword``; the first wins.
 
     Raises:
         RooflineError: Not Python.
@@ -71,7 +71,7 @@ def _keywords(node: ast.Call, names: dict[str, Any], values: dict[str, Any]) -> 
 
 
 def _read(node: ast.expr, names: dict[str, Any]) -> Any:
-    """The value of an expression of numbers and words; an attribute by its last name; None where it is anything else."""
+    """The value of an expression of numbers and words; an attribute by its last name; None: anything else."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str()):
             return node.value

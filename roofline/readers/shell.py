@@ -6,29 +6,26 @@ condition on such a value is not taken, and the report says so.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterator
 
 import msgspec
 
-from ..errors import RooflineError
-from ..model.expressions import evaluate
+from .expansion import NAME, OPEN, Expander
+from .shell_words import Token, tokens
 
-OPEN, CLOSE = "\0", "\1"  # around the name of a variable without a value, inside a word
-_NAME = r"[A-Za-z_]\w*"
-_ASSIGN = re.compile(rf"(?P<name>{_NAME})(\[(?P<key>[^\]]*)\])?(?P<plus>\+?)=")
-_TOKEN = re.compile(r"\n|;;&?|;|&&|\|\||\||<<-?|[<>]&?\d*|&|\(\(|\(|\)")
+_ASSIGN = re.compile(rf"(?P<name>{NAME})(\[(?P<key>[^\]]*)\])?(?P<plus>\+?)=")
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "fi", "case", "esac", "for", "while", "until", "do", "done"})
+_COMPARE = {
+    "-eq": operator.eq,
+    "-ne": operator.ne,
+    "-gt": operator.gt,
+    "-ge": operator.ge,
+    "-lt": operator.lt,
+    "-le": operator.le,
+}
 _PREFIXES = frozenset({"export", "declare", "local", "readonly", "typeset"})
-MOST_WORDS = 50_000
-MOST_LETTERS = 100_000  # of one expanded value: variables that double each other
-
-
-class Token(msgspec.Struct, frozen=True):
-    """A word (with its quotes) or an operator."""
-
-    text: str
-    operator: bool = False
 
 
 class Script(msgspec.Struct):
@@ -47,259 +44,6 @@ class Script(msgspec.Struct):
     documents: list[str] = []
     taken: list[str] = []
     headers: list[str] = []
-
-
-# --- words ------------------------------------------------------------------------------------------------
-
-
-def tokens(text: str) -> tuple[list[Token], list[str]]:
-    """The words and operators of a script, and its here-documents in order."""
-    found: list[Token] = []
-    documents: list[str] = []
-    pending: list[str] = []  # ends of here-documents that begin on the next line
-    text = text.replace("\r\n", "\n").replace("\\\n", " ")
-    at, word = 0, ""
-    started = False
-
-    def flush() -> None:
-        nonlocal word, started
-        if started:
-            found.append(Token(word))
-        word, started = "", False
-        if len(found) > MOST_WORDS:
-            raise RooflineError(f"more than {MOST_WORDS:,} words: not a launch script")
-
-    while at < len(text):
-        letter = text[at]
-        if letter in " \t":
-            flush()
-            at += 1
-        elif letter == "#" and not started:
-            at = _line_end(text, at)
-        elif letter in "'\"`" or text.startswith("$(", at) or text.startswith("${", at):
-            end = _quoted_end(text, at)
-            word, started, at = word + text[at:end], True, end
-        elif letter == "\\" and at + 1 < len(text):
-            word, started, at = word + text[at : at + 2], True, at + 2
-        elif letter == "(" and word.endswith("=") and not text.startswith("((", at):  # an array
-            end = _quoted_end(text, at)
-            word, started, at = word + text[at:end], True, end
-        elif (operator := _TOKEN.match(text, at)) is not None:
-            flush()
-            at = operator.end()
-            found.append(Token(operator.group(), operator=True))
-            if operator.group().startswith("<<"):
-                delimiter = re.compile(r"\s*(['\"]?)([\w-]+)\1").match(text, at)
-                if delimiter is not None:
-                    pending.append(delimiter.group(2))
-                    at = delimiter.end()
-            if operator.group() == "\n":
-                for end_word in pending:
-                    at, document = _document(text, at, end_word)
-                    documents.append(document)
-                pending = []
-        else:
-            word, started, at = word + letter, True, at + 1
-    flush()
-    return found, documents
-
-
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end
-
-
-def _document(text: str, at: int, end_word: str) -> tuple[int, str]:
-    """Where the text behind a here-document starts, and the document."""
-    end = re.compile(rf"^\s*{re.escape(end_word)}\s*$", re.MULTILINE).search(text, at)
-    return (len(text), text[at:]) if end is None else (end.end(), text[at : end.start()])
-
-
-_CLOSERS = {"$((": "))", "$(": ")", "${": "}", "(": ")"}
-
-
-def _quoted_end(text: str, start: int) -> int:
-    """Where the quoted or bracketed part that begins at `start` ends; to the end of the text where it never does."""
-    stack: list[str] = []
-    at = start
-    while at < len(text):
-        top = stack[-1] if stack else ""
-        letter = text[at]
-        if letter == "\\" and top != "'":
-            at += 2
-            continue
-        if top and text.startswith(top, at):
-            stack.pop()
-            at += len(top)
-        elif top in {"'", "`"}:
-            at += 1
-        elif (opener := next((o for o in ("$((", "$(", "${") if text.startswith(o, at)), None)) is not None:
-            stack.append(_CLOSERS[opener])
-            at += len(opener)
-        elif letter == "(" and top != '"':
-            stack.append(")")
-            at += 1
-        elif letter in "'\"`" and not (top == '"' and letter == "'"):
-            stack.append(letter)
-            at += 1
-        elif letter == "#" and top == ")" and text[at - 1] in " \t\n":  # a comment inside an array
-            at = _line_end(text, at)
-        else:
-            at += 1
-        if not stack:
-            return at
-        if len(stack) > 50:
-            raise RooflineError("quotes and brackets more than 50 deep: not a launch script")
-    return len(text)
-
-
-# --- expansion --------------------------------------------------------------------------------------------
-
-
-class Expander:
-    """Variables by name, and words with them filled in."""
-
-    def __init__(self, variables: dict[str, str | list[str]]) -> None:
-        """Work on a table that grows as the script is read."""
-        self.variables = variables
-
-    def words(self, raw: str) -> list[str]:
-        """The words that one raw word becomes: an unquoted variable splits at blanks, as in a shell."""
-        pieces: list[tuple[str, bool]] = []  # text, may be split
-        whole_array = re.fullmatch(r'"?\$\{(\w+)\[[@*]\](:\d+)?\}"?', raw)
-        if whole_array is not None:
-            value = self.variables.get(whole_array.group(1))
-            if value is None:
-                return [f"{OPEN}{whole_array.group(1)}{CLOSE}"]
-            return list(value) if isinstance(value, list) else value.split()
-        at = 0
-        while at < len(raw):
-            if raw[at] == "\\":
-                pieces.append((raw[at + 1 : at + 2], False))
-                at += 2
-                continue
-            if raw[at] in "'\"":
-                end = _quoted_end(raw, at)
-                inner = raw[at + 1 : end - 1] if raw[end - 1 : end] == raw[at] else raw[at + 1 : end]
-                pieces.append((inner if raw[at] == "'" else self.inside(inner), False))
-                at = end
-            elif raw[at] in "$`":
-                end, value = self.variable(raw, at)
-                pieces.append((value, True))
-                at = end
-            else:
-                pieces.append((raw[at], False))
-                at += 1
-        return _split(pieces)
-
-    def text(self, raw: str) -> str:
-        """One raw word as one value."""
-        return " ".join(self.words(raw))
-
-    def inside(self, text: str) -> str:
-        """Double-quoted text with its variables filled in."""
-        result: list[str] = []
-        size = at = 0
-        while at < len(text):
-            if text[at] == "\\" and at + 1 < len(text):
-                part, at = (text[at + 1] if text[at + 1] in '"$`\\' else text[at : at + 2]), at + 2
-            elif text[at] in "$`":
-                at, part = self.variable(text, at)
-            else:
-                part, at = text[at], at + 1
-            result.append(part)
-            size += len(part)
-            if size > MOST_LETTERS:
-                raise RooflineError(f"a variable of more than {MOST_LETTERS:,} letters: not a launch script")
-        return "".join(result)
-
-    def variable(self, text: str, at: int) -> tuple[int, str]:
-        """Where a ``$...`` ends, and its value; its name between marks where it has none."""
-        if text[at] == "`" or (text.startswith("$(", at) and not text.startswith("$((", at)):
-            end = _quoted_end(text, at)
-            return end, _missing(text[at:end])
-        if text.startswith("$((", at):
-            end = _quoted_end(text, at)
-            return end, self.arithmetic(text[at + 3 : end - 2])
-        if text.startswith("${", at):
-            end = _quoted_end(text, at)
-            return end, self.braced(text[at + 2 : end - 1])
-        name = re.compile(rf"\$({_NAME}|[\d@*#?!$-])").match(text, at)
-        if name is None:
-            return at + 1, "$"
-        return name.end(), self.value(name.group(1))
-
-    def value(self, name: str) -> str:
-        """The value of a variable."""
-        value = self.variables.get(name)
-        if value is None:
-            return _missing(name)
-        return " ".join(value) if isinstance(value, list) else value
-
-    def braced(self, inner: str) -> str:
-        """The value of ``${...}``: with a default, an element, a length or a pattern cut off."""
-        parts = re.fullmatch(rf"(#?)({_NAME}|\d+|[@*#?])(\[([^\]]*)\])?(?:(:?[-=+?])(.*)|([#%/:^,].*))?", inner, re.DOTALL)
-        if parts is None:
-            return _missing(inner)
-        length, name, _, key, rule, default, cut = parts.groups()
-        value = self.variables.get(name)
-        if isinstance(value, list) and key is not None:
-            index = self.text(key)
-            if key not in {"@", "*"}:
-                value = value[int(index)] if index.isdigit() and int(index) < len(value) else None
-        elif key not in {None, "@", "*"}:
-            value = self.variables.get(f"{name}[{self.text(key or '')}]")
-        given = " ".join(value) if isinstance(value, list) else value
-        if length:
-            return str(len(given or ""))
-        unset = given is None or OPEN in given or (rule or "").startswith(":") and not given
-        if rule in {":-", "-", ":=", "="} and unset:
-            return self.inside(default.strip("\"'"))
-        if rule in {":+", "+"}:
-            return "" if unset else self.inside(default.strip("\"'"))
-        if given is None or cut:
-            return _missing(name)
-        return given
-
-    def arithmetic(self, text: str) -> str:
-        """The value of ``$((...))``."""
-        plain = self.inside(text)
-        named = {name: self.value(name) for name in re.findall(_NAME, re.sub(f"{OPEN}.*?{CLOSE}", "", plain))}
-        for value in (plain, *named.values()):
-            if OPEN in value:
-                return value[value.index(OPEN) : value.index(CLOSE) + 1]
-        try:
-            numbers = {name: int(value) for name, value in named.items()}
-            return str(int(evaluate(plain.replace("/", "//"), numbers)))
-        except (RooflineError, ValueError, OverflowError):
-            return _missing(f"$(({text.strip()}))")
-
-
-def _missing(name: str) -> str:
-    return f"{OPEN}{name.strip()[:60]}{CLOSE}"
-
-
-def _split(pieces: list[tuple[str, bool]]) -> list[str]:
-    """Join pieces to words: pieces that may be split end and begin words at their blanks."""
-    words: list[str] = []
-    current: str | None = None
-    for text, splits in pieces:
-        if not splits:
-            current = (current or "") + text
-            continue
-        parts = text.split()
-        if text[:1].isspace() and current is not None:
-            words.append(current)
-            current = None
-        for index, part in enumerate(parts):
-            current = (current or "") + part
-            if index < len(parts) - 1 or text[-1:].isspace():
-                words.append(current)
-                current = None
-    return words if current is None else [*words, current]
-
-
-# --- statements -------------------------------------------------------------------------------------------
 
 
 class Reader:
@@ -387,9 +131,9 @@ class Reader:
     def condition(self, found: list[Token]) -> bool | None:
         """Whether a test holds; None where it depends on what the script does not set."""
         words = [token.text for token in found if token.text not in {"\n", ";"}]
-        for operator, wins in (("||", True), ("&&", False)):
-            if operator in words:
-                at = words.index(operator)
+        for joint, wins in (("||", True), ("&&", False)):
+            if joint in words:
+                at = words.index(joint)
                 first, rest = self.test(words[:at]), self.condition([Token(word) for word in words[at + 1 :]])
                 return wins if wins in {first, rest} else None if None in {first, rest} else not wins
         return self.test(words)
@@ -476,34 +220,29 @@ class Reader:
 
 
 def _test(values: list[str]) -> bool | None:
-    """The truth of one test on known values."""
+    """The truth of one test on known values; None for any other."""
+    truth: bool | None = None
     match values:
-        case ["-n", value]:
-            return bool(value)
-        case ["-z", value]:
-            return not value
-        case ["-n" | "-z" as test]:
-            return test == "-z"
+        case ["-n" | "-z" as test, *rest]:
+            truth = bool(rest and rest[0]) == (test == "-n")
         case [left, "=" | "==", right]:
-            return left == right
+            truth = left == right
         case [left, "!=", right]:
-            return left != right
-        case [left, "-eq" | "-ne" | "-gt" | "-ge" | "-lt" | "-le" as test, right]:
+            truth = left != right
+        case [left, test, right] if test in _COMPARE:
             try:
-                a, b = int(left), int(right)
+                truth = _COMPARE[test](int(left), int(right))
             except ValueError:
-                return None
-            return {"-eq": a == b, "-ne": a != b, "-gt": a > b, "-ge": a >= b, "-lt": a < b, "-le": a <= b}[test]
-        case _:
-            return None
+                truth = None
+    return truth
 
 
 def read_script(text: str) -> Script:
-    """Everything a launch script sets and starts.
+    r"""Everything a launch script sets and starts.
 
-    >>> script = read_script('TP=8\\nARGS="--tp $TP --pp ${PP:-2}"\\ntorchrun train.py $ARGS --n $((TP*2)) $1')
+    >>> script = read_script('TP=8\nARGS="--tp $TP --pp ${PP:-2}"\ntorchrun train.py $ARGS --n $((TP*2)) $1')
     >>> script.commands[0]
-    ['torchrun', 'train.py', '--tp', '8', '--pp', '2', '--n', '16', '\\x001\\x01']
+    ['torchrun', 'train.py', '--tp', '8', '--pp', '2', '--n', '16', '\x001\x01']
     """
     found, documents = tokens(text)
     script = Script()

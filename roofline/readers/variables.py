@@ -21,26 +21,36 @@ def resolve(values: dict[str, Any], variables: Mapping[str, Any], where: str) ->
     Raises:
         RooflineError: Variables that go round in circles.
     """
+    return _Resolver(values, variables, where).walk(values)
 
-    def walk(value: Any, depth: int = 0) -> Any:
+
+class _Resolver:
+    """Fills in the variables of one file."""
+
+    def __init__(self, values: dict[str, Any], variables: Mapping[str, Any], where: str) -> None:
+        self.values, self.variables, self.where = values, variables, where
+
+    def walk(self, value: Any, depth: int = 0) -> Any:
+        """A value with the variables in it filled in."""
         if isinstance(value, dict):
-            return {key: walk(each, depth) for key, each in value.items()}
+            return {key: self.walk(each, depth) for key, each in value.items()}
         if isinstance(value, list):
-            return [walk(each, depth) for each in value]
-        if isinstance(value, str) and ("$" in value or "{{" in value or "<" in value):
-            return fill(value, depth)
+            return [self.walk(each, depth) for each in value]
+        if isinstance(value, str) and any(mark in value for mark in ("$", "{{", "<")):
+            return self.fill(value, depth)
         return value
 
-    def fill(text: str, depth: int) -> Any:
+    def fill(self, text: str, depth: int) -> Any:
+        """Text with its variables filled in; unresolved where one has no value."""
         if depth > DEEPEST or len(text) > MOST_LETTERS:
-            raise RooflineError(f"{where}: the variables in {text[:60]!r} go round in circles")
+            raise RooflineError(f"{self.where}: the variables in {text[:60]!r} go round in circles")
         whole = _VARIABLE.fullmatch(text)
         if whole is not None:
-            return one(whole, text, depth)
+            return self.one(whole, text, depth)
         missing: list[Unresolved] = []
 
         def part(match: re.Match[str]) -> str:
-            value = one(match, match.group(), depth)
+            value = self.one(match, match.group(), depth)
             if isinstance(value, Unresolved):
                 missing.append(value)
             return str(value)
@@ -48,19 +58,17 @@ def resolve(values: dict[str, Any], variables: Mapping[str, Any], where: str) ->
         result = _VARIABLE.sub(part, text)
         return Unresolved(text=text[:80], name=missing[0].name) if missing else result
 
-    def one(match: re.Match[str], text: str, depth: int) -> Any:
+    def one(self, match: re.Match[str], text: str, depth: int) -> Any:
+        """The value of one variable: set, another key of the file, its default, or none."""
         name = next(group for group in match.groups() if group is not None)
-        value = variables.get(name, _path(values, name))
+        value = self.variables.get(name, _path(self.values, name))
         if value is not None and not isinstance(value, Unresolved) and value != text:
-            return walk(value, depth + 1)
-        name_only = name.split(":", 1)[0]
+            return self.walk(value, depth + 1)
         default = _DEFAULT.fullmatch(name)
         if default is not None and match.group(1) is not None:
-            set_one = variables.get(default.group(1))
-            return walk(set_one, depth + 1) if set_one is not None else scalar(default.group(2).strip("\"'"))
-        return Unresolved(text=text[:80], name=name_only[:60])
-
-    return {key: walk(value) for key, value in values.items()}
+            known = self.variables.get(default.group(1))
+            return scalar(default.group(2).strip("\"'")) if known is None else self.walk(known, depth + 1)
+        return Unresolved(text=text[:80], name=name.split(":", 1)[0][:60])
 
 
 def _path(values: Mapping[str, Any], name: str) -> Any:

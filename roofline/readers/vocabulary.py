@@ -1,4 +1,4 @@
-"""Words of frameworks as ours: optimizers, attention kernels, modules with adapters. The words are in ``words.toml``."""
+"""Words of frameworks as ours: optimizers, attention kernels, modules with adapters; they are in ``words.toml``."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ _EVERY = frozenset({"all", "all-linear", "all_linear", "*_proj", "linear", "*"})
 
 
 def adapter_words(targets: Any) -> str | None:
-    """The modules of adapters in the words of ``--lora-modules``; those that are no projection of a layer are left out.
+    r"""The modules of adapters in the words of ``--lora-modules``; what is no projection of a layer is left out.
 
-    >>> adapter_words(["gate_proj", "down_proj", "up_proj", "q_proj", "v_proj", "k_proj", "o_proj"]), adapter_words("all-linear")
-    ('all', 'all')
-    >>> adapter_words(["q_proj", "output_proj", "lm_head"]), adapter_words(r".*\\.(q_proj|v_proj)$")
+    >>> adapter_words("all-linear"), adapter_words(["gate_proj", "up_proj", "down_proj"])
+    ('all', 'gate_proj,up_proj,down_proj')
+    >>> adapter_words(["q_proj", "output_proj", "lm_head"]), adapter_words(r".*\.(q_proj|v_proj)$")
     ('q_proj,o_proj', 'q_proj,v_proj')
     """
     table = _tables()["targets"]
@@ -67,7 +67,11 @@ def adapter_words(targets: Any) -> str | None:
         last = word.lower().rsplit(".", 1)[-1]
         names = [last] if last in table else [name for name in re.findall(r"\w+", word.lower()) if name in table]
         found += [table[name] for name in names if table[name] not in found]
-    if ALL <= set(found) or {"attention", "mlp"} <= set(found) or {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"} <= set(found):
+    if (
+        set(found) >= ALL
+        or {"attention", "mlp"} <= set(found)
+        or {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"} <= set(found)
+    ):
         return "all"
     return ",".join(found) or None
 

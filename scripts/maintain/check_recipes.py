@@ -3,9 +3,10 @@
     python scripts/maintain/check_recipes.py FOLDER [--framework NAME] [--verbose]
 
 Columns of the index: ``file, framework, expect, launch, num_devices, num_devices_from`` and one for each quantity
-(`CELLS`); ``default:X`` is a framework's default. `expect` is ``ok``, or words such as ``needs:seq_len``, ``refuse:optimizer
-lion``, ``warn:offload``. Prints a table per framework: files that were answered or refused as expected, cells that are
-right, keys that were not understood; with ``--verbose`` every difference. Exits with 1 where anything differs.
+(`CELLS`); ``default:X`` is a framework's default. `expect` is ``ok``, or words such as ``needs:seq_len``,
+``refuse:optimizer lion``, ``warn:offload``. Prints a table per framework: files answered or refused as
+expected, cells that are right, keys that were not understood; with ``--verbose`` every difference. Exits with 1 where
+anything differs.
 """
 
 from __future__ import annotations
@@ -22,11 +23,40 @@ from roofline.errors import RooflineError
 from roofline.readers.read import read_run
 from roofline.readers.result import RunFile
 
-NUMBERS = ("num_devices", "tp", "pp", "vp", "cp", "ep", "dp", "micro_batch", "grad_accum", "global_batch", "seq_len", "lora_rank")
-WORDS = ("sharding", "dtype", "optimizer", "recompute", "attention", "sequence_parallel", "train", "quant_bits", "fused_loss")
+NUMBERS = (
+    "num_devices",
+    "tp",
+    "pp",
+    "vp",
+    "cp",
+    "ep",
+    "dp",
+    "micro_batch",
+    "grad_accum",
+    "global_batch",
+    "seq_len",
+    "lora_rank",
+)
+WORDS = (
+    "sharding",
+    "dtype",
+    "optimizer",
+    "recompute",
+    "attention",
+    "sequence_parallel",
+    "train",
+    "quant_bits",
+    "fused_loss",
+)
 CELLS = (*NUMBERS, "etp", *WORDS)
 STAND_IN = {"model": "llama-3-8b", "seq_len": 2048, "micro_batch": 1, "global_batch": 64}
-ASKED = {"model": "model", "seq_len": "sequence length", "micro_batch": "micro batch", "global_batch": "global", "recipe": "recipe"}
+ASKED = {
+    "model": "model",
+    "seq_len": "sequence length",
+    "micro_batch": "micro batch",
+    "global_batch": "global",
+    "recipe": "recipe",
+}
 
 
 def main() -> int:
@@ -97,7 +127,7 @@ def check(folder: Path, row: dict[str, str]) -> tuple[list[str], int, int, list[
             continue
         cells += 1
         got = str(found[name])
-        if got == wanted or (name in {"etp"} and wanted == "tp"):
+        if got == wanted or (name == "etp" and wanted == "tp"):
             right += 1
         else:
             problems.append(f"{name}: {got} where the index has {row[name]}")
@@ -111,7 +141,9 @@ def companions(folder: Path, row: dict[str, str]) -> list[Path]:
     return [path] if path is not None and path.exists() else []
 
 
-def attempt(path: Path, more: list[Path], given: dict[str, Any], model: str | None = None) -> tuple[RunFile | None, str]:
+def attempt(
+    path: Path, more: list[Path], given: dict[str, Any], model: str | None = None
+) -> tuple[RunFile | None, str]:
     """The run, or the error in its place."""
     try:
         return read_run(path, more=more, given=given, model=model), ""
@@ -127,7 +159,11 @@ def complete(path: Path, more: list[Path], given: dict[str, Any], row: dict[str,
         more_given["global_batch"] = 16 * int(row["num_devices"] or 1)
     model = str(STAND_IN["model"]) if {"model", "recipe"} & set(asked) else None
     run, error = attempt(path, more, {**more_given, **given}, model)
-    for name, option in (("seq_len", "--seq-len"), ("micro_batch", "--micro-batch"), ("global_batch", "--global-batch")):
+    for name, option in (
+        ("seq_len", "--seq-len"),
+        ("micro_batch", "--micro-batch"),
+        ("global_batch", "--global-batch"),
+    ):
         if run is None and option in error:
             more_given[name] = STAND_IN[name]
             run, error = attempt(path, more, {**more_given, **given}, model)

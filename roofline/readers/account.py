@@ -1,0 +1,88 @@
+"""What became of every key of a run's files; a key that no rule knows and that sizes something is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import RooflineError
+from .keys import leaves
+from .result import ConfigReport, ReadKey
+from .rules import Rules, short
+from .values import Unresolved
+
+_SIZES = re.compile(
+    r"(^|[_.])(micro_?batch|global_?batch|batch_?size|seq(uence)?_?len(gth)?|max_length|block_size|num_layers|n_layers?|"
+    r"hidden_size|n_heads?|num_(attention_)?heads|num_experts|n_experts|vocab_size|"
+    r"\w*parallel\w*(size|degree|dim)|(tensor|pipeline|context|expert)_parallel\w*|world_size)$"
+)
+_NO_SIZE = re.compile(
+    r"eval|valid|test|infer|generat|prompt|image|vision|vit|audio|draft|teacher|data|buffer|queue|log|"
+    r"bucket|prefetch|tokeniz|shuffle|sampler|rl|ref_|loader"
+)
+NOT_OPTIONS = frozenset({"note"})
+STANDS_FOR = {  # what a file states in another way than ours
+    "accumulation": "global_batch",
+    "accumulation_of_all": "global_batch",
+    "batch_per_device": "micro_batch",
+    "fused_loss": "fused",
+}
+
+
+def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:
+    """What became of every key.
+
+    Raises:
+        RooflineError: A key that no rule knows has a name that says it sizes something.
+    """
+    read, ignored, unknown = [], [], []
+    known = rules.known_keys()
+    for key, value in leaves(rules.files.values):
+        uses = [STANDS_FOR.get(option, option) for option in rules.uses.get(key, []) if option not in NOT_OPTIONS]
+        options = list(dict.fromkeys(uses))
+        if options:
+            read.append(ReadKey(key=shown(rules, key), value=plain(value), option=", ".join(options)))
+        elif key in rules.keys.read or key in known or key in rules.files.of_bases or is_harmless(rules, key):
+            ignored.append(shown(rules, key))
+        else:
+            refuse_size(rules, key, value)
+            unknown.append(shown(rules, key))
+    title = rules.framework.title
+    defaults = [f"{key} = {short(value)} ({title}'s default)" for key, value in rules.keys.assumed.items()]
+    return ConfigReport(
+        framework=rules.files.shown,
+        files=[document.path for document in rules.files.documents],
+        read=read,
+        assumed=[*assumed, *defaults],
+        ignored=ignored,
+        not_understood=unknown,
+    )
+
+
+def shown(rules: Rules, key: str) -> str:
+    """A key as its file has it: without the name under which a part's table lies."""
+    head, _, rest = key.partition(".")
+    return rest if head in rules.files.parts and rest else key
+
+
+def is_harmless(rules: Rules, key: str) -> bool:
+    """Whether a key is among those without bearing on time or memory."""
+    bare = key.rsplit(".", 1)[-1]
+    return any(fnmatchcase(key, pattern) or fnmatchcase(bare, pattern) for pattern in rules.framework.harmless)
+
+
+def refuse_size(rules: Rules, key: str, value: Any) -> None:
+    """Refuse a key that no rule knows and that sizes something."""
+    sizes = isinstance(value, (int, float)) and not isinstance(value, bool) and value not in {0, 1, -1}
+    if sizes and _SIZES.search(key) and not _NO_SIZE.search(key):
+        raise RooflineError(
+            f"{rules.where}: {key} = {short(value)} is not understood, and its name says that it sizes something: "
+            "take it out of the file, and give what it means as an option"
+        )
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON takes."""
+    return value.text if isinstance(value, Unresolved) else value

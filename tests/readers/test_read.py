@@ -1,0 +1,251 @@
+"""A run file as model and options, in each framework's form: an answer, a word missing, one that cannot run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.readers.read import read_run
+
+Write = Callable[[str, str], Path]
+
+TITAN = """
+# a preset for 16 H100 GPUs
+[model]
+name = "llama3"
+flavor = "8B"
+[training]
+local_batch_size = 2
+seq_len = 4096
+steps = 10
+[parallelism]
+tensor_parallel_degree = 2
+data_parallel_shard_degree = -1
+[activation_checkpoint]
+mode = "full"
+"""
+MEGATRON = """
+MODEL_ARGS:
+  --tensor-model-parallel-size: 2
+  --pipeline-model-parallel-size: 4
+  --num-layers-per-virtual-pipeline-stage: 1
+  --sequence-parallel: true
+  --use-distributed-optimizer: true
+  --num-layers: 16
+  --hidden-size: 512
+  --num-attention-heads: 8
+  --seq-length: 1024
+  --max-position-embeddings: 1024
+  --micro-batch-size: 2
+  --global-batch-size: 64
+  --vocab-size: 1000
+  --bf16: true
+  --recompute-granularity: selective
+"""
+AXOLOTL = """
+base_model: NousResearch/Meta-Llama-3-8B
+load_in_8bit: true
+adapter: lora
+lora_r: 32
+lora_target_linear: true
+sequence_len: 4096
+sample_packing: true
+micro_batch_size: 2
+gradient_accumulation_steps: 4
+optimizer: adamw_bnb_8bit
+gradient_checkpointing: true
+bf16: auto
+datasets: [{path: some/data}]
+"""
+
+
+def test_torchtitan(write: Write) -> None:
+    run = read_run(write("run.toml", TITAN))
+    assert run.model is not None and run.model.name == "llama-3.1-8b"
+    # 16 devices = tp 2 x dp 8; global batch 2 x 8
+    wanted = {"num_devices": 16, "tp": 2, "dp": 8, "micro_batch": 2, "global_batch": 16, "seq_len": 4096}
+    wanted |= {
+        "sharding": "fsdp",
+        "recompute": "full",
+        "sequence_parallel": True,
+        "dtype": "bf16",
+        "optimizer": "adamw",
+    }
+    assert wanted.items() <= run.options.items()
+    assert run.report.framework == "torchtitan"
+    assert {(key.key, key.value, key.option) for key in run.report.read} >= {
+        ("training.local_batch_size", 2, "micro_batch"),
+        ("training.seq_len", 4096, "seq_len"),
+    }
+    assert "optimizer.name = AdamW (torchtitan's default)" in run.report.assumed
+    assert run.report.ignored == ["training.steps"] and run.report.not_understood == []
+
+
+def test_the_command_line_overrides_and_says_so(write: Write) -> None:
+    run = read_run(write("run.toml", TITAN), given={"num_devices": 32, "micro_batch": 4})
+    assert (run.options["dp"], run.options["global_batch"]) == (16, 64)
+    assert "--num-devices 32 overrides 16 of the file" in run.notes
+    assert "--micro-batch 4 overrides 2 of the file" in run.notes
+
+
+def test_torchtitan_names_a_flavor_it_does_not_know(write: Write) -> None:
+    with pytest.raises(RooflineError, match=r"run.toml \(torchtitan\): the model 'llama3:9b' is not among the presets"):
+        read_run(write("run.toml", TITAN.replace('"8B"', '"9B"')))
+
+
+def test_torchtitan_that_cannot_run(write: Write) -> None:
+    text = TITAN.replace("tensor_parallel_degree = 2", "tensor_parallel_degree = 3")
+    with pytest.raises(RooflineError, match="cannot run as written: 16 devices for tp 3.*--num-devices 18"):
+        read_run(write("run.toml", text))
+
+
+def test_megatron(write: Write) -> None:
+    run = read_run(write("run.yaml", MEGATRON), given={"num_devices": 16})
+    assert run.model is not None and (run.model.n_layers, run.model.d_model, run.model.vocab_size) == (16, 512, 1000)
+    # 16 layers over 4 stages in chunks of 1: 4 virtual stages; dp = 16 / (2 * 4)
+    wanted = {"tp": 2, "pp": 4, "vp": 4, "dp": 2, "micro_batch": 2, "global_batch": 64, "seq_len": 1024}
+    wanted |= {
+        "sharding": "zero1",
+        "recompute": "selective",
+        "sequence_parallel": True,
+        "attention": "te",
+        "stack": "nemo",
+    }
+    assert wanted.items() <= run.options.items()
+
+
+def test_megatron_without_a_batch(write: Write) -> None:
+    text = "\n".join(line for line in MEGATRON.splitlines() if "batch-size" not in line)
+    with pytest.raises(RooflineError, match="does not say the micro batch: add --micro-batch"):
+        read_run(write("run.yaml", text))
+
+
+def test_megatron_with_a_batch_that_nothing_sets(write: Write) -> None:
+    text = MEGATRON.replace("global-batch-size: 64", "global-batch-size: ${GBS}")
+    with pytest.raises(
+        RooflineError, match=r"global_batch_size is \$\{GBS\}, and nothing sets GBS: give --global-batch"
+    ):
+        read_run(write("run.yaml", text))
+    assert read_run(write("run.yaml", text), given={"global_batch": 32}).options["global_batch"] == 32
+
+
+def test_megatron_with_unequal_stages(write: Write) -> None:
+    text = MEGATRON.replace("--num-layers: 16", "--num-layers: 18")
+    with pytest.raises(RooflineError, match="cannot run as written: 18 layers over pp 4"):
+        read_run(write("run.yaml", text))
+
+
+def test_megatron_on_too_few_devices(write: Write) -> None:
+    script = """
+    ARGS="--num-layers 8 --hidden-size 64 --num-attention-heads 4 --seq-length 128 --micro-batch-size 1"
+    torchrun --nproc_per_node 8 --nnodes 1 pretrain_gpt.py $ARGS --tensor-model-parallel-size 8 \\
+        --pipeline-model-parallel-size 4 --fp16 --vocab-size 100 --max-position-embeddings 128
+    """
+    path = write("run.sh", script)
+    with pytest.raises(
+        RooflineError, match=r"8 devices for tp 8 x pp 4, which take a multiple of 32: add --num-devices 32"
+    ):
+        read_run(path)
+    assert read_run(path, given={"num_devices": 64}).options["dp"] == 2
+
+
+def test_axolotl(write: Write) -> None:
+    run = read_run(write("run.yml", AXOLOTL), given={"num_devices": 4})
+    assert run.model is not None and run.model.name == "llama-3-8b"
+    wanted = {"micro_batch": 2, "global_batch": 32, "seq_len": 4096, "train": "lora", "lora_rank": 32}  # 2 * 4 * 4
+    wanted |= {"lora_modules": "all", "optimizer": "adamw-8bit", "recompute": "full", "sharding": "none"}
+    assert wanted.items() <= run.options.items()
+    assert run.said["base_dtype"] == "int8"
+
+
+def test_axolotl_with_deepspeed_beside_it(write: Write) -> None:
+    write("deepspeed_configs/mine.json", '{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}')
+    run = read_run(write("run.yml", AXOLOTL + "deepspeed: deepspeed_configs/mine.json\n"))
+    assert run.options["sharding"] == "zero3"
+    assert run.said["offload"] == "parameters"
+    assert len(run.report.files) == 2
+
+
+def test_axolotl_with_deepspeed_as_it_ships(write: Write) -> None:
+    run = read_run(write("run.yml", AXOLOTL + "deepspeed: deepspeed_configs/zero2.json\n"))
+    assert (run.options["sharding"], run.said["offload"]) == ("zero2", "optimizer")
+    assert any("taken as axolotl ships it" in note for note in run.notes)
+
+
+def test_a_file_outside_the_folder_is_not_opened(write: Write) -> None:
+    write("secret.json", '{"zero_optimization": {"stage": 3}}')
+    with pytest.raises(RooflineError, match="not beside it: give it with --with"):
+        read_run(write("inner/run.yml", AXOLOTL + "deepspeed: ../secret.json\n"))
+
+
+def test_axolotl_with_an_optimizer_that_is_not_modelled(write: Write) -> None:
+    with pytest.raises(RooflineError, match="optimizer lomo is not modelled"):
+        read_run(write("run.yml", AXOLOTL.replace("adamw_bnb_8bit", "lomo")))
+
+
+def test_deepspeed_alone_needs_a_model(write: Write) -> None:
+    path = write(
+        "ds.json", '{"train_batch_size": 64, "train_micro_batch_size_per_gpu": 4, "zero_optimization": {"stage": 2}}'
+    )
+    with pytest.raises(RooflineError, match="does not say the model.*roofline COMMAND MODEL --with ds.json"):
+        read_run(path)
+    run = read_run(path, model="gpt2", given={"seq_len": 512, "num_devices": 8})
+    # 64 = 4 x accumulation 2 x 8
+    assert {"micro_batch": 4, "global_batch": 64, "dp": 8, "sharding": "zero2"}.items() <= run.options.items()
+
+
+def test_a_trainer_with_its_launcher(write: Write) -> None:
+    launcher = write(
+        "accelerate.yaml",
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: DEEPSPEED\nnum_processes: 4\nmixed_precision: bf16\n"
+        "deepspeed_config: {zero_stage: 3, offload_optimizer_device: none}\n",
+    )
+    text = """
+    model_name_or_path: mistralai/Mistral-7B-v0.1
+    per_device_train_batch_size: 8
+    gradient_accumulation_steps: 2
+    max_seq_length: 2048
+    bf16: true
+    torch_dtype: bfloat16
+    gradient_checkpointing: true
+    packing: true
+    """
+    path = write("sft.yaml", text)
+    run = read_run(path, more=[launcher])
+    wanted = {"num_devices": 4, "dp": 4, "micro_batch": 8, "global_batch": 64, "sharding": "zero3", "recompute": "full"}
+    assert wanted.items() <= run.options.items()
+    assert read_run(path, given={"num_devices": 1}).options["master_weights"] is False
+
+
+def test_a_key_that_sizes_something_and_is_not_known_is_refused(write: Write) -> None:
+    with pytest.raises(RooflineError, match="training.expert_batch_size = 7 is not understood"):
+        read_run(write("run.toml", TITAN.replace("steps = 10", "steps = 10\nexpert_batch_size = 7")))
+
+
+def test_a_key_that_is_not_known_is_listed(write: Write) -> None:
+    run = read_run(write("run.toml", TITAN.replace("steps = 10", "frobnicate = 7")))
+    assert run.report.not_understood == ["training.frobnicate"]
+
+
+def test_a_unit_is_read_and_said(write: Write) -> None:
+    run = read_run(write("run.toml", TITAN.replace("seq_len = 4096", 'seq_len = "4k"')))
+    assert run.options["seq_len"] == 4096
+    assert any("'4k': read as 4,096" in note for note in run.notes)
+
+
+def test_nonsense_is_one_line(write: Write) -> None:
+    with pytest.raises(RooflineError, match="micro_batch: .*many.*give --micro-batch"):
+        read_run(write("run.toml", TITAN.replace("local_batch_size = 2", 'local_batch_size = "many"')))
+
+
+def test_of_no_framework(write: Write) -> None:
+    with pytest.raises(RooflineError, match="of no framework that is known"):
+        read_run(write("run.yaml", "a: 1\nb: 2\n"))
+
+
+def test_files_of_two_frameworks(write: Write) -> None:
+    with pytest.raises(RooflineError, match="give the files of one run"):
+        read_run(write("run.toml", TITAN), more=[write("run.yml", AXOLOTL)])
