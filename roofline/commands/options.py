@@ -79,7 +79,6 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         "the run file of a training framework (YAML, JSON, TOML, launch script), "
         "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
-    add_run_file_arguments(parser)
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -141,6 +140,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         one = word(name, allowed)
         return (lambda text: _several(text, one)) if sweeps else _single(one)
 
+    add_run_file_arguments(parser)
     group = parser.add_argument_group("training")
     for option, (read, text) in _NUMBERS.items():
         group.add_argument(option, metavar="N", type=number(read), help=text)

@@ -89,6 +89,8 @@ def is_run_file(path: Path) -> bool:
         RooflineError: It cannot be read.
     """
     documents = load_documents(path)
+    if {"model_type", "architectures"} & documents[0].values.keys():
+        return False
     return any(score(load_framework(name), documents[0]) > 1 for name in framework_names())
 
 
