@@ -20,6 +20,8 @@ def run(args: argparse.Namespace) -> int:
     """Print what this machine has; a missing driver is an answer, not an error."""
     from ..hardware.detect.cpu import read_cpu
     from ..hardware.detect.detect import detect_gpus
+    from ..hardware.detect.local import local_device
+    from ..hardware.detect.machine import machine_device
     from ..hardware.detect.nvml import load_recording
     from ..hardware.errors import HardwareError
     from ..view import detection as view
@@ -29,10 +31,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         try:
             recording, machine = load_recording(args.replay)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise HardwareError(f"--replay {args.replay}: not a recorded machine: {error}") from error
-        environment = machine.get("environment", {})
-        detection = detect_gpus(recording, environment, machine.get("host_memory_bytes"))
-    cpu = read_cpu()
-    emit(args, *view.machine(detection, cpu, args.replay))
+        detection = detect_gpus(recording, machine.get("environment", {}), machine.get("host_memory_bytes"))
+    local, why_not = None, None
+    try:
+        local = local_device() if args.replay is None else machine_device(detection)
+    except HardwareError as error:
+        why_not = str(error)
+    emit(args, *view.machine(detection, read_cpu(), local, why_not, args.replay))
     return 0

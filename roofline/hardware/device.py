@@ -196,6 +196,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     compute_capability: str | None = None
     units: int | None = None
     unit: str | None = None
+    spread: float | None = None
     caveats: tuple[str, ...] = ()
     checked_against: tuple[str, ...] = ()
     clock: Clock | None = None

@@ -47,6 +47,7 @@ def spread(step: Step, device: Device, times: Schedule) -> Number:
         variance = variance + LOW_PRECISION**2
     if any(weight.expert for weight in step.weights):
         variance = variance + EXPERTS**2
+    variance = variance + (device.spread or 0.0) ** 2
     variance = variance + (POWER * (1 - clock_share(device))) ** 2
     for term in TERMS:
         share = getattr(times, term) / times.total

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..hardware import Device
 from .devices import data as device_data
 from .table import Cell, Shown, Table
 
 
-def machine(detection: Any, cpu: Any, replay: str | None = None) -> Shown:
-    """The GPUs and the CPU; `replay` names the file that the GPUs were recorded in."""
+def machine(detection: Any, cpu: Any, local: Device | None, why_not: str | None, replay: str | None = None) -> Shown:
+    """The GPUs, the CPU, and what ``--device local`` makes of them, or why nothing.
+
+    `replay` names the file that the GPUs were recorded in.
+    """
+    following = next_command(local, calibrated=local is not None and "calibration" in local.sources)
     data = {
         "gpus": [_gpu_json(found) for found in detection.gpus],
         "why_not": detection.why_not,
         "driver": detection.driver,
         "cpu": cpu,
+        "local": None if local is None else device_data(local),
+        "next": following,
         "replayed": replay is not None,  # the GPUs; the CPU is always this machine's
     }
     notes = list(detection.notes)
@@ -36,6 +43,12 @@ def machine(detection: Any, cpu: Any, replay: str | None = None) -> Shown:
     tables = ([_gpu_table(detection.gpus)] if detection.gpus else []) + [
         _cpu_table(cpu, "CPU" if replay is None else "CPU of this machine")
     ]
+    if local is not None:
+        tables.append(_local_table(local))
+        notes += [f"{caveat.rstrip('.')}." for caveat in local.caveats if not any(caveat in note for note in notes)]
+    if why_not is not None:
+        notes.append(f"{why_not}.")
+    notes.append(f"Next: {following}")
     return Shown(data, tables, list(dict.fromkeys(notes)))  # MIG slices of one GPU share their notes
 
 
@@ -60,7 +73,9 @@ def _gpu_table(gpus: Any) -> Table:
     for found in gpus:
         gpu, device = found.gpu, found.device
         memory = gpu.memory_bytes if device is None or found.slice_name is None else device.memory_bytes
-        clock = "-" if gpu.max_sm_mhz is None else f"{gpu.max_sm_mhz} MHz"
+        peak, rate = (
+            ("-", "-") if device is None else (peak_of(device), f"{device.memory.bandwidth.gb_per_s:,.0f} GB/s")
+        )
         power = "-" if gpu.power_limit_w is None else f"{gpu.power_limit_w:g} W"
         link = gpu.nvlink_gb_per_s
         derived = " (derived)" if device is not None and device.confidence == "derived" else ""
@@ -70,13 +85,40 @@ def _gpu_table(gpus: Any) -> Table:
                 found.slice_name or gpu.name or "?",
                 "unknown" if device is None else device.id + derived,
                 Cell(memory, "-" if memory is None else f"{memory / 2**30:.1f} GiB"),
-                clock,
+                peak,
+                rate,
                 power,
                 "-" if link is None else f"{link:g} GB/s",
             ]
         )
-    columns = ["GPU", "name", "device", "memory", "max clock", "power limit", "NVLink"]
+    columns = ["GPU", "name", "device", "memory", "peak", "bandwidth", "power limit", "NVLink"]
     return Table("GPUs", columns, rows)
+
+
+def peak_of(device: Device) -> str:
+    """The dense peak of the dtype that is trained in, in words."""
+    for dtype in ("bf16", "fp16", "fp32"):
+        if dtype in device.peaks:
+            return f"{dtype} {device.peaks[dtype] / 1e12:.4g} TFLOP/s"
+    return "-"
+
+
+def next_command(local: Device | None, *, calibrated: bool) -> str:
+    """What to type next on this machine."""
+    estimate = "roofline estimate gpt2 --device local"
+    if local is None or (local.kind == "cpu" and not calibrated):
+        return f"roofline calibrate (measures this machine in half a minute), then {estimate}"
+    return estimate
+
+
+def _local_table(device: Device) -> Table:
+    peaks = ", ".join(f"{dtype} {peak / 1e12:.4g}" for dtype, peak in device.peaks.items())
+    rows = [
+        ["device", device.name],
+        ["peak", f"{peaks} TFLOP/s dense" if peaks else "-"],
+        ["memory", f"{device.memory_bytes / 2**30:.1f} GiB at {device.memory.bandwidth.gb_per_s:,.4g} GB/s"],
+    ]
+    return Table("--device local", ["", ""], rows, align="ll")
 
 
 def _cpu_table(cpu: Any, title: str) -> Table:

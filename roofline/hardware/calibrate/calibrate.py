@@ -13,8 +13,9 @@ import msgspec
 from ..catalog import complete
 from ..detect.bench import cache_bytes_per_s, clock_of, load_average, seconds
 from ..detect.cpu import Cpu, read_cpu
-from ..detect.detect import detect_gpus, first_gpu
+from ..detect.detect import detect_gpus
 from ..detect.local import architecture_of, cpu_device
+from ..detect.machine import machine_device
 from ..detect.match import match
 from ..device import Device, Dtype, Peak
 from ..errors import HardwareError
@@ -184,7 +185,7 @@ def _on_gpu(engine: Engine) -> bool:
 
 def _gpu_base(engine: Engine) -> Device:
     detection = detect_gpus()
-    device = first_gpu(detection)
+    device = machine_device(detection)
     if device is None:
         from ..detect.gpu import Gpu
 

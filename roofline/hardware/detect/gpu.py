@@ -16,6 +16,10 @@ PCIE_X16_GB_PER_S = {1: 4.0, 2: 8.0, 3: 15.75, 4: 31.5, 5: 63.0, 6: 121.0}
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2  # nvmlClockType_t
 _MEMORY_INFO_V2 = 0x02000028
 _MOST_LINKS = 36
+_MOST_GPUS = 1024
+_MOST_SLICES = 64
+_NO_FIGURE = 2**32 - 1  # NVML's "not available" of unsigned figures
+_VIRTUALIZATION = {1: "passthrough", 2: "vgpu"}  # nvmlGpuVirtualizationMode_t; the others are of hosts
 
 
 class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +40,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     uuid: str | None = None
     pci_bus_id: str | None = None
+    pci_device_id: int | None = None  # device in the upper, vendor in the lower 16 bits
     memory_bytes: int | None = None
     unified_memory: bool = False
     compute_capability: str | None = None
@@ -48,7 +53,11 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     pcie_generation: int | None = None
     pcie_width: int | None = None
     nvlink_version: int | None = None
-    nvlinks: int = 0
+    nvlinks: int = 0  # active
+    nvlinks_down: int = 0
+    virtualization: str | None = None  # passthrough or vgpu, where NVML says
+    partition: str | None = None  # AMD's compute partition: SPX, DPX, TPX, QPX or CPX
+    compute_units: int | None = None  # of an AMD GPU or partition
     mig_enabled: bool = False
     mig: tuple[MigSlice, ...] = ()
     failed: dict[str, str] = {}
@@ -78,20 +87,28 @@ class Reader:
         self.handle = handle
         self.failed: dict[str, str] = {}
 
-    def ask(self, field: str, function: str, *args: int) -> Any:
-        """The answer, or None with the reason kept under `field`."""
+    def ask(self, field: str, function: str, *args: int, kind: type = int) -> Any:
+        """The answer where it is of its kind, or None with the reason kept under `field`."""
         try:
-            return self.nvml.call(function, self.handle, *args)
+            answer = self.nvml.call(function, self.handle, *args)
         except NvmlError as error:
             self.failed[field] = error.sentence
             return None
+        if not isinstance(answer, kind):
+            self.failed[field] = "the driver's answer has no known form"
+            return None
+        if answer == _NO_FIGURE:
+            self.failed[field] = "the driver gives no figure"
+            return None
+        return answer
 
-    def quietly(self, function: str, *args: int) -> Any:
+    def quietly(self, function: str, *args: int, kind: type = int) -> Any:
         """The answer, or None: for questions that most GPUs do not know."""
         try:
-            return self.nvml.call(function, self.handle, *args)
+            answer = self.nvml.call(function, self.handle, *args)
         except NvmlError:
             return None
+        return answer if isinstance(answer, kind) else None
 
 
 def read_gpus(nvml: Nvml, *, system_memory_bytes: int | None = None) -> list[Gpu]:
@@ -102,7 +119,7 @@ def read_gpus(nvml: Nvml, *, system_memory_bytes: int | None = None) -> list[Gpu
     """
     nvml.call("nvmlInit")
     count = nvml.call("nvmlDeviceGetCount")
-    if not isinstance(count, int):
+    if not isinstance(count, int) or not 0 <= count <= _MOST_GPUS:
         raise NvmlError(999, "nvmlDeviceGetCount")
     gpus = []
     for index in range(count):
@@ -111,56 +128,85 @@ def read_gpus(nvml: Nvml, *, system_memory_bytes: int | None = None) -> list[Gpu
         except NvmlError as error:
             gpus.append(Gpu(index=index, failed={"handle": error.sentence}))
             continue
+        if not isinstance(handle, str):
+            gpus.append(Gpu(index=index, failed={"handle": "the driver's answer has no known form"}))
+            continue
         gpus.append(_read_gpu(Reader(nvml, handle), index, system_memory_bytes))
     return gpus
 
 
 def _read_gpu(reader: Reader, index: int, system_memory_bytes: int | None) -> Gpu:
-    capability = reader.ask("compute_capability", "nvmlDeviceGetCudaComputeCapability")
-    pci = reader.ask("pci_bus_id", "nvmlDeviceGetPciInfo") or {}
+    pci = reader.ask("pci_bus_id", "nvmlDeviceGetPciInfo", kind=dict) or {}
     memory_bytes, unified = _memory(reader, system_memory_bytes)
-    nvlinks, version = _nvlinks(reader)
+    nvlinks, down, version = _nvlinks(reader)
     mig_enabled, mig = _mig(reader)
-    limit = reader.ask("power_limit_w", "nvmlDeviceGetPowerManagementLimit")
     default = reader.ask("power_default_w", "nvmlDeviceGetPowerManagementDefaultLimit")
     return Gpu(
         index=index,
-        name=reader.ask("name", "nvmlDeviceGetName"),
-        uuid=reader.ask("uuid", "nvmlDeviceGetUUID"),
-        pci_bus_id=pci.get("busId"),
+        name=reader.ask("name", "nvmlDeviceGetName", kind=str),
+        uuid=reader.ask("uuid", "nvmlDeviceGetUUID", kind=str),
+        pci_bus_id=_of(pci, "busId", str),
+        pci_device_id=_of(pci, "pciDeviceId", int),
         memory_bytes=memory_bytes,
         unified_memory=unified,
-        compute_capability=None if capability is None else f"{capability[0]}.{capability[1]}",
+        compute_capability=_capability(reader),
         cuda_cores=reader.ask("cuda_cores", "nvmlDeviceGetNumGpuCores"),
         max_sm_mhz=reader.ask("max_sm_mhz", "nvmlDeviceGetMaxClockInfo", _CLOCK_SM),
         # The maximum, never the current clock: idle GPUs run their memory at 405 MHz.
         max_memory_mhz=reader.ask("max_memory_mhz", "nvmlDeviceGetMaxClockInfo", _CLOCK_MEMORY),
         bus_bits=reader.ask("bus_bits", "nvmlDeviceGetMemoryBusWidth") or None,
-        power_limit_w=None if limit is None else limit / 1000,
-        power_default_w=None if default is None else default / 1000,
+        power_limit_w=_power_limit(reader),
+        power_default_w=default / 1000 if default else None,
         pcie_generation=reader.ask("pcie_generation", "nvmlDeviceGetMaxPcieLinkGeneration"),
         pcie_width=reader.ask("pcie_width", "nvmlDeviceGetMaxPcieLinkWidth"),
         nvlink_version=version,
         nvlinks=nvlinks,
+        nvlinks_down=down,
+        virtualization=_VIRTUALIZATION.get(reader.quietly("nvmlDeviceGetVirtualizationMode")),
         mig_enabled=mig_enabled,
         mig=mig,
         failed=reader.failed,
     )
 
 
+def _of(answer: dict[str, Any], key: str, kind: type) -> Any:
+    value = answer.get(key)
+    return value if isinstance(value, kind) else None
+
+
+def _capability(reader: Reader) -> str | None:
+    """Compute capability as NVIDIA writes it, "9.0"."""
+    answer = reader.ask("compute_capability", "nvmlDeviceGetCudaComputeCapability", kind=list)
+    if answer is None:
+        return None
+    if len(answer) != 2 or not all(isinstance(part, int) for part in answer):
+        reader.failed["compute_capability"] = "the driver's answer has no known form"
+        return None
+    return f"{answer[0]}.{answer[1]}"
+
+
+def _power_limit(reader: Reader) -> float | None:
+    """The limit in force: the lowest of all that limit (enforced), else the one that is set."""
+    milliwatts = reader.quietly("nvmlDeviceGetEnforcedPowerLimit")
+    if not milliwatts or milliwatts == _NO_FIGURE:
+        milliwatts = reader.ask("power_limit_w", "nvmlDeviceGetPowerManagementLimit")
+    return milliwatts / 1000 if milliwatts else None
+
+
 def _memory(reader: Reader, system_memory_bytes: int | None) -> tuple[int | None, bool]:
     """Total memory, and whether it is the host's: version 2 of the call, then 1, then the system's memory."""
-    answer = reader.quietly("nvmlDeviceGetMemoryInfo", _MEMORY_INFO_V2)
+    answer = reader.quietly("nvmlDeviceGetMemoryInfo", _MEMORY_INFO_V2, kind=dict)
     if answer is None:
-        answer = reader.ask("memory_bytes", "nvmlDeviceGetMemoryInfo")
-    if answer is not None and answer["total"] > 0:
-        return answer["total"], False
+        answer = reader.ask("memory_bytes", "nvmlDeviceGetMemoryInfo", kind=dict)
+    total = None if answer is None else _of(answer, "total", int)
+    if total is not None and total > 0:
+        return total, False
     return system_memory_bytes, system_memory_bytes is not None
 
 
-def _nvlinks(reader: Reader) -> tuple[int, int | None]:
-    """Active NVLinks and their version."""
-    active, version = 0, None
+def _nvlinks(reader: Reader) -> tuple[int, int, int | None]:
+    """NVLinks that are up, those that are down, and their version."""
+    active, down, version = 0, 0, None
     for link in range(_MOST_LINKS):
         state = reader.quietly("nvmlDeviceGetNvLinkState", link)
         if state is None:  # past the last link, or no NVLink at all
@@ -168,27 +214,29 @@ def _nvlinks(reader: Reader) -> tuple[int, int | None]:
         if state == 1:
             active += 1
             version = version or reader.quietly("nvmlDeviceGetNvLinkVersion", link)
-    return active, version
+        else:
+            down += 1
+    return active, down, version
 
 
 def _mig(reader: Reader) -> tuple[bool, tuple[MigSlice, ...]]:
     """Whether MIG is on, and the slices that this process may see."""
-    mode = reader.quietly("nvmlDeviceGetMigMode")
-    if mode is None or mode[0] != 1:
+    mode = reader.quietly("nvmlDeviceGetMigMode", kind=list)
+    if not mode or mode[0] != 1:
         return False, ()
     slices = []
-    for number in range(reader.quietly("nvmlDeviceGetMaxMigDeviceCount") or 0):
-        handle = reader.quietly("nvmlDeviceGetMigDeviceHandleByIndex", number)
+    for number in range(min(reader.quietly("nvmlDeviceGetMaxMigDeviceCount") or 0, _MOST_SLICES)):
+        handle = reader.quietly("nvmlDeviceGetMigDeviceHandleByIndex", number, kind=str)
         if handle is None:
             continue
         part = Reader(reader.nvml, handle)
-        attributes = part.quietly("nvmlDeviceGetAttributes") or {}
+        attributes = part.quietly("nvmlDeviceGetAttributes", kind=dict) or {}
         slices.append(
             MigSlice(
-                name=part.quietly("nvmlDeviceGetName"),
-                uuid=part.quietly("nvmlDeviceGetUUID"),
-                multiprocessors=attributes.get("multiprocessorCount"),
-                memory_mib=attributes.get("memorySizeMB"),
+                name=part.quietly("nvmlDeviceGetName", kind=str),
+                uuid=part.quietly("nvmlDeviceGetUUID", kind=str),
+                multiprocessors=_of(attributes, "multiprocessorCount", int),
+                memory_mib=_of(attributes, "memorySizeMB", int),
                 gpu_instance=part.quietly("nvmlDeviceGetGpuInstanceId"),
                 compute_instance=part.quietly("nvmlDeviceGetComputeInstanceId"),
             )

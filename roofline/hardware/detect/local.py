@@ -10,7 +10,8 @@ from ..architecture import Architecture, Rates
 from ..catalog import architecture_ids, complete, load_architecture
 from ..device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Figures, Memory, Node, Peak
 from .cpu import Cpu, read_cpu
-from .detect import detect_gpus, first_gpu
+from .detect import detect_gpus
+from .machine import machine_device
 
 _STREAM_BYTES = 128 * 2**20  # beyond most last-level caches, and read and written in a blink
 
@@ -34,14 +35,14 @@ def local_device() -> Device:
     """The device of this machine.
 
     Raises:
-        HardwareError: the calibrated file breaks a rule, or the GPUs are unknown or differ.
+        HardwareError: the calibrated file breaks a rule, or a GPU's figures are not known.
     """
     path = calibrated_file()
     if os.path.exists(path):
         from ..check.userfile import load_user_device
 
         return load_user_device(path)
-    return first_gpu(detect_gpus()) or cpu_device(read_cpu())
+    return machine_device(detect_gpus()) or cpu_device(read_cpu())
 
 
 def architecture_of(cpu: Cpu) -> tuple[str, Architecture, str, Rates] | None:

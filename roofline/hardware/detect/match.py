@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+import re
+from typing import NamedTuple
 
 from ..architecture import Architecture, Rates
 from ..catalog import architecture_ids, complete, load_architecture
+from ..check.rules import figure_problems
 from ..device import (
     DTYPES,
     Bandwidth,
@@ -21,12 +23,32 @@ from ..device import (
     Peak,
     Power,
 )
+from ..errors import quoted
 from ..lookup import by_driver_name, tokens, variants
-from .gpu import Gpu, MigSlice
+from .amd import CARD_OF, plain_name
+from .gpu import Gpu
 
-DERIVED = "derived from SM count, compute capability and maximum clocks: may be up to 28 % high"
-MEMORY_TOLERANCE = 0.03  # NVML, CUDA and marketing disagree by less
-_MEMORY_SLICES = 8  # of a GPU that can be partitioned
+CALIBRATE = "measure it with 'roofline calibrate' (PyTorch that runs on it), or give its figures in a device file"
+_VGPU = re.compile(r"^(?:NVIDIA |GRID )*(?P<card>[A-Z][\w ]*?)(?:-\d)?-(?P<gib>\d+)(?P<series>[ABCQ])(?:ME)?$")
+
+
+class Kind(NamedTuple):
+    """How a board's maximum clock compares with the one behind its peak, and how widely such boards differ."""
+
+    words: str
+    over: float
+    spread: float  # standard deviation of the logarithm
+
+
+# NVML's maximum over the clock behind the published peak. GeForce: 1.23 to 1.28 (RTX 3090, 4090, 5090); other boards of
+# the catalog: 1.00 to 1.24; laptops: 1.23 to 2.13 over their power classes (2100 and 3105 MHz over boosts of 1,230 to
+# 2,370 MHz).
+_KINDS = {
+    "laptop": Kind("laptop boards, whose power classes differ", 1.6, 0.2),
+    "geforce": Kind("GeForce boards", 1.25, 0.04),
+    "other": Kind("boards of this family", 1.08, 0.08),
+}
+_NO_TENSOR_CORES = 0.25  # fp16 of boards without them runs at what each framework's kernels make of it
 
 
 def match(gpu: Gpu) -> tuple[Device | None, str]:
@@ -37,15 +59,30 @@ def match(gpu: Gpu) -> tuple[Device | None, str]:
     if gpu.name is None:
         why = gpu.failed.get("name") or gpu.failed.get("handle", "no answer")
         return None, f"the driver gives no name ({why})"
-    device = by_driver_name(gpu.name)
+    device = by_driver_name(CARD_OF.get((plain_name(gpu.name), gpu.compute_units), plain_name(gpu.name)))
     if device is not None:
         return device, "exact name"
-    derived = derive(gpu)
+    if gpu.virtualization == "vgpu" or _VGPU.match(gpu.name):
+        return _vgpu(gpu.name)
+    derived, why = derive(gpu)
     close = variants(gpu.name)
     hint = f"; the catalog has {', '.join(close)}" if close else ""
     if derived is None:
-        return None, f"'{gpu.name}' is not in the catalog{hint}, and {why_not_derived(gpu)}"
-    return derived, f"'{gpu.name}' is not in the catalog{hint}; {DERIVED}"
+        return None, f"'{gpu.name}' is not in the catalog{hint}, and {why}"
+    return derived, f"'{gpu.name}' is not in the catalog{hint}; {derived.caveats[0]}"
+
+
+def _vgpu(name: str) -> tuple[Device | None, str]:
+    """The card behind a vGPU, where its name says which."""
+    found = _VGPU.match(name)
+    card = found["card"].strip() if found else name
+    device = by_driver_name(f"NVIDIA {card}") or by_driver_name(f"Tesla {card}")
+    share = f"'{name}' is a vGPU, a share of {'an' if card[:1] in 'AL' else 'a'} {card}"
+    if device is not None:
+        return device, f"{share}: the card's rates are upper bounds, other guests use it too"
+    close = variants(re.sub(r"[A-Z]$", "", card)) or variants(card)
+    which = f": name the card it is on, {quoted(close)}, with --memory" if close else f": {CALIBRATE}"
+    return None, f"{share} whose form the driver does not say{which}"
 
 
 def rates_of(gpu: Gpu) -> tuple[str, Architecture, str, Rates] | None:
@@ -68,20 +105,18 @@ def rates_of(gpu: Gpu) -> tuple[str, Architecture, str, Rates] | None:
 
 
 def why_not_derived(gpu: Gpu) -> str:
-    """Why no peak can be derived for a GPU."""
+    """Why no peak can be derived for a GPU, and what to do."""
     if gpu.compute_capability is None:
-        return "the driver gives no compute capability"
-    if rates_of(gpu) is None:
-        return (
-            f"compute capability {gpu.compute_capability} is not covered: give its figures in a device file, "
-            "or measure them with 'roofline calibrate'"
-        )
+        return f"the driver gives no compute capability: {CALIBRATE}"
+    found = rates_of(gpu)
+    if found is None or found[3].lanes is None:
+        return f"compute capability {gpu.compute_capability} is not covered: {CALIBRATE}"
     missing = [field for field in ("cuda_cores", "max_sm_mhz") if getattr(gpu, field) is None]
     if missing:
-        return f"the driver does not report {' and '.join(missing)}"
+        return f"the driver does not report {' and '.join(missing)}: {CALIBRATE}"
     if _bandwidth_gb_per_s(gpu) is None:
-        return "the driver reports no memory clock and bus width"
-    return "the driver reports no memory size"
+        return f"the driver reports no memory clock and bus width: {CALIBRATE}"
+    return f"the driver reports no memory size: {CALIBRATE}"
 
 
 def _bandwidth_gb_per_s(gpu: Gpu) -> float | None:
@@ -90,32 +125,35 @@ def _bandwidth_gb_per_s(gpu: Gpu) -> float | None:
     return 2 * gpu.max_memory_mhz * 1e6 * gpu.bus_bits / 8 / 1e9  # NVML's clock is half the data rate
 
 
-def derive(gpu: Gpu) -> Device | None:
-    """A device from SM count, compute capability and maximum clocks; None where any of them is missing."""
+def kind_of(gpu: Gpu) -> Kind:
+    """Which boards a GPU is like in how far its maximum clock is above the one it holds."""
+    words = tokens(gpu.name or "")
+    if "laptop" in words or "mobile" in words or ("max" in words and "q" in words):
+        return _KINDS["laptop"]
+    return _KINDS["geforce" if {"geforce", "titan"} & set(words) else "other"]
+
+
+def derive(gpu: Gpu) -> tuple[Device | None, str]:
+    """A device from SM count, compute capability and maximum clocks; None, and why, where that cannot be.
+
+    What is derived obeys the rules of a device file.
+    """
     found, bandwidth = rates_of(gpu), _bandwidth_gb_per_s(gpu)
-    if found is None or bandwidth is None or not gpu.cuda_cores or not gpu.max_sm_mhz or not gpu.memory_bytes:
-        return None
+    lanes = None if found is None else found[3].lanes
+    if found is None or lanes is None or bandwidth is None or not gpu.memory_bytes:
+        return None, why_not_derived(gpu)
+    if not gpu.cuda_cores or not gpu.max_sm_mhz:
+        return None, why_not_derived(gpu)
     key, architecture, variant, rates = found
-    if rates.lanes is None:
-        return None
-    units = gpu.cuda_cores // rates.lanes
+    units, kind = gpu.cuda_cores // lanes, kind_of(gpu)
     words = tokens(gpu.name or "")
     no_tensor_cores = "gtx" in words  # GTX 16xx report 7.5 and have none
-    dtypes: list[Dtype] = ["fp64", "fp32"] if no_tensor_cores else list(DTYPES)
-    peaks: dict[Dtype, Peak] = {}
-    for dtype in dtypes:
-        rate = getattr(rates, dtype)
-        if rate is not None:
-            engine = "vector" if dtype in {"fp32", "fp64"} else "tensor core"
-            accumulate = {"fp64": "fp64", "int8": "int32"}.get(dtype, "fp32")
-            tflops = units * rate * gpu.max_sm_mhz / 1e6
-            peaks[dtype] = Peak(
-                tflops=tflops,
-                engine=engine,
-                accumulate=accumulate,
-                clock_mhz=gpu.max_sm_mhz,
-                source="derived",
-            )
+    mhz = gpu.max_sm_mhz / kind.over
+    spread = (kind.spread**2 + (_NO_TENSOR_CORES if no_tensor_cores else 0.0) ** 2) ** 0.5
+    caveat = (
+        f"derived from SM count, compute capability and {mhz:.0f} MHz (the maximum clock over {kind.over:g}, as usual "
+        f"of {kind.words}): uncertain by {100 * spread:.0f} %"
+    )
     figures = Figures(
         id="-".join(words) or "gpu",
         name=gpu.name or "GPU",
@@ -124,13 +162,14 @@ def derive(gpu: Gpu) -> Device | None:
         architecture=key,
         variant=variant,
         confidence="derived",
+        spread=spread,
         compute_capability=gpu.compute_capability,
         units=units,
         unit=architecture.unit,
-        caveats=(DERIVED,),
+        caveats=(caveat,),
         sources={"derived": "units x FLOPs per cycle x maximum clock", "driver": "NVML on this machine"},
-        clock=Clock(source="driver", tensor_mhz=gpu.max_sm_mhz, vector_mhz=gpu.max_sm_mhz),
-        peak=peaks,
+        clock=Clock(source="driver", tensor_mhz=mhz, vector_mhz=mhz, nvml_max_mhz=gpu.max_sm_mhz),
+        peak=_peaks(units, rates, mhz, no_tensor_cores=no_tensor_cores),
         memory=Memory(
             type="as the driver lists",
             capacity=Capacity(mib=gpu.memory_bytes / 2**20, source="driver"),
@@ -140,9 +179,28 @@ def derive(gpu: Gpu) -> Device | None:
         ),
         links=_links(gpu),
         node=Node(devices=1, source="driver"),
-        power=None if gpu.power_default_w is None else Power(tdp_w=gpu.power_default_w, source="driver"),
+        power=Power(tdp_w=gpu.power_default_w, source="driver") if gpu.power_default_w else None,
     )
-    return complete(figures)
+    for problem in figure_problems(figures):
+        return None, f"what the driver reports cannot be ({problem}): {CALIBRATE}"
+    return complete(figures), ""
+
+
+def _peaks(units: int, rates: Rates, mhz: float, *, no_tensor_cores: bool) -> dict[Dtype, Peak]:
+    """Units x FLOPs per cycle x clock of every dtype with an engine."""
+    peaks: dict[Dtype, Peak] = {}
+    for dtype in ("fp64", "fp32") if no_tensor_cores else DTYPES:
+        rate = getattr(rates, dtype)
+        if rate is not None:
+            on_lanes = dtype in {"fp32", "fp64"} and getattr(rates, f"{dtype}_vector") is None
+            peaks[dtype] = Peak(
+                tflops=units * rate * mhz / 1e6,
+                engine="vector" if on_lanes else "tensor core",
+                accumulate={"fp64": "fp64", "int8": "int32"}.get(dtype, "fp32"),
+                clock_mhz=mhz,
+                source="derived",
+            )
+    return peaks
 
 
 def _links(gpu: Gpu) -> dict[LinkKey, Link]:
@@ -158,56 +216,3 @@ def _links(gpu: Gpu) -> dict[LinkKey, Link]:
         name = f"PCIe {gpu.pcie_generation}.0 x{gpu.pcie_width}"
         links["pcie"] = Link(name=name, gb_per_s=gpu.pcie_gb_per_s, source="driver")
     return links
-
-
-def as_found(device: Device, gpu: Gpu) -> Device:
-    """`device` with the memory that this machine's driver reports."""
-    if gpu.memory_bytes is None or gpu.unified_memory:
-        return device
-    sources = {**device.sources, "this-machine": "NVML on this machine"}
-    capacity = Capacity(mib=gpu.memory_bytes / 2**20, source="this-machine")
-    memory = msgspec.structs.replace(device.memory, capacity=capacity)
-    return msgspec.structs.replace(device, sources=sources, memory=memory)
-
-
-def mig_device(device: Device, gpu: Gpu, part: MigSlice) -> Device | None:
-    """One MIG slice as a device: compute scaled by multiprocessors, bandwidth and caches by memory slices."""
-    if device.units is None or part.multiprocessors is None or part.memory_mib is None:
-        return None
-    compute = part.multiprocessors / device.units
-    total_mib = device.memory.capacity.mib if gpu.memory_bytes is None else gpu.memory_bytes / 2**20
-    # A slice lists a little less than its share (4864 MiB of 5120): round to whole memory slices.
-    eighths = min(max(round(part.memory_mib / total_mib * _MEMORY_SLICES), 1), _MEMORY_SLICES)
-    share = eighths / _MEMORY_SLICES
-    source = "this-machine"
-    note = f"MIG slice: {part.multiprocessors} of {device.units} {device.unit}s, {eighths} of 8 memory slices"
-    peaks = {dtype: msgspec.structs.replace(peak, tflops=peak.tflops * compute) for dtype, peak in device.peak.items()}
-    bandwidth = msgspec.structs.replace(
-        device.memory.bandwidth,
-        gb_per_s=device.memory.bandwidth.gb_per_s * share,
-        bus_bits=None,
-        clock_mhz=None,
-    )
-    capacity = Capacity(mib=part.memory_mib, source=source)
-    return msgspec.structs.replace(
-        device,
-        name=part.name or f"{device.name} (MIG slice)",
-        sources={**device.sources, source: "NVML on this machine"},
-        caveats=(*device.caveats, note),
-        units=part.multiprocessors,
-        peak=peaks,
-        other_peaks=(),
-        memory=msgspec.structs.replace(device.memory, bandwidth=bandwidth, capacity=capacity),
-        caches=tuple(
-            msgspec.structs.replace(
-                cache,
-                mib=cache.mib * (compute if cache.kib_per_unit else share),
-                gb_per_s=None if cache.gb_per_s is None else cache.gb_per_s * share,
-            )
-            for cache in device.caches
-        ),
-        links={key: link for key, link in device.links.items() if key == "pcie"},  # a slice has no NVLink
-        node=Node(devices=1, source=source),
-        best_matmul=None,
-        power=None,
-    )

@@ -31,21 +31,25 @@ SENTENCES = {
     999: "the driver reports an unknown error: see dmesg",
 }
 NO_LIBRARY = -1
+BROKEN_LIBRARY = -2
 
 
 class NvmlError(Exception):
-    """One NVML call failed; `code` is NVML's return code (`NO_LIBRARY` where pynvml is not installed)."""
+    """One NVML call failed; `code` is NVML's return code, or one of ours where pynvml is missing or does not import."""
 
-    def __init__(self, code: int, function: str) -> None:
+    def __init__(self, code: int, function: str, why: str = "") -> None:
         super().__init__(code, function)
         self.code = code
         self.function = function
+        self.why = why
 
     @property
     def sentence(self) -> str:
         """What a user needs to know."""
         if self.code == NO_LIBRARY:
             return "nvidia-ml-py is not installed: pip install nvidia-ml-py"
+        if self.code == BROKEN_LIBRARY:
+            return f"pynvml does not import ({self.why}): pip install --force-reinstall nvidia-ml-py"
         return SENTENCES.get(self.code, f"NVML error {self.code}")
 
 
@@ -103,12 +107,7 @@ class Library:
             value = method(*(self._handles.get(arg, arg) if isinstance(arg, str) else arg for arg in args))
         except module.NVMLError as error:
             raise NvmlError(int(getattr(error, "value", 999)), function) from error
-        except (
-            OSError,
-            AttributeError,
-            TypeError,
-            ValueError,
-        ) as error:  # an old binding or a broken install
+        except Exception as error:  # an old binding or a broken install may raise anything
             raise NvmlError(999, function) from error
         if function == "nvmlDeviceGetHandleByIndex":
             name = f"gpu{args[0]}"
@@ -123,8 +122,11 @@ class Library:
         if self._module is None:
             try:
                 import pynvml  # noqa: TID251  (this module is the edge)
-            except ImportError as error:
+            except ModuleNotFoundError as error:
                 raise NvmlError(NO_LIBRARY, "import pynvml") from error
+            except Exception as error:  # another module of that name, half an install
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise NvmlError(BROKEN_LIBRARY, "import pynvml", why) from error
             self._module = pynvml
         return self._module
 
@@ -140,7 +142,8 @@ class Recording:
         key = f"{function}({', '.join(map(str, args))})"
         answer = self.answers.get(key, {"error": 13})
         if isinstance(answer, dict) and set(answer) == {"error"}:
-            raise NvmlError(answer["error"], function)
+            code = answer["error"]
+            raise NvmlError(code if isinstance(code, int) else 999, function)
         return answer
 
 
@@ -151,7 +154,15 @@ def load_recording(path: str) -> tuple[Recording, dict[str, Any]]:
         ValueError: the file holds no recorded answers.
     """
     with open(path, encoding="utf-8") as file:
-        data = json.load(file)
+        try:
+            data = json.load(file)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
     if not isinstance(data, dict) or not isinstance(data.get("answers"), dict):
         raise ValueError("no table of answers in it")  # noqa: TRY004  (what the file holds, not the argument)
+    environment, memory = data.get("environment", {}), data.get("host_memory_bytes")
+    if not (isinstance(environment, dict) and all(isinstance(value, str) for value in environment.values())):
+        raise ValueError("its environment is no table of texts")
+    if not (memory is None or (isinstance(memory, int) and memory > 0)):
+        raise ValueError("its host_memory_bytes is no number of bytes")
     return Recording(data.pop("answers")), data

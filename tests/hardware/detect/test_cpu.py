@@ -10,7 +10,6 @@ import pytest
 from roofline.hardware.check.rules import problems
 from roofline.hardware.detect.cpu import parse_list, read_cpu
 from roofline.hardware.detect.local import architecture_of, calibrated_file, cpu_device
-from roofline.hardware.detect.microarchitecture import by_numbers
 
 GENOA_GUEST = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -153,22 +152,6 @@ def test_hybrid_cores_are_counted_apart(tmp_path: Path) -> None:
     for cpu, capacity in enumerate((1024, 1024, 512, 512)):
         arm.write(f"sys/devices/system/cpu/cpu{cpu}/cpu_capacity", str(capacity))
     assert arm.read().core_kinds == {"capacity 1024": 2, "capacity 512": 2}
-
-
-@pytest.mark.parametrize(
-    ("info", "name"),
-    [
-        ({"vendor_id": "AuthenticAMD", "cpu family": "25", "model": "1"}, "zen3"),
-        ({"vendor_id": "AuthenticAMD", "cpu family": "26", "model": "2"}, "zen5"),
-        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "4"}, "skylake_avx512"),
-        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "85", "stepping": "7"}, "cascadelake"),
-        ({"CPU implementer": "0x41", "CPU part": "0xd4f"}, "neoverse_v2"),
-        ({"vendor_id": "GenuineIntel", "cpu family": "6", "model": "9999"}, None),
-        ({}, None),
-    ],
-)
-def test_model_numbers(info: dict[str, str], name: str | None) -> None:
-    assert by_numbers(info) == name
 
 
 def test_kernel_lists() -> None:
