@@ -58,6 +58,7 @@ class OpTime(msgspec.Struct, frozen=True, kw_only=True):
     intensity: Number  # FLOP per byte
     ideal_s: Number  # per step
     expected_s: Number
+    of: str  # the forward op that it belongs to
     bound: Any  # compute or memory, by intensity against the ridge of its engine; or communication
 
 
@@ -342,6 +343,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
         rows.append(
             OpTime(
                 name=op.name,
+                of=op.of or op.name,
                 kind=op.kind,
                 phase=op.phase,
                 dtype=op.dtype,

@@ -17,7 +17,7 @@ from ..config.options import read_options
 from ..config.run import check_attention, default_attention, default_dtype, resolve, train_config
 from ..config.stack import load_stack
 from ..counting import layers
-from ..counting.kernels import Tape
+from ..counting.recorder import Tape
 from ..counting.step import Step
 from ..errors import RooflineError, unknown
 from ..footprint.parts import CONTEXT_BYTES
@@ -241,7 +241,7 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     tape.count, tape.part = 1, "head"
     tape.tokens = tape.norm_tokens = train.micro_batch
     layers.head(tape, model)
-    ops = tuple(op for op in tape.ops if op.phase == "forward" and not op.name.startswith("loss."))
+    ops = tuple(op for op in tape.ops if op.phase == "forward" and op.role != "loss")
     return Step(
         model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), working_bytes=0, counted=True
     )

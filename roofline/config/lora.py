@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from ..arrays import Number
 from ..model.tensors import JOINED_WORDS, WORDS
 
-_ATTENTION = frozenset({"attention", "cross_attention"})
-_FEED_FORWARD = frozenset({"mlp", "experts", "shared_expert"})
+Module = Literal["attention", "mlp", "other"]
 _SINGLE: Mapping[str, str] = {word: ".".join(place) for place, words in WORDS.items() for word in words}
 # those of projections that are one matrix: one adapter for all its parts
 _JOINED: Mapping[str, frozenset[str]] = {
@@ -29,23 +29,21 @@ def module_words(modules: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in re.split(r"[,+]", modules))
 
 
-def adapters(words: tuple[str, ...], name: str, parts: Mapping[str, Number]) -> tuple[int, Number]:
+def adapters(words: tuple[str, ...], module: Module, parts: Mapping[str, Number]) -> tuple[int, Number]:
     """How many adapters a projection has, and how many outputs they have together.
 
     Args:
         words: Which modules have adapters.
-        name: The projection, such as ``attention.qkv``.
+        module: The module it belongs to; what is no attention and no feed-forward layer is meant by ``all`` alone.
         parts: The projections joined in this one, with the outputs of each.
 
     >>> joined = {"q": 64, "k": 16, "v": 16}
-    >>> adapters(("q_proj", "v_proj"), "attention.qkv", joined), adapters(("c_attn",), "attention.qkv", joined)
+    >>> adapters(("q_proj", "v_proj"), "attention", joined), adapters(("c_attn",), "attention", joined)
     ((2, 80), (1, 96))
     """
-    block = name.split(".", maxsplit=1)[0]
-    kind = "attention" if block in _ATTENTION else "mlp" if block in _FEED_FORWARD else ""
-    if "all" in words or kind in words:
+    if "all" in words or module in words:
         return len(parts), sum(parts.values())
-    named = {f"{kind}.{part}": outputs for part, outputs in parts.items()}
+    named = {f"{module}.{part}": outputs for part, outputs in parts.items()}
     if any(_JOINED.get(word) == named.keys() for word in words):
         return 1, sum(parts.values())
     wanted = {_SINGLE.get(word) for word in words}

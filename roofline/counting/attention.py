@@ -5,10 +5,12 @@ The notation is that of `layers`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..arrays import Number, divide, is_scalar, maximum, minimum
 from ..model.spec import Attention
-from . import traffic
-from .kernels import Tape
+from . import kernels, traffic
+from .recorder import Tape
 
 
 def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention") -> None:
@@ -33,7 +35,9 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
             sum(parts.values()),
             bias=spec.q_bias,
             saves=tape.norm_tokens * d_model * es,
+            module="attention",
             parts=parts,
+            quantised_by="cast",
         )
         _adjust_bias(tape, spec, heads, kv_heads, what)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -55,7 +59,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention"
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
-    tape.linear(f"{what}.out", tokens, value, d_model, bias=spec.out_bias)
+    tape.linear(f"{what}.out", tokens, value, d_model, bias=spec.out_bias, module="attention")
 
 
 def _indexer(tape: Tape, spec: Attention, d_model: int, what: str) -> None:
@@ -65,9 +69,10 @@ def _indexer(tape: Tape, spec: Attention, d_model: int, what: str) -> None:
     frozen, needs_grad = tape.frozen, tape.input_needs_grad
     tape.frozen, tape.input_needs_grad = True, False
     heads, width, tokens = spec.index_heads, spec.index_head_dim, tape.tokens
-    tape.linear(f"{what}.index.q", tokens, spec.q_lora_rank or d_model, heads * width)
-    tape.linear(f"{what}.index.k", tokens, d_model, width)
-    tape.linear(f"{what}.index.weights", tokens, d_model, heads)
+    indexer: dict[str, Any] = {"module": None, "quantised_by": "cast"}  # no gradient, so no adapter either
+    tape.linear(f"{what}.index.q", tokens, spec.q_lora_rank or d_model, heads * width, **indexer)
+    tape.linear(f"{what}.index.k", tokens, d_model, width, **indexer)
+    tape.linear(f"{what}.index.weights", tokens, d_model, heads, **indexer)
     tape.weight(f"{what}.index.norm", 2 * width)
     tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, tape.seq_kv)
     tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, tape.seq_kv)
@@ -91,8 +96,9 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
     tokens, es = tape.tokens, tape.es
     nope = spec.head_dim - spec.rope_head_dim
     saved = tape.norm_tokens * d_model * es
+    ours: dict[str, Any] = {"module": "attention", "quantised_by": "cast"}
     if spec.q_lora_rank is not None:
-        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved)
+        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved, **ours)
         if spec.q_lora_norm is not None:
             tape.norm(
                 f"{what}.q_latent_norm",
@@ -107,11 +113,13 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
             spec.q_lora_rank,
             heads * spec.head_dim,
             saves=tokens * spec.q_lora_rank * es,
+            **ours,
         )
         saved = 0
     else:
-        tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved)
-    tape.linear(f"{what}.kv_down", tokens, d_model, spec.kv_lora_rank + spec.rope_head_dim, bias=spec.lora_bias)
+        tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved, **ours)
+    latent = spec.kv_lora_rank + spec.rope_head_dim
+    tape.linear(f"{what}.kv_down", tokens, d_model, latent, bias=spec.lora_bias, **ours)
     if spec.kv_lora_norm is not None:
         tape.norm(
             f"{what}.kv_latent_norm",
@@ -126,6 +134,7 @@ def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number
         spec.kv_lora_rank,
         heads * (nope + spec.value_head_dim),
         saves=tokens * spec.kv_lora_rank * es,
+        **ours,
     )
 
 
@@ -166,49 +175,32 @@ def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number,
 
 
 def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
-    batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
-    # q.k^T and p.v over the visible keys: 2*b*H*s*S*(d + dv); backward recomputes the scores: 5 matmuls, not 2
-    pair_flops = 2 * batch * heads * seq_q * (spec.head_dim + spec.value_head_dim)
-    back_flops = 2 * batch * heads * seq_q * (3 * spec.head_dim + 2 * spec.value_head_dim)  # s, dq, dk; dp, dv
-    counted = counted_keys(spec, seq_kv)
-    seen = counted if tape.decoding else visible_keys(spec, seq_kv)  # the last query sees every key
-    q, o = tape.tokens * heads * spec.head_dim, tape.tokens * heads * spec.value_head_dim
-    kv = batch * seq_kv * kv_heads * (spec.head_dim + spec.value_head_dim)
-    if tape.decoding and spec.kv_lora_rank is not None:
-        # the up-projections are absorbed into q and the output: scores and sums run over the latent cache
-        rank = spec.kv_lora_rank
-        kv = batch * seen * (rank + spec.rope_head_dim)
-        pair_flops = 2 * batch * heads * seq_q * (2 * rank + spec.rope_head_dim)
-    elif tape.decoding:
-        kv = batch * seen * kv_heads * (spec.head_dim + spec.value_head_dim)
-    kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
-    lse = tape.tokens * heads * 4  # log-sum-exp per query, fp32
-    if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
-        tape.elementwise(f"{what}.layout", q + kv_kept + o, traffic.COPY, flops=0)
-    shape = (batch, heads, seq_q, seq_kv, spec.head_dim)
-    tape.op(
-        f"{what}.core",
-        "attention",
-        "forward",
-        flops=pair_flops * seen,
-        model_flops=pair_flops * counted,
-        read=(q + kv) * es,
-        written=o * es + lse,
-        shape=shape,
-        saved_bytes=(q + kv_kept + o) * es + lse,
+    es, counted = tape.es, counted_keys(spec, tape.seq_kv)
+    seen = counted if tape.decoding else visible_keys(spec, tape.seq_kv)  # the last query sees every key
+    shape = kernels.AttentionShape(
+        batch=tape.batch,
+        heads=heads,
+        kv_heads=kv_heads,
+        seq_q=tape.seq_q,
+        seq_kv=tape.seq_kv,
+        head_dim=spec.head_dim,
+        value_head_dim=spec.value_head_dim,
+        seen=seen,
+        counted=counted,
+        read=seen if tape.decoding else tape.seq_kv,
     )
+    kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
+    if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
+        tape.elementwise(f"{what}.layout", shape.q + kv_kept + shape.o, traffic.COPY, flops=0)
+    if tape.decoding and spec.kv_lora_rank is not None:
+        kernel = kernels.latent_decode(shape, es, spec.kv_lora_rank, spec.rope_head_dim)
+    else:
+        kernel = kernels.attention(shape, es)
+    kept = (shape.q + kv_kept + shape.o) * es + shape.lse
+    tape.op(f"{what}.core", "attention", "forward", kernel, saved_bytes=kept, role="attention_entry")
     if tape.input_needs_grad:
-        tape.op(
-            f"{what}.core.backward",
-            "attention",
-            "backward",
-            flops=back_flops * seen,
-            model_flops=2 * pair_flops * counted,
-            read=(q + kv + 2 * o) * es + lse,
-            written=(q + kv) * es + q * 4,
-            shape=shape,
-            kernels=3,
-        )
+        kernel, of = kernels.attention_backward(shape, es), f"{what}.core"
+        tape.op(f"{of}.backward", "attention", "backward", kernel, role="attention_entry", of=of)
 
 
 def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None:
@@ -226,6 +218,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
         seq_kv,
         saves=(q + kv_kept) * es,
         counted=counted,
+        role="attention_entry",
     )
     dropout, upcast = bool(tape.train.dropout), spec.rotary and es < 4
     kept = es  # probabilities
@@ -235,10 +228,13 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
         chain, kept = traffic.SOFTMAX_EAGER_UPCAST, 4 if dropout else 4 + es
     else:
         chain = traffic.SOFTMAX_EAGER
-    tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept, kind="softmax")
+    core: dict[str, Any] = {"role": "attention_core"}
+    tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept, kind="softmax", **core)
     if dropout:
-        tape.elementwise(f"{what}.dropout", scores, traffic.dropout(tape.mask), flops=2, saves=scores * (es + 1))
-    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim, counted=counted)
+        masked = traffic.dropout(tape.mask)
+        tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1), **core)
+    width = spec.value_head_dim
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, width, counted=counted, **core)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
     o = tape.tokens * heads * spec.value_head_dim
     tape.elementwise(f"{what}.transpose", o, traffic.COPY, flops=0, saves=o * es)

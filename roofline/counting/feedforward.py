@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..arrays import Number, divide, is_scalar
 from ..model.spec import Mlp, Moe
 from . import traffic
-from .kernels import Tape
+from .recorder import Tape
 
 
 def mlp(
@@ -20,7 +20,6 @@ def mlp(
     name: str,
     *,
     batch: Number = 1,
-    expert: bool = False,
     saves: Number = 0,
 ) -> None:
     """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`.
@@ -36,8 +35,9 @@ def mlp(
         width,
         batch=batch,
         bias=spec.up_bias,
-        expert=expert,
         saves=saves,
+        module="mlp",
+        quantised_by=None if tape.routed else "cast",
         parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
     )
     elements = batch * rows * d_ff
@@ -54,7 +54,17 @@ def mlp(
     tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
     if spec.sub_norm is not None:
         tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
-    tape.linear(f"{name}.down", rows, d_ff, d_model, batch=batch, bias=spec.down_bias, expert=expert, saves=product)
+    tape.linear(
+        f"{name}.down",
+        rows,
+        d_ff,
+        d_model,
+        batch=batch,
+        bias=spec.down_bias,
+        saves=product,
+        module="mlp",
+        quantised_by=None if tape.routed else "activation_cast",
+    )
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -76,6 +86,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         spec.n_experts,
         bias=spec.router_bias,
         low_precision=False,
+        module=None,
         saves=tokens * d_model * es,
     )
     if spec.extra_params:
@@ -88,18 +99,9 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
         reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
         experts_here = experts_here * reached
-    rows = divide(routed, experts_here)
-    mlp(
-        tape,
-        spec.expert,
-        d_model,
-        rows,
-        divide(spec.expert.d_ff, expert_tp),
-        "experts",
-        batch=experts_here,
-        expert=True,
-        saves=moved * es,
-    )
+    rows, d_ff = divide(routed, experts_here), divide(spec.expert.d_ff, expert_tp)
+    with tape.routing():
+        mlp(tape, spec.expert, d_model, rows, d_ff, "experts", batch=experts_here, saves=moved * es)
     _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
@@ -107,12 +109,14 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     if spec.shared is not None:
         mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
         if spec.shared_gate:
-            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, parts={"weigh": 1})
+            weigh: dict[str, Number] = {"weigh": 1}
+            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, module="mlp", parts=weigh)
 
 
 def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:
     """All-to-all of routed tokens; `copies` of each token are sent, once per node where several experts share it."""
     if is_scalar(tape.train.ep) and tape.train.ep == 1:
         return
-    tape.collective(name, "all_to_all", "ep", payload, copies=copies)
-    tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)
+    with tape.routing():
+        tape.collective(name, "all_to_all", "ep", payload, copies=copies)
+        tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
 from ..model.spec import Attention, LayerGroup, ModelConfig, Moe, Norm
-from . import traffic
+from . import kernels, traffic
 from .attention import attention
 from .feedforward import mlp, moe
-from .kernels import Tape
+from .recorder import Tape
 from .recurrence import linears, mix_linearly
 
 
@@ -24,7 +24,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
     per_block = len(norms) // max(1, len(blocks) + mixer)
     if group.parallel:
-        _norms(tape, norms, d_model, ("attention.norm", "mlp.norm", "parallel.norm", "parallel.post_norm"))
+        _norms(tape, norms[:3], d_model, ("attention.norm", "mlp.norm", "parallel.norm"))
+        _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
         norms, per_block = [], 0
     for block in [group.linears, *blocks] if mixer else blocks:
         what = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
@@ -48,7 +49,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
             mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
         if split and final:
             _leave_tensor_parallel(tape, what, d_model)
-        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine))
+        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)
         if final:
             _residual(tape, what, hidden, len(blocks) if group.parallel else 1)
     if not group.parallel:  # norms that do not divide among the blocks
@@ -57,9 +58,9 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         mix_linearly(tape, group.linears, group.recurrence)
 
 
-def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...]) -> None:
+def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...], *, stream: bool = True) -> None:
+    """Norms over the residual `stream`, or over what a block is about to add to it."""
     for name, norm in zip(names, norms, strict=False):
-        stream = not name.endswith("post_norm")
         tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream)
 
 
@@ -172,25 +173,22 @@ def head(tape: Tape, model: ModelConfig) -> None:
             bias=model.head_bias and not apart,
             low_precision=False,
             saves=tape.norm_tokens * width * es,
+            role="logits",
+            tied=model.tied_embeddings,
         )
     if apart:
         tape.weight("head.bias", vocab)
-        tape.op(
-            "head.logits.bias_grad",
-            "elementwise",
-            "backward",
-            flops=tokens * vocab,
-            read=tokens * vocab * es,
-            written=vocab * 4,
-        )
+        kernel = kernels.bias_gradient(tokens, vocab, es)
+        tape.op("head.logits.bias_grad", "elementwise", "backward", kernel)
     if not (is_scalar(tp) and tp == 1):
-        tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4)
+        tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4, role="loss")
     logits = tokens * vocab
     if tape.fused("cross_entropy"):
         chain, kept = traffic.LOSS_FUSED, logits * es
     else:
         chain, kept = traffic.loss(es), logits * 4 + tokens * 8
-    tape.elementwise("loss.cross_entropy", logits, chain, flops=5, saves=kept, kind="softmax")
+    tape.elementwise("loss.cross_entropy", logits, chain, flops=5, saves=kept, kind="softmax", role="loss")
     if tape.stack.loss_metrics:
         chain = traffic.metric(es, tape.stack.loss_metrics)
-        tape.elementwise("loss.metrics", logits, chain, flops=5 * tape.stack.loss_metrics, kind="softmax")
+        flops = 5 * tape.stack.loss_metrics
+        tape.elementwise("loss.metrics", logits, chain, flops=flops, kind="softmax", role="loss")

@@ -5,6 +5,8 @@ Counting never sees a device; timing never sees a model. Every quantity may be a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -27,14 +29,29 @@ Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all",
 Group = Literal["tp", "cp", "ep", "dp", "expert_dp", "shard", "replica", "pp"]
 
 
-_CORE = frozenset({"core", "scores", "softmax", "dropout", "weighted"})
+Form = Literal[
+    "dense",
+    "grouped",  # one matmul per expert, of its own number of rows, in one kernel
+    "batched",  # many of equal shape with strides between them: unfused attention, chunks of a recurrence
+]
+Gradient = Literal["none", "data", "weight"]
+Role = Literal[
+    "attention_entry",  # the first kernel of softmax(q.k^T).v, fused or not: what it keeps are q, k and v
+    "attention_core",  # the rest of it
+    "logits",  # tokens x vocabulary
+    "loss",
+    "grad_accumulate",  # adds whole weight gradients up
+]
+GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "wgrad"}  # as names of ops have them
+CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a training step, on one device, for one micro batch.
 
     Attributes:
-        name: Dotted name, e.g. ``attention.qkv``, ``mlp.down``, ``loss.cross_entropy``.
+        name: Dotted name, e.g. ``attention.qkv``, ``mlp.down``, ``loss.cross_entropy``: a label for people. Nothing
+            depends on it; whatever behaviour hangs on is one of the fields that follow.
         kind: What kind of kernel it is: decides which measured constants time it.
         phase: forward, backward, recompute or optimizer.
         part: Where it runs: in each layer, with the embedding (first pipeline stage), with the head (last stage),
@@ -43,6 +60,11 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         flops: FLOPs the kernel executes (1 multiply-add = 2 FLOPs).
         bytes_read: Bytes read from device memory; each operand crosses once per kernel.
         bytes_written: Bytes written to device memory.
+        form: Of a matmul: dense, grouped or batched.
+        gradient: What a backward matmul makes: the gradient of its data or of its weight; none for everything else.
+        role: What else the op is, where something depends on it.
+        of: Name of the forward op whose backward pass this is (not of what only prepares or sums): a label, too.
+        routed: Runs on tokens that a router dealt out: the fullest rank sets the pace.
         bytes_sent: Payload of a collective, in the convention of `timing/collective.py` (0 for everything else).
         collective: all_reduce, all_gather, reduce_scatter, all_to_all or send_recv; None for everything else.
         copies: Times each element of an all_to_all is sent (experts per token); copies to one node travel there once.
@@ -65,6 +87,11 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     flops: Number
     bytes_read: Number
     bytes_written: Number
+    form: Form = "dense"
+    gradient: Gradient = "none"
+    role: Role | None = None
+    of: str = ""
+    routed: bool = False
     bytes_sent: Number = 0
     collective: Collective | None = None
     copies: int = 1
@@ -79,10 +106,28 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def in_attention_core(self) -> bool:
         """Whether it is part of softmax(q.k^T).v, fused or not, forward or backward."""
-        block, _, rest = self.name.partition(".")
-        return block in {"attention", "cross_attention"} and rest.split(".")[0] in _CORE
+        return self.role in CORE
 
     @property
     def bytes(self) -> Number:
         """Device-memory traffic: bytes read plus bytes written."""
         return self.bytes_read + self.bytes_written
+
+
+def total(
+    ops: Iterable[Op], of: Callable[[Op], Number] | str = "flops", where: Callable[[Op], bool] | None = None
+) -> Number:
+    """Sum over runs of ops: of a figure (a field, or a function of the op) times how often each op runs.
+
+    Args:
+        ops: The ops.
+        of: The figure of one run.
+        where: Which ops count; all by default.
+
+    >>> ops = [Op(name="a", kind="matmul", phase="forward", part="layer", dtype="bf16", flops=6, bytes_read=1,
+    ...           bytes_written=2, count=n) for n in (2, 3)]
+    >>> total(ops), total(ops, "bytes"), total(ops, lambda op: 1, where=lambda op: op.count > 2)
+    (30, 15, 3)
+    """
+    figure = attrgetter(of) if isinstance(of, str) else of
+    return sum(figure(op) * op.count for op in ops if where is None or where(op))

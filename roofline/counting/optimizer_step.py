@@ -8,9 +8,9 @@ from ..arrays import Number, maximum, some, where
 from ..config.run import TrainConfig
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
-from .kernels import Weights
 from .op import Collective, Group, Op
 from .ownership import Shares, expert_ranks, parameter_shares, shard_degree, stages
+from .recorder import Weights
 
 FOREACH_PASSES, FOREACH_KERNELS = 3, 96
 OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter

@@ -9,7 +9,7 @@ import msgspec
 from ..arrays import Number, ceil_div, divide, maximum, minimum, where
 from ..config.run import TrainConfig
 from ..model.spec import ModelConfig
-from .kernels import Weights
+from .recorder import Weights
 
 HSDP_NODE = 8  # devices of a DGX or HGX node
 
@@ -70,7 +70,7 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
     sums: dict[tuple[str, bool, bool], Number] = {}
     for weight in weights:
         local = weight.local * weight.count
-        if model.tied_embeddings and weight.name == "head.logits":
+        if weight.tied:
             # the table is the embedding's; a bias is the head's own
             joined = model.head_bias and "embeddings" not in train.freeze  # else it has an entry of its own
             bias = divide(local, (model.embedding_dim or model.d_model) + 1) if joined else 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..arrays import divide
 from ..model.spec import Linear, Recurrence
-from .kernels import Tape
+from .recorder import Tape
 from .traffic import Passes
 
 # Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
@@ -50,6 +50,8 @@ def linears(tape: Tape, projections: tuple[Linear, ...]) -> None:
             batch=count,
             bias=linear.bias,
             saves=kept,
+            module="attention" if linear.name.startswith("attention.") else "other",
+            quantised_by=None if linear.name.endswith(".out") else "cast",
         )
 
 

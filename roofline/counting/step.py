@@ -11,9 +11,9 @@ from ..config.stack import Stack, load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
 from . import layers
-from .kernels import Tape, Weights
-from .op import Op
+from .op import Op, total
 from .optimizer_step import update_of
+from .recorder import Tape, Weights
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     hidden = model.d_model * tape.norm_tokens * tape.es
     working = 4 * hidden
     if train.recompute == "full":
-        layer_saved = sum(op.saved_bytes * op.count for op in tape.ops if op.part == "layer")
+        layer_saved = total(tape.ops, "saved_bytes", where=lambda op: op.part == "layer")
         working = working + layer_saved / max(1, model.n_layers)
     ops = _recomputed(tape.ops, train, stack, first_ops, hidden)
     ops += update_of(model, train, stack, weights)
@@ -122,7 +122,7 @@ def _recomputed(ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[
         if half:
             kept = (op.saved_bytes + kept) / 2
         elif train.recompute == "selective":
-            kept = op.saved_bytes if op.name.endswith((".scores", ".core")) else 0
+            kept = op.saved_bytes if op.role == "attention_entry" else 0
         result.append(msgspec.structs.replace(op, saved_bytes=kept))
         result.append(
             msgspec.structs.replace(

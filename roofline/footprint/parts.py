@@ -174,7 +174,7 @@ def _logits(step: Step) -> Number:
     for op in step.ops:
         if op.part == "head" and op.phase == "forward":
             kept = kept + op.saved_bytes
-            if op.name == "head.logits":
+            if op.role == "logits":
                 logits = op.bytes_written
     # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
     # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
@@ -191,8 +191,7 @@ def _communication(step: Step) -> Number:
     if train.shards_parameters:
         parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
         for weight in step.weights:
-            tied = weight.name == "head.logits" and step.model.tied_embeddings
-            parts[weight.part] = parts[weight.part] + (0 if tied else weight.local * weight.count)
+            parts[weight.part] = parts[weight.part] + (0 if weight.tied else weight.local * weight.count)
         layer = parts["layer"] / max(step.model.n_layers, 1)
         gathered = parts["embedding"] + parts["head"] + 3 * layer
         return where(train.pp > 1, 0, gathered * train.activation_bytes)

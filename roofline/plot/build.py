@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 # what a bare device is shown in: the first it has
 TRAINING_DTYPES = ("bf16", "fp16", "tf32", "fp32", "fp8", "fp64")
 # endings that name a part of the backward pass of one op
-_BACKWARD_PARTS = (".backward", ".dgrad", ".wgrad", ".dgrad_a", ".dgrad_b")
 
 
 # --- roofline ---------------------------------------------------------------------------------------------
@@ -95,7 +94,7 @@ def points_of(estimate: Estimate) -> tuple[Point, ...]:
     groups: dict[tuple[str, str, str, str], list[Any]] = {}
     for op in estimate.ops:
         if op.flops > 0 and op.expected_s > 0:
-            groups.setdefault((_base_name(op.name), op.kind, op.phase, op.dtype), []).append(op)
+            groups.setdefault((op.of, op.kind, op.phase, op.dtype), []).append(op)
     points = []
     for (name, kind, phase, dtype), ops in groups.items():
         flops = float(sum(op.flops * op.runs for op in ops))
@@ -126,13 +125,6 @@ def _estimate_panel(estimate: Estimate, own: str) -> Panel:
         rest=max(1.0 - sum(point.share for point in points), 0.0),
         caption=caption(estimate, own),
     )
-
-
-def _base_name(name: str) -> str:
-    """The op that a part of the backward pass belongs to."""
-    for ending in _BACKWARD_PARTS:
-        name = name.removesuffix(ending)
-    return name
 
 
 # --- waterfall --------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import msgspec
 
 from ..arrays import is_scalar
 from ..config.run import TrainConfig
-from ..counting.kernels import Weights
 from ..counting.op import Op
+from ..counting.recorder import Weights
 from ..counting.step import Step, build_step, update_ops
 from ..footprint.parts import memory_of
 from ..model.spec import ModelConfig
@@ -239,10 +239,10 @@ def _degree(column: Any) -> Any:
 
 
 def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Bytes kept for backward by part; the forward ops of the head stay apart: logits are told by name."""
+    """Bytes kept for backward by part; the forward ops of the head stay apart: logits are told by their role."""
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     for op in ops:
-        logits = op.name == "head.logits" and op.phase == "forward"
+        logits = op.role == "logits" and op.phase == "forward"
         if not logits and (
             (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
         ):
@@ -267,8 +267,8 @@ def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, A
 
 
 def _accumulates(op: Op) -> bool:
-    """Whether it adds whole gradients up, which sharded ones do not need (see `tape.Tape`)."""
-    return op.name.endswith(".grad_accumulate")
+    """Whether it adds whole gradients up, which sharded ones do not need (see `recorder.Tape`)."""
+    return op.role == "grad_accumulate"
 
 
 def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:
@@ -284,8 +284,7 @@ def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
     """Weights added up by where they are, how they are reduced, and whether they may be tied."""
     merged: dict[Hashable, Weights] = {}
     for weight in weights:
-        name = weight.name if weight.part == "head" else ""
-        group = (weight.part, weight.expert, weight.trainable, name)
+        group = (weight.part, weight.expert, weight.trainable, weight.tied)
         local = weight.local * weight.count
         if group in merged:
             local = merged[group].local + local

@@ -75,7 +75,7 @@ def _matmul_time(op: Op, device: Device) -> Number:
     measured = device.measured
     constants = dense = measured.matmul(op.dtype)
     cap: Any = dense.cap
-    if op.name.startswith("experts."):
+    if op.form == "grouped":
         constants = measured.grouped_gemm
         cap = dense.cap * min(constants.cap / measured.gemm.cap, 1.0)
     flops = op.flops
@@ -84,9 +84,9 @@ def _matmul_time(op: Op, device: Device) -> Number:
     compute: Any = flops / (cap * device.peak_flops_per_s(op.dtype)) * (1.0 + dense.k_half / k)
     if constants.quantisation:
         compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
-    if op.name.endswith("wgrad"):
+    if op.gradient == "weight":
         compute = compute * constants.wgrad
-    if is_batched(op) and constants.misaligned_batch > 1.0:
+    if op.form == "batched" and constants.misaligned_batch > 1.0:
         ragged = (n % _ALIGNMENT + k % _ALIGNMENT + m % _ALIGNMENT) > 0
         compute = compute * (1.0 + (constants.misaligned_batch - 1.0) * ragged)
     elif constants.misaligned > 1.0:
@@ -96,11 +96,6 @@ def _matmul_time(op: Op, device: Device) -> Number:
         compute = compute * (1.0 + (slow - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     return constants.t0 + p_norm(compute, memory, constants.p)
-
-
-def is_batched(op: Op) -> bool:
-    """Whether a matmul is one of many of equal shape with strides between them: unfused attention's."""
-    return op.kind == "matmul" and op.name.endswith((".scores", ".weighted", ".dgrad_a", ".dgrad_b"))
 
 
 def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:

@@ -70,7 +70,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
                 expected = expected / sustained
             elif op.kind == "attention":  # stays below the default power limit
                 expected = expected / (clock * step.stack.efficiency)
-        if op.name.startswith("experts.") or op.group == "ep":
+        if op.routed:
             expected = expected * LOAD_IMBALANCE
         priced.append(PricedOp(op, ideal, expected))
     return priced

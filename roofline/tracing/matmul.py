@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..counting.op import Gradient
 from .rules import Call, Cost, Operand, aten, rule
 
 # --- matrix multiplication -------------------------------------------------------------------------------
@@ -19,15 +20,15 @@ def _matmul(call: Call, m: int, n: int, k: int, batch: int = 1) -> list[Cost]:
             read=call.read,
             written=call.written,
             shape=(m, n, k, batch),
-            suffix=_gradient(call),
+            gradient=_gradient(call),
         )
     ]
 
 
-def _gradient(call: Call) -> str:
+def _gradient(call: Call) -> Gradient:
     if not call.backward:
-        return ""
-    return "dgrad" if any(operand.parameter for operand in call.inputs) else "wgrad"
+        return "none"
+    return "data" if any(operand.parameter for operand in call.inputs) else "weight"
 
 
 @rule(*aten("mm addmm _addmm_activation _int_mm _scaled_mm"))
@@ -43,7 +44,7 @@ def _bmm(call: Call) -> list[Cost]:
     right: Operand = call.args["batch2"] if "batch2" in call.args else call.args["mat2"]
     batch, m, k = left.shape  # [batch, m, k] @ [batch, k, n]
     (cost,) = _matmul(call, m, right.shape[2], k, batch)
-    return [msgspec.structs.replace(cost, suffix="dgrad" if call.backward else "")]
+    return [msgspec.structs.replace(cost, gradient="data" if call.backward else "none")]
 
 
 @rule(*aten("mv addmv dot vdot"))
@@ -68,13 +69,13 @@ def _linear_backward(call: Call) -> list[Cost]:
     n, k = w.shape
     m = x.numel // k
     wants_x, wants_w, _ = call.args["output_mask"]
-    kernels = [
-        (wants_x, "dgrad", dy.bytes + w.bytes, x.bytes, (m, k, n, 1)),
-        (wants_w, "wgrad", dy.bytes + x.bytes, w.bytes, (n, k, m, 1)),
+    kernels: list[tuple[bool, Gradient, int, int, tuple[int, ...]]] = [
+        (wants_x, "data", dy.bytes + w.bytes, x.bytes, (m, k, n, 1)),
+        (wants_w, "weight", dy.bytes + x.bytes, w.bytes, (n, k, m, 1)),
     ]
     return [
-        Cost(kind="matmul", flops=2 * m * n * k, read=read, written=written, shape=shape, suffix=suffix)
-        for wanted, suffix, read, written, shape in kernels
+        Cost(kind="matmul", flops=2 * m * n * k, read=read, written=written, shape=shape, gradient=gradient)
+        for wanted, gradient, read, written, shape in kernels
         if wanted
     ]
 
@@ -109,7 +110,7 @@ def _grouped_mm(call: Call) -> list[Cost]:
             read=call.read,
             written=call.written,
             shape=(m, n, k, batch),
-            suffix=_gradient(call),
+            gradient=_gradient(call),
         )
     ]
 
@@ -152,7 +153,7 @@ def _convolution_backward(call: Call) -> list[Cost]:
                 read=dy.bytes + weight.bytes,
                 written=image.bytes,
                 shape=(positions, k, n, groups),
-                suffix="dgrad",
+                gradient="data",
             )
         )
     if wants_w:
@@ -163,7 +164,7 @@ def _convolution_backward(call: Call) -> list[Cost]:
                 read=dy.bytes + image.bytes,
                 written=weight.bytes,
                 shape=(n, k, positions, groups),
-                suffix="wgrad",
+                gradient="weight",
             )
         )
     if wants_b:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..counting.op import Op, Phase
+from ..counting.op import GRADIENT_WORDS, Op, Phase
 from ..errors import RooflineError
 from . import matmul  # noqa: F401  registers its rules
 from .rules import Call, Cost, Operand, costs
@@ -188,12 +188,13 @@ class Recorder:
         operator = name.partition(".")[2].lstrip("_")
         if cost.kind == "attention":  # which fused kernel the CPU picked is beside the point
             operator = "scaled_dot_product_attention" + ("_backward" if phase == "backward" else "")
-        words = [self.places.get(path, path), operator, cost.suffix]
+        words = [self.places.get(path, path), operator, GRADIENT_WORDS[cost.gradient], cost.suffix]
         if self.matmul_dtype and cost.kind in {"matmul", "attention"} and dtype == "fp32":
             dtype = self.matmul_dtype
         return Op(
             name=".".join(word for word in words if word),
             kind=cost.kind,
+            gradient=cost.gradient,
             phase=phase,
             part="layer",
             dtype=dtype,

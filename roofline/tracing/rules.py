@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from ..counting.op import Kind
+from ..counting.op import Gradient, Kind
 from ..errors import RooflineError
 
 
@@ -76,7 +76,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """One kernel (or chain of `kernels`) of a call; fields as in `Op`, `suffix` joins the op's name."""
+    """One kernel (or chain of `kernels`) of a call; fields as in `Op`, and a `suffix` of the op's name."""
 
     kind: Kind
     flops: int | float
@@ -85,6 +85,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...] | None = None
     kernels: int = 1
     model_flops: int | float | None = None
+    gradient: Gradient = "none"
     suffix: str = ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from fitting import Case, Range, Sample, held_out
 
-from roofline.counting.op import Op
+from roofline.counting.op import Form, Op
 from roofline.hardware import load_device
 from roofline.timing import kernel
 
@@ -22,7 +22,7 @@ def gemm_sample(
     dtype: str,
     *,
     weight: float = 100.0,
-    name: str = "mlp.up",
+    form: Form = "dense",
     hold: bool = True,
 ) -> Sample:
     """Matmul rows (m, n, k, batch) of one device, with equal timings of one shape averaged over harnesses."""
@@ -33,8 +33,9 @@ def gemm_sample(
     width = WIDTH[dtype]
     out = 4 if dtype == "fp32" else 2
     op = Op(
-        name=name,
+        name="mlp.up",
         kind="matmul",
+        form=form,
         phase="forward",
         part="layer",
         dtype=dtype,
@@ -110,12 +111,12 @@ class Rows:
         *,
         weight: float = 100.0,
         hold: bool = True,
-        name: str = "mlp.up",
+        form: Form = "dense",
         smallest: int = 1,
     ) -> Sample:
         """Rows of `device` (the CSV's name) as a sample of `target` (the catalog's)."""
-        rows = self.pick(device, source, dtype, grouped=name.startswith("experts"))
-        return gemm_sample(rows[smallest <= rows.M], target, dtype, weight=weight, name=name, hold=hold)
+        rows = self.pick(device, source, dtype, grouped=form == "grouped")
+        return gemm_sample(rows[smallest <= rows.M], target, dtype, weight=weight, form=form, hold=hold)
 
 
 def gemm_cases(folder: Path) -> Iterable[Case]:
@@ -169,7 +170,7 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
         ("ampere", "A100-PCIe-80GB", "a100-pcie-80gb"),
         ("blackwell", "B200-SXM", "b200-sxm"),
     ):
-        yield Case(file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, name="experts.up")])
+        yield Case(file, "grouped_gemm", FEW, [sample(device, "SimuMax", target, hold=False, form="grouped")])
         plain = rows.rows[
             (rows.rows.device == device) & rows.rows.source.str.contains("SimuMax") & (rows.rows.batch == 1)
         ]

@@ -46,9 +46,12 @@ def op_of(row: dict[str, str]) -> tuple[str, Op] | None:
         batch, m, n, k = shape if what == "grouped" else (1, *shape)
         m, n, k = {"": (m, n, k), "dgrad": (m, k, n), "wgrad": (n, k, m)}[gradient]
         size = 1 if row["dtype"] == "fp8" else 2
-        name = ("experts." if what == "grouped" else "mlp.") + (gradient or "up")
         moved = {"bytes_read": size * batch * (m * k + k * n), "bytes_written": 2 * batch * m * n}
-        return what, Op(**{**common, **moved, "name": name}, kind="matmul", shape=(m, n, k, batch))
+        fields = {
+            "form": "grouped" if what == "grouped" else "dense",
+            "gradient": {"": "none", "dgrad": "data", "wgrad": "weight"}[gradient],
+        }
+        return what, Op(**common, **moved, **fields, kind="matmul", shape=(m, n, k, batch))
     if what == "attention":
         batch, heads, sequence, dim = shape
         one = 2 * batch * heads * sequence * dim

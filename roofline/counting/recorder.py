@@ -1,0 +1,342 @@
+"""Records the ops of one micro batch on one device: each call writes a kernel's forward and backward cost.
+
+Shapes are local: what one device sees after tensor, context and expert parallelism. The recorder holds the context
+(part, layers, what is frozen, whether tokens are routed); the formulas are those of `kernels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from ..arrays import Number, divide, where
+from ..config.lora import MODULES, Module, adapters, module_words
+from ..config.run import TrainConfig
+from ..config.stack import Fusion, Stack
+from ..model.spec import Norm
+from . import kernels, traffic
+from .kernels import Kernel
+from .op import Collective, Group, Kind, Op, Part, Phase, Role
+from .traffic import Passes
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters that one device holds of one tensor (before any sharding over data parallelism)."""
+
+    name: str
+    part: Part
+    local: Number  # parameters on this device, per layer for part="layer"
+    count: Number  # layers of the whole model that have it
+    trainable: bool
+    expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
+    tied: bool = False  # the embedding's table once more: one stage holds it once
+
+
+class Tape:
+    """Collects `Op`s and `Weights` while the layers of a model are walked once."""
+
+    def __init__(self, train: TrainConfig, stack: Stack, *, inference: bool = False, decoding: bool = False) -> None:
+        self.train = train
+        self.stack = stack
+        self.ops: list[Op] = []
+        self.weights: list[Weights] = []
+        self.part: Part = "layer"
+        self.count: Number = 1
+        self.routed = False  # what is recorded now runs on tokens that a router dealt out
+        self.decoding = decoding  # one query per sequence, against all cached keys
+        self.frozen = inference or train.train == "lora"  # weights recorded now take no gradient (LoRA's base model)
+        self.input_needs_grad = not self.frozen  # False below the first trainable weight
+        self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
+        self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
+        self.es = train.activation_bytes
+        self.compute_dtype = train.compute_dtype
+        sequence_length = train.sequence_length
+        self.batch = train.micro_batch
+        self.seq_q: Number = (
+            1 if decoding else divide(sequence_length, train.cp)
+        )  # queries of a sequence on this device
+        self.seq_kv: Number = sequence_length
+        self.tokens: Number = train.micro_batch * self.seq_q
+        # Sequence parallelism shards norms, residuals and dropout over tp as well (arXiv:2205.05198, section 4.2.2).
+        self.norm_tokens: Number = divide(self.tokens, train.tp) if train.sequence_parallel else self.tokens
+
+    @property
+    def stream_es(self) -> int:
+        """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
+        wide = self.stack.cast_weights and self.train.master_weights and self.train.train == "full"
+        return 4 if wide else self.es
+
+    def fused(self, what: str) -> bool:
+        """Whether the stack runs this chain as one kernel."""
+        return what in self.stack.fused or what in self.train.fused
+
+    @contextmanager
+    def freezing(self, what: str) -> Iterator[bool]:
+        """Weights recorded inside take no gradient where the configuration freezes `what`; yields whether it does."""
+        before = self.frozen
+        self.frozen = before or what in self.train.freeze
+        yield self.frozen
+        self.frozen = before
+
+    @contextmanager
+    def routing(self) -> Iterator[None]:
+        """What is recorded inside runs on tokens that a router dealt out."""
+        before, self.routed = self.routed, True
+        yield
+        self.routed = before
+
+    def op(self, name: str, kind: Kind, phase: Phase, kernel: Kernel, **extra: Any) -> None:
+        """Append the op of a kernel; `extra` are further `Op` fields."""
+        extra.setdefault("dtype", self.compute_dtype)
+        self.ops.append(
+            Op(
+                name=name,
+                kind=kind,
+                phase=phase,
+                part=self.part,
+                count=self.count,
+                routed=self.routed,
+                flops=kernel.flops,
+                bytes_read=kernel.bytes_read,
+                bytes_written=kernel.bytes_written,
+                shape=kernel.shape,
+                kernels=kernel.kernels,
+                model_flops=kernel.model_flops,
+                **extra,
+            )
+        )
+
+    def weight(self, name: str, local: Number, *, tied: bool = False) -> None:
+        """Record parameters this device holds: of experts, while tokens are routed."""
+        self.weights.append(
+            Weights(
+                name=name,
+                part=self.part,
+                local=local,
+                count=self.count,
+                trainable=not self.frozen,
+                expert=self.routed,
+                tied=tied,
+            )
+        )
+
+    def linear(
+        self,
+        name: str,
+        m: Number,
+        k: Number,
+        n: Number,
+        *,
+        batch: Number = 1,
+        bias: bool = False,
+        saves: Number = 0,
+        module: Module | None = "other",
+        parts: Mapping[str, Number] | None = None,
+        low_precision: bool = True,
+        quantised_by: Fusion | None = None,
+        role: Role | None = None,
+        tied: bool = False,
+    ) -> None:
+        """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
+
+        Args:
+            name: Op name.
+            m: Rows: tokens.
+            k: Input features.
+            n: Output features.
+            batch: Independent matmuls in one grouped kernel (experts).
+            bias: Whether a bias is added (in the epilogue) and its gradient summed.
+            saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
+            module: What the words of ``--lora-modules`` call it: attention, mlp, or other, which only ``all`` means;
+                None takes no adapter.
+            parts: Projections joined in this one with the outputs of each: they have low-rank adapters of their own.
+            low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
+            quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
+            role: Of the forward op.
+            tied: Whether the weight is the embedding's table.
+        """
+        dtype = self.train.dtype if low_precision else self.compute_dtype
+        es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
+        x, w, y = batch * m * k, batch * k * n, batch * m * n
+        self.weight(name, w + (batch * n if bias else 0), tied=tied)
+        if es < self.es:
+            self._quantise(name, "forward", x, es, quantised_by)
+        trainable = not self.frozen
+        own, outputs = self._adapters(module, parts or {name.partition(".")[2]: n})
+        kept = saves if es == self.es else saves * es / self.es
+        cast = trainable or self.train.train == "full"  # adapters: the base model is loaded in 16 bits
+        if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
+            # autocast: fp32 weight to 16 bits, once per forward pass
+            self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
+        kept = kept if trainable or own > 0 else 0
+        forward = kernels.matmul(m, n, k, batch, es, self.es)
+        self._matmul(name, "forward", forward, dtype=dtype, saved_bytes=kept, role=role)
+        if own > 0:
+            self._adapter(name, m, k, outputs, batch, own)
+        if not (trainable or self.input_needs_grad):
+            return
+        if es < self.es:
+            self._quantise(name, "backward", y, es, None)
+        if self.input_needs_grad:
+            kernel = kernels.data_gradient(m, n, k, batch, es, self.es)
+            self._matmul(f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
+        if trainable:
+            self._weight_gradient(name, m, k, n, batch, dtype, es)
+            if bias:
+                kernel = kernels.bias_gradient(batch * m, n, self.es)
+                self.op(f"{name}.bias_grad", "elementwise", "backward", kernel)
+            self.input_needs_grad = True
+
+    def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
+        """A matmul with weights: of one expert each while tokens are routed."""
+        kernel = kernels.padded(kernel) if self.fused("padding") else kernel
+        self.op(name, "matmul", phase, kernel, form="grouped" if self.routed else "dense", **extra)
+
+    def _adapters(self, module: Module | None, parts: Mapping[str, Number]) -> tuple[int, Number]:
+        """Adapters of a projection and their outputs: frozen, in a layer, of the modules asked for."""
+        if module is None or not (self.lora_words and self.frozen) or self.part != "layer":
+            return 0, 0
+        self.lora_known |= {word for word in MODULES if adapters((word,), module, parts)[0]}
+        return adapters(self.lora_words, module, parts)
+
+    def _adapter(self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int) -> None:
+        """`parts` low-rank adapters beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n / parts].
+
+        arXiv:2106.09685, section 4.1.
+        """
+        rank = self.train.lora_rank or 0
+        kept = batch * m * parts * rank * self.es
+        self.frozen = False
+        self.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False)
+        wide = divide(n, parts)
+        self.linear(f"{name}.lora_b", m, rank, wide, batch=batch * parts, low_precision=False, saves=kept)
+        self.frozen = True
+        # scaled and added to y; backward scales dy, and adds the adapter's dx to that of the frozen weight
+        added = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
+        self.elementwise(f"{name}.lora_add", batch * m * n, added, flops=2)
+        summed = kernels.chain(batch * m * k, Passes(reads=2, writes=1, back_reads=0, back_writes=0), self.es, 1)
+        self.op(f"{name}.lora_grad_add", "elementwise", "backward", summed)
+
+    def _weight_gradient(
+        self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float
+    ) -> None:
+        """The gradient of a weight and its sum over micro batches, in the matmul's epilogue where that is fused."""
+        grad = self.stack.gradient_bytes(self.train.dtype, self.es)
+        in_place = self.fused("wgrad_accumulation")
+        out = grad if in_place else self.es
+        kernel = kernels.weight_gradient(m, n, k, batch, es, out, adds=in_place)
+        self._matmul(f"{name}.wgrad", "backward", kernel, dtype=dtype, gradient="weight", of=name)
+        if in_place or self.train.reduces_every_pass:
+            return
+        first, later = kernels.grad_accumulate(batch * k * n, self.es, grad, first_moves=grad == self.es)
+        kernel = kernels.either(self.train.accumulation > 1, later, first)
+        self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
+
+    def _quantise(self, name: str, phase: Phase, elements: Number, es: float, quantised_by: Fusion | None) -> None:
+        """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
+
+        Where the kernel before it does so (see `stack.Fusion`), it writes two copies of 8 bits instead of one of 16:
+        a norm for every projection but the last of attention and of a feed-forward layer.
+        """
+        if self.train.dtype == "fp8" and quantised_by is not None and self.fused(quantised_by):
+            return
+        # fp4 reads it for the largest value, for its rows and for its columns, Hadamard-transformed (arXiv:2509.25149)
+        kernel = kernels.quantise(elements, self.es, es, passes=3 if self.train.dtype == "fp4" else 1)
+        self.op(f"{name}.cast", "elementwise", phase, kernel)
+
+    def batched_matmul(
+        self,
+        name: str,
+        batch: Number,
+        m: Number,
+        k: Number,
+        n: Number,
+        *,
+        saves: Number = 0,
+        counted: Number = 1,
+        role: Role | None = None,
+    ) -> None:
+        """y[batch,m,n] = a[batch,m,k] . b[batch,k,n]: no weights, both inputs take gradients.
+
+        `counted` is the share of its FLOPs that are the model's (less than 1 outside a sliding window).
+        """
+
+        def record(name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
+            kernel = msgspec.structs.replace(kernel, model_flops=kernel.flops * counted)
+            self.op(name, "matmul", phase, kernel, form="batched", role=role, **extra)
+
+        es = self.es
+        record(name, "forward", kernels.matmul(m, n, k, batch, es, es), saved_bytes=saves)
+        if self.input_needs_grad:
+            back: dict[str, Any] = {"gradient": "data", "of": name}
+            record(f"{name}.dgrad_a", "backward", kernels.data_gradient(m, n, k, batch, es, es), **back)
+            kernel = kernels.weight_gradient(m, n, k, batch, es, es, adds=False)
+            record(f"{name}.dgrad_b", "backward", kernel, **back)
+
+    def elementwise(
+        self,
+        name: str,
+        elements: Number,
+        chain: Passes,
+        *,
+        flops: Number = 1,
+        saves: Number = 0,
+        kind: Kind = "elementwise",
+        es: float | None = None,
+        role: Role | None = None,
+    ) -> None:
+        """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element."""
+        es = self.es if es is None else es
+        self.op(name, kind, "forward", kernels.chain(elements, chain, es, flops), saved_bytes=saves, role=role)
+        if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
+            kernel = kernels.chain_backward(elements, chain, es, flops)
+            self.op(f"{name}.backward", kind, "backward", kernel, role=role, of=name)
+
+    @property
+    def mask(self) -> float:
+        """Passes of a dropout mask: its elements are one byte each."""
+        return 1.0 / self.es
+
+    def norm(
+        self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0, stream: bool = False
+    ) -> None:
+        """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
+
+        `saves` is the input where no earlier op keeps it; of the residual `stream` it is kept here. Statistics come on
+        top, and what the eager chain keeps: an fp32 copy of the input and the normalised value.
+        """
+        elements = rows * width
+        if norm.weight or norm.bias:
+            self.weight(name, width * (norm.weight + norm.bias))
+            self.input_needs_grad = self.input_needs_grad or not self.frozen
+        fused, wide = self.fused("norm"), stream and self.stream_es > self.es
+        es = self.stream_es if stream else self.es
+        if norm.kind == "layer" or fused:
+            chain = (traffic.NORM_OF_FP32 if fused else traffic.NORM_OF_FP32_EAGER) if wide else traffic.NORM
+            saves = (elements * es if stream else saves) + rows * (8 if norm.kind == "layer" else 4)
+        else:
+            chain = traffic.RMS_NORM_EAGER if es < 4 else traffic.RMS_NORM_EAGER_FP32
+            chain = traffic.RMS_NORM_OF_FP32_EAGER if wide else chain
+            saves = elements * (4 + (0 if self.frozen else es)) + rows * 4  # a frozen weight keeps no input
+        flops = 5 if norm.kind == "rms" else 8
+        self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
+
+    def collective(
+        self,
+        name: str,
+        collective: Collective,
+        group: Group,
+        payload: Number,
+        phase: Phase = "forward",
+        *,
+        copies: int = 1,
+        role: Role | None = None,
+    ) -> None:
+        """Communication over a group of ranks; `payload` in the convention of `timing/collective.py`."""
+        # in arrays of layouts, a degree of 1 launches nothing
+        kernel = Kernel(flops=0, bytes_read=0, bytes_written=0, kernels=where(getattr(self.train, group) > 1, 1, 0))
+        extra: dict[str, Any] = {"bytes_sent": payload, "collective": collective, "group": group}
+        self.op(name, "collective", phase, kernel, copies=copies, role=role, **extra)

@@ -1,0 +1,74 @@
+"""Names are labels: a step whose ops and weights bear other names takes the same time and the same memory."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from roofline.config.run import train_config
+from roofline.counting.op import total
+from roofline.counting.step import Step, build_step
+from roofline.footprint.parts import memory_of
+from roofline.hardware.load import load_device
+from roofline.model.huggingface import model_from_config
+from roofline.model.load import load_model
+from roofline.timing.ranks import price
+from roofline.timing.schedule import schedule
+
+MEGATRON = {"num_devices": 16, "tp": 2, "pp": 2, "global_batch": 32, "stack": "megatron"}
+HYBRID = {  # a Jamba of eight layers: state space, attention, and experts in every second one
+    "model_type": "jamba",
+    "num_hidden_layers": 8,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "vocab_size": 65536,
+    "max_position_embeddings": 4096,
+    "attn_layer_period": 8,
+    "attn_layer_offset": 4,
+    "expert_layer_period": 2,
+    "expert_layer_offset": 1,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "mamba_d_state": 16,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+    "mamba_dt_rank": 64,
+    "mamba_conv_bias": True,
+    "mamba_proj_bias": False,
+    "hidden_act": "silu",
+    "tie_word_embeddings": False,
+}
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "dense": ("gpt2-xl", {"attention": "unfused", "recompute": "selective"}),
+    "dense, tied head over stages": ("gpt2-large", MEGATRON),
+    "sharded": ("llama-3-8b", {"num_devices": 8, "sharding": "fsdp", "stack": "fsdp"}),
+    "mixture of experts": ("mixtral-8x7b", {**MEGATRON, "ep": 2, "recompute": "full"}),
+    "experts in 8 bits": ("mixtral-8x7b", {**MEGATRON, "ep": 2, "dtype": "fp8", "stack": "nemo"}),
+    "latent attention": ("deepseek-v2-lite", {"num_devices": 8, "ep": 8, "recompute": "selective"}),
+    "hybrid": (HYBRID, {"num_devices": 8, "sharding": "zero3"}),
+    "adapters": ("llama-3-8b", {"train": "lora", "lora_rank": 16}),
+}
+
+
+def renamed(step: Step) -> Step:
+    """The same step with every op and weight called by a number."""
+    ops = [msgspec.structs.replace(op, name=f"op {i}", of="") for i, op in enumerate(step.ops)]
+    weights = [msgspec.structs.replace(weight, name=f"weight {i}") for i, weight in enumerate(step.weights)]
+    return msgspec.structs.replace(step, ops=tuple(ops), weights=tuple(weights))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names_change_nothing(case: str) -> None:
+    model, options = CASES[case]
+    device = load_device("h100-sxm-80gb")
+    spec = model_from_config(model) if isinstance(model, dict) else load_model(model)
+    step = build_step(spec, train_config({"seq_len": 1024, "micro_batch": 1, **options}))
+    other = renamed(step)
+    before, after = price(step, device), price(other, device)
+    assert [(each.ideal, each.expected) for each in before] == [(each.ideal, each.expected) for each in after]
+    assert schedule(step, device, before) == schedule(other, device, after)
+    assert memory_of(step, device) == memory_of(other, device)
+    for figure in ("flops", "bytes", "saved_bytes", "bytes_sent"):
+        assert total(step.ops, figure) == total(other.ops, figure)
