@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Collection, Sequence
 
 from ..arrays import Number
-from ..model.tensors import JOINED_WORDS, WORDS
+from ..model.tensors import JOINED_WORDS, WORDS, Projection, joined_words
 
-Module = Literal["attention", "mlp", "other"]
-_SINGLE: Mapping[str, str] = {word: ".".join(place) for place, words in WORDS.items() for word in words}
-# those of projections that are one matrix: one adapter for all its parts
-_JOINED: Mapping[str, frozenset[str]] = {
-    word: frozenset(f"{block}.{part}" for part in parts)
-    for (block, parts), words in JOINED_WORDS.items()
-    for word in words
-}
-MODULES = ("attention", "mlp", "all", *_SINGLE, *_JOINED)
+_NAMED = (word for table in (WORDS, JOINED_WORDS) for words in table.values() for word in words)
+MODULES = tuple(dict.fromkeys(("attention", "mlp", "all", *_NAMED)))
 
 
 def module_words(modules: str) -> tuple[str, ...]:
@@ -29,23 +21,19 @@ def module_words(modules: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in re.split(r"[,+]", modules))
 
 
-def adapters(words: tuple[str, ...], module: Module, parts: Mapping[str, Number]) -> tuple[int, Number]:
-    """How many adapters a projection has, and how many outputs they have together.
+def adapters(words: Collection[str], parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:
+    """How many adapters the matrices of one kernel have, and how many outputs they have together.
 
     Args:
         words: Which modules have adapters.
-        module: The module it belongs to; what is no attention and no feed-forward layer is meant by ``all`` alone.
-        parts: The projections joined in this one, with the outputs of each.
+        parts: The matrices of the kernel.
+        outputs: The outputs of each on one device.
 
-    >>> joined = {"q": 64, "k": 16, "v": 16}
-    >>> adapters(("q_proj", "v_proj"), "attention", joined), adapters(("c_attn",), "attention", joined)
-    ((2, 80), (1, 96))
+    >>> q, k = (Projection(block="attention", part=part, kernel="qk", d_in=64, d_out=64) for part in "qk")
+    >>> adapters(("q_proj", "v_proj"), (q, k), (64, 16)), adapters(("all",), (q, k), (64, 16))
+    ((1, 64), (2, 80))
     """
-    if "all" in words or module in words:
-        return len(parts), sum(parts.values())
-    named = {f"{module}.{part}": outputs for part, outputs in parts.items()}
-    if any(_JOINED.get(word) == named.keys() for word in words):
-        return 1, sum(parts.values())
-    wanted = {_SINGLE.get(word) for word in words}
-    chosen = [outputs for part, outputs in named.items() if part in wanted]
+    chosen = [out for part, out in zip(parts, outputs, strict=True) if not set(part.words).isdisjoint(words)]
+    if len(chosen) < len(parts) and not set(joined_words(tuple(parts))).isdisjoint(words):
+        return 1, sum(outputs)  # one matrix in the checkpoint: one adapter
     return len(chosen), sum(chosen)

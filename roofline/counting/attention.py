@@ -8,134 +8,84 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Number, divide, is_scalar, maximum, minimum
-from ..model.spec import Attention
+from ..model.projections import attention_projections
+from ..model.spec import Attention, Block
+from ..model.tensors import Projection
 from . import kernels, traffic
 from .recorder import Tape
 
 
-def attention(tape: Tape, spec: Attention, d_model: int, what: str = "attention") -> None:
+def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attention") -> None:
     """Projections, rotary embedding, attention core and output projection."""
     tp = tape.train.tp
     heads = divide(spec.n_heads, tp)
     kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
     tokens, es = tape.tokens, tape.es
+    projections = attention_projections(spec, d_model, what)
     if spec.kv_lora_rank is not None:
-        _latent_projections(tape, spec, d_model, heads, what)
+        _latent_projections(tape, spec, projections, d_model, what)
         kv_heads = heads
     else:
-        parts: dict[str, Number] = {"q": heads * spec.head_dim}
-        if not spec.reuses_kv:
-            parts["k"] = kv_heads * spec.head_dim
-            if not spec.value_is_key:
-                parts["v"] = kv_heads * spec.value_head_dim
-        tape.linear(
-            f"{what}.qkv",
-            tokens,
-            d_model,
-            sum(parts.values()),
-            bias=spec.q_bias,
-            saves=tape.norm_tokens * d_model * es,
-            module="attention",
-            parts=parts,
-            quantised_by="cast",
-        )
-        _adjust_bias(tape, spec, heads, kv_heads, what)
+        qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
+        tape.project(qkv, tokens, saves=tape.norm_tokens * d_model * es, quantised_by="cast")
+    if spec.sinks:
+        tape.weight(f"{what}.sinks", heads)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
     k_norm = None if spec.reuses_kv else spec.k_norm
-    for norm, elements, name in ((spec.q_norm, query, "q_norm"), (k_norm, key, "k_norm")):
+    for norm, local, name in ((spec.q_norm, heads, "q_norm"), (k_norm, kv_heads, "k_norm")):
         if norm is not None:
-            width = spec.head_dim if spec.qk_norm_per_head else divide(elements, tokens)
-            tape.norm(f"{what}.{name}", norm, divide(elements, width), width, saves=elements * es)
+            rows, width = (tokens * local, spec.head_dim) if spec.qk_norm_per_head else (tokens, local * spec.head_dim)
+            tape.norm(f"{what}.{name}", norm, rows, width, saves=tokens * local * spec.head_dim * es)
     if spec.rotary:
         rope = spec.rope_head_dim / spec.head_dim if spec.rope_head_dim else 1
         rotated = (query + key) * rope
         chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
         tape.elementwise(f"{what}.rotary", rotated, chain, flops=3)
     _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
-    _indexer(tape, spec, d_model, what)
+    if spec.index_heads:
+        _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what)
     value = heads * spec.value_head_dim
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
-    tape.linear(f"{what}.out", tokens, value, d_model, bias=spec.out_bias, module="attention")
+    tape.project(projections[-1:], tokens)
 
 
-def _indexer(tape: Tape, spec: Attention, d_model: int, what: str) -> None:
+def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
     """Sparse attention's indexer scores every pair of tokens; no gradient flows through it (DeepSeek-V3.2 report)."""
-    if not spec.index_heads:
-        return
     frozen, needs_grad = tape.frozen, tape.input_needs_grad
     tape.frozen, tape.input_needs_grad = True, False
     heads, width, tokens = spec.index_heads, spec.index_head_dim, tape.tokens
-    indexer: dict[str, Any] = {"module": None, "quantised_by": "cast"}  # no gradient, so no adapter either
-    tape.linear(f"{what}.index.q", tokens, spec.q_lora_rank or d_model, heads * width, **indexer)
-    tape.linear(f"{what}.index.k", tokens, d_model, width, **indexer)
-    tape.linear(f"{what}.index.weights", tokens, d_model, heads, **indexer)
+    for projection in projections:
+        tape.project((projection,), tokens, quantised_by="cast")
     tape.weight(f"{what}.index.norm", 2 * width)
     tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, tape.seq_kv)
     tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, tape.seq_kv)
     tape.frozen, tape.input_needs_grad = frozen, needs_grad
 
 
-def _adjust_bias(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
-    """Families whose q, k and v biases differ: correct the parameters counted with `qkv`; sinks are one per head."""
-    value_dim = 0 if spec.value_is_key else spec.value_head_dim
-    extra = kv_heads * (spec.head_dim * (spec.k_bias - spec.q_bias) + value_dim * (spec.v_bias - spec.q_bias))
-    if spec.reuses_kv:
-        extra = 0
-    extra = extra + (heads if spec.sinks else 0)
-    if not is_scalar(extra) or extra:
-        tape.weight(f"{what}.bias", extra)
+def _latent_projections(
+    tape: Tape, spec: Attention, projections: tuple[Projection, ...], d_model: int, what: str
+) -> None:
+    """Multi-head latent attention (arXiv:2405.04434, section 2.1.2): queries and keys/values through low ranks.
 
-
-def _latent_projections(tape: Tape, spec: Attention, d_model: int, heads: Number, what: str) -> None:
-    """Multi-head latent attention (arXiv:2405.04434, section 2.1.2): queries and keys/values through low ranks."""
-    assert spec.kv_lora_rank is not None
+    Each projection keeps its input, the hidden states but once; a latent is normalised before it goes up.
+    """
     tokens, es = tape.tokens, tape.es
-    nope = spec.head_dim - spec.rope_head_dim
-    saved = tape.norm_tokens * d_model * es
-    ours: dict[str, Any] = {"module": "attention", "quantised_by": "cast"}
-    if spec.q_lora_rank is not None:
-        tape.linear(f"{what}.q_down", tokens, d_model, spec.q_lora_rank, bias=spec.lora_bias, saves=saved, **ours)
-        if spec.q_lora_norm is not None:
-            tape.norm(
-                f"{what}.q_latent_norm",
-                spec.q_lora_norm,
-                tokens,
-                spec.q_lora_rank,
-                saves=tokens * spec.q_lora_rank * es,
-            )
-        tape.linear(
-            f"{what}.q_up",
-            tokens,
-            spec.q_lora_rank,
-            heads * spec.head_dim,
-            saves=tokens * spec.q_lora_rank * es,
-            **ours,
-        )
-        saved = 0
-    else:
-        tape.linear(f"{what}.q", tokens, d_model, heads * spec.head_dim, saves=saved, **ours)
-    latent = spec.kv_lora_rank + spec.rope_head_dim
-    tape.linear(f"{what}.kv_down", tokens, d_model, latent, bias=spec.lora_bias, **ours)
-    if spec.kv_lora_norm is not None:
-        tape.norm(
-            f"{what}.kv_latent_norm",
-            spec.kv_lora_norm,
-            tokens,
-            spec.kv_lora_rank,
-            saves=tokens * spec.kv_lora_rank * es,
-        )
-    tape.linear(
-        f"{what}.kv_up",
-        tokens,
-        spec.kv_lora_rank,
-        heads * (nope + spec.value_head_dim),
-        saves=tokens * spec.kv_lora_rank * es,
-        **ours,
-    )
+    latent = {"q_down": ("q_latent_norm", spec.q_lora_norm), "kv_down": ("kv_latent_norm", spec.kv_lora_norm)}
+    kept: Number = tape.norm_tokens * d_model * es
+    for projection in projections[:-1]:
+        if not projection.takes_gradient:
+            continue
+        up = projection.part in {"q_up", "kv_up"}
+        tape.project((projection,), tokens, saves=tokens * projection.d_in * es if up else kept, quantised_by="cast")
+        kept = kept if up else 0
+        name, norm = latent.get(projection.part, ("", None))
+        if norm is not None:
+            rank = (spec.q_lora_rank if projection.part == "q_down" else spec.kv_lora_rank) or 0
+            tape.norm(f"{what}.{name}", norm, tokens, rank, saves=tokens * rank * es)
 
 
 def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:

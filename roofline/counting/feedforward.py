@@ -6,7 +6,9 @@ The notation is that of `layers`.
 from __future__ import annotations
 
 from ..arrays import Number, divide, is_scalar
-from ..model.spec import Mlp, Moe
+from ..config.stack import Fusion
+from ..model.projections import feed_forward_projections, mlp_projections
+from ..model.spec import Block, Mlp, Moe
 from . import traffic
 from .recorder import Tape
 
@@ -16,31 +18,22 @@ def mlp(
     spec: Mlp,
     d_model: int,
     rows: Number,
-    d_ff: Number,
-    name: str,
+    name: Block = "mlp",
     *,
-    batch: Number = 1,
+    tp: Number | None = None,
+    count: int = 1,
+    here: Number = 1,
     saves: Number = 0,
 ) -> None:
-    """Up (and gate), activation, down: `rows` tokens through each of `batch` experts of width `d_ff`.
+    """Up (and gate), activation, down: `rows` tokens through each of the `here` experts, of `count`, on this device.
 
     `saves` is the input as kept for backward: a shard of it under sequence parallelism, gathered again when needed.
     """
-    es = tape.es
-    width = d_ff * (2 if spec.gated else 1)
-    tape.linear(
-        f"{name}.up",
-        rows,
-        d_model,
-        width,
-        batch=batch,
-        bias=spec.up_bias,
-        saves=saves,
-        module="mlp",
-        quantised_by=None if tape.routed else "cast",
-        parts={"gate": d_ff, "up": d_ff} if spec.gated else {"up": d_ff},
-    )
-    elements = batch * rows * d_ff
+    es, routed = tape.es, tape.routed
+    *up, down = mlp_projections(spec, d_model, name, count)
+    tape.project(up, rows, tp=tp, count=here, saves=saves, quantised_by=None if routed else "cast")
+    d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
+    elements = here * rows * d_ff
     fused = tape.fused("activation")
     if spec.gated:  # keeps gate and up; unfused, the activated gate as well
         chain, kept = (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
@@ -53,18 +46,9 @@ def mlp(
         kept, product = kept + 1, 0
     tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
     if spec.sub_norm is not None:
-        tape.norm(f"{name}.sub_norm", spec.sub_norm, batch * rows, d_ff, saves=elements * es)
-    tape.linear(
-        f"{name}.down",
-        rows,
-        d_ff,
-        d_model,
-        batch=batch,
-        bias=spec.down_bias,
-        saves=product,
-        module="mlp",
-        quantised_by=None if tape.routed else "activation_cast",
-    )
+        tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es)
+    fusion: Fusion | None = None if routed else "activation_cast"
+    tape.project((down,), rows, tp=tp, count=here, saves=product, quantised_by=fusion)
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -79,16 +63,8 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     expert_tp = 1 if whole else train.tp
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
-    tape.linear(
-        "router",
-        tokens,
-        d_model,
-        spec.n_experts,
-        bias=spec.router_bias,
-        low_precision=False,
-        module=None,
-        saves=tokens * d_model * es,
-    )
+    router = feed_forward_projections(spec, d_model)[:1]
+    tape.project(router, tokens, saves=tokens * d_model * es)
     if spec.extra_params:
         tape.weight("router.extra", spec.extra_params)
     kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
@@ -99,18 +75,17 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
         reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
         experts_here = experts_here * reached
-    rows, d_ff = divide(routed, experts_here), divide(spec.expert.d_ff, expert_tp)
+    rows, many = divide(routed, experts_here), spec.n_experts
     with tape.routing():
-        mlp(tape, spec.expert, d_model, rows, d_ff, "experts", batch=experts_here, saves=moved * es)
+        mlp(tape, spec.expert, d_model, rows, "experts", tp=expert_tp, count=many, here=experts_here, saves=moved * es)
     _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
     tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
     if spec.shared is not None:
-        mlp(tape, spec.shared, d_model, tape.tokens, divide(spec.shared.d_ff, train.tp), "shared_expert")
+        mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert")
         if spec.shared_gate:
-            weigh: dict[str, Number] = {"weigh": 1}
-            tape.linear("shared_expert.gate", tape.tokens, d_model, 1, low_precision=False, module="mlp", parts=weigh)
+            tape.project(feed_forward_projections(spec, d_model)[-1:], tape.tokens)
 
 
 def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:

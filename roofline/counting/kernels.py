@@ -65,9 +65,10 @@ def padded(kernel: Kernel) -> Kernel:
     return msgspec.structs.replace(kernel, shape=(m, ceil_div(n, 8) * 8, ceil_div(k, 8) * 8, batch))
 
 
-def bias_gradient(rows: Number, n: Number, es: float) -> Kernel:
-    """db[n] = sum over rows of dy[rows,n], in fp32."""
-    return Kernel(flops=rows * n, bytes_read=rows * n * es, bytes_written=n * 4)
+def bias_gradient(rows: Number, n: Number, batch: Number, es: float) -> Kernel:
+    """db[batch,n] = sum over rows of dy[batch,rows,n], in fp32."""
+    elements = batch * rows * n
+    return Kernel(flops=elements, bytes_read=elements * es, bytes_written=batch * n * 4)
 
 
 def convert(elements: Number, es: float, out: float) -> Kernel:

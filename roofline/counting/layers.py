@@ -8,8 +8,8 @@ two ops read the same tensor, the first one keeps it.
 from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
-from ..model.spec import Attention, LayerGroup, ModelConfig, Moe, Norm
-from . import kernels, traffic
+from ..model.spec import Attention, Block, LayerGroup, ModelConfig, Moe, Norm
+from . import traffic
 from .attention import attention
 from .feedforward import mlp, moe
 from .recorder import Tape
@@ -28,7 +28,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
         norms, per_block = [], 0
     for block in [group.linears, *blocks] if mixer else blocks:
-        what = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
+        what: Block = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
         what = "recurrence" if isinstance(block, tuple) else what
         mine, norms = norms[:per_block], norms[per_block:]
         _norms(tape, mine[:1], d_model, (f"{what}.norm",))
@@ -46,7 +46,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
             moe(tape, block, d_model)
         else:
             saved = tape.norm_tokens * d_model * tape.es
-            mlp(tape, block, d_model, tape.tokens, divide(block.d_ff, tape.train.tp), "mlp", saves=saved)
+            mlp(tape, block, d_model, tape.tokens, saves=saved)
         if split and final:
             _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)
@@ -162,24 +162,19 @@ def head(tape: Tape, model: ModelConfig) -> None:
         tape.linear("head.project", tokens, model.d_model, width)
     vocab = _padded_vocabulary(tape, model)
     _enter_tensor_parallel(tape, "head", width)
-    # a tied head's weight is the frozen table: no gradient for it, but for its input and its bias
-    with tape.freezing("embeddings" if model.tied_embeddings else "") as frozen:
-        apart = frozen and model.head_bias and bool(tape.train.freeze)
+    with tape.freezing("embeddings" if model.tied_embeddings else ""):  # a tied head's weight is the table
         tape.linear(
             "head.logits",
             tokens,
             width,
             vocab,
-            bias=model.head_bias and not apart,
             low_precision=False,
             saves=tape.norm_tokens * width * es,
             role="logits",
             tied=model.tied_embeddings,
         )
-    if apart:
-        tape.weight("head.bias", vocab)
-        kernel = kernels.bias_gradient(tokens, vocab, es)
-        tape.op("head.logits.bias_grad", "elementwise", "backward", kernel)
+    if model.head_bias:
+        tape.bias("head.logits", tokens, vocab)
     if not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4, role="loss")
     logits = tokens * vocab

@@ -7,12 +7,15 @@ always name the rule. L is layers, d the width of all heads together, S the sequ
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from ..arrays import Number, minimum
 from ..errors import unknown
 from ..model.parameters import count_parameters
-from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
+from ..model.projections import layer_projections, model_projections
+from ..model.spec import ModelConfig
+from ..model.tensors import Projection
 
 Rule = Literal["6N+12LdS", "causal", "6N", "6N-without-embedding", "6N-all+12LdS"]
 DEFAULT_RULE: Rule = "6N+12LdS"
@@ -95,54 +98,10 @@ def matmul_weights(model: ModelConfig) -> int:
 
     A tied head counts: it multiplies as an untied one does.
     """
-    total = sum(group.count * _layer_weights(group, model.d_model) for group in model.groups)
-    total += sum(linear.count * linear.d_in * linear.d_out for linear in model.linears)
-    width = model.embedding_dim or model.d_model
-    if width != model.d_model:  # embeddings projected in, and back out at the head
-        total += width * model.d_model * (1 + model.has_head)
-    return total + model.has_head * width * model.vocab_size
+    layers = sum(group.count * met_weights(layer_projections(group, model.d_model)) for group in model.groups)
+    return layers + met_weights(model_projections(model))
 
 
-def _layer_weights(group: LayerGroup, d_model: int) -> int:
-    total = sum(linear.count * linear.d_in * linear.d_out for linear in group.linears)
-    for attention in (group.attention, group.cross_attention):
-        if attention is not None:
-            total += qkv_weights(attention, d_model) + output_weights(attention, d_model)
-    return total + feed_forward_weights(group.mlp, d_model)
-
-
-def feed_forward_weights(mlp: Mlp | Moe | None, d_model: int) -> int:
-    """Weights of the feed-forward part one token meets: of a mixture, router, visited and shared experts."""
-    match mlp:
-        case Mlp():
-            return mlp_weights(mlp, d_model)
-        case Moe():
-            total = d_model * (mlp.n_experts + mlp.shared_gate)
-            total += mlp.experts_per_token * mlp_weights(mlp.expert, d_model)
-            return total + (mlp_weights(mlp.shared, d_model) if mlp.shared else 0)
-        case None:
-            return 0
-
-
-def mlp_weights(mlp: Mlp, d_model: int) -> int:
-    """Weights of the up, gate and down projections."""
-    return (3 if mlp.gated else 2) * d_model * mlp.d_ff
-
-
-def qkv_weights(a: Attention, d_model: int) -> int:
-    """Weights that make queries, keys and values, through low ranks where the model has them."""
-    if a.q_lora_rank is None:
-        total = d_model * a.n_heads * a.head_dim
-    else:
-        total = a.q_lora_rank * (d_model + a.n_heads * a.head_dim)
-    if a.kv_lora_rank is not None:
-        up = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)
-        total += d_model * (a.kv_lora_rank + a.rope_head_dim) + a.kv_lora_rank * up
-    elif not a.reuses_kv:
-        total += d_model * a.n_kv_heads * (a.head_dim + (0 if a.value_is_key else a.value_head_dim))
-    return total
-
-
-def output_weights(a: Attention, d_model: int) -> int:
-    """Weights of the output projection."""
-    return a.n_heads * a.value_head_dim * d_model
+def met_weights(projections: Iterable[Projection]) -> int:
+    """Weights of some matrices that one token is multiplied with; an indexer takes no gradient and is not counted."""
+    return sum(projection.met for projection in projections if projection.takes_gradient)

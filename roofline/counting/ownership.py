@@ -71,10 +71,7 @@ def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[W
     for weight in weights:
         local = weight.local * weight.count
         if weight.tied:
-            # the table is the embedding's; a bias is the head's own
-            joined = model.head_bias and "embeddings" not in train.freeze  # else it has an entry of its own
-            bias = divide(local, (model.embedding_dim or model.d_model) + 1) if joined else 0
-            local = where(train.pp == 1, bias, local)
+            local = where(train.pp == 1, 0, local)
         key = (weight.part, weight.expert, weight.trainable)
         sums[key] = sums.get(key, 0) + local
 

@@ -6,17 +6,18 @@ Shapes are local: what one device sees after tensor, context and expert parallel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, where
-from ..config.lora import MODULES, Module, adapters, module_words
+from ..arrays import Number, divide, is_scalar, where
+from ..config.lora import adapters, module_words
 from ..config.run import TrainConfig
 from ..config.stack import Fusion, Stack
 from ..model.spec import Norm
+from ..model.tensors import Projection, joined_words
 from . import kernels, traffic
 from .kernels import Kernel
 from .op import Collective, Group, Kind, Op, Part, Phase, Role
@@ -123,6 +124,42 @@ class Tape:
             )
         )
 
+    def project(
+        self,
+        parts: Sequence[Projection],
+        rows: Number,
+        *,
+        tp: Number | None = None,
+        count: Number | None = None,
+        saves: Number = 0,
+        quantised_by: Fusion | None = None,
+    ) -> None:
+        """The matrices of one kernel on this device, over `rows` tokens each.
+
+        Args:
+            parts: The matrices; they read one input (see `projections`).
+            rows: Rows of each of them.
+            tp: How many devices share each matrix, where that is not the tensor parallelism of the layer.
+            count: How many stand side by side, where that is not what the device holds (experts that tokens reach).
+            saves: Bytes of input kept for backward that no earlier op keeps.
+            quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
+        """
+        first = parts[0]
+        sizes = [part.local(self.train.tp if tp is None else tp, self.train.ep) for part in parts]
+        outputs = [d_out for _, d_out, _ in sizes]
+        self.linear(
+            first.kernel,
+            rows * first.runs,
+            sizes[0][0],
+            sum(outputs),
+            batch=sizes[0][2] if count is None else count,
+            bias=sum(out for part, out in zip(parts, outputs, strict=True) if part.bias),
+            saves=saves,
+            low_precision=first.low_precision,
+            quantised_by=quantised_by,
+            adapters=self._adapters(parts, outputs),
+        )
+
     def linear(
         self,
         name: str,
@@ -131,12 +168,11 @@ class Tape:
         n: Number,
         *,
         batch: Number = 1,
-        bias: bool = False,
+        bias: Number = 0,
         saves: Number = 0,
-        module: Module | None = "other",
-        parts: Mapping[str, Number] | None = None,
         low_precision: bool = True,
         quantised_by: Fusion | None = None,
+        adapters: tuple[int, Number] = (0, 0),
         role: Role | None = None,
         tied: bool = False,
     ) -> None:
@@ -148,24 +184,22 @@ class Tape:
             k: Input features.
             n: Output features.
             batch: Independent matmuls in one grouped kernel (experts).
-            bias: Whether a bias is added (in the epilogue) and its gradient summed.
+            bias: Output features to which a bias is added (in the epilogue), with its gradient summed.
             saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
-            module: What the words of ``--lora-modules`` call it: attention, mlp, or other, which only ``all`` means;
-                None takes no adapter.
-            parts: Projections joined in this one with the outputs of each: they have low-rank adapters of their own.
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
+            adapters: How many low-rank adapters stand beside it, and their outputs.
             role: Of the forward op.
             tied: Whether the weight is the embedding's table.
         """
         dtype = self.train.dtype if low_precision else self.compute_dtype
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
         x, w, y = batch * m * k, batch * k * n, batch * m * n
-        self.weight(name, w + (batch * n if bias else 0), tied=tied)
+        self.weight(name, w + batch * bias, tied=tied)
         if es < self.es:
             self._quantise(name, "forward", x, es, quantised_by)
         trainable = not self.frozen
-        own, outputs = self._adapters(module, parts or {name.partition(".")[2]: n})
+        own, outputs = adapters
         kept = saves if es == self.es else saves * es / self.es
         cast = trainable or self.train.train == "full"  # adapters: the base model is loaded in 16 bits
         if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
@@ -185,9 +219,7 @@ class Tape:
             self._matmul(f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
         if trainable:
             self._weight_gradient(name, m, k, n, batch, dtype, es)
-            if bias:
-                kernel = kernels.bias_gradient(batch * m, n, self.es)
-                self.op(f"{name}.bias_grad", "elementwise", "backward", kernel)
+            self._bias_gradient(name, m, bias, batch)
             self.input_needs_grad = True
 
     def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
@@ -195,12 +227,22 @@ class Tape:
         kernel = kernels.padded(kernel) if self.fused("padding") else kernel
         self.op(name, "matmul", phase, kernel, form="grouped" if self.routed else "dense", **extra)
 
-    def _adapters(self, module: Module | None, parts: Mapping[str, Number]) -> tuple[int, Number]:
-        """Adapters of a projection and their outputs: frozen, in a layer, of the modules asked for."""
-        if module is None or not (self.lora_words and self.frozen) or self.part != "layer":
+    def bias(self, name: str, rows: Number, n: Number) -> None:
+        """A bias that stands beside a weight of another kind (a tied table), with its gradient."""
+        self.weight(f"{name}.bias", n)
+        if not self.frozen:
+            self._bias_gradient(name, rows, n, 1)
+
+    def _bias_gradient(self, name: str, rows: Number, n: Number, batch: Number) -> None:
+        if not (is_scalar(n) and n == 0):
+            self.op(f"{name}.bias_grad", "elementwise", "backward", kernels.bias_gradient(rows, n, batch, self.es))
+
+    def _adapters(self, parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:
+        """Adapters of the matrices of one kernel and their outputs: frozen, in a layer, of the modules asked for."""
+        if not (self.lora_words and self.frozen) or self.part != "layer":
             return 0, 0
-        self.lora_known |= {word for word in MODULES if adapters((word,), module, parts)[0]}
-        return adapters(self.lora_words, module, parts)
+        self.lora_known |= {word for part in parts for word in part.words} | set(joined_words(tuple(parts)))
+        return adapters(self.lora_words, parts, outputs)
 
     def _adapter(self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int) -> None:
         """`parts` low-rank adapters beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n / parts].

@@ -6,6 +6,7 @@ Dimensions: T tokens on this device, c tokens of a chunk, dk and dv the sides of
 from __future__ import annotations
 
 from ..arrays import divide
+from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
 from .recorder import Tape
 from .traffic import Passes
@@ -26,33 +27,12 @@ def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence |
 
 
 def linears(tape: Tape, projections: tuple[Linear, ...]) -> None:
-    """Projections of every token, split over tensor parallelism by heads: the last one by its input.
-
-    Those of attention read what its query projection has kept already. A depthwise convolution is one small
-    product per channel.
-    """
-    tp = tape.train.tp
-    for linear in projections:
-        d_in, d_out, count = linear.d_in, linear.d_out, linear.count
-        kept = 0 if linear.name.startswith("attention.") else tape.tokens * d_in * tape.es
-        if linear.name.startswith(("attention.", "recurrence.", "convolution.")):
-            if linear.name.endswith(".out"):
-                d_in = divide(d_in, tp)
-            elif d_out == 1:
-                count = divide(count, tp)
-            else:
-                d_out = divide(d_out, tp)
-        tape.linear(
-            linear.name,
-            tape.tokens * linear.runs,
-            d_in,
-            d_out,
-            batch=count,
-            bias=linear.bias,
-            saves=kept,
-            module="attention" if linear.name.startswith("attention.") else "other",
-            quantised_by=None if linear.name.endswith(".out") else "cast",
-        )
+    """Projections of every token. Those of attention read what its query projection has kept already."""
+    for projection in beside(projections):
+        d_in, _, _ = projection.local(tape.train.tp)
+        kept = 0 if projection.block == "attention" else tape.tokens * d_in * tape.es
+        after_norm = projection.split != "rows"  # the last projection of a block reads what its core wrote
+        tape.project((projection,), tape.tokens, saves=kept, quantised_by="cast" if after_norm else None)
 
 
 def _scan(tape: Tape, core: Recurrence) -> None:

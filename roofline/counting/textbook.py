@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import RooflineError
+from ..model.projections import attention_projections, feed_forward_projections
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 from ..units import format_flops
-from .mfu import feed_forward_weights, matmul_weights, output_weights, qkv_weights
+from .mfu import matmul_weights, met_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,13 +189,14 @@ def _block(group: LayerGroup, d_model: int, tokens: int, seq_len: int) -> list[t
 def _attention(
     name: str, spec: Attention, d_model: int, tokens: int, seq_len: int
 ) -> list[tuple[tuple[str, str], int]]:
+    *qkv, out = attention_projections(spec, d_model)
     pairs = tokens * min(seq_len, spec.window or seq_len) * spec.n_heads  # query, key pairs: b*S*S*H
     parts = {
-        "QKV_proj": 2 * tokens * qkv_weights(spec, d_model),  # [T, d] @ [d, 3d]
+        "QKV_proj": 2 * tokens * met_weights(qkv),  # [T, d] @ [d, 3d]
         "Attention_scores": 2 * pairs * spec.head_dim,  # [S, d_h] @ [d_h, S] for each head
         "Softmax": SOFTMAX_FLOPS * pairs,
         "Attention_weighted": 2 * pairs * spec.value_head_dim,  # [S, S] @ [S, d_h] for each head
-        "O_proj": 2 * tokens * output_weights(spec, d_model),  # [T, d] @ [d, d]
+        "O_proj": 2 * tokens * met_weights([out]),  # [T, d] @ [d, d]
     }
     lines = [((name, part), flops) for part, flops in parts.items()]
     return [*lines, ((name, f"Overall_{name}"), sum(parts.values()))]
@@ -208,7 +210,7 @@ def _feed_forward(mlp: Mlp | Moe, d_model: int, tokens: int) -> int:
         elements = mlp.experts_per_token * mlp.expert.d_ff * (ACTIVATION_FLOPS + mlp.expert.gated)
         if mlp.shared is not None:
             elements += mlp.shared.d_ff * (ACTIVATION_FLOPS + mlp.shared.gated)
-    return 2 * tokens * feed_forward_weights(mlp, d_model) + tokens * elements
+    return 2 * tokens * met_weights(feed_forward_projections(mlp, d_model)) + tokens * elements
 
 
 def plain_parameters(model: ModelConfig) -> int:
