@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
 from ..model.spec import Attention, Block, LayerGroup, ModelConfig, Moe, Norm
-from . import traffic
+from . import kernels, traffic
 from .attention import attention
 from .feedforward import mlp, moe
 from .recorder import Tape
@@ -120,6 +120,9 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         tape.input_needs_grad = not frozen
         ids = 0 if frozen else tape.tokens * 8  # int64, kept for the gradient's rows
         tape.elementwise("embedding", gathered, traffic.LOOK_UP, flops=0, kind="embedding", saves=ids)
+        if not frozen:  # few rows are met, but the gradient is a whole table
+            tape.op("embedding.grad_fill", "elementwise", "backward", kernels.fill(vocab * width, tape.es))
+            tape.accumulate("embedding", vocab * width)
     rotary = next((g.attention for g in model.groups if g.attention is not None and g.attention.rotary), None)
     if rotary is not None:  # cosines and sines, shared by all layers and sequences
         table = tape.seq_q * (rotary.rope_head_dim or rotary.head_dim)

@@ -31,7 +31,7 @@ def master_bytes(train: TrainConfig) -> int:
 def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> list[Op]:
     """The optimizer step and the data-parallel collectives, once per step."""
     shares = parameter_shares(model, train, weights)
-    grad = stack.gradient_bytes(train.dtype, train.activation_bytes)
+    grad = stack.gradient_bytes(train)
     sharded = train.sharding != "none"
     dense = shares.trainable_dense / shard_degree(train) if sharded else shares.trainable_dense
     expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert

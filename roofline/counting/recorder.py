@@ -70,6 +70,11 @@ class Tape:
         wide = self.stack.cast_weights and self.train.master_weights and self.train.train == "full"
         return 4 if wide else self.es
 
+    @property
+    def gradient_bytes(self) -> int:
+        """Bytes of a gradient element as summed over micro batches."""
+        return self.stack.gradient_bytes(self.train)
+
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
         return what in self.stack.fused or what in self.train.fused
@@ -266,15 +271,20 @@ class Tape:
         self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float
     ) -> None:
         """The gradient of a weight and its sum over micro batches, in the matmul's epilogue where that is fused."""
-        grad = self.stack.gradient_bytes(self.train.dtype, self.es)
+        grad = self.gradient_bytes
         in_place = self.fused("wgrad_accumulation")
         out = grad if in_place else self.es
         kernel = kernels.weight_gradient(m, n, k, batch, es, out, adds=in_place)
         self._matmul(f"{name}.wgrad", "backward", kernel, dtype=dtype, gradient="weight", of=name)
-        if in_place or self.train.reduces_every_pass:
+        if not in_place:
+            self.accumulate(name, batch * k * n)
+
+    def accumulate(self, name: str, weights: Number) -> None:
+        """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own."""
+        if self.train.reduces_every_pass:
             return
-        first, later = kernels.grad_accumulate(batch * k * n, self.es, grad, first_moves=grad == self.es)
-        kernel = kernels.either(self.train.accumulation > 1, later, first)
+        grad, casts = self.gradient_bytes, self.stack.cast_weights and self.train.master_weights and self.es < 4
+        kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 
     def _quantise(self, name: str, phase: Phase, elements: Number, es: float, quantised_by: Fusion | None) -> None:

@@ -123,7 +123,7 @@ def _weight_bytes(step: Step) -> int:
 def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
-    summed = step.stack.gradient_bytes(step.train.dtype, es)
+    summed = step.stack.gradient_bytes(step.train)
     whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
     return summed if whole or summed == es else summed + es
 

@@ -146,14 +146,18 @@ class Bundle:
 
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
         sequences = self.micro.take(micro)
-        several = self.trains[0].global_batch > degrees["dp"] * sequences
-        index = ((variant * 2 + several) * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        passes = self.trains[0].global_batch / (degrees["dp"] * sequences)
+        index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        later = index + self.shape[1] * self.shape[2]  # the same of a step of two passes
+
+        def at(table: Any, op: Op) -> Any:
+            once = _take(table, index)
+            if is_scalar(table) or not _accumulates(op):
+                return once
+            return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
+
         priced = [
-            PricedOp(
-                msgspec.structs.replace(op, kernels=_take(sums["kernels"], index)),
-                0,
-                _take(sums["seconds"], index),
-            )
+            PricedOp(msgspec.structs.replace(op, kernels=at(sums["kernels"], op)), 0, at(sums["seconds"], op))
             for op, sums in self._timed_ops()
         ]
         used = np.zeros(len(self.key_of_row), dtype=bool)

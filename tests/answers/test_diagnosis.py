@@ -174,7 +174,7 @@ def test_equal_and_impossible_mistakes_are_named_once():
 
 def test_absurd_step_times_are_written_readably(run):
     out = run("mfu", "gpt2", "-d", "rtx-4090", "--micro-batch", "12", "--step-time", "9e8").out
-    assert "7.7B times the expected step" in out
+    assert "7.71B times the expected step" in out
 
 
 def test_improvements_are_against_the_expected_step(run):

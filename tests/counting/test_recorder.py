@@ -70,7 +70,36 @@ def test_accumulation_adds_gradients_from_the_second_micro_batch_on():
     once = op_of("mlp.up.grad_accumulate", stack="parallel", dtype="fp32")
     more = op_of("mlp.up.grad_accumulate", stack="parallel", dtype="fp32", global_batch=4)
     assert (once.bytes, once.kernels) == (0, 0)
-    assert (more.bytes, more.kernels) == (6 * 16 * 4 * 3, 1)  # both read, the sum written
+    # of two passes the second adds: both read, the sum written; per pass half of it
+    assert (more.bytes, more.kernels) == (6 * 16 * 4 * 3 / 2, 0.5)
+
+
+def test_autocast_casts_each_gradient_and_adds_from_the_second_on():
+    once, more = (op_of("mlp.up.grad_accumulate", stack="eager", global_batch=batch) for batch in (2, 8))
+    assert (once.bytes_read, once.bytes_written, once.kernels) == (2 * 96, 4 * 96, 1)
+    assert (more.bytes_read, more.bytes_written) == ((2 + 3 * 10) / 4 * 96, (4 + 3 * 8) / 4 * 96)  # four passes
+
+
+def test_a_sum_kept_apart_is_added_to_every_time():
+    for batch in (2, 8):
+        added = op_of("mlp.up.grad_accumulate", stack="deepspeed", global_batch=batch)
+        assert (added.bytes_read, added.bytes_written, added.kernels) == (6 * 96, 4 * 96, 1)
+
+
+def test_gradients_of_pure_16_bit_training_are_moved_in_16_bits():
+    moved = op_of("mlp.up.grad_accumulate", stack="eager", master_weights=False)
+    assert (moved.bytes, moved.kernels) == (0, 0)
+
+
+def test_the_gradient_of_the_embedding_is_a_whole_table():
+    assert op_of("embedding.grad_fill", stack="eager").bytes_written == 2 * 11 * 6
+    assert op_of("embedding.grad_accumulate", stack="eager").bytes_written == 4 * 11 * 6
+
+
+def test_backward_of_the_loss_reads_twelve_and_writes_ten_bytes_per_logit():
+    loss = op_of("loss.cross_entropy.backward", stack="eager")
+    # fill 4; gradient 4 and output 4 in, 4 out; cast 4 in, 2 out: of 10 x 11 logits
+    assert (loss.bytes_read, loss.bytes_written) == (12 * 110, 10 * 110)
 
 
 def test_autocast_reads_fp32_weights_only_where_they_are_kept():

