@@ -56,13 +56,15 @@ def minimum(first: Any, *others: Any) -> Any:
 
 
 def where(condition: Any, if_true: Any, if_false: Any) -> Any:
-    """Element-wise choice.
+    """Element-wise choice; one number where both are the same.
 
     >>> where(2 > 1, "a", "b")
     'a'
     """
     if isinstance(condition, _SCALARS):
         return if_true if condition else if_false
+    if is_scalar(if_true, if_false) and if_true == if_false:
+        return if_true
     import numpy as np
 
     return np.where(condition, if_true, if_false)

@@ -12,7 +12,7 @@ from ..arrays import Number, divide, is_scalar, maximum, some, where
 from ..config.run import FILL, TrainConfig, defaults, train_config
 from ..config.stack import load_stack
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
-from ..counting.ownership import stages
+from ..counting.stages import stages
 from ..counting.step import Step, build_step
 from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
@@ -246,11 +246,17 @@ def estimate_times(step: Step, device: Device) -> Times:
     return Times(times.total, low, high, memory_of(step, device), times)
 
 
-def runs_per_step(step: Step) -> dict[str, Number]:
-    """How often one pass over a part of the model is run in one step on the busiest device, by part."""
+def runs_per_step(step: Step) -> dict[tuple[str, int], Number]:
+    """How often a part of the model, or its layers of one kind, run in one step on the device that has most of them.
+
+    As a share of what one pass over the whole model runs.
+    """
     passes = step.accumulation
-    layers = passes * divide(stages(step.model, step.train).interior, step.model.n_layers)
-    return {"layer": layers, "embedding": passes, "head": passes, "step": 1}
+    found: dict[tuple[str, int], Number] = {("embedding", 0): passes, ("head", 0): passes, ("step", 0): 1}
+    held = [stage.layers for stage in stages(step.model, step.train)]
+    for kind, group in enumerate(step.model.groups):
+        found["layer", kind] = passes * divide(maximum(0, *(layers[kind] for layers in held)), group.count)
+    return found
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
@@ -338,7 +344,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
     passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s
     for item in priced:
         op, moved = item.op, item.op.bytes
-        runs = op.count * passes[op.part]
+        runs = op.count * passes[op.part, op.layer_kind]
         bound = where(item.ideal > moved / bandwidth, "compute", "memory")
         rows.append(
             OpTime(

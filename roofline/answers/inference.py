@@ -25,8 +25,8 @@ from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig
 from ..timing.interval import Z80
-from ..timing.ranks import PricedOp, price
-from ..timing.schedule import launch_wait
+from ..timing.ranks import price
+from ..timing.schedule import launch_wait, stage_times
 from .estimate import OpTime, op_times
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]
     """One pass, whether it fits or not."""
     step = inference_step(model, device, phase, given)
     priced = price(step, device)
-    busy = {part: _seconds(priced, part) for part in ("embedding", "layer", "head")}
-    wait = sum(launch_wait(step, device, priced, part, seconds) for part, seconds in busy.items())
+    busy = {place: sum(times.values()) for place, times in stage_times(priced).items()}
+    wait: Number = sum(launch_wait(step, device, priced, place, seconds) for place, seconds in busy.items())
     total = float(sum(busy.values()) + wait)
     ideal = float(sum(item.ideal * item.op.count for item in priced))
     width = math.exp(Z80 * step.stack.spread)
@@ -235,20 +235,16 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     tape.part = "embedding"
     layers.embedding(tape, model)
     tape.part = "layer"
-    for group in model.groups:
+    for tape.layer_kind, group in enumerate(model.groups):
         tape.count = group.count
         layers.layer(tape, group, model.d_model)
-    tape.count, tape.part = 1, "head"
+    tape.count, tape.part, tape.layer_kind = 1, "head", 0
     tape.tokens = tape.norm_tokens = train.micro_batch
     layers.head(tape, model)
     ops = tuple(op for op in tape.ops if op.phase == "forward" and op.role != "loss")
     return Step(
         model=model, train=train, stack=tape.stack, ops=ops, weights=tuple(tape.weights), working_bytes=0, counted=True
     )
-
-
-def _seconds(priced: list[PricedOp], part: str) -> Number:
-    return sum(item.expected * item.op.count for item in priced if item.op.part == part)
 
 
 def _bound(ops: list[OpTime], wait: float) -> str:

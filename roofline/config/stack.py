@@ -13,8 +13,6 @@ from ..errors import RooflineError, unknown
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-    from .run import TrainConfig
-
 Fusion = Literal[
     "norm",  # a norm is one kernel (else the chain of element-wise kernels eager RMSNorm runs)
     "activation",  # activation (and gate product, and bias) is one kernel
@@ -98,17 +96,16 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     software: tuple[str, ...] = ()
     source: str
 
-    def gradient_bytes(self, train: TrainConfig) -> int:
-        """Bytes of a gradient element as summed and reduced.
+    def gradient_bytes(self, dtype: str, es: int, *, master: bool = True) -> int:
+        """Bytes of a gradient element as summed and reduced, for activations of `es` bytes and fp32 `master` weights.
 
         fp16 gradients are scaled to stay in range and kept as they are; bf16 has too few digits to sum in (Megatron-LM
         turns on accumulate_allreduce_grads_in_fp32 with bf16 only). Gradients of fp32 weights are fp32, those of pure
         16-bit training are of the weights' dtype.
         """
-        es = train.activation_bytes
-        if not train.master_weights:
+        if not master:
             return es
-        return 4 if self.cast_weights or (self.gradient_dtype == "fp32" and train.dtype != "fp16") else es
+        return 4 if self.cast_weights or (self.gradient_dtype == "fp32" and dtype != "fp16") else es
 
 
 def _folder() -> Traversable:

@@ -56,6 +56,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         phase: forward, backward, recompute or optimizer.
         part: Where it runs: in each layer, with the embedding (first pipeline stage), with the head (last stage),
             or once per step (optimizer).
+        layer_kind: Which of the model's groups of equal layers it runs in, with ``part="layer"``.
         dtype: The dtype the arithmetic runs in.
         flops: FLOPs the kernel executes (1 multiply-add = 2 FLOPs).
         bytes_read: Bytes read from device memory; each operand crosses once per kernel.
@@ -87,6 +88,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     flops: Number
     bytes_read: Number
     bytes_written: Number
+    layer_kind: int = 0
     form: Form = "dense"
     gradient: Gradient = "none"
     role: Role | None = None

@@ -9,8 +9,9 @@ from ..config.run import TrainConfig
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from .op import Collective, Group, Op
-from .ownership import Shares, expert_ranks, parameter_shares, shard_degree, stages
+from .ownership import Shares, expert_ranks, parameter_shares, shard_degree
 from .recorder import Weights
+from .stages import stages
 
 FOREACH_PASSES, FOREACH_KERNELS = 3, 96
 OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter
@@ -31,7 +32,7 @@ def master_bytes(train: TrainConfig) -> int:
 def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> list[Op]:
     """The optimizer step and the data-parallel collectives, once per step."""
     shares = parameter_shares(model, train, weights)
-    grad = stack.gradient_bytes(train)
+    grad = stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
     sharded = train.sharding != "none"
     dense = shares.trainable_dense / shard_degree(train) if sharded else shares.trainable_dense
     expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert
@@ -90,7 +91,7 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
     (ZeRO, arXiv:1910.02054, section 7; FSDP, arXiv:2304.11277).
     """
     ops: list[Op] = []
-    stage_layers = stages(model, train).interior
+    stage_layers = maximum(0, *(stage.depth for stage in stages(model, train)))
     for prefix, params, all_params in (
         ("", shares.trainable_dense, shares.dense),
         ("expert_", shares.trainable_expert, shares.expert),

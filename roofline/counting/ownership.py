@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 
 import msgspec
 
-from ..arrays import Number, ceil_div, divide, maximum, minimum, where
+from ..arrays import Number, divide, maximum, minimum, where
 from ..config.run import TrainConfig
 from ..model.spec import ModelConfig
 from .recorder import Weights
+from .stages import Stage, stages
 
 HSDP_NODE = 8  # devices of a DGX or HGX node
 
@@ -33,66 +35,47 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
         return self.trainable_dense + self.trainable_expert
 
 
-class Stages(msgspec.Struct, frozen=True, kw_only=True):
-    """Layers of one pipeline stage: the first (with the embedding), the last (with the head), those between."""
-
-    first: Number
-    interior: Number
-    last: Number
-
-
-def stages(model: ModelConfig, train: TrainConfig) -> Stages:
-    """How layers are dealt out to pipeline stages.
-
-    Evenly where they divide. Otherwise, where counting the head, or embedding and head, as a layer each makes them
-    divide, the ends hold one layer less (BLOOM, arXiv:2211.05100; Llama 3, arXiv:2407.21783, section 3.3.2); else the
-    first stages hold one layer more than the last.
-    """
-    layers, chunks = model.n_layers, train.pp * train.vp
-    if isinstance(train.pp, int) and train.pp == 1:
-        return Stages(first=layers, interior=layers, last=layers)
-    full = layers // chunks * train.vp + ceil_div(layers % chunks, train.pp)
-    even = layers % chunks == 0
-    head_counts = (layers + 1) % chunks == 0
-    both_count = (layers + 2) % chunks == 0
-    full = where(both_count & (1 - even), (layers + 2) // chunks * train.vp, full)
-    last = where(even, full, where(both_count | head_counts, full - 1, layers // chunks * train.vp))
-    first = where(both_count & (1 - even), full - 1, full)
-    return Stages(first=first, interior=full, last=maximum(last, 0))
-
-
-def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> Shares:
-    """Parameters of the fullest device: its layers, with the embedding or the head (both when pp = 1).
+def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> list[tuple[Stage, Shares]]:
+    """Parameters of each stage that may be the fullest (see `stages`).
 
     With one stage a tied head is the embedding; with several, the last stage holds its own copy.
     """
-    layout = stages(model, train)
-    sums: dict[tuple[str, bool, bool], Number] = {}
+    sums: dict[tuple[bool, bool], dict[tuple[str, int], Number]] = {}
     for weight in weights:
         local = weight.local * weight.count
         if weight.tied:
             local = where(train.pp == 1, 0, local)
-        key = (weight.part, weight.expert, weight.trainable)
-        sums[key] = sums.get(key, 0) + local
+        of = sums.setdefault((weight.expert, weight.trainable), {})
+        place = (weight.part, weight.layer_kind)
+        of[place] = of.get(place, 0) + local
 
-    def of(expert: bool, *kinds: bool) -> Number:
-        """Parameters of the fullest stage: trainable (True), frozen (False), or both."""
-        if all(key[1:] not in {(expert, trainable) for trainable in kinds} for key in sums):
-            return 0
+    def held(stage: Stage, expert: bool, *kinds: bool) -> Number:
+        """Parameters of a stage: trainable (True), frozen (False), or both."""
+        return sum(stage.holds(sums[expert, kind], model) for kind in kinds if (expert, kind) in sums)
 
-        def held(part: str) -> Number:
-            return sum(sums.get((part, expert, trainable), 0) for trainable in kinds)
+    return [
+        (
+            stage,
+            Shares(
+                dense=held(stage, False, True, False),
+                expert=held(stage, True, True, False),
+                trainable_dense=held(stage, False, True),
+                trainable_expert=held(stage, True, True),
+            ),
+        )
+        for stage in stages(model, train)
+    ]
 
-        layer, first, last = divide(held("layer"), model.n_layers), held("embedding"), held("head")
-        ends = maximum(layer * layout.first + first, layer * layout.last + last)
-        return where(train.pp == 1, layer * model.n_layers + first + last, maximum(ends, layer * layout.interior))
 
-    return Shares(
-        dense=of(False, True, False),
-        expert=of(True, True, False),
-        trainable_dense=of(False, True),
-        trainable_expert=of(True, True),
-    )
+def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> Shares:
+    """Parameters of the fullest stage: the one that updates most."""
+
+    def fuller(one: Shares, other: Shares) -> Shares:
+        more = other.total > one.total
+        names = Shares.__struct_fields__
+        return Shares(**{name: where(more, getattr(other, name), getattr(one, name)) for name in names})
+
+    return reduce(fuller, (shares for _, shares in stage_shares(model, train, weights)))
 
 
 def shard_ranks(train: TrainConfig) -> Number:

@@ -33,6 +33,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     count: Number  # layers of the whole model that have it
     trainable: bool
     expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
+    layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
     tied: bool = False  # the embedding's table once more: one stage holds it once
 
 
@@ -45,6 +46,7 @@ class Tape:
         self.ops: list[Op] = []
         self.weights: list[Weights] = []
         self.part: Part = "layer"
+        self.layer_kind = 0
         self.count: Number = 1
         self.routed = False  # what is recorded now runs on tokens that a router dealt out
         self.decoding = decoding  # one query per sequence, against all cached keys
@@ -73,7 +75,7 @@ class Tape:
     @property
     def gradient_bytes(self) -> int:
         """Bytes of a gradient element as summed over micro batches."""
-        return self.stack.gradient_bytes(self.train)
+        return self.stack.gradient_bytes(self.train.dtype, self.es, master=self.train.master_weights)
 
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
@@ -103,6 +105,7 @@ class Tape:
                 kind=kind,
                 phase=phase,
                 part=self.part,
+                layer_kind=self.layer_kind,
                 count=self.count,
                 routed=self.routed,
                 flops=kernel.flops,
@@ -125,6 +128,7 @@ class Tape:
                 count=self.count,
                 trainable=not self.frozen,
                 expert=self.routed,
+                layer_kind=self.layer_kind,
                 tied=tied,
             )
         )

@@ -60,13 +60,13 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
     first_ops = set()
-    for group in model.groups:
+    for tape.layer_kind, group in enumerate(model.groups):
         tape.count = group.count
         first_ops.add(len(tape.ops))
         layers.layer(tape, group, model.d_model)
         if group.extra_params:
             tape.weight("extra", divide(group.extra_params, train.tp))
-    tape.count, tape.part = 1, "head"
+    tape.count, tape.part, tape.layer_kind = 1, "head", 0
     layers.head(tape, model)
     if model.extra_params:
         tape.weight("extra", model.extra_params)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..arrays import Number, maximum, minimum, where
+from ..arrays import Number, minimum, where
 from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
-from ..counting.ownership import expert_ranks, parameter_shares, shard_degree, stages
+from ..counting.ownership import Shares, expert_ranks, shard_degree, stage_shares
+from ..counting.stages import Stage
 from ..counting.step import Step
 
 if TYPE_CHECKING:
@@ -64,8 +66,22 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     as they do from the second micro batch on; a step of a single one on one device of plain PyTorch needs less, since
     they are made while backward frees activations (measured on an H100: by just their size).
     """
+    found = [
+        _stage_memory(step, capacity_bytes, stage, shares)
+        for stage, shares in stage_shares(step.model, step.train, step.weights)
+    ]
+
+    def fuller(one: Memory, other: Memory) -> Memory:
+        more = other.total_bytes > one.total_bytes
+        names = Memory.__struct_fields__
+        return Memory(**{name: where(more, getattr(other, name), getattr(one, name)) for name in names})
+
+    return reduce(fuller, found)
+
+
+def _stage_memory(step: Step, capacity_bytes: Number, stage: Stage, shares: Shares) -> Memory:
+    """Peak memory of the devices of one stage."""
     train = step.train
-    shares = parameter_shares(step.model, train, step.weights)
     es = train.activation_bytes
     dense_ranks, moe_ranks = shard_degree(train), expert_ranks(train)
 
@@ -88,7 +104,7 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
-    activations, logits = _activations(step)
+    activations, logits = _activations(step, stage), _logits(step) * stage.head
     communication = _communication(step)
     if train.shards_parameters:  # a pipeline keeps them gathered (see `update.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
@@ -123,47 +139,33 @@ def _weight_bytes(step: Step) -> int:
 def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
-    summed = step.stack.gradient_bytes(step.train)
+    summed = step.stack.gradient_bytes(step.train.dtype, es, master=step.train.master_weights)
     whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
     return summed if whole or summed == es else summed + es
 
 
-def in_flight(step: Step, *, stage: int = 0, last: bool = False) -> Number:
-    """Micro batches whose activations a stage (or the last) holds at once, in units of one stage's activations.
+def in_flight(step: Step, stage: Stage | None = None) -> Number:
+    """Micro batches whose activations a stage (by default the first) holds at once, in units of one stage's.
 
     1F1B: pp on the first stage, one less on each that follows, 1 on the last; interleaved, (pp-1)/vp more on the first
     (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last. Never more than there are: a step of few micro
     batches holds them all.
     """
     train = step.train
-    if last:
-        depth = where(train.vp > 1, ((train.vp - 1) * train.pp + 1) / train.vp, 1)
-    else:
-        depth = where(train.vp > 1, train.pp + (train.pp - 1 - 2 * stage) / train.vp, train.pp - stage)
+    index: Number = 0 if stage is None else stage.index
+    several = train.vp > 1
+    depth = where(several, train.pp + (train.pp - 1 - 2 * index) / train.vp, train.pp - index)
     return minimum(depth, step.accumulation)
 
 
-def _activations(step: Step) -> tuple[Number, Number]:
-    """Activations and logits of the stage where they take most: the first has most micro batches, the last logits.
-
-    Activations are what every micro batch in flight keeps for backward, plus the layer being recomputed.
-    """
-    train = step.train
-    kept: dict[str, Number] = {"layer": 0, "embedding": 0}
+def _activations(step: Step, stage: Stage) -> Number:
+    """What every micro batch in flight keeps for backward, and the working set: the layer being recomputed."""
+    kept: dict[tuple[str, int], Number] = {}
     for op in step.ops:
-        if op.part in kept:
-            kept[op.part] = kept[op.part] + op.saved_bytes * op.count
-    layout, layers = stages(step.model, train), step.model.n_layers
-    first = (kept["layer"] * (layout.first / layers) + kept["embedding"]) * in_flight(step)
-    second = kept["layer"] * (layout.interior / layers) * in_flight(step, stage=1)
-    first = maximum(first, where(train.pp > 2, second, 0)) + step.working_bytes
-    last = kept["layer"] * (layout.last / layers) * in_flight(step, last=True) + step.working_bytes
-    logits = _logits(step)
-    together, at_end = train.pp == 1, last + logits > first
-    return (
-        where(together, first, where(at_end, last, first)),
-        where(together, logits, where(at_end, logits, 0)),
-    )
+        if op.part in {"layer", "embedding"}:
+            place = (op.part, op.layer_kind)
+            kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
+    return stage.holds(kept, step.model) * in_flight(step, stage) + step.working_bytes
 
 
 def _logits(step: Step) -> Number:

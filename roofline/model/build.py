@@ -46,12 +46,14 @@ def build(flat: Flat) -> ModelConfig:
     if flat.flag("head_transform", False):  # BERT's masked-token head: dense, activation, norm
         linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=True),)
         extra_params += norm.params(embedding_dim or d_model)
+    groups, order = _groups(flat, n_layers)
     return ModelConfig(
         name=flat.text("name", flat.where or "model"),
         kind=kind,
         d_model=d_model,
         vocab_size=vocab_size,
-        groups=_groups(flat, n_layers),
+        groups=groups,
+        order=order,
         tied_embeddings=flat.flag("tied_embeddings", False),
         has_head=has_head,
         head_bias=flat.flag("head_bias", False),
@@ -111,18 +113,15 @@ def _patch_embedding(flat: Flat, d_model: int) -> Linear:
     return linear("embedding.patch", channels * patch * patch, d_model, bias=True)
 
 
-def _groups(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
-    """Equal layers gathered, in the order in which each make first appears."""
-    counts: dict[tuple[tuple[str, object], ...], int] = {}
+def _groups(flat: Flat, n_layers: int) -> tuple[tuple[LayerGroup, ...], tuple[int, ...]]:
+    """Equal layers gathered, in the order in which each make first appears; and the group of each layer."""
     changes = _variations(flat, n_layers)
-    for index in range(n_layers):
-        key = changes.get(index, ())
-        counts[key] = counts.get(key, 0) + 1
-    gathered: dict[LayerGroup, int] = {}
-    for key, count in counts.items():
-        group = _layer(flat.with_values(dict(key)) if key else flat)
-        gathered[group] = gathered.get(group, 0) + count
-    return tuple(_replace_count(group, count) for group, count in gathered.items())
+    keys = [changes.get(index, ()) for index in range(n_layers)]
+    made = {key: _layer(flat.with_values(dict(key)) if key else flat) for key in dict.fromkeys(keys)}
+    kinds = list(dict.fromkeys(made.values()))
+    order = tuple(kinds.index(made[key]) for key in keys)
+    groups = tuple(_replace_count(group, order.count(kind)) for kind, group in enumerate(kinds))
+    return groups, order if list(order) != sorted(order) else ()
 
 
 def _replace_count(group: LayerGroup, count: int) -> LayerGroup:

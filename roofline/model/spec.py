@@ -152,6 +152,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     d_model: int
     vocab_size: int
     groups: tuple[LayerGroup, ...]
+    order: tuple[int, ...] = ()  # the group of each layer, first to last; () where groups follow each other
     tied_embeddings: bool = False
     has_head: bool = True
     head_bias: bool = False
@@ -170,6 +171,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     def n_layers(self) -> int:
         """Layers of all groups together."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def layer_order(self) -> tuple[int, ...]:
+        """The group of each layer, first to last."""
+        return self.order or tuple(kind for kind, group in enumerate(self.groups) for _ in range(group.count))
 
 
 def default_seq_len(model: ModelConfig) -> int:

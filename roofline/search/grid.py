@@ -251,9 +251,10 @@ def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
             (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
         ):
             continue
-        _add(sums, (op.part, logits), op, saved_bytes=op.saved_bytes * op.count)
+        key = (op.part, op.layer_kind, logits)
+        _add(sums, key, op, saved_bytes=op.saved_bytes * op.count)
         if logits:
-            sums[op.part, logits][1]["bytes_written"] = op.bytes_written
+            sums[key][1]["bytes_written"] = op.bytes_written
     return sums
 
 
@@ -263,8 +264,8 @@ def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, A
     launching: dict[Hashable, Hashable] = {}
     for item in priced:
         op, accumulates = item.op, _accumulates(item.op)
-        key = (op.part, term_of(item), accumulates)
-        first = launching.setdefault((op.part, accumulates), key)
+        key = (op.part, op.layer_kind, term_of(item), accumulates)
+        first = launching.setdefault((op.part, op.layer_kind, accumulates), key)
         _add(sums, key, op, seconds=item.expected * op.count)
         _add(sums, first, op, kernels=op.kernels * op.count)
     return sums
@@ -288,7 +289,7 @@ def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
     """Weights added up by where they are, how they are reduced, and whether they may be tied."""
     merged: dict[Hashable, Weights] = {}
     for weight in weights:
-        group = (weight.part, weight.expert, weight.trainable, weight.tied)
+        group = (weight.part, weight.layer_kind, weight.expert, weight.trainable, weight.tied)
         local = weight.local * weight.count
         if group in merged:
             local = merged[group].local + local

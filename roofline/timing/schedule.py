@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..arrays import Number, maximum, minimum, p_norm, some, where
-from ..counting.ownership import stages
+from ..counting.stages import stages
 from ..counting.step import Step
 from . import collective
 from .ranks import PricedOp, network_bytes_per_s, rank_groups
@@ -75,27 +75,30 @@ def term_of(priced: PricedOp) -> str:
     return "matmul" if op.kind == "matmul" else "memory_bound"
 
 
-def stage_times(priced: Iterable[PricedOp], part: str) -> dict[str, Number]:
-    """Seconds of one micro batch by term, for the ops of one part of the model."""
-    sums: dict[str, Number] = {}
+Place = tuple[str, int]  # a part of the model, and the kind of layer in it
+
+
+def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
+    """Seconds of one micro batch by term, for each part of the model and kind of layer."""
+    sums: dict[Place, dict[str, Number]] = {}
     for item in priced:
-        if item.op.part == part:
+        if item.op.part != "step":
+            terms = sums.setdefault((item.op.part, item.op.layer_kind), {})
             term = term_of(item)
-            sums[term] = sums.get(term, 0) + item.expected * item.op.count
+            terms[term] = terms.get(term, 0) + item.expected * item.op.count
     return sums
 
 
 def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     """Compose the step on the busiest stage of 1F1B (arXiv:2104.04473, section 2.2; GPipe costs the same time)."""
     train, overlap = step.train, step.stack.overlap
-    parts = {part: stage_times(priced, part) for part in ("layer", "embedding", "head")}
+    parts = stage_times(priced)
     hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
-    launch = {part: launch_wait(step, device, priced, part, sum(times.values())) for part, times in parts.items()}
-    for part, seconds in launch.items():
-        parts[part]["launch"] = seconds
-    totals = {part: sum(times.values()) for part, times in parts.items()}
-    for part, seconds in hidden.items():
-        parts[part]["hidden"] = seconds
+    for place, times in parts.items():
+        times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
+    totals = {place: sum(times.values()) for place, times in parts.items()}
+    for place, seconds in hidden.items():
+        parts[place]["hidden"] = seconds
     stage = _busiest_stage(step, parts, totals)
     window = _compute_window(stage) - stage.pop("hidden")
     busiest = sum(stage.values())
@@ -115,27 +118,22 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     return Schedule(**terms, total=sum(terms.values()))
 
 
-def _busiest_stage(step: Step, parts: dict[str, dict[str, Number]], totals: dict[str, Number]) -> dict[str, Number]:
-    """Seconds per micro batch by term on the slowest stage: the first, the last, or one between."""
-    train = step.train
-    layout = stages(step.model, train)
-    layer = totals["layer"] / step.model.n_layers
-    first = layer * layout.first + totals["embedding"]
-    last = layer * layout.last + totals["head"]
-    interior = where(train.pp > 2, layer * layout.interior, 0)
-    ends_last = last >= first
-    inside = interior > maximum(first, last)
-    layers = where(inside, layout.interior, where(ends_last, layout.last, layout.first)) / step.model.n_layers
-    single = train.pp == 1
-    stage: dict[str, Number] = {}
-    for term in (*TERMS, "hidden"):
-        start, end = parts["embedding"].get(term, 0), parts["head"].get(term, 0)
-        ends = where(single, start + end, where(inside, 0, where(ends_last, end, start)))
-        stage[term] = parts["layer"].get(term, 0) * layers + ends
-    return stage
+def _busiest_stage(step: Step, parts: dict[Place, dict[str, Number]], totals: dict[Place, Number]) -> dict[str, Number]:
+    """Seconds per micro batch by term on the slowest stage."""
+    found = stages(step.model, step.train)
+    by_term = {term: {place: times.get(term, 0) for place, times in parts.items()} for term in (*TERMS, "hidden")}
+    slowest = found[0].holds(totals, step.model)
+    busiest = {term: found[0].holds(sums, step.model) for term, sums in by_term.items()}
+    for stage in found[1:]:
+        seconds = stage.holds(totals, step.model)
+        slower = seconds >= slowest
+        slowest = where(slower, seconds, slowest)
+        for term, sums in by_term.items():
+            busiest[term] = where(slower, stage.holds(sums, step.model), busiest[term])
+    return busiest
 
 
-def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, expert: float) -> dict[str, Number]:
+def _hide(parts: dict[Place, dict[str, Number]], tensor: float, context: float, expert: float) -> dict[Place, Number]:
     """Leave only the exposed part of collectives that the stack runs beside compute.
 
     Returns the seconds of compute that have communication beside them, by part: there is room for no more.
@@ -157,11 +155,11 @@ def _hide(parts: dict[str, dict[str, Number]], tensor: float, context: float, ex
     return taken
 
 
-def launch_wait(step: Step, device: Device, priced: list[PricedOp], part: str, busy: Number) -> Number:
+def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place, busy: Number) -> Number:
     """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate."""
     kernels: Number = 0
     for item in priced:
-        if item.op.part == part:
+        if (item.op.part, item.op.layer_kind) == place:
             kernels = kernels + item.op.kernels * item.op.count
     launch = device.measured.launch
     per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[step.stack.launch]
@@ -216,6 +214,6 @@ def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number
                 reducing = item.op.rounds
     room = step.stack.overlap.data * window * (2 * reducing + gathering) / 3
     # the last layer's gradients come when nothing is left to compute
-    last = 1 / maximum(stages(step.model, step.train).interior, 1)
+    last = 1 / maximum(1, *(stage.depth for stage in stages(step.model, step.train)))
     hidden = minimum(communication * (1 - last), room)
     return communication - hidden * (1 - INTERFERENCE)

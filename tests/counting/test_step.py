@@ -1,13 +1,11 @@
 """A step's ops: recompute, pipeline stages, parameters and the update, sharding."""
 
-import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.config.run import resolve, train_config
-from roofline.counting.ownership import expert_ranks, parameter_shares, shard_ranks, stages
+from roofline.counting.ownership import expert_ranks, parameter_shares, shard_ranks
 from roofline.counting.step import build_step
 from roofline.model.load import load_model, model_from_flat, model_ids
 from roofline.model.parameters import count_parameters
@@ -109,43 +107,6 @@ def test_selective_recompute_is_the_attention_core_or_half_a_layer():
 
 
 # --- pipeline stages ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("layers", "pp", "vp", "expected"),
-    [
-        (24, 1, 1, (24, 24, 24)),
-        (24, 4, 1, (6, 6, 6)),
-        (24, 4, 3, (6, 6, 6)),
-        (126, 16, 1, (7, 8, 7)),  # Llama 3 405B: embedding and head count as a layer each
-        (70, 12, 1, (5, 6, 5)),  # BLOOM 176B
-        (31, 4, 1, (8, 8, 7)),  # the head counts as a layer
-        (30, 4, 2, (7, 8, 7)),
-        (29, 4, 1, (8, 8, 7)),
-        (32, 33, 1, (1, 1, 0)),  # the head alone
-    ],
-)
-def test_layers_of_the_stages(layers, pp, vp, expected):
-    model = msgspec.structs.replace(SMALL, groups=(msgspec.structs.replace(SMALL.groups[0], count=layers),))
-    found = stages(model, train_config({"pp": pp, "vp": vp}))
-    assert (found.first, found.interior, found.last) == expected
-    together = stages(model, train_config({"pp": np.array([pp, pp]), "vp": np.array([1, vp])}))
-    assert (together.first[1], together.interior[1], together.last[1]) == expected
-
-
-@given(st.integers(1, 130), st.integers(1, 40), st.integers(1, 4))
-def test_stages_hold_all_layers_or_more(layers, pp, vp):
-    vp = 1 if pp == 1 else vp
-    if pp * vp > layers + 2:
-        return
-    model = msgspec.structs.replace(SMALL, groups=(msgspec.structs.replace(SMALL.groups[0], count=layers),))
-    found = stages(model, train_config({"pp": pp, "vp": vp}))
-    total = found.first if pp == 1 else found.first + (pp - 2) * found.interior + found.last
-    assert layers <= found.interior * pp
-    if pp > 1 and any((layers + more) % (pp * vp) == 0 for more in (0, 2)):
-        assert total == layers
-    assert 0 <= found.last <= found.interior
-    assert 0 <= found.first <= found.interior
 
 
 def test_a_stage_holds_its_layers_and_its_end():

@@ -89,8 +89,8 @@ def test_a_large_head_makes_the_last_stage_the_busiest():
         if item.op.part == "head" and item.op.kind == "matmul"
     )
     assert small.matmul + head > large.matmul > head
-    # the other stages fill and drain with the same layers
-    assert large.pipeline_bubble == pytest.approx(small.pipeline_bubble, rel=0.01)
+    # the other stages fill and drain with the same layers, the first with the gradient of a larger table
+    assert small.pipeline_bubble < large.pipeline_bubble < 1.05 * small.pipeline_bubble
 
 
 @pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
@@ -158,5 +158,5 @@ def test_the_update_is_paid_once_per_step():
 def test_parts_of_the_model():
     step = step_of()
     priced = price(step, H100)
-    total = sum(sum(stage_times(priced, part).values()) for part in ("layer", "embedding", "head"))
+    total = sum(sum(times.values()) for times in stage_times(priced).values())
     assert total == pytest.approx(sum(i.expected * i.op.count for i in priced if i.op.part != "step"))

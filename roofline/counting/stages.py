@@ -1,0 +1,128 @@
+"""Pipeline stages: which layers each holds, of which kind, and who has the embedding and the head.
+
+Layers are dealt out in the model's own order, so a stage of dense layers weighs what its layers weigh. In arrays of
+layouts the stages are looked up by (pp, vp): there are few of those, whatever the number of layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from ..arrays import Number, divide, is_scalar
+from ..config.run import TrainConfig
+from ..model.spec import ModelConfig
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one pipeline stage holds; every figure may be an array over layouts.
+
+    Attributes:
+        index: Its place in the pipeline: 0 is the first.
+        layers: Layers of each of the model's groups.
+        embedding: 1 where it holds the embedding, else 0.
+        head: 1 where it holds the head and the loss, else 0.
+    """
+
+    index: Number
+    layers: tuple[Number, ...]
+    embedding: Number
+    head: Number
+
+    def holds(self, sums: Mapping[tuple[str, int], Number], model: ModelConfig) -> Number:
+        """What the stage has of a figure that is summed by (part, layer group) over the whole model."""
+        held: Number = sums.get(("embedding", 0), 0) * self.embedding + sums.get(("head", 0), 0) * self.head
+        for kind, (count, group) in enumerate(zip(self.layers, model.groups, strict=True)):
+            if ("layer", kind) in sums:
+                held = held + divide(sums["layer", kind] * count, group.count)
+        return held
+
+    @property
+    def depth(self) -> Number:
+        """Layers of the stage."""
+        return sum(self.layers)
+
+
+def chunk_sizes(layers: int, pp: int, vp: int) -> list[int]:
+    """Layers of each of the pp * vp chunks, in the model's order.
+
+    Evenly where they divide. Otherwise, where counting the head, or embedding and head, as a layer each makes them
+    divide, the ends hold one layer less (BLOOM, arXiv:2211.05100; Llama 3, arXiv:2407.21783, section 3.3.2); else the
+    first chunks hold one layer more than the last.
+
+    >>> chunk_sizes(8, 4, 1), chunk_sizes(126, 16, 1)[:2], chunk_sizes(126, 16, 1)[-1], chunk_sizes(61, 4, 1)
+    ([2, 2, 2, 2], [7, 8], 7, [16, 15, 15, 15])
+    """
+    chunks = pp * vp
+    if layers % chunks and (layers + 2) % chunks == 0:
+        each = (layers + 2) // chunks
+        sizes = [each - 1, *[each] * (chunks - 2), each - 1] if chunks > 1 else [layers]
+        return sizes if min(sizes) >= 0 else _in_order(layers, chunks)
+    if layers % chunks and (layers + 1) % chunks == 0:
+        each = (layers + 1) // chunks
+        return [*[each] * (chunks - 1), each - 1]
+    return _in_order(layers, chunks)
+
+
+def _in_order(layers: int, chunks: int) -> list[int]:
+    each, more = divmod(layers, chunks)
+    return [each + (place < more) for place in range(chunks)]
+
+
+@lru_cache(maxsize=4096)
+def _composition(order: tuple[int, ...], groups: int, pp: int, vp: int) -> tuple[tuple[int, ...], ...]:
+    """(index, embedding, head, layers of each group) of every stage that may be the slowest or the fullest.
+
+    A stage is left out where an earlier one has all it has: that one also holds more micro batches in flight.
+    """
+    sizes = chunk_sizes(len(order), pp, vp)
+    held = [[0] * groups for _ in range(pp)]
+    place = 0
+    for chunk, size in enumerate(sizes):
+        for kind in order[place : place + size]:
+            held[chunk % pp][kind] += 1
+        place += size
+    rows = [(s, int(s == 0), int(s == pp - 1), *held[s]) for s in range(pp)]
+    kept: list[tuple[int, ...]] = []
+    for row in rows:
+        if not any(all(a >= b for a, b in zip(other[1:], row[1:], strict=True)) for other in kept):
+            kept.append(row)
+    return tuple(kept)
+
+
+def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
+    """The stages of a pipeline that matter, first to last; in arrays of layouts some may be repeated."""
+    order, groups = model.layer_order, len(model.groups)
+    if is_scalar(train.pp, train.vp):
+        rows = _composition(order, groups, int(train.pp), int(train.vp))
+        return tuple(
+            Stage(index=index, embedding=first, head=last, layers=tuple(layers)) for index, first, last, *layers in rows
+        )
+    return _stages_of_arrays(order, groups, train)
+
+
+def _stages_of_arrays(order: tuple[int, ...], groups: int, train: TrainConfig) -> tuple[Stage, ...]:
+    import numpy as np
+
+    pp, vp = (np.asarray(each).astype(np.int64) for each in (train.pp, train.vp))
+    width = int(vp.max()) + 1
+    codes = pp * width + vp
+    found = np.flatnonzero(np.bincount(codes.reshape(-1)))
+    rows = [_composition(order, groups, *divmod(int(code), width)) for code in found]
+    most = max(len(each) for each in rows)
+    table: Any = np.zeros((most, 3 + groups, int(found[-1]) + 1))  # [stage, figure, code]
+    for code, row in zip(found, rows, strict=True):
+        for place in range(most):
+            table[place, :, code] = row[min(place, len(row) - 1)]
+    return tuple(
+        Stage(
+            index=table[place, 0].take(codes),
+            embedding=table[place, 1].take(codes),
+            head=table[place, 2].take(codes),
+            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(groups)),
+        )
+        for place in range(most)
+    )

@@ -1,0 +1,84 @@
+"""Pipeline stages: every layer is dealt out once, in the model's order, and each kind where it is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roofline.config.run import train_config
+from roofline.counting.stages import chunk_sizes, stages
+from roofline.model.load import load_model, model_from_flat
+
+PLAIN = {"name": "plain", "d_model": 24, "n_heads": 4, "d_ff": 64, "vocab_size": 70, "max_seq_len": 64}
+# six dense layers of which every second is an expert layer; embedding and head at the ends
+MIXED = {**PLAIN, "n_layers": 6, "n_experts": 4, "experts_per_token": 2, "d_ff_expert": 16}
+MIXED = {**MIXED, "variations": [{"layers": "i % 2 == 0", "n_experts": 0}]}
+
+
+def held(model, **options):
+    """(layers of each kind) of every stage that matters."""
+    return [stage.layers for stage in stages(model, train_config(options))]
+
+
+@pytest.mark.parametrize(
+    ("layers", "pp", "vp", "expected"),
+    [
+        (24, 1, 1, [24]),
+        (24, 4, 1, [6, 6, 6, 6]),
+        (8, 2, 2, [2, 2, 2, 2]),
+        (126, 16, 1, [7, *[8] * 14, 7]),  # Llama 3 405B: embedding and head count as a layer each
+        (70, 12, 1, [5, *[6] * 10, 5]),  # BLOOM 176B
+        (31, 4, 1, [8, 8, 8, 7]),  # the head counts as a layer
+        (30, 4, 2, [3, 4, 4, 4, 4, 4, 4, 3]),
+        (29, 4, 1, [8, 7, 7, 7]),
+        (61, 16, 1, [4] * 13 + [3] * 3),  # DeepSeek-V3
+        (32, 33, 1, [1] * 32 + [0]),  # the head alone
+    ],
+)
+def test_layers_of_the_chunks(layers, pp, vp, expected):
+    assert chunk_sizes(layers, pp, vp) == expected
+
+
+@given(st.integers(1, 130), st.integers(1, 40), st.integers(1, 4))
+def test_every_layer_is_dealt_out_once(layers, pp, vp):
+    sizes = chunk_sizes(layers, pp, vp)
+    assert (len(sizes), sum(sizes)) == (pp * vp, layers)
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_stages_of_a_model_of_unlike_layers():
+    # dense and expert layers alternate: 0 1 0 1 0 1
+    model = model_from_flat(MIXED)
+    assert model.layer_order == (0, 1, 0, 1, 0, 1)
+    assert held(model, pp=1) == [(3, 3)]
+    # two stages: 0 1 0 with the embedding, 1 0 1 with the head
+    assert held(model, pp=2, num_devices=2) == [(2, 1), (1, 2)]
+    # interleaved: chunks 0 1, 0, 1, 0 1 -> the first stage has the first and third
+    assert chunk_sizes(6, 2, 2) == [1, 2, 2, 1]
+    assert held(model, pp=2, vp=2, num_devices=2) == [(2, 1), (1, 2)]
+
+
+def test_dense_layers_come_first():
+    # DeepSeek-V3: three dense layers, then 58 of experts; the first of 16 stages holds them all
+    first, second, *_, last = stages(load_model("deepseek-v3"), train_config({"pp": 16, "num_devices": 16}))
+    assert (first.layers, first.embedding, first.head) == ((3, 1), 1, 0)
+    assert (second.layers, second.embedding, second.head) == ((0, 4), 0, 0)
+    assert (last.layers, last.embedding, last.head) == ((0, 3), 0, 1)
+
+
+def test_stages_that_an_earlier_one_outweighs_are_left_out():
+    model = model_from_flat({**PLAIN, "n_layers": 24})
+    found = stages(model, train_config({"pp": 8, "num_devices": 8}))
+    assert [(stage.index, stage.layers) for stage in found] == [(0, (3,)), (7, (3,))]
+
+
+def test_arrays_of_layouts_have_the_stages_of_each():
+    model = model_from_flat(MIXED)
+    pp, vp = np.array([1, 2, 3, 2]), np.array([1, 1, 1, 2])
+    together = stages(model, train_config({"pp": pp, "vp": vp, "num_devices": pp}))
+    for i in range(4):
+        alone = stages(model, train_config({"pp": int(pp[i]), "vp": int(vp[i]), "num_devices": int(pp[i])}))
+        rows = {
+            (stage.index[i], stage.embedding[i], stage.head[i], *(n[i] for n in stage.layers)) for stage in together
+        }
+        assert rows == {(stage.index, stage.embedding, stage.head, *stage.layers) for stage in alone}
