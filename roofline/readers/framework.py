@@ -22,6 +22,8 @@ A file holds:
 - ``[[files]]``: files that the file names: ``name`` an expression; ``folders`` where to look;
 - ``[shipped]``: files that the framework ships and that need not be beside: what they hold;
 - ``harmless``: keys without bearing on time or memory, ``*`` for any part;
+- ``[columns]``: the columns of a script's table of layouts, whose row is the file's name; ``[variables]``: what follows
+  from them;
 - ``[missing]``: why an option may not be in the file, for the error that asks for it.
 """
 
@@ -90,6 +92,8 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shipped: dict[str, Any] = {}
     harmless: list[str] = []
     missing: dict[str, str] = {}
+    columns: dict[str, list[str]] = {}
+    variables: dict[str, str] = {}
 
 
 def _folder() -> Traversable:

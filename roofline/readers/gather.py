@@ -15,6 +15,7 @@ from .files import BASES, look_up, under
 from .framework import Framework, framework_names, load_framework
 from .keys import Keys, UnsetVariable
 from .layers import layer
+from .values import scalar
 from .variables import resolve
 
 
@@ -70,16 +71,19 @@ def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Ga
     alone = load_framework(head).completes
     if alone and alone not in gathered.parts:  # its keys stand where the rules of a trainer would find them as well
         gathered.parts.add(alone)
-        gathered.values = {alone: gathered.values}
+        gathered.values = {alone: gathered.values} if gathered.values else {}
     open_named(gathered, first)
-    gathered.values = resolve(gathered.values, gathered.variables, first.path)
+    fill_row(gathered, Path(first.path).stem)
+    rules = load_framework(gathered.framework)
+    gathered.values = resolve(gathered.values, gathered.variables, first.path, rules.lift)
     return gathered
 
 
 def put_part(gathered: Gathered, part: str, values: dict[str, Any]) -> None:
     """Keep a part's keys under its name."""
     gathered.parts.add(part)
-    gathered.values[part] = under(values, gathered.values.get(part, {}))
+    if values:
+        gathered.values[part] = under(values, gathered.values.get(part, {}))
 
 
 def is_run_file(path: Path) -> bool:
@@ -134,6 +138,8 @@ def has_mark(mark: str, document: Document) -> bool:
     """Whether a document has a key (``training.seq_len``), a key with a value (``name=x``) or a form (``:toml``)."""
     if mark.startswith(":"):
         return document.form == mark[1:]
+    if mark.startswith("$"):
+        return any(name.startswith(mark[1:]) for name in document.variables)
     path, equals, wanted = mark.partition("=")
     value: Any = document.values
     for part in path.split("."):
@@ -185,12 +191,28 @@ def open_one(
             )
         return
     for document in load_documents(path):
+        gathered.variables = {**document.variables, **gathered.variables}
         part = load_framework(identify(document)).completes
         if part:
             put_part(gathered, part, document.values)
         else:
             gathered.values = under(document.values, gathered.values)
         gathered.documents.append(document)
+
+
+def fill_row(gathered: Gathered, name: str) -> None:
+    """The variables of a run's row in a table of layouts (``[Mixtral-8x7B]="1 4 8 ..."``), and what follows from them."""
+    rules = load_framework(gathered.framework)
+    for table, columns in rules.columns.items():
+        row = gathered.variables.get(f"{table}[{name}]")
+        if row is None:
+            continue
+        words = [scalar(word) for word in str(row).split()]
+        values = dict(zip(columns, words, strict=False))
+        gathered.variables |= values
+        for variable, expression in rules.variables.items():
+            gathered.variables[variable] = evaluate(expression, values)
+        gathered.notes.append(f"{', '.join(columns[:4])}, ... are those of {name} in the table {table}")
 
 
 def layered(gathered: Gathered, first: Document) -> None:

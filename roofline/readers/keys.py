@@ -141,7 +141,9 @@ class Keys(Scope):
 
     def __contains__(self, name: object) -> bool:
         """Whether a name has a value."""
-        return dict.__contains__(self, name) or any(name in table for _, table in self.tables(str(name)))
+        if dict.__contains__(self, name) or name in self.known:
+            return True
+        return any(name in table for _, table in self.tables(str(name)))
 
     def with_values(self, more: Mapping[str, Any]) -> Keys:
         """These values and `more`, with one record."""
@@ -246,6 +248,16 @@ def _vocabulary(name: Any) -> int | None:
     return size if isinstance(size, int) else None
 
 
+def _layers(name: Any) -> int | None:
+    """The layers of the preset that a name means."""
+    from ..model.load import load_preset_values
+    from .hub import preset_of
+
+    preset = preset_of(_text(name))[0] if name else None
+    count = load_preset_values(preset).get("n_layers") if preset else None
+    return count if isinstance(count, int) else None
+
+
 def _stages(layout: Any) -> int:
     """Stages of a layout such as ``Et*2|(tt|)*5t|tmL``: bars between stages, brackets and ``*n`` that repeat.
 
@@ -288,6 +300,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "joined": lambda values, by: by.join(_text(value) for value in values),
     "layer_changes": _layer_changes,
     "last_part": _last_part,
+    "layers": _layers,
     "listed": _pattern,
     "lower": lambda value: _text(value).lower(),
     "product": _product,

@@ -12,6 +12,7 @@ from ..errors import RooflineError
 from .documents import Document, load_documents
 from .files import BASES, MOST_FILES, look_up, under
 from .keys import leaves
+from .variables import resolve
 
 MODULE, MODEL = "modules", "models"  # folders of the two kinds of base
 
@@ -38,7 +39,7 @@ def layer(first: Document, section: str, more: Mapping[str, Any]) -> Job:
     Raises:
         RooflineError: No job, several, or a base that is not there.
     """
-    table = first.values.get(section)
+    table = resolve(first.values, {}, first.path).get(section)
     jobs = {
         name: job
         for name, job in (table.items() if isinstance(table, Mapping) else ())

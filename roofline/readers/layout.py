@@ -8,7 +8,9 @@ from typing import Any
 from ..errors import RooflineError
 
 
-def solve(said: Mapping[str, Any], given: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+def solve(
+    said: Mapping[str, Any], given: Mapping[str, Any], where: str, *, complete: bool = True
+) -> tuple[dict[str, Any], list[str]]:
     """Degrees, devices and batches of a run, with what was assumed as sentences.
 
     Args:
@@ -16,6 +18,7 @@ def solve(said: Mapping[str, Any], given: Mapping[str, Any], where: str) -> tupl
             ``global_batch``, ``accumulation`` (of a replica) or ``accumulation_of_all`` (of all replicas together).
         given: Options of the command line, which override.
         where: The file, for errors.
+        complete: Whether one micro batch per replica is the global batch where nothing is said.
 
     Raises:
         RooflineError: A layout that cannot run as written.
@@ -27,7 +30,7 @@ def solve(said: Mapping[str, Any], given: Mapping[str, Any], where: str) -> tupl
     devices, dp = _devices(o, given, group, notes, where)
     o |= {"tp": tp, "pp": pp, "cp": cp, "num_devices": devices, "dp": dp}
     _check_experts(o, where, stated=said.get("num_devices") is not None or "num_devices" in given)
-    _batches(o, said, given)
+    _batches(o, said, given, complete=complete)
     return o, notes
 
 
@@ -85,7 +88,7 @@ def _check_experts(o: dict[str, Any], where: str, *, stated: bool) -> None:
         )
 
 
-def _batches(o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _batches(o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any], *, complete: bool) -> None:
     """Micro batch and global batch: two of three give the third."""
     dp = o["dp"]
     micro = given.get("micro_batch") or said.get("micro_batch")
@@ -99,6 +102,6 @@ def _batches(o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any
     total = given.get("global_batch") or said.get("global_batch")
     if micro is None and total is not None and accumulation is not None and total % (accumulation * dp) == 0:
         micro = total // (accumulation * dp)
-    if total is None and micro is not None:
+    if total is None and micro is not None and (complete or accumulation is not None):
         total = micro * (accumulation or 1) * dp
     o["micro_batch"], o["global_batch"] = micro, total

@@ -40,12 +40,20 @@ def read_run(
     """
     given = dict(given or {})
     rules = Rules(gather(Path(path), [Path(each) for each in more], framework))
-    if model is None and not rules.framework.model:
-        raise _missing(rules, ["model"])
-    said, units = numbers(_options(rules, given), rules.where)
-    solved, assumed = solve(said, given, rules.where)
+    nameless = model is None and not ({"name", "sized", "config"} & rules.framework.model.keys())
+    try:
+        said, units = numbers(_options(rules, given), rules.where)
+        solved, assumed = solve(said, given, rules.where, complete="global_batch" not in rules.framework.missing)
+    except RooflineError:
+        if nameless:
+            raise _missing(rules, ["model"]) from None
+        raise
     rules.keys["our"] = solved
     rules.check(rules.framework.refuse)
+    try:
+        options, later = present(solved)
+    except RooflineError as error:
+        raise RooflineError(f"{rules.where}: {error}") from None
     found, taken = model_of(rules, model, overrides or {})
     lacking = [] if found is not None else ["model"]
     lacking += [name for name in ("micro_batch", "global_batch", "seq_len") if solved.get(name) is None]
@@ -58,10 +66,6 @@ def read_run(
         *rules.sentences(rules.framework.warn),
         *rules.sentences(rules.framework.note),
     ]
-    try:
-        options, later = present(solved)
-    except RooflineError as error:
-        raise RooflineError(f"{rules.where}: {error}") from None
     return RunFile(
         title=rules.framework.title,
         model=found,

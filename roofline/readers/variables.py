@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import RooflineError
@@ -15,20 +15,25 @@ DEEPEST = 20  # variables inside variables
 MOST_LETTERS = 10_000
 
 
-def resolve(values: dict[str, Any], variables: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` with every variable filled in, from `variables`, the file's own keys or its default.
+def resolve(
+    values: dict[str, Any], variables: Mapping[str, Any], where: str, sections: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`values` with every variable filled in, from `variables`, the file's own keys (also in `sections`) or its default.
 
     Raises:
         RooflineError: Variables that go round in circles.
     """
-    return _Resolver(values, variables, where).walk(values)
+    return _Resolver(values, variables, where, sections).walk(values)
 
 
 class _Resolver:
     """Fills in the variables of one file."""
 
-    def __init__(self, values: dict[str, Any], variables: Mapping[str, Any], where: str) -> None:
+    def __init__(
+        self, values: dict[str, Any], variables: Mapping[str, Any], where: str, sections: Sequence[str]
+    ) -> None:
         self.values, self.variables, self.where = values, variables, where
+        self.sections = ["", *(f"{section}." for section in sections)]
 
     def walk(self, value: Any, depth: int = 0) -> Any:
         """A value with the variables in it filled in."""
@@ -61,7 +66,8 @@ class _Resolver:
     def one(self, match: re.Match[str], text: str, depth: int) -> Any:
         """The value of one variable: set, another key of the file, its default, or none."""
         name = next(group for group in match.groups() if group is not None)
-        value = self.variables.get(name, _path(self.values, name))
+        own = (_path(self.values, f"{section}{name}") for section in self.sections)
+        value = self.variables.get(name, next((each for each in own if each is not None), None))
         if value is not None and not isinstance(value, Unresolved) and value != text:
             return self.walk(value, depth + 1)
         default = _DEFAULT.fullmatch(name)
