@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import RooflineError
+from .fields import STANDS_FOR
 from .keys import leaves
 from .result import ConfigReport, ReadKey
 from .rules import Rules, short
@@ -23,12 +24,6 @@ _NO_SIZE = re.compile(
     r"bucket|prefetch|tokeniz|shuffle|sampler|rl|ref_|loader"
 )
 NOT_OPTIONS = frozenset({"note"})
-STANDS_FOR = {  # what a file states in another way than ours
-    "accumulation": "global_batch",
-    "accumulation_of_all": "global_batch",
-    "batch_per_device": "micro_batch",
-    "fused_loss": "fused",
-}
 
 
 def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:

@@ -30,12 +30,21 @@ NUMBERS = (
     "accumulation_of_all",
 )
 FUSED = {"logits": "cross_entropy", "linear": "linear_cross_entropy"}  # what a loss fuses, as our fusions
+STANDS_FOR = {  # what a file states in another way than ours
+    "accumulation": "global_batch",
+    "accumulation_of_all": "global_batch",
+    "batch_per_device": "micro_batch",
+    "fused_loss": "fused",
+}
 OPTION = {  # what an error asks for
     "model": "MODEL",
     "seq_len": "--seq-len",
     "micro_batch": "--micro-batch",
     "global_batch": "--global-batch",
     "num_devices": "--num-devices",
+    "accumulation": "--global-batch",
+    "accumulation_of_all": "--global-batch",
+    "batch_per_device": "--micro-batch",
 }
 WORDS = {
     "model": "the model",

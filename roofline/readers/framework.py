@@ -6,7 +6,7 @@ A file holds:
 - ``base``: one or several files whose declarations it takes over; a name that begins with ``_`` is no framework;
 - ``completes``: the name under which the rules of others find this file's table (a DeepSpeed JSON beside a trainer's
   YAML); such a file alone names no run;
-- ``marks``: keys that say the file is this framework's; ``marks_not``: keys that say it is not;
+- ``marks``: keys that say the file is this framework's; ``marks_any``: one of these at least; ``marks_not``: none;
 - ``lift``: sections whose keys are named without the section;
 - ``[defaults]``: the framework's own defaults, by key, where a rule reads the key and the file has none;
 - ``[derived]``: values computed first, in order, for use in the rest;
@@ -74,6 +74,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     base: list[str] = []
     completes: str = ""
     marks: list[str] = []
+    marks_any: list[str] = []
     marks_not: list[str] = []
     layered: str = ""
     lift: list[str] = []
@@ -140,7 +141,7 @@ def _merge(base: Framework, own: Framework) -> Framework:
         before, after = getattr(base, name), getattr(own, name)
         if isinstance(before, dict):
             values[name] = {**before, **after}
-        elif isinstance(before, list) and name not in {"marks", "marks_not", "base", "lift"}:
+        elif isinstance(before, list) and name not in {"marks", "marks_any", "marks_not", "base", "lift"}:
             values[name] = [*before, *after]
         else:
             values[name] = after or (before if name == "lift" else type(after)())

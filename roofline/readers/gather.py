@@ -131,6 +131,8 @@ def score(framework: Framework, document: Document) -> int:
     """How many of a framework's marks a document bears; below 0 where it bears one that rules it out."""
     if any(has_mark(mark, document) for mark in framework.marks_not):
         return -1
+    if framework.marks_any and not any(has_mark(mark, document) for mark in framework.marks_any):
+        return -1
     return sum(has_mark(mark, document) for mark in framework.marks)
 
 
@@ -201,7 +203,7 @@ def open_one(
 
 
 def fill_row(gathered: Gathered, name: str) -> None:
-    """The variables of a run's row in a table of layouts (``[Mixtral-8x7B]="1 4 8 ..."``), and what follows from them."""
+    """The variables in a run's row of a table of layouts (``[Mixtral-8x7B]="1 4 8 ..."``), and what follows."""
     rules = load_framework(gathered.framework)
     for table, columns in rules.columns.items():
         row = gathered.variables.get(f"{table}[{name}]")

@@ -6,6 +6,7 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..model.load import load_preset_values, model_ids
 
@@ -31,8 +32,8 @@ def plain_name(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _table() -> dict[str, str]:
-    """Names in plain form, with the preset of each."""
+def _file() -> dict[str, Any]:
+    """The table of names, and of models without a preset."""
     file = Path(__file__).parent / "hub.toml"
     if file.exists():
         text = file.read_text(encoding="utf-8")
@@ -40,8 +41,21 @@ def _table() -> dict[str, str]:
         from importlib.resources import files
 
         text = (files("roofline.readers") / "hub.toml").read_text(encoding="utf-8")
-    names: dict[str, str] = tomllib.loads(text)["names"]
-    return {plain_name(name): preset for name, preset in names.items()}
+    return tomllib.loads(text)
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, str]:
+    """Names in plain form, with the preset of each."""
+    return {plain_name(name): preset for name, preset in _file()["names"].items()}
+
+
+def config_of(name: str) -> dict[str, Any] | None:
+    """The config.json of a model without a preset, as far as it sizes anything; None where it is not known."""
+    for known, config in _file()["configs"].items():
+        if plain_name(known) == plain_name(name):
+            return {key: value for key, value in config.items() if key != "source"}
+    return None
 
 
 @lru_cache(maxsize=1)

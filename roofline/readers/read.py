@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import RooflineError
 from .account import account
-from .fields import OPTION, WORDS, numbers, present
+from .fields import OPTION, STANDS_FOR, WORDS, numbers, present
 from .gather import gather
 from .layout import solve
 from .models import model_of
@@ -83,7 +83,7 @@ def _options(rules: Rules, given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             said[name] = rules.value(expression, name)
         except RooflineError:
-            if name not in given:
+            if STANDS_FOR.get(name, name) not in given:
                 raise
             said[name] = None
         rules.keys["our"] = {**said, **given}

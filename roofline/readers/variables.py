@@ -18,7 +18,7 @@ MOST_LETTERS = 10_000
 def resolve(
     values: dict[str, Any], variables: Mapping[str, Any], where: str, sections: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """`values` with every variable filled in, from `variables`, the file's own keys (also in `sections`) or its default.
+    """`values` with every variable filled in: of `variables`, the file's own keys (also in `sections`) or its default.
 
     Raises:
         RooflineError: Variables that go round in circles.
