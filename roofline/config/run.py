@@ -11,6 +11,7 @@ import msgspec
 from ..arrays import Number, divide, first_where, is_scalar, some, where
 from ..errors import RooflineError, unknown
 from ..model.spec import Mlp, ModelConfig, Moe, default_seq_len
+from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .stack import Fusion, load_stack, stack_names
 
@@ -36,7 +37,13 @@ COUNTS = (
     "dp",
     "cp",
     "ep",
+    "etp",
 )
+# The fullest expert rank sets the pace. A router that is forced to balance, and one that drops what exceeds capacity
+# factor 1, have none; a learned one is assumed to give it a quarter more (the capacity factor that arXiv:2101.03961,
+# section 2.2, trains with).
+IMBALANCE = {"forced": 1.0, "dropped": 1.0, "natural": 1.25}
+GRAPHS = ("none", "partial", "full")
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
 FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 
@@ -72,6 +79,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             (learned positions and token types).
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
+        etp: Tensor-parallel degree of the experts; None: 1 under sequence parallelism, else tp (see `feedforward.moe`).
+        dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.
+        expert_balance: forced, dropped, natural, or tokens of the fullest expert rank over the mean.
+        cuda_graph: What is captured in CUDA graphs: none, partial (all but the experts), or full (the iteration).
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
     """
 
@@ -87,6 +98,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     dp: Number | None = None
     cp: Number = 1
     ep: Number = 1
+    etp: Number | None = None
     sharding: str = "none"
     sequence_parallel: bool = False
     recompute: str = "none"
@@ -101,6 +113,19 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
+    dispatcher: str | None = None
+    expert_balance: str | float = "natural"
+    cuda_graph: str = "none"
+
+    @property
+    def expert_tensor_parallel(self) -> Number:
+        """Devices that share each expert: whole ones where sequence parallelism deals tokens out to the tp ranks."""
+        return self.etp if self.etp is not None else 1 if self.sequence_parallel else self.tp
+
+    @property
+    def imbalance(self) -> float:
+        """Tokens of the fullest expert rank over the mean."""
+        return IMBALANCE[self.expert_balance] if isinstance(self.expert_balance, str) else self.expert_balance
 
     @property
     def data_parallel(self) -> Number:
@@ -299,11 +324,15 @@ def _check_words(train: TrainConfig) -> None:
         ("attention", train.attention, ATTENTIONS),
         ("optimizer", train.optimizer, OPTIMIZERS),
         ("train", train.train, TRAINS),
+        ("CUDA graph", train.cuda_graph, GRAPHS),
+        *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
         *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
         *(("word in freeze:", word, FREEZES) for word in train.freeze),
     ):
         if not isinstance(got, str) or got not in allowed:
             raise unknown(what, str(got), allowed)
+    if train.dispatcher is not None and train.dispatcher not in dispatchers():
+        raise unknown("dispatcher", str(train.dispatcher), dispatchers())
     for word in train.fused:
         if word not in get_args(Fusion):
             raise unknown("fusion", str(word), get_args(Fusion))
@@ -419,17 +448,30 @@ def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
     if several is not None and not any(isinstance(group.mlp, Moe) for group in model.groups):
         raise RooflineError(f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out")
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp):
-        # experts that are split over tp spread over dp*cp; whole ones over the tp ranks as well (`feedforward.moe`)
-        whole = train.sequence_parallel and train.tp > 1
-        ranks, what = train.data_parallel * train.cp, "dp*cp"
-        ranks, what = (ranks * train.tp, "dp*cp*tp") if whole else (ranks, what)
-        if ranks % train.ep:
-            more = f", or {train.ep * -(-ranks // train.ep)} such ranks"
-            more += "" if whole or train.tp == 1 else ", or --sequence-parallel, which spreads experts over tp too"
-            raise RooflineError(
-                f"ep {train.ep} does not divide {what} = {ranks} (remainder {ranks % train.ep}): "
-                f"use {_divisors(ranks, train.ep)}{more}"
-            )
+        _check_expert_ranks(train)
+
+
+def _check_expert_ranks(train: TrainConfig) -> None:
+    """Expert groups lie in dp * cp * tp / etp ranks (parallel folding: arXiv:2504.14960)."""
+    etp = train.expert_tensor_parallel
+    if etp != train.tp and not train.sequence_parallel and train.tp > 1:
+        raise RooflineError(
+            f"etp {etp} differs from tp {train.tp}: without sequence parallelism every tp rank has every token, so "
+            "experts are split as the other layers are; add --sequence-parallel, or leave --etp out"
+        )
+    total = train.data_parallel * train.cp * train.tp
+    if total % etp:
+        raise RooflineError(f"etp {etp} does not divide dp*cp*tp = {total}: use {_divisors(total, etp)}")
+    ranks = total // etp
+    what = "dp*cp" if etp == train.tp else "dp*cp*tp" if etp == 1 else "dp*cp*tp/etp"
+    if ranks % train.ep:
+        more = f", or {train.ep * -(-ranks // train.ep)} such ranks"
+        alone = train.sequence_parallel or train.tp == 1
+        more += "" if alone else ", or --sequence-parallel, which spreads experts over tp too"
+        raise RooflineError(
+            f"ep {train.ep} does not divide {what} = {ranks} (remainder {ranks % train.ep}): "
+            f"use {_divisors(ranks, train.ep)}{more}"
+        )
 
 
 def _divisors(total: Any, near: Any) -> str:

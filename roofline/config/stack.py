@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Fusion = Literal[
     "norm",  # a norm is one kernel (else the chain of element-wise kernels eager RMSNorm runs)
     "activation",  # activation (and gate product, and bias) is one kernel
+    "clamped_activation",  # so is the clamped one of gpt-oss
     "residual",  # bias, dropout and residual addition are one kernel
     "residual_norm",  # the residual addition is fused into the next norm
     "rotary",  # rotary embedding is one kernel
@@ -68,7 +69,12 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
         loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
         static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
-        dispatch: How a token's copies to experts on one node travel there: each on its own (an all-to-all), or once.
+        dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
+        expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel.
+        expert_us: Host time per kernel of an expert layer that no graph captures, in microseconds: a framework's own
+            bookkeeping for each expert's tensors; None: as for any kernel.
+        dispatch_us: Host time per expert layer and micro batch that no graph captures, in microseconds: permutation
+            maps, and waiting for token counts from the device.
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
     """
@@ -92,7 +98,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     loss_metrics: int = 0
     static_memory: bool = False
-    dispatch: Literal["per_copy", "per_node"] = "per_copy"
+    dispatcher: str = "alltoall"
+    expert_launches: Literal["each", "grouped"] = "grouped"
+    expert_us: float | None = None
+    dispatch_us: float = 0.0
     software: tuple[str, ...] = ()
     source: str
 
@@ -108,14 +117,19 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return 4 if self.cast_weights or (self.gradient_dtype == "fp32" and dtype != "fp16") else es
 
 
-def _folder() -> Traversable:
-    """Where the packaged profiles are."""
+def facts_beside(name: str) -> Traversable:
+    """A packaged file or folder of this package's facts."""
     file = Path(__file__)
     if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / "stacks"
+        return file.parent / name
     from importlib.resources import files
 
-    return files("roofline.config") / "stacks"
+    return files("roofline.config") / name
+
+
+def _folder() -> Traversable:
+    """Where the packaged profiles are."""
+    return facts_beside("stacks")
 
 
 @cache

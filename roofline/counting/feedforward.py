@@ -10,6 +10,7 @@ from ..config.stack import Fusion
 from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
 from . import traffic
+from .op import Collective
 from .recorder import Tape
 
 
@@ -35,7 +36,9 @@ def mlp(
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
     fused = tape.fused("activation")
-    if spec.gated:  # keeps gate and up; unfused, the activated gate as well
+    if spec.activation == "swiglu_clamped" and not tape.fused("clamped_activation"):
+        chain, kept = traffic.GATED_CLAMPED_EAGER, 6  # both inputs, what is clamped of the gate, sigmoid, both factors
+    elif spec.gated:  # keeps gate and up; unfused, the activated gate as well
         chain, kept = (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
     elif spec.activation == "gelu_new" and not fused:
         chain, kept = traffic.GELU_NEW_EAGER, 4
@@ -54,31 +57,33 @@ def mlp(
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token.
 
-    Without sequence parallelism each expert is split over tp like a dense layer. With it, experts are whole and
-    tp ranks route their own share of the tokens (expert tensor parallelism 1: Megatron-Core's MoE, arXiv:2504.14960).
+    Without sequence parallelism every tp rank has every token, and each expert is split over tp like a dense layer.
+    With it, tp ranks route their own share of the tokens; an expert that etp ranks share gathers the tokens of all of
+    them (parallel folding: arXiv:2504.14960).
     """
     train, es = tape.train, tape.es
-    whole = train.sequence_parallel
-    tokens = tape.norm_tokens if whole else tape.tokens
-    expert_tp = 1 if whole else train.tp
+    apart, etp = train.sequence_parallel, train.expert_tensor_parallel
+    tokens = tape.norm_tokens if apart else tape.tokens
+    gathered = etp if apart else 1
     experts_here = divide(spec.n_experts, train.ep)
-    routed = tokens * spec.experts_per_token  # rows per device after dispatch, load balanced
+    routed = tokens * spec.experts_per_token  # rows that leave this device
     router = feed_forward_projections(spec, d_model)[:1]
-    tape.project(router, tokens, saves=tokens * d_model * es)
+    tape.project(router, tokens, tp=1, saves=tokens * d_model * es)
     if spec.extra_params:
         tape.weight("router.extra", spec.extra_params)
     kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
     tape.elementwise("router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept)
     moved = routed * d_model
     tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
-    _exchange(tape, "moe.dispatch", moved * es, spec.experts_per_token)
+    _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
         reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
         experts_here = experts_here * reached
-    rows, many = divide(routed, experts_here), spec.n_experts
+    rows, many = divide(routed * gathered, experts_here), spec.n_experts
+    kept = moved * gathered * es
     with tape.routing():
-        mlp(tape, spec.expert, d_model, rows, "experts", tp=expert_tp, count=many, here=experts_here, saves=moved * es)
-    _exchange(tape, "moe.combine", moved * es, spec.experts_per_token)
+        mlp(tape, spec.expert, d_model, rows, "experts", tp=etp, count=many, here=experts_here, saves=kept)
+    _exchange(tape, spec, "moe.combine", moved * es, gathered)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
     tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
@@ -88,10 +93,16 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
             tape.project(feed_forward_projections(spec, d_model)[-1:], tape.tokens)
 
 
-def _exchange(tape: Tape, name: str, payload: Number, copies: int) -> None:
-    """All-to-all of routed tokens; `copies` of each token are sent, once per node where several experts share it."""
-    if is_scalar(tape.train.ep) and tape.train.ep == 1:
-        return
+def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Number) -> None:
+    """All-to-all of routed tokens, each as often as it has experts; ranks that share an expert gather what they get."""
+    copies, spread = spec.experts_per_token, spec.groups_per_token / spec.groups
+    out = name.endswith("combine")
     with tape.routing():
-        tape.collective(name, "all_to_all", "ep", payload, copies=copies)
-        tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies)
+        if not (is_scalar(tape.train.ep) and tape.train.ep == 1):
+            tape.collective(name, "all_to_all", "ep", payload, copies=copies, spread=spread)
+            tape.collective(f"{name}_grad", "all_to_all", "ep", payload, "backward", copies=copies, spread=spread)
+        if not (is_scalar(gathered) and gathered == 1):
+            forward: Collective = "reduce_scatter" if out else "all_gather"
+            backward: Collective = "all_gather" if out else "reduce_scatter"
+            tape.collective(f"{name}_{forward}", forward, "etp", payload * gathered)
+            tape.collective(f"{name}_{backward}_grad", backward, "etp", payload * gathered, "backward")

@@ -97,6 +97,5 @@ def shard_degree(train: TrainConfig) -> Number:
 
 
 def expert_ranks(train: TrainConfig) -> Number:
-    """Ranks that hold the same expert parameters (see `feedforward.moe`)."""
-    ranks = train.data_parallel * train.cp * (train.tp if train.sequence_parallel else 1)
-    return divide(ranks, train.ep)
+    """Ranks that hold the same expert parameters: dp * cp * tp / (ep * etp) (see `feedforward.moe`)."""
+    return divide(train.data_parallel * train.cp * train.tp, train.ep * train.expert_tensor_parallel)

@@ -205,8 +205,9 @@ class Tape:
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
         x, w, y = batch * m * k, batch * k * n, batch * m * n
         self.weight(name, w + batch * bias, tied=tied)
+        each = batch if self.routed else 1
         if es < self.es:
-            self._quantise(name, "forward", x, es, quantised_by)
+            self._quantise(name, "forward", x, es, quantised_by, each)
         trainable = not self.frozen
         own, outputs = adapters
         kept = saves if es == self.es else saves * es / self.es
@@ -222,7 +223,7 @@ class Tape:
         if not (trainable or self.input_needs_grad):
             return
         if es < self.es:
-            self._quantise(name, "backward", y, es, None)
+            self._quantise(name, "backward", y, es, None, each)
         if self.input_needs_grad:
             kernel = kernels.data_gradient(m, n, k, batch, es, self.es)
             self._matmul(f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
@@ -234,6 +235,8 @@ class Tape:
     def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """A matmul with weights: of one expert each while tokens are routed."""
         kernel = kernels.padded(kernel) if self.fused("padding") else kernel
+        if self.routed and self.stack.expert_launches == "each" and kernel.shape is not None:
+            kernel = msgspec.structs.replace(kernel, kernels=kernel.shape[3])
         self.op(name, "matmul", phase, kernel, form="grouped" if self.routed else "dense", **extra)
 
     def bias(self, name: str, rows: Number, n: Number) -> None:
@@ -291,7 +294,9 @@ class Tape:
         kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 
-    def _quantise(self, name: str, phase: Phase, elements: Number, es: float, quantised_by: Fusion | None) -> None:
+    def _quantise(
+        self, name: str, phase: Phase, elements: Number, es: float, quantised_by: Fusion | None, batch: Number
+    ) -> None:
         """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
 
         Where the kernel before it does so (see `stack.Fusion`), it writes two copies of 8 bits instead of one of 16:
@@ -301,6 +306,8 @@ class Tape:
             return
         # fp4 reads it for the largest value, for its rows and for its columns, Hadamard-transformed (arXiv:2509.25149)
         kernel = kernels.quantise(elements, self.es, es, passes=3 if self.train.dtype == "fp4" else 1)
+        if self.stack.expert_launches == "each":
+            kernel = msgspec.structs.replace(kernel, kernels=kernel.kernels * batch)
         self.op(f"{name}.cast", "elementwise", phase, kernel)
 
     def batched_matmul(
@@ -389,10 +396,12 @@ class Tape:
         phase: Phase = "forward",
         *,
         copies: int = 1,
+        spread: float = 1.0,
         role: Role | None = None,
     ) -> None:
         """Communication over a group of ranks; `payload` in the convention of `timing/collective.py`."""
         # in arrays of layouts, a degree of 1 launches nothing
-        kernel = Kernel(flops=0, bytes_read=0, bytes_written=0, kernels=where(getattr(self.train, group) > 1, 1, 0))
+        degree = self.train.expert_tensor_parallel if group == "etp" else getattr(self.train, group)
+        kernel = Kernel(flops=0, bytes_read=0, bytes_written=0, kernels=where(degree > 1, 1, 0))
         extra: dict[str, Any] = {"bytes_sent": payload, "collective": collective, "group": group}
-        self.op(name, "collective", phase, kernel, copies=copies, role=role, **extra)
+        self.op(name, "collective", phase, kernel, copies=copies, spread=spread, role=role, **extra)

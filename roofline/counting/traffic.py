@@ -38,6 +38,8 @@ ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
 GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
+# gpt-oss: clamp gate and up, scale, sigmoid, two products, one sum, and the router's weight: each a kernel of its own
+GATED_CLAMPED_EAGER = Passes(reads=10, writes=8, back_reads=17, back_writes=10, kernels=8, back_kernels=10)
 SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # scale, mask, softmax
 SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)

@@ -93,6 +93,7 @@ MEASURED: dict[str, Interval] = {
     **dict.fromkeys(("wgrad", "misaligned", "misaligned_odd", "misaligned_batch"), _SLOWER),
     "p": Interval(1, 20),  # (compute^p + memory^p) underflows beyond
     "k_half": Interval(0, 1e6),
+    "rows_half": Interval(0, 1e6),
     "quantisation": Interval(0, 1),
     "small_tile": Interval(0, 10),
     "softmax_dim": Interval(0, 1e4),

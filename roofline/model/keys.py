@@ -47,6 +47,8 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "d_ff": _ZERO_WIDTH,
     "n_experts": (0, 1_000_000),
     "experts_per_token": (1, 1_000_000),
+    "expert_groups": (1, 1_000_000),
+    "groups_per_token": (1, 1_000_000),
     "d_ff_expert": _WIDTH,
     "d_ff_shared": _ZERO_WIDTH,
     "n_shared_experts": (0, 10_000),

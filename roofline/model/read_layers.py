@@ -199,6 +199,8 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
     return Moe(
         n_experts=n_experts,
         experts_per_token=per_token,
+        groups=flat.integer("expert_groups", 1),
+        groups_per_token=flat.integer("groups_per_token", 1),
         expert=mlp(d_ff_expert, expert_bias),
         shared=mlp(d_ff_shared, flat.flag("shared_bias", expert_bias)) if d_ff_shared else None,
         shared_gate=flat.flag("shared_gate", False),

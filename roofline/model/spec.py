@@ -127,6 +127,8 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
     shared: Mlp | None = None
     shared_gate: bool = False  # a [d_model, 1] gate on the shared expert (Qwen2-MoE)
     router_bias: bool = False
+    groups: int = 1  # into which experts are divided where a token may visit only some of them
+    groups_per_token: int = 1
     extra_params: int = 0  # per layer, beside router and experts (score correction, ...)
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from ..arrays import Number, is_scalar, namespace, where
 from ..errors import unknown
 
@@ -29,17 +31,38 @@ _LINEAR_RANKS = 8  # latency grows with each rank up to here (rings), with the l
 _PAIRS = frozenset({"all_to_all", "send_recv"})  # messages between pairs of ranks, no ring
 
 
-def _inside_traffic(collective: str, payload: Any, inside: Any, domains: Any) -> Any:
+class Sharing(NamedTuple):
+    """What an all-to-all sends of its payload where copies of one token travel together.
+
+    Shares of the payload inside a domain and between domains; whether what comes over the network is handed on inside
+    the domain; and the shares of the links' bandwidth it reaches where they are its own.
+    """
+
+    inside: Number = 1
+    between: Number = 1
+    forwards: bool = False
+    eta_inside: float | None = None
+    eta_between: float | None = None
+
+
+ALONE = Sharing()
+
+
+def _inside_traffic(collective: str, payload: Any, inside: Any, domains: Any, sharing: Sharing = ALONE) -> Any:
     """Bytes each device sends over the links of its domain, `inside` ranks in each of `domains` domains."""
     if collective == "send_recv":
         return payload * (inside > 1)
     share = (inside - 1) / inside * payload
     if collective == "all_reduce":
         return 2 * share
-    return share / domains if collective == "all_to_all" else share
+    if collective != "all_to_all":
+        return share
+    return share * sharing.inside / (1 if sharing.forwards else domains)
 
 
-def _between_traffic(collective: str, payload: Any, inside: Any, domains: Any, spread: Any) -> Any:
+def _between_traffic(
+    collective: str, payload: Any, inside: Any, domains: Any, spread: Any, sharing: Sharing = ALONE
+) -> Any:
     """Bytes each device sends over its share of the network.
 
     `spread` is the share of the payload that leaves: (n-1)/n on one ring over all ranks, (k-1)/k at best,
@@ -48,7 +71,7 @@ def _between_traffic(collective: str, payload: Any, inside: Any, domains: Any, s
     if collective == "send_recv":
         return payload * (inside <= 1)
     if collective == "all_to_all":
-        return (domains - 1) / domains * payload
+        return (domains - 1) / domains * payload * sharing.between
     return (2 if collective == "all_reduce" else 1) * spread * (domains > 1) * payload / inside
 
 
@@ -97,6 +120,7 @@ def ideal_time(
     ranks_per_domain: Number,
     ranks_per_link: Number | None = None,
     network_bytes_per_s: Number | None = None,
+    sharing: Sharing = ALONE,
 ) -> Number:
     """The bandwidth term alone, at datasheet figures, with the traffic at each level of links overlapped.
 
@@ -109,6 +133,7 @@ def ideal_time(
         ranks_per_link: How many of those share its fastest link, where that joins fewer (bridged pairs in a PCIe box);
             the rest is PCIe's. Default all.
         network_bytes_per_s: Network share per device, one way; default the device's own.
+        sharing: What of an all-to-all's payload travels; default all of it.
 
     Raises:
         RooflineError: Unknown collective, or ranks in several domains and no network figure (as
@@ -120,7 +145,7 @@ def ideal_time(
     inside = xp.minimum(ranks, ranks_per_domain)
     joined = xp.minimum(inside, per_link)
     domains, groups = ranks / inside, inside / joined
-    within = _inside_traffic(collective, payload_bytes, joined, ranks / joined)
+    within = _inside_traffic(collective, payload_bytes, joined, ranks / joined, sharing)
     if collective == "all_reduce" and fast.constants.switch_eta:
         within = xp.minimum(within, (joined + 1) / joined * payload_bytes)
     busy = within / fast.bytes_per_s
@@ -128,7 +153,7 @@ def ideal_time(
         # groups of a fast link reduce or gather first; what is left crosses PCIe
         across = _between_traffic(collective, payload_bytes, joined, groups, (groups - 1) / groups)
         busy = xp.maximum(busy, across / device.links["pcie"].bytes_per_s)
-    between = _between_traffic(collective, payload_bytes, inside, domains, (domains - 1) / domains)
+    between = _between_traffic(collective, payload_bytes, inside, domains, (domains - 1) / domains, sharing)
     return xp.maximum(busy, between / _network(device, network_bytes_per_s, domains)) * (ranks > 1)
 
 
@@ -141,6 +166,7 @@ def expected_time(
     ranks_per_domain: Number,
     ranks_per_link: Number | None = None,
     network_bytes_per_s: Number | None = None,
+    sharing: Sharing = ALONE,
 ) -> Number:
     """Seconds the collective takes, from fits to measured NCCL and RCCL runs; arguments as `ideal_time`.
 
@@ -152,14 +178,18 @@ def expected_time(
     xp = namespace(payload_bytes, ranks, ranks_per_domain, per_link, _or_one(network_bytes_per_s))
     inside = xp.minimum(ranks, ranks_per_domain)
     domains = ranks / inside
-    traffic = _inside_traffic(collective, payload_bytes, inside, domains)
-    within, latency = _inside(xp, _fast(collective, device), payload_bytes, traffic, inside)
+    traffic = _inside_traffic(collective, payload_bytes, inside, domains, sharing)
+    fast = _fast(collective, device)
+    if sharing.eta_inside is not None:
+        own = {"eta": sharing.eta_inside, "few_ranks": 0.0, "mesh": None, "shared": 0.0}
+        fast = fast._replace(constants=msgspec.structs.replace(fast.constants, **own))
+    within, latency = _inside(xp, fast, payload_bytes, traffic, inside)
     if device.between is not None:
         slow = _inside(xp, _through_host(collective, device, device.between), payload_bytes, traffic, inside)
         leaves = inside > per_link
         within, latency = where(leaves, slow[0], within), where(leaves, slow[1], latency)
-    sent = _between_traffic(collective, payload_bytes, inside, domains, (ranks - 1) / ranks)
-    eta = network.eta_pairs if collective in _PAIRS else network.eta
+    sent = _between_traffic(collective, payload_bytes, inside, domains, (ranks - 1) / ranks, sharing)
+    eta = sharing.eta_between or (network.eta_pairs if collective in _PAIRS else network.eta)
     between = sent / (eta * _network(device, network_bytes_per_s, domains))
     between = between + network.ramp_us * 1e-6 * (1.0 - xp.exp(-sent / (network.ramp_mb * 1e6)))
     doublings = xp.log2(xp.maximum(domains, 2.0)) - 1.0

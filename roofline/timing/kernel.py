@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import Number, maximum, namespace, p_norm
+from ..arrays import Number, maximum, namespace, p_norm, where
 from ..counting.op import Op
 from ..errors import RooflineError, unknown
 
@@ -75,9 +75,11 @@ def _matmul_time(op: Op, device: Device) -> Number:
     measured = device.measured
     constants = dense = measured.matmul(op.dtype)
     cap: Any = dense.cap
-    if op.form == "grouped":
+    if op.form == "grouped":  # experts' rows fill their last tile by half, and one alone is a dense matmul
         constants = measured.grouped_gemm
         cap = dense.cap * min(constants.cap / measured.gemm.cap, 1.0)
+        rows = k if op.gradient == "weight" else m
+        cap = where(batch > 1, cap / (1.0 + constants.rows_half / rows), dense.cap)
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)

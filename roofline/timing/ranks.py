@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..arrays import Number, maximum, minimum, some, where
+from ..config.dispatch import dispatcher
 from ..config.run import TrainConfig
 from ..counting.op import Group, Op
 from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
 from ..counting.step import Step
 from . import collective, kernel
+from .collective import ALONE, Sharing
 from .power import clock_share
 
 if TYPE_CHECKING:
     from ..hardware import Device
-
-
-# The fullest expert rank sets the pace. Assumes it gets a quarter more than the mean (the capacity factor that
-# arXiv:2101.03961, section 2.2, trains with); dispatch also waits for counts from the host.
-LOAD_IMBALANCE = 1.25
 
 
 class PricedOp(msgspec.Struct, frozen=True):
@@ -59,10 +56,9 @@ def price(step: Step, device: Device) -> list[PricedOp]:
                 "ranks_per_link": ranks.per_link,
                 "network_bytes_per_s": network,
             }
-            once = step.stack.dispatch == "per_node"
-            payload = op.bytes_sent * (deduplicated(ranks, op.copies) if once else 1)
-            ideal = collective.ideal_time(op.collective, payload, ranks.total, device, **where_)
-            expected = collective.expected_time(op.collective, payload, ranks.total, device, **where_)
+            where_["sharing"] = sharing_of(step, op, ranks)
+            ideal = collective.ideal_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+            expected = collective.expected_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
         else:
             ideal = kernel.ideal_time(op, device)
             expected = kernel.expected_time(op, device, attention=step.train.attention)
@@ -71,21 +67,34 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             elif op.kind == "attention":  # stays below the default power limit
                 expected = expected / (clock * step.stack.efficiency)
         if op.routed:
-            expected = expected * LOAD_IMBALANCE
+            expected = expected * step.train.imbalance
         priced.append(PricedOp(op, ideal, expected))
     return priced
 
 
-def deduplicated(ranks: Ranks, copies: int) -> Number:
-    """Share of an all-to-all's payload left when copies of a token to experts in one domain travel there once.
+def sharing_of(step: Step, op: Op, ranks: Ranks) -> Sharing:
+    """What of an all-to-all's payload travels where the dispatcher sends a token's copies together."""
+    if op.collective != "all_to_all" or op.copies == 1:
+        return ALONE
+    how = dispatcher(step.train.dispatcher or step.stack.dispatcher)
+    ways = ranks.total * op.spread, ranks.total / ranks.per_domain * op.spread
+    return Sharing(
+        inside=share_sent(ways[0], op.copies) if how.once_per_rank else 1,
+        between=share_sent(ways[1], op.copies) if how.once_per_node else 1,
+        forwards=how.forwards,
+        eta_inside=how.eta_inside,
+        eta_between=how.eta_between,
+    )
 
-    `copies` balls in D domains hit D*(1 - (1-1/D)^copies) of them (node-limited dispatch: arXiv:2412.19437, 3.2.2).
+
+def share_sent(places: Number, copies: int) -> Number:
+    """Share of the copies of a token that is left when those to one place travel there once.
+
+    `copies` balls in D places hit D*(1 - (1-1/D)^copies) of them. A router may be held to some of the places
+    (node-limited dispatch: arXiv:2412.19437, section 3.2.2).
     """
-    if copies == 1:
-        return 1
-    domains = ranks.total / ranks.per_domain
-    hit = domains * (1 - (1 - 1 / domains) ** copies)
-    return where(domains > 1, hit / copies, 1)
+    places = maximum(places, 1)
+    return places * (1 - (1 - 1 / places) ** copies) / copies
 
 
 def network_bytes_per_s(train: TrainConfig) -> Number | None:
@@ -123,7 +132,7 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
     """
     domain, link = domain_size(train, device), link_size(train, device)
-    data, shard = shard_ranks(train), shard_degree(train)
+    data, shard, etp = shard_ranks(train), shard_degree(train), train.expert_tensor_parallel
     model_group = train.tp * data  # ranks of one pipeline stage
 
     def inside(total: Number, stride: Number) -> Ranks:
@@ -133,12 +142,13 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     return {
         "tp": inside(train.tp, 1),
         "cp": inside(train.cp, train.tp),
-        # experts split over tp are tp apart; whole experts (sequence parallelism) fill the tp ranks as well
-        "ep": inside(train.ep, 1 if train.sequence_parallel else train.tp),
+        # ranks that share an expert lie together, expert groups stand that far apart
+        "etp": inside(etp, 1),
+        "ep": inside(train.ep, etp),
         "dp": inside(data, train.tp),
         "shard": inside(shard, train.tp),
         "replica": Ranks(data / shard, 1, 1),
-        "expert_dp": inside(expert_ranks(train), train.ep * (1 if train.sequence_parallel else train.tp)),
+        "expert_dp": inside(expert_ranks(train), train.ep * etp),
         # neighbouring stages share a domain only if the domain holds more than one whole stage
         "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1), where(model_group * 2 <= link, 2, 1)),
     }

@@ -60,6 +60,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
+_TERM_OF_GROUP = {
+    "tp": "tensor_parallel",
+    "cp": "context_parallel",
+    "ep": "expert_parallel",
+    "etp": "expert_parallel",
+}
 _COMPUTE = ("matmul", "attention", "memory_bound", "recompute")
 
 
@@ -67,7 +73,7 @@ def term_of(priced: PricedOp) -> str:
     """The schedule's term that an op's time goes to."""
     op = priced.op
     if op.kind == "collective":
-        return {"tp": "tensor_parallel", "cp": "context_parallel", "ep": "expert_parallel"}[op.group or ""]
+        return _TERM_OF_GROUP[op.group or ""]
     if op.phase == "recompute":
         return "recompute"
     if op.kind == "attention" or op.in_attention_core:
@@ -158,14 +164,26 @@ def _hide(parts: dict[Place, dict[str, Number]], tensor: float, context: float, 
 def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place, busy: Number) -> Number:
     """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate."""
     kernels: Number = 0
+    routed: Number = 0
+    exchanges: Number = 0
     for item in priced:
-        if (item.op.part, item.op.layer_kind) == place:
-            kernels = kernels + item.op.kernels * item.op.count
-    launch = device.measured.launch
-    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[step.stack.launch]
-    if step.stack.host_us is not None:
-        per_kernel = step.stack.host_us
-    host = kernels * per_kernel * 1e-6
+        op = item.op
+        if (op.part, op.layer_kind) != place:
+            continue
+        if op.routed:
+            routed = routed + op.kernels * op.count
+            if op.collective == "all_to_all" and op.phase == "forward":
+                exchanges = exchanges + op.kernels * op.count
+        else:
+            kernels = kernels + op.kernels * op.count
+    launch, stack, captured = device.measured.launch, step.stack, step.train.cuda_graph
+    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[stack.launch]
+    if stack.host_us is not None:
+        per_kernel = stack.host_us
+    plain = launch.graph_us if captured != "none" else per_kernel
+    expert = launch.graph_us if captured == "full" else per_kernel if stack.expert_us is None else stack.expert_us
+    bookkeeping = 0.0 if captured == "full" else stack.dispatch_us / 2  # there and back
+    host = (kernels * plain + routed * expert + exchanges * bookkeeping) * 1e-6
     return p_norm(busy, host, LAUNCH_SHARPNESS) - busy
 
 

@@ -287,3 +287,22 @@ def test_dropout_is_a_mask_and_a_kernel():
     assert {"attention.dropout", "embedding.dropout"} <= names
     kept = [op_of("mlp.residual", PLAIN, dropout=flag).saved_bytes for flag in (True, False)]
     assert kept == [10 * 6, 0]  # a byte of mask per element
+
+
+def test_an_expert_that_ranks_share_gathers_the_tokens_of_all():
+    # 64 tokens over tp 4: 16 rows each, to 2 of 4 experts on ep 2 = 2 here: 16 rows an expert
+    options = {
+        "stack": "megatron",
+        "micro_batch": 2,
+        "seq_len": 32,
+        "tp": 4,
+        "num_devices": 4,
+        "sequence_parallel": True,
+    }
+    flat = {**EXPERTS, "n_heads": 4, "n_kv_heads": 4, "d_model": 8}
+    whole = op_of("experts.up", flat, ep=2, **options)
+    shared = op_of("experts.up", flat, ep=2, etp=2, **options)
+    assert whole.shape == (16, 16, 8, 2)  # gate and up of width 8
+    assert shared.shape == (32, 8, 8, 2)  # twice the rows, half the width
+    gathered = op_of("moe.dispatch_all_gather", flat, ep=2, etp=2, **options)
+    assert gathered.bytes_sent == 2 * 16 * 2 * 8 * 2  # 2 ranks x 16 tokens x 2 experts x 8 wide x 2 bytes

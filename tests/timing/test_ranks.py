@@ -10,14 +10,12 @@ from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.ranks import (
-    LOAD_IMBALANCE,
-    Ranks,
-    deduplicated,
     domain_size,
     network_bytes_per_s,
     price,
     rank_groups,
     ranks_in_domain,
+    share_sent,
 )
 
 H100 = load_device("h100-sxm-80gb")  # 8 in a node
@@ -85,30 +83,39 @@ def test_network_as_stated():
 
 
 @given(st.integers(1, 16), st.integers(1, 8))
-def test_copies_to_one_domain_travel_there_once(copies, domains):
-    share = deduplicated(Ranks(8 * domains, 8, 8), copies)
+def test_copies_to_one_place_travel_there_once(copies, places):
+    share = share_sent(places, copies)
     assert 1 / copies <= share + 1e-12 <= 1 + 1e-12
-    if domains == 1:
-        assert share == 1
-    together = deduplicated(Ranks(np.array([8.0 * domains, 8.0]), np.array([8.0, 8.0]), 8), copies)
-    assert list(np.broadcast_to(together, 2)) == pytest.approx([share, 1])
+    if places == 1:
+        assert share == 1 / copies
+    assert list(share_sent(np.array([1.0 * places, 1.0]), copies)) == pytest.approx([share, 1 / copies])
 
 
-def test_two_copies_over_two_domains_by_hand():
-    # two throws hit 1 domain with probability 1/2, 2 with 1/2: 1.5 domains for 2 copies
-    assert deduplicated(Ranks(16, 8, 8), 2) == 0.75
+def test_two_copies_over_two_places_by_hand():
+    # two throws hit 1 place with probability 1/2, 2 with 1/2: 1.5 places for 2 copies
+    assert share_sent(2, 2) == 0.75
+
+
+def test_a_router_held_to_some_nodes_sends_to_those():
+    # DeepSeek-V3: 8 copies over 4 of 8 nodes hit 4*(1 - (3/4)^8) = 3.6 of them, over all 8 nodes 5.25
+    step = build_step(load_model("deepseek-v3"), train_config({"num_devices": 64, "ep": 64}))
+    op = next(op for op in step.ops if op.name == "moe.dispatch")
+    assert (op.copies, op.spread) == (8, 0.5)
+    assert 8 * share_sent(8 * op.spread, 8) == pytest.approx(3.6, abs=0.01)
+    assert 8 * share_sent(8, 8) == pytest.approx(5.25, abs=0.01)
 
 
 def test_one_rank_sends_nothing():
     assert all(item.expected == item.ideal == 0 for item in priced() if item.op.kind == "collective")
 
 
-def test_the_fullest_expert_rank_sets_the_pace():
+@pytest.mark.parametrize(("balance", "factor"), [("natural", 1.25), ("forced", 1), ("dropped", 1), (1.5, 1.5)])
+def test_the_fullest_expert_rank_sets_the_pace(balance, factor):
     from roofline.timing.kernel import expected_time
 
-    (up,) = [item for item in priced(MIXTRAL) if item.op.name == "experts.up"]
+    (up,) = [item for item in priced(MIXTRAL, expert_balance=balance) if item.op.name == "experts.up"]
     sustained = H100.measured.sustained.compute
-    assert up.expected == pytest.approx(expected_time(up.op, H100) / sustained * LOAD_IMBALANCE)
+    assert up.expected == pytest.approx(expected_time(up.op, H100) / sustained * factor)
 
 
 def test_software_efficiency_slows_matmuls_only():
@@ -127,7 +134,14 @@ def test_software_efficiency_slows_matmuls_only():
 def test_a_plain_all_to_all_sends_every_copy():
     options = {"num_devices": 16, "ep": 8, "dp": 16, "devices_per_node": 4}
     once, each = (
-        next(item.expected for item in priced(MIXTRAL, **options, stack=stack) if item.op.name == "moe.dispatch")
-        for stack in ("nemo", "torchtitan")
+        next(item.ideal for item in priced(MIXTRAL, **options, dispatcher=how) if item.op.name == "moe.dispatch")
+        for how in ("deepep", "alltoall")
     )
-    assert each > once  # two experts a token, two nodes: 3/4 of the copies cross
+    assert once == pytest.approx(0.75 * each)  # two experts a token, two nodes: 3/4 of the copies cross
+
+
+def test_ranks_that_share_an_expert_lie_together():
+    # tp 8: experts over 4 groups of 2 ranks; 4 groups in a node of 8, 32/(4*2) = 4 ranks hold the same experts
+    options = {"num_devices": 32, "tp": 8, "ep": 4, "etp": 2, "sequence_parallel": True}
+    found = groups(model=MIXTRAL, **options)
+    assert (found["etp"], found["ep"], found["expert_dp"]) == ((2, 2), (4, 4), (4, 1))
