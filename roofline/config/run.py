@@ -13,6 +13,7 @@ from ..errors import RooflineError, unknown
 from ..model.spec import Mlp, ModelConfig, Moe, default_seq_len
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
+from .schedules import pipeline_schedule
 from .stack import Fusion, load_stack, stack_names
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         etp: Tensor-parallel degree of the experts; None: 1 under sequence parallelism, else tp (see `feedforward.moe`).
+        schedule: The pipeline schedule (`schedules`); None: 1f1b, interleaved with virtual stages.
         dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.
         expert_balance: forced, dropped, natural, or tokens of the fullest expert rank over the mean.
         cuda_graph: What is captured in CUDA graphs: none, partial (all but the experts), or full (the iteration).
@@ -113,6 +115,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
+    schedule: str | None = None
     dispatcher: str | None = None
     expert_balance: str | float = "natural"
     cuda_graph: str = "none"
@@ -331,6 +334,8 @@ def _check_words(train: TrainConfig) -> None:
     ):
         if not isinstance(got, str) or got not in allowed:
             raise unknown(what, str(got), allowed)
+    if train.schedule is not None:
+        _check_schedule(train)
     if train.dispatcher is not None and train.dispatcher not in dispatchers():
         raise unknown("dispatcher", str(train.dispatcher), dispatchers())
     for word in train.fused:
@@ -341,6 +346,19 @@ def _check_words(train: TrainConfig) -> None:
     for flag in ("sequence_parallel", "dropout", "master_weights"):
         if not isinstance(getattr(train, flag), bool):
             raise RooflineError(f"{flag} must be True or False, got {getattr(train, flag)!r}")
+
+
+def _check_schedule(train: TrainConfig) -> None:
+    """A schedule that exists, with the virtual stages it needs."""
+    name = str(train.schedule)
+    needed = pipeline_schedule(name).chunks
+    bad = first_where(train.vp != needed, train.vp) if needed else None
+    if bad is not None:
+        raise RooflineError(f"schedule {name} runs {needed} chunks on each device: set --vp {needed} (got {bad[0]})")
+    if name != "interleaved" and not needed:
+        bad = first_where(train.vp > 1, train.vp)
+        if bad is not None:
+            raise RooflineError(f"schedule {name} has one stage on each device: leave --vp out (got {bad[0]})")
 
 
 def _check_numbers(train: TrainConfig) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..arrays import Number, minimum, where
+from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
 from ..counting.ownership import Shares, expert_ranks, shard_degree, stage_shares
 from ..counting.stages import Stage
@@ -88,6 +89,7 @@ def _stage_memory(step: Step, capacity_bytes: Number, stage: Stage, shares: Shar
     def split(dense: Number, expert: Number, shard: bool) -> Number:
         return dense / dense_ranks + expert / moe_ranks if shard else dense + expert
 
+    copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
     optimizer_sharded = train.sharding != "none"
     gradients_sharded = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
     weight_bytes = _weight_bytes(step)
@@ -105,6 +107,7 @@ def _stage_memory(step: Step, capacity_bytes: Number, stage: Stage, shares: Shar
     state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
     optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
     activations, logits = _activations(step, stage), _logits(step) * stage.head
+    weights, gradients = weights * copies, gradients * copies
     communication = _communication(step)
     if train.shards_parameters:  # a pipeline keeps them gathered (see `update.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
@@ -148,14 +151,17 @@ def in_flight(step: Step, stage: Stage | None = None) -> Number:
     """Micro batches whose activations a stage (by default the first) holds at once, in units of one stage's.
 
     1F1B: pp on the first stage, one less on each that follows, 1 on the last; interleaved, (pp-1)/vp more on the first
-    (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last. Never more than there are: a step of few micro
-    batches holds them all.
+    (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last; other schedules as their facts say. Never more
+    than there are: a step of few micro batches holds them all.
     """
     train = step.train
     index: Number = 0 if stage is None else stage.index
-    several = train.vp > 1
-    depth = where(several, train.pp + (train.pp - 1 - 2 * index) / train.vp, train.pp - index)
-    return minimum(depth, step.accumulation)
+    if train.schedule is None:
+        one, several = (pipeline_schedule(name).held(train.pp, train.vp, index) for name in ("1f1b", "interleaved"))
+        depth = where(train.vp > 1, several, one)
+    else:
+        depth = where(train.pp > 1, pipeline_schedule(train.schedule).held(train.pp, train.vp, index), 1)
+    return step.accumulation if depth is None else minimum(depth, step.accumulation)
 
 
 def _activations(step: Step, stage: Stage) -> Number:

@@ -20,7 +20,7 @@ from ..counting.step import Step, build_step, update_ops
 from ..footprint.parts import memory_of
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
-from ..timing.schedule import Schedule, schedule, term_of
+from ..timing.schedule import Schedule, is_exchange, schedule, term_of
 from .space import Space
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ class Bundle:
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
         if self._timed is None:
-            self._timed = self._stack([_by_term(price(step, self.device)) for step in self.steps])
+            self._timed = self._stack(
+                [_by_term(price(step, self.device), by_pass=step.train.schedule is not None) for step in self.steps]
+            )
         return self._timed
 
     def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
@@ -258,14 +260,18 @@ def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
     return sums
 
 
-def _by_term(priced: Iterable[PricedOp]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Seconds by part of the model and term of the schedule; launches by part alone, at its first term."""
+def _by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
+    """Seconds by part of the model and term of the schedule; launches by part alone, at its first term.
+
+    Also `by_pass` (forward, gradients of data, of weights), where a pipeline schedule tells them apart.
+    """
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     launching: dict[Hashable, Hashable] = {}
     for item in priced:
         op, accumulates = item.op, _accumulates(item.op)
-        key = (op.part, op.layer_kind, term_of(item), accumulates)
-        first = launching.setdefault((op.part, op.layer_kind, accumulates), key)
+        place = (op.part, op.layer_kind, accumulates, op.routed, is_exchange(op))  # what the host's time depends on
+        key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
+        first = launching.setdefault(place, key)
         _add(sums, key, op, seconds=item.expected * op.count)
         _add(sums, first, op, kernels=op.kernels * op.count)
     return sums

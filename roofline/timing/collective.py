@@ -152,7 +152,7 @@ def ideal_time(
     if device.between is not None:
         # groups of a fast link reduce or gather first; what is left crosses PCIe
         across = _between_traffic(collective, payload_bytes, joined, groups, (groups - 1) / groups)
-        busy = xp.maximum(busy, across / device.links["pcie"].bytes_per_s)
+        busy = xp.maximum(busy, across * (groups > 1) / device.links["pcie"].bytes_per_s)
     between = _between_traffic(collective, payload_bytes, inside, domains, (domains - 1) / domains, sharing)
     return xp.maximum(busy, between / _network(device, network_bytes_per_s, domains)) * (ranks > 1)
 

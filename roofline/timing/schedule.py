@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..arrays import Number, maximum, minimum, p_norm, some, where
+from ..config.schedules import pipeline_schedule
+from ..counting.op import Op
 from ..counting.stages import stages
 from ..counting.step import Step
 from . import collective
@@ -84,6 +86,11 @@ def term_of(priced: PricedOp) -> str:
 Place = tuple[str, int]  # a part of the model, and the kind of layer in it
 
 
+def is_exchange(op: Op) -> bool:
+    """Whether the host prepares it: tokens go to their experts and back in each forward pass."""
+    return op.collective == "all_to_all" and op.phase == "forward"
+
+
 def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
     """Seconds of one micro batch by term, for each part of the model and kind of layer."""
     sums: dict[Place, dict[str, Number]] = {}
@@ -96,10 +103,11 @@ def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
 
 
 def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
-    """Compose the step on the busiest stage of 1F1B (arXiv:2104.04473, section 2.2; GPipe costs the same time)."""
+    """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
     train, overlap = step.train, step.stack.overlap
     parts = stage_times(priced)
-    hidden = _hide(parts, overlap.tensor, overlap.context, overlap.expert)
+    beside = train.schedule is not None and pipeline_schedule(train.schedule).hides_exchange
+    hidden = _hide(parts, overlap.tensor, overlap.context, 1.0 if beside else overlap.expert)
     for place, times in parts.items():
         times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
     totals = {place: sum(times.values()) for place, times in parts.items()}
@@ -110,7 +118,7 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     busiest = sum(stage.values())
     passes = step.accumulation
     everything = sum(totals.values())
-    bubble = (everything - busiest) / train.vp
+    bubble = (everything - busiest) * _waits(step, priced, everything)
     terms = {term: seconds * passes for term, seconds in stage.items()}
     terms["pipeline_bubble"] = where(train.pp == 1, 0, maximum(bubble, 0))
     terms["pipeline_transfer"] = _pipeline_transfer(step, device)
@@ -122,6 +130,28 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
         item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
     )
     return Schedule(**terms, total=sum(terms.values()))
+
+
+def _waits(step: Step, priced: list[PricedOp], everything: Number) -> Number:
+    """What a stage waits for of the time that the other stages take for one micro batch.
+
+    Gradients of weights may run where a stage would wait (arXiv:2401.10241); the mix of passes is the model's mean.
+    """
+    train = step.train
+    plan = pipeline_schedule(train.schedule or "interleaved")
+    share, rule = 1 / train.vp if plan.divided else 1, plan.bubble
+    if rule.forward == rule.data == rule.weight:
+        return rule.forward * share
+    weight: Number = 0
+    data: Number = 0
+    for item in priced:
+        if item.op.part != "step" and item.op.phase in {"backward", "recompute"}:
+            seconds = item.expected * item.op.count / everything
+            weight, data = (weight + seconds, data) if item.op.gradient == "weight" else (weight, data + seconds)
+    waits = rule.forward * (1 - data - weight) + rule.data * data + rule.weight * weight
+    if plan.halved:
+        share = maximum(train.pp / 2 - 1, 0) / maximum(train.pp - 1, 1)
+    return maximum(waits, 0) * share
 
 
 def _busiest_stage(step: Step, parts: dict[Place, dict[str, Number]], totals: dict[Place, Number]) -> dict[str, Number]:
@@ -172,7 +202,7 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place
             continue
         if op.routed:
             routed = routed + op.kernels * op.count
-            if op.collective == "all_to_all" and op.phase == "forward":
+            if is_exchange(op):
                 exchanges = exchanges + op.kernels * op.count
         else:
             kernels = kernels + op.kernels * op.count

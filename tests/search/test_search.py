@@ -94,7 +94,10 @@ def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
     words = [{"recompute": r, "sequence_parallel": s} for r in ("none", "selective", "full") for s in (False, True)]
     if model is EXPERTS:
         words = [{"recompute": r, "sequence_parallel": True} for r in ("none", "full")]
+    if (stack, sharding) == ("megatron", "zero1"):  # passes told apart, weights held once
+        words = [{**each, "schedule": "zb-h1"} for each in words]
     found = list(all_layouts(model, (4, 16), 48, words, sharding, stack=stack))
+    found = [case for case in found if case[0].schedule is None or case[0].vp == 1]
     assert len(found) > 100
     for train, seconds, draw, memory in found[:: max(1, len(found) // 60)]:
         alone = estimate_step(build_step(model, train), DEVICE)

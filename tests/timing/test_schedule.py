@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from roofline.config.run import train_config
 from roofline.config.stack import Overlap
 from roofline.counting.step import build_step
+from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.ranks import price
@@ -186,3 +187,31 @@ def test_experts_launched_in_one_kernel_cost_the_host_little():
     )
     launches = [sum(op.kernels for op in step.ops if op.form == "grouped") for step in (each, grouped)]
     assert launches == [6 * 16, 6]
+
+
+# --- pipeline schedules
+
+
+def test_gradients_of_weights_fill_the_bubble():
+    options = {"num_devices": 8, "pp": 8, "global_batch": 16}
+    names = ("gpipe", "1f1b", "zb-h1", "zb-h2", "zb-2p")
+    bubbles = [times_of(step_of(**options, schedule=name)).pipeline_bubble for name in names]
+    assert bubbles[0] == bubbles[1] > bubbles[2] > bubbles[3] >= bubbles[4] == 0
+    assert times_of(step_of(**options)).pipeline_bubble == bubbles[1]  # 1f1b where nothing is said
+
+
+def test_virtual_stages_are_those_of_the_schedule():
+    with pytest.raises(RooflineError, match="schedule zb-v runs 2 chunks on each device: set --vp 2"):
+        step_of(num_devices=8, pp=8, schedule="zb-v")
+    with pytest.raises(RooflineError, match="schedule zb-h1 has one stage on each device"):
+        step_of(num_devices=4, pp=4, vp=2, schedule="zb-h1")
+    assert times_of(step_of(num_devices=4, pp=4, vp=2, schedule="zb-v")).pipeline_bubble >= 0
+
+
+def test_dualpipe_hides_the_exchange():
+    options = {"num_devices": 32, "pp": 4, "ep": 8, "global_batch": 64, "seq_len": 2048, "stack": "torchtitan"}
+    plain, dual = (
+        times_of(build_step(MIXTRAL, train_config({**options, "schedule": name}))) for name in ("1f1b", "dualpipe")
+    )
+    assert dual.expert_parallel < 0.5 * plain.expert_parallel
+    assert dual.pipeline_bubble < plain.pipeline_bubble

@@ -1,0 +1,84 @@
+"""Pipeline schedules: facts of each in `schedules.toml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from ..arrays import Number
+from ..errors import unknown
+from .stack import facts_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Bubble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a stage waits for, as shares of the time of the other stages of one micro batch."""
+
+    forward: float
+    data: float  # gradients of data
+    weight: float  # gradients of weights
+
+
+class InFlight(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Micro batches that stage s of p holds: p*`p` + s*`s` + `constant`, and (p - 1 - 2s)/v where interleaved."""
+
+    p: float = 0.0
+    s: float = 0.0
+    constant: float = 0.0
+    interleaved: bool = False
+
+
+class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One pipeline schedule.
+
+    Attributes:
+        summary: One line.
+        bubble: What a stage waits for.
+        divided: Whether virtual stages divide the bubble.
+        halved: Whether (p/2 - 1) of (p - 1) stages are waited for: micro batches come from both ends.
+        in_flight: Micro batches a stage holds; all of a step.
+        chunks: Virtual stages it needs; 0: any number.
+        weight_copies: How often a device holds the weights of a stage.
+        hides_exchange: Whether the exchange of expert parallelism runs beside another micro batch's compute.
+        source: Paper and table.
+    """
+
+    summary: str
+    bubble: Bubble
+    divided: bool = False
+    halved: bool = False
+    in_flight: InFlight | Literal["all"]
+    chunks: int = 0
+    weight_copies: int = 1
+    hides_exchange: bool = False
+    source: str
+
+    def held(self, pp: Number, vp: Number, stage: Number) -> Number | None:
+        """Micro batches in flight on a stage; None: all of the step."""
+        rule = self.in_flight
+        if isinstance(rule, str):
+            return None
+        more = (pp - 1 - 2 * stage) / vp if rule.interleaved else 0
+        return rule.p * pp + rule.s * stage + rule.constant + more
+
+
+@cache
+def schedules() -> Mapping[str, PipelineSchedule]:
+    """All of them by name."""
+    return msgspec.toml.decode(facts_beside("schedules.toml").read_bytes(), type=dict[str, PipelineSchedule])
+
+
+def pipeline_schedule(name: str) -> PipelineSchedule:
+    """One by name.
+
+    Raises:
+        RooflineError: There is none of that name.
+    """
+    known = schedules()
+    if name not in known:
+        raise unknown("schedule", name, known)
+    return known[name]
