@@ -51,6 +51,7 @@ QUESTIONS: dict[str, dict[str, Command]] = {
     },
     "Is my run good": {
         "mfu": Command("mfu", "the MFU of a run you measured, whether that is good, and what costs most"),
+        "profile": Command("profile", "a profiler's trace: measured kernels beside expected ones, biggest gaps first"),
     },
     "What is known": {
         "devices": Command("devices", "the catalog of devices; or one, each figure with its source"),

@@ -1,0 +1,64 @@
+"""What we expect of an operator of a trace on its device: the time of each of its kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..counting.op import Op
+from ..errors import RooflineError
+from ..timing import kernel
+from ..tracing.rules import Cost
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+_ENGINES = {"matmul", "attention"}
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """Seconds of one run: expected, and at the datasheet's figures; None without a device or an engine for it."""
+
+    expected_s: float | None
+    ideal_s: float | None
+
+
+NOTHING = Expectation(None, None)
+
+
+def expectation(costs: list[Cost], dtype: str, phase: str, device: Device | None, attention: str) -> Expectation:
+    """The time of an operator's kernels, one after another."""
+    if device is None:
+        return NOTHING
+    expected = ideal = 0.0
+    for cost in costs:
+        op = as_op(cost, dtype, phase)
+        try:
+            ideal += float(kernel.ideal_time(op, device))
+            expected += float(kernel.expected_time(op, device, attention=_known(attention, device)))
+        except RooflineError:  # no engine for this dtype
+            return NOTHING
+    return Expectation(expected, ideal)
+
+
+def _known(attention: str, device: Device) -> str:
+    known = device.measured.attention
+    return attention if attention in known else "flash2"
+
+
+def as_op(cost: Cost, dtype: str, phase: str) -> Op:
+    """A kernel of a trace as the op that we time."""
+    extra: dict[str, Any] = {"shape": cost.shape} if cost.kind in _ENGINES else {}
+    return Op(
+        name=cost.suffix or cost.kind,
+        kind=cost.kind,
+        phase=phase,  # type: ignore[arg-type]
+        part="step",
+        dtype=dtype,
+        flops=cost.flops,
+        bytes_read=cost.read,
+        bytes_written=cost.written,
+        kernels=cost.kernels,
+        **extra,
+    )

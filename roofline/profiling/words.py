@@ -1,0 +1,44 @@
+"""The tables of ``operators.toml``: what a trace leaves out of an operator, and what a kernel's name says."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file as it is; lists of words as text."""
+
+    views: str
+    pointwise: str
+    reductions: str
+    arguments: dict[str, str]
+    by_length: dict[str, tuple[str, str]]
+    same: dict[str, str]
+    fused: dict[str, tuple[int, int]]
+    kernels: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def words() -> Words:
+    """The tables."""
+    text = (files("roofline.profiling") / "operators.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), Words)
+
+
+@lru_cache(maxsize=1)
+def views() -> frozenset[str]:
+    """Operators that launch nothing, as a trace names them."""
+    names = words().views.split()
+    return frozenset([*(f"aten::{name}" for name in names), "detach", "detach_"])
+
+
+@lru_cache(maxsize=8)
+def listed(table: str) -> frozenset[str]:
+    """The words of a list: pointwise or reductions."""
+    found: Any = getattr(words(), table)
+    return frozenset(found.split())
