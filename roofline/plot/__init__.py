@@ -21,7 +21,9 @@ from ..view.files import check_writable, write_atomically
 from ..view.table import plain
 from .build import roofline_data, validation_data, waterfall_data
 from .data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
+from .measured import measured_data
 from .sweeps import batch_data, memory_data, memory_sweep, sequence_data
+from .timeline import TimelineData, draw_timeline, timeline_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,12 +33,14 @@ __all__ = [
     "batch_data",
     "check_output",
     "draw",
+    "measured_data",
     "memory_data",
     "memory_sweep",
     "roofline_data",
     "save",
     "save_data",
     "sequence_data",
+    "timeline_data",
     "validation_data",
     "waterfall_data",
 ]
@@ -44,7 +48,7 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 
-def draw(data: PlotData) -> Figure:
+def draw(data: PlotData | TimelineData) -> Figure:
     """Draw the picture that `data` describes.
 
     Raises:
@@ -69,6 +73,8 @@ def draw(data: PlotData) -> Figure:
             draw_memory(figure, data)
         elif isinstance(data, CurveData):
             draw_curves(figure, data)
+        elif isinstance(data, TimelineData):
+            draw_timeline(figure, data)
         else:
             draw_validation(figure, data)
     return figure
@@ -91,7 +97,7 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
-def save_data(data: PlotData, path: str | Path) -> None:
+def save_data(data: PlotData | TimelineData, path: str | Path) -> None:
     """Write what a picture shows as CSV, in base units.
 
     Raises:

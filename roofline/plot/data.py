@@ -50,10 +50,11 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     dtype: str
     intensity: float  # FLOP per byte of device memory
-    flops_per_s: float  # achieved: FLOPs over the expected time
+    flops_per_s: float  # achieved: FLOPs over the expected time, in a profile over the measured one
     ideal_flops_per_s: float
     seconds: float  # per step
     share: float  # of the step
+    expected_flops_per_s: float | None = None  # of a measured op: what we expect
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +67,11 @@ class Panel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RooflineData(msgspec.Struct, frozen=True, kw_only=True):
-    """A roofline per device."""
+    """A roofline per device; `measured` where the points are, not expected."""
 
     title: str
     panels: tuple[Panel, ...]
+    measured: bool = False
 
     def rows(self) -> list[Row]:
         """Ceilings, bandwidths and ops, one a row."""

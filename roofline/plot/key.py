@@ -69,6 +69,7 @@ def _note(data: RooflineData, width: float) -> str:
     """What the marks mean and what is not shown, in lines that a picture of that width holds."""
     several = len(data.panels) > 1
     rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
-    note = "Mark: expected rate. Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, "
-    note += f"casts, communication, waiting): {rest} of the step."
+    mark = "Mark: measured rate. Cross: expected." if data.measured else "Mark: expected rate."
+    note = f"{mark} Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, casts, "
+    note += f"communication, waiting): {rest} of the step."
     return fill(note, int((width - 0.7) / NOTE_LETTER))

@@ -32,6 +32,9 @@ def draw_points(axes: Axes, points: Sequence[Point]) -> list[Box]:
         x, y, ideal = point.intensity, point.flops_per_s / TERA, point.ideal_flops_per_s / TERA
         axes.plot([x, x], [y, ideal], color=colour, linewidth=0.6, zorder=3)
         axes.plot(x, ideal, marker="_", markersize=4, color=colour, markeredgewidth=0.8, zorder=3)
+        if point.expected_flops_per_s is not None:
+            expected: Style = {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.8, "zorder": 5.5}
+            axes.plot(x, point.expected_flops_per_s / TERA, color=INK, **expected)
         style: Style = {
             "marker": PHASE_MARKERS.get(point.phase, "o"),
             "facecolor": colour,

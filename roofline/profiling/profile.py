@@ -34,13 +34,17 @@ def profile(paths: Iterable[str | Path], device: str | Device | None = None) -> 
     Raises:
         RooflineError: A file cannot be read, is cut off or no trace, holds no GPU work, or ranks of different runs.
     """
+    return assemble(read_ranks(paths, device))
+
+
+def read_ranks(paths: Iterable[str | Path], device: str | Device | None = None) -> list[Rank]:
+    """Every rank's trace with what its kernels are part of, in order of ranks; arguments and errors as `profile`."""
     from ..hardware import load_device
 
     given = None if device is None else load_device(device)
     ranks = [read_rank(path, given) for path in trace_files(paths)]
     check_together([rank.trace for rank in ranks])
-    ranks.sort(key=lambda rank: (rank.trace.rank is None, rank.trace.rank or 0))
-    return _assemble(ranks)
+    return sorted(ranks, key=lambda rank: (rank.trace.rank is None, rank.trace.rank or 0))
 
 
 def trace_files(paths: Iterable[str | Path]) -> list[Path]:
@@ -61,7 +65,7 @@ def trace_files(paths: Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def _assemble(ranks: list[Rank]) -> Profile:
+def assemble(ranks: list[Rank]) -> Profile:
     """The profile: ops, steps and terms of the first rank, and all ranks side by side."""
     first = ranks[0]
     device = first.operations.device

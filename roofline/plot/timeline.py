@@ -1,0 +1,158 @@
+"""One step of a trace over time: a lane per stream and rank, kernels by kind, and the gaps between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..profiling.steps import OUTSIDE
+from ..units import format_time
+from .data import Row
+from .style import (
+    FAINT,
+    GREY,
+    KIND_COLOURS,
+    WIDTH,
+    Style,
+    heading,
+    plain_number,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..profiling.rank import Rank
+    from ..profiling.result import Profile
+
+YELLOW = "#F0E442"  # the eighth colour of Okabe and Ito
+COLOURS = {**KIND_COLOURS, "communication": YELLOW, "copy": GREY, "other": "#bdbdbd"}
+HATCHES = {"communication": "xxxx", "copy": "////"}
+TERM_KINDS = {"memory_bound": "elementwise"}
+MOST_LANES = 16
+LANE, TOP, BOTTOM, LEFT = 0.3, 0.34, 0.85, 1.15  # inches
+JOINED = 1 / 3000  # of the step: kernels of one kind closer than this are one bar
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """Kernels of one kind that follow one another; seconds from the step's first kernel."""
+
+    kind: str
+    start: float
+    end: float
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """One stream of one rank."""
+
+    name: str
+    bars: tuple[Bar, ...]
+
+
+class TimelineData(msgspec.Struct, frozen=True, kw_only=True):
+    """The lanes of one step."""
+
+    title: str
+    caption: str
+    seconds: float
+    lanes: tuple[Lane, ...]
+
+    def rows(self) -> list[Row]:
+        """One bar a row."""
+        return [
+            {"lane": lane.name, "kind": bar.kind, "start_s": bar.start, "end_s": bar.end}
+            for lane in self.lanes
+            for bar in lane.bars
+        ]
+
+
+def timeline_data(ranks: Sequence[Rank], result: Profile) -> TimelineData:
+    """The step whose time is nearest the median, on all ranks that have it."""
+    followed = [n for n, step in enumerate(result.steps) if not step.last] or [0]
+    number = min(followed[1:] or followed, key=lambda n: abs(result.steps[n].time_s - result.step_time_s))
+    step = result.steps[number]
+    lanes = [lane for rank in ranks for lane in _lanes(rank, step.name, several=len(ranks) > 1)]
+    words = f"{step.name}: {format_time(step.time_s)}"
+    if result.mfu is not None:
+        words += f", MFU of the run {100 * result.mfu:.1f} %"
+    return TimelineData(
+        title=result.device_name or "trace", caption=words, seconds=step.time_s, lanes=tuple(lanes[:MOST_LANES])
+    )
+
+
+def _lanes(rank: Rank, name: str, *, several: bool) -> list[Lane]:
+    """The streams of one rank in the step of that name, the busiest first."""
+    kernels = rank.trace.kernels
+    number = next((n for n, step in enumerate(rank.steps.steps) if step.name == name), 0)
+    start, end = rank.steps.steps[number].start, rank.steps.steps[number].end
+    streams: dict[int, list[tuple[float, float, str]]] = {}
+    for row, step in enumerate(rank.steps.of):
+        inside = kernels.start[row] < end and kernels.end[row] > start
+        if step != OUTSIDE and inside and kernels.device[row] == rank.index:
+            bar = max(kernels.start[row], start) - start, min(kernels.end[row], end) - start, _kind(rank, row)
+            streams.setdefault(kernels.stream[row], []).append(bar)
+    prefix = f"rank {rank.trace.rank}, " if several else ""
+    order = sorted(streams, key=lambda stream: -sum(b - a for a, b, _ in streams[stream]))
+    return [Lane(name=f"{prefix}stream {stream}", bars=_joined(streams[stream], end - start)) for stream in order]
+
+
+def _kind(rank: Rank, row: int) -> str:
+    if row not in rank.work:
+        return "copy"
+    work = rank.work[row]
+    if work.sent is not None:
+        return "communication"
+    group = rank.operations.groups.get(work.key) if work.key is not None else None
+    kind = group.kind if group is not None else TERM_KINDS.get(work.term, work.term)
+    return kind if kind in COLOURS else "other"
+
+
+def _joined(bars: list[tuple[float, float, str]], span: float) -> tuple[Bar, ...]:
+    """Bars of one kind with next to nothing between them as one: a page has no room for ten thousand."""
+    joined: list[list[float | str]] = []
+    for start, end, kind in sorted(bars):
+        if joined and joined[-1][2] == kind and start - float(joined[-1][1]) < JOINED * span:
+            joined[-1][1] = max(float(joined[-1][1]), end)
+        else:
+            joined.append([start, end, kind])
+    return tuple(Bar(kind=str(kind), start=float(a) * 1e-6, end=float(b) * 1e-6) for a, b, kind in joined)
+
+
+def draw_timeline(figure: Figure, data: TimelineData) -> None:
+    """Draw one lane under another over the time of the step."""
+    height = TOP + BOTTOM + LANE * len(data.lanes)
+    figure.set_size_inches(WIDTH, height)
+    axes = figure.subplots()
+    figure.subplots_adjust(left=LEFT / WIDTH, right=1 - 0.15 / WIDTH, bottom=BOTTOM / height, top=1 - TOP / height)
+    heading(axes, data.title, data.caption)
+    scale, unit = (1e3, "ms") if data.seconds < 1 else (1.0, "s")
+    for place, lane in enumerate(data.lanes):
+        axes.axhspan(place - 0.35, place + 0.35, color=FAINT, alpha=0.5, linewidth=0)
+        for kind, colour in COLOURS.items():
+            spans = [(scale * b.start, scale * (b.end - b.start)) for b in lane.bars if b.kind == kind]
+            if spans:
+                axes.broken_barh(spans, (place - 0.35, 0.7), facecolor=colour, **_texture(kind))
+    axes.set(xlim=(0, scale * data.seconds), ylim=(len(data.lanes) - 0.4, -0.6))
+    axes.set_yticks(range(len(data.lanes)), [lane.name for lane in data.lanes])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter(plain_number)
+    axes.set_xlabel(f"{unit} from the step's first kernel")
+    _key(figure, axes, data)
+
+
+def _texture(kind: str) -> Style:
+    """Hatches tell what is no computing apart in grey print."""
+    return {"hatch": HATCHES.get(kind, ""), "edgecolor": "white" if kind == "copy" else GREY, "linewidth": 0}
+
+
+def _key(figure: Figure, axes: Axes, data: TimelineData) -> None:
+    width, height = figure.get_size_inches()
+    shown = [kind for kind in COLOURS if any(bar.kind == kind for lane in data.lanes for bar in lane.bars)]
+    handles = [axes.barh(0, 0, color=COLOURS[kind], label=kind, **_texture(kind)) for kind in shown]
+    handles.append(axes.barh(0, 0, color=FAINT, alpha=0.5, linewidth=0, label="nothing runs"))
+    place: Style = {"loc": "lower left", "bbox_to_anchor": (LEFT / width, 0.03 / height)}
+    columns = max(min(len(handles), int((width - LEFT) / 1.1)), 1)
+    figure.legend(handles=handles, **place, ncols=columns, borderpad=0.1, columnspacing=1.0, handlelength=1.2)
