@@ -60,6 +60,7 @@ class OpTime(msgspec.Struct, frozen=True, kw_only=True):
     expected_s: Number
     of: str  # the forward op that it belongs to
     bound: Any  # compute or memory, by intensity against the ridge of its engine; or communication
+    shape: tuple[Number, ...] | None = None  # of a matmul or attention, as in `Op`
 
 
 class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +362,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
                 ideal_s=item.ideal * runs,
                 expected_s=item.expected * runs,
                 bound="communication" if op.kind == "collective" else bound,
+                shape=op.shape,
             )
         )
     if is_scalar(*(row.expected_s for row in rows)):

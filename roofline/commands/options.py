@@ -79,6 +79,11 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         "the run file of a training framework (YAML, JSON, TOML, launch script), "
         "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
+    add_set_argument(parser)
+
+
+def add_set_argument(parser: Any) -> None:
+    """Add ``--set`` to a parser or one of its groups."""
     parser.add_argument(
         "--set",
         dest="overrides",

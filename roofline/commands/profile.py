@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import units
+from ..errors import RooflineError
+from . import options
 from .output import add_format_arguments, emit
 
 if TYPE_CHECKING:
+    from ..profiling.beside import Beside
     from ..profiling.rank import Rank
     from ..profiling.result import Profile
 
@@ -17,6 +20,7 @@ EXAMPLES = (
     "roofline profile trace.json.gz",
     "roofline profile traces/ --device h100-sxm-80gb --format json --output profile.json",
     "roofline profile trace.json.gz --roofline measured.png --timeline step.svg",
+    "roofline profile trace.json.gz --model gpt2 --recompute full",
 )
 
 
@@ -28,11 +32,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="a trace of torch.profiler (.json or .json.gz), one for each of several ranks, or a folder of them",
     )
-    parser.add_argument("-d", "--device", metavar="DEVICE", help="the device, where the trace's own name is not enough")
     parser.add_argument("--top", metavar="N", type=units.positive_int, default=15, help="ops shown (15)")
     pictures = parser.add_argument_group("pictures (.png, .svg or .pdf)")
     pictures.add_argument("--roofline", metavar="FILE", help="measured ops on the device's roofline")
     pictures.add_argument("--timeline", metavar="FILE", help="one step over time, a lane per stream and rank")
+    model = parser.add_argument_group("beside an estimate")
+    model.add_argument(
+        "--model",
+        "--config",
+        dest="model",
+        metavar="MODEL",
+        help="the model or the run file, to set the trace beside its estimate op by op; micro batch, length, dtype and "
+        "devices are the trace's where no option says otherwise",
+    )
+    options.add_set_argument(model)
+    options.add_device_arguments(parser)
+    options.add_training_arguments(parser)
     add_format_arguments(parser)
 
 
@@ -45,12 +60,35 @@ def run(args: argparse.Namespace) -> int:
         from ..plot import check_output
 
         check_output(path)
-    ranks = read_ranks(args.traces, args.device)
+    ranks = read_ranks(args.traces, None if args.device is None else options.device(args))
     result = assemble(ranks)
     notes = [*view.notes(result), *_pictures(args, ranks, result)]
-    data = {**result.to_dict(), "notes": notes}
-    emit(args, data, view.tables(result, args.top), notes, view.records(result))
+    data: dict[str, Any] = result.to_dict()
+    tables = view.tables(result, args.top)
+    if args.model is not None:
+        found, assumed = _beside(args, result)
+        data["beside"] = found
+        tables[2:2] = view.beside_tables(found, args.top)
+        notes += [*(f"{note[0].upper()}{note[1:]}." for note in found.notes), assumed]
+    emit(args, {**data, "notes": notes}, tables, notes, view.records(result))
     return 0
+
+
+def _beside(args: argparse.Namespace, result: Profile) -> tuple[Beside, str]:
+    """The trace beside the estimate of the model, and what of the configuration is the trace's."""
+    from ..answers.estimate import estimate
+    from ..profiling.beside import beside, options_from
+
+    if result.device is None:
+        raise RooflineError(f"an estimate needs a device, and {result.device_name!r} is not known: give --device")
+    given = options.train_options(args, one_layout=True)
+    seen = {name: value for name, value in options_from(result).items() if name not in given}
+    found = beside(result, estimate(options.model(args), result.device, **seen, **given))
+    words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in seen.items())
+    return (
+        found,
+        f"Taken from the trace: {words}." if words else "Nothing of the configuration is taken from the trace.",
+    )
 
 
 def _pictures(args: argparse.Namespace, ranks: list[Rank], result: Profile) -> list[str]:

@@ -94,6 +94,7 @@ def assemble(ranks: list[Rank]) -> Profile:
         unattributed=unattributed,
         collectives=_collectives(first),
         ranks=summaries(ranks),
+        world_size=first.trace.world_size,
         totals=_totals(first),
         kernel_time_s=kernel_time,
         attributed_share=attributed / kernel_time,

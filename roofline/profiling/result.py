@@ -138,6 +138,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     unattributed: tuple[UnattributedKernel, ...]
     collectives: tuple[MeasuredCollective, ...]
     ranks: tuple[RankSummary, ...]
+    world_size: int | None
     totals: Totals
     kernel_time_s: float
     attributed_share: float

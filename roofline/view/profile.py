@@ -12,6 +12,7 @@ from .cells import seconds, share, size
 from .table import Cell, Table
 
 if TYPE_CHECKING:
+    from ..profiling.beside import Beside
     from ..profiling.result import MeasuredOp, Profile
 
 COSTLIEST = 15
@@ -277,6 +278,34 @@ def ranks_table(result: Profile) -> Table:
     return Table(
         "Ranks per step", ["Rank", "Step", "Compute", "Collectives", "of it waiting", ""], rows, align="rrrrrl"
     )
+
+
+def beside_tables(found: Beside, most: int) -> list[Table]:
+    """The measured step beside the expected one, op by op."""
+    low, high = format_time(found.expected_low_s), format_time(found.expected_high_s)
+    rows: list[list[Any]] = [
+        ["Measured", format_time(found.measured_step_s)],
+        ["Expected", f"{format_time(found.expected_step_s)} ({low} to {high})"],
+        ["Matched", f"{format_share(found.matched_share)} of the operators' time, {', '.join(found.phases)}"],
+    ]
+    pairs = [
+        [
+            pair.name if len(pair.name) <= 44 else f"{pair.name[:43]}…",
+            pair.phase,
+            "x".join(map(str, pair.shape)) if pair.shape else pair.kind,
+            Cell(pair.measured_runs, f"{pair.measured_runs:.3g}" if pair.measured_runs else "-"),
+            Cell(pair.expected_runs, f"{pair.expected_runs:.3g}" if pair.expected_runs else "-"),
+            seconds(pair.measured_s) if pair.measured_s else Cell(0.0, "-"),
+            seconds(pair.expected_s) if pair.expected_s else Cell(0.0, "-"),
+            Cell(pair.gap_s, f"{'-' if pair.gap_s < 0 else '+'}{format_time(abs(pair.gap_s))}"),
+        ]
+        for pair in found.pairs[:most]
+    ]
+    columns = ["Ours", "Phase", "Shape", "Runs", "Ours", "Measured", "Expected", "Gap"]
+    return [
+        Table(f"Beside the estimate of {found.model}", ["", ""], rows, align="ll"),
+        Table("Op by op per step, largest gaps first", columns, pairs, align="lllrrrrr"),
+    ]
 
 
 def unattributed_table(result: Profile) -> Table:
