@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..errors import RooflineError
+from ..view.files import check_writable
 from . import options
 from .output import add_format_arguments, emit
 
@@ -36,6 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pictures = parser.add_argument_group("pictures (.png, .svg or .pdf)")
     pictures.add_argument("--roofline", metavar="FILE", help="measured ops on the device's roofline")
     pictures.add_argument("--timeline", metavar="FILE", help="one step over time, a lane per stream and rank")
+    parser.add_argument(
+        "--write-device",
+        metavar="FILE",
+        help="write a device file (.toml) whose [measured] tables are fitted to the trace's kernels, for --device FILE",
+    )
     model = parser.add_argument_group("beside an estimate")
     model.add_argument(
         "--model",
@@ -56,13 +63,10 @@ def run(args: argparse.Namespace) -> int:
     from ..profiling.profile import assemble, read_ranks
     from ..view import profile as view
 
-    for path in filter(None, (args.roofline, args.timeline)):
-        from ..plot import check_output
-
-        check_output(path)
+    _check_outputs(args)
     ranks = read_ranks(args.traces, None if args.device is None else options.device(args))
     result = assemble(ranks)
-    notes = [*view.notes(result), *_pictures(args, ranks, result)]
+    notes = [*view.notes(result), *_pictures(args, ranks, result), *_device_file(args, result)]
     data: dict[str, Any] = result.to_dict()
     tables = view.tables(result, args.top)
     if args.model is not None:
@@ -89,6 +93,34 @@ def _beside(args: argparse.Namespace, result: Profile) -> tuple[Beside, str]:
         found,
         f"Taken from the trace: {words}." if words else "Nothing of the configuration is taken from the trace.",
     )
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuse files that cannot be written before the work."""
+    for path in filter(None, (args.roofline, args.timeline)):
+        from ..plot import check_output
+
+        check_output(path)
+    if args.write_device is not None:
+        if not args.write_device.endswith(".toml"):
+            raise RooflineError(f"--write-device {args.write_device}: a device file ends in .toml")
+        check_writable(Path(args.write_device))
+
+
+def _device_file(args: argparse.Namespace, result: Profile) -> list[str]:
+    """Write the device file that is asked for; returns a sentence on each of its tables."""
+    if args.write_device is None:
+        return []
+    from ..hardware.calibrate.writer import to_toml, write_device
+    from ..profiling.fitted import fitted_device
+
+    device, words = fitted_device(result)
+    heading = "Written by 'roofline profile': constants fitted to the kernels of a trace."
+    write_device(args.write_device, to_toml(device, heading=heading))
+    return [
+        *(f"{word[0].upper()}{word[1:]}." for word in words),
+        f"Written: {args.write_device}. Use it with --device.",
+    ]
 
 
 def _pictures(args: argparse.Namespace, ranks: list[Rank], result: Profile) -> list[str]:
