@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..counting.op import Op
+from ..counting.op import Form, Op
 from ..errors import RooflineError
 from ..timing import kernel
 from ..tracing.rules import Cost
@@ -27,13 +27,15 @@ class Expectation(msgspec.Struct, frozen=True):
 NOTHING = Expectation(None, None)
 
 
-def expectation(costs: list[Cost], dtype: str, phase: str, device: Device | None, attention: str) -> Expectation:
-    """The time of an operator's kernels, one after another."""
+def expectation(
+    name: str, costs: list[Cost], dtype: str, phase: str, device: Device | None, attention: str
+) -> Expectation:
+    """The time of the kernels of operator `name`, one after another."""
     if device is None:
         return NOTHING
     expected = ideal = 0.0
     for cost in costs:
-        op = as_op(cost, dtype, phase)
+        op = as_op(name, cost, dtype, phase)
         try:
             ideal += float(kernel.ideal_time(op, device))
             expected += float(kernel.expected_time(op, device, attention=_known(attention, device)))
@@ -47,11 +49,15 @@ def _known(attention: str, device: Device) -> str:
     return attention if attention in known else "flash2"
 
 
-def as_op(cost: Cost, dtype: str, phase: str) -> Op:
-    """A kernel of a trace as the op that we time."""
-    extra: dict[str, Any] = {"shape": cost.shape} if cost.kind in _ENGINES else {}
+def as_op(name: str, cost: Cost, dtype: str, phase: str) -> Op:
+    """A kernel of a trace as the op that we time.
+
+    A weight gradient is a plain matmul here: what adds it up in fp32 is an operator of its own in a trace.
+    """
+    form: Form = "batched" if "bmm" in name else "grouped" if "grouped_mm" in name else "dense"
+    extra: dict[str, Any] = {"shape": cost.shape, "form": form} if cost.kind in _ENGINES else {}
     return Op(
-        name=cost.suffix or cost.kind,
+        name=name,
         kind=cost.kind,
         phase=phase,  # type: ignore[arg-type]
         part="step",

@@ -169,7 +169,7 @@ class Operations:
         elif group.costs is not None:
             costs = group.costs
             attention = names.attention_kernel(ordered[0])
-            time = expectation(costs, group.dtype or "fp32", group.phase, self.device, attention)
+            time = expectation(group.name, costs, group.dtype or "fp32", group.phase, self.device, attention)
             sums["flops"] = sum(cost.flops for cost in costs) * runs
             sums["bytes"] = sum(cost.read + cost.written for cost in costs) * runs
             model = sum(c.flops if c.model_flops is None else c.model_flops for c in costs if c.shape is not None)

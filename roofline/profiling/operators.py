@@ -143,5 +143,5 @@ def _old_convolution_gradient(call: Call) -> list[Cost]:
     positions, n, k = dy.numel // dy.shape[1], weight.shape[0], weight.numel // weight.shape[0]
     flops = 2 * positions * weight.numel
     return [
-        Cost(kind="matmul", flops=flops, read=call.read, written=dy.bytes, shape=(positions, k, n, 1), suffix="dgrad")
+        Cost(kind="matmul", flops=flops, read=call.read, written=dy.bytes, shape=(positions, k, n, 1), gradient="data")
     ]
