@@ -223,6 +223,7 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     """The forward ops of one pass; logits are formed for the last token of each sequence only."""
     if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
         raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
+    model = model.without_ahead()
     given = {"dtype": default_dtype(device), "stack": "serving", **options}
     given.setdefault("attention", default_attention(device, given["stack"]))
     check_attention(device, given["attention"])

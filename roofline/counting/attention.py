@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import Number, divide, is_scalar, maximum, minimum
+from ..arrays import Number, divide, is_scalar, maximum
 from ..model.projections import attention_projections
 from ..model.spec import Attention, Block
 from ..model.tensors import Projection
 from . import kernels, traffic
+from .keys import all_compressed_keys, counted_keys, visible_keys
 from .recorder import Tape
 
 
@@ -22,9 +23,9 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
     tokens, es = tape.tokens, tape.es
     projections = attention_projections(spec, d_model, what)
-    if spec.kv_lora_rank is not None:
+    if spec.kv_lora_rank is not None or spec.q_lora_rank is not None:
         _latent_projections(tape, spec, projections, d_model, what)
-        kv_heads = heads
+        kv_heads = kv_heads if spec.kv_lora_rank is None else heads
     else:
         qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
         tape.project(qkv, tokens, saves=tape.norm_tokens * d_model * es, quantised_by="cast")
@@ -50,7 +51,8 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
-    tape.project(projections[-1:], tokens)
+    for projection in projections[-1 - (spec.out_lora_rank is not None) :]:
+        tape.project((projection,), tokens, saves=tokens * value * es if projection.part == "out_down" else 0)
 
 
 def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
@@ -60,9 +62,12 @@ def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], w
     heads, width, tokens = spec.index_heads, spec.index_head_dim, tape.tokens
     for projection in projections:
         tape.project((projection,), tokens, quantised_by="cast")
-    tape.weight(f"{what}.index.norm", 2 * width)
-    tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, tape.seq_kv)
-    tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, tape.seq_kv)
+    if spec.index_extra_params:
+        tape.weight(f"{what}.index.extra", spec.index_extra_params)
+    keys = all_compressed_keys(spec, tape.seq_kv) if spec.compress_ratio else tape.seq_kv
+    tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, keys)
+    if spec.index_weights:
+        tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, keys)
     tape.frozen, tape.input_needs_grad = frozen, needs_grad
 
 
@@ -76,8 +81,8 @@ def _latent_projections(
     tokens, es = tape.tokens, tape.es
     latent = {"q_down": ("q_latent_norm", spec.q_lora_norm), "kv_down": ("kv_latent_norm", spec.kv_lora_norm)}
     kept: Number = tape.norm_tokens * d_model * es
-    for projection in projections[:-1]:
-        if not projection.takes_gradient:
+    for projection in projections:
+        if not projection.takes_gradient or projection.part in {"out", "out_down"}:
             continue
         up = projection.part in {"q_up", "kv_up"}
         tape.project((projection,), tokens, saves=tokens * projection.d_in * es if up else kept, quantised_by="cast")
@@ -96,24 +101,6 @@ def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
     tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload)
     tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload, "backward")
     tape.collective(f"{what}.kv_reduce_scatter_grad", "reduce_scatter", "cp", payload, "backward")
-
-
-def visible_keys(spec: Attention, seq_len: Number) -> Number:
-    """Keys an average query sees: S, (S+1)/2 under a causal mask, fewer with a sliding window w.
-
-    With a causal window the first w queries see 1, 2, ... w keys and the rest w each: w - w*(w-1)/(2*S).
-    """
-    if not spec.causal:
-        return seq_len if spec.window is None else minimum(seq_len, spec.window)
-    window = seq_len if spec.window is None else minimum(seq_len, spec.window)
-    if is_scalar(window, seq_len) and window == seq_len:
-        return divide(seq_len + 1, 2)
-    return window - window * (window - 1) / (2 * seq_len)
-
-
-def counted_keys(spec: Attention, seq_len: Number) -> Number:
-    """Keys that the MFU rule counts for each query: no causal mask, but the window is part of the model."""
-    return seq_len if spec.window is None else minimum(seq_len, spec.window)
 
 
 def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
@@ -154,12 +141,13 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
 
 
 def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None:
-    batch, seq_q, seq_kv, es = tape.batch, tape.seq_q, tape.seq_kv, tape.es
+    batch, seq_q, es = tape.batch, tape.seq_q, tape.es
+    seq_kv = tape.seq_kv + all_compressed_keys(spec, tape.seq_kv)
     scores = batch * heads * seq_q * seq_kv
     q = tape.tokens * heads * spec.head_dim
     # eager code expands grouped keys and values to every query head before the matmul, and keeps the copies
     kv_kept = tape.tokens * heads * (spec.head_dim + spec.value_head_dim)
-    counted = divide(counted_keys(spec, seq_kv), seq_kv)  # share of the scores that the MFU rule counts
+    counted = divide(counted_keys(spec, tape.seq_kv), seq_kv)  # share of the scores that the MFU rule counts
     tape.batched_matmul(
         f"{what}.scores",
         batch * heads,

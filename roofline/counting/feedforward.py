@@ -73,7 +73,11 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         tape.weight("router.extra", spec.extra_params)
     kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
     tape.elementwise("router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept)
-    moved = routed * d_model
+    width = spec.latent_dim or d_model
+    latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
+    for down in latent[:1]:
+        tape.project((down,), tokens)
+    moved = routed * width
     tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
     _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
@@ -82,11 +86,13 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     rows, many = divide(routed * gathered, experts_here), spec.n_experts
     kept = moved * gathered * es
     with tape.routing():
-        mlp(tape, spec.expert, d_model, rows, "experts", tp=etp, count=many, here=experts_here, saves=kept)
+        mlp(tape, spec.expert, width, rows, "experts", tp=etp, count=many, here=experts_here, saves=kept)
     _exchange(tape, spec, "moe.combine", moved * es, gathered)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
     tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
+    for up in latent[1:]:
+        tape.project((up,), tokens, saves=tokens * width * es)
     if spec.shared is not None:
         mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert")
         if spec.shared_gate:

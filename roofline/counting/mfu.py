@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..arrays import Number, minimum
+from ..arrays import Number
 from ..errors import unknown
 from ..model.parameters import count_parameters
 from ..model.projections import layer_projections, model_projections
 from ..model.spec import ModelConfig
 from ..model.tensors import Projection
+from .keys import all_compressed_keys, counted_keys
 
 Rule = Literal["6N+12LdS", "causal", "6N", "6N-without-embedding", "6N-all+12LdS"]
 DEFAULT_RULE: Rule = "6N+12LdS"
@@ -83,13 +84,12 @@ def attention_flops_per_token(model: ModelConfig, seq_len: Number, *, causal: bo
         for attention in (group.attention, group.cross_attention):
             if attention is None:
                 continue
-            keys = seq_len if attention.window is None else minimum(seq_len, attention.window)
-            if causal and attention.causal:
-                keys = keys - keys * keys / (2 * seq_len)  # S/2; with a window w: w - w^2/(2S)
+            keys = counted_keys(attention, seq_len, causal=causal)
             # q.k^T [1, d_qk] @ [d_qk, S] and p.v [1, S] @ [S, d_v] for each head
             width = attention.n_heads * (attention.head_dim + attention.value_head_dim)
             indexer = attention.index_heads * attention.index_head_dim  # scores every pair, window or not
-            total = total + group.count * 2 * (keys * width + seq_len * indexer)
+            scored = all_compressed_keys(attention, seq_len) if attention.compress_ratio else seq_len
+            total = total + group.count * 2 * (keys * width + scored * indexer)
     return total
 
 

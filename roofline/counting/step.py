@@ -68,6 +68,11 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
             tape.weight("extra", divide(group.extra_params, train.tp))
     tape.count, tape.part, tape.layer_kind = 1, "head", 0
     layers.head(tape, model)
+    if model.heads_ahead:  # the same head once more for each token further ahead, behind a norm of its own
+        held, tape.count = len(tape.weights), model.heads_ahead
+        layers.head(tape, msgspec.structs.replace(model, final_norm=None, linears=()))
+        del tape.weights[held:]
+        tape.count = 1
     if model.extra_params:
         tape.weight("extra", model.extra_params)
     _check_adapters(tape, model)

@@ -47,13 +47,17 @@ def build(flat: Flat) -> ModelConfig:
         linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=True),)
         extra_params += norm.params(embedding_dim or d_model)
     groups, order = _groups(flat, n_layers)
+    ahead = _layers_ahead(flat, n_layers)
     return ModelConfig(
         name=flat.text("name", flat.where or "model"),
         kind=kind,
         d_model=d_model,
         vocab_size=vocab_size,
-        groups=groups,
-        order=order,
+        groups=groups + ahead,
+        order=order
+        and order + tuple(len(groups) + kind for kind, group in enumerate(ahead) for _ in range(group.count)),
+        heads_ahead=flat.integer("mtp_layers", 0) if has_head else 0,
+        residual_streams=flat.integer("residual_streams", 1),
         tied_embeddings=flat.flag("tied_embeddings", False),
         has_head=has_head,
         head_bias=flat.flag("head_bias", False),
@@ -122,6 +126,33 @@ def _groups(flat: Flat, n_layers: int) -> tuple[tuple[LayerGroup, ...], tuple[in
     order = tuple(kinds.index(made[key]) for key in keys)
     groups = tuple(_replace_count(group, order.count(kind)) for kind, group in enumerate(kinds))
     return groups, order if list(order) != sorted(order) else ()
+
+
+def _layers_ahead(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
+    """The layers that predict tokens further ahead, each made like the last (arXiv:2412.19437, section 2.2).
+
+    ``mtp_like`` names others that it is made like, one behind the other. Beside them each has a projection of hidden
+    state and embedding together, their norms and a final norm; table and head are the model's own.
+    """
+    count = flat.integer("mtp_layers", 0)
+    if not count:
+        return ()
+    norm, width = read_norm(flat), flat.integer("d_model")
+    changes, like = _variations(flat, n_layers), flat.values.get("mtp_like", [n_layers - 1])
+    layers = [_layer(flat.with_values(dict(changes.get(i, ())))) for i in _layer_indices(flat, like, n_layers)]
+    first = (linear("ahead.project", 2 * width, width), *read_linears(flat, "mtp_linears"))
+    last = len(layers) - 1
+    return tuple(
+        msgspec.structs.replace(
+            layer,
+            count=count,
+            norms=(*layer.norms, *(norm,) * (2 * (i == 0) + (i == last))),
+            linears=layer.linears + first * (i == 0),
+            extra_params=layer.extra_params + flat.integer("mtp_extra_params", 0) * (i == 0),
+            ahead=True,
+        )
+        for i, layer in enumerate(layers)
+    )
 
 
 def _replace_count(group: LayerGroup, count: int) -> LayerGroup:

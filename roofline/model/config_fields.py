@@ -134,7 +134,8 @@ def explain(error: RooflineError, family: Family, model_type: str) -> str:
         name = words[0]
         name = _missing_name(family.derived[name], ()) if name in family.derived else name
         return f"{name} is missing, and models of type {model_type!r} need it: add it"
-    names = ", ".join(sorted(names_in(error.expression) - family.derived.keys()))
+    computed = {name for name, text in family.derived.items() if name not in names_in(text)}  # no field of that name
+    names = ", ".join(sorted(names_in(error.expression) - computed))
     return f"the value of {names or 'a field'} cannot be used ({error.problem}): correct it"
 
 

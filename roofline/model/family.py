@@ -43,6 +43,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         required: Flat keys that a config must state, with the smallest value each may have.
         words: For lists with an entry per layer the words allowed, where not those that the expressions name.
         silent: Fields whose absence is no assumption, where the field named beside each is stated ("": always).
+        ignored: Fields that look like a size and decide none.
         variations: The layers that differ: ``layers`` is a condition on the index `i`, the rest are flat keys.
     """
 
@@ -59,15 +60,24 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     required: dict[str, int] = {}
     words: dict[str, list[str]] = {}
     silent: dict[str, str] = {}
+    ignored: list[str] = []
     variations: list[dict[str, Any]] = []
 
 
 class Types(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The model types that are declared in one line: like another, like another's language model, or refused."""
+    """The model types that are declared in one line.
+
+    Attributes:
+        same_as: They read as another does, or as several declarations together.
+        language_model_of: Likewise, where their other towers are not counted.
+        refused: Why they are not counted.
+        wrappers: Types whose config holds that of a language model, which is counted alone and said to be.
+    """
 
     same_as: dict[str, str | list[str]]
     language_model_of: dict[str, str]
     refused: dict[str, str]
+    wrappers: list[str] = []
 
 
 def _data() -> Traversable:
@@ -91,6 +101,12 @@ def _known() -> list[str]:
     names = [entry.name for entry in (_data() / "families").iterdir()]
     files = [name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("_")]
     return sorted({*files, *_types().same_as, *_types().language_model_of, *_types().refused})
+
+
+def wrappers() -> frozenset[str]:
+    """The types whose config holds a language model beside encoders of images or sound."""
+    types = _types()
+    return frozenset((*types.wrappers, *types.language_model_of, *types.same_as))
 
 
 def family_ids(*, refused: bool = False) -> list[str]:
@@ -160,6 +176,7 @@ def _merge(base: Family, own: Family) -> Family:
         required={**base.required, **own.required},
         words={**base.words, **own.words},
         silent={**base.silent, **own.silent},
+        ignored=[*base.ignored, *own.ignored],
         variations=[*base.variations, *own.variations],
     )
 

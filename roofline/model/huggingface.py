@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from . import quantization, recognise
 from .build import build
 from .config_fields import (
     UNRECORDED,
@@ -21,9 +22,9 @@ from .config_fields import (
     require,
 )
 from .expressions import Scope, evaluate
-from .family import Family, load_family, recognised_fields
+from .family import Family, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
-from .spec import ModelConfig
+from .spec import ModelConfig, Quantization
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 # fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
@@ -37,6 +38,20 @@ _NO_SHAPE = frozenset(
         "attn_window_size",
         "cache_layers",
         "image_size",
+        # positions
+        "rotary_dim",
+        "qk_head_dim",  # the sum of two that are read
+        "no_rope_layer_interval",
+        "global_attn_every_n_layers",  # layer_types lists it
+        # classes of the same base model, and generation
+        "classifier_proj_size",
+        "pooler_output_size",
+        "median_filter_width",
+        "encoder_no_repeat_ngram_size",
+        "block_size",  # of block-sparse attention, refused where it is on
+        # routing within experts that are read
+        "num_expert_group",
+        "num_hash_layers",
     }
 )
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
@@ -50,39 +65,64 @@ def model_from_config_json(
     Raises:
         RooflineError: Not a config, an unknown or refused model type, or a value that cannot be.
     """
-    return model_from_config(_decode(content, where), where, overrides)
+    return model_from_config(decode(content, where), where, overrides)
 
 
 def model_from_config(
     config: Mapping[str, Any], where: str = "config", overrides: Mapping[str, object] | None = None
 ) -> ModelConfig:
     """The model that a decoded ``config.json`` describes."""
+    timm = recognise.of_timm(config, where)
+    if timm is not None:
+        model = model_from_config(timm, where, overrides)
+        note = f"{model.name} is a model of timm: assumes the sizes of its name, and counts no classifier"
+        return msgspec.structs.replace(model, assumptions=(*model.assumptions, note))
     reading = read_config(config, where)
     values = overridden(reading.values, overrides or {})
     flat = Flat(values, names=reading.names, where=where)
     require(reading.family, flat, reading.model_type, reading.stated)
-    for sentence in [*reading.assumptions, *_unused_shape(config, where)]:
+    for sentence in [*reading.assumptions, *_unread_sizes(config, where, flat.text("ignore", ""))]:
         flat.assume(sentence)
-    return build(flat)
+    return msgspec.structs.replace(build(flat), quantization=reading.quantization)
 
 
 def unused_fields(content: bytes, where: str = "config.json") -> tuple[list[str], list[str]]:
     """The fields of a ``config.json`` that decide the counts, and those that do not."""
-    model_type, config = _text_config(_decode(content, where), where, [])
-    known = recognised_fields(model_type) | {"model_type"}
+    config = decode(content, where)
+    if recognise.adapter(config, where) or recognise.of_timm(config, where):
+        return [], []
+    model_type, config = _text_config(config, where, [])
+    known = recognised_fields(model_type) | {"model_type", "quantization_config"}
     return sorted(known & config.keys()), sorted(config.keys() - known)
 
 
-def _unused_shape(config: Mapping[str, Any], where: str) -> list[str]:
-    """A sentence on the fields that look like part of the shape and that this model type does not read."""
+def _unread_sizes(config: Mapping[str, Any], where: str, ignore: str) -> list[str]:
+    """A sentence on the fields that look like a size, are not read and are to be ignored, all of them or by name.
+
+    Raises:
+        RooflineError: There are others: a count that leaves a size out would be wrong in silence.
+    """
     model_type, config = _text_config(config, where, [])
-    odd = [
-        name
-        for name in sorted(config.keys() - recognised_fields(model_type))
-        if _SHAPE.search(name) and name not in _NO_SHAPE and _is_size(config[name])
-    ]
-    shown = ", ".join(f"{name} = {config[name]}" for name in odd)
-    return [f"not used, though it looks like a part of the shape ({model_type}): {shown}"] if odd else []
+    known, ignored = recognised_fields(model_type), {name.strip() for name in ignore.split(",")}
+    harmless = _NO_SHAPE.union(load_family(model_type).ignored)
+    odd = {
+        name: config[name]
+        for name in sorted(config.keys() - known - harmless)
+        if _SHAPE.search(name) and _is_size(config[name]) and not _repeats(name, config, known)
+    }
+    unknown = [name for name in odd if name not in ignored and "all" not in ignored]
+    if unknown:
+        shown = ", ".join(f"{name} = {odd[name]}" for name in unknown)
+        raise RooflineError(
+            f"{where}: what {shown} means in models of type {model_type!r} is not known, and a size may be missing "
+            f"without it: pass --set ignore={','.join(unknown)} to count all the same"
+        )
+    return [f"ignored, as asked: {', '.join(f'{name} = {value}' for name, value in odd.items())}"] if odd else []
+
+
+def _repeats(name: str, config: Mapping[str, Any], known: frozenset[str]) -> bool:
+    """Whether a field says again what another that is read says under the same name, with a word more."""
+    return any(name != other and other in name and config.get(other) == config[name] for other in known)
 
 
 def _is_size(value: object) -> bool:
@@ -98,6 +138,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[str, str]
     assumptions: list[str]
     stated: frozenset[str]
+    quantization: Quantization | None
 
 
 def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
@@ -119,18 +160,26 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
     except RooflineError as error:
         message = explain(error, family, model_type)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
-    known_as = config.get("_name_or_path")
-    name = known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
+    name = _name(whole) or _name(config) or where
+    if towers:
+        name = f"language model of {name}"
     flat = Flat(values, names=names, where=where)
     notes = [*towers, *filter(None, [family.note])]
     return Reading(
         model_type=model_type,
         family=family,
-        values={"name": name or where, "source": where, **values},
+        values={"name": name, "source": where, **values},
         names=names,
         assumptions=notes + assumptions(scope, family, config, flat, model_type),
         stated=frozenset(key for key, value in config.items() if value is not None),
+        quantization=quantization.read(config if config.get("quantization_config") else whole, where),
     )
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    """The last part of the name that a config states; "" where it states none."""
+    known_as = config.get("_name_or_path")
+    return known_as.rstrip("/").rsplit("/", 1)[-1] if isinstance(known_as, str) else ""
 
 
 def _family(model_type: str, where: str) -> Family:
@@ -241,6 +290,7 @@ def _text_config(
             outer = str(config.get("model_type", ""))
             _refuse_outer(outer, where)
             assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
+            _check_wrapper(outer, str(nested.get("model_type", outer)), where)
             if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
                 nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
             if "model_type" not in nested:
@@ -252,12 +302,26 @@ def _text_config(
             f"{where}: not a config but a server's answer, {answer!r:.80}: the repository is gated, private or "
             "misspelt; log in, download its config.json, and pass that"
         )
+    recognise.check(config, where)
     if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
         raise RooflineError(
             f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
             "(or the family it belongs to; 'roofline models --types' lists them)"
         )
     return model_type, config
+
+
+def _check_wrapper(outer: str, inner: str, where: str) -> None:
+    """Refuse a config of several models that is not known to be a language model and its encoders.
+
+    Raises:
+        RooflineError: Nobody listed the outer type.
+    """
+    if outer and outer != inner and outer not in wrappers():
+        raise RooflineError(
+            f"{where}: models of type {outer!r:.60} are not described as a whole; their {inner!r:.60} alone is another "
+            "model ('roofline models --types' lists the types that are read)"
+        )
 
 
 def _refuse_outer(model_type: str, where: str) -> None:
@@ -270,7 +334,7 @@ def _refuse_outer(model_type: str, where: str) -> None:
         raise _refusal(model_type, family.refused, where)
 
 
-def _decode(content: bytes, where: str) -> Mapping[str, Any]:
+def decode(content: bytes, where: str) -> Mapping[str, Any]:
     """The object in a JSON file; NaN and Infinity are accepted, as Python writes them."""
     import json
 

@@ -60,6 +60,17 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "recurrence_chunk": (1, 1_000_000),
     "index_heads": (0, 100_000),
     "index_head_dim": _WIDTH,
+    "index_key_matrices": (1, 16),
+    "index_extra_params": _PARAMS,
+    "top_keys": (1, 1_000_000_000),
+    "compress_ratio": (0, 1_000_000),
+    "compress_top_k": (1, 1_000_000_000),
+    "out_lora_rank": _WIDTH,
+    "out_groups": _COUNT,
+    "expert_latent_dim": _WIDTH,
+    "mtp_layers": (0, 100),
+    "mtp_extra_params": _PARAMS,
+    "residual_streams": (1, 64),
     "attention_extra_params": _PARAMS,
     "moe_extra_params": _PARAMS,
     "layer_extra_params": _PARAMS,
@@ -95,6 +106,8 @@ FLAGS = frozenset(
         "expert_bias",
         "shared_gate",
         "router_bias",
+        "expert_latent_bias",
+        "index_weights",
         "parallel_block",
         "reuses_kv",
         "value_is_key",
@@ -111,12 +124,13 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "qk_norm": ("none", "head", "full"),
     "qk_norm_kind": ("rms", "layer"),
 }
-TEXTS = frozenset({"name", "source", "activation", "model_type"})
+TEXTS = frozenset({"name", "source", "activation", "model_type", "ignore"})
 MODEL_KEYS = frozenset(
     {
         "name",
         "source",
         "model_type",
+        "ignore",
         "kind",
         "n_layers",
         "d_model",
@@ -133,6 +147,11 @@ MODEL_KEYS = frozenset(
         "max_seq_len",
         "token_types",
         "extra_params",
+        "mtp_layers",
+        "mtp_like",
+        "mtp_linears",
+        "mtp_extra_params",
+        "residual_streams",
         "dense_first_layers",
         "image_size",
         "patch_size",
@@ -141,7 +160,7 @@ MODEL_KEYS = frozenset(
         "model_linears",
     }
 )
-LISTS = frozenset({"variations", "linears", "model_linears"})
+LISTS = frozenset({"variations", "linears", "model_linears", "mtp_like", "mtp_linears"})
 KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | LISTS
 
 _MISSING = object()

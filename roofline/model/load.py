@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import RooflineError, nearest
+from ..errors import RooflineError
 from .build import build
-from .keys import Flat, overridden
+from .keys import Flat, join, overridden
+from .names import hub_id, readings, suggestions
 from .size import assumption, flat_of_size, is_size
 from .spec import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
+_SOURCE = re.compile(r'^source = "(.*)"$', re.MULTILINE)
 
 
 if TYPE_CHECKING:
@@ -39,10 +41,11 @@ def model_ids() -> list[str]:
 
 
 def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] | None = None) -> ModelConfig:
-    """The model that a preset id, a ``.toml``, a ``config.json`` or a folder with one describes.
+    """The model that a preset's name, a ``.toml``, a ``config.json`` or a folder with one describes.
 
     Args:
-        spec: What the model is; a `ModelConfig` passes through. A size such as ``7B`` is a plain Llama-like decoder of
+        spec: What the model is; a `ModelConfig` passes through. A preset may be spelt as people do (``Llama-3-8B``), or
+            by its repository on the Hub (``Qwen/Qwen3-8B``). A size such as ``7B`` is a plain Llama-like decoder of
             about that many parameters.
         overrides: Flat keys to replace, e.g. ``{"n_layers": 12}``.
 
@@ -63,9 +66,46 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
             return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
-    if is_size(text) and not Path(text).exists():
+    if is_size(text) and not _exists(text):
         return _of_size(text, overrides)
+    named = text.isprintable() and not text.endswith((".json", ".toml")) and not _exists(text)
+    if named and (model_id := _read_name(text)):
+        return _named(model_id, text, overrides)
     return _from_path(Path(text), overrides)
+
+
+def _exists(text: str) -> bool:
+    """Whether `text` names a file or folder."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or a null byte
+        return False
+
+
+def _read_name(text: str) -> str | None:
+    """The preset that a name as people type it means, or the id of a repository on the Hub; None where none does.
+
+    Raises:
+        RooflineError: It can mean several.
+    """
+    sources = {}
+    for model_id in model_ids():
+        source = _SOURCE.search((_folder() / f"{model_id}.toml").read_text(encoding="utf-8"))
+        sources[model_id] = source[1] if source else ""
+    found = readings(text, sources)
+    if len(found) > 1:
+        raise RooflineError(f"model {text!r:.200} can be {join(map(repr, found))}: name one")
+    return found[0] if found else None
+
+
+def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """A preset under a name of another spelling, which is said unless it is the repository the preset is of."""
+    preset = _from_toml((_folder() / f"{model_id}.toml").read_text(encoding="utf-8"), model_id, overrides)
+    if hub_id(preset.source) == text:
+        return preset
+    return msgspec.structs.replace(
+        preset, assumptions=(*preset.assumptions, f"{text!r} is read as preset {model_id!r}")
+    )
 
 
 def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
@@ -123,7 +163,8 @@ def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
     """The model of a ``.toml``, a ``config.json``, or a folder that holds one."""
     try:
         if path.is_dir():
-            path /= "config.json"
+            adapter = path / "adapter_config.json"
+            path = adapter if adapter.exists() and not (path / "config.json").exists() else path / "config.json"
         if not path.exists():
             raise _unknown_model(str(path))
         content = path.read_bytes()
@@ -136,20 +177,39 @@ def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
             return _from_toml(content.decode("utf-8"), str(path), overrides)
         except UnicodeDecodeError:
             raise RooflineError(f"{path} is not a text file") from None
-    from .huggingface import model_from_config_json
+    return _from_json(content, str(path), overrides)
 
-    return model_from_config_json(content, str(path), overrides)
+
+def _from_json(content: bytes, where: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The model of a ``config.json``, or the base model that an adapter's file names."""
+    from . import recognise
+    from .huggingface import decode, model_from_config
+
+    config = decode(content, where)
+    adapter = recognise.adapter(config, where)
+    if adapter is None:
+        return model_from_config(config, where, overrides)
+    try:
+        model = load_model(adapter.base, overrides)
+    except RooflineError as error:
+        raise RooflineError(f"{where}: an adapter of {adapter.base!r:.100}: {error}") from None
+    return msgspec.structs.replace(model, assumptions=(*model.assumptions, adapter.note))
 
 
 def _unknown_model(text: str) -> RooflineError:
     """The error for a model that is neither a preset nor a file."""
-    if "/" in text or "\\" in text or text.endswith((".json", ".toml")):
+    close = suggestions(text, model_ids())
+    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
+    if text.endswith((".json", ".toml")) or text.startswith((".", "/", "~")) or "\\" in text:
         return RooflineError(
             f"no model file {text!r:.200}: give a preset id ('roofline models' lists all), a .toml, or a "
             "config.json you have downloaded (nothing is fetched)"
         )
-    close = nearest(text, model_ids())
-    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
+    if "/" in text:
+        return RooflineError(
+            f"no file or preset for {text!r:.200}{hint} ('roofline models' lists the presets; of any other repository "
+            "download the config.json and give its path: nothing is fetched)"
+        )
     return RooflineError(
         f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
         "works too, and a size such as 7B for a Llama-like model)"

@@ -81,16 +81,22 @@ def attention_projections(
             found += one("v", source, a.n_kv_heads * a.value_head_dim, joined, bias=a.v_bias, **heads)
     if a.index_heads:
         found += _indexer(a, d_model)
-    return found + one("out", a.n_heads * a.value_head_dim, d_model, bias=a.out_bias, split="rows")
+    values = a.n_heads * a.value_head_dim
+    if a.out_lora_rank is None:
+        return found + one("out", values, d_model, bias=a.out_bias, split="rows")
+    groups: dict[str, Any] = {"count": a.out_groups, "visited": a.out_groups, "split": "count"}
+    found += one("out_down", values // a.out_groups, a.out_lora_rank, **groups)
+    return found + one("out", a.out_groups * a.out_lora_rank, d_model, bias=a.out_bias, split="rows")
 
 
 def _indexer(a: Attention, d_model: int) -> tuple[Projection, ...]:
     """The indexer of sparse attention: queries from the latent, one key, a weight per head; whole on every device."""
     shapes = {
         "q": (a.q_lora_rank or d_model, a.index_heads * a.index_head_dim),
-        "k": (d_model, a.index_head_dim),
-        "weights": (d_model, a.index_heads),
+        "k": (d_model, a.index_head_dim * a.index_key_matrices),
     }
+    if a.index_weights:
+        shapes["weights"] = (d_model, a.index_heads)
     return tuple(
         Projection(block="indexer", part=part, kernel=f"index.{part}", d_in=d_in, d_out=d_out, takes_gradient=False)
         for part, (d_in, d_out) in shapes.items()
@@ -107,8 +113,8 @@ def attention_vectors(a: Attention, block: Block = "attention") -> tuple[Vector,
         found += _norm(block, "q_latent_norm", a.q_lora_norm, a.q_lora_rank)
     if rank:
         found += _norm(block, "kv_latent_norm", a.kv_lora_norm, rank)
-    if a.index_heads:  # a LayerNorm with bias over the key
-        found += _plain("indexer", "norm", 2 * a.index_head_dim)
+    if a.index_heads:
+        found += _plain("indexer", "extra", a.index_extra_params)
     found += _plain(block, "sinks", a.n_heads * a.sinks, split=True)
     found += _plain(block, "extra", a.extra_params, split=True)
     return (*found, *_norm(block, "sub_norm", a.sub_norm, a.n_heads * a.value_head_dim, split=True))
@@ -129,13 +135,22 @@ def feed_forward_projections(mlp: Mlp | Moe | None, d_model: int) -> tuple[Proje
         bias=mlp.router_bias,
         low_precision=False,
     )
-    found = (router, *mlp_projections(mlp.expert, d_model, "experts", mlp.n_experts, mlp.experts_per_token))
+    width = mlp.latent_dim or d_model
+    found = (router, *mlp_projections(mlp.expert, width, "experts", mlp.n_experts, mlp.experts_per_token))
+    for part, d_in, d_out in (("latent_down", d_model, width), ("latent_up", width, d_model)):
+        if mlp.latent_dim is not None:
+            found += (_latent(part, d_in, d_out, mlp.latent_bias),)
     if mlp.shared is not None:
         found += mlp_projections(mlp.shared, d_model, "shared_expert")
     if mlp.shared_gate:
         gate = {"block": "shared_expert", "part": "weigh", "kernel": "shared_expert.gate", "d_out": 1, "bias": False}
         found += (msgspec.structs.replace(router, **gate),)
     return found
+
+
+def _latent(part: str, d_in: int, d_out: int, bias: bool) -> Projection:
+    """A projection of every token between the model's width and that of its routed experts."""
+    return Projection(block="mlp", part=part, kernel=f"moe.{part}", d_in=d_in, d_out=d_out, bias=bias)
 
 
 def feed_forward_vectors(mlp: Mlp | Moe | None) -> tuple[Vector, ...]:
@@ -208,6 +223,7 @@ def model_projections(model: ModelConfig) -> tuple[Projection, ...]:
         d_in=width,
         d_out=model.vocab_size,
         bias=model.head_bias,
+        visited=1 + model.heads_ahead,
         split="columns",
         stored=not model.tied_embeddings,
         low_precision=False,

@@ -160,7 +160,15 @@ def read_attention(flat: Flat) -> Attention:
         core_passes=flat.integer("core_passes", 1),
         value_is_key=flat.flag("value_is_key", False),
         index_heads=flat.integer("index_heads", 0),
-        index_head_dim=flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0,
+        index_head_dim=(index_width := flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0),
+        index_key_matrices=flat.integer("index_key_matrices", 1),
+        index_weights=flat.flag("index_weights", True),
+        index_extra_params=flat.integer("index_extra_params", 2 * index_width),  # a LayerNorm over the key
+        top_keys=flat.optional_integer("top_keys"),
+        compress_ratio=flat.integer("compress_ratio", 0),
+        compress_top_k=flat.optional_integer("compress_top_k"),
+        out_lora_rank=flat.optional_integer("out_lora_rank"),
+        out_groups=flat.integer("out_groups", 1),
         sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
         extra_params=flat.integer("attention_extra_params", 0),
     )
@@ -205,5 +213,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         shared=mlp(d_ff_shared, flat.flag("shared_bias", expert_bias)) if d_ff_shared else None,
         shared_gate=flat.flag("shared_gate", False),
         router_bias=flat.flag("router_bias", False),
+        latent_dim=flat.optional_integer("expert_latent_dim"),
+        latent_bias=flat.flag("expert_latent_bias", False),
         extra_params=flat.integer("moe_extra_params", 0),
     )

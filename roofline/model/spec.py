@@ -81,6 +81,14 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
+    index_key_matrices: int = 1  # projections of index_head_dim each that make its keys
+    index_weights: bool = True  # whether every head has a weight that depends on the query
+    index_extra_params: int = 0  # norms and biases of the indexer
+    top_keys: int | None = None  # keys that a query attends to at most, of those the indexer chose
+    compress_ratio: int = 0  # beside the window, every so many tokens make one more key
+    compress_top_k: int | None = None  # of which a query attends to so many at most
+    out_lora_rank: int | None = None  # the output projection goes through so many features for each of out_groups
+    out_groups: int = 1
     sub_norm: Norm | None = None  # over the heads' joined output, before the output projection (BitNet)
     extra_params: int = 0  # relative-position tables, mixing coefficients, ...
     # Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1)
@@ -129,6 +137,8 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
     router_bias: bool = False
     groups: int = 1  # into which experts are divided where a token may visit only some of them
     groups_per_token: int = 1
+    latent_dim: int | None = None  # routed experts work at this width, between a projection down and one up
+    latent_bias: bool = False
     extra_params: int = 0  # per layer, beside router and experts (score correction, ...)
 
 
@@ -144,6 +154,41 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: int = 0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
     recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward
+    ahead: bool = False  # predicts tokens further ahead, in training alone (multi-token prediction)
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+    """How a checkpoint stores its matrices.
+
+    Attributes:
+        method: The software's name for it (``quant_method``).
+        dtype: The format of a weight: fp8, mxfp4, nvfp4, nf4, int4, ...
+        bits: Bits of a weight.
+        block: Weights that share a scale; 0: so many that scales do not count.
+        scale_bits: Bits of such a scale, zero point included.
+        whole: Blocks that are not quantised.
+        experts: Routed experts, where they are stored otherwise.
+    """
+
+    method: str
+    dtype: str
+    bits: float
+    block: int = 0
+    scale_bits: float = 0.0
+    whole: tuple[Block, ...] = ()
+    experts: Quantization | None = None
+
+    def bytes_per_weight(self, block: Block, whole: float = 2.0) -> float:
+        """Bytes of one weight of a matrix in `block`, its share of the scale included.
+
+        >>> Quantization(method="x", dtype="mxfp4", bits=4, block=32, scale_bits=8).bytes_per_weight("experts")
+        0.53125
+        """
+        if self.experts is not None and block == "experts":
+            return self.experts.bytes_per_weight(block, whole)
+        if block in self.whole:
+            return whole
+        return (self.bits + (self.scale_bits / self.block if self.block else 0.0)) / 8
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +202,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     order: tuple[int, ...] = ()  # the group of each layer, first to last; () where groups follow each other
     tied_embeddings: bool = False
     has_head: bool = True
+    heads_ahead: int = 0  # further passes through the head, for tokens further ahead (multi-token prediction)
+    residual_streams: int = 1  # copies of the residual stream (hyper-connections, arXiv:2409.19606)
     head_bias: bool = False
     embedding_dim: int | None = None  # where embeddings are projected to d_model (OPT-350m, ...)
     embedding_norm: Norm | None = None
@@ -166,8 +213,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: int = 0
     linears: tuple[Linear, ...] = ()  # once per pass, on every token (patch embedding, head transform, ...)
     max_seq_len: int | None = None
+    quantization: Quantization | None = None  # of the weights as published; None: in the dtype of the model
     source: str = ""
     assumptions: tuple[str, ...] = ()  # values the config did not state, as sentences for the output
+
+    def without_ahead(self) -> ModelConfig:
+        """The model as it generates: without the layers that predict further ahead in training."""
+        groups = tuple(group for group in self.groups if not group.ahead)
+        return msgspec.structs.replace(self, groups=groups, heads_ahead=0)
 
     @property
     def n_layers(self) -> int:

@@ -11,8 +11,9 @@ from ..model.family import family_ids, load_family
 from ..model.huggingface import unused_fields
 from ..model.load import load_model, model_ids
 from ..model.parameters import Parameters, count_parameters
+from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
-from ..units import format_count
+from ..units import format_bytes, format_count
 from .table import Cell, Shown, Table
 
 
@@ -20,6 +21,9 @@ def one(model: ModelConfig, spec: str) -> Shown:
     """A model part by part; `spec` is what named it."""
     parameters = count_parameters(model)
     notes = [f"Source: {model.source}."] if model.source else []
+    if model.quantization is not None:
+        kind, stored = model.quantization, format_bytes(weight_bytes(model))
+        notes.append(f"Stored in {kind.dtype} ({kind.method}), the rest in 16 bits: {stored}.")
     notes += [f"Note: {sentence}." for sentence in model.assumptions]
     data = {
         **summary(model.name, model, parameters),

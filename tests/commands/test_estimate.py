@@ -221,7 +221,7 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("gpt2xl", "-d", "h100-sxm-80gb"), ("gpt2-xl",)),
+        (("gpt2-xxl", "-d", "h100-sxm-80gb"), ("gpt2-xl",)),
         (("gpt2-xl", "-d", "h100"), ("ambiguous", "h100-pcie-80gb", "h100-sxm-80gb")),
         (("gpt2-xl", "-d", "h100-sxm-80g"), ("h100-sxm-80gb",)),
         (("gpt2-xl",), ("--device", "local")),

@@ -39,7 +39,9 @@ def layer(group: LayerGroup, d_model: int) -> tuple[int, int]:
     if isinstance(mlp, Mlp):
         total += feed_forward(mlp, d_model)
     elif mlp is not None:
-        experts = mlp.n_experts * feed_forward(mlp.expert, d_model)
+        experts = mlp.n_experts * feed_forward(mlp.expert, mlp.latent_dim or d_model)
+        if mlp.latent_dim is not None:
+            total += 2 * d_model * mlp.latent_dim + mlp.latent_bias * (d_model + mlp.latent_dim)
         total += linear(d_model, mlp.n_experts, mlp.router_bias) + mlp.shared_gate * d_model + mlp.extra_params
         total += feed_forward(mlp.shared, d_model) if mlp.shared else 0
     return total, experts
@@ -65,12 +67,17 @@ def feed_forward(mlp: Mlp, d_model: int) -> int:
 def attention(a: Attention, d_model: int) -> int:
     """Projections, norms inside it, sinks, indexer."""
     total = a.sinks * a.n_heads + a.extra_params
-    if a.index_heads:  # queries from the latent, one key, a weight per head, a LayerNorm
-        heads, width = a.index_heads, a.index_head_dim
-        total += (a.q_lora_rank or d_model) * heads * width + d_model * (width + heads) + 2 * width
+    if a.index_heads:  # queries from the latent, keys, a weight per head, norms
+        heads, width, keys = a.index_heads, a.index_head_dim, a.index_head_dim * a.index_key_matrices
+        total += (a.q_lora_rank or d_model) * heads * width + d_model * (keys + heads * a.index_weights)
+        total += a.index_extra_params
     if a.sub_norm is not None:
         total += a.sub_norm.params(a.n_heads * a.value_head_dim)
-    total += linear(a.n_heads * a.value_head_dim, d_model, a.out_bias) + queries(a, d_model)
+    values = a.n_heads * a.value_head_dim
+    if a.out_lora_rank is not None:
+        total += values * a.out_lora_rank  # out_groups matrices [values / out_groups, out_lora_rank]
+        values = a.out_groups * a.out_lora_rank
+    total += linear(values, d_model, a.out_bias) + queries(a, d_model)
     if a.kv_lora_rank is not None:
         total += latent(a, d_model)
     elif not a.reuses_kv:

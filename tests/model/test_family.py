@@ -12,7 +12,8 @@ from roofline.model import family
 from roofline.model.family import family_ids, load_family, recognised_fields
 
 FOLDER = Path(family.__file__).parent
-TABLES = tomllib.loads((FOLDER / "types.toml").read_text(encoding="utf-8"))
+TYPES = tomllib.loads((FOLDER / "types.toml").read_text(encoding="utf-8"))
+TABLES = {name: table for name, table in TYPES.items() if isinstance(table, dict)}
 FILES = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in (FOLDER / "families").glob("*.toml")}
 
 

@@ -104,7 +104,7 @@ def test_about_120_causal_types_are_counted() -> None:
     assert len(family_ids()) >= 140
 
 
-@pytest.mark.parametrize("model_type", ["zamba2", "xlstm", "reformer", "deepseek_v4", "hy_v4", "longcat_flash"])
+@pytest.mark.parametrize("model_type", ["zamba2", "xlstm", "reformer", "hy_v4"])
 def test_what_is_not_described_is_refused_by_name(model_type: str) -> None:
     with pytest.raises(RooflineError, match=f"'{model_type}' are not counted: its "):
         model_from_config({"model_type": model_type})
@@ -134,6 +134,7 @@ def test_missing_kv_heads_are_a_named_assumption() -> None:
 def test_nested_text_config_is_found_and_said() -> None:
     model = model_from_config({"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
     assert model.d_model == 64
+    assert model.name == "language model of config"
     assert any("language model of llava (text_config) alone" in sentence for sentence in model.assumptions)
 
 
@@ -303,10 +304,21 @@ def test_every_file_is_a_model_or_a_one_line_error(content: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_field_that_looks_like_shape_and_is_not_used_is_said() -> None:
-    model = model_from_config(config(sliding_window=128, use_cache=True, window_note="x"))
-    assert model.assumptions[-1] == ("not used, though it looks like a part of the shape (llama): sliding_window = 128")
-    assert not any("not used" in note for note in model_from_config(config()).assumptions)
+def test_a_field_that_looks_like_a_size_and_is_not_read_refuses() -> None:
+    odd = config(sliding_window=128, use_cache=True, window_note="x")
+    message = rejected(odd)
+    assert message.startswith("config.json: what sliding_window = 128 means in models of type 'llama' is not known")
+    assert message.endswith("pass --set ignore=sliding_window to count all the same")
+    for word in ("sliding_window", "all"):
+        model = model_from_config(odd, overrides={"ignore": word})
+        assert model.assumptions[-1] == "ignored, as asked: sliding_window = 128"
+    assert not any("ignored" in note for note in model_from_config(config()).assumptions)
+
+
+def test_a_field_that_says_a_size_again_is_no_other_size() -> None:
+    again = {"swa_num_attention_heads": 4, "num_attention_heads_total": 4}
+    assert model_from_config(config(**again)).groups == model_from_config(config()).groups
+    assert "swa_num_attention_heads = 8" in rejected(config(swa_num_attention_heads=8))
 
 
 def test_a_missing_field_is_named_without_the_expression() -> None:
@@ -504,3 +516,26 @@ def test_swiglu_of_dinov2_is_two_thirds_as_wide() -> None:
 )
 def test_declared_variants_that_are_not_described_are_refused(name: str, changes: dict[str, Any], message: str) -> None:
     assert message in rejected(BY_NAME[name], **changes)
+
+
+# --- several models in one config -------------------------------------------------------------------------
+
+
+def test_a_config_of_several_models_that_nobody_listed_is_refused() -> None:
+    detector = {"model_type": "grounding-dino", "text_config": LLAMA, "backbone_config": {"hidden_size": 8}}
+    assert "models of type 'grounding-dino' are not described as a whole; their 'llama' alone" in rejected(detector)
+
+
+# --- multi-token prediction -------------------------------------------------------------------------------
+
+
+def test_a_layer_that_predicts_further_ahead_is_one_layer_more_with_a_projection_and_a_pass_of_the_head() -> None:
+    plain, ahead = (model_from_config(config(num_nextn_predict_layers=n)) for n in (0, 1))
+    more = count_parameters(ahead).total - count_parameters(plain).total
+    layer = count_parameters(plain).layers[0].total
+    assert (
+        more == layer + 2 * 64 * 64 + 3 * 64
+    )  # hidden state and embedding to the width; norms of both, and a final one
+    assert (plain.heads_ahead, ahead.heads_ahead) == (0, 1)
+    assert [group.ahead for group in ahead.groups] == [False, True]
+    assert model_from_config(config(num_nextn_predict_layers=1), overrides={"mtp_layers": 0}) == plain

@@ -143,7 +143,7 @@ def test_a_toml_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "overrides", "message"),
     [
-        ("gpt2xl", {}, r"unknown model 'gpt2xl': did you mean 'gpt2-xl'"),
+        ("gpt2-xxl", {}, r"unknown model 'gpt2-xxl': did you mean 'gpt2-xl'"),
         ("", {}, "no model given"),
         ("no/such/config.json", {}, "nothing is fetched"),
         ("gpt2\0", {}, "unknown model"),

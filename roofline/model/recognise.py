@@ -1,0 +1,123 @@
+"""JSON files beside a model's config, or that describe one in another library's words: named for what they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+
+_VIT = re.compile(r"(?:deit|vit)_(tiny|small|base|large|huge)_patch(\d+)_(?:\w+_)?(\d+)")
+_VIT_SIZES = {  # width, layers, heads (arXiv:2010.11929, table 1; arXiv:2012.12877, table 1)
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+    "huge": (1280, 32, 16),
+}
+_TRACE = "a model of any other library is traced from Python: 'roofline count file.py:build'"
+
+
+def check(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a file that describes no model, with its name.
+
+    Raises:
+        RooflineError: It is a tokenizer's, a processor's, a scheduler's, a pipeline's, ...
+    """
+    kind = _kind(config)
+    if isinstance(config.get("peft_type"), str):
+        kind = f"an adapter ({config['peft_type']})"
+    if kind:
+        raise RooflineError(f"{where}: {kind}, not the config of a model: pass the config.json of the model itself")
+    name = config.get("_class_name")
+    if isinstance(name, str):
+        raise RooflineError(f"{where}: {name} of diffusers, whose classes are not read: {_TRACE}")
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    """What a file without a model is; "" where it may be a model's."""
+    name = config.get("_class_name")
+    if isinstance(name, str) and name.endswith("Scheduler"):
+        return f"the noise schedule of a diffusion model ({name})"
+    if isinstance(name, str) and name.endswith("Pipeline"):
+        return f"a diffusers pipeline of several models ({name})"
+    if "model_type" in config or "_class_name" in config:
+        return ""
+    for needed, kind in _SIGNS.items():
+        if all(key in config for key in needed.split()):
+            return kind
+    return ""
+
+
+_SIGNS = {  # the fields that tell, and what has them
+    "weight_map": "the index of a checkpoint's files",
+    "added_tokens model": "a tokenizer (tokenizer.json)",
+    "tokenizer_class": "a tokenizer's settings (tokenizer_config.json)",
+    "image_processor_type": "an image processor's settings",
+    "feature_extractor_type": "a feature extractor's settings",
+    "processor_class": "a processor's settings",
+    "zero_optimization": "a DeepSpeed configuration",
+    "train_micro_batch_size_per_gpu": "a DeepSpeed configuration",
+    "log_history": "a trainer's state",
+    "dim n_layers n_heads": "the params.json of an original Llama checkpoint",
+    "bos_token_id eos_token_id transformers_version": "settings of text generation (generation_config.json)",
+    "do_sample": "settings of text generation (generation_config.json)",
+}
+
+
+class Adapter(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ``adapter_config.json`` of PEFT says: the base model it is trained on, and how."""
+
+    base: str
+    note: str
+
+
+def adapter(config: Mapping[str, Any], where: str) -> Adapter | None:
+    """The adapter that a file of PEFT describes; None for any other file.
+
+    Raises:
+        RooflineError: It names no base model.
+    """
+    kind = config.get("peft_type")
+    if not isinstance(kind, str):
+        return None
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise RooflineError(f"{where}: an adapter ({kind}) that names no base model: pass the base model's config.json")
+    note = f"{where} is an adapter ({kind}) of {base}: counts its base model"
+    if kind == "LORA":
+        targets = config.get("target_modules")
+        modules = f" --lora-modules {','.join(targets)}" if isinstance(targets, list) and targets else ""
+        note += f"; train it with --train lora --lora-rank {config.get('r', 8)}{modules}"
+    return Adapter(base=base, note=note)
+
+
+def of_timm(config: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """The config of a plain vision transformer that timm's file names; None for any other file.
+
+    Raises:
+        RooflineError: It names a model of timm of another make.
+    """
+    name = config.get("architecture")
+    if not isinstance(name, str) or "model_type" in config:
+        return None
+    found = _VIT.fullmatch(name)
+    if found is None:
+        raise RooflineError(f"{where}: {name!r:.80} of timm: only its plain vision transformers are read; {_TRACE}")
+    width, layers, heads = _VIT_SIZES[found[1]]
+    return {
+        "model_type": "vit",
+        "_name_or_path": name,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "patch_size": int(found[2]),
+        "image_size": int(found[3]),
+        "num_channels": 3,
+        "qkv_bias": True,
+        "num_labels": config.get("num_classes", 0),
+    }

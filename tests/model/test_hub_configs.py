@@ -1,0 +1,107 @@
+"""Configs as repositories of the Hub publish them, against the parameters of their checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roofline.config.run import TrainConfig
+from roofline.counting.step import build_step
+from roofline.errors import RooflineError
+from roofline.model.huggingface import model_from_config
+from roofline.model.parameters import count_parameters
+
+from . import closed_forms
+
+RECORDS = [
+    json.loads(line) for line in (Path(__file__).parents[1] / "data" / "hub_configs.jsonl").read_text().splitlines()
+]
+BY_NAME = {record["name"]: record["config"] for record in RECORDS}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=[record["name"] for record in RECORDS])
+def test_parameters_are_those_of_the_checkpoint(record: dict[str, Any]) -> None:
+    model = model_from_config(record["config"], overrides=record.get("overrides"))
+    assert count_parameters(model).total == record["parameters"]
+    assert count_parameters(model).total == closed_forms.total(model)
+
+
+def test_llada_attends_both_ways() -> None:
+    (group,) = model_from_config(BY_NAME["llada-8b"]).groups
+    assert group.attention is not None
+    assert not group.attention.causal
+
+
+def test_the_first_chatglm_is_refused_by_name() -> None:
+    first = {"model_type": "chatglm", "hidden_size": 4096, "num_layers": 28, "inner_hidden_size": 16384}
+    with pytest.raises(RooflineError, match="its first version"):
+        model_from_config(first)
+
+
+def test_active_parameters_of_mixtures_are_those_published() -> None:
+    published = {"gemma-4-26b-a4b": 3.8, "mimo-v2-flash": 15.4, "deepseek-moe-16b": 2.8}
+    for name, billions in published.items():
+        active = count_parameters(model_from_config(BY_NAME[name])).active / 1e9
+        assert active == pytest.approx(billions, abs=0.05)
+
+
+def test_latent_experts_work_at_their_own_width() -> None:
+    """Kimi-K3 has about 2.8T parameters; at the width of the model its experts alone would have 5.4T."""
+    kimi = {
+        "model_type": "kimi_linear",
+        "hidden_size": 7168,
+        "intermediate_size": 33792,
+        "num_hidden_layers": 93,
+        "num_attention_heads": 96,
+        "first_k_dense_replace": 1,
+        "num_experts": 896,
+        "num_experts_per_token": 16,
+        "num_shared_experts": 2,
+        "moe_intermediate_size": 3072,
+        "routed_expert_hidden_size": 3584,
+        "q_lora_rank": 1536,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 128,
+        "vocab_size": 163840,
+        "linear_attn_config": {
+            "full_attn_layers": [4 * i for i in range(1, 24)] + [93],
+            "num_heads": 96,
+            "head_dim": 128,
+            "short_conv_kernel_size": 4,
+        },
+    }
+    assert count_parameters(model_from_config(kimi)).total / 1e12 == pytest.approx(2.8, abs=0.05)
+
+
+def test_blocks_that_were_left_out_or_narrowed_are_counted_as_they_are() -> None:
+    model = model_from_config(BY_NAME["nemotron-super-49b"])
+    without = sum(group.count for group in model.groups if group.attention is None)
+    blocks = BY_NAME["nemotron-super-49b"]["block_configs"]
+    assert without == sum(block["attention"]["no_op"] for block in blocks) > 0
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=[record["name"] for record in RECORDS])
+def test_the_weights_of_the_ops_add_up_to_the_parameters(record: dict[str, Any]) -> None:
+    model = model_from_config(record["config"], overrides=record.get("overrides"))
+    for options in ({}, {"attention": "unfused", "stack": "eager"}):
+        held = sum(
+            weight.local * weight.count for weight in build_step(model, TrainConfig(seq_len=256, **options)).weights
+        )
+        if model.tied_embeddings:
+            held -= model.vocab_size * model.d_model
+        assert held == count_parameters(model).total
+
+
+def test_a_latent_expert_multiplies_at_its_own_width() -> None:
+    """Nemotron-3: 22 of 512 experts of [1024, 2688] and [2688, 1024] a token, behind [4096, 1024] and [1024, 4096]."""
+    record = next(record for record in RECORDS if record["name"] == "nemotron-3-super")
+    model = model_from_config(record["config"], overrides={"mtp_layers": 0})
+    ops = [op for op in build_step(model, TrainConfig(micro_batch=1, seq_len=256)).ops if op.phase == "forward"]
+    flops = {op.name: op.flops for op in ops}
+    assert flops["experts.up"] == 2 * 256 * 22 * 1024 * 2688
+    assert flops["moe.latent_down"] == flops["moe.latent_up"] == 2 * 256 * 4096 * 1024

@@ -1,0 +1,85 @@
+"""JSON files that are no model's config: served where they name a model, else named for what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.model.huggingface import model_from_config
+from roofline.model.load import load_model
+from roofline.model.parameters import count_parameters
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"tokenizer_class": "LlamaTokenizer", "model_max_length": 4096}, "a tokenizer's settings"),
+        ({"version": "1.0", "added_tokens": [], "model": {}}, r"a tokenizer \(tokenizer.json\)"),
+        ({"weight_map": {}, "metadata": {}}, "the index of a checkpoint's files"),
+        ({"do_sample": True, "temperature": 0.6}, "settings of text generation"),
+        ({"bos_token_id": 1, "eos_token_id": 2, "transformers_version": "4.57"}, "settings of text generation"),
+        ({"image_processor_type": "CLIPImageProcessor"}, "an image processor's settings"),
+        ({"zero_optimization": {"stage": 3}}, "a DeepSpeed configuration"),
+        ({"_class_name": "DDPMScheduler"}, "the noise schedule of a diffusion model"),
+        ({"_class_name": "FluxPipeline", "vae": ["diffusers", "X"]}, "a diffusers pipeline of several models"),
+        ({"_class_name": "UNet2DConditionModel", "in_channels": 4}, "UNet2DConditionModel of diffusers"),
+        ({"architecture": "resnet50", "num_classes": 1000}, "'resnet50' of timm"),
+        ({"peft_type": "LORA", "base_model_name_or_path": "some/model"}, r"an adapter \(LORA\)"),
+        ({"dim": 4096, "n_layers": 32, "n_heads": 32, "multiple_of": 256}, "an original Llama checkpoint"),
+    ],
+)
+def test_what_is_no_model_is_named(config: dict[str, Any], name: str) -> None:
+    with pytest.raises(RooflineError, match=name) as error:
+        model_from_config(config, "x.json")
+    assert str(error.value).startswith("x.json: ")
+    assert "\n" not in str(error.value)
+    assert 'llama"' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        ({"peft_type": "LORA", "r": 8}, "names no base model"),
+        (
+            {"peft_type": "LORA", "base_model_name_or_path": "some/model"},
+            "an adapter of 'some/model': no file or preset",
+        ),
+    ],
+)
+def test_an_adapter_of_no_known_model_says_so(adapter: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(RooflineError, match=message):
+        load_model(tmp_path)
+
+
+def test_an_adapter_is_its_base_model_with_the_options_that_train_it(tmp_path: Path) -> None:
+    adapter = {
+        "base_model_name_or_path": "meta-llama/Llama-3.1-8B",
+        "peft_type": "LORA",
+        "r": 16,
+        "target_modules": ["q_proj", "v_proj"],
+    }
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(adapter))
+    model = load_model(tmp_path)
+    assert count_parameters(model) == count_parameters(load_model("llama-3.1-8b"))
+    assert model.assumptions[-1] == (
+        f"{path} is an adapter (LORA) of meta-llama/Llama-3.1-8B: counts its base model; train it with "
+        "--train lora --lora-rank 16 --lora-modules q_proj,v_proj"
+    )
+    assert load_model(path, overrides={"n_layers": 2}).n_layers == 2
+
+
+def test_a_plain_vision_transformer_of_timm_is_read_from_its_name() -> None:
+    model = model_from_config({"architecture": "vit_base_patch16_224", "num_classes": 1000})
+    assert count_parameters(model) == count_parameters(load_model("vit-b16"))
+
+
+def test_the_models_command_takes_an_adapter(tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "gpt2"}))
+    assert "adapter (LORA) of gpt2" in " ".join(run("models", str(path)).out.split())
