@@ -42,7 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
     from ..answers.advice import advise
-    from ..answers.estimate import estimate
     from ..view import estimate as view
 
     device, given = options.device(args), options.train_options(args, one_layout=True)
@@ -58,11 +57,28 @@ def run(args: argparse.Namespace) -> int:
             )
         result = estimate_file(args.model, device, **given)
     else:
-        result = estimate(options.model(args), device, **given)
+        result = described(args, device, given)
     advice = None if args.format == "csv" else advise(result)
     tables, notes = view.tables(result, advice), hints(args, result) + view.notes(result)
     emit(args, view.data(result, advice), tables, notes, view.records(result))
     return 0 if result.fits else DOES_NOT_FIT
+
+
+def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:
+    """The estimate of a model that is described, or of a config.json that transformers can build where it is there."""
+    from ..answers.estimate import estimate
+    from ..model.family import NotDescribedError
+    from ..tracing import architecture
+
+    try:
+        model = options.model(args)
+    except NotDescribedError:
+        if args.overrides or not architecture.available():
+            raise
+        from ..tracing.step import estimate_config
+
+        return estimate_config(args.model, device, **given)
+    return estimate(model, device, **given)
 
 
 def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:

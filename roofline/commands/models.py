@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from . import options
 from .output import add_format_arguments, emit
+
+if TYPE_CHECKING:
+    from ..view.table import Shown
 
 SUMMARY = "the model presets; or one, with its shape"
 EXAMPLES = (
@@ -34,5 +38,19 @@ def run(args: argparse.Namespace) -> int:
     elif args.model is None:
         emit(args, *view.catalog())
     else:
-        emit(args, *view.one(options.model(args), args.model))
+        emit(args, *_one(args))
     return 0
+
+
+def _one(args: argparse.Namespace) -> Shown:
+    """One model: as it is described, or as transformers builds it where that is installed."""
+    from ..model.family import NotDescribedError
+    from ..tracing import architecture
+    from ..view import models as view
+
+    try:
+        return view.one(options.model(args), args.model)
+    except NotDescribedError:
+        if args.overrides or not architecture.available():
+            raise
+        return view.built(architecture.build(*architecture.read(args.model)))

@@ -25,6 +25,10 @@ _LANGUAGE_MODEL = "counts the language model alone, not the image (and audio) en
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
+class NotDescribedError(RooflineError):
+    """A model whose config is a model's, and whose type nobody described: it can still be built and traced."""
+
+
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The declarations of a model type, those of its bases included.
 
@@ -181,12 +185,12 @@ def _merge(base: Family, own: Family) -> Family:
     )
 
 
-def _unknown_type(model_type: str) -> RooflineError:
+def _unknown_type(model_type: str) -> NotDescribedError:
     """The error for a model type without a family file."""
     known = _known()
     close = nearest(model_type, known)
     hint = f"nearest: {', '.join(close)}; " if close else ""
-    return RooflineError(
+    return NotDescribedError(
         f"unknown model_type {model_type!r:.80}: {hint}'roofline models --types' lists {len(known)}; "
         "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder, and a size "
         "such as 7B in its place a Llama-like one of about that many parameters"

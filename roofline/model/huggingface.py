@@ -22,7 +22,7 @@ from .config_fields import (
     require,
 )
 from .expressions import Scope, evaluate
-from .family import Family, load_family, recognised_fields, wrappers
+from .family import Family, NotDescribedError, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
 from .spec import ModelConfig, Quantization
 
@@ -54,6 +54,7 @@ _NO_SHAPE = frozenset(
         "num_hash_layers",
     }
 )
+TRACED = "; with transformers (pip install 'roofline[torch]') 'estimate' and 'models' take it as that builds it"
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
 
@@ -190,18 +191,18 @@ def _family(model_type: str, where: str) -> Family:
     """
     try:
         family = load_family(model_type)
-    except RooflineError as error:
-        raise RooflineError(f"{where}: {error}") from None
+    except NotDescribedError as error:
+        raise NotDescribedError(f"{where}: {error}{TRACED}") from None
     if family.refused:
         raise _refusal(model_type, family.refused, where)
     return family
 
 
-def _refusal(model_type: str, reason: str, where: str) -> RooflineError:
-    return RooflineError(
+def _refusal(model_type: str, reason: str, where: str) -> NotDescribedError:
+    return NotDescribedError(
         f"{where}: models of type {model_type!r} are not counted: {reason} "
         "('roofline models --types' lists those that are; a .toml of flat keys describes any other decoder, "
-        "a size such as 7B a Llama-like one)"
+        f"a size such as 7B a Llama-like one){TRACED}"
     )
 
 
@@ -318,9 +319,9 @@ def _check_wrapper(outer: str, inner: str, where: str) -> None:
         RooflineError: Nobody listed the outer type.
     """
     if outer and outer != inner and outer not in wrappers():
-        raise RooflineError(
+        raise NotDescribedError(
             f"{where}: models of type {outer!r:.60} are not described as a whole; their {inner!r:.60} alone is another "
-            "model ('roofline models --types' lists the types that are read)"
+            f"model ('roofline models --types' lists the types that are read){TRACED}"
         )
 
 

@@ -18,7 +18,7 @@ _VIT_SIZES = {  # width, layers, heads (arXiv:2010.11929, table 1; arXiv:2012.12
     "large": (1024, 24, 16),
     "huge": (1280, 32, 16),
 }
-_TRACE = "a model of any other library is traced from Python: 'roofline count file.py:build'"
+_TRACE = "a model of any other library is traced from Python: 'roofline estimate file.py:build -d DEVICE'"
 
 
 def check(config: Mapping[str, Any], where: str) -> None:

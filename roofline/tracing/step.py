@@ -47,6 +47,39 @@ def estimate_file(spec: str, device: Device, **options: Any) -> Estimate:
     return estimate_trace(trace_file(spec, dtype=train.compute_dtype), device, train)
 
 
+def estimate_config(path: str, device: Device, **options: Any) -> Estimate:
+    """Build the architecture of a ``config.json`` with transformers' classes, trace it, and estimate one step of it.
+
+    Args:
+        path: The file, or a folder with one.
+        device: The device.
+        **options: As `estimate_file`; ``micro_batch`` and ``seq_len`` shape the example inputs.
+
+    Raises:
+        RooflineError: torch or transformers is missing or cannot build it, or an option that only a transformer has.
+    """
+    from . import architecture
+    from .trace import trace
+
+    config, where = architecture.read(path)
+    batch, seq_len = options.pop("micro_batch", 1), options.pop("seq_len", None)
+    train = traced_config(options)
+
+    def run(real: bool) -> Estimate:
+        built = architecture.build(config, where, batch=batch, seq_len=seq_len, real=real)
+        found = trace(built.module, keyword_inputs=built.inputs, dtype=None if real else train.compute_dtype, real=real)
+        kind = " (numbers in fp32: it looks at values)" if real else ""
+        note = f"traced from {built.source} with {built.described}{kind}: a token stands for one pass of them"
+        return estimate_step(step_of_trace(found, train, (note,)), device)
+
+    try:
+        return run(real=False)
+    except RooflineError:
+        if not architecture.small(config, where):
+            raise
+        return run(real=True)  # a value was asked for: with real tensors there is one
+
+
 def traced_config(options: dict[str, Any]) -> TrainConfig:
     """The configuration of a traced module: a step is a number of passes of the example inputs, run eagerly.
 
@@ -67,7 +100,7 @@ def estimate_trace(trace: Trace, device: Device, train: TrainConfig) -> Estimate
     return estimate_step(step_of_trace(trace, train), device)
 
 
-def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
+def step_of_trace(trace: Trace, train: TrainConfig, notes: tuple[str, ...] = ()) -> Step:
     """The step of a traced module: the recorded pass, then the update of what is trainable."""
     frozen = trace.parameters - trace.trainable_parameters
     model = ModelConfig(
@@ -78,6 +111,7 @@ def step_of_trace(trace: Trace, train: TrainConfig) -> Step:
         has_head=False,
         extra_params=trace.parameters,
         source="traced PyTorch module",
+        assumptions=notes,
     )
     train = resolve(train, model)
     stack = load_stack(train.stack)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,6 +15,9 @@ from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
 from ..units import format_bytes, format_count
 from .table import Cell, Shown, Table
+
+if TYPE_CHECKING:
+    from ..tracing.architecture import Built
 
 
 def one(model: ModelConfig, spec: str) -> Shown:
@@ -31,6 +34,19 @@ def one(model: ModelConfig, spec: str) -> Shown:
         "model": msgspec.to_builtins(model),
     }
     return Shown(data, [_parts(parameters, model), _layers(model)], notes + _ignored(spec))
+
+
+def built(model: Built) -> Shown:
+    """A model as transformers builds it: its parameters by module."""
+    rows: list[list[Any]] = [
+        [name, Cell(count, f"{count:,}"), Cell(count / model.parameters, f"{count / model.parameters:.1%}")]
+        for name, count in model.by_module.items()
+    ]
+    rows.append(["total", Cell(model.parameters, f"{model.parameters:,}"), Cell(1.0, "100.0%")])
+    table = Table(f"Parameters of {model.source}", ["module", "parameters", "share"], rows, align="lrr")
+    data = {"source": model.source, "params_total": model.parameters, "params_by_module": model.by_module}
+    note = "Built with the class of transformers, without weights; 'roofline estimate' traces it."
+    return Shown(data, [table], [note])
 
 
 def catalog() -> Shown:

@@ -304,6 +304,7 @@ def _fields(config: Any) -> dict[str, Any]:
     if "text_config" in fields:
         fields = fields["text_config"]
     read = recognised_fields(config.model_type)
+    read -= {"num_nextn_predict_layers", "mtp_num_hidden_layers"}  # transformers builds no layers that predict ahead
     kept = {key: value for key, value in fields.items() if key in read and value is not None}
     return {"model_type": config.model_type, **kept}
 

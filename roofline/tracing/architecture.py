@@ -1,0 +1,217 @@
+"""A ``config.json`` built with the classes of transformers on the meta device: a module to trace, and its inputs.
+
+No weights are made and nothing is fetched; code that comes with a repository is never run. Only this module imports
+transformers, in functions.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import RooflineError
+from .trace import import_torch
+
+_DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
+_SECOND_OF_SOUND = 16_000  # samples
+_LARGEST_REAL = 300e6  # parameters
+_DEPTH = 4  # of modules that are listed by their parts
+_AT_RANDOM = (
+    "layerdrop",
+    "encoder_layerdrop",
+    "decoder_layerdrop",
+    "mask_time_prob",
+    "mask_feature_prob",
+    "apply_spec_augment",
+)
+_TOWERS = ("vision_config", "text_config", "audio_config", "encoder_config", "backbone_config")
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A module with its example inputs.
+
+    Attributes:
+        module: The `torch.nn.Module`, on the meta device.
+        inputs: Its keyword inputs: integers with values, the rest shapes.
+        parameters: All its parameters; tied weights count once.
+        by_module: Those of each part of it; what two parts share counts with the first.
+        source: Which class it is, of which version of transformers.
+        described: The example inputs in words.
+    """
+
+    module: Any
+    inputs: dict[str, Any]
+    parameters: int
+    by_module: dict[str, int]
+    source: str
+    described: str
+
+
+def available() -> bool:
+    """Whether torch and transformers are installed."""
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None and find_spec("transformers") is not None
+
+
+def read(path: str) -> tuple[Mapping[str, Any], str]:
+    """The object in a ``config.json``, or in that of a folder, and where it is."""
+    from ..model.huggingface import decode
+
+    file = Path(path, "config.json") if Path(path).is_dir() else Path(path)
+    return decode(file.read_bytes(), str(file)), str(file)
+
+
+def small(config: Mapping[str, Any], where: str) -> bool:
+    """Whether the model is small enough to run on real numbers."""
+    return build(config, where).parameters <= _LARGEST_REAL
+
+
+def build(
+    config: Mapping[str, Any], where: str, *, batch: int = 1, seq_len: int | None = None, real: bool = False
+) -> Built:
+    """The architecture of a config, with `batch` examples of `seq_len` tokens (or an image, or a second of sound).
+
+    With `real`, module and inputs hold numbers: for a forward pass that looks at values.
+
+    Raises:
+        RooflineError: torch or transformers is missing, or transformers cannot build it: its own reason, shortened.
+    """
+    torch, transformers = import_torch(), _import_transformers()
+    model_type = config.get("model_type")
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    if model_type not in known:
+        raise RooflineError(
+            f"{where}: transformers {transformers.__version__} has no models of type {str(model_type)!r:.60} "
+            "(code that comes with a repository is not run): a .toml of flat keys describes a decoder"
+        )
+    try:
+        fields = {key: value for key, value in config.items() if key not in {"auto_map", "quantization_config"}}
+        settings = known[model_type].from_dict(fields)
+        device = "cpu" if real else "meta"
+        module = _instance(torch, transformers, settings, config.get("architectures"), device)
+    except RooflineError:
+        raise
+    except Exception as error:  # a class can raise anything
+        raise RooflineError(f"{where}: transformers cannot build it: {_short(error)}") from error
+    inputs = _inputs(torch, module, settings, batch, seq_len)
+    if real:
+        shapes = {name: value.shape for name, value in inputs.items() if getattr(value, "is_meta", False)}
+        inputs |= {name: torch.randn(shape) for name, shape in shapes.items()}
+    return Built(
+        module=module,
+        inputs=inputs,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        by_module=_by_module(module),
+        source=f"{type(module).__name__} of transformers {transformers.__version__}",
+        described=", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items() if hasattr(value, "shape")),
+    )
+
+
+def _by_module(module: Any) -> dict[str, int]:
+    """Parameters of the parts of a module, a part with nine tenths of them by its own parts."""
+    sums: dict[str, int] = {}
+    parameters = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    total, depth = sum(parameters.values()), 1
+    while depth < _DEPTH:
+        sums = {}
+        for name, count in parameters.items():
+            part = ".".join(name.split(".")[:depth])
+            sums[part] = sums.get(part, 0) + count
+        if max(sums.values(), default=0) <= total * 0.9:
+            break
+        depth += 1
+    return sums
+
+
+def _import_transformers() -> Any:
+    """The transformers package, told to stay off the network."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        import transformers
+    except ImportError as error:
+        raise RooflineError("tracing a config.json needs transformers: pip install 'roofline[torch]'") from error
+    return transformers
+
+
+def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, device: str) -> Any:
+    """The model on a device: the class that the config names, else the most complete one that there is."""
+    names = architectures if isinstance(architectures, list) else []
+    classes = [getattr(transformers, name) for name in names if isinstance(name, str) and hasattr(transformers, name)]
+    auto = transformers.models.auto.modeling_auto
+    whole = [auto.AutoModelForSeq2SeqLM, auto.AutoModelForSpeechSeq2Seq, auto.AutoModelForImageTextToText]
+    language = [auto.AutoModelForCausalLM, auto.AutoModelForMaskedLM]
+    choices = [*whole, *language] if settings.is_encoder_decoder else [*whole[2:], *language]
+    for field in _AT_RANDOM:
+        if getattr(settings, field, None):
+            setattr(settings, field, type(getattr(settings, field))(0))
+    with torch.device(device):
+        for cls in classes:
+            if hasattr(cls, "_from_config"):
+                return _options(settings, cls._from_config)
+        for choice in (*choices, auto.AutoModel):
+            if type(settings) in choice._model_mapping:  # noqa: SLF001 (the only way to ask)
+                return _options(settings, choice.from_config)
+    raise RooflineError(f"transformers has a configuration of type {settings.model_type!r}, and no model for it")
+
+
+def _options(settings: Any, make: Any) -> Any:
+    """The model, its experts as grouped matmuls where it has any: a loop over them would ask for values."""
+    for options in ({"experts_implementation": "grouped_mm"}, {}):
+        try:
+            module = make(copy.deepcopy(settings), **options)  # a refused option stays in the settings
+        except (TypeError, ValueError):
+            if not options:
+                raise
+            continue
+        module.train()
+        return module
+    raise AssertionError  # the last try returns or raises
+
+
+def _inputs(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | None) -> dict[str, Any]:
+    """Example inputs by the names that the module's forward pass takes."""
+    takes = inspect.signature(module.forward).parameters
+    parts = [settings, *(getattr(settings, name) for name in _TOWERS if getattr(settings, name, None) is not None)]
+
+    def size(*names: str, default: Any = None) -> Any:
+        found = (getattr(part, name, None) for part in parts for name in names)
+        return next((value for value in found if value is not None), default)
+
+    longest = size("max_position_embeddings", "n_positions", "max_source_positions", default=_LONGEST)
+    tokens = seq_len or min(int(longest) if isinstance(longest, int) else _LONGEST, _DEFAULT_SEQ_LEN)
+    ids = torch.zeros(batch, tokens, dtype=torch.long)
+    inputs: dict[str, Any] = {}
+    main = getattr(module, "main_input_name", "input_ids")
+    if "pixel_values" in takes and (
+        main == "pixel_values" or "input_ids" not in takes or hasattr(module, "logit_scale")
+    ):
+        channels, side = size("num_channels", "in_channels", "in_chans", default=3), size("image_size", default=224)
+        height, width = side if isinstance(side, (list, tuple)) else (side, side)
+        inputs["pixel_values"] = torch.empty(batch, channels, height, width, device="meta")
+    if main == "input_features":
+        frames = 2 * size("max_source_positions", default=tokens)
+        inputs["input_features"] = torch.empty(batch, size("num_mel_bins", default=80), frames, device="meta")
+    elif main == "input_values":
+        samples = (batch, _SECOND_OF_SOUND) if size("conv_dim") else (batch, 1, _SECOND_OF_SOUND)
+        inputs["input_values"] = torch.empty(*samples, device="meta")
+    if "input_ids" in takes and main not in {"input_features", "input_values"}:
+        inputs["input_ids"] = ids
+    if getattr(settings, "is_encoder_decoder", False) and "decoder_input_ids" in takes:
+        inputs["decoder_input_ids"] = ids
+    if "use_cache" in takes:
+        inputs["use_cache"] = False
+    return inputs
+
+
+def _short(error: Exception) -> str:
+    """The first line of an error, no longer than a line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
