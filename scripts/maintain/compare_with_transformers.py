@@ -97,6 +97,7 @@ _COPIES = "transformers mixes the copies of the residual stream with matmuls of 
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
+    "deepseek_v4": _COPIES,
     "bamba": _CHUNK_STATES,
     "falcon_mamba": _SCAN,
     "gemma3n": _COPIES,
