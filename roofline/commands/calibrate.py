@@ -14,12 +14,13 @@ from .. import units
 from ..errors import RooflineError
 
 if TYPE_CHECKING:
-    from ..hardware.calibrate.calibrate import Progress
+    from ..hardware.calibrate.measure import Progress
 
 SUMMARY = "measure this machine and write a device file"
 EXAMPLES = ("roofline calibrate", "roofline calibrate --engine numpy --seconds 10 --output my.toml")
 
-ENGINES = ("auto", "numpy", "torch", "torch-cuda")
+ENGINES = ("auto", "numpy", "torch", "torch-gpu")
+NOISY_STATUS = 1  # measured, and not put where it would be trusted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="numpy, torch (CPU) or torch-cuda; auto takes the best that is installed (default)",
+        help="numpy, torch (CPU) or torch-gpu (CUDA, ROCm, XPU or MPS); auto takes the best that is there (default)",
     )
+    parser.add_argument("--force", action="store_true", help="write a noisy result where --device local reads it, too")
     parser.add_argument("--seconds", metavar="S", type=units.positive, default=30.0, help="seconds of measuring (30)")
     parser.add_argument("--threads", metavar="N", type=units.positive_int, help="CPU threads (default all cores)")
     parser.add_argument("--rounds", metavar="N", type=units.positive_int, default=3, help="repeats of all (3)")
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from ..hardware.calibrate.writer import to_toml, write_device
     from ..hardware.detect.bench import THREAD_VARIABLES
     from ..hardware.detect.local import calibrated_file
+    from ..validation.calibration import hold
     from ..view.calibration import measured
     from ..view.files import check_writable
     from ..view.table import render_json, render_text
@@ -71,13 +74,20 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: nothing is written\n")
         return 130
-    write_device(path, to_toml(calibration.device, heading="Written by 'roofline calibrate': measured here."))
-    shown = measured(calibration, path, "local" if args.output is None else path)
+    held = None if calibration.step is None else hold(calibration.device, calibration.step)
+    device = calibration.device if held is None else held.device
+    doubts = [*calibration.noisy, *([held.words] if held is not None and held.far else [])]
+    written = args.output is not None or args.force or not doubts
+    if written:
+        write_device(path, to_toml(device, heading="Written by 'roofline calibrate': measured here."))
+    shown = measured(
+        calibration, held, path, named="local" if args.output is None else path, doubts=[] if written else doubts
+    )
     text = (
         render_json(shown.data) if args.format == "json" else render_text(shown.tables, shown.notes, terminal_width())
     )
     write_text(text)
-    return 0
+    return 0 if written else NOISY_STATUS
 
 
 @contextmanager

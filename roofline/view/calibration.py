@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..hardware.calibrate.calibrate import from_cache
+from ..hardware.calibrate.tables import from_cache
 from .devices import data as device_data
 from .table import Shown, Table
 
 if TYPE_CHECKING:
+    from ..hardware import Device
     from ..hardware.calibrate.calibrate import Calibration
+    from ..validation.calibration import Held
 
 
-def measured(calibration: Calibration, path: str, named: str) -> Shown:
-    """Every kernel that was measured and the constants fitted; `named` is how to give the device file in `path`."""
-    device = calibration.device
+def measured(calibration: Calibration, held: Held | None, path: str, *, named: str, doubts: Sequence[str]) -> Shown:
+    """Every kernel that was measured and the constants fitted.
+
+    Args:
+        calibration: What was measured.
+        held: The step of a small model beside its estimate.
+        path: The device file.
+        named: How to give it to ``--device``.
+        doubts: Why the file was not written; none where it was.
+    """
+    device = calibration.device if held is None else held.device
     data: dict[str, Any] = {
         "device": device_data(device),
         "measured": device.measured_tables,
         "samples": calibration.samples,
         "median_spread": calibration.median_spread,
+        "spread": device.spread,
+        "noisy": list(calibration.noisy),
+        "step": None if held is None else {"measured_s": held.measured_s, "expected_s": held.expected_s},
         "notes": list(calibration.notes),
-        "file": path,
+        "file": None if doubts else path,
     }
     rows = [
         [s.name, s.dtype, f"{1e6 * s.seconds:,.1f} us", _rate(s), _share(s, device), f"{100 * s.spread:.0f} %"]
@@ -37,10 +50,25 @@ def measured(calibration: Calibration, path: str, named: str) -> Shown:
         f"{device.name}: peak {peaks} GFLOP/s; memory {device.memory.bandwidth.gb_per_s:g} GB/s"
         + (f" (caches: {caches})" if caches else ""),
         f"{device.sources['calibration']}.",
+        *([f"{held.words[0].upper()}{held.words[1:]}."] if held is not None else []),
+        *([_interval(device)] if device.spread else []),
         *(f"Note: {note}." for note in calibration.notes),
-        f"Written: {path}. Use it with --device {named}.",
+        _written(path, named, doubts),
     ]
     return Shown(data, [kernels, fits], notes)
+
+
+def _interval(device: Device) -> str:
+    return f"Estimates with it are that much less sure: {100 * (device.spread or 0):.2g} % (standard deviation)."
+
+
+def _written(path: str, named: str, doubts: Sequence[str]) -> str:
+    if not doubts:
+        return f"Written: {path}. Use it with --device {named}, e.g. roofline estimate gpt2 --device {named}."
+    return (
+        f"NOT written to {path}, where --device local would read it: {'; '.join(doubts)}. "
+        "Run again on a quiet machine, or --force; --output FILE.toml writes it elsewhere."
+    )
 
 
 def _rate(sample: Any) -> str:

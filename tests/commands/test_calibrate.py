@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from roofline.cli import main
 from roofline.hardware import load_device
+from roofline.hardware.calibrate.calibrate import Calibration
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -25,12 +28,12 @@ def test_calibrate_writes_a_file_that_local_finds(
     )
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
-    text = run(capsys, "calibrate", "--engine", "numpy", "--seconds", "0.2", "--rounds", "1")
+    text = run(capsys, "calibrate", "--engine", "numpy", "--seconds", "1", "--rounds", "1", "--force")
     assert "--device local" in text
     assert "GFLOP/s" in text
     local.local_device.cache_clear()
     try:
-        assert load_device("local").measured.launch.origin == "device"
+        assert "NumPy" in load_device("local").sources["calibration"]
         assert [path.name for path in (tmp_path / "roofline").iterdir()] == ["local.toml"]
     finally:
         local.local_device.cache_clear()
@@ -45,3 +48,50 @@ def test_calibrate_refuses_a_folder_that_is_not_there(tmp_path: Path, capsys: py
 def test_calibrate_refuses_other_file_types(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--output", "x.json"]) == 2
     assert ".toml" in capsys.readouterr().err
+
+
+def calibrated(noisy: tuple[str, ...]) -> Calibration:
+    device = msgspec.structs.replace(load_device("epyc-9654"), sources={"calibration": "by a test"})
+    return Calibration(device=device, samples=(), notes=(), median_spread=0.3, noisy=noisy)
+
+
+@pytest.mark.parametrize(
+    ("noisy", "options", "status", "names"),
+    [
+        ((), [], 0, ["local.toml"]),
+        (("rounds differ by 30 % (median)",), [], 1, []),
+        (("rounds differ by 30 % (median)",), ["--force"], 0, ["local.toml"]),
+    ],
+)
+def test_a_noisy_result_is_not_put_where_local_reads_it_unless_forced(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    noisy: tuple[str, ...],
+    options: list[str],
+    status: int,
+    names: list[str],
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("roofline.hardware.calibrate.calibrate.calibrate", lambda *_args, **_kw: calibrated(noisy))
+    assert main(["calibrate", *options]) == status
+    text = " ".join(capsys.readouterr().out.split())
+    folder = tmp_path / "roofline"
+    assert ([path.name for path in folder.iterdir()] if folder.exists() else []) == names
+    assert ("NOT written" in text) == (not names)
+    if not names:
+        assert "rounds differ by 30 %" in text
+        assert "--force" in text
+
+
+def test_a_noisy_result_goes_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "roofline.hardware.calibrate.calibrate.calibrate", lambda *_args, **_kw: calibrated(("rounds differ",))
+    )
+    path = tmp_path / "mine.toml"
+    assert main(["calibrate", "--output", str(path), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["file"] == str(path)
+    assert path.exists()

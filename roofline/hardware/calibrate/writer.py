@@ -17,7 +17,8 @@ _INLINE = ("peak", "links", "memory")  # tables whose entries read best on one l
 
 def to_toml(device: Device, *, heading: str = "") -> str:
     """The file that describes a device, as `load_device` reads it back."""
-    data = msgspec.to_builtins(Figures(**{name: getattr(device, name) for name in Figures.__struct_fields__}))
+    figures = Figures(**{name: getattr(device, name) for name in Figures.__struct_fields__})
+    data = _without_none(msgspec.to_builtins(figures))
     lines = [f"# {line}" for line in heading.splitlines()]
     lines += [f"{key} = {_value(value)}" for key, value in data.items() if not _is_table(value)]
     for key, value in data.items():
@@ -27,6 +28,13 @@ def to_toml(device: Device, *, heading: str = "") -> str:
             for entry in value:
                 lines += ["", f"[[{key}]]", *(f"{name} = {_value(item)}" for name, item in entry.items())]
     return "\n".join(lines) + "\n"
+
+
+def _without_none(value: Any) -> Any:
+    """`value` without entries that are None: TOML has no word for them."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_table(value: Any) -> bool:

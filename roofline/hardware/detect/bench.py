@@ -14,6 +14,7 @@ from typing import Any
 # Threads of every BLAS that NumPy may be built with; read when it is imported.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _BYTES_PER_CALL = 16_000_000  # a tenth of a millisecond: a thousand times what a call costs
+_SHORT = 1e-3  # seconds that are always there
 _CACHE_SIZED = (96, 128, 192)  # three matrices of these sizes stay in a core's own caches
 
 
@@ -24,8 +25,15 @@ def seconds(
     at_least: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Durations of repeated runs after a first one that is not counted, until the budget is spent."""
+    """Durations of repeated runs after a first one that is not counted, until the budget is spent.
+
+    A run of which `at_least` would take twice the budget and more is run once.
+    """
+    start = time.perf_counter()
     run()
+    first = time.perf_counter() - start
+    if at_least * first > max(2 * budget_s, _SHORT):
+        at_least = 1
     durations: list[float] = []
     start = time.perf_counter()
     while len(durations) < at_least or time.perf_counter() - start < budget_s:

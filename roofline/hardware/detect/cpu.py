@@ -22,7 +22,7 @@ _HIDDEN = re.compile(
     r"|Common .* processor|Virtual .*|Intel Xeon Processor.*)( @ [\d.]+GHz)?$",
     re.IGNORECASE,
 )
-_VECTOR = ("amx_bf16", "amx_tile", "avx512_bf16", "avx512_vnni", "avx512f", "avx2", "sve2", "sve", "asimd")
+_VECTOR = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16", "avx512_vnni", "avx512f", "avx2", "sve2", "sve", "asimd")
 
 
 class CpuCache(msgspec.Struct, frozen=True, kw_only=True):

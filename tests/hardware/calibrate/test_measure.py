@@ -1,0 +1,103 @@
+"""Rounds over all kernels, in the seconds that were asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from roofline.hardware.calibrate.kernels import Kernel
+from roofline.hardware.calibrate.measure import measure
+
+
+class Fake:
+    """An engine whose kernels take no time worth waiting for."""
+
+    name, threads = "fake 1.0", 2
+
+    def __init__(self) -> None:
+        self.built = 0
+
+    def kernels(self) -> Iterator[Kernel]:
+        for index in range(3):
+            yield Kernel(group="gemm", name=f"k{index}", dtype="fp32", build=self._build, flops=1.0, inner=10)
+
+    def _build(self) -> Callable[[], Any]:
+        self.built += 1
+        return lambda: None
+
+
+def test_every_kernel_runs_in_every_round_and_progress_is_told() -> None:
+    engine, seen = Fake(), []
+    found = measure(engine, rounds=2, budget_s=0.1, progress=lambda what, share: seen.append((what, share)))
+    assert engine.built == 6
+    assert found.notes == ()
+    samples = found.samples
+    assert [s.name for s in samples] == ["k0", "k1", "k2"]
+    assert all(len(s.rounds) == 2 and s.seconds == min(s.rounds) for s in samples)
+    assert [share for _, share in seen] == sorted(share for _, share in seen)
+
+
+class Slow:
+    """An engine whose clock is its own: products of growing size, each of which takes what its FLOPs say."""
+
+    name, threads = "slow 1.0", 2
+
+    def __init__(self, flops: tuple[float, ...], build_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.flops, self.build_s, self.time = flops, build_s, 0.0
+        monkeypatch.setattr(time, "perf_counter", lambda: self.time)
+
+    def now(self) -> float:
+        return self.time
+
+    def kernels(self) -> Iterator[Kernel]:
+        for flops in self.flops:
+            yield Kernel(group="gemm", name=f"{flops:g}", dtype="fp32", flops=flops, build=self._build(flops))
+
+    def _build(self, flops: float) -> Callable[[], Callable[[], Any]]:
+        def run() -> None:
+            self.time += flops / 1e9
+
+        def build() -> Callable[[], Any]:
+            self.time += self.build_s
+            return run
+
+        return build
+
+
+@pytest.mark.parametrize("budget", [2.0, 5.0, 40.0])
+@pytest.mark.parametrize("build_s", [0.0, 0.2])
+def test_the_time_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, budget: float, build_s: float) -> None:
+    flops = (1e7, 1e8, 5e8, 1e9, 2e9, 4e9, 1e9)  # 10 ms to 4 s a run
+    engine = Slow(flops, build_s, monkeypatch)
+    found = measure(engine, rounds=3, budget_s=budget, progress=lambda *_: None, now=engine.now)
+    assert engine.time <= budget + build_s + 0.2
+    assert found.samples[0].seconds == pytest.approx(0.01)
+    if engine.time < 3 * (2 * sum(flops) / 1e9):
+        assert found.notes
+
+
+def test_what_there_is_no_time_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Slow((1e8, 1e11), 0.0, monkeypatch)  # 0.1 s and 100 s a run
+    found = measure(engine, rounds=2, budget_s=10.0, progress=lambda *_: None, now=engine.now)
+    assert [s.name for s in found.samples] == ["1e+08"]
+    assert any("no time for 1e+11" in note for note in found.notes)
+    assert engine.time <= 10
+
+
+def test_what_does_not_run_on_a_backend_is_named_and_left_out() -> None:
+    class Odd(Fake):
+        def kernels(self) -> Iterator[Kernel]:
+            yield from super().kernels()
+            yield Kernel(group="attention", name="odd", dtype="bf16", build=self._refuse)
+
+        def _refuse(self) -> Callable[[], Any]:
+            raise NotImplementedError("not for this backend\nat all")
+
+    found = measure(Odd(), rounds=2, budget_s=0.1, progress=lambda *_: None)
+    assert len(found.samples) == 3
+    assert found.notes == ("odd did not run (not for this backend): the default stays there",)
+    assert not any(math.isnan(s.seconds) for s in found.samples)
