@@ -18,9 +18,9 @@ from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..timing.interval import interval
-from ..timing.power import clock_share
-from ..timing.ranks import PricedOp, price, uses_host
+from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
+from .machine import caveats_of, machine_notes
 from .result import device_json, model_json
 
 if TYPE_CHECKING:
@@ -379,30 +379,12 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
         notes.append(f"{seq_len:,} tokens are beyond the {positions:,} positions of {model.name}")
     if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
-    notes += _host_notes(step, device)
+    notes += machine_notes(step.train, device)
     gemm = device.measured.gemm
     if gemm.origin != "device":
         of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
         notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
     return tuple(notes)
-
-
-def _host_notes(step: Step, device: Device) -> list[str]:
-    """What joins the cards of a node where no fast link does, and what its power limit costs."""
-    notes = []
-    host = device.between
-    if host is not None and uses_host(step.train, device):
-        rate = host.reaches(device.links["pcie"].gb_per_s)
-        assumed = "" if device.host else "assumes "
-        choose = "" if device.host else " (--topology chooses)"
-        notes.append(f"cards of a node: {assumed}{host.words}, where large all-reduces reach {rate}{choose}")
-    share = clock_share(device)
-    if share < 1 and device.power is not None:
-        notes.append(
-            f"at {device.tdp_w:g} of {device.power.tdp_w:g} W matrix kernels run at {share:.2f} of their usual clock: "
-            "assumes that power beyond a static quarter goes with the cube of the clock"
-        )
-    return notes
 
 
 def estimate_json(result: Estimate) -> dict[str, Any]:
@@ -417,7 +399,7 @@ def estimate_json(result: Estimate) -> dict[str, Any]:
         "memory": result.memory,
         "fits": result.fits,
         "ops": result.ops,
-        "notes": [*result.notes, *result.device.caveats, *result.device.family.caveats],
+        "notes": [*result.notes, *caveats_of(result.device)],
     }
 
 

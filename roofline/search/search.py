@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
+from ..answers.machine import caveats_of, machine_notes
 from ..arrays import is_scalar
 from ..config.options import read, read_options
 from ..config.run import TrainConfig, check_attention, check_trains, default_attention, default_dtype
@@ -165,7 +166,7 @@ class _Search:
             interrupted=interrupted,
             objective=self.objective,
             global_batch=int(self.base.global_batch or 1),
-            notes=notes,
+            notes=(*notes, *(machine_notes(found[0].train, self.device) if found else ()), *caveats_of(self.device)),
         )
 
     def _distinct(self) -> list[tuple[int, Any]]:

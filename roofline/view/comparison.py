@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..answers.comparison import device_time_per_token, difference
 from ..answers.estimate import estimate_record
+from ..answers.machine import caveats_of
 from ..config.words import layout_words
 from ..timing.terms import TERM_WORDS
 from ..units import format_time
@@ -31,7 +32,9 @@ def tables(results: Results) -> list[Table]:
 def notes(results: Results, skipped: list[Skipped]) -> list[str]:
     """Why the speeds differ, what was assumed, what is fastest, what was left out."""
     reasons = _reasons(results) if 2 <= len(results) <= SIDE_BY_SIDE else []
-    return reasons + _left_out(results, skipped)
+    devices = {result.device.id: result.device for _, result in results}
+    caveats = [f"Note: {device.id}: {caveat}." for device in devices.values() for caveat in caveats_of(device)]
+    return reasons + _left_out(results, skipped) + caveats
 
 
 def side_by_side(results: Results) -> Table:

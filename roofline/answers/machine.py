@@ -1,0 +1,35 @@
+"""What an answer has to say of the machine: its host, its power limit, and the caveats of its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config.run import TrainConfig
+from ..timing.power import clock_share
+from ..timing.ranks import uses_host
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+def machine_notes(train: TrainConfig, device: Device) -> list[str]:
+    """What joins the cards of a node where no fast link does, and what its power limit costs, as sentences."""
+    notes = []
+    host = device.between
+    if host is not None and uses_host(train, device):
+        rate = host.reaches(device.links["pcie"].gb_per_s)
+        assumed = "" if device.host else "assumes "
+        choose = "" if device.host else " (--topology chooses)"
+        notes.append(f"cards of a node: {assumed}{host.words}, where large all-reduces reach {rate}{choose}")
+    share = clock_share(device)
+    if share < 1 and device.power is not None:
+        notes.append(
+            f"at {device.tdp_w:g} of {device.power.tdp_w:g} W matrix kernels run at {share:.2f} of their usual clock: "
+            "assumes that power beyond a static quarter goes with the cube of the clock"
+        )
+    return notes
+
+
+def caveats_of(device: Device) -> list[str]:
+    """What is to know of the device's figures: its own caveats, and what published runs say of its architecture."""
+    return [caveat.rstrip(".") for caveat in (*device.caveats, *device.family.caveats)]
