@@ -15,7 +15,7 @@ from ..detect.gpu import Gpu
 from ..detect.local import architecture_of
 from ..detect.machine import machine_device
 from ..detect.match import match, rates_of
-from ..device import Bandwidth, Capacity, Device, Dtype, Figures, Memory, Node, Peak
+from ..device import Bandwidth, Capacity, Device, Dtype, Figures, Memory, Node, Peak, Power
 from ..errors import HardwareError
 from .measure import Sample
 
@@ -44,17 +44,27 @@ def gpu_base(torch: Any, kind: str) -> Device:
 
     The last has no peak and no bandwidth until the rounds have measured them.
     """
-    if kind == "cuda":
-        detection = detect_gpus()
-        try:
-            device = machine_device(detection)
-        except HardwareError:
-            device = None
-        if device is None:
-            device, _ = match(Gpu(index=0, name=str(torch.cuda.get_device_name())))
-        if device is not None:
-            return device
-    return complete(_reported(torch, kind))
+    device = _detected(str(torch.cuda.get_device_name())) if kind == "cuda" else None
+    return complete(_reported(torch, kind)) if device is None else _at_its_limit(device)
+
+
+def _detected(name: str) -> Device | None:
+    """The device of that name on this machine, with the others that there are of it; else of the catalog."""
+    detection = detect_gpus()
+    ours = tuple(found for found in detection.gpus if found.gpu.name == name)
+    try:
+        device = machine_device(msgspec.structs.replace(detection, gpus=ours))
+    except HardwareError:
+        device = None
+    return device or match(Gpu(index=0, name=name))[0]
+
+
+def _at_its_limit(device: Device) -> Device:
+    """`device` with the power limit in force as its own: what is measured under it holds it already."""
+    power = device.power
+    if power is None or power.limit_w is None:
+        return device
+    return msgspec.structs.replace(device, power=Power(tdp_w=power.limit_w, source="this-machine"))
 
 
 def _reported(torch: Any, kind: str) -> Figures:

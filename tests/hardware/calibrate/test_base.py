@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,9 @@ from roofline.hardware.calibrate.base import (
 from roofline.hardware.calibrate.measure import Sample
 from roofline.hardware.check.rules import problems
 from roofline.hardware.detect.cpu import CpuCache, read_cpu
+from roofline.hardware.detect.detect import detect_gpus
 from roofline.hardware.detect.local import cpu_device
+from roofline.hardware.detect.nvml import load_recording
 
 
 def device() -> Device:
@@ -138,3 +141,15 @@ def test_a_gpu_without_bf16_is_measured_in_fp16() -> None:
     assert gpu_dtypes(torch_of("Tesla T4", major=7, minor=5), "cuda") == ("fp32", "fp16")
     assert gpu_dtypes(torch_of("NVIDIA L4", major=8, minor=9), "cuda") == ("fp32", "bf16")
     assert gpu_dtypes(torch_of("gfx906", major=9, minor=0, hip="6.3"), "cuda") == ("fp32", "bf16")
+
+
+def test_what_is_measured_under_a_power_limit_holds_it_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).parents[2] / "fixtures" / "nvml" / "h100-pcie-80gb-power-limited.json"
+    detection = detect_gpus(load_recording(str(path))[0], {})
+    monkeypatch.setattr("roofline.hardware.calibrate.base.detect_gpus", lambda: detection)
+    base = gpu_base(torch_of("NVIDIA H100 PCIe", major=9, minor=0), "cuda")
+    assert base.power is not None
+    assert (base.power.tdp_w, base.power.limit_w) == (310, None)
+    assert any("310 W is below the default 350 W" in caveat for caveat in base.caveats)
+    other = gpu_base(torch_of("NVIDIA L4", major=8, minor=9), "cuda")  # PyTorch runs on another one than NVML lists
+    assert other.id == "l4"
