@@ -74,6 +74,14 @@ def test_a_better_figure_is_never_slower_and_never_fits_less(device):
             assert new[2] >= old[2], (option, layout)
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.id)
+def test_the_usual_node_and_network_given_again_change_nothing(device):
+    same = {"devices_per_node": device.devices_per_node}
+    if device.node is not None and device.node.network_gbit_per_s is not None:
+        same["network_gbit_per_s"] = device.node.network_gbit_per_s
+    assert answers(device, **same) == answers(device)
+
+
 def test_a_link_keeps_what_it_joins_and_how_much_of_it_is_reached():
     card = override(load_device("rtx-4090"), link_gb_per_s=63)
     assert set(card.links) == {"pcie"}

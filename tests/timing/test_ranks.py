@@ -11,6 +11,7 @@ from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.ranks import (
     domain_size,
+    link_size,
     network_bytes_per_s,
     price,
     rank_groups,
@@ -145,3 +146,25 @@ def test_ranks_that_share_an_expert_lie_together():
     options = {"num_devices": 32, "tp": 8, "ep": 4, "etp": 2, "sequence_parallel": True}
     found = groups(model=MIXTRAL, **options)
     assert (found["etp"], found["ep"], found["expert_dp"]) == ((2, 2), (4, 4), (4, 1))
+
+
+@pytest.mark.parametrize(
+    ("device_id", "domain", "link"),
+    [
+        ("h100-sxm-80gb", 8, 8),
+        ("gb200", 72, 72),
+        ("l40s", 8, 8),  # PCIe alone joins them
+        ("h100-nvl-94gb", 8, 2),  # bridged pairs in a PCIe box
+        ("mi100", 8, 4),
+    ],
+)
+def test_a_domain_may_hold_groups_of_a_faster_link(device_id, domain, link):
+    train, device = train_config({"num_devices": 64}), load_device(device_id)
+    assert (domain_size(train, device), link_size(train, device)) == (domain, link)
+
+
+def test_ranks_that_are_apart_do_not_share_a_bridge():
+    train = resolve(train_config({"num_devices": 8, "tp": 2, "global_batch": 8}), LLAMA)
+    found = rank_groups(train, load_device("h100-nvl-94gb"))
+    assert (found["tp"].per_domain, found["tp"].per_link) == (2, 2)
+    assert (found["dp"].per_domain, found["dp"].per_link) == (4, 1)  # each in another pair

@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
-from roofline.hardware.check.rules import problems
 from roofline.hardware.detect.cpu import parse_list, read_cpu
-from roofline.hardware.detect.local import architecture_of, calibrated_file, cpu_device
 
 GENOA_GUEST = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -159,50 +155,8 @@ def test_kernel_lists() -> None:
     assert parse_list("") == set()
 
 
-def test_known_clock_gives_the_peak_of_every_dtype(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, SAPPHIRE_RAPIDS, cores=4)
-    machine.write("sys/devices/system/cpu/cpu0/cpufreq/base_frequency", "2000000")
-    device = cpu_device(machine.read(), bandwidth=100e9)
-    assert device.confidence == "derived"
-    # 4 cores x 1024 FLOPs per cycle (AMX) x 2.0 GHz
-    assert device.peaks["bf16"] == pytest.approx(4 * 1024 * 2.0e9)
-    assert device.peaks["fp32"] == pytest.approx(4 * 64 * 2.0e9)
-    assert list(problems(device)) == []
-
-
-def test_without_amx_bf16_runs_on_the_vector_units(tmp_path: Path) -> None:
-    cpu = Machine(tmp_path, SAPPHIRE_RAPIDS.replace("amx_tile amx_bf16", ""), cores=4).read()
-    found = architecture_of(cpu)
-    assert found is not None
-    assert found[2] == "avx512"
-
-
-def test_hidden_clock_gives_a_measured_peak(tmp_path: Path) -> None:
-    cpu = Machine(tmp_path, GENOA_GUEST, cores=2).read()
-    device = cpu_device(cpu, peaks={"fp32": 100e9, "fp64": 50e9}, bandwidth=20e9)
-    assert device.confidence == "measured"
-    assert device.peaks == {"fp64": 100e9, "fp32": 200e9}
-    assert "measured" in device.caveats[0]
-    assert device.architecture == "zen4"
-    assert device.memory_bytes == 64 * 2**30
-    assert list(problems(device)) == []
-
-
-def test_unknown_cpu_still_is_a_device(tmp_path: Path) -> None:
-    cpu = Machine(tmp_path, "processor : 0\nmodel name : Mystery 9000\n", cores=2).read()
-    device = cpu_device(cpu, peaks={"fp32": 1e9, "fp64": 1e9}, bandwidth=1e9)
-    assert device.architecture == "cpu"
-    assert device.measured.gemm_fp32.cap > 0
-
-
 def test_this_machine_is_read() -> None:
     cpu = read_cpu()
     assert 1 <= cpu.available_cores <= cpu.physical_cores <= cpu.logical_cpus
     if hasattr(os, "sched_getaffinity"):
         assert cpu.available_cpus <= len(os.sched_getaffinity(0)) or cpu.available_cpus == cpu.logical_cpus
-
-
-def test_calibrated_file_lies_in_the_config_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("sys.platform", "linux")
-    assert calibrated_file() == str(tmp_path / "roofline" / "local.toml")
