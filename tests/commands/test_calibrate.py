@@ -26,6 +26,7 @@ def test_calibrate_writes_a_file_that_local_finds(
     monkeypatch.setattr(
         "roofline.hardware.calibrate.kernels.CPU_SHAPES", tuple((n, n, n) for n in (32, 48, 64, 96, 128))
     )
+    monkeypatch.setattr("roofline.hardware.calibrate.kernels.stream_size", lambda: 2**22)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     text = run(capsys, "calibrate", "--engine", "numpy", "--seconds", "1", "--rounds", "1", "--force")

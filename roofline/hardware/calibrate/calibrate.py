@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..check.rules import problems
 from ..detect.bench import load_average
 from ..detect.cpu import Cpu, read_cpu
 from ..detect.local import cpu_device
@@ -137,8 +138,11 @@ def calibrate(
     spread = statistics.median(sample.spread for sample in found.samples)
     most = max(len(sample.rounds) for sample in found.samples)
     noisy = noise(spread, busy, dropped, alone=most == 1 < rounds)
+    device = _said(device, engine, most, spread, bool(noisy))
+    for problem in problems(device):
+        raise HardwareError(f"calibrate: what was measured cannot be ({problem}): run again on a quiet machine")
     return Calibration(
-        device=_said(device, engine, most, spread, bool(noisy)),
+        device=device,
         samples=found.samples,
         notes=(*notes, *dropped),
         median_spread=spread,

@@ -22,6 +22,7 @@ def test_numpy_calibration_of_this_machine_works(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         "roofline.hardware.calibrate.kernels.CPU_SHAPES", tuple((n, n, n) for n in (32, 48, 64, 96, 128))
     )
+    monkeypatch.setattr("roofline.hardware.calibrate.kernels.stream_size", lambda: 2**22)
     shares: list[float] = []
     calibration = calibrate("numpy", budget_s=3.0, rounds=1, progress=lambda _what, share: shares.append(share))
     assert list(problems(calibration.device)) == []

@@ -7,38 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from roofline.hardware.calibrate.kernels import Kernel
 from roofline.hardware.calibrate.measure import measure
-
-
-class Fake:
-    """An engine whose kernels take no time worth waiting for."""
-
-    name, threads = "fake 1.0", 2
-
-    def __init__(self) -> None:
-        self.built = 0
-
-    def kernels(self) -> Iterator[Kernel]:
-        for index in range(3):
-            yield Kernel(group="gemm", name=f"k{index}", dtype="fp32", build=self._build, flops=1.0, inner=10)
-
-    def _build(self) -> Callable[[], Any]:
-        self.built += 1
-        return lambda: None
-
-
-def test_every_kernel_runs_in_every_round_and_progress_is_told() -> None:
-    engine, seen = Fake(), []
-    found = measure(engine, rounds=2, budget_s=0.1, progress=lambda what, share: seen.append((what, share)))
-    assert engine.built == 6
-    assert found.notes == ()
-    samples = found.samples
-    assert [s.name for s in samples] == ["k0", "k1", "k2"]
-    assert all(len(s.rounds) == 2 and s.seconds == min(s.rounds) for s in samples)
-    assert [share for _, share in seen] == sorted(share for _, share in seen)
 
 
 class Slow:
@@ -68,6 +41,29 @@ class Slow:
         return build
 
 
+def test_every_kernel_runs_in_every_round_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, seen = Slow((1e6, 2e6, 3e6), 0.0, monkeypatch), []
+    found = measure(
+        engine, rounds=2, budget_s=1.0, progress=lambda what, share: seen.append((what, share)), now=engine.now
+    )
+    assert [s.name for s in found.samples] == ["1e+06", "2e+06", "3e+06"]
+    assert all(len(s.rounds) == 2 and s.seconds == min(s.rounds) for s in found.samples)
+    assert found.samples[2].seconds == pytest.approx(0.003)
+    assert found.notes == ()
+    assert [share for _, share in seen] == sorted(share for _, share in seen)
+
+
+def test_a_kernel_is_timed_by_its_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Often(Slow):
+        def kernels(self) -> Iterator[Kernel]:
+            for kernel in super().kernels():
+                yield msgspec.structs.replace(kernel, inner=10)
+
+    engine = Often((1e6,), 0.0, monkeypatch)
+    (only,) = measure(engine, rounds=1, budget_s=1.0, progress=lambda *_: None, now=engine.now).samples
+    assert only.seconds == pytest.approx(0.0001)
+
+
 @pytest.mark.parametrize("budget", [2.0, 5.0, 40.0])
 @pytest.mark.parametrize("build_s", [0.0, 0.2])
 def test_the_time_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, budget: float, build_s: float) -> None:
@@ -88,8 +84,8 @@ def test_what_there_is_no_time_for_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert engine.time <= 10
 
 
-def test_what_does_not_run_on_a_backend_is_named_and_left_out() -> None:
-    class Odd(Fake):
+def test_what_does_not_run_on_a_backend_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(Slow):
         def kernels(self) -> Iterator[Kernel]:
             yield from super().kernels()
             yield Kernel(group="attention", name="odd", dtype="bf16", build=self._refuse)
@@ -97,7 +93,8 @@ def test_what_does_not_run_on_a_backend_is_named_and_left_out() -> None:
         def _refuse(self) -> Callable[[], Any]:
             raise NotImplementedError("not for this backend\nat all")
 
-    found = measure(Odd(), rounds=2, budget_s=0.1, progress=lambda *_: None)
+    engine = Odd((1e6, 2e6, 3e6), 0.0, monkeypatch)
+    found = measure(engine, rounds=2, budget_s=1.0, progress=lambda *_: None, now=engine.now)
     assert len(found.samples) == 3
     assert found.notes == ("odd did not run (not for this backend): the default stays there",)
     assert not any(math.isnan(s.seconds) for s in found.samples)
