@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
 from ..errors import RooflineError
+from ..view.files import write_atomically
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, emit, write_text
+
+if TYPE_CHECKING:
+    from ..search.layout import SearchResult
 
 SUMMARY = "the fastest parallel layouts for a number of devices"
 EXAMPLES = (
@@ -41,6 +46,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--across-nodes", action="store_true", help="let tensor parallelism leave the domain of fast links"
     )
+    search.add_argument(
+        "--emit",
+        metavar="FRAMEWORK",
+        type=emitted,
+        help="print the best layout in a framework's own keys instead: megatron, torchtitan, deepspeed or axolotl",
+    )
     search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
     options.add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
@@ -52,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
     from ..view import layouts as view
 
     given = options.train_options(args)
+    if args.emit is not None:
+        from ..readers.emit import search_options
+
+        given = {**search_options(args.emit), **given}
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
@@ -67,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             **given,
         )
+    if args.emit is not None and result.layouts:
+        write_layout(args, result)
+        return 0
     notes = view.notes(result)
     if not result.layouts and not result.interrupted:
         from ..search.remedy import remedy, shortage
@@ -84,6 +102,27 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.layouts else DOES_NOT_FIT
+
+
+def emitted(text: str) -> str:
+    """Read the name of a framework whose keys a layout can be printed in."""
+    from ..readers.emit import emit_names
+
+    return options.word("framework", emit_names())(text)
+
+
+def write_layout(args: argparse.Namespace, result: SearchResult) -> None:
+    """Print the best layout that a framework can run, in its own keys; on stderr which one it is, if not the best."""
+    from ..readers.emit import emit_layout
+
+    trains = [layout.train for layout in result.layouts]
+    text, place = emit_layout(args.emit, trains, result.device.devices_per_node)
+    if args.output in {None, "-"}:
+        write_text(text)
+    else:
+        write_atomically(Path(args.output), text.encode())
+    if place:
+        sys.stderr.write(f"roofline: number {place + 1} of the best: {args.emit} has no keys for those before it\n")
 
 
 class Progress:

@@ -24,6 +24,8 @@ A file holds:
 - ``harmless``: keys without bearing on time or memory, ``*`` for any part;
 - ``[columns]``: the columns of a script's table of layouts, whose row is the file's name; ``[variables]``: what follows
   from them;
+- ``[emit]``: the other way: ``form`` of the text, ``[emit.keys]`` over the fields of a layout, what a search for it
+  is restricted to in ``[emit.search]``, what it cannot say in ``[[emit.refuse]]``;
 - ``[missing]``: why an option may not be in the file, for the error that asks for it.
 """
 
@@ -32,7 +34,7 @@ from __future__ import annotations
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -56,6 +58,15 @@ class Named(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     folders: list[str] = []
     needed: bool = True
     under: bool = False  # its keys lie under the file's: a base
+
+
+class Emit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a layout is written in a framework's keys."""
+
+    form: Literal["flags", "toml", "json", "yaml"]
+    keys: dict[str, str]
+    search: dict[str, Any] = {}
+    refuse: list[Rule] = []
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +104,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shipped: dict[str, Any] = {}
     harmless: list[str] = []
     missing: dict[str, str] = {}
+    emit: Emit | None = None
     columns: dict[str, list[str]] = {}
     variables: dict[str, str] = {}
 
@@ -144,5 +156,5 @@ def _merge(base: Framework, own: Framework) -> Framework:
         elif isinstance(before, list) and name not in {"marks", "marks_any", "marks_not", "base", "lift"}:
             values[name] = [*before, *after]
         else:
-            values[name] = after or (before if name == "lift" else type(after)())
+            values[name] = after or (before if name == "lift" else after)
     return Framework(**values)

@@ -88,3 +88,14 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (status, out, err.count("\n")) == (2, "", 1)
     status, _, err = run(capsys, "estimate", "gpt2", "-d", "h100-sxm-80gb", "--explain-config")
     assert status == 2 and "--explain-config is for the run file" in err
+
+
+@pytest.mark.parametrize(
+    ("framework", "words"), [("megatron", "--tensor-model-parallel-size"), ("torchtitan", "[parallelism]")]
+)
+def test_layouts_emits_keys(capsys: pytest.CaptureFixture[str], framework: str, words: str) -> None:
+    options = ["-d", "h100-sxm-80gb", "--num-devices", "8", "--global-batch", "64", "--emit", framework]
+    status, out, _ = run(capsys, "layouts", "llama-3-8b", *options)
+    assert status == 0
+    assert words in out
+    assert "global" in out
