@@ -22,7 +22,8 @@ def overview() -> str:
     lines += [
         "",
         "'roofline COMMAND --help' shows a command's options and two examples.",
-        "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, or a .toml file.",
+        "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, a .toml file,",
+        "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...).",
     ]
     return "\n".join(lines) + "\n"
 
