@@ -13,7 +13,8 @@ from ..config.options import read_options
 from ..config.run import TrainConfig, defaults, resolve, train_config, usual_stack
 from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
 from ..counting.step import Step, build_step
-from ..footprint.parts import Memory, in_flight, memory_for, memory_of
+from ..footprint.activations import in_flight
+from ..footprint.parts import PARTS, Memory, memory_for, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..units import format_bytes, format_count
@@ -61,7 +62,7 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         """Bytes by part, as a pandas frame."""
         import pandas as pd
 
-        parts = [name for name in Memory.__struct_fields__ if name.endswith("_bytes")]
+        parts = [*PARTS, "total_bytes", "capacity_bytes"]
         return pd.DataFrame({"part": parts, "bytes": [getattr(self, name) for name in parts]})
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def _without_device(model: ModelConfig, options: Mapping[str, Any]) -> MemoryFit
     used = memory_for(step, 0)
     parts = {name: getattr(used, name) for name in Memory.__struct_fields__}
     return MemoryFit(
-        **{**parts, "capacity_bytes": None, "fits": None},
+        **{**parts, "capacity_bytes": None, "fits": None, "fit_probability": None},
         model=model,
         device=None,
         train=step.train,
@@ -240,6 +241,7 @@ def memory_json(result: MemoryFit) -> dict[str, Any]:
         "device": result.device and {"id": result.device.id, "name": result.device.name},
         "train": result.train,
         **{name: getattr(result, name) for name in Memory.__struct_fields__},
+        "verdict": None if result.capacity_bytes is None else result.verdict,
         "max_micro_batch": result.max_micro_batch,
         "max_seq_len": result.max_seq_len,
         "explained": result.explained,
@@ -255,6 +257,9 @@ def fit_words(memory: Memory) -> str:
         return f"{format_bytes(needed)} per device; name a --device to see whether that fits"
     total, capacity = format_bytes(needed), format_bytes(there)
     difference = format_bytes(abs(there - needed))
+    if memory.verdict == "borderline":
+        sure = f"{100 * float(memory.fit_probability):.0f} % sure"
+        return f"borderline: {total} of {capacity}, {difference} {'free' if memory.fits else 'short'}; {sure} to fit"
     if memory.fits:
         return f"{total} of {capacity}: fits, {difference} free"
     return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"

@@ -14,7 +14,7 @@ from ..config.stack import load_stack
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from ..counting.stages import stages
 from ..counting.step import Step, build_step
-from ..footprint.parts import Memory, memory_of
+from ..footprint.parts import PARTS, Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..timing.interval import interval
@@ -396,7 +396,7 @@ def estimate_json(result: Estimate) -> dict[str, Any]:
         **{name: getattr(result, name) for name in FIGURES},
         "schedule": result.schedule,
         "waterfall": result.waterfall,
-        "memory": result.memory,
+        "memory": {**msgspec.structs.asdict(result.memory), "verdict": result.memory.verdict},
         "fits": result.fits,
         "ops": result.ops,
         "notes": [*result.notes, *caveats_of(result.device)],
@@ -406,7 +406,7 @@ def estimate_json(result: Estimate) -> dict[str, Any]:
 def estimate_record(result: Estimate) -> dict[str, Any]:
     """One estimate as one flat row: what was asked, then the figures."""
     train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
-    memory = {f"memory_{name}": getattr(result.memory, name) for name in result.memory.__struct_fields__[:-1]}
+    memory = {f"memory_{name}": getattr(result.memory, name) for name in (*PARTS, "total_bytes", "capacity_bytes")}
     return {
         "model": result.model.name,
         "device": result.device.id,

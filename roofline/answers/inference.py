@@ -20,7 +20,7 @@ from ..counting import layers
 from ..counting.recorder import Tape
 from ..counting.step import Step
 from ..errors import RooflineError, unknown
-from ..footprint.parts import CONTEXT_BYTES
+from ..footprint.allocator import CONTEXT_BYTES
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig

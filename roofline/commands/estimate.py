@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     advice = None if args.format == "csv" else advise(result)
     tables, notes = view.tables(result, advice), hints(args, result) + view.notes(result)
     emit(args, view.data(result, advice), tables, notes, view.records(result))
-    return 0 if result.fits else DOES_NOT_FIT
+    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
 
 
 def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:

@@ -34,4 +34,4 @@ def run(args: argparse.Namespace) -> int:
     device = None if args.device is None else options.device(args)
     result = memory(options.model(args), device, **options.train_options(args, one_layout=True))
     emit(args, result.to_dict(), view.tables(result), view.notes(result), view.records(result))
-    return DOES_NOT_FIT if result.fits is False else 0
+    return DOES_NOT_FIT if device is not None and result.verdict == "does not fit" else 0

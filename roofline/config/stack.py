@@ -69,6 +69,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
         loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
         static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
+        keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel.
         expert_us: Host time per kernel of an expert layer that no graph captures, in microseconds: a framework's own
@@ -98,6 +99,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     loss_metrics: int = 0
     static_memory: bool = False
+    keeps_gradients: bool = False
     dispatcher: str = "alltoall"
     expert_launches: Literal["each", "grouped"] = "grouped"
     expert_us: float | None = None

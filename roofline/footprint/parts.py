@@ -1,28 +1,34 @@
-"""Peak bytes of one device: weights, gradients, optimizer state, activations, logits, buffers, context."""
+"""Memory of the fullest device: what its tensors take at the peak of a step, the allocator's share, the driver's."""
 
 from __future__ import annotations
 
+import math
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, minimum, where
-from ..config.schedules import pipeline_schedule
-from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
-from ..counting.ownership import Shares, expert_ranks, shard_degree, stage_shares
-from ..counting.stages import Stage
+from ..arrays import Number, exp, is_scalar, maximum, where
+from ..counting.ownership import stage_shares
 from ..counting.step import Step
+from .allocator import driver_bytes, reserved_bytes
+from .phases import Phase, choose, peak, phases_of
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
-GIB = 2**30
-# CUDA context, cuBLAS workspaces and NCCL's channels: nvidia-smi shows 0.45 to 1.3 GiB before the first tensor
-# (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
-CONTEXT_BYTES = 1.0 * GIB
-NCCL_BYTES = 1.5 * GIB  # communicators of one training job: tp, dp, pp and their groups (`validate memory`)
-FRAGMENTATION = 0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
+PARTS = (
+    "weights_bytes",
+    "gradients_bytes",
+    "optimizer_bytes",
+    "activations_bytes",
+    "logits_bytes",
+    "communication_bytes",
+    "context_bytes",
+)
+SPREAD = 0.06  # standard deviation of log(predicted / measured bytes of the driver), `validate memory`
+SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
+Z80 = 1.2816  # of the 10th and 90th percentile
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +42,15 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         logits_bytes: Logits, their fp32 copy and their gradient.
         communication_bytes: Gathered parameters and communication buffers.
         context_bytes: Driver context, libraries and allocator fragmentation.
-        total_bytes: The sum.
+        total_bytes: The sum: what the driver shows.
         capacity_bytes: What the driver reports as the device's memory.
-        fits: Whether the total is within the capacity.
+        fits: Whether it is likelier than not to fit.
+        allocated_bytes: Live tensors at the peak.
+        reserved_bytes: What the caching allocator holds for them.
+        driver_bytes: That, the context, libraries and communicators: `total_bytes` under the name people check it by.
+        total_low_bytes, total_high_bytes: 10th and 90th percentile of the total.
+        fit_probability: How likely the total is within the capacity.
+        phases: Live tensors at each moment that may be the peak.
     """
 
     weights_bytes: Number
@@ -51,6 +63,19 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     total_bytes: Number
     capacity_bytes: Number
     fits: bool | Number
+    allocated_bytes: Number = 0
+    reserved_bytes: Number = 0
+    driver_bytes: Number = 0
+    total_low_bytes: Number = 0
+    total_high_bytes: Number = 0
+    fit_probability: Number = 1.0
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """``fits``, ``borderline`` or ``does not fit``, of one configuration."""
+        probability = float(self.fit_probability)
+        return "fits" if probability >= SURE else "does not fit" if probability < 1 - SURE else "borderline"
 
 
 def memory_of(step: Step, device: Device) -> Memory:
@@ -59,149 +84,72 @@ def memory_of(step: Step, device: Device) -> Memory:
 
 
 def memory_for(step: Step, capacity_bytes: Number) -> Memory:
-    """Peak memory of `step` on a device of `capacity_bytes`.
+    """Peak memory of `step` on a device of `capacity_bytes`: of the stage that needs most, in the phase it needs most.
 
-    Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
-    Activations in flight follow the schedule: min(pp, micro batches) on the first stage of 1F1B, a factor
-    1 + (pp-1)/(pp*vp) more when interleaved (arXiv:2205.05198, section 4.2.3). Gradients stand beside all activations,
-    as they do from the second micro batch on; a step of a single one on one device of plain PyTorch needs less, since
-    they are made while backward frees activations (measured on an H100: by just their size).
+    Activations in flight follow the schedule (see `activations.in_flight`).
     """
     found = [
-        _stage_memory(step, capacity_bytes, stage, shares)
+        _stage_memory(step, capacity_bytes, phases_of(step, stage, shares))
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
 
     def fuller(one: Memory, other: Memory) -> Memory:
         more = other.total_bytes > one.total_bytes
-        names = Memory.__struct_fields__
-        return Memory(**{name: where(more, getattr(other, name), getattr(one, name)) for name in names})
+        names = [name for name in Memory.__struct_fields__ if name != "phases"]
+        larger = {name: where(more, getattr(other, name), getattr(one, name)) for name in names}
+        both = zip(one.phases, other.phases, strict=True)
+        return Memory(**larger, phases=tuple(choose(more, second, first) for first, second in both))
 
     return reduce(fuller, found)
 
 
-def _stage_memory(step: Step, capacity_bytes: Number, stage: Stage, shares: Shares) -> Memory:
+def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...]) -> Memory:
     """Peak memory of the devices of one stage."""
-    train = step.train
-    es = train.activation_bytes
-    dense_ranks, moe_ranks = shard_degree(train), expert_ranks(train)
-
-    def split(dense: Number, expert: Number, shard: bool) -> Number:
-        return dense / dense_ranks + expert / moe_ranks if shard else dense + expert
-
-    copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
-    optimizer_sharded = train.sharding != "none"
-    gradients_sharded = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
-    weight_bytes = _weight_bytes(step)
-    frozen_dense, frozen_expert = (
-        shares.dense - shares.trainable_dense,
-        shares.expert - shares.trainable_expert,
-    )
-    weights = split(shares.trainable_dense, shares.trainable_expert, train.shards_parameters) * weight_bytes
-    # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
-    frozen_bytes = 1 if train.dtype == "fp8" and "cast" in step.stack.fused else es
-    if train.freeze:  # part of a model that is trained: kept like the rest of it
-        frozen_bytes = weight_bytes
-    weights = weights + split(frozen_dense, frozen_expert, train.shards_parameters) * frozen_bytes
-    gradients = split(shares.trainable_dense, shares.trainable_expert, gradients_sharded) * _gradient_bytes(step)
-    state = optimizer_state_bytes(train) + (master_bytes(train) if weight_bytes < 4 else 0)
-    optimizer = split(shares.trainable_dense, shares.trainable_expert, optimizer_sharded) * state
-    activations, logits = _activations(step, stage), _logits(step) * stage.head
-    weights, gradients = weights * copies, gradients * copies
-    communication = _communication(step)
-    if train.shards_parameters:  # a pipeline keeps them gathered (see `update.data_parallel_ops`)
-        weights = weights + where(train.pp > 1, shares.total * es, 0)
-    multi = where(train.num_devices > 1, NCCL_BYTES, 0)
-    lost = 0 if step.stack.static_memory else FRAGMENTATION * (activations + logits)
-    context = CONTEXT_BYTES + multi + lost
-    if es < weight_bytes and not train.shards_parameters:
-        # 16-bit copies live from their first use to the end of backward (those of gathered layers: as long as these)
-        weights = weights + shares.trainable * es
-    total = weights + gradients + optimizer + activations + logits + communication + context
+    live = peak(phases)
+    reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
+    total = driver_bytes(step, reserved)
+    fits: Any = total <= capacity_bytes
     return Memory(
-        weights_bytes=weights,
-        gradients_bytes=gradients,
-        optimizer_bytes=optimizer,
-        activations_bytes=activations,
-        logits_bytes=logits,
-        communication_bytes=communication,
-        context_bytes=context,
+        weights_bytes=live.weights,
+        gradients_bytes=live.gradients,
+        optimizer_bytes=live.optimizer,
+        activations_bytes=live.activations,
+        logits_bytes=live.logits,
+        communication_bytes=live.communication,
+        context_bytes=total - live.total,
         total_bytes=total,
         capacity_bytes=capacity_bytes,
-        fits=total <= capacity_bytes,
+        fits=fits,
+        allocated_bytes=live.total,
+        reserved_bytes=reserved,
+        driver_bytes=total,
+        total_low_bytes=total * math.exp(-Z80 * SPREAD),
+        total_high_bytes=total * math.exp(Z80 * SPREAD),
+        fit_probability=fit_probability(total, capacity_bytes),
+        phases=phases,
     )
 
 
-def _weight_bytes(step: Step) -> int:
-    """Bytes of a weight as kept: fp32 where it is trained in fp32 or cast at each use, 16-bit otherwise."""
-    train = step.train
-    casts = step.stack.cast_weights and train.master_weights
-    return 4 if casts else train.activation_bytes
+def fit_probability(total: Number, capacity: Number) -> Number:
+    """How likely a log-normal total is within the capacity.
 
+    The normal distribution in closed form, to 3e-4: Phi(x) = 1 / (1 + exp(-1.5958 (x + 0.044715 x^3))).
 
-def _gradient_bytes(step: Step) -> int:
-    """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
-    es = step.train.activation_bytes
-    summed = step.stack.gradient_bytes(step.train.dtype, es, master=step.train.master_weights)
-    whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
-    return summed if whole or summed == es else summed + es
-
-
-def in_flight(step: Step, stage: Stage | None = None) -> Number:
-    """Micro batches whose activations a stage (by default the first) holds at once, in units of one stage's.
-
-    1F1B: pp on the first stage, one less on each that follows, 1 on the last; interleaved, (pp-1)/vp more on the first
-    (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last; other schedules as their facts say. Never more
-    than there are: a step of few micro batches holds them all.
+    >>> fit_probability(80.0, 80.0), fit_probability(70.0, 80.0) > 0.95, fit_probability(90.0, 80.0) < 0.05
+    (0.5, True, True)
     """
-    train = step.train
-    index: Number = 0 if stage is None else stage.index
-    if train.schedule is None:
-        one, several = (pipeline_schedule(name).held(train.pp, train.vp, index) for name in ("1f1b", "interleaved"))
-        depth = where(train.vp > 1, several, one)
-    else:
-        depth = where(train.pp > 1, pipeline_schedule(train.schedule).held(train.pp, train.vp, index), 1)
-    return step.accumulation if depth is None else minimum(depth, step.accumulation)
+    x = _log(capacity / total) / SPREAD
+    x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
+    return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
-def _activations(step: Step, stage: Stage) -> Number:
-    """What every micro batch in flight keeps for backward, and the working set: the layer being recomputed."""
-    kept: dict[tuple[str, int], Number] = {}
-    for op in step.ops:
-        if op.part in {"layer", "embedding"}:
-            place = (op.part, op.layer_kind)
-            kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
-    return stage.holds(kept, step.model) * in_flight(step, stage) + step.working_bytes
+_FAR = 8.0  # standard deviations: beyond it the probability is 0 or 1
 
 
-def _logits(step: Step) -> Number:
-    """Tensors of tokens x vocabulary alive at once at the end of the forward pass: on the last stage only."""
-    kept: Number = 0
-    logits: Number = 0
-    es = step.train.activation_bytes
-    for op in step.ops:
-        if op.part == "head" and op.phase == "forward":
-            kept = kept + op.saved_bytes
-            if op.role == "logits":
-                logits = op.bytes_written
-    # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
-    # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
-    return kept + (0 if "cross_entropy" in step.stack.fused else logits * (1 + 4 / es))
+def _log(value: Number) -> Number:
+    if is_scalar(value):
+        return math.log(value) if value > 0 else -math.inf
+    import numpy as np
 
-
-def _communication(step: Step) -> Number:
-    """Gathered parameters and gradient buckets.
-
-    Under FSDP the embedding and head stay gathered through the pass, beside the layer in use, the one prefetched and
-    the gradients of the one behind them (arXiv:2304.11277, sections 3.3.2 and 4.2).
-    """
-    train = step.train
-    if train.shards_parameters:
-        parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
-        for weight in step.weights:
-            parts[weight.part] = parts[weight.part] + (0 if weight.tied else weight.local * weight.count)
-        layer = parts["layer"] / max(step.model.n_layers, 1)
-        gathered = parts["embedding"] + parts["head"] + 3 * layer
-        return where(train.pp > 1, 0, gathered * train.activation_bytes)
-    buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
-    return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets
+    with np.errstate(divide="ignore"):
+        return np.log(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
-from ..footprint.parts import FRAGMENTATION, Memory
+from ..footprint.allocator import FRAGMENTATION
+from ..footprint.parts import Memory
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
 from ..units import format_bytes

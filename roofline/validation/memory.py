@@ -11,7 +11,8 @@ import msgspec
 
 from ..counting.step import build_step
 from ..errors import RooflineError
-from ..footprint.parts import GIB, Memory, memory_for
+from ..footprint.activations import GIB
+from ..footprint.parts import Memory, memory_for
 from ..timing.interval import Z80
 from .published import Skipped, config_of, model_of, number
 

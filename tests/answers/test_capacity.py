@@ -125,7 +125,7 @@ def changes(model, device, **options):
     ("model", "device", "options", "words"),
     [
         ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2}, "4 devices with fsdp"),
-        ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 64}, "accumulation steps + full recompute"),
+        ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 64}, "full recompute"),
         ("llama-2-70b", "h100-sxm-80gb", {}, "32 devices with fsdp + full recompute"),
         ("llama-2-70b", "h100-sxm-80gb", {}, "16 devices with fsdp + full recompute + 8-bit AdamW"),
     ],

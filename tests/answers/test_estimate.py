@@ -11,6 +11,7 @@ from roofline.config.run import ATTENTIONS, RECOMPUTES, SHARDINGS, resolve, trai
 from roofline.config.stack import stack_names
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
+from roofline.footprint.parts import PARTS
 from roofline.hardware import all_devices, load_device, override
 from roofline.model.load import load_model, model_from_flat
 from roofline.timing.ranks import price
@@ -106,7 +107,7 @@ def figures(value, prefix=""):
     if isinstance(value, msgspec.Struct):
         skipped = {"model", "device", "train", "ops", "notes", "mfu_rule"}
         pairs = [(name, getattr(value, name)) for name in value.__struct_fields__ if name not in skipped]
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         pairs = list(enumerate(value))
     else:
         return {prefix: value}
@@ -129,7 +130,7 @@ def test_bounds_and_sums(model, device, layout, options):
     assert 1 - sum(part.lost for part in result.waterfall) == pytest.approx(result.mfu, rel=1e-9)
     assert result.waterfall[-1].remaining == pytest.approx(result.mfu, rel=1e-9)
     memory = result.memory
-    parts = [getattr(memory, name) for name in memory.__struct_fields__[:7]]
+    parts = [getattr(memory, name) for name in PARTS]
     assert min(parts) >= 0
     assert sum(parts) == pytest.approx(memory.total_bytes, rel=1e-12)
     assert memory.fits == (memory.total_bytes <= memory.capacity_bytes) == result.fits

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import roofline
+from roofline.footprint.parts import PARTS
 
 XL = ("estimate", "gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "4")
 KEYS = {
@@ -55,9 +56,11 @@ def test_waterfall_and_memory_sum_to_their_totals(answer):
     assert 1 - lost == pytest.approx(answer["mfu"])
     assert answer["waterfall"][-1]["remaining"] == pytest.approx(answer["mfu"])
     memory = dict(answer["memory"])
-    total, capacity, fits = (memory.pop(name) for name in ("total_bytes", "capacity_bytes", "fits"))
-    assert sum(memory.values()) == pytest.approx(total)
-    assert fits == (total <= capacity)
+    total, capacity = memory["total_bytes"], memory["capacity_bytes"]
+    assert sum(memory[part] for part in PARTS) == pytest.approx(total)
+    assert memory["fits"] == (total <= capacity) == (memory["fit_probability"] >= 0.5)
+    assert memory["verdict"] in {"fits", "borderline", "does not fit"}
+    assert [phase["name"] for phase in memory["phases"]] == ["backward starts", "backward ends", "update"]
 
 
 def test_ops_come_costliest_first_with_their_bound(answer):

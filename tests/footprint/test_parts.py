@@ -1,13 +1,13 @@
 """Bytes of one device: published formulas by hand, and who divides what."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.config.run import train_config
 from roofline.counting.step import build_step
-from roofline.footprint.parts import GIB, in_flight, memory_for, memory_of
+from roofline.footprint.activations import GIB, in_flight
+from roofline.footprint.parts import PARTS, memory_for, memory_of
 from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
@@ -179,10 +179,11 @@ def test_logits_are_kept_on_the_last_stage():
     plain, fused = memory(), memory(stack="compiled")
     logits = 32 * 512
     # 10 bytes per logit: 16-bit logits, fp32 log-probabilities and their gradient; fused, the logits alone
-    assert 10.9 * logits > plain.logits_bytes > 10 * logits
-    assert 3.2 * logits > fused.logits_bytes >= 2 * logits
-    half = memory(tp=2, num_devices=2).logits_bytes
-    assert half < plain.logits_bytes
+    assert 10.9 * logits > plain.phases[0].logits > 10 * logits
+    assert 3.2 * logits > fused.phases[0].logits >= 2 * logits
+    half = memory(tp=2, num_devices=2).phases[0].logits
+    assert half < plain.phases[0].logits
+    assert plain.phases[-1].logits == 0  # freed before the update
 
 
 def test_gathered_layers_and_buckets():
@@ -213,9 +214,10 @@ def test_llama_2_7b_in_mixed_precision_takes_more_than_one_card():
 
 def test_parts_are_all_there():
     found = memory()
-    parts = [name for name in msgspec.structs.asdict(found) if name.endswith("_bytes")]
-    assert parts[-2:] == ["total_bytes", "capacity_bytes"]
-    assert sum(getattr(found, name) for name in parts[:-2]) == pytest.approx(found.total_bytes)
+    assert sum(getattr(found, name) for name in PARTS) == pytest.approx(found.total_bytes)
+    assert found.allocated_bytes == pytest.approx(found.total_bytes - found.context_bytes)
+    assert found.allocated_bytes <= found.reserved_bytes < found.driver_bytes == found.total_bytes
+    assert max(phase.total for phase in found.phases) == found.allocated_bytes
 
 
 def test_one_allocation_loses_nothing_to_an_allocator():

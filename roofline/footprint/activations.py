@@ -1,0 +1,70 @@
+"""Bytes that micro batches in flight keep for backward, of the loss, and of gathered parameters."""
+
+from __future__ import annotations
+
+from ..arrays import Number, minimum, where
+from ..config.schedules import pipeline_schedule
+from ..counting.stages import Stage
+from ..counting.step import Step
+
+GIB = 2**30
+
+
+def in_flight(step: Step, stage: Stage | None = None) -> Number:
+    """Micro batches whose activations a stage (by default the first) holds at once, in units of one stage's.
+
+    1F1B: pp on the first stage, one less on each that follows, 1 on the last; interleaved, (pp-1)/vp more on the first
+    (arXiv:2104.04473, section 2.2) and ((vp-1)*pp+1)/vp on the last; other schedules as their facts say. Never more
+    than there are: a step of few micro batches holds them all.
+    """
+    train = step.train
+    index: Number = 0 if stage is None else stage.index
+    if train.schedule is None:
+        one, several = (pipeline_schedule(name).held(train.pp, train.vp, index) for name in ("1f1b", "interleaved"))
+        depth = where(train.vp > 1, several, one)
+    else:
+        depth = where(train.pp > 1, pipeline_schedule(train.schedule).held(train.pp, train.vp, index), 1)
+    return step.accumulation if depth is None else minimum(depth, step.accumulation)
+
+
+def kept_bytes(step: Step, stage: Stage) -> Number:
+    """What every micro batch in flight keeps for backward on a stage."""
+    kept: dict[tuple[str, int], Number] = {}
+    for op in step.ops:
+        if op.part in {"layer", "embedding"}:
+            place = (op.part, op.layer_kind)
+            kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
+    return stage.holds(kept, step.model) * in_flight(step, stage)
+
+
+def logits_bytes(step: Step) -> Number:
+    """Tensors of tokens x vocabulary alive at once at the end of the forward pass: on the last stage only."""
+    kept: Number = 0
+    logits: Number = 0
+    es = step.train.activation_bytes
+    for op in step.ops:
+        if op.part == "head" and op.phase == "forward":
+            kept = kept + op.saved_bytes
+            if op.role == "logits":
+                logits = op.bytes_written
+    # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
+    # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
+    return kept + (0 if "cross_entropy" in step.stack.fused else logits * (1 + 4 / es))
+
+
+def gathered_bytes(step: Step) -> Number:
+    """Gathered parameters and gradient buckets.
+
+    Under FSDP the embedding and head stay gathered through the pass, beside the layer in use, the one prefetched and
+    the gradients of the one behind them (arXiv:2304.11277, sections 3.3.2 and 4.2).
+    """
+    train = step.train
+    if train.shards_parameters:
+        parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
+        for weight in step.weights:
+            parts[weight.part] = parts[weight.part] + (0 if weight.tied else weight.local * weight.count)
+        layer = parts["layer"] / max(step.model.n_layers, 1)
+        gathered = parts["embedding"] + parts["head"] + 3 * layer
+        return where(train.pp > 1, 0, gathered * train.activation_bytes)
+    buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
+    return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

@@ -1,0 +1,166 @@
+"""What is alive when: the tensors of a step by phase, whose largest sum is the peak.
+
+Gradients grow while backward frees activations, and both sums are linear between the ends of a pass, so the peak is at
+one of them: where backward starts, where it ends, or in the update.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ..arrays import Number, is_scalar, where
+from ..config.schedules import pipeline_schedule
+from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
+from ..counting.ownership import Shares, expert_ranks, shard_degree
+from ..counting.stages import Stage
+from ..counting.step import Step
+from .activations import gathered_bytes, kept_bytes, logits_bytes
+
+Name = Literal["backward starts", "backward ends", "update"]
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of live tensors at one moment of a step.
+
+    Attributes:
+        name: Where backward starts (activations of all micro batches in flight, and the loss), where it ends
+            (all gradients), or the optimizer's update (with its temporaries).
+        weights: Parameters as kept, and their 16-bit copies where autocast makes them.
+        gradients: Gradients.
+        optimizer: Optimizer state, fp32 master weights, and temporaries of the update.
+        activations: What is kept for backward, and the working set.
+        logits: Logits, their fp32 copy and their gradient.
+        communication: Gathered parameters and buckets.
+    """
+
+    name: Name
+    weights: Number
+    gradients: Number
+    optimizer: Number
+    activations: Number
+    logits: Number
+    communication: Number
+
+    @property
+    def total(self) -> Number:
+        """Bytes of all live tensors."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.communication
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that one device keeps from step to step, and what its update needs beside."""
+
+    weights: Number
+    gradients: Number
+    optimizer: Number
+    temporaries: Number
+    casts: Number  # 16-bit copies of fp32 weights, from their first use to the end of backward
+
+
+def kept_by(step: Step, shares: Shares) -> Kept:
+    """Weights, gradients and optimizer state of a stage.
+
+    Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
+    """
+    train, stack, es = step.train, step.stack, step.train.activation_bytes
+    dense_ranks, moe_ranks = shard_degree(train), expert_ranks(train)
+
+    def split(dense: Number, expert: Number, shard: bool) -> Number:
+        return dense / dense_ranks + expert / moe_ranks if shard else dense + expert
+
+    trained = shares.trainable_dense, shares.trainable_expert
+    frozen = shares.dense - shares.trainable_dense, shares.expert - shares.trainable_expert
+    weight_bytes = _weight_bytes(step)
+    # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
+    frozen_bytes = 1 if train.dtype == "fp8" and "cast" in stack.fused else es
+    if train.freeze:  # part of a model that is trained: kept like the rest of it
+        frozen_bytes = weight_bytes
+    weights = split(*trained, train.shards_parameters) * weight_bytes
+    weights = weights + split(*frozen, train.shards_parameters) * frozen_bytes
+    if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
+        weights = weights + where(train.pp > 1, shares.total * es, 0)
+    copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
+    updated = split(*trained, train.sharding != "none")
+    state = optimizer_state_bytes(train)
+    casts = es < weight_bytes and not train.shards_parameters  # those of gathered layers live as long as these
+    return Kept(
+        weights=weights * copies,
+        gradients=split(*trained, train.reduces_every_pass) * _gradient_bytes(step) * copies,
+        optimizer=updated * (state + (master_bytes(train) if weight_bytes < 4 else 0)),
+        temporaries=updated * (0 if "optimizer" in stack.fused else _temporary_bytes(step)),
+        casts=shares.trainable * es if casts else 0,
+    )
+
+
+def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
+    """The moments of a step at which a stage may need most.
+
+    Autograd frees gradients before a step where nobody keeps buffers for them, so those of a single micro batch do
+    not stand beside all activations; those of several, or of several in flight, do.
+    """
+    train, kept = step.train, kept_by(step, shares)
+    buffers = step.stack.keeps_gradients
+    whole = train.sharding in {"none", "zero1"}
+    if not buffers and whole:  # the buckets of DistributedDataParallel are views of all gradients
+        beside = where((train.data_parallel > 1) | (train.accumulation > 1) | (train.pp > 1), 1, 0)
+    else:
+        beside = 1 if buffers else where((train.accumulation > 1) | (train.pp > 1), 1, 0)
+    held, logits, gathered = kept_bytes(step, stage), logits_bytes(step) * stage.head, gathered_bytes(step)
+    start = Phase(
+        name="backward starts",
+        weights=kept.weights + kept.casts,
+        gradients=kept.gradients * beside,
+        optimizer=kept.optimizer,
+        activations=held + step.working_bytes,
+        logits=logits,
+        communication=gathered,
+    )
+    replaced = msgspec.structs.replace
+    end = replaced(start, name="backward ends", gradients=kept.gradients, activations=step.working_bytes, logits=0)
+    update = replaced(
+        end, name="update", weights=kept.weights, activations=0, optimizer=kept.optimizer + kept.temporaries
+    )
+    if train.shards_parameters:
+        update = replaced(update, communication=0)
+    return start, end, update
+
+
+def peak(phases: tuple[Phase, ...]) -> Phase:
+    """The largest; of arrays element by element, by the name of the first that is largest anywhere."""
+    largest, *others = phases
+    for phase in others:
+        largest = choose(phase.total > largest.total, phase, largest)
+    return largest
+
+
+def choose(condition: Any, yes: Phase, no: Phase) -> Phase:
+    """One of two moments; of arrays element by element, under the name of `no`."""
+    if is_scalar(condition):
+        return yes if condition else no
+    sums = {name: where(condition, getattr(yes, name), getattr(no, name)) for name in Phase.__struct_fields__[1:]}
+    return Phase(name=no.name, **sums)
+
+
+def _weight_bytes(step: Step) -> int:
+    """Bytes of a weight as kept: fp32 where it is trained in fp32 or cast at each use, 16-bit otherwise."""
+    train = step.train
+    casts = step.stack.cast_weights and train.master_weights
+    return 4 if casts else train.activation_bytes
+
+
+def _gradient_bytes(step: Step) -> int:
+    """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
+    es = step.train.activation_bytes
+    summed = step.stack.gradient_bytes(step.train.dtype, es, master=step.train.master_weights)
+    whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
+    return summed if whole or summed == es else summed + es
+
+
+def _temporary_bytes(step: Step) -> int:
+    """Bytes per parameter that a foreach update makes: the denominator of all tensors, in the dtype of the state.
+
+    torch.optim.AdamW takes the square roots of all second moments at once; 8-bit and momentum updates need none.
+    """
+    return optimizer_state_bytes(step.train) // 2 if step.train.optimizer == "adamw" else 0
