@@ -159,7 +159,29 @@ def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, 
         for choice in (*choices, auto.AutoModel):
             if type(settings) in choice._model_mapping:  # noqa: SLF001 (the only way to ask)
                 return _options(settings, choice.from_config)
+        cls = _of_part(settings)
+        if cls is not None:
+            return _options(settings, cls._from_config)  # noqa: SLF001
     raise RooflineError(f"transformers has a configuration of type {settings.model_type!r}, and no model for it")
+
+
+def _of_part(settings: Any) -> Any:
+    """The class of a part that no auto class knows (a tower, a decoder): beside its configuration, the most complete."""
+    from importlib import import_module
+
+    try:
+        module = import_module(type(settings).__module__.replace(".configuration_", ".modeling_"))
+    except ImportError:
+        return None
+    classes = [
+        cls
+        for name, cls in vars(module).items()
+        if isinstance(cls, type)
+        and getattr(cls, "config_class", None) is type(settings)
+        and cls.__module__ == module.__name__
+        and not name.endswith("PreTrainedModel")
+    ]
+    return max(classes, key=lambda cls: ("For" in cls.__name__, cls.__name__.endswith("Model")), default=None)
 
 
 def _options(settings: Any, make: Any) -> Any:
