@@ -292,7 +292,7 @@ def _text_config(
             _refuse_outer(outer, where)
             assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
             _check_wrapper(outer, str(nested.get("model_type", outer)), where)
-            if "tie_word_embeddings" not in nested and "tie_word_embeddings" in config:
+            if "tie_word_embeddings" in config:  # the whole model's word counts, as in transformers 5
                 nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
             if "model_type" not in nested:
                 nested = {**nested, "model_type": outer}

@@ -161,12 +161,12 @@ def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, 
                 return _options(settings, choice.from_config)
         cls = _of_part(settings)
         if cls is not None:
-            return _options(settings, cls._from_config)  # noqa: SLF001
+            return _options(settings, cls._from_config)
     raise RooflineError(f"transformers has a configuration of type {settings.model_type!r}, and no model for it")
 
 
 def _of_part(settings: Any) -> Any:
-    """The class of a part that no auto class knows (a tower, a decoder): beside its configuration, the most complete."""
+    """The class of a part that no auto class knows (a tower, a decoder): that beside its configuration."""
     from importlib import import_module
 
     try:

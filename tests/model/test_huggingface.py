@@ -526,6 +526,14 @@ def test_a_config_of_several_models_that_nobody_listed_is_refused() -> None:
     assert "models of type 'grounding-dino' are not described as a whole; their 'llama' alone" in rejected(detector)
 
 
+def test_the_outer_word_on_tied_embeddings_wins() -> None:
+    tied = {"model_type": "llava", "text_config": {**LLAMA, "tie_word_embeddings": False}, "tie_word_embeddings": True}
+    assert model_from_config(tied).tied_embeddings
+    assert not model_from_config({**tied, "tie_word_embeddings": False}).tied_embeddings
+    del tied["tie_word_embeddings"]
+    assert not model_from_config(tied).tied_embeddings
+
+
 # --- multi-token prediction -------------------------------------------------------------------------------
 
 
