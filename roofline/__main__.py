@@ -1,7 +1,35 @@
 """``python -m roofline`` is ``roofline``."""
 
+import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-from .cli import main
 
-sys.exit(main())
+def interrupt(_signal: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C: ends at once while a module is being imported, which extension modules do not survive half done."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"roofline: interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def run() -> NoReturn:
+    """Run the command line; Ctrl-C and a damaged installation are one line from the first moment."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it ignored
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        from .cli import main
+    except (ImportError, SyntaxError) as error:
+        os.write(2, f"roofline: error: the installation is damaged: {error}; install roofline again\n".encode())
+        sys.exit(2)
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: the interpreter may clear up in peace
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -9,9 +10,11 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands.parser import COMMANDS, NEGATIVE, QUESTIONS, command_parser
-from .errors import RooflineError, nearest
+from .errors import RooflineError, nearest, one_line
 
 USAGE_STATUS = 2  # bad input; a result that does not fit in memory exits with 3
+INTERNAL_STATUS = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED_STATUS = 130  # what a shell reports for SIGINT
 
 
 def overview() -> str:
@@ -23,7 +26,9 @@ def overview() -> str:
         "",
         "'roofline COMMAND --help' shows a command's options and two examples.",
         "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, a .toml file,",
-        "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...).",
+        "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...);",
+        "'estimate file.py:function' runs that file to trace the PyTorch module it builds.",
+        "Exit status: 2 bad input, 3 does not fit in memory, 70 a mistake of ours (--debug shows where).",
     ]
     return "\n".join(lines) + "\n"
 
@@ -80,31 +85,90 @@ def _run(name: str, arguments: list[str]) -> int:
     return int(module.run(args) or 0)
 
 
-def _drop_output() -> None:
+def _drop(descriptor: int) -> None:
     """Send what is still buffered nowhere: Python would try to write it again when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+def tell(message: str) -> None:
+    """One line on standard error; nothing where that is closed or full, so that the exit status tells."""
+    try:
+        sys.stderr.write(f"roofline: {message}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        _drop(2)
+
+
+def _answered(arguments: Sequence[str]) -> int:
+    """Run the command, and see that all it printed has been written."""
+    try:
+        status = _dispatch(arguments)
+    except SystemExit as stop:  # argparse after --help
+        status = stop.code if isinstance(stop.code, int) else USAGE_STATUS
+    sys.stdout.flush()
+    return status
+
+
+def _explained(error: BaseException) -> int:
+    """Tell what went wrong in one line; the exit status says whose fault it is."""
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone: nothing is left to say
+        _drop(1)
+        return 141  # what a shell reports for SIGPIPE
+    if isinstance(error, KeyboardInterrupt):
+        tell("interrupted")
+        return INTERRUPTED_STATUS
+    match error:
+        case RooflineError():
+            text = str(error)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO):
+            _drop(1)
+            text = f"cannot write the result: {error.strerror}"
+        case FileNotFoundError(filename=None):
+            text = "the working folder is gone: change to one that is there"
+        case OSError():
+            where = f" {os.fsdecode(error.filename)!r}" if isinstance(error.filename, str | bytes) else ""
+            text = f"the system refuses{where}: {error.strerror or error}"
+        case RecursionError():
+            text = "what was given is nested too deeply"
+        case MemoryError():
+            text = "not enough memory: ask for less at a time"
+        case UnicodeError():
+            text = f"text that is not UTF-8: {error}"
+        case ImportError() | SyntaxError():
+            text = f"the installation is damaged: {error}; install roofline again, or the package that this names"
+        case _:
+            what = one_line(f"{type(error).__name__}: {error} ({_place(error)})")
+            tell(
+                f"internal error: {what}. This is our mistake, not yours: please report the command "
+                f"and what --debug adds (roofline {__version__})"
+            )
+            return INTERNAL_STATUS
+    tell(f"error: {one_line(text)}")
+    return USAGE_STATUS
+
+
+def _place(error: BaseException) -> str:
+    """Where an error was raised, as module:line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "somewhere"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 2 for bad input, 3 where training does not fit."""
+    """Run the command line and return its exit status.
+
+    0; 2 for bad input; 3 where training does not fit; 70 for a mistake of ours; 130 after Ctrl-C. Never raises: what
+    went wrong is one line on standard error, and ``--debug`` anywhere adds the traceback.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    arguments = [argument for argument in given if argument != "--debug"]
     try:
-        status = _dispatch(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (head, less) has gone: nothing is left to say
-        _drop_output()
-        return 141  # what a shell reports for SIGPIPE
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
-            raise
-        _drop_output()
-        sys.stderr.write(f"roofline: error: cannot write the result: {error.strerror}\n")
-        return USAGE_STATUS
-    except KeyboardInterrupt:
-        sys.stderr.write("roofline: interrupted\n")
-        return 130
-    except SystemExit as stop:  # argparse after --help
-        return stop.code if isinstance(stop.code, int) else USAGE_STATUS
-    except RooflineError as error:
-        sys.stderr.write(f"roofline: error: {' '.join(str(error).split())}\n")
-        return USAGE_STATUS
-    return status
+        return _answered(arguments)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the one net: a user sees one line, no traceback)
+        if len(arguments) < len(given):
+            import traceback
+
+            traceback.print_exc()
+        return _explained(error)

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_LONGEST = 3000  # letters of a message
 
 
 class RooflineError(ValueError):
     """What a user can mend: the command line prints the message on one line and exits with status 2."""
+
+
+def printable(text: str) -> str:
+    r"""`text` with what a terminal would obey instead of showing it (escapes, marks of direction) written out.
+
+    >>> printable("gpt\x1b[2J")
+    'gpt\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in "\t\n" else repr(letter)[1:-1] for letter in text)
+
+
+def one_line(message: str) -> str:
+    r"""A message as one line of bearable length: what was given may be of any length and have any character.
+
+    >>> one_line("unknown model 'a\n  b'")
+    "unknown model 'a b'"
+    >>> len(one_line("x" * 10_000))
+    203
+    """
+    text = printable(" ".join(message.split()))
+    text = re.sub(r"\S{300,}", lambda match: f"{match[0][:140]}...{match[0][-60:]}", text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 600]} ... {text[-500:]}"
 
 
 def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:

@@ -229,6 +229,11 @@ def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
 
     def read_sweep(text: str) -> int | tuple[int, ...]:
         if ":" not in text and "," not in text:
+            if written := re.fullmatch(r"\s*([\w.]*\w)\s*(?:-|\.\.)\s*(\w[\w.]*)\s*", text):
+                first, last = written.groups()
+                raise UnitError(
+                    f"{text!r} is not a range: write {first}:{last} for doublings, {first}:{last}:1 for each"
+                )
             return read(text)
         if ":" not in text:
             if re.search(r",0\d", text):

@@ -2,6 +2,7 @@ import importlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -129,10 +130,39 @@ def test_errors_of_the_hardware_package(run, probe, monkeypatch):
     )
 
 
-def test_our_own_mistakes_are_not_hidden(run, probe, monkeypatch):
+def test_our_own_mistakes_say_so_and_exit_70(run, probe, monkeypatch):
     monkeypatch.setattr(sys.modules["roofline.commands.probe"], "run", lambda _: 1 // 0)
-    with pytest.raises(ZeroDivisionError):
-        run(probe, "gpt2", "-d", "t4")
+    status, out, err = run(probe, "gpt2", "-d", "t4")
+    assert (status, out, err.count("\n")) == (70, "", 1)
+    assert "internal error: ZeroDivisionError: integer division or modulo by zero (test_cli.py:" in err
+    assert "please report" in err
+    status, out, err = run(probe, "gpt2", "--debug", "-d", "t4")
+    assert (status, out) == (70, "")
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RecursionError(), "nested too deeply"),
+        (MemoryError(), "not enough memory"),
+        (OSError(36, "File name too long", "x" * 5000), "the system refuses 'xxx"),
+        (OSError(28, "No space left on device"), "cannot write the result: No space left"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "not UTF-8"),
+        (ImportError("No module named 'numpy'"), "the installation is damaged: No module named 'numpy'"),
+        (cli.RooflineError("a name of \x1b[2J"), "a name of \\x1b[2J"),
+    ],
+)
+def test_what_is_not_our_mistake_is_one_line_and_exit_2(run, probe, monkeypatch, error, words):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(sys.modules["roofline.commands.probe"], "run", fail)
+    monkeypatch.setattr(cli, "_drop", lambda _: None)
+    status, out, err = run(probe, "gpt2", "-d", "t4")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert len(err) < 1000
 
 
 def test_interrupt(run, probe):
@@ -224,3 +254,76 @@ def test_freeze_and_names_of_adapters_on_the_command_line(capsys):
     assert "did you mean 'q_proj'" in capsys.readouterr().err
     assert cli.main(["memory", "gpt2", "-d", "h100-sxm-80gb", "--lora-modules", "mlp"]) == 2
     assert "without train 'lora'" in capsys.readouterr().err
+
+
+def shell(command, **options):
+    """Run a shell command in which ``$R`` is the program."""
+    source = os.path.dirname(os.path.dirname(roofline.__file__))
+    paths = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "R": f"{sys.executable} -m roofline", "PYTHONPATH": paths}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment, check=False, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full"])
+def test_the_status_tells_where_standard_error_cannot(redirect):
+    assert shell(f"$R nosuch {redirect}") == (2, "", "")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "estimate --help", "devices"])
+def test_a_full_disk_is_one_line_whatever_is_printed(arguments):
+    status, _, err = shell(f"$R {arguments} >/dev/full")
+    assert (status, err) == (2, "roofline: error: cannot write the result: No space left on device\n")
+
+
+def test_a_deleted_working_folder(tmp_path):
+    gone = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && $R"
+    status, _, err = shell(f"{gone} count gpt2 --output x.json")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the working folder is gone" in err
+
+
+def test_hostile_text_is_short_and_harmless(run, probe):
+    for arguments in (
+        (probe, "gpt2", "-d", "t4", "--micro-batch", "9" * 10_000),
+        (probe, "gpt2", "-d", "t4", "--dtype", "\x1b[2J" * 3000),
+        ("count", "gpt2\x1b[2J"),
+        ("count", "x" * 10_000),
+        ("estimate", "gpt2", "-d", "\u202ex" * 10_000),
+        ("count", "gpt2", "--set", "n_layers=" + "[" * 3000),
+        ("count", "gpt2", "--set", "n_layers=1\n[x]"),
+        ("count", "gpt2", "--output", "x" * 300 + ".json"),
+        ("count", "gpt2", "--output", "x\0y.json"),
+        ("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", ",".join(map(str, range(1, 1001)))),
+    ):
+        status, out, err = run(*arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1), arguments
+        assert len(err) < 3100
+        assert err[:-1].isprintable()
+
+
+def test_terminal_escapes_in_a_config_are_written_out(run, tmp_path):
+    config = {"model_type": "gpt2", "_name_or_path": "a/\x1b[2J\u202e=cmd|x", "n_layer": 2, "n_embd": 64, "n_head": 2}
+    config |= {"n_positions": 64, "vocab_size": 64}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for form in ("table", "markdown", "json", "csv"):
+        status, out, _ = run("estimate", str(tmp_path), "-d", "h100-sxm-80gb", "--format", form)
+        assert status == 0
+        assert out.replace("\n", "").isprintable()
+
+
+def test_interrupted_while_importing_or_working(tmp_path):
+    """Whatever happens when Ctrl-C comes, it is one line and 130: no traceback, no crash of an extension module."""
+    for stage in ("import time; time.sleep(9)", "def __getattr__(name): import time; time.sleep(9)"):
+        (tmp_path / "msgspec.py").write_text(f"print('here', flush=True)\n{stage}\n")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "roofline", "devices"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        )
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == ("", "roofline: interrupted\n")
+        assert process.returncode == 130

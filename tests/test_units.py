@@ -164,3 +164,10 @@ def test_positive_reads_every_float(value):
 )
 def test_formats(text, expected):
     assert text == expected
+
+
+@pytest.mark.parametrize("text", ["1-4", "1..4", "2k - 8k"])
+def test_a_range_as_others_write_it_is_explained(text):
+    first, last = text.replace("..", "-").replace(" ", "").split("-")
+    with pytest.raises(units.UnitError, match=f"write {first}:{last} for doublings, {first}:{last}:1 for each"):
+        units.sweep(units.positive_int)(text)

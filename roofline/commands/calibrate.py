@@ -26,6 +26,7 @@ NOISY_STATUS = 1  # measured, and not put where it would be trusted
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.add_argument(
+        "-o",
         "--output",
         metavar="FILE",
         help="the device file to write (default: the user's config folder, where --device local finds it)",

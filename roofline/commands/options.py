@@ -24,6 +24,7 @@ from ..config.run import (
 from ..config.stack import Fusion
 from ..errors import RooflineError, unknown
 from ..model.load import load_model
+from ..reading import parse_toml
 from .runfile import add_run_file_arguments
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         return (lambda text: _several(text, one)) if sweeps else _single(one)
 
     add_run_file_arguments(parser)
-    group = parser.add_argument_group("training")
+    ranges = "any option but names takes a list (1,2,4), doublings (2k:64k) or steps (8:32:8): every combination is run"
+    group = parser.add_argument_group("training", ranges if sweeps else None)
     for option, (read, text) in _NUMBERS.items():
         group.add_argument(option, metavar="N", type=number(read), help=text)
     _add_words(group, words)
@@ -326,15 +328,17 @@ def override(text: str) -> tuple[str, object]:
     >>> override("n_layers=12"), override("gated_mlp=true"), override("activation=gelu")
     (('n_layers', 12), ('gated_mlp', True), ('activation', 'gelu'))
     """
-    import tomllib
-
     key, equals, value = text.partition("=")
     if not (equals and key.strip() and value.strip()):
         raise units.UnitError(f"{text!r} is not KEY=VALUE: write for example n_layers=12")
+    key, value = key.strip(), value.strip()
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        if "\n" not in value:
+            return key, parse_toml(f"value = {value}", f"--set {key}")["value"]
+    except RooflineError as error:
+        if "not valid TOML" not in str(error):
+            raise units.UnitError(str(error)) from None
+    return key, value
 
 
 def peak_override(text: str) -> tuple[str | None, float]:

@@ -26,6 +26,7 @@ def add_format_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--format", choices=FORMATS, help="table (default), json, csv or markdown")
     group.add_argument(
+        "-o",
         "--output",
         metavar="FILE",
         help="write to FILE instead; its suffix (.txt .json .csv .md) implies the format",

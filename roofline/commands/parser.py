@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NoReturn
@@ -62,6 +63,9 @@ QUESTIONS: dict[str, dict[str, Command]] = {
         "detect": Command("detect", "the GPUs and CPU of this machine, matched to the catalog"),
         "calibrate": Command("calibrate", "measure this machine and write a device file"),
         "validate": Command("validate", "the estimator's error against published measurements"),
+        "completion": Command(
+            "completion", "a script with which bash, zsh or fish completes commands, options and names"
+        ),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() for name, command in group.items()}
@@ -77,6 +81,10 @@ class Parser(argparse.ArgumentParser):
         message = message.replace("expected one argument", "a value is missing")
         message = message.replace("the following arguments are required:", "missing")
         raise RooflineError(f"{message} (see '{self.prog} --help')")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help, and let a full disk be the error that argparse hides."""
+        (file or sys.stdout).write(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
     add = parser.add_argument_group("picture").add_argument
     add("--kind", choices=KINDS, default="roofline", help=f"what to draw (default roofline). {kinds}")
-    add("--output", metavar="FILE", help="a .png, .svg or .pdf (default KIND.png here)")
+    add("-o", "--output", metavar="FILE", help="a .png, .svg or .pdf (default KIND.png here)")
     add("--dpi", metavar="N", type=units.positive_int, default=200, help="dots per inch (default 200)")
     add("--data", metavar="FILE", help="write what is drawn as CSV too")
     add("--runs", metavar="CSV", help="validate: runs of your own instead of the published ones")

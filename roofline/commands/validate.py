@@ -73,9 +73,9 @@ def _memory(args: argparse.Namespace) -> Shown:
 
 
 def _budgets(args: argparse.Namespace) -> Shown:
-    from ..validation.budgets import predict_budgets
+    from ..validation.budgets import COLUMNS, predict_budgets
     from ..validation.published import read_table
     from ..validation.runs import data_file
     from ..view.validation import budgets
 
-    return budgets(predict_budgets(_select(args, read_table(data_file("budgets", args.data)))))
+    return budgets(predict_budgets(_select(args, read_table(data_file("budgets", args.data), COLUMNS))))

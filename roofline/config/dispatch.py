@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import unknown
-from .stack import facts_beside
+from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Dispatcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @cache
 def dispatchers() -> Mapping[str, Dispatcher]:
     """All of them by name."""
-    return msgspec.toml.decode(facts_beside("dispatchers.toml").read_bytes(), type=dict[str, Dispatcher])
+    return read_packaged(packaged(__name__, "dispatchers.toml"), dict[str, Dispatcher])
 
 
 def dispatcher(name: str) -> Dispatcher:

@@ -9,7 +9,7 @@ import msgspec
 
 from ..arrays import Number
 from ..errors import unknown
-from .stack import facts_beside
+from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 @cache
 def schedules() -> Mapping[str, PipelineSchedule]:
     """All of them by name."""
-    return msgspec.toml.decode(facts_beside("schedules.toml").read_bytes(), type=dict[str, PipelineSchedule])
+    return read_packaged(packaged(__name__, "schedules.toml"), dict[str, PipelineSchedule])
 
 
 def pipeline_schedule(name: str) -> PipelineSchedule:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from ..errors import RooflineError, unknown
+from ..reading import packaged, read_packaged, read_toml
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -119,19 +119,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return 4 if self.cast_weights or (self.gradient_dtype == "fp32" and dtype != "fp16") else es
 
 
-def facts_beside(name: str) -> Traversable:
-    """A packaged file or folder of this package's facts."""
-    file = Path(__file__)
-    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / name
-    from importlib.resources import files
-
-    return files("roofline.config") / name
-
-
 def _folder() -> Traversable:
     """Where the packaged profiles are."""
-    return facts_beside("stacks")
+    return packaged(__name__, "stacks")
 
 
 @cache
@@ -148,13 +138,14 @@ def load_stack(name: str) -> Stack:
     Raises:
         RooflineError: Unknown id, unreadable file, or a key or value outside the schema.
     """
-    path = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
-    if not name.endswith(".toml") and not path.is_file():
-        raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
+    if not name.endswith(".toml"):
+        if name not in stack_names():
+            raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
+        return read_packaged(_folder() / f"{name}.toml", Stack)
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Stack)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RooflineError(f"stack file {path}: {error}") from error
+        return msgspec.convert(read_toml(name, "stack file"), Stack)
+    except msgspec.ValidationError as error:
+        raise RooflineError(f"stack file {name}: {error}") from error
 
 
 def stack_of_software(words: str) -> str | None:

@@ -6,8 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from ..reading import read_packaged
 from .architecture import Architecture
 from .device import Device, Figures
 from .errors import HardwareError, nearest, quoted
@@ -48,29 +47,10 @@ def architecture_ids() -> tuple[str, ...]:
     return tuple(name for name in _ids("architectures") if name != "default")
 
 
-def read_toml(path: str | Traversable) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-        HardwareError: the file cannot be read or is not TOML (with line and column).
-    """
-    import tomllib
-
-    try:
-        if not isinstance(path, str | Path):  # in a zip
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        with open(path, encoding="utf-8-sig") as file:  # some editors put a byte order mark before the text
-            return tomllib.loads(file.read())
-    except OSError as error:
-        raise HardwareError(f"cannot read device file '{path}': {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise HardwareError(f"{path}: not valid TOML: {error}") from error
-
-
 @lru_cache(maxsize=256)
 def catalog_device(device_id: str) -> Device:
     """The device of the catalog with exactly this id; reads its file and its architecture's alone."""
-    return complete(msgspec.convert(read_toml(facts() / "devices" / f"{device_id}.toml"), Figures))
+    return complete(read_packaged(facts() / "devices" / f"{device_id}.toml", Figures))
 
 
 def all_devices() -> tuple[Device, ...]:
@@ -91,7 +71,7 @@ def load_architecture(key: str) -> Architecture:
             f"unknown architecture '{key}'{': did you mean ' + quoted(close) + '?' if close else ''} "
             f"(allowed: {', '.join(architecture_ids())})"
         )
-    return msgspec.convert(read_toml(facts() / "architectures" / f"{key}.toml"), Architecture)
+    return read_packaged(facts() / "architectures" / f"{key}.toml", Architecture)
 
 
 def complete(figures: Figures) -> Device:
@@ -108,7 +88,7 @@ def complete(figures: Figures) -> Device:
 @lru_cache(maxsize=1)
 def hosts() -> dict[HostKind, Host]:
     """The kinds of hosts, by their word."""
-    return msgspec.convert(read_toml(facts() / "hosts.toml"), dict[HostKind, Host])
+    return read_packaged(facts() / "hosts.toml", dict[HostKind, Host])
 
 
 def _host(figures: Figures, family: Architecture) -> Host | None:
@@ -134,4 +114,4 @@ def _measured(figures: Figures) -> Measured:
 
 @lru_cache(maxsize=1)
 def _defaults() -> dict[str, Any]:
-    return read_toml(facts() / "architectures" / "default.toml")["measured"]
+    return read_packaged(facts() / "architectures" / "default.toml", dict[str, Any])["measured"]

@@ -7,6 +7,8 @@ from typing import Literal, cast
 
 import msgspec
 
+from ..errors import printable
+from ..reading import Work
 from .keys import MODEL_KEYS, Flat
 from .read_layers import (
     linear,
@@ -49,7 +51,7 @@ def build(flat: Flat) -> ModelConfig:
     groups, order = _groups(flat, n_layers)
     ahead = _layers_ahead(flat, n_layers)
     return ModelConfig(
-        name=flat.text("name", flat.where or "model"),
+        name=printable(flat.text("name", flat.where or "model")),
         kind=kind,
         d_model=d_model,
         vocab_size=vocab_size,
@@ -139,7 +141,7 @@ def _layers_ahead(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
         return ()
     norm, width = read_norm(flat), flat.integer("d_model")
     changes, like = _variations(flat, n_layers), flat.values.get("mtp_like", [n_layers - 1])
-    layers = [_layer(flat.with_values(dict(changes.get(i, ())))) for i in _layer_indices(flat, like, n_layers)]
+    layers = [_layer(flat.with_values(dict(changes.get(i, ())))) for i in _layer_indices(flat, like, n_layers, Work())]
     first = (linear("ahead.project", 2 * width, width), *read_linears(flat, "mtp_linears"))
     last = len(layers) - 1
     return tuple(
@@ -171,6 +173,7 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
         if "n_experts" not in flat:
             flat.fail(f"{flat.name('dense_first_layers')} = {dense_first} has no meaning without n_experts")
         variations = [*variations, {"layers": list(range(min(dense_first, n_layers))), "n_experts": 0}]
+    work = Work()
     for variation in variations:
         if not isinstance(variation, Mapping) or "layers" not in variation:
             flat.fail(f"each of variations must be a table with 'layers', got {variation!r:.60}")
@@ -178,7 +181,7 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
         for key in values:
             if key in MODEL_KEYS:
                 flat.fail(f"{key} belongs to the whole model: it cannot vary by layer")
-        for index in _layer_indices(flat, variation["layers"], n_layers):
+        for index in _layer_indices(flat, variation["layers"], n_layers, work):
             changes.setdefault(index, {}).update((key, _hashable(value)) for key, value in values.items())
     return {index: tuple(sorted(values.items())) for index, values in changes.items()}
 
@@ -190,12 +193,13 @@ def _hashable(value: object) -> object:
     return tuple(_hashable(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _layer_indices(flat: Flat, layers: object, n_layers: int) -> list[int]:
+def _layer_indices(flat: Flat, layers: object, n_layers: int, work: Work) -> list[int]:
     """The layers of a variation: a list of indices, or a condition on the index `i`."""
     if isinstance(layers, str):
         from .expressions import evaluate
 
-        return [i for i in range(n_layers) if evaluate(layers, {**flat.values, "i": i})]
+        work.spend(n_layers * len(flat.values) // 100)
+        return [i for i in range(n_layers) if evaluate(layers, {**flat.values, "i": i}, work)]
     if not isinstance(layers, (list, tuple)) or not all(type(i) is int for i in layers):
         flat.fail(f"layers of a variation must be a condition on i, or a list of indices, got {layers!r:.60}")
     return [i for i in layers if 0 <= i < n_layers]

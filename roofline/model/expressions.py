@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import RooflineError
+from ..reading import Work
 
+_MAX_TEXT = 4000  # letters
 _MAX_RANGE = 100_000  # a pattern never has more entries than a model has layers
 _MAX_INTEGER = 10**30
 
@@ -89,6 +91,13 @@ def _range(*limits: int) -> range:
     return result
 
 
+def _sum(values: Any) -> Any:
+    """The sum of numbers."""
+    if not all(isinstance(value, (int, float)) for value in values):
+        raise TypeError("sum takes numbers")
+    return sum(values)
+
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "bool": bool,
     "int": int,
@@ -98,12 +107,12 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "range": _range,
-    "sum": sum,
+    "sum": _sum,
 }
 
 
-def evaluate(expression: str, values: Mapping[str, object]) -> Any:
-    """The value of `expression`, with names looked up in `values`.
+def evaluate(expression: str, values: Mapping[str, object], work: Work | None = None) -> Any:
+    """The value of `expression`, with names looked up in `values`; several may share what they may cost.
 
     >>> evaluate("4 * n_embd if n_inner is None else n_inner", {"n_embd": 768})
     3072
@@ -114,7 +123,11 @@ def evaluate(expression: str, values: Mapping[str, object]) -> Any:
         ExpressionError: When it cannot be computed from these values.
     """
     try:
-        return _value(_parse(expression), values)
+        return _value(_parse(expression), values, work or Work())
+    except RecursionError:
+        raise ExpressionError(expression, "it is nested too deeply") from None
+    except RooflineError:
+        raise
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ExpressionError(expression, str(error)) from None
 
@@ -156,14 +169,19 @@ def fields_in(expression: str) -> list[str]:
 @lru_cache(maxsize=1024)
 def _parse(expression: str) -> ast.expr:
     """The syntax tree of an expression."""
+    if len(expression) > _MAX_TEXT:
+        raise RooflineError(f"an expression of more than {_MAX_TEXT:,} letters: {expression[:60]!r}...")
     try:
         return ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         raise RooflineError(f"not an expression: {expression!r} ({error.msg})") from None
+    except (RecursionError, MemoryError, ValueError):  # nested beyond the parser; a null byte
+        raise RooflineError(f"not an expression: {expression!r} (nested too deeply, or with a null byte)") from None
 
 
-def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, PLR0911, PLR0912 (a dispatch)
+def _value(node: ast.expr, names: Mapping[str, object], work: Work) -> Any:  # noqa: C901, PLR0911, PLR0912 (a dispatch)
     """The value of one node."""
+    work.spend(1)
     match node:
         case ast.Constant():
             return node.value
@@ -172,43 +190,49 @@ def _value(node: ast.expr, names: Mapping[str, object]) -> Any:  # noqa: C901, P
         case ast.BoolOp(op=ast.And()):
             value: Any = True
             for part in node.values:
-                value = _value(part, names)
+                value = _value(part, names, work)
                 if not value:
                     return value
             return value
         case ast.BoolOp():
-            return _either(node, names)
+            return _either(node, names, work)
         case ast.BinOp():
-            return _binary(node, names)
+            return _binary(node, names, work)
         case ast.UnaryOp(op=ast.Not()):
-            return not _value(node.operand, names)
+            return not _value(node.operand, names, work)
         case ast.UnaryOp(op=ast.USub()):
-            return -_value(node.operand, names)
+            return -_value(node.operand, names, work)
         case ast.Compare():
-            left = _value(node.left, names)
+            left = _value(node.left, names, work)
             for compare, comparator in zip(node.ops, node.comparators, strict=True):
-                right = _value(comparator, names)
+                right = _value(comparator, names, work)
+                work.weigh(left)
+                work.weigh(right)
                 if not _COMPARE[type(compare)](left, right):
                     return False
                 left = right
             return True
         case ast.IfExp():
-            return _value(node.body if _value(node.test, names) else node.orelse, names)
+            return _value(node.body if _value(node.test, names, work) else node.orelse, names, work)
         case ast.Subscript():
             index = node.slice
             if isinstance(index, ast.Slice):
-                start, stop, step = (part and _value(part, names) for part in (index.lower, index.upper, index.step))
-                return _value(node.value, names)[start:stop:step]
-            return _value(node.value, names)[_value(index, names)]
+                start, stop, step = (
+                    part and _value(part, names, work) for part in (index.lower, index.upper, index.step)
+                )
+                return _value(node.value, names, work)[start:stop:step]
+            return _value(node.value, names, work)[_value(index, names, work)]
         case ast.Attribute():  # a nested table of the config: attn_config.kv_n_heads
-            table = _value(node.value, names)
+            table = _value(node.value, names, work)
             return table.get(node.attr) if isinstance(table, Mapping) else None
         case ast.List() | ast.Tuple():
-            return [_value(part, names) for part in node.elts]
+            return [_value(part, names, work) for part in node.elts]
         case ast.ListComp():
-            return _comprehension(node, names)
+            return _comprehension(node, names, work)
         case ast.Call(func=ast.Name(id=name)) if (function := _function(name, names)) and not node.keywords:
-            return function(*(_value(argument, names) for argument in node.args))
+            arguments = [_value(argument, names, work) for argument in node.args]
+            work.weigh(arguments)
+            return function(*arguments)
         case _:
             raise ValueError(f"{ast.unparse(node)!r} is not allowed here")
 
@@ -227,7 +251,7 @@ def _look_up(name: str, names: Mapping[str, object]) -> Any:
     return value
 
 
-def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
+def _either(node: ast.BoolOp, names: Mapping[str, object], work: Work) -> Any:
     """The first part that is true; in a `Scope` a name that is 0 ends the search as well.
 
     Names that are all absent go on record together, with the value that stands in for them.
@@ -239,7 +263,7 @@ def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
         if isinstance(part, ast.Name) and part.id not in names:
             absent.append(part.id)
             continue
-        value = _value(part, names)
+        value = _value(part, names, work)
         if value or (recorded and isinstance(part, ast.Name) and type(value) is int):
             break
     else:
@@ -250,12 +274,12 @@ def _either(node: ast.BoolOp, names: Mapping[str, object]) -> Any:
     return value
 
 
-def _binary(node: ast.BinOp, names: Mapping[str, object]) -> Any:
+def _binary(node: ast.BinOp, names: Mapping[str, object], work: Work) -> Any:
     """An arithmetic operation whose result stays of reasonable size."""
     function = _BINARY.get(type(node.op))
     if function is None:
         raise ValueError(f"{ast.unparse(node)!r} is not allowed here")
-    left, right = _value(node.left, names), _value(node.right, names)
+    left, right = _value(node.left, names, work), _value(node.right, names, work)
     for side, value in ((node.left, left), (node.right, right)):
         if value is None:
             raise ValueError(f"{ast.unparse(side)} is missing")
@@ -263,26 +287,31 @@ def _binary(node: ast.BinOp, names: Mapping[str, object]) -> Any:
         repeated, times = (left, right) if isinstance(left, (str, list)) else (right, left)
         if not isinstance(times, int) or len(repeated) * times > _MAX_RANGE:
             raise ValueError(f"{ast.unparse(node)!r} is too long")
+    if function is operator.mod and not all(isinstance(value, (int, float)) for value in (left, right)):
+        raise ValueError(f"{ast.unparse(node)!r}: % is for numbers")
     result = function(left, right)
+    if isinstance(result, (str, list)):
+        work.spend(len(result))
     if isinstance(result, int) and abs(result) > _MAX_INTEGER:
         raise ValueError(f"{ast.unparse(node)!r} is too large")
     return result
 
 
-def _comprehension(node: ast.ListComp, names: Mapping[str, object]) -> list[Any]:
+def _comprehension(node: ast.ListComp, names: Mapping[str, object], work: Work) -> list[Any]:
     """A list comprehension, of one name or nested."""
 
     def run(loops: list[ast.comprehension], scope: Mapping[str, object]) -> list[Any]:
         if not loops:
-            return [_value(node.elt, scope)]
+            return [_value(node.elt, scope, work)]
         loop, *inner = loops
         if not isinstance(loop.target, ast.Name):
             raise ValueError("a comprehension names one variable")  # noqa: TRY004 (a value of the user's text)
         result = []
-        for item in _value(loop.iter, scope):
+        for item in _value(loop.iter, scope, work):
+            work.spend(1 + len(scope) // 100)  # each turn has a scope of its own
             bound = {loop.target.id: item}
             here = scope.with_values(bound) if isinstance(scope, Scope) else {**scope, **bound}
-            if all(_value(condition, here) for condition in loop.ifs):
+            if all(_value(condition, here, work) for condition in loop.ifs):
                 result += run(inner, here)
             if len(result) > _MAX_RANGE:
                 raise ValueError(f"{ast.unparse(node)!r} is too long")

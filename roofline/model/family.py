@@ -8,14 +8,13 @@ are not counted) or of ``[refused]``.
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import RooflineError, nearest
+from ..reading import packaged, read_packaged
 from .expressions import names_in
 
 if TYPE_CHECKING:
@@ -86,18 +85,13 @@ class Types(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def _data() -> Traversable:
     """Where the family files and the table of types are."""
-    file = Path(__file__)
-    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent
-    from importlib.resources import files
-
-    return files("roofline.model")
+    return packaged(__name__)
 
 
 @cache
 def _types() -> Types:
     """The table of types."""
-    return msgspec.convert(tomllib.loads((_data() / "types.toml").read_text(encoding="utf-8")), Types)
+    return read_packaged(_data() / "types.toml", Types)
 
 
 def _known() -> list[str]:
@@ -144,12 +138,9 @@ def _declared(model_type: str) -> Family:
     if model_type in types.refused:
         return Family(refused=types.refused[model_type])
     try:
-        text = (_data() / "families" / f"{model_type}.toml").read_text(encoding="utf-8")
-        return msgspec.convert(tomllib.loads(text), Family)
+        return read_packaged(_data() / "families" / f"{model_type}.toml", Family)
     except FileNotFoundError:
         raise _unknown_type(model_type) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise RooflineError(f"families/{model_type}.toml: {error}") from None
 
 
 def recognised_fields(model_type: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import Work, parse_json
 from . import quantization, recognise
 from .build import build
 from .config_fields import (
@@ -59,14 +60,14 @@ _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
 
 def model_from_config_json(
-    content: bytes, where: str = "config.json", overrides: Mapping[str, object] | None = None
+    text: str, where: str = "config.json", overrides: Mapping[str, object] | None = None
 ) -> ModelConfig:
-    """The model that the bytes of a ``config.json`` describe.
+    """The model that the text of a ``config.json`` describes.
 
     Raises:
         RooflineError: Not a config, an unknown or refused model type, or a value that cannot be.
     """
-    return model_from_config(decode(content, where), where, overrides)
+    return model_from_config(decode(text, where), where, overrides)
 
 
 def model_from_config(
@@ -87,9 +88,9 @@ def model_from_config(
     return msgspec.structs.replace(build(flat), quantization=reading.quantization)
 
 
-def unused_fields(content: bytes, where: str = "config.json") -> tuple[list[str], list[str]]:
+def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], list[str]]:
     """The fields of a ``config.json`` that decide the counts, and those that do not."""
-    config = decode(content, where)
+    config = decode(text, where)
     if recognise.adapter(config, where) or recognise.of_timm(config, where):
         return [], []
     model_type, config = _text_config(config, where, [])
@@ -250,9 +251,10 @@ def _variation(item: Mapping[str, Any], n_layers: int, scope: Scope) -> list[dic
     constants = {key: value for key, value in item.items() if not isinstance(value, str)}
     own = _layer_fields(scope, n_layers)
     gathered: list[dict[str, Any]] = []
+    work = Work()
     for i in range(n_layers):
         here = own.get(i, scope).with_values({"i": i})
-        if not evaluate(item["layers"], here):
+        if not evaluate(item["layers"], here, work):
             continue
         values = _evaluate_all(constants, fields, here)
         for known in gathered:
@@ -335,26 +337,26 @@ def _refuse_outer(model_type: str, where: str) -> None:
         raise _refusal(model_type, family.refused, where)
 
 
-def decode(content: bytes, where: str) -> Mapping[str, Any]:
+def decode(text: str, where: str) -> Mapping[str, Any]:
     """The object in a JSON file; NaN and Infinity are accepted, as Python writes them."""
-    import json
-
-    head = content[:200].lstrip().lower()
-    first = content[:40].decode("utf-8", "replace").split("\n")[0]
+    head = text[:200].lstrip().lower()
+    first = text[:40].split("\n", maxsplit=1)[0]
     remedy = "pass a local config.json"
-    if not content.strip():
+    if not text.strip():
         raise RooflineError(f"{where}: the file is empty; {remedy}")
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith("version https://git-lfs"):
         raise RooflineError(
             f"{where}: a Git LFS pointer ({first!r}), not the file itself: run 'git lfs pull', or {remedy}"
         )
-    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    if head.startswith(("<!doctype", "<html", "<?xml", "<head")):
         raise RooflineError(
             f"{where}: a web page ({first!r}), not JSON: is the repository gated? Log in, download it, and {remedy}"
         )
     try:
-        config = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        config = parse_json(text, where)
+    except RooflineError:
+        raise
+    except ValueError as error:
         raise RooflineError(f"{where}: not JSON ({error}); it begins with {first!r}; {remedy}") from None
     if not isinstance(config, dict):
         raise RooflineError(f"{where}: holds a {type(config).__name__}, not an object with fields; {remedy}")

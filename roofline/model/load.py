@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import packaged, read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
 from .names import hub_id, readings, suggestions
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 def _folder() -> Traversable:
     """Where the packaged presets are."""
-    file = Path(__file__)
-    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / "presets"
-    from importlib.resources import files
-
-    return files("roofline.model") / "presets"
+    return packaged(__name__, "presets")
 
 
 def model_ids() -> list[str]:
@@ -65,7 +60,7 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     if _PRESET.fullmatch(text):
         resource = _folder() / f"{text}.toml"
         if resource.is_file():
-            return _noting_shadow(_from_toml(resource.read_text(encoding="utf-8"), text, overrides), text)
+            return _noting_shadow(_from_values(read_packaged(resource, dict[str, Any]), text, overrides), text)
     if is_size(text) and not _exists(text):
         return _of_size(text, overrides)
     named = text.isprintable() and not text.endswith((".json", ".toml")) and not _exists(text)
@@ -100,7 +95,7 @@ def _read_name(text: str) -> str | None:
 
 def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelConfig:
     """A preset under a name of another spelling, which is said unless it is the repository the preset is of."""
-    preset = _from_toml((_folder() / f"{model_id}.toml").read_text(encoding="utf-8"), model_id, overrides)
+    preset = _from_values(read_packaged(_folder() / f"{model_id}.toml", dict[str, Any]), model_id, overrides)
     if hub_id(preset.source) == text:
         return preset
     return msgspec.structs.replace(
@@ -129,7 +124,7 @@ def load_preset_values(model_id: str) -> dict[str, object]:
     resource = _folder() / f"{model_id}.toml"
     if not _PRESET.fullmatch(model_id) or not resource.is_file():
         raise _unknown_model(model_id)
-    return tomllib.loads(resource.read_text(encoding="utf-8"))
+    return read_packaged(resource, dict[str, object])
 
 
 def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] | None = None) -> ModelConfig:
@@ -150,12 +145,8 @@ def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] 
     return build(Flat(overridden(flat, overrides or {})))
 
 
-def _from_toml(text: str, name: str, overrides: Mapping[str, object]) -> ModelConfig:
-    """The model of a preset file's text."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RooflineError(f"{name} is not TOML: {error}") from None
+def _from_values(values: Mapping[str, object], name: str, overrides: Mapping[str, object]) -> ModelConfig:
+    """The model of a TOML file's tables."""
     return build(Flat({"name": name, **overridden(values, overrides)}, where=name))
 
 
@@ -165,27 +156,22 @@ def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
         if path.is_dir():
             adapter = path / "adapter_config.json"
             path = adapter if adapter.exists() and not (path / "config.json").exists() else path / "config.json"
-        if not path.exists():
-            raise _unknown_model(str(path))
-        content = path.read_bytes()
-    except OSError as error:
-        raise RooflineError(f"cannot read {str(path)!r:.200}: {error.strerror or error}") from None
-    except ValueError:  # a null byte in the name
-        raise _unknown_model(str(path)) from None
+        there = path.exists()
+    except (OSError, ValueError):  # a name too long, or with a null byte
+        there = False
+    if not there:
+        raise _unknown_model(str(path))
     if path.suffix == ".toml":
-        try:
-            return _from_toml(content.decode("utf-8"), str(path), overrides)
-        except UnicodeDecodeError:
-            raise RooflineError(f"{path} is not a text file") from None
-    return _from_json(content, str(path), overrides)
+        return _from_values(read_toml(path, "model"), str(path), overrides)
+    return _from_json(read_text(path, "model"), str(path), overrides)
 
 
-def _from_json(content: bytes, where: str, overrides: Mapping[str, object]) -> ModelConfig:
+def _from_json(text: str, where: str, overrides: Mapping[str, object]) -> ModelConfig:
     """The model of a ``config.json``, or the base model that an adapter's file names."""
     from . import recognise
     from .huggingface import decode, model_from_config
 
-    config = decode(content, where)
+    config = decode(text, where)
     adapter = recognise.adapter(config, where)
     if adapter is None:
         return model_from_config(config, where, overrides)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
 from .shell import Script, read_script
@@ -135,15 +135,7 @@ def _yaml(text: str, where: str) -> tuple[Any, list[str]]:
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.split("=", 1)[0].count(".") > DEEPEST or line.count("[") > 4096 or line.count("{") > 4096:
-            raise RooflineError(f"{where}: line {number}: values nested more than {DEEPEST} deep")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RooflineError(f"{where}: not TOML: {error}") from None
-    except RecursionError:
-        raise RooflineError(f"{where}: values nested too deep (at most {DEEPEST} levels)") from None
+    return parse_toml(text, where)
 
 
 def _json(text: str, where: str) -> Any:

@@ -31,14 +31,13 @@ A file holds:
 
 from __future__ import annotations
 
-import tomllib
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ..errors import RooflineError, unknown
+from ..errors import unknown
+from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -111,12 +110,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def _folder() -> Traversable:
     """Where the framework files are."""
-    file = Path(__file__)
-    if file.exists():  # an ordinary installation: importlib.resources costs 15 ms
-        return file.parent / "frameworks"
-    from importlib.resources import files
-
-    return files("roofline.readers") / "frameworks"
+    return packaged(__name__, "frameworks")
 
 
 @lru_cache(maxsize=1)
@@ -135,11 +129,9 @@ def load_framework(name: str) -> Framework:
     """
     resource = _folder() / f"{name}.toml"
     try:
-        own = msgspec.convert(tomllib.loads(resource.read_text(encoding="utf-8")), Framework)
+        own = read_packaged(resource, Framework)
     except FileNotFoundError:
         raise unknown("framework", name, framework_names()) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise RooflineError(f"frameworks/{name}.toml: {error}") from None
     merged = Framework()
     for base in own.base:
         merged = _merge(merged, load_framework(base))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from ..model.load import load_preset_values, model_ids
+from ..reading import packaged, read_packaged
 
 # endings of a name that change neither depth nor width: fine-tunes, dates, formats, copies
 _ENDINGS = re.compile(
@@ -34,14 +33,7 @@ def plain_name(name: str) -> str:
 @lru_cache(maxsize=1)
 def _file() -> dict[str, Any]:
     """The table of names, and of models without a preset."""
-    file = Path(__file__).parent / "hub.toml"
-    if file.exists():
-        text = file.read_text(encoding="utf-8")
-    else:
-        from importlib.resources import files
-
-        text = (files("roofline.readers") / "hub.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return read_packaged(packaged(__name__) / "hub.toml", dict[str, Any])
 
 
 @lru_cache(maxsize=1)

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
+
+from ..reading import packaged, read_packaged
 
 
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, str]]:
-    file = Path(__file__).parent / "words.toml"
-    if file.exists():
-        text = file.read_text(encoding="utf-8")
-    else:
-        from importlib.resources import files
-
-        text = (files("roofline.readers") / "words.toml").read_text(encoding="utf-8")
-    tables: dict[str, dict[str, str]] = tomllib.loads(text)
-    return tables
+    return read_packaged(packaged(__name__) / "words.toml", dict[str, dict[str, str]])
 
 
 def our_word(kind: str, name: Any) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import read_text
 from .trace import import_torch
 
 _DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
@@ -65,7 +66,7 @@ def read(path: str) -> tuple[Mapping[str, Any], str]:
     from ..model.huggingface import decode
 
     file = Path(path, "config.json") if Path(path).is_dir() else Path(path)
-    return decode(file.read_bytes(), str(file)), str(file)
+    return decode(read_text(file, "model"), str(file)), str(file)
 
 
 def small(config: Mapping[str, Any], where: str) -> bool:

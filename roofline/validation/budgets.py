@@ -14,10 +14,8 @@ from .memory import as_run
 from .published import Skipped, model_of, number, usual_attention
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
-FEW, MANY = (
-    64,
-    512,
-)  # devices assumed where the source does not say, below and above a model of LARGE parameters
+COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare
+FEW, MANY = 64, 512  # devices assumed where the source does not say, below and above a model of LARGE parameters
 LARGE = 10e9
 WITHIN = 1.5
 

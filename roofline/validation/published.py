@@ -7,12 +7,13 @@ silently, but predicted over the plausible choices, or the row is skipped with t
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +23,10 @@ from ..errors import RooflineError
 from ..hardware import Device, device_ids, load_device
 from ..model.load import load_model, model_from_flat, model_ids
 from ..model.spec import ModelConfig, Moe
+from ..reading import LARGEST_NUMBER, read_text
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MODEL_COLUMNS = (
     "n_layers",
@@ -63,7 +68,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     assumed: tuple[str, ...]
 
 
-def read_rows(path: str | Path) -> list[dict[str, str]]:
+def read_rows(path: str | Path | Traversable) -> list[dict[str, str]]:
     """Rows of a CSV of runs.
 
     Raises:
@@ -72,12 +77,11 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
     return read_table(path, ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", *MODEL_COLUMNS[:3]))
 
 
-def read_table(path: str | Path, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
+def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
     """Rows of any CSV of measurements that has at least the columns `needed`."""
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, "table"), newline="")))
+    except csv.Error as error:
         raise RooflineError(f"cannot read {path}: {error}") from error
     if not rows:
         raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
@@ -98,8 +102,6 @@ def case_of(row: Mapping[str, str]) -> Case:
         Skipped: Something without which no prediction is possible is not stated.
     """
     measured = number(row, "tokens_per_s_per_device")
-    if measured is not None and measured < 0:
-        raise Skipped(f"row {row['id']}: tokens_per_s_per_device {measured:g} is negative")
     if not measured:
         raise Skipped("no measured throughput")
     model = model_of(row)
@@ -153,7 +155,7 @@ def number(row: Mapping[str, str], key: str) -> float | None:
     """The number in a cell; None where it is blank, NaN or infinite.
 
     Raises:
-        Skipped: It is not a number; row, column and value are named.
+        Skipped: It is not a number, below 0 or beyond 1e30; row, column and value are named.
     """
     text = (row.get(key) or "").strip()
     if not text:
@@ -162,7 +164,11 @@ def number(row: Mapping[str, str], key: str) -> float | None:
         value = float(text)
     except ValueError:
         raise Skipped(f"row {row.get('id') or '?'}: {key} {text!r} is not a number") from None
-    return value if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise Skipped(f"row {row.get('id') or '?'}: {key} {value:g} is out of range")
+    return value
 
 
 def _integer(row: Mapping[str, str], key: str) -> int | None:

@@ -14,10 +14,13 @@ import msgspec
 from ..answers.estimate import estimate_times
 from ..counting.step import build_step
 from ..errors import RooflineError
+from ..reading import packaged
 from ..timing.interval import Z80
 from .published import Case, cases, read_rows
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from ..config.run import TrainConfig
     from ..hardware import Device
 
@@ -75,7 +78,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
 
 
-def data_file(what: str, given: str | None = None) -> Path:
+def data_file(what: str, given: str | None = None) -> Path | Traversable:
     """The table to compare with: the file `given`, or the packaged one of runs, memory or budgets.
 
     ``measured`` is the packaged table of what we measured ourselves.
@@ -83,7 +86,7 @@ def data_file(what: str, given: str | None = None) -> Path:
     if given is not None and given != "measured":
         return Path(given)
     name = f"published_{what}" if given is None else "measured_runs"
-    return Path(__file__).parent / "data" / f"{name}.csv"
+    return packaged(__name__, "data") / f"{name}.csv"
 
 
 def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:

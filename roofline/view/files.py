@@ -7,10 +7,14 @@ from pathlib import Path
 
 from ..errors import RooflineError
 
+LONGEST_NAME = 230  # bytes of a file name: systems take 255, and the temporary file beside it has a longer one
+
 
 def check_writable(path: Path) -> None:
     """Raise a RooflineError if `path` can clearly not be written: better before the work than after."""
     folder = path.parent
+    if "\0" in str(path) or len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise RooflineError(f"cannot write {path}: no file can have this name; choose a shorter one")
     if path.is_dir():
         raise RooflineError(f"cannot write {path}: it is a folder; name a file in it")
     if not folder.is_dir():

@@ -13,6 +13,7 @@ from ..model.load import load_model, model_ids
 from ..model.parameters import Parameters, count_parameters
 from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
+from ..reading import read_text
 from ..units import format_bytes, format_count
 from .table import Cell, Shown, Table
 
@@ -238,5 +239,5 @@ def _ignored(spec: str) -> list[str]:
     path = path / "config.json" if path.is_dir() else path
     if path.suffix != ".json" or not path.is_file():
         return []
-    read, ignored = unused_fields(path.read_bytes(), str(path))
+    read, ignored = unused_fields(read_text(path, "model"), str(path))
     return [f"Read: {', '.join(read)}.", f"Not used: {', '.join(ignored) or 'nothing'}."]

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ..errors import printable
+
 PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
+_FORMULA = re.compile(r"[=@]|[-+](?![\d.,]*(e[-+]?\d+)?\s?%?$)")  # what a spreadsheet runs
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -58,7 +61,10 @@ def render_json(data: Any) -> str:
     """
     import json
 
-    return json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(plain(data), indent=2, allow_nan=False, ensure_ascii=False)
+    if not text.replace("\n", "").isprintable():  # JSON itself lets some of what a terminal obeys stand in strings
+        text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return text + "\n"
 
 
 def plain(value: Any) -> Any:
@@ -89,18 +95,27 @@ def render_csv(table: Table) -> str:
     writer.writerow(table.keys or table.columns)
     for row in table.rows:
         values = [plain(cell.value if isinstance(cell, Cell) else cell) for cell in row]
-        writer.writerow("" if value is None else value for value in values)
+        writer.writerow("" if value is None else _csv_text(value) for value in values)
     return out.getvalue()
+
+
+def _csv_text(value: Any) -> Any:
+    """A value as CSV holds it: text that a spreadsheet would run as a formula is quoted as text."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     """Tables and notes as GitHub-flavoured Markdown."""
+    notes = [printable(note) for note in notes]
     blocks = []
     for table in tables:
-        cells = [[cell_text(cell).replace("|", "\\|") for cell in row] for row in table.rows]
+        cells = [[" ".join(cell_text(cell).split()).replace("|", "\\|") for cell in row] for row in table.rows]
         rule = ["---:" if side == "r" else "---" for side in _alignment(table)]
         lines = ["| " + " | ".join(row) + " |" for row in (table.columns, rule, *cells)]
-        blocks.append((f"**{table.title}**\n\n" if table.title else "") + "\n".join(lines))
+        blocks.append((f"**{printable(table.title)}**\n\n" if table.title else "") + "\n".join(lines))
     return "\n\n".join([*blocks, *notes]) + "\n"
 
 
@@ -113,7 +128,7 @@ def render_text(
     blocks = [_text_table(table, width, bold=bold) for table in tables]
     if notes:
         room = min(width, PLAIN_WIDTH)
-        blocks.append("\n".join(textwrap.fill(note, room, break_long_words=False) for note in notes))
+        blocks.append("\n".join(textwrap.fill(printable(note), room, break_long_words=False) for note in notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -127,7 +142,7 @@ def cell_text(cell: Any) -> str:
         cell = cell.tolist()
     match cell:
         case Cell():
-            text = cell.text
+            text = printable(cell.text)
         case None:
             text = "-"
         case bool():
@@ -137,7 +152,7 @@ def cell_text(cell: Any) -> str:
         case float():
             text = f"{cell:.4g}" if math.isfinite(cell) else "-"
         case _:
-            text = str(cell)
+            text = printable(str(cell))
     return text
 
 
@@ -154,11 +169,10 @@ def _alignment(table: Table) -> str:
 
 
 def _text_table(table: Table, width: int, *, bold: bool) -> str:
-    import textwrap
-
     cells = [[cell_text(cell) for cell in row] for row in table.rows]
     sides = _alignment(table)
-    header = [list(table.columns)] if any(table.columns) else []
+    header = [[printable(column) for column in table.columns]] if any(table.columns) else []
+    title = printable(table.title)
     widths = [max((len(row[i]) for row in header + cells), default=0) for i in range(len(table.columns))]
     if "l" in sides:  # the widest text column gives way
         wide = max((i for i, side in enumerate(sides) if side == "l"), key=widths.__getitem__)
@@ -169,11 +183,34 @@ def _text_table(table: Table, width: int, *, bold: bool) -> str:
         padded = (t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(row, widths, sides, strict=True))
         return "  ".join(padded).rstrip()
 
-    lines = [f"\033[1m{table.title}\033[0m" if bold else table.title] if table.title else []
+    lines = [f"\033[1m{title}\033[0m" if bold else title] if title else []
     if header:
         lines += [line(header[0]), "  ".join("─" * w for w in widths)]
     for row in cells:
-        wrapped = [textwrap.wrap(text, max(w, 1)) or [""] for text, w in zip(row, widths, strict=True)]
+        wrapped = [_wrapped(text, max(w, 1)) for text, w in zip(row, widths, strict=True)]
         depth = max((len(part) for part in wrapped), default=1)
         lines += [line([part[i] if i < len(part) else "" for part in wrapped]) for i in range(depth)]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns; a word that is longer breaks behind a dot, dash, slash or underscore.
+
+    >>> _wrapped("optimizer.clip_gradients of all", 16)
+    ['optimizer.clip_', 'gradients of all']
+    """
+    if all(len(word) <= width for word in text.split()):
+        import textwrap
+
+        return textwrap.wrap(text, width) or [""]
+    lines = [""]
+    for word in text.split():
+        parts = re.findall(r".+?(?:[._/-]+(?=\w)|$)", word) if len(word) > width else [word]
+        for i, part in enumerate(parts):
+            glue = " " if i == 0 and lines[-1] else ""
+            if len(lines[-1]) + len(glue) + len(part) <= width:
+                lines[-1] += glue + part
+                continue
+            chunks = [part[k : k + width] for k in range(0, len(part), width)]
+            lines = lines + chunks if lines[-1] else chunks if len(lines) == 1 else lines[:-1] + chunks
+    return lines

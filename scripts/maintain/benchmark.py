@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -113,18 +114,21 @@ def single_estimates() -> None:
     print(f"single estimates: {rates}")
 
 
-def start_up() -> None:
-    """A whole `roofline estimate` process against `python -c "import numpy"`."""
+def start_up(repeats: int = 15) -> None:
+    """A whole `roofline estimate` process against `python -c "import numpy"`, in turn: both meet the same machine."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-m", "roofline", "estimate", "gpt2-xl", "-d", "h100-sxm-80gb"]
     numpy = [sys.executable, "-c", "import numpy"]
-
-    def run(arguments: list[str]) -> Callable[[], object]:
-        return lambda: subprocess.run(arguments, check=True, capture_output=True, env=environment)
-
-    estimate, bare = best_of(run(command), 9, time.perf_counter), best_of(run(numpy), 9, time.perf_counter)
-    times = f"estimate {1e3 * estimate:.0f} ms, import numpy {1e3 * bare:.0f} ms"
-    print(f"start-up: {times}, ratio {estimate / bare:.2f}")
+    times: dict[str, list[float]] = {"estimate": [], "import numpy": []}
+    for _ in range(repeats):
+        for name, arguments in zip(times, (command, numpy), strict=True):
+            start = time.perf_counter()
+            subprocess.run(arguments, check=True, capture_output=True, env=environment)
+            times[name].append(time.perf_counter() - start)
+    for kind, of in (("best", min), ("median", statistics.median)):
+        estimate, bare = (1e3 * of(seconds) for seconds in times.values())
+        ratio = f"ratio {estimate / bare:.2f}"
+        print(f"start-up, {kind} of {repeats}: estimate {estimate:.0f} ms, import numpy {bare:.0f} ms, {ratio}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 
 from roofline.errors import RooflineError
 from roofline.model.expressions import evaluate, names_in
+from roofline.reading import Work
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,39 @@ def test_a_missing_name_is_named() -> None:
 
 def test_names() -> None:
     assert names_in("max(a, b.c) if d else [i for i in e]") == {"a", "b", "d", "e"}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "[0 for a in range(100000) for b in range(100000) if 0]",
+        "[0 for a in range(999) for b in range(999) for c in range(999) for d in range(999) if 0]",
+        "[[0] * 90000 for i in range(90000)]",
+        "[x for i in range(90000)] == [y for i in range(90000)]",
+        "'%1000000000d' % 1",
+        "1 % 'a'",
+        "sum([[0] * 2] * 50000, [])",
+        "1+" * 1000 + "1",
+        "1+" * 20_000 + "1",
+        "(" * 1500 + "1" + ")" * 1500,
+        "-" * 3000 + "1",
+        "x" + ".y" * 1500,
+        "1 if 0 else " * 3000 + "1",
+        "int('" + "1" * 3000 + "') * 1",
+        "\0",
+        "",
+    ],
+)
+def test_work_is_bounded(expression: str) -> None:
+    """Each took minutes, gigabytes or a traceback; here it is refused after about a second at the most."""
+    with pytest.raises(RooflineError) as error:
+        evaluate(expression, {"x": [1] * 50_000, "y": [1] * 50_000})
+    assert "\n" not in str(error.value)
+
+
+def test_several_expressions_share_what_they_may_cost() -> None:
+    work = Work(100)
+    assert evaluate("[i for i in range(9)]", {}, work) == list(range(9))
+    assert evaluate("[i for i in range(9)]", {}, work) == list(range(9))
+    with pytest.raises(RooflineError, match="it takes too long"):
+        evaluate("[i for i in range(40)]", {}, work)

@@ -401,3 +401,14 @@ def test_each_layout_runs_the_attention_of_its_software():
         alone = estimate("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, **same)
         assert alone.train.attention == layout.attention
         assert float(alone.step_time_s) == pytest.approx(layout.step_time_s)
+
+
+@pytest.mark.parametrize("model", ["olmo-2-7b", "minimax-m2"])
+def test_a_norm_over_all_heads_is_searched_like_any_other(model):
+    """Its weights are those of the heads held, whatever the micro batch."""
+    best = layouts(model, DEVICE, num_devices=64, global_batch=64, sharding="fsdp", top=1).layouts[0]
+    names = ("num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute", "sequence_parallel")
+    given = {name: getattr(best, name) for name in (*names, "stack")}
+    alone = estimate(model, DEVICE, global_batch=64, **given)
+    assert best.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
+    assert best.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)

@@ -203,3 +203,18 @@ def test_packaged_tables_have_unique_ids_and_sources(what):
     ids = [row["id"] for row in rows]
     assert len(ids) == len(set(ids))
     assert all(row["source"].strip() for row in rows)
+
+
+def test_figures_that_cannot_be_are_skipped_with_a_reason():
+    rows = read_table(data_file("memory"))
+    (peak,) = [key for key in rows[0] if key.startswith("peak")][:1]
+    (prediction,) = validate_memory.predict_memory([{**rows[0], peak: "9e49"}])
+    assert prediction.skipped_reason.endswith(f"{peak} 9e+49 is out of range")
+    rows = read_table(data_file("budgets"))
+    (prediction,) = validate_budgets.predict_budgets([{**rows[0], "device_hours": "-1"}])
+    assert prediction.skipped_reason.endswith("device_hours -1 is out of range")
+
+
+def test_a_table_of_budgets_has_its_columns(tmp_path, run):
+    (tmp_path / "x.csv").write_text("id,hardwar\na,b\n")
+    assert run("validate", "budgets", "--data", str(tmp_path / "x.csv"))[0] == 2

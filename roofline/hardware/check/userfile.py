@@ -6,9 +6,10 @@ import os
 
 import msgspec
 
-from ..catalog import complete, read_toml
+from ...reading import read_toml
+from ..catalog import complete
 from ..device import Device, Figures
-from ..errors import HardwareError
+from ..errors import HardwareError, RooflineError
 from ..measured import range_problems
 from ..schema import mistake
 from .rules import figure_problems
@@ -25,7 +26,10 @@ def load_user_device(path: str) -> Device:
         raise HardwareError(f"cannot read device file '{path}': it is a folder; name the .toml in it")
     if not path.endswith(".toml"):
         raise HardwareError(f"cannot read device file '{path}': a device file ends in .toml")
-    tables = read_toml(path)
+    try:
+        tables = read_toml(path, "device file")
+    except RooflineError as error:
+        raise HardwareError(str(error)) from None
     try:
         figures = msgspec.convert(tables, Figures)
     except msgspec.ValidationError as error:

@@ -1,0 +1,185 @@
+"""Text that others wrote: its size, depth, keys, figures and the work it causes are bounded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from .errors import RooflineError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+T = TypeVar("T")
+LARGEST = 10_000_000  # bytes of a file; no config, device or table of runs comes near
+LARGEST_TOML = 250_000  # the parser takes a second for that
+DEEPEST = 32  # values inside values, and parts of a dotted key
+MOST_WORK = 500_000  # steps: values looked at and list entries made or compared; about a second
+LARGEST_NUMBER = 10**30  # more than anyone has of anything
+
+_TEXTS = {  # what brackets and dots mean nothing in: strings and comments (compiled where used: start-up time)
+    "TOML": (r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*+"|\'[^\'\n]*+\'|#[^\n]*+'),
+    "JSON": (r'"(?:\\.|[^"\\])*+"'),
+}
+_LONG_KEY = rf"(?:\.[^.\n=,\[\]{{}}]*+){{{DEEPEST},}}+"
+
+
+class Work:
+    """What the expressions of one model may still cost, so that a user's file cannot keep us busy for ever."""
+
+    def __init__(self, steps: int = MOST_WORK) -> None:
+        """Start with `steps` left."""
+        self.left = steps
+
+    def spend(self, steps: int) -> None:
+        """Take `steps` off.
+
+        Raises:
+            ValueError: None are left.
+        """
+        self.left -= steps
+        if self.left < 0:
+            raise ValueError("it takes too long")
+
+    def weigh(self, value: Any) -> None:
+        """Spend what it takes to look at every entry of `value`."""
+        if isinstance(value, (str, range)):
+            self.spend(1 + len(value) // 100)
+        elif isinstance(value, (list, Mapping)):
+            self.spend(1 + len(value))
+            for item in value.values() if isinstance(value, Mapping) else value:
+                if isinstance(item, (str, list, Mapping)):
+                    self.weigh(item)
+
+
+def packaged(module: str, folder: str = "") -> Traversable:
+    """A folder or file of data beside a `module` of this package, given by its ``__name__``; in a zip, too."""
+    package = module.rpartition(".")[0]
+    beside = Path(__file__).parent.joinpath(*package.split(".")[1:], folder)
+    if beside.exists():  # an ordinary installation: importlib.resources costs 15 ms
+        return beside
+    from importlib.resources import files
+
+    return files(package) / folder if folder else files(package)
+
+
+def _content(path: str | os.PathLike[str] | Traversable, size: int = -1) -> bytes:
+    """The first bytes of a file, or of a file in a zip."""
+    with open(path, "rb") if isinstance(path, str | os.PathLike) else path.open("rb") as file:
+        return file.read(size)
+
+
+def read_text(path: str | os.PathLike[str] | Traversable, what: str = "file", largest: int = LARGEST) -> str:
+    """The text of a file, pipe or device, as far as `largest` bytes.
+
+    Raises:
+        RooflineError: It cannot be read, is larger, or is not UTF-8.
+    """
+    name = str(path)
+    try:
+        content = _content(path, largest + 1)
+        if len(content) <= largest:
+            return content.decode("utf-8-sig")  # some editors put a byte order mark before the text
+    except UnicodeDecodeError as error:
+        raise RooflineError(f"{name} is not a text file: no UTF-8 at byte {error.start}") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise RooflineError(f"cannot read {what} {name!r}: {getattr(error, 'strerror', None) or error}") from None
+    raise RooflineError(f"{name} is larger than {largest / 1e6:g} MB: no {what} for roofline is")
+
+
+def read_toml(path: str | os.PathLike[str], what: str = "file") -> dict[str, Any]:
+    """The tables of a user's TOML file.
+
+    Raises:
+        RooflineError: It cannot be read, is no TOML, or goes beyond the limits of this module.
+    """
+    return parse_toml(read_text(path, what, LARGEST_TOML), os.fspath(path))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The tables of a user's TOML text; `where` names it in errors.
+
+    >>> parse_toml("a = [1, 2]", "x.toml")
+    {'a': [1, 2]}
+
+    Raises:
+        RooflineError: It is no TOML, or goes beyond the limits of this module.
+    """
+    import tomllib
+
+    _check_shape(text, "TOML", where)
+    try:
+        return _bounded(tomllib.loads(text), where)
+    except (ValueError, RecursionError) as error:  # beside TOMLDecodeError: an integer of 5,000 digits
+        if isinstance(error, RooflineError):
+            raise
+        raise RooflineError(f"{where}: not valid TOML: {error}") from None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """The value of a user's JSON text; NaN and Infinity are accepted, as Python writes them.
+
+    Raises:
+        RooflineError: It goes beyond the limits of this module.
+        ValueError: It is no JSON.
+    """
+    import json
+
+    _check_shape(text, "JSON", where)
+    return _bounded(json.loads(text), where)
+
+
+def read_packaged(resource: Traversable, kind: type[T]) -> T:
+    """A TOML file of this package as a `kind`; it is ours, and checked for damage alone.
+
+    Raises:
+        FileNotFoundError: There is none of this name.
+        RooflineError: The installation is damaged.
+    """
+    import tomllib
+
+    try:
+        return msgspec.convert(tomllib.loads(_content(resource).decode()), kind)
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise damaged(resource, error) from None
+
+
+def damaged(resource: object, error: Exception) -> RooflineError:
+    """The error for a packaged file that cannot be read as what it was."""
+    return RooflineError(f"the installation is damaged: {resource}: {error}; install roofline again")
+
+
+def _check_shape(text: str, language: str, where: str) -> None:
+    """Refuse what nests deeper, or has keys of more parts, than the parsers take in good time."""
+    if text.count("[") + text.count("{") <= DEEPEST and text.count(".") < DEEPEST:
+        return
+    bare = re.sub(_TEXTS[language], "", text, flags=re.DOTALL)
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", bare):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise RooflineError(f"{where}: values nested more than {DEEPEST} deep: no file for roofline is")
+    if language == "TOML" and re.search(_LONG_KEY, bare):
+        raise RooflineError(f"{where}: a key of more than {DEEPEST} parts: no file for roofline has one")
+
+
+def _bounded(value: T, where: str, key: str = "") -> T:
+    """`value`, whose integers are all of a size that a float can hold."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(item, str):
+                _bounded(item, where, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            if not isinstance(item, str):
+                _bounded(item, where, key)
+    elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise RooflineError(f"{where}: {key or 'a number'} is out of range: more than 1e30")
+    return value

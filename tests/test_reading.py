@@ -1,0 +1,78 @@
+"""What others wrote: refused in one sentence where it is too large, too deep, or not what it says."""
+
+import os
+
+import pytest
+
+from roofline import reading
+from roofline.errors import RooflineError, one_line, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 3000 + "]" * 3000, "nested more than 32 deep"),
+        ("a." * 30_000 + "a = 1", "a key of more than 32 parts"),
+        ("[" + "a." * 30_000 + "a]", "a key of more than 32 parts"),
+        ('"a".b.' * 30 + "c = 1", "a key of more than 32 parts"),
+        ("a = " + "1" * 5000, "not valid TOML: Exceeds the limit"),
+        ("[t]\na = [1, 1" + "0" * 31 + "]", "t.a is out of range"),
+        ('a = "' + "\\" * 9999, "not valid TOML"),
+    ],
+)
+def test_toml_beyond_the_limits(text, words):
+    with pytest.raises(RooflineError, match=f"^x.toml: .*{words}"):
+        reading.parse_toml(text, "x.toml")
+
+
+def test_brackets_and_dots_in_strings_and_comments_do_not_count():
+    text = 'a = "' + "[.{" * 99 + '"\n# ' + "[." * 99 + "\nb = '''" + "{." * 99 + "'''\nc = [\"\\\"[[[\"]"
+    assert reading.parse_toml(text, "x")["c"] == ['"[[[']
+    assert reading.parse_json('["' + "[{" * 99 + '\\"["]', "x") == ["[{" * 99 + '"[']
+
+
+def test_json_beyond_the_limits():
+    with pytest.raises(RooflineError, match="nested more than 32 deep"):
+        reading.parse_json("[" * 100_000, "x.json")
+    with pytest.raises(RooflineError, match=r"a\.b is out of range"):
+        reading.parse_json('{"a": {"b": -1' + "0" * 308 + "}}", "x.json")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device here")
+def test_a_file_without_an_end():
+    with pytest.raises(RooflineError, match=r"larger than 0\.25 MB: no model for roofline is"):
+        reading.read_toml("/dev/zero", "model")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = '\xe9'"])
+def test_a_file_that_is_no_text(tmp_path, content):
+    (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(RooflineError, match="not a text file"):
+        reading.read_toml(tmp_path / "x.toml")
+
+
+def test_a_name_that_no_file_can_have(tmp_path):
+    for name in ("a\0b", "a" * 300, str(tmp_path)):
+        with pytest.raises(RooflineError, match=r"^cannot read model "):
+            reading.read_text(name, "model")
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbfa = 1")
+    assert reading.read_toml(tmp_path / "x.toml") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"id = ", b"id = 3"])
+def test_a_damaged_packaged_file(tmp_path, content):
+    from roofline.hardware.device import Device
+
+    (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(RooflineError, match=r"the installation is damaged: .*x\.toml: .*; install roofline again"):
+        reading.read_packaged(tmp_path / "x.toml", Device)
+
+
+def test_what_a_terminal_would_obey_is_written_out():
+    assert printable("gpt\x1b[2J\u202e\x9b") == "gpt\\x1b[2J\\u202e\\x9b"
+    assert printable("naïve ✓ 模型") == "naïve ✓ 模型"
+    assert len(one_line("unknown device " + "x" * 10_000)) < 250
+    assert len(one_line("values " + "1 " * 10_000)) < 3100
