@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -324,6 +325,7 @@ def test_interrupted_while_importing_or_working(tmp_path):
             env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
         )
         assert process.stdout.readline() == "here\n"
+        time.sleep(0.5)  # until it sleeps
         process.send_signal(signal.SIGINT)
         assert process.communicate() == ("", "roofline: interrupted\n")
         assert process.returncode == 130
