@@ -23,6 +23,7 @@ Fusion = Literal[
     "attention_layout",  # the fused attention kernel takes q, k and v as the projection leaves them, without a copy
     "softmax",  # scale, mask and softmax of unfused attention are one kernel
     "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy
+    "linear_cross_entropy",  # head and loss run chunk by chunk of tokens: logits are never there as a whole
     "cast",  # a norm writes the low-precision operand of the projection behind it itself
     "activation_cast",  # so does an activation
     "optimizer",  # all parameters in one multi-tensor kernel

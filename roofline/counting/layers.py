@@ -181,7 +181,10 @@ def head(tape: Tape, model: ModelConfig) -> None:
     if not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4, role="loss")
     logits = tokens * vocab
-    if tape.fused("cross_entropy"):
+    kept: Number = 0
+    if tape.fused("linear_cross_entropy"):
+        chain = traffic.LOSS_FUSED
+    elif tape.fused("cross_entropy"):
         chain, kept = traffic.LOSS_FUSED, logits * es
     else:
         chain, kept = traffic.loss(es), logits * 4 + tokens * 8

@@ -10,8 +10,8 @@ from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from .op import Collective, Group, Op
 from .ownership import Shares, expert_ranks, parameter_shares, shard_degree
-from .recorder import Weights
 from .stages import stages
+from .weights import Weights
 
 FOREACH_PASSES, FOREACH_KERNELS = 3, 96
 OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter

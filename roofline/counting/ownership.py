@@ -10,8 +10,8 @@ import msgspec
 from ..arrays import Number, divide, maximum, minimum, where
 from ..config.run import TrainConfig
 from ..model.spec import ModelConfig
-from .recorder import Weights
 from .stages import Stage, stages
+from .weights import Weights
 
 HSDP_NODE = 8  # devices of a DGX or HGX node
 

@@ -13,7 +13,8 @@ from ..model.spec import ModelConfig
 from . import layers
 from .op import Op, total
 from .optimizer_step import update_of
-from .recorder import Tape, Weights
+from .recorder import Tape
+from .weights import Weights
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

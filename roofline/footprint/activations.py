@@ -49,7 +49,8 @@ def logits_bytes(step: Step) -> Number:
                 logits = op.bytes_written
     # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
     # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
-    return kept + (0 if "cross_entropy" in step.stack.fused else logits * (1 + 4 / es))
+    fused = {"cross_entropy", "linear_cross_entropy"} & step.stack.fused
+    return kept + (0 if fused else logits * (1 + 4 / es))
 
 
 def gathered_bytes(step: Step) -> Number:

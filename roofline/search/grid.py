@@ -15,8 +15,8 @@ import msgspec
 from ..arrays import is_scalar
 from ..config.run import TrainConfig
 from ..counting.op import Op
-from ..counting.recorder import Weights
 from ..counting.step import Step, build_step, update_ops
+from ..counting.weights import Weights
 from ..footprint.parts import memory_of
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price

@@ -9,8 +9,8 @@ import msgspec
 from ..answers.estimate import Estimate, estimate_step
 from ..config.run import TrainConfig, resolve, train_config
 from ..config.stack import load_stack
-from ..counting.recorder import Weights
 from ..counting.step import Step, update_ops
+from ..counting.weights import Weights
 from ..errors import RooflineError
 from ..model.spec import LayerGroup, ModelConfig
 

@@ -1,0 +1,21 @@
+"""Parameters that one device holds, before data parallelism shards them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..arrays import Number
+from .op import Part
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters that one device holds of one tensor (before any sharding over data parallelism)."""
+
+    name: str
+    part: Part
+    local: Number  # parameters on this device, per layer for part="layer"
+    count: Number  # layers of the whole model that have it
+    trainable: bool
+    expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
+    layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
+    tied: bool = False  # the embedding's table once more: one stage holds it once
