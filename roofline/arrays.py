@@ -20,9 +20,57 @@ else:
 _SCALARS = (int, float)
 
 
+def number(value: Any) -> Any:
+    """A number as the formulas take it: a Python number, or an array of float64; None where it is neither.
+
+    NumPy scalars and arrays of no dimension are Python numbers. Integers of any width and floats of any precision are
+    float64 in an array: what a count multiplies to would wrap in int64. Truth values, complex numbers, text, objects,
+    masked and empty arrays and what has missing columns are no numbers.
+
+    >>> number(3), number(True), number("3")
+    (3, None, None)
+    """
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, (bool, complex, str)) or hasattr(value, "columns"):
+        return None
+    if isinstance(value, _SCALARS) and not hasattr(value, "dtype"):  # an enumeration's member
+        return int(value) if isinstance(value, int) else float(value)
+    listed = isinstance(value, (list, tuple, range))
+    if (listed and any(isinstance(each, bool) for each in value)) or not (listed or hasattr(value, "__array__")):
+        return None
+    return _array(value)
+
+
+def _array(value: Any) -> Any:
+    """The numbers of something like an array as float64; None where some of it is none."""
+    import numpy as np
+
+    kind = getattr(value, "dtype", None)
+    try:
+        if getattr(kind, "na_value", None) is not None:  # a nullable column of pandas
+            value = value.to_numpy(dtype=float, na_value=math.nan) if getattr(kind, "kind", "O") in "iuf" else None
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors on another device
+        return None
+    if isinstance(value, np.ma.MaskedArray) or array.dtype.kind not in "iuf" or not array.size:
+        return None
+    return array.astype(np.float64) if array.ndim else array.item()
+
+
 def is_scalar(*values: Any) -> bool:
     """Whether every value is a plain Python number (or bool)."""
     return all(isinstance(value, _SCALARS) for value in values)
+
+
+def size(*values: Any) -> int:
+    """How many elements values broadcast to: 1 where all are numbers.
+
+    >>> size(1, 2.0)
+    1
+    """
+    number: int = max(getattr(value, "size", 1) for value in values)
+    return number
 
 
 def maximum(first: Any, *others: Any) -> Any:

@@ -47,14 +47,30 @@ def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
     return difflib.get_close_matches(word, list(allowed), n=count, cutoff=0.5)
 
 
-def unknown(what: str, got: str, allowed: Iterable[str], remedy: str = "") -> RooflineError:
+def shown(value: object, most: int = 60) -> str:
+    """A value in an error: on one line, and not longer than a line can bear.
+
+    >>> shown("eight"), shown([1, 2]), shown(object)
+    ("'eight'", '[1, 2]', "<class 'object'>")
+    """
+    if hasattr(value, "dtype") or hasattr(value, "columns"):
+        kind = getattr(value, "dtype", "columns")
+        return f"{type(value).__module__.partition('.')[0]} {type(value).__name__} of {kind}"
+    try:
+        text = repr(value) if isinstance(value, str) else " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001  (whatever a foreign object does, or a number of too many digits)
+        text = f"{type(value).__name__} that cannot be shown"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def unknown(what: str, got: object, allowed: Iterable[str], remedy: str = "") -> RooflineError:
     """The error for a word outside a closed list, with the nearest allowed words.
 
     >>> str(unknown("optimizer", "adamv", ["adamw", "sgd"]))
     "unknown optimizer 'adamv': did you mean 'adamw'? (allowed: adamw, sgd)"
     """
     allowed = list(allowed)
-    close = nearest(got, allowed)
+    close = nearest(got, allowed) if isinstance(got, str) else []
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     rest = remedy or f"allowed: {', '.join(allowed)}"
-    return RooflineError(f"unknown {what} {got!r}{hint} ({rest})")
+    return RooflineError(f"unknown {what} {shown(got)}{hint} ({rest})")

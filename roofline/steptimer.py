@@ -10,13 +10,15 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from .counting.mfu import DEFAULT_RULE, Rule, model_flops_per_token
-from .errors import RooflineError
+from .errors import RooflineError, shown
 from .model.load import load_model
 from .model.spec import ModelConfig
 from .units import format_share, format_time
 
 if TYPE_CHECKING:
     from .hardware import Device
+
+MOST = 10**15  # steps, tokens, devices: more is a typing error
 
 
 class StepTimer:
@@ -82,9 +84,11 @@ class StepTimer:
         found, hardware = load_model(model), load_device(device)
         length = seq_len if seq_len is not None else default_seq_len(found)
         self.tokens_per_step = _tokens(tokens_per_step, global_batch, length)
-        _check(num_devices=num_devices, window=window, every=every, total_steps=total_steps)
-        if warmup < 0:
-            raise RooflineError(f"warmup must be at least 0, got {warmup}")
+        _check(every=every, total_steps=total_steps)
+        for name, value in (("num_devices", num_devices), ("window", window)):
+            _check(**{name: 0 if value is None else value})
+        if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+            raise RooflineError(f"warmup must be at least 0 and whole, got {shown(warmup)}")
         self.flops_per_token = float(model_flops_per_token(found, length, rule))
         self.peak_flops_per_s = hardware.peak_flops_per_s(dtype) * num_devices
         self.total_steps, self.every, self.warmup, self.write = total_steps, every, warmup, write
@@ -158,12 +162,11 @@ def _tokens(tokens_per_step: int | None, global_batch: int | None, seq_len: int)
         raise RooflineError(
             "a StepTimer needs either tokens_per_step or global_batch (sequences of one step on all devices)"
         )
-    tokens = tokens_per_step if tokens_per_step is not None else int(global_batch or 0) * seq_len
-    _check(tokens_per_step=tokens)
-    return tokens
+    _check(tokens_per_step=tokens_per_step, global_batch=global_batch, seq_len=seq_len)
+    return tokens_per_step if tokens_per_step is not None else (global_batch or 0) * seq_len
 
 
 def _check(**counts: int | None) -> None:
     for name, value in counts.items():
-        if value is not None and value < 1:
-            raise RooflineError(f"{name} must be at least 1, got {value}")
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value < MOST):
+            raise RooflineError(f"{name} must be at least 1 and whole, got {shown(value)}")

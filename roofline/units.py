@@ -10,7 +10,7 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 
-from .errors import RooflineError
+from .errors import RooflineError, shown
 
 DECIMAL = {"": 0, "k": 3, "K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "G": 9, "T": 12, "t": 12, "P": 15, "E": 18}
 LENGTHS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2}
@@ -37,6 +37,8 @@ WATTS = {"": 1, "W": 1, "kW": 10**3, "MW": 10**6}
 PER_HOUR = {"", "/h", "/hr", "/hour", "/gpu-hour", "/device-hour"}
 LARGEST = 10**30  # more tokens, FLOPs or bytes than anyone has: a typing error
 LONGEST_SWEEP = 1000
+_LONG = 60  # digits, or powers of ten: more is nonsense
+_MOST = 10**_LONG
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*|(?=\.\d))(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*(-?)({_NUMBER})\s*([A-Za-zµ]*)\s*", re.ASCII)
 _DURATIONS = re.compile(rf"(?:{_NUMBER}\s*[A-Za-zµ]+\s*){{2,}}", re.ASCII)
@@ -48,18 +50,25 @@ class UnitError(RooflineError, ArgumentTypeError):
     """A quantity that cannot be read: what was got, and what is allowed."""
 
 
+def _quoted(typed: object) -> str:
+    """What was typed, in quotes and on one line."""
+    return shown(typed if isinstance(typed, str) or typed is None else str(typed))
+
+
 def _split(typed: Typed, allowed: str) -> tuple[int, int, str]:
     """What was typed as (digits, exponent, unit), exactly: 2.5T is (25, -1, "T")."""
-    text = typed if isinstance(typed, str) else "bool" if isinstance(typed, bool) else str(typed)
-    match = _QUANTITY.fullmatch(text)
+    number_given = isinstance(typed, (int, float)) and not isinstance(typed, bool)
+    if number_given and not -_MOST < typed < _MOST:
+        raise UnitError(f"{shown(typed)} is out of range: give {allowed}")
+    match = _QUANTITY.fullmatch(str(typed) if number_given else typed if isinstance(typed, str) else "")
     if match is None:
-        raise UnitError(f"{str(typed)!r} is not a number: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} is not a number: give {allowed}")
     sign, number, unit = match.groups()
     mantissa, _, power = number.replace(",", "").replace("_", "").lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
-    exponent = int(power or 0) - len(fraction)
-    if sign or not -60 < exponent < 60 or len(whole) > 60:
-        raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
+    exponent = (int(power or 0) if len(power) < _LONG else _LONG) - len(fraction)
+    if sign or not -_LONG < exponent < _LONG or len(whole) > _LONG:
+        raise UnitError(f"{_quoted(typed)} is out of range: give {allowed}")
     return int(whole + fraction), exponent, unit
 
 
@@ -76,18 +85,18 @@ def _measure(typed: Typed, units: Mapping[str, float], allowed: str) -> int | fl
     digits, exponent, unit = _split(typed, allowed)
     if unit not in units:
         problem = f"has an unknown unit {unit!r}" if unit else "has no unit"
-        raise UnitError(f"{str(typed)!r} {problem}: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} {problem}: give {allowed}")
     factor = units[unit]
     value = _exact(digits * factor, exponent) if isinstance(factor, int) else _exact(digits, exponent) * factor
     if not 0 < value <= LARGEST:
-        raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} is out of range: give {allowed}")
     return value
 
 
 def _whole(typed: Typed, units: Mapping[str, float], allowed: str) -> int:
     value = _measure(typed, units, allowed)
     if not isinstance(value, int):
-        raise UnitError(f"{str(typed)!r} is not a whole number: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} is not a whole number: give {allowed}")
     return value
 
 
@@ -139,7 +148,7 @@ def byte_count(typed: Typed) -> int:
     allowed = "bytes above 0, such as 80GiB (2**30 each) or 80GB (1e9 each)"
     unit = _split(typed, allowed)[2]
     if unit in {"K", "k", "M", "G", "T", "P"}:
-        raise UnitError(f"{str(typed)!r} is ambiguous: write {unit}B (powers of 1000) or {unit}iB (powers of 1024)")
+        raise UnitError(f"{_quoted(typed)} is ambiguous: write {unit}B (powers of 1000) or {unit}iB (powers of 1024)")
     return round(_measure(typed, BYTES, allowed))
 
 
@@ -201,7 +210,7 @@ def share(typed: Typed) -> float:
     value = _measure(typed.rstrip().removesuffix("%") if isinstance(typed, str) else typed, {"": 1}, allowed)
     value = value / 100 if percent else value
     if value > 1:
-        raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} is out of range: give {allowed}")
     return value
 
 
@@ -214,7 +223,7 @@ def overhead(typed: Typed) -> int | float:
     allowed = "a factor of at least 1, such as 1.1"
     value = _measure(typed, {"": 1}, allowed)
     if value < 1:
-        raise UnitError(f"{str(typed)!r} is out of range: give {allowed}")
+        raise UnitError(f"{_quoted(typed)} is out of range: give {allowed}")
     return value
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.op import total
 from roofline.counting.step import Step, build_step
 from roofline.footprint.parts import memory_of

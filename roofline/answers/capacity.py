@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ..arrays import Number
-from ..config.options import read_options
-from ..config.run import TrainConfig, defaults, resolve, train_config, usual_stack
+from ..arrays import Number, is_scalar, size
+from ..config.run import TrainConfig
+from ..config.settle import Run, settle
 from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
 from ..counting.step import Step, build_step
+from ..errors import RooflineError
 from ..footprint.activations import in_flight
 from ..footprint.parts import PARTS, Memory, memory_for, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..units import format_bytes, format_count
+from .choice import fastest
 from .fixes import Fix, cheapest_fixes
 from .result import model_json
 
@@ -39,10 +39,13 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         device: The device; None where none was named, and then capacity and what follows from it are None too.
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
-        max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does.
+        max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does. None without a device,
+            and where runs are an array, as the two that follow.
         max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
             the one given if that is longer; 0 where none does.
         fixes: The cheapest changes that make it fit; empty where it fits.
+        notes: What was assumed of the run, as sentences.
+        chosen: Whether the micro batch is none that was given, but the fastest that fits.
     """
 
     model: ModelConfig
@@ -52,17 +55,23 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
     max_micro_batch: int | None
     max_seq_len: int | None
     fixes: tuple[Fix, ...] = ()
+    notes: tuple[str, ...] = ()
+    chosen: bool = False
 
     def __repr__(self) -> str:
         """The answer in one line."""
         where = "" if self.device is None else f" on {self.device.id}"
-        return f"<MemoryFit of {self.model.name}{where}: {fit_words(self)}>"
+        many = size(self.total_bytes)
+        words = fit_words(self) if many == 1 else f"{many} configurations"
+        return f"<MemoryFit of {self.model.name}{where}: {words}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Bytes by part, as a pandas frame."""
+        """Bytes by part, as a pandas frame; of an array of runs a row for each."""
         import pandas as pd
 
         parts = [*PARTS, "total_bytes", "capacity_bytes"]
+        if size(self.total_bytes) > 1:
+            return pd.DataFrame({name: getattr(self, name) for name in parts})
         return pd.DataFrame({"part": parts, "bytes": [getattr(self, name) for name in parts]})
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +80,7 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
 
 
 def memory(model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any) -> MemoryFit:
-    """Peak memory of one device, and what fits.
+    """Peak memory of one device, and what fits; where no micro batch is given, with the fastest that fits.
 
     >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
     <MemoryFit of gpt2-xl on h100-sxm-80gb: ... GiB of 79.65 GiB: fits, ... GiB free>
@@ -86,38 +95,30 @@ def memory(model: str | Path | ModelConfig, device: str | Path | Device | None =
     """
     from ..hardware import load_device
 
-    model = load_model(model)
-    if device is None:
-        return _without_device(model, read_options(options))
-    device = load_device(device)
-    train = train_config(defaults(device, read_options(options)))
-    step = build_step(model, train)
-    used = memory_of(step, device)
-    return MemoryFit(
-        **{name: getattr(used, name) for name in Memory.__struct_fields__},
-        model=model,
-        device=device,
-        train=step.train,
-        explained=explain(step, used),
-        max_micro_batch=max_micro_batch(model, device, train),
-        max_seq_len=max_seq_len(model, device, train),
-        fixes=() if used.fits else cheapest_fixes(model, device, train),
-    )
+    run = settle(load_model(model), None if device is None else load_device(device), options)
+    return memory_run(run if device is None else fastest(run))
 
 
-def _without_device(model: ModelConfig, options: Mapping[str, Any]) -> MemoryFit:
-    """The parts of a configuration in bf16 on GPUs, whatever their capacity."""
-    step = build_step(model, train_config({"stack": usual_stack("gpu", options), **options}))
-    used = memory_for(step, 0)
+def memory_run(run: Run) -> MemoryFit:
+    """Peak memory of a run already settled (see `memory`)."""
+    step = build_step(run.model, run.train)
+    used = memory_for(step, 0) if run.device is None else memory_of(step, run.device)
     parts = {name: getattr(used, name) for name in Memory.__struct_fields__}
+    if run.device is None:
+        parts |= {"capacity_bytes": None, "fits": None, "fit_probability": None}
+    one = is_scalar(used.total_bytes)
+    asked = one and run.device is not None
     return MemoryFit(
-        **{**parts, "capacity_bytes": None, "fits": None, "fit_probability": None},
-        model=model,
-        device=None,
-        train=step.train,
-        explained=explain(step, used),
-        max_micro_batch=None,
-        max_seq_len=None,
+        **parts,
+        model=run.model,
+        device=run.device,
+        train=run.train,
+        explained=explain(step, used) if one else {},
+        max_micro_batch=max_micro_batch(run) if asked else None,
+        max_seq_len=max_seq_len(run) if asked else None,
+        fixes=cheapest_fixes(run) if asked and not used.fits else (),
+        notes=run.assumed,
+        chosen=run.chosen,
     )
 
 
@@ -126,10 +127,9 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
     trained = (shares.trainable_dense, shares.trainable_expert)
-    zero2 = train.sharding in {"zero2", "zero3", "fsdp", "hsdp"}
     words = {
         "weights_bytes": _product(step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters),
-        "gradients_bytes": _product(step, trained, used.gradients_bytes, zero2),
+        "gradients_bytes": _product(step, trained, used.gradients_bytes, train.reduces_every_pass),
         "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }
     mixed = train.master_weights and train.activation_bytes == 2 and train.train == "full"
@@ -177,47 +177,43 @@ def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: b
 # --- what fits -------------------------------------------------------------------------------------------
 
 
-def fits(model: ModelConfig, device: Device, train: TrainConfig) -> bool:
-    """Whether a configuration is possible and fits."""
+def fits(run: Run, **options: Any) -> bool:
+    """Whether a run is possible, and fits, with other options."""
     try:
-        return bool(memory_of(build_step(model, train), device).fits)
-    except ValueError:  # degrees that do not divide, a figure the device does not have
+        changed = run.changed(**options)
+        return bool(memory_of(build_step(changed.model, changed.train), run.device).fits)
+    except RooflineError:  # degrees that do not divide, a figure the device does not have
         return False
 
 
-def max_micro_batch(model: ModelConfig, device: Device, train: TrainConfig) -> int:
+def max_micro_batch(run: Run) -> int:
     """Largest micro batch that fits, everything else equal; 0 where none does.
 
     With a global batch given, only micro batches that divide it are considered.
     """
     sizes: Sequence[int] = range(1, LARGEST_BATCH + 1)
-    if train.global_batch is not None:
-        per_rank = int(train.global_batch // resolve(train, model).data_parallel)
+    given = run.options.get("global_batch")
+    if given is not None:
+        per_rank = int(given // run.train.data_parallel)
         sizes = [size for size in sizes[:per_rank] if per_rank % size == 0]
-
-    def at(index: int) -> bool:
-        return fits(model, device, msgspec.structs.replace(train, micro_batch=sizes[index - 1]))
-
-    best = _largest(at, len(sizes))
+    best = _largest(lambda index: fits(run, micro_batch=sizes[index - 1]), len(sizes))
     return sizes[best - 1] if best else 0
 
 
-def max_seq_len(model: ModelConfig, device: Device, train: TrainConfig) -> int:
+def max_seq_len(run: Run) -> int:
     """Longest sequence that fits: a multiple of 128 cp, where not even one fits of cp; 0 where none does.
 
     All learned positions, and the length that is given, count whatever they are a multiple of.
     """
-    longest, cp = model.learned_positions or LONGEST_SEQUENCE, int(train.cp)
-
-    def fitting(length: int) -> bool:
-        return fits(model, device, msgspec.structs.replace(train, seq_len=length))
+    positions, cp = run.model.learned_positions, int(run.train.cp)
+    longest = positions or LONGEST_SEQUENCE
 
     def multiple(step: int) -> int:
-        return step * _largest(lambda number: fitting(number * step), longest // step)
+        return step * _largest(lambda number: fits(run, seq_len=number * step), longest // step)
 
     best = multiple(SEQUENCE_STEP * cp) or multiple(cp)
-    others = (model.learned_positions, int(resolve(train, model).sequence_length))
-    return max([best, *(length for length in others if length > best and fitting(length))])
+    others = (positions, int(run.train.sequence_length))
+    return max([best, *(length for length in others if length > best and fits(run, seq_len=length))])
 
 
 def _largest(holds: Callable[[int], bool], limit: int) -> int:
@@ -246,6 +242,7 @@ def memory_json(result: MemoryFit) -> dict[str, Any]:
         "max_seq_len": result.max_seq_len,
         "explained": result.explained,
         "fixes": result.fixes,
+        "notes": result.notes,
     }
 
 

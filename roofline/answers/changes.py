@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..arrays import ceil_div
 from ..config.run import TrainConfig
+from ..config.settle import Run
 from ..config.stack import load_stack
-from ..counting.step import build_step
-from ..model.spec import ModelConfig
-from .estimate import Estimate, estimate_step
+from ..errors import RooflineError
+from .estimate import Estimate, estimate_run
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXPLAINS = 0.10  # a suspect that explains less of the gap is not one
 THROTTLED = 0.7  # clocks of a device at its power or thermal limit, over those behind its peak
 SLOW_NETWORK = 4.0
+Change = tuple[str, dict[str, Any]]  # in words, as fields of the run
 VOCABULARY = 64  # rows that a vocabulary is padded to: nanoGPT's 50,257 to 50,304
 
 
@@ -33,111 +34,95 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     explains: float  # share of the gap between expected and measured time; above 1: more than the gap
 
 
-class Case(msgspec.Struct, frozen=True):
-    """A model, a device and a configuration."""
-
-    model: ModelConfig
-    device: Any
-    train: TrainConfig
-
-    def estimated(self) -> Estimate:
-        """Its estimate."""
-        return estimate_step(build_step(self.model, self.train), self.device)
-
-
-def suspects(case: Case, expected: Estimate, measured_s: float) -> tuple[Suspect, ...]:
+def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, ...]:
     """What would explain a run slower than expected, one thing changed at a time, the best first."""
     gap = measured_s - float(expected.step_time_s)
     if measured_s <= float(expected.step_time_high_s):
         return ()
     found = []
-    for what, other in _slower(case):
-        tried = _suspect(what, other, expected, gap)
+    for what, change in _slower(run):
+        tried = _suspect(what, run, change, expected, gap)
         if tried is not None and tried.explains >= EXPLAINS:
             found.append(tried)
     # the best explanation comes closest to the measured time
     return tuple(sorted(found, key=lambda suspect: abs(math.log(suspect.step_time_s / measured_s))))
 
 
-def improvements(case: Case, expected: Estimate) -> tuple[Suspect, ...]:
+def improvements(run: Run, expected: Estimate) -> tuple[Suspect, ...]:
     """Changes that would make the expected step at least 2 % faster and fit, the largest gain first."""
     found = []
-    for what, other in _faster(case):
-        tried = _suspect(what, other, expected, None)
+    for what, change in _faster(run):
+        tried = _suspect(what, run, change, expected, None)
         if tried is not None and tried.step_time_s < 0.98 * float(expected.step_time_s):
             found.append(tried)
     return tuple(sorted(found, key=lambda suspect: suspect.step_time_s))
 
 
-def _suspect(what: str, other: Case, expected: Estimate, gap: float | None) -> Suspect | None:
-    """The estimate of a changed case; None where the device cannot run it, or an improvement does not fit."""
+def _suspect(what: str, run: Run, change: Mapping[str, Any], expected: Estimate, gap: float | None) -> Suspect | None:
+    """The estimate of a changed run; None where the device cannot run it, or an improvement does not fit."""
     try:
-        result = other.estimated()
-    except ValueError:  # RooflineError and HardwareError: no such engine, no such figure
+        result = estimate_run(run.replaced(**change))
+    except RooflineError:  # no such engine, no such figure
         return None
     if gap is None and not result.fits:
         return None
     seconds = float(result.step_time_s)
     useful = float(expected.mfu * expected.step_time_s)
-    change = seconds - float(expected.step_time_s)
+    more = seconds - float(expected.step_time_s)
     return Suspect(
         what=what,
         step_time_s=seconds,
         mfu=useful / seconds,
-        explains=change / gap if gap else -change / float(expected.step_time_s),
+        explains=more / gap if gap else -more / float(expected.step_time_s),
     )
 
 
-def _slower(case: Case) -> Iterator[tuple[str, Case]]:
-    """Things that are often otherwise than stated, each with the changed case."""
+def _slower(run: Run) -> Iterator[Change]:
+    """Things that are often otherwise than stated, each with the changed run."""
     from ..hardware import override
 
-    train, device = case.train, case.device
-
-    def changed(**fields: Any) -> Case:
-        return Case(case.model, device, msgspec.structs.replace(train, **fields))
-
+    train, device = run.train, run.device
     if train.recompute != "full":
-        yield "full recompute is on", changed(recompute="full")
+        yield "full recompute is on", {"recompute": "full"}
     if train.attention != "unfused":
-        yield "attention is not fused (no FlashAttention)", changed(attention="unfused")
+        yield "attention is not fused (no FlashAttention)", {"attention": "unfused"}
     if train.stack != "eager":
-        yield "kernels run one by one, nothing is compiled or fused (eager)", changed(stack="eager")
+        yield "kernels run one by one, nothing is compiled or fused (eager)", {"stack": "eager"}
     if train.dtype != "fp32":
-        yield "matmuls run in fp32 (no mixed precision)", changed(dtype="fp32")
+        yield "matmuls run in fp32 (no mixed precision)", {"dtype": "fp32"}
     if train.dtype not in {"tf32", "fp32"}:
-        yield "matmuls run in tf32", changed(dtype="tf32")
+        yield "matmuls run in tf32", {"dtype": "tf32"}
     if train.dtype in {"fp8", "fp4"}:
-        yield "matmuls run in bf16", changed(dtype="bf16")
+        yield "matmuls run in bf16", {"dtype": "bf16"}
     if train.micro_batch > 1:
-        yield "the micro batch is 1", changed(micro_batch=1)
+        yield "the micro batch is 1", {"micro_batch": 1}
     if train.num_devices > 1:
         yield (
             f"the network runs at 1/{SLOW_NETWORK:g} of its speed",
-            changed(network_gbit_per_s=_slow_network(case)),
+            {"network_gbit_per_s": _slow_network(run)},
         )
         if "scale_up" in device.links and not device.needs_host and "pcie" in device.links:
             slow = override(device, topology="p2p-root")
             yield (
                 "devices of a node talk over PCIe (peer-to-peer over fast links is off)",
-                Case(case.model, slow, train),
+                {"device": slow},
             )
     peaks = {dtype: peak * THROTTLED / 1e12 for dtype, peak in device.peaks.items()}
     yield (
         f"the device is throttled to {THROTTLED:.0%} of its clock",
-        Case(case.model, override(device, peak_tflops=peaks), train),
+        {"device": override(device, peak_tflops=peaks)},
     )
     for sibling in _siblings(device, train.dtype):
-        yield f"the card is {sibling.id}", Case(case.model, sibling, train)
+        yield f"the card is {sibling.id}", {"device": sibling}
 
 
-def _slow_network(case: Case) -> float | None:
+def _slow_network(run: Run) -> float | None:
     from ..timing.ranks import network_bytes_per_s
 
-    stated = network_bytes_per_s(case.train)
+    stated = network_bytes_per_s(run.train)
     try:
-        rate = case.device.network_bytes_per_s if stated is None else stated
-    except ValueError:
+        rate = run.device.network_bytes_per_s if stated is None else stated
+    except RooflineError:
         return None
     return float(rate) * 8e-9 / SLOW_NETWORK
 
@@ -164,33 +149,29 @@ def _family(device_id: str) -> tuple[str, ...]:
     return tuple(words[: 1 if any(letter.isdigit() for letter in words[0]) else 2])
 
 
-def _faster(case: Case) -> Iterator[tuple[str, Case]]:
-    """Things worth trying, each with the changed case."""
-    train = case.train
-
-    def changed(**fields: Any) -> Case:
-        return Case(case.model, case.device, msgspec.structs.replace(train, **fields))
-
+def _faster(run: Run) -> Iterator[Change]:
+    """Things worth trying, each with the changed run."""
+    train = run.train
     if train.recompute != "none":
-        yield "no recompute", changed(recompute="none")
+        yield "no recompute", {"recompute": "none"}
     if train.recompute == "full":
-        yield "selective recompute", changed(recompute="selective")
-    kernels = case.device.family.attention
+        yield "selective recompute", {"recompute": "selective"}
+    kernels = run.device.family.attention
     if train.attention == "unfused" and "flash1" in kernels:
-        yield "memory-efficient attention (flash1)", changed(attention="flash1")
+        yield "memory-efficient attention (flash1)", {"attention": "flash1"}
     if train.attention in {"unfused", "flash1"} and "flash2" in kernels:
-        yield "FlashAttention-2", changed(attention="flash2")
+        yield "FlashAttention-2", {"attention": "flash2"}
     if train.attention == "flash2" and "flash3" in kernels:
-        yield "FlashAttention-3", changed(attention="flash3")
+        yield "FlashAttention-3", {"attention": "flash3"}
     if train.stack == "eager":
-        yield "torch.compile", changed(stack="compiled")
-    vocabulary = ceil_div(case.model.vocab_size, VOCABULARY) * VOCABULARY
-    if case.model.has_head and vocabulary != case.model.vocab_size and _runs_ragged(train):
-        padded = msgspec.structs.replace(case.model, vocab_size=vocabulary)
-        yield f"vocabulary padded to {vocabulary:,}", Case(padded, case.device, train)
-    if train.dtype in {"fp32", "tf32"} and "bf16" in case.device.peaks:
-        yield "bf16 mixed precision", changed(dtype="bf16")
-    yield from _other_layouts(case)
+        yield "torch.compile", {"stack": "compiled"}
+    vocabulary = ceil_div(run.model.vocab_size, VOCABULARY) * VOCABULARY
+    if run.model.has_head and vocabulary != run.model.vocab_size and _runs_ragged(train):
+        padded = msgspec.structs.replace(run.model, vocab_size=vocabulary)
+        yield f"vocabulary padded to {vocabulary:,}", {"model": padded}
+    if train.dtype in {"fp32", "tf32"} and "bf16" in run.device.peaks:
+        yield "bf16 mixed precision", {"dtype": "bf16"}
+    yield from _other_layouts(run)
 
 
 def _runs_ragged(train: TrainConfig) -> bool:
@@ -199,25 +180,21 @@ def _runs_ragged(train: TrainConfig) -> bool:
     return stack.vocab_multiple == 1 and "padding" not in stack.fused
 
 
-def _other_layouts(case: Case) -> Iterator[tuple[str, Case]]:
+def _other_layouts(run: Run) -> Iterator[Change]:
     """Other micro batches and degrees of parallelism for the same devices and global batch."""
-    train: Any = case.train
-
-    def changed(**fields: Any) -> Case:
-        return Case(case.model, case.device, msgspec.structs.replace(train, **fields))
-
+    train: Any = run.train
     for factor in (2, 4, 8):
         if isinstance(train.accumulation, int) and train.accumulation % factor == 0:
             size = train.micro_batch * factor
-            yield f"micro batch {size}, fewer accumulation steps", changed(micro_batch=size)
+            yield f"micro batch {size}, fewer accumulation steps", {"micro_batch": size}
     if train.tp > 1 and not train.sequence_parallel:
-        yield "sequence parallelism", changed(sequence_parallel=True)
+        yield "sequence parallelism", {"sequence_parallel": True}
     if train.tp > 1 and train.global_batch % (train.micro_batch * train.data_parallel * 2) == 0:
         yield (
             f"tensor parallel {train.tp} -> {train.tp // 2}",
-            changed(tp=train.tp // 2, dp=train.data_parallel * 2),
+            {"tp": train.tp // 2, "dp": train.data_parallel * 2},
         )
-    if train.pp > 1 and case.model.n_layers % (train.pp * train.vp * 2) == 0:
-        yield f"virtual stages {train.vp} -> {train.vp * 2}", changed(vp=train.vp * 2)
+    if train.pp > 1 and run.model.n_layers % (train.pp * train.vp * 2) == 0:
+        yield f"virtual stages {train.vp} -> {train.vp * 2}", {"vp": train.vp * 2}
     if train.sharding == "none" and train.dp and train.dp > 1:
-        yield "optimizer sharded over data parallelism (zero1)", changed(sharding="zero1")
+        yield "optimizer sharded over data parallelism (zero1)", {"sharding": "zero1"}

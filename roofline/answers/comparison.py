@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..config.options import choices
 from ..errors import RooflineError
 from ..model.load import load_model
 from ..timing.schedule import TERMS
@@ -89,7 +90,7 @@ def run_cases(chosen: Sequence[Case]) -> tuple[list[tuple[Case, Estimate]], list
     for case in chosen:
         try:
             results.append((case, estimate(case.model, case.device, **case.options)))
-        except ValueError as error:
+        except RooflineError as error:
             skipped.append(Skipped(case.varied, str(error)))
     if not results:
         raise RooflineError(skipped[0].reason if skipped else "nothing to compare: name a model and a device")
@@ -135,7 +136,7 @@ def compare(models: Any, devices: Any, **options: Any) -> Comparison:
     chosen = cases(
         [load_model(each) for each in _listed(models)],
         [load_device(each) for each in _listed(devices)],
-        {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()},
+        choices(options),
     )
     results, skipped = run_cases(chosen)
     done, estimates = zip(*results, strict=True)

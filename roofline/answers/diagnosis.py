@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
-from ..config.options import read_one, read_options
-from ..config.run import DTYPES, TrainConfig, defaults, resolve, train_config
+from ..config.options import check_names, read_one
+from ..config.run import DTYPES, TrainConfig
+from ..config.settle import Run, settle
 from ..counting.mfu import mfu_by_rule
 from ..errors import RooflineError
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..units import format_rate, format_ratio, format_share, format_time
-from .changes import Case, Suspect, improvements, suspects
-from .estimate import COUNTED_RULE, Estimate
+from .changes import Suspect, improvements, suspects
+from .choice import fastest
+from .estimate import COUNTED_RULE, Estimate, estimate_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 AGREE = 0.05  # two figures of one run that differ by less are the same
-LARGEST_MICRO_BATCH = 64
 MISTAKEN = 4.0  # times the peak: faster cards are not taken for this one
 NEAR = 0.2  # how far beyond the expected band an MFU is still plausible
 
@@ -117,6 +118,7 @@ def diagnose(
     """
     from ..hardware import load_device
 
+    check_names(options, "step_time_s", "tokens_per_s", "reported_mfu")
     if step_time_s is None and tokens_per_s is None:
         raise RooflineError(
             "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
@@ -125,22 +127,22 @@ def diagnose(
     rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
     reported: float | None = read_one("reported_mfu", reported_mfu, units.share)
     model, device = load_model(model), load_device(device)
-    case, notes = _case(model, device, defaults(device, read_options(options)))
-    expected = case.estimated()
-    tokens = float(case.train.tokens_per_step)
+    run = fastest(settle(model, device, options).alone("a measured run"))
+    expected = estimate_run(run)
+    tokens = float(run.train.tokens_per_step)
     seconds = step if step is not None else tokens / float(rate or 1)
-    findings = list(_disagreement(case.train, seconds, rate) if step is not None else ())
-    rules = _rules(case, tokens / seconds)
+    findings = list(_disagreement(run.train, seconds, rate) if step is not None else ())
+    rules = _rules(run, tokens / seconds)
     mfu = rules["6N+12LdS"]
     if expected.mfu_rule == COUNTED_RULE:  # part of the model is frozen: the rules count gradients it does not take
         mfu = float(expected.mfu * expected.step_time_s) / seconds
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
     if step is None:
-        findings += _counted_wrong(case.train, mfu, tokens / seconds, (low, high))
+        findings += _counted_wrong(run.train, mfu, tokens / seconds, (low, high))
     else:
-        findings += _of_one_pass(case.train, mfu, tokens / seconds, (low, high))
+        findings += _of_one_pass(run.train, mfu, tokens / seconds, (low, high))
     if mfu > 1:
-        raise RooflineError(_impossible(case, mfu, findings, (low, high)))
+        raise RooflineError(_impossible(run, mfu, findings, (low, high)))
     if reported is not None:
         findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
     verdict = "below" if mfu < low else "above" if mfu > high else "within"
@@ -157,10 +159,10 @@ def diagnose(
         expected_mfu_high=high,
         verdict=verdict,
         findings=tuple(findings),
-        suspects=suspects(case, expected, seconds),
-        improvements=improvements(case, expected),
+        suspects=suspects(run, expected, seconds),
+        improvements=improvements(run, expected),
         estimate=expected,
-        notes=notes,
+        notes=run.assumed,
     )
 
 
@@ -168,29 +170,10 @@ def _slow_fast(expected: Estimate) -> tuple[float, float]:
     return float(expected.step_time_high_s), float(expected.step_time_low_s)
 
 
-def _case(model: ModelConfig, device: Device, options: dict[str, Any]) -> tuple[Case, tuple[str, ...]]:
-    """The configuration; where no micro batch is given, the fastest one that fits."""
-    case = Case(model, device, resolve(train_config(options), model))
-    if options.get("micro_batch") is not None:
-        return case, ()
-    best, rate, size = case, 0.0, 1
-    batch = options.get("global_batch")
-    while size <= LARGEST_MICRO_BATCH:
-        if batch is None or batch % (size * int(case.train.data_parallel)) == 0:
-            tried = Case(model, device, resolve(train_config({**options, "micro_batch": size}), model))
-            result = tried.estimated()
-            if not result.fits:
-                break
-            if result.tokens_per_s > rate:
-                best, rate = tried, float(result.tokens_per_s)
-        size *= 2
-    return best, (f"no micro batch given: expects the fastest that fits, {best.train.micro_batch} (--micro-batch)",)
-
-
-def _rules(case: Case, tokens_per_s: float) -> dict[str, float]:
-    train = case.train
-    peak = case.device.peak_flops_per_s(train.dtype)
-    by_rule = mfu_by_rule(case.model, train.sequence_length, tokens_per_s, train.num_devices, peak)
+def _rules(run: Run, tokens_per_s: float) -> dict[str, float]:
+    train = run.train
+    peak = run.device.peak_flops_per_s(train.dtype)
+    by_rule = mfu_by_rule(run.model, train.sequence_length, tokens_per_s, train.num_devices, peak)
     return {rule: float(value) for rule, value in by_rule.items()}
 
 
@@ -278,11 +261,11 @@ def _of_one_pass(train: TrainConfig, mfu: float, tokens_per_s: float, band: tupl
         )
 
 
-def _impossible(case: Case, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
+def _impossible(run: Run, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
     """MFU above 100 %: the likely causes, those that would explain it first."""
-    train, device = case.train, case.device
+    train, device = run.train, run.device
     causes = [finding.what for finding in findings]
-    causes += _other_denominators(case, mfu, band)
+    causes += _other_denominators(run, mfu, band)
     causes.append(f"a batch or sequence smaller than stated ({train.tokens_per_step:,} tokens a step)")
     return (
         f"MFU {format_share(mfu)} is impossible: the peak is "
@@ -291,9 +274,9 @@ def _impossible(case: Case, mfu: float, findings: list[Finding], band: tuple[flo
     )
 
 
-def _other_denominators(case: Case, mfu: float, band: tuple[float, float]) -> Iterator[str]:
+def _other_denominators(run: Run, mfu: float, band: tuple[float, float]) -> Iterator[str]:
     """Another card, the sparse peak, more devices, another dtype: where that would make the run plausible."""
-    train, device = case.train, case.device
+    train, device = run.train, run.device
     peaks = device.peaks
     faster = {card: peak / peaks[train.dtype] for card, peak in _peaks(device, train.dtype).items()}
     cards = {card: mfu / ratio for card, ratio in faster.items() if ratio <= MISTAKEN}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, divide, is_scalar, maximum, some, where
-from ..config.run import FILL, TrainConfig, defaults, train_config
-from ..config.stack import load_stack
+from ..arrays import Number, divide, is_scalar, maximum, size, where
+from ..config.run import TrainConfig
+from ..config.settle import Run, settle
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from ..counting.stages import stages
 from ..counting.step import Step, build_step
@@ -20,6 +19,7 @@ from ..model.spec import ModelConfig
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
+from .choice import fastest
 from .machine import caveats_of, machine_notes
 from .result import device_json, model_json
 
@@ -96,6 +96,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     fits: Any
     ops: list[OpTime]
     notes: tuple[str, ...] = ()
+    run: Run | None = None  # None for a traced module
 
     def __repr__(self) -> str:
         """The answer in one line."""
@@ -103,8 +104,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
         what = f"<Estimate of {self.model.name} on {self.device.id}:"
         times: tuple[Any, ...] = (self.step_time_s, self.step_time_low_s, self.step_time_high_s, self.mfu)
-        if not is_scalar(*times):
-            return f"{what} {len(times[0])} configurations>"
+        if not is_scalar(*times, self.fits):
+            return f"{what} {size(*times, self.fits)} configurations>"
         expected, low, high = map(format_time, times[:3])
         fits = "fits" if self.fits else "does not fit"
         return f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
@@ -137,7 +138,7 @@ BOUND_OF_TERM = {
 
 
 def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> Estimate:
-    """Estimate one training step.
+    """Estimate one training step; where no micro batch is given, with the fastest that fits.
 
     >>> result = estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8, seq_len="1k", recompute="selective")
     >>> result
@@ -158,38 +159,15 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
     Raises:
         RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
     """
-    from ..config.options import read_options
     from ..hardware import load_device
 
-    device = load_device(device)
-    given = read_options(options)
-    step = build_step(load_model(model), train_config(defaults(device, given)))
-    result = estimate_step(step, device)
-    return msgspec.structs.replace(result, notes=(*assumed(step.train, device, given), *result.notes))
+    return estimate_run(fastest(settle(load_model(model), load_device(device), options)))
 
 
-def assumed(train: TrainConfig, device: Device, options: Mapping[str, Any]) -> list[str]:
-    """What follows from the layout or the device where `options` do not say, as sentences."""
-    notes = []
-    if options.get("stack") is None and train.stack != "compiled":
-        notes.append(f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)")
-    if options.get("global_batch") is None and some(train.pp > 1):
-        batch = f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
-        notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
-    if options.get("dtype") is None and train.dtype == "fp16":
-        notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
-    usual = load_stack(train.stack).attention
-    if options.get("attention") is None and train.attention != usual:
-        notes.append(f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)")
-    return notes
-
-
-def _profile_reason(train: TrainConfig, device: Device) -> str:
-    """Why `training.default_stack` chose what it did."""
-    if device.kind == "tpu":
-        return "the device is a TPU"
-    degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
-    return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"
+def estimate_run(run: Run) -> Estimate:
+    """Estimate one training step of a run already settled (see `estimate`)."""
+    result = estimate_step(build_step(run.model, run.train), run.device)
+    return msgspec.structs.replace(result, run=run, notes=(*run.assumed, *result.notes))
 
 
 def estimate_step(step: Step, device: Device) -> Estimate:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..arrays import ceil_div
-from ..config.run import FILL, TrainConfig, default_stack, resolve
+from ..config.defaults import FILL
+from ..config.run import TrainConfig
+from ..config.settle import Run
 from ..config.stack import load_stack
 from ..counting.step import build_step
+from ..errors import RooflineError
 from ..footprint.parts import memory_of
 from ..model.spec import ModelConfig
 from .changes import Suspect
@@ -60,7 +63,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     cost: float
 
 
-def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit: int = 3) -> tuple[Fix, ...]:
+def cheapest_fixes(run: Run, limit: int = 3) -> tuple[Fix, ...]:
     """The changes that make a configuration fit, each led by another kind of change (`KINDS`), the fewest first.
 
     For each kind the fewest changes that fit, at most three together, and among those the least device-time. The
@@ -68,12 +71,12 @@ def cheapest_fixes(model: ModelConfig, device: Device, train: TrainConfig, limit
     one of the layout, a change of layout takes the profile that is usual for the new one (``stack`` in its options);
     another profile is kept.
     """
-    given = resolve(train, model)
+    model, device, given = run.model, run.device, run.train
     needed = float(memory_of(build_step(model, given), device).total_bytes)
     price = _device_time(model, device, given)
 
     def fix(*changes: Change) -> Fix | None:
-        return _fix(model, device, given, changes, needed, price)
+        return _fix(run, changes, needed, price)
 
     found: list[Fix] = []
     led: set[str] = set()
@@ -165,31 +168,29 @@ def _splits(model: ModelConfig, given: TrainConfig) -> Iterator[Change]:
                 yield f"{what} parallel {value}", {degree: value}
 
 
-def _fix(
-    model: ModelConfig,
-    device: Device,
-    given: TrainConfig,
-    changes: tuple[Change, ...],
-    needed: float,
-    price: float,
-) -> Fix | None:
+def _fix(run: Run, changes: tuple[Change, ...], needed: float, price: float) -> Fix | None:
     """The fix that `changes` make together; None where they do not fit, or are not possible."""
+    device, given = run.device, run.train
     options: dict[str, Any] = {}
     for _, change in changes:
         options |= change
-    split = {"dp": None} if options.keys() & {"tp", "pp", "cp", "num_devices"} else {}
-    stack = implied_stack(device, given, options)
-    if stack != given.stack:
-        options["stack"] = stack
+    stays: dict[str, Any] = {
+        name: getattr(given, name) for name in ("micro_batch", "global_batch", "num_devices") if name not in options
+    }
+    if options.keys() & {"tp", "pp", "cp", "num_devices"}:
+        stays["dp"] = None
     try:
-        step = build_step(model, msgspec.structs.replace(given, **options, **split))
+        changed = run.changed(**stays, **options)
+        step = build_step(run.model, changed.train)
         used = memory_of(step, device)
         if not used.fits:
             return None
         result = estimate_step(step, device)
-    except ValueError:  # degrees that do not divide, a figure the device does not have
+    except RooflineError:  # degrees that do not divide, a figure the device does not have
         return None
-    tokens = step.train.tokens_per_step
+    tokens, stack = step.train.tokens_per_step, step.train.stack
+    if stack != given.stack:
+        options["stack"] = stack
     return Fix(
         change=" + ".join([words for words, _ in changes] + ([f"{stack} stack"] if "stack" in options else [])),
         options=options,
@@ -198,14 +199,6 @@ def _fix(
         step_time_s=float(result.step_time_s),
         cost=float(result.step_time_s * step.train.num_devices / tokens) / price - 1,
     )
-
-
-def implied_stack(device: Device, given: TrainConfig, changes: Mapping[str, Any]) -> str:
-    """The software profile once `changes` are made: the usual one where `given` has its usual one, else its own."""
-    layout = {name: getattr(given, name) for name in given.__struct_fields__}
-    if given.stack != default_stack(device, layout):
-        return given.stack
-    return default_stack(device, {**layout, **changes})
 
 
 def _device_time(model: ModelConfig, device: Device, train: TrainConfig) -> float:

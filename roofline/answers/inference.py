@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..arrays import Number, divide
-from ..config.options import read_options
-from ..config.run import check_attention, default_attention, default_dtype, resolve, train_config
+from ..config.options import check_names
+from ..config.settle import settle
 from ..config.stack import load_stack
 from ..counting import layers
 from ..counting.recorder import Tape
@@ -131,16 +131,17 @@ def infer(
     """
     from ..hardware import load_device
 
-    if phase not in PHASES:
+    if not isinstance(phase, str) or phase not in PHASES:
         raise unknown("phase", phase, PHASES)
     meant = {"dtype", "tp", "attention", "stack", "network_gbit_per_s", "devices_per_node", "num_devices"}
+    check_names(options, "phase")
     for name in options:
         if name not in meant:
             raise RooflineError(
                 f"{name} has no meaning in {phase}: give {', '.join(sorted(meant))}, or leave --phase out"
             )
     model, device = load_model(model), load_device(device)
-    given = read_options({**options, "micro_batch": micro_batch, "seq_len": seq_len})
+    given = {**options, "micro_batch": micro_batch, "seq_len": seq_len}
     result = _infer(model, device, phase, given)
     return result if result.fits else msgspec.structs.replace(result, fixes=_fixes(result, given))
 
@@ -212,7 +213,7 @@ def _fix(result: Inference, given: dict[str, Any], change: str, options: dict[st
     changed = {**given, **options}
     try:
         other = _infer(result.model, result.device, result.phase, changed)
-    except ValueError:  # heads that tp does not divide
+    except RooflineError:  # heads that tp does not divide
         return None
     if not other.fits:
         return None
@@ -224,10 +225,7 @@ def inference_step(model: ModelConfig, device: Device, phase: str, options: dict
     if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
         raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
     model = model.without_ahead()
-    given = {"dtype": default_dtype(device), "stack": "serving", **options}
-    given.setdefault("attention", default_attention(device, given["stack"]))
-    check_attention(device, given["attention"])
-    train = resolve(train_config(given), model)
+    train = settle(model, device, options, serves=True).alone("inference").train
     if train.num_devices != train.tp:
         raise RooflineError(
             f"inference runs on tp = {train.tp} devices: replicas multiply it, so leave --num-devices out"

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the counts."""
     from ..counting.count import count
 
-    result = count(options.model(args), **options.train_options(args, one_layout=True))
+    result = count(options.model(args), **options.train_options(args))
     if args.style == "accounting":
         from ..counting.textbook import accounting_table
         from ..view import accounting

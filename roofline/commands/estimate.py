@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..config.options import word
 from ..errors import RooflineError
 from . import options
 from .output import add_format_arguments, emit
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phase",
         metavar="PHASE",
-        type=options.word("phase", ("train", "prefill", "decode")),
+        type=word("phase", ("train", "prefill", "decode")),
         default="train",
         help="train (default); or inference: prefill of --micro-batch prompts of --seq-len tokens, or decode, "
         "one token of each sequence with --seq-len tokens cached",
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ..answers.advice import advise
     from ..view import estimate as view
 
-    device, given = options.device(args), options.train_options(args, one_layout=True)
+    device, given = options.device(args), options.train_options(args)
     if args.phase != "train":
         return run_inference(args, device, given)
     if options.names_function(args.model):
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         result = described(args, device, given)
     advice = None if args.format == "csv" else advise(result)
-    tables, notes = view.tables(result, advice), hints(args, result) + view.notes(result)
+    tables, notes = view.tables(result, advice), view.notes(result)
     emit(args, view.data(result, advice), tables, notes, view.records(result))
     return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
 
@@ -89,12 +90,3 @@ def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any
     result = infer(options.model(args), device, args.phase, **given)
     emit(args, view.data(result), view.tables(result), view.notes(result), view.records(result))
     return 0 if result.fits else DOES_NOT_FIT
-
-
-def hints(args: argparse.Namespace, result: Estimate) -> list[str]:
-    """The micro batch to try where none was given: the default of 1 leaves most devices waiting for memory."""
-    from ..answers.advice import larger_micro_batch
-
-    given = args.micro_batch is not None or args.global_batch is not None
-    largest = None if given or args.format != "table" else larger_micro_batch(result)
-    return [] if largest is None else [f"Hint: micro batch 1 is the default; up to {largest} fit: try --micro-batch."]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
+from ..config.options import word
 from ..errors import RooflineError
 from ..view.files import write_atomically
 from . import options
@@ -108,7 +109,7 @@ def emitted(text: str) -> str:
     """Read the name of a framework whose keys a layout can be printed in."""
     from ..readers.emit import emit_names
 
-    return options.word("framework", emit_names())(text)
+    return word("framework", emit_names())(text)
 
 
 def write_layout(args: argparse.Namespace, result: SearchResult) -> None:

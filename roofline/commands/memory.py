@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     if args.device is None and (args.peak_tflops or args.bandwidth or args.memory or args.link_bandwidth):
         raise RooflineError("a figure of a device without --device: name the device ('roofline devices' lists all)")
     device = None if args.device is None else options.device(args)
-    result = memory(options.model(args), device, **options.train_options(args, one_layout=True))
+    result = memory(options.model(args), device, **options.train_options(args))
     emit(args, result.to_dict(), view.tables(result), view.notes(result), view.records(result))
     return DOES_NOT_FIT if device is not None and result.verdict == "does not fit" else 0

@@ -100,7 +100,7 @@ def _measured(args: argparse.Namespace, log: Series | None) -> dict[str, Any]:
         "step_time_s": args.step_time_s,
         "tokens_per_s": args.tokens_per_s,
         "reported_mfu": args.reported_mfu,
-        **options.train_options(args, one_layout=True),
+        **options.train_options(args),
     }
     if log is None:
         return found

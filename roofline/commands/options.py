@@ -6,23 +6,23 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from .. import units
-from ..config.lora import MODULES, module_words
+from ..config.defaults import default_dtype
+from ..config.lora import MODULES
+from ..config.options import WORDS, frozen, fusions, modules, word
 from ..config.run import (
     ATTENTIONS,
     DTYPES,
-    FREEZES,
+    IMBALANCE,
     OPTIMIZERS,
     RECOMPUTES,
-    SHARDINGS,
     TRAINS,
     TrainConfig,
-    default_dtype,
 )
-from ..config.stack import Fusion
-from ..errors import RooflineError, unknown
+from ..config.sharding import SHARDINGS
+from ..errors import RooflineError
 from ..model.load import load_model
 from ..reading import parse_toml
 from .runfile import add_run_file_arguments
@@ -31,17 +31,6 @@ if TYPE_CHECKING:
     from ..hardware import Device
     from ..model.spec import ModelConfig
 
-DTYPE_ALIASES = {
-    "bfloat16": "bf16",
-    "float16": "fp16",
-    "half": "fp16",
-    "float32": "fp32",
-    "float": "fp32",
-    "fp8_e4m3": "fp8",
-    "mxfp8": "fp8",
-    "nvfp4": "fp4",
-    "mxfp4": "fp4",
-}
 MOST_ABOVE = 1.3  # of the catalog's peak: boost clocks and later steppings of a card stay below
 # option -> (reader of one value, help); the destination is the field of TrainConfig
 _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
@@ -50,7 +39,7 @@ _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
         units.positive_int,
         "devices that share a node (default the device's usual server)",
     ),
-    "--micro-batch": (units.positive_int, "sequences per device and pass (default 1)"),
+    "--micro-batch": (units.positive_int, "sequences per device and pass (default the fastest that fits)"),
     "--global-batch": (
         units.positive_int,
         "sequences per optimizer step, all devices (default one pass each; 4 per pipeline stage)",
@@ -67,6 +56,10 @@ _DEGREES: dict[str, tuple[Callable[[str], int], str]] = {
     "--dp": (units.positive_int, "data-parallel degree (default what the rest leaves)"),
     "--cp": (units.positive_int, "context-parallel degree (splits the sequence)"),
     "--ep": (units.positive_int, "expert-parallel degree"),
+    "--etp": (
+        units.positive_int,
+        "tensor-parallel degree of the experts (default 1 with sequence parallelism, or tp)",
+    ),
 }
 
 
@@ -147,6 +140,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         return (lambda text: _several(text, one)) if sweeps else _single(one)
 
     add_run_file_arguments(parser)
+
+    def known(name: str) -> Callable[[str], Any]:
+        return (lambda text: _several(text, WORDS[name])) if sweeps else _single(WORDS[name])
+
     ranges = "any option but names takes a list (1,2,4), doublings (2k:64k) or steps (8:32:8): every combination is run"
     group = parser.add_argument_group("training", ranges if sweeps else None)
     for option, (read, text) in _NUMBERS.items():
@@ -195,10 +192,38 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     parallel.add_argument(
         "--sharding",
         metavar="HOW",
-        type=words("sharding", SHARDINGS),
-        help=f"what data parallelism shards: {', '.join(SHARDINGS)}",
+        type=words("sharding", tuple(SHARDINGS)),
+        help=f"what data parallelism shards: {', '.join(SHARDINGS)} (default the stack's; none on one rank)",
     )
-    _flag(parallel, "--sequence-parallel", "shard norms and residuals over tp as well")
+    parallel.add_argument(
+        "--sequence-parallel",
+        action=argparse.BooleanOptionalAction,
+        help="shard norms and residuals over tp as well (default wherever the stack does)",
+    )
+    parallel.add_argument(
+        "--schedule",
+        metavar="NAME",
+        type=known("schedule"),
+        help="pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, ... (default 1f1b, interleaved with --vp)",
+    )
+    parallel.add_argument(
+        "--dispatcher",
+        metavar="NAME",
+        type=known("dispatcher"),
+        help="how tokens reach experts: alltoall, allgather, deepep or hybridep (default the stack's)",
+    )
+    parallel.add_argument(
+        "--expert-balance",
+        metavar="HOW",
+        type=known("expert_balance"),
+        help=f"{', '.join(IMBALANCE)} (default natural), or tokens of the fullest expert rank over the mean",
+    )
+    parallel.add_argument(
+        "--cuda-graph",
+        metavar="WHAT",
+        type=known("cuda_graph"),
+        help="what is captured in CUDA graphs: none (default), partial (all but the experts) or full (the iteration)",
+    )
     parallel.add_argument(
         "--network-gbit",
         "--network-bandwidth",
@@ -269,23 +294,6 @@ class _Once(argparse.Action):
 # --- readers of one value ---------------------------------------------------------------------------------
 
 
-def word(what: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
-    """A reader of one word of a closed list; the error names the nearest and all allowed."""
-
-    def read(text: str) -> str:
-        value = DTYPE_ALIASES.get(text.lower(), text.lower()) if what == "dtype" else text
-        if value in allowed:
-            return value
-        if what == "dtype" and value in {"mixed", "amp", "auto"}:
-            raise units.UnitError(
-                f"{text!r} does not say which: bf16 and fp16 are mixed precision with fp32 master weights "
-                f"(allowed: {', '.join(allowed)})"
-            )
-        raise units.UnitError(str(unknown(what, text, allowed)))
-
-    return read
-
-
 def _single(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """`read`, pointing to the command for lists and ranges where it is given one."""
 
@@ -304,22 +312,6 @@ def _several(text: str, read: Callable[[str], str]) -> str | tuple[str, ...]:
     """One word, or several joined with commas."""
     values = tuple(read(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
-
-
-def fusions(text: str) -> tuple[str, ...]:
-    """Read fusions joined with commas."""
-    allowed = get_args(Fusion)
-    return tuple(word("fusion", allowed)(part.strip().replace("-", "_")) for part in text.split(","))
-
-
-def modules(text: str) -> str:
-    """Read the projections that have adapters, joined with commas or plus signs."""
-    return ",".join(word("lora module", MODULES)(part) for part in module_words(text))
-
-
-def frozen(text: str) -> tuple[str, ...]:
-    """Read what takes no gradient, joined with commas."""
-    return tuple(word("word in freeze:", FREEZES)(part.strip()) for part in text.split(","))
 
 
 def override(text: str) -> tuple[str, object]:
@@ -354,17 +346,9 @@ def peak_override(text: str) -> tuple[str | None, float]:
 # --- what was typed, as objects ---------------------------------------------------------------------------
 
 
-def train_options(args: argparse.Namespace, *, one_layout: bool = False) -> dict[str, Any]:
-    """The fields of TrainConfig that were given; with `one_layout`, not a search over degrees.
-
-    Raises:
-        RooflineError: Sequence parallelism in a layout that has nothing to shard over.
-    """
+def train_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of TrainConfig that were given."""
     given = {name: getattr(args, name, None) for name in TrainConfig.__struct_fields__}
-    if one_layout and given["sequence_parallel"] and given["tp"] in {None, 1}:
-        raise RooflineError(
-            "--sequence-parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
-        )
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -85,7 +85,7 @@ def _beside(args: argparse.Namespace, result: Profile) -> tuple[Beside, str]:
 
     if result.device is None:
         raise RooflineError(f"an estimate needs a device, and {result.device_name!r} is not known: give --device")
-    given = options.train_options(args, one_layout=True)
+    given = options.train_options(args)
     seen = {name: value for name, value in options_from(result).items() if name not in given}
     found = beside(result, estimate(options.model(args), result.device, **seen, **given))
     words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in seen.items())

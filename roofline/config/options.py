@@ -1,23 +1,144 @@
-"""Options of a Python call read as people type them: ``"8"``, ``"1k"``, ``"10B"``, ``"30d"``; nonsense is named."""
+"""What people say of a run, read: ``"8"``, ``"1k"``, ``"bfloat16"``, a column of numbers; nonsense is named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args
 
-from .. import units
-from ..errors import RooflineError
-from .run import COUNTS
+from .. import arrays, units
+from ..errors import RooflineError, shown, unknown
+from .dispatch import dispatchers
+from .lora import MODULES
+from .run import (
+    ATTENTIONS,
+    COUNTS,
+    DTYPES,
+    FREEZES,
+    GRAPHS,
+    IMBALANCE,
+    OPTIMIZERS,
+    RECOMPUTES,
+    TRAINS,
+    TrainConfig,
+)
+from .schedules import schedules
+from .sharding import SHARDINGS
+from .stack import Fusion
 
-READERS: dict[str, Callable[[Any], Any]] = {
+DTYPE_ALIASES = {
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    "float": "fp32",
+    "fp8_e4m3": "fp8",
+    "mxfp8": "fp8",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+}
+
+
+def word(what: str, allowed: tuple[str, ...]) -> Callable[[Any], str]:
+    """A reader of one word of a closed list; the error names the nearest and all allowed."""
+
+    def read_word(text: Any) -> str:
+        value = DTYPE_ALIASES.get(text.lower(), text.lower()) if what == "dtype" and isinstance(text, str) else text
+        if isinstance(value, str) and value in allowed:
+            return str(value)
+        if what == "dtype" and isinstance(value, str) and value in {"mixed", "amp", "auto"}:
+            raise units.UnitError(
+                f"{text!r} does not say which: bf16 and fp16 are mixed precision with fp32 master weights "
+                f"(allowed: {', '.join(allowed)})"
+            )
+        raise units.UnitError(str(unknown(what, text, allowed)))
+
+    return read_word
+
+
+def joined(read_each: Callable[[str], str], what: str) -> Callable[[Any], tuple[str, ...]]:
+    """A reader of words joined with commas, or of a list of them."""
+
+    def read_words(value: Any) -> tuple[str, ...]:
+        words = value.split(",") if isinstance(value, str) else value
+        if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(each, str) for each in words):
+            raise units.UnitError(f"{what} must be a word, or several in a list or with commas, not {shown(value)}")
+        return tuple(read_each(each.strip()) for each in words)
+
+    return read_words
+
+
+fusions = joined(lambda text: word("fusion", get_args(Fusion))(text.replace("-", "_")), "fused")
+frozen = joined(word("word in freeze:", FREEZES), "freeze")
+
+
+def modules(value: Any) -> str:
+    """Read the projections that have adapters, joined with commas or plus signs."""
+    words = value.replace("+", ",") if isinstance(value, str) else value
+    return ",".join(joined(word("lora module", MODULES), "lora_modules")(words))
+
+
+def flag(value: Any) -> bool:
+    """Read a switch."""
+    if isinstance(value, bool):
+        return value
+    if type(value).__name__ in {"bool", "bool_"} and hasattr(value, "dtype") and not getattr(value, "ndim", 0):
+        return bool(value)
+    raise units.UnitError(f"must be True or False, got {shown(value)}")
+
+
+def profile(value: Any) -> str:
+    """Read the name of a software profile, or the path of its file."""
+    if isinstance(value, (str, os.PathLike)) and isinstance(path := os.fspath(value), str):
+        return str(path)
+    raise units.UnitError(f"must be the name of a software profile or the path of its .toml, got {shown(value)}")
+
+
+def balance(value: Any) -> str | float:
+    """Read how evenly a router spreads tokens: a word, or tokens of the fullest expert rank over the mean."""
+    if isinstance(value, str) and not value[:1].isdigit():
+        return word("expert balance", tuple(IMBALANCE))(value)
+    measured = float(units.positive(arrays.number(value) if not isinstance(value, str) else value))
+    if measured < 1:
+        raise units.UnitError(f"expert_balance must be at least 1, the fullest rank over the mean, got {shown(value)}")
+    return measured
+
+
+def lazily(what: str, table: Callable[[], Iterable[str]]) -> Callable[[Any], str]:
+    """A reader of one word of a table of facts, which is read when it is needed."""
+
+    def read_word(value: Any) -> str:
+        return word(what, tuple(table()))(value)
+
+    return read_word
+
+
+NUMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys((*COUNTS, "lora_rank"), units.positive_int),
     "seq_len": units.sequence_length,
     "network_gbit_per_s": units.positive,
 }
+WORDS: dict[str, Callable[[Any], Any]] = {
+    "dtype": word("dtype", DTYPES),
+    "sharding": word("sharding", tuple(SHARDINGS)),
+    "recompute": word("recompute", RECOMPUTES),
+    "attention": word("attention", ATTENTIONS),
+    "optimizer": word("optimizer", OPTIMIZERS),
+    "train": word("train", TRAINS),
+    "stack": profile,
+    "schedule": lazily("schedule", schedules),
+    "dispatcher": lazily("dispatcher", dispatchers),
+    "expert_balance": balance,
+    "cuda_graph": word("CUDA graph", GRAPHS),
+    "lora_modules": modules,
+    **dict.fromkeys(("sequence_parallel", "dropout", "master_weights"), flag),
+}
+LISTS: dict[str, Callable[[Any], Any]] = {"fused": fusions, "freeze": frozen}  # several words are one value
+OWN_NAME = frozenset({*WORDS, *LISTS} - {"stack", "sequence_parallel", "dropout", "master_weights", "expert_balance"})
 
 
 def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
-    """One value; None and arrays pass through, of a list or tuple every element is read.
+    """One value; None passes through, of a list or tuple every element is read, an array is one of float64.
 
     Raises:
         RooflineError: It has no sensible meaning; the message starts with `name`.
@@ -25,14 +146,36 @@ def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
     >>> read("seq_len", "1k", units.sequence_length), read("tokens", 10**9, units.count)
     (1024, 1000000000)
     """
-    if value is None or hasattr(value, "dtype"):
-        return value
+    if value is None:
+        return None
     if isinstance(value, (list, tuple)):
+        if not value or any(isinstance(each, (list, tuple)) or each is None for each in value):
+            raise RooflineError(f"{name}: {shown(value)} is not a list of values")
         return tuple(read(name, each, reader) for each in value)
+    if not isinstance(value, str):
+        value, given = arrays.number(value), value
+        if value is None:
+            raise RooflineError(f"{name}: {shown(given)} is not a number, nor an array or list of numbers")
+        if not arrays.is_scalar(value):
+            return value
+    return _read(name, value, reader)
+
+
+def _read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
     try:
         return reader(value)
     except units.UnitError as error:
-        raise RooflineError(f"{name}: {error}") from error
+        raise RooflineError(str(error) if name in OWN_NAME else f"{name}: {error}") from None
+
+
+def read_flag(name: str, value: Any) -> bool:
+    """A switch.
+
+    Raises:
+        RooflineError: It is neither on nor off.
+    """
+    found: bool = _read(name, value, flag)
+    return found
 
 
 def read_one(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
@@ -41,17 +184,86 @@ def read_one(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
     Raises:
         RooflineError: It has no sensible meaning, or is several.
     """
-    if hasattr(value, "dtype") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
-    if isinstance(value, (list, tuple)) or hasattr(value, "dtype"):
-        raise RooflineError(f"{name}: {value!r} is not one number: call once for each")
-    return read(name, value, reader)
+    read_value = read(name, value, reader)
+    if isinstance(read_value, tuple) or hasattr(read_value, "dtype"):
+        raise RooflineError(f"{name}: {shown(value)} is not one number: call once for each")
+    return read_value
+
+
+def check_names(options: Iterable[str], *own: str) -> None:
+    """Refuse an option that does not exist, naming the nearest that does; `own` are those of the function called.
+
+    >>> check_names(["micro_batch", "step_time_s"], "step_time_s")
+    """
+    known = (*own, *TrainConfig.__struct_fields__)
+    for name in options:
+        if name not in known:
+            raise unknown("option", name, known)
 
 
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of `TrainConfig` with their numbers read.
+    """Fields of `TrainConfig` as they are said: numbers and words read; a list or tuple is a choice of several.
 
-    >>> read_options({"seq_len": "1k", "micro_batch": "8", "dtype": "bf16"})
-    {'seq_len': 1024, 'micro_batch': 8, 'dtype': 'bf16'}
+    Raises:
+        RooflineError: An option that does not exist, or a value that has no sensible meaning.
+
+    >>> read_options({"seq_len": "1k", "micro_batch": ["8", 16], "dtype": "bfloat16"})
+    {'seq_len': 1024, 'micro_batch': (8, 16), 'dtype': 'bf16'}
     """
-    return {name: read(name, value, READERS[name]) if name in READERS else value for name, value in options.items()}
+    check_names(options)
+    return {name: _option(name, value) for name, value in options.items()}
+
+
+def _option(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in NUMBERS:
+        return read(name, value, NUMBERS[name])
+    if name in LISTS:
+        return _read(name, value, LISTS[name])
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise RooflineError(f"{name}: an empty list says nothing: leave it out")
+        return tuple(_read(name, each, WORDS[name]) for each in value)
+    return _read(name, value, WORDS[name])
+
+
+def choices(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As `read_options`, for a search over several values: arrays are choices as well."""
+    found = {name: value for name, value in read_options(options).items() if value is not None}
+    return {name: _listed(name, value) if hasattr(value, "dtype") else value for name, value in found.items()}
+
+
+def _listed(name: str, array: Any) -> tuple[Any, ...]:
+    """The elements of an array, each read as a number on its own."""
+    return tuple(_read(name, each, NUMBERS[name]) for each in array.reshape(-1).tolist())
+
+
+def of_one_run(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of one run, or of an array of runs: lists of numbers are arrays, lists of words joined.
+
+    Raises:
+        RooflineError: Several words where a run has one, or arrays whose shapes do not go together.
+    """
+    found = {name: value for name, value in read_options(options).items() if value is not None}
+    for name, value in found.items():
+        if isinstance(value, tuple) and name in NUMBERS:
+            found[name] = arrays.number(value)
+        elif isinstance(value, tuple) and name == "lora_modules":
+            found[name] = ",".join(value)
+        elif isinstance(value, tuple) and name not in LISTS:
+            raise RooflineError(f"{name}: {shown(value)} are several, and a run has one: use compare, or several calls")
+    _check_shapes({name: value.shape for name, value in found.items() if hasattr(value, "shape")})
+    return found
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if len(set(shapes.values())) < 2:
+        return
+    import numpy as np
+
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        words = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise RooflineError(f"arrays of shapes that do not go together: {words}: use one shape") from None

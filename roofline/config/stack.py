@@ -32,6 +32,9 @@ Fusion = Literal[
 ]
 
 
+Word = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]  # keys of `sharding.SHARDINGS`
+
+
 class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The share of each kind of communication that can hide behind compute running at the same time (0 to 1)."""
 
@@ -58,6 +61,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         spread: Standard deviation of log(measured / predicted) over published runs of this software.
         selective: What "selective" recompute means here: the attention core (Megatron, arXiv:2205.05198), or half of
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
+        shardings: What a search for layouts lets data parallelism shard (see `sharding.SHARDINGS`).
+        sharding: Which of them it runs with where nothing is said, and there is more than one rank.
+        sequence_parallel: Whether it shards norms and residuals over tp where nothing is said.
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         vocab_multiple: The vocabulary is padded to a multiple of this times tp.
         host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
@@ -97,6 +103,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     efficiency: float = 1.0
     spread: float = 0.15
     selective: Literal["core", "half"] = "core"
+    shardings: tuple[Word, ...] = ("none", "zero1", "zero2", "fsdp")
+    sharding: Word = "none"
+    sequence_parallel: bool = False
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     loss_metrics: int = 0
     static_memory: bool = False

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..arrays import Number, is_scalar
-from ..config.options import read_options
-from ..config.run import TrainConfig, train_config
+from ..config.run import TrainConfig
+from ..config.settle import settle
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
@@ -120,7 +120,8 @@ def count(model: str | Path | ModelConfig, **options: Any) -> Count:
     Raises:
         RooflineError: Anything a user can mend.
     """
-    return count_step(build_step(load_model(model), train_config(read_options(options))))
+    run = settle(load_model(model), None, options)
+    return count_step(build_step(run.model, run.train))
 
 
 def model_flops(op: Op) -> Number:

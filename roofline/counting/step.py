@@ -6,7 +6,8 @@ import msgspec
 
 from ..arrays import Number, divide
 from ..config.lora import MODULES
-from ..config.run import TrainConfig, resolve
+from ..config.run import TrainConfig
+from ..config.settle import resolve
 from ..config.stack import Stack, load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
@@ -49,7 +50,7 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     """Lay out one training step of `model`.
 
     Raises:
-        RooflineError: The configuration does not fit the model (see `training.resolve`).
+        RooflineError: The configuration does not fit the model (see `settle.resolve`).
     """
     train = resolve(train, model)
     stack = load_stack(train.stack)

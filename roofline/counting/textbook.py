@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import RooflineError
+from ..config.run import LARGEST
+from ..errors import RooflineError, shown
 from ..model.projections import attention_projections, feed_forward_projections
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 from ..units import format_flops
@@ -73,10 +74,10 @@ def textbook_model(
         "vocab_size": vocab_size,
     }
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise RooflineError(f"{name} must be a whole number of at least 1, got {size!r}")
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
+            raise RooflineError(f"{name} must be a whole number of at least 1, got {shown(size)}")
     if d_model % n_heads:
-        near = max(heads for heads in range(1, n_heads + 1) if d_model % heads == 0)
+        near = max(heads for heads in range(1, min(n_heads, 10**5) + 1) if d_model % heads == 0)
         raise RooflineError(f"n_heads {n_heads} does not divide d_model {d_model}: {near} heads would")
     width = d_model // n_heads
     attention = Attention(n_heads=n_heads, n_kv_heads=n_heads, head_dim=width, value_head_dim=width)
@@ -140,8 +141,8 @@ def accounting_rows(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> l
         RooflineError: `seq_len` or `micro_batch` is below 1.
     """
     for name, value in (("seq_len", seq_len), ("micro_batch", micro_batch)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise RooflineError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+            raise RooflineError(f"{name} must be a whole number of at least 1, got {shown(value)}")
     tokens = micro_batch * seq_len
     lines: list[tuple[tuple[str, str, str], int]] = []
     forward = 0

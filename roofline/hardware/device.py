@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..errors import shown
 from .architecture import Architecture
 from .errors import HardwareError
 from .host import Host, HostKind
@@ -222,6 +223,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             HardwareError: unknown dtype word, or a dtype this device has no engine for.
         """
+        if not isinstance(dtype, str):
+            raise HardwareError(f"a dtype is a word such as bf16, got {shown(dtype)}")
         dtype = SAME_ENGINE.get(dtype, dtype)
         try:
             return self.peaks[dtype]
@@ -230,7 +233,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def _no_peak(self, dtype: str) -> str:
         if dtype not in DTYPES:
-            return f"unknown dtype '{dtype}' (allowed: {', '.join((*DTYPES, *SAME_ENGINE))})"
+            return f"unknown dtype {shown(dtype)} (allowed: {', '.join((*DTYPES, *SAME_ENGINE))})"
         if not self.peak:
             return (
                 f"{self.id} has no published peak for any dtype: give it with --peak-tflops {dtype}=..., "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from ..errors import shown
 from .catalog import catalog_device, device_ids
 from .device import Device
+from .errors import HardwareError
 
 
 def load_device(spec: str | os.PathLike[str] | Device) -> Device:
@@ -19,7 +21,8 @@ def load_device(spec: str | os.PathLike[str] | Device) -> Device:
     """
     if isinstance(spec, Device):
         return spec
-    word = os.fspath(spec)
+    if not isinstance(spec, (str, os.PathLike)) or not isinstance(word := os.fspath(spec), str):
+        raise HardwareError(f"a device is a catalog id, a path, 'local' or a Device, got {shown(spec)}")
     if word in device_ids():
         return catalog_device(word)
     if word == "local":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..errors import shown
 from .catalog import all_devices, catalog_device, device_ids
 from .device import Device
 from .errors import HardwareError, nearest, quoted
@@ -78,12 +79,12 @@ def variants(word: str) -> list[str]:
 
 def _not_found(word: str, family: list[str]) -> str:
     if len(family) > 1:
-        shown = family[:_MOST_SHOWN]
-        more = f" and {len(family) - len(shown)} more" if len(family) > len(shown) else ""
-        return f"ambiguous device '{word}': which one, {quoted(shown)}{more}? {_REMEDY}"
+        listed = family[:_MOST_SHOWN]
+        more = f" and {len(family) - len(listed)} more" if len(family) > len(listed) else ""
+        return f"ambiguous device {shown(word)}: which one, {quoted(listed)}{more}? {_REMEDY}"
     close = family or _nearest(word)
     hint = f": did you mean {quoted(close)}?" if close else ""
-    return f"unknown device '{word}'{hint} {_REMEDY}"
+    return f"unknown device {shown(word)}{hint} {_REMEDY}"
 
 
 def _nearest(word: str) -> list[str]:

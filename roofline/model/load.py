@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..reading import packaged, read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
@@ -47,14 +48,18 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     Raises:
         RooflineError: Unknown id, unreadable file, or a value that cannot be; the message says what would do.
     """
-    overrides = overrides or {}
+    overrides = {} if overrides is None else overrides
     if isinstance(spec, ModelConfig):
         if overrides:
             raise RooflineError(
                 "overrides apply to a preset or a file, not to a ModelConfig object: replace its fields"
             )
         return spec
-    text = str(spec)
+    if not isinstance(spec, (str, os.PathLike)) or not isinstance(os.fspath(spec), str):
+        raise RooflineError(f"a model is a preset id, a path or a ModelConfig, got {shown(spec)}")
+    if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+        raise RooflineError(f"overrides are keys of a model with their values, got {shown(overrides)}")
+    text = os.fspath(spec)
     if not text.strip():
         raise RooflineError("no model given: name a preset ('roofline models' lists all), a .toml or a config.json")
     if _PRESET.fullmatch(text):

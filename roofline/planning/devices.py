@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..config.defaults import default_dtype
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
@@ -166,7 +167,7 @@ class Planner:
         """The fewest devices that meet a deadline; None where none do."""
         try:
             return self.devices_for(tokens, deadline_s, None).num_devices
-        except ValueError:  # none in time, or no figure for the links (HardwareError)
+        except RooflineError:  # none in time, or no figure for the links (HardwareError)
             return None
 
     def _fewest(self, tokens: int, deadline_s: float) -> Layout:
@@ -228,7 +229,7 @@ class Planner:
 
     def _least(self, tokens: int, deadline_s: float) -> float:
         """Devices that a deadline needs at 100 % of peak."""
-        peak = self.device.peak_flops_per_s(self.options["dtype"])
+        peak = self.device.peak_flops_per_s(self.options.get("dtype") or default_dtype(self.device))
         return float(model_flops_per_token(self.model, self._seq_len())) * tokens / peak / deadline_s
 
     def _layout(self, num_devices: int) -> Layout | None:
@@ -291,7 +292,7 @@ class Planner:
         """What twice the devices give at the same global batch; None where there is no such layout."""
         try:
             layout = self._search(2 * one.num_devices, global_batch=int(one.layout.train.global_batch or 1))
-        except ValueError:  # no layout, or no figure for the links (HardwareError)
+        except RooflineError:  # no layout, or no figure for the links (HardwareError)
             return None
         wall = self.wall_time(layout, one.tokens)
         speedup = one.wall_time_s / wall

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
-from ..config.options import read_one, read_options
-from ..config.run import default_dtype
-from ..errors import RooflineError
+from ..config.options import check_names, choices, read_flag, read_one
+from ..errors import RooflineError, shown
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
@@ -59,12 +58,13 @@ def plan(
     """
     from ..hardware import load_device
 
+    check_names(options, "tokens", "deadline_s", "budget", "terms", "doubling")
+    doubling = read_flag("doubling", doubling)
     devices: int | None = read_one("num_devices", num_devices, units.positive_int)
     deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
     money: float | None = read_one("budget", budget, units.positive)
     device = load_device(device)
-    settings = {**read_options(options), "dtype": options.get("dtype") or default_dtype(device)}
-    planner = Planner(load_model(model), device, read_terms(terms or Terms()), settings)
+    planner = Planner(load_model(model), device, read_terms(Terms() if terms is None else terms), choices(options))
     if money is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
     count = read_tokens(tokens, planner.model)
@@ -106,6 +106,8 @@ def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
 
 def read_terms(terms: Terms) -> Terms:
     """What a run is charged by, numbers as typed."""
+    if not isinstance(terms, Terms):
+        raise RooflineError(f"terms must be roofline.Terms(...), got {shown(terms)}")
     return msgspec.structs.replace(
         terms,
         price=read_one("price", terms.price, units.price),

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..answers.capacity import LONGEST_SEQUENCE, SEQUENCE_STEP, max_micro_batch, max_seq_len
 from ..answers.estimate import Estimate, estimate
-from ..config.run import defaults, resolve, train_config
-from ..errors import RooflineError
+from ..config.settle import settle
 from ..footprint.parts import Memory
 from ..model.spec import default_seq_len
 from ..view.memory import MEMORY_PARTS
@@ -16,6 +15,7 @@ from .build import shared_words, workload
 from .data import Curve, CurveData, MemoryBar, MemoryData
 
 if TYPE_CHECKING:
+    from ..config.settle import Run
     from ..hardware import Device
     from ..model.spec import ModelConfig
 
@@ -39,9 +39,10 @@ def memory_data(estimates: Sequence[Estimate]) -> MemoryData:
 
 def memory_sweep(model: ModelConfig, device: Device, micro_batches: Sequence[int] = (), **options: Any) -> MemoryData:
     """Memory against micro batch on one device; by default powers of two until one does not fit."""
-    largest = max_micro_batch(model, device, train_config(defaults(device, options)))
+    run = settle(model, device, options)
+    largest = max_micro_batch(run)
     if not micro_batches:
-        candidates = _candidates(model, device, options)
+        candidates = _candidates(run)
         doubling = [batch for batch in candidates if batch & (batch - 1) == 0] or candidates
         fitting = sum(batch <= largest for batch in doubling)
         micro_batches = doubling[: max(fitting + 1, 3)]
@@ -59,10 +60,11 @@ def batch_data(
     model: ModelConfig, devices: Sequence[Device], micro_batches: Sequence[int] = (), **options: Any
 ) -> CurveData:
     """MFU and memory against micro batch; by default up to twice what fits on the roomiest device."""
-    fitting = [max_micro_batch(model, each, train_config(defaults(each, options))) for each in devices]
+    runs = [settle(model, each, options) for each in devices]
+    fitting = [max_micro_batch(run) for run in runs]
     if not micro_batches:
         end = max(8, 2 * max(fitting))
-        candidates = [batch for batch in _candidates(model, devices[0], options) if batch <= end]
+        candidates = [batch for batch in _candidates(runs[0]) if batch <= end]
         micro_batches = _thinned(candidates, fitting)
     return _curves(model, devices, "micro_batch", micro_batches, fitting, options)
 
@@ -70,10 +72,15 @@ def batch_data(
 def sequence_data(
     model: ModelConfig, devices: Sequence[Device], seq_lens: Sequence[int] = (), **options: Any
 ) -> CurveData:
-    """Step time, MFU and memory against sequence length; by default up to twice what fits on the roomiest device."""
-    fitting = [max_seq_len(model, each, train_config(defaults(each, options))) for each in devices]
+    """Step time, MFU and memory against sequence length; by default up to twice what fits on the roomiest device.
+
+    One micro batch all along: 1 where none is given.
+    """
+    options = {"micro_batch": 1, **options}
+    runs = [settle(model, each, options) for each in devices]
+    fitting = [max_seq_len(run) for run in runs]
     if not seq_lens:
-        step, most = SEQUENCE_STEP * options.get("cp", 1), model.learned_positions or LONGEST_SEQUENCE
+        step, most = SEQUENCE_STEP * int(runs[0].train.cp), model.learned_positions or LONGEST_SEQUENCE
         end = min(2 * max(*fitting, default_seq_len(model)), most)
         first = 4 * step if end >= 32 * step else min(step, end)
         seq_lens = _thinned(list(range(first, end + 1, step)), fitting, most=64)
@@ -117,15 +124,11 @@ def _curves(
     return CurveData(title=title, over=over, mfu_rule=results[0].mfu_rule, curves=tuple(curves))
 
 
-def _candidates(model: ModelConfig, device: Device, options: Mapping[str, Any]) -> list[int]:
+def _candidates(run: Run) -> list[int]:
     """Micro batches worth a look: all up to `MOST_BATCH`, or the divisors of the global batch of one rank."""
-    given = options.get("global_batch")
+    given, ranks = run.options.get("global_batch"), run.train.data_parallel
     if given is None:
         return list(range(1, MOST_BATCH + 1))
-    options = defaults(device, {**options, "global_batch": None, "micro_batch": 1})
-    ranks = resolve(train_config(options), model).data_parallel
-    if given % ranks:
-        raise RooflineError(f"global_batch {given} is not a multiple of the {ranks} data-parallel ranks")
     share = given // ranks
     return [batch for batch in range(1, min(share, MOST_BATCH) + 1) if share % batch == 0]
 

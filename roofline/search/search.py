@@ -17,10 +17,13 @@ import msgspec
 from .. import units
 from ..answers.machine import caveats_of, machine_notes
 from ..arrays import is_scalar
-from ..config.options import read, read_options
-from ..config.run import TrainConfig, check_attention, check_trains, default_attention, default_dtype
+from ..config.defaults import default_attention
+from ..config.options import check_names, read_flag, read_one
+from ..config.options import choices as said
+from ..config.run import TrainConfig
+from ..config.sharding import SHARDINGS
 from ..counting.step import build_step
-from ..errors import RooflineError, unknown
+from ..errors import RooflineError, shown, unknown
 from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig, Moe
@@ -29,7 +32,7 @@ from ..timing.schedule import Schedule
 from .grid import Bundle
 from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
 from .ranking import Front, Leaders
-from .software import Part, parts_in, parts_of, settle, several, software_note
+from .software import Part, choices_of, parts_in, parts_of, several, software_note
 from .space import (
     LONGEST_SEARCH,
     WORDS,
@@ -48,6 +51,7 @@ CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
 TWINS = 50
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
+TOP = 10  # layouts shown
 MOST_MACHINERY = sum(MACHINERY.values()) + 3
 Progress = Callable[[int, int], None]
 
@@ -58,7 +62,7 @@ def layouts(
     *,
     num_devices: int | Sequence[int] = 1,
     objective: str = "time",
-    top: int = 10,
+    top: int = TOP,
     across_nodes: bool = False,
     front: bool = True,
     tolerance: float | None = None,
@@ -86,18 +90,19 @@ def layouts(
     """
     from ..hardware import load_device
 
+    check_names(options, "objective", "top", "across_nodes", "front", "tolerance", "progress")
     model, device = load_model(model), load_device(device)
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    given = read("num_devices", num_devices, units.positive_int)
-    counts = [given] if isinstance(given, int) else list(given)
-    options = {name: value for name, value in read_options(options).items() if value is not None}
-    for kernel in several(options.get("attention")) or ():
-        check_attention(device, kernel)
-    for stack in several(options.get("stack")) or ():
-        check_trains(stack)
+    if progress is not None and not callable(progress):
+        raise RooflineError(f"progress must be a function of two numbers, got {shown(progress)}")
+    top = read_one("top", top, units.positive_int) or TOP
+    tolerance = read_one("tolerance", tolerance, units.share)
+    across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
+    options = said({**options, "num_devices": num_devices})
+    counts = list(several(options.pop("num_devices", None)) or (1,))
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
-    choices, base, notes = settle(model, counts, {"dtype": default_dtype(device), **options}, across_nodes, parts)
+    choices, base, notes = choices_of(model, device, counts, options, across_nodes, parts)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     rows = parts_in(parts, space)
     found = _Search(model, device, choices, base, objective, top, tolerance)
@@ -358,7 +363,7 @@ class _Search:
             keep &= columns["dp"] * columns["cp"] > 1
         if sharding == "zero2" and len(self.choices.sharding) > 1:  # a pipeline keeps all gradients until its end
             keep &= columns["pp"] == 1
-        if sharding in {"zero3", "fsdp", "hsdp"} and self.choices.pp is None:
+        if SHARDINGS[sharding].parameters and self.choices.pp is None:
             keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
         several = columns["tp"] > 1
         optional = False in self.choices.sequence_parallel

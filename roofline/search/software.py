@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..config.run import TrainConfig, default_stack, resolve, train_config
+from ..config.defaults import default_stack
+from ..config.options import LISTS
+from ..config.run import TrainConfig
+from ..config.settle import settle
+from ..config.stack import load_stack
+from ..errors import RooflineError, shown
 from ..model.spec import ModelConfig
 from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_global_batch
 
 if TYPE_CHECKING:
     from ..hardware import Device
-
-# What each software shards: Megatron-Core its optimizer, DeepSpeed stages 1 to 3, PyTorch parameters as well.
-SHARDINGS = {
-    "megatron": ("none", "zero1"),
-    "nemo": ("none", "zero1"),
-    "deepspeed": ("none", "zero1", "zero2", "zero3"),
-}
 
 
 def shardings_of(stack: str) -> tuple[str, ...]:
@@ -28,7 +26,7 @@ def shardings_of(stack: str) -> tuple[str, ...]:
     >>> shardings_of("megatron"), shardings_of("fsdp")
     (('none', 'zero1'), ('none', 'zero1', 'zero2', 'fsdp'))
     """
-    return SHARDINGS.get(stack, OTHER_SHARDINGS)
+    return load_stack(stack).shardings
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -126,8 +124,9 @@ def several(value: Any) -> tuple[Any, ...] | None:
     return None if value is None else tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
-def settle(
+def choices_of(
     model: ModelConfig,
+    device: Device,
     counts: Sequence[int],
     options: dict[str, Any],
     across_nodes: bool,
@@ -139,11 +138,16 @@ def settle(
         value = several(options.pop(name, None))
         if value is not None:
             given[name] = value
+    for name, value in options.items():
+        if isinstance(value, tuple) and name not in LISTS:
+            raise RooflineError(f"{name}: {shown(value)} are several, and a search takes one: search once for each")
     given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
-    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
+    base = run.train
     for name in WORDS:
         for word in given.get(name, ()):
-            resolve(msgspec.structs.replace(base, **{name: word}), model)  # raises on a word that is none
+            run.changed(**{name: word})  # raises on a word that is none, and a kernel that does not run
+    given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")
     if batch is None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.estimate import Estimate, estimate_step
-from ..config.run import TrainConfig, resolve, train_config
+from ..config.run import TrainConfig
+from ..config.settle import settle
 from ..config.stack import load_stack
 from ..counting.step import Step, update_ops
 from ..counting.weights import Weights
@@ -43,7 +44,7 @@ def estimate_file(spec: str, device: Device, **options: Any) -> Estimate:
     """
     from .trace import trace_file
 
-    train = traced_config(options)
+    train = traced_config(options, device)
     return estimate_trace(trace_file(spec, dtype=train.compute_dtype), device, train)
 
 
@@ -63,7 +64,7 @@ def estimate_config(path: str, device: Device, **options: Any) -> Estimate:
 
     config, where = architecture.read(path)
     batch, seq_len = options.pop("micro_batch", 1), options.pop("seq_len", None)
-    train = traced_config(options)
+    train = traced_config(options, device)
 
     def run(real: bool) -> Estimate:
         built = architecture.build(config, where, batch=batch, seq_len=seq_len, real=real)
@@ -80,7 +81,7 @@ def estimate_config(path: str, device: Device, **options: Any) -> Estimate:
         return run(real=True)  # a value was asked for: with real tensors there is one
 
 
-def traced_config(options: dict[str, Any]) -> TrainConfig:
+def traced_config(options: dict[str, Any], device: Device | None = None) -> TrainConfig:
     """The configuration of a traced module: a step is a number of passes of the example inputs, run eagerly.
 
     Raises:
@@ -92,7 +93,7 @@ def traced_config(options: dict[str, Any]) -> TrainConfig:
                 f"--{name.replace('_', '-')} does not apply to a traced module, which runs as it is built "
                 "(change its inputs or the module there; --num-devices and --global-batch count passes)"
             )
-    return train_config({"stack": "eager", **options, "seq_len": 1})
+    return settle(_traced("a traced module", 0), device, {"stack": "eager", **options, "seq_len": 1}).train
 
 
 def estimate_trace(trace: Trace, device: Device, train: TrainConfig) -> Estimate:
@@ -103,17 +104,7 @@ def estimate_trace(trace: Trace, device: Device, train: TrainConfig) -> Estimate
 def step_of_trace(trace: Trace, train: TrainConfig, notes: tuple[str, ...] = ()) -> Step:
     """The step of a traced module: the recorded pass, then the update of what is trainable."""
     frozen = trace.parameters - trace.trainable_parameters
-    model = ModelConfig(
-        name=trace.name,
-        d_model=0,
-        vocab_size=0,
-        groups=(LayerGroup(count=1, attention=None, mlp=None, norms=()),),
-        has_head=False,
-        extra_params=trace.parameters,
-        source="traced PyTorch module",
-        assumptions=notes,
-    )
-    train = resolve(train, model)
+    model = _traced(trace.name, trace.parameters, notes)
     stack = load_stack(train.stack)
     weights = tuple(
         Weights(name=name, part="layer", local=local, count=1, trainable=trainable, expert=False)
@@ -136,3 +127,17 @@ def step_of_trace(trace: Trace, train: TrainConfig, notes: tuple[str, ...] = ())
         counted=True,
     )
     return msgspec.structs.replace(step, ops=(*kept, *update_ops(step)))
+
+
+def _traced(name: str, parameters: int, notes: tuple[str, ...] = ()) -> ModelConfig:
+    """A traced module as a model: its parameters alone, its ops are known."""
+    return ModelConfig(
+        name=name,
+        d_model=0,
+        vocab_size=0,
+        groups=(LayerGroup(count=1, attention=None, mlp=None, norms=()),),
+        has_head=False,
+        extra_params=parameters,
+        source="traced PyTorch module",
+        assumptions=notes,
+    )

@@ -65,7 +65,7 @@ def predict_budgets(rows: Iterable[Mapping[str, str]]) -> list[BudgetPrediction]
     for row in rows:
         try:
             result.append(_predict(row))
-        except (RooflineError, ValueError) as error:
+        except RooflineError as error:
             result.append(BudgetPrediction(row=row, skipped_reason=str(error)))
     return result
 

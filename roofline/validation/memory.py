@@ -75,7 +75,7 @@ def predict_memory(rows: Iterable[Mapping[str, str]]) -> list[MemoryPrediction]:
     for row in rows:
         try:
             result.append(_predict(row))
-        except (RooflineError, ValueError) as error:
+        except RooflineError as error:
             result.append(MemoryPrediction(row=row, skipped_reason=str(error)))
     return result
 

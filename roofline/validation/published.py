@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..config.run import TrainConfig
-from ..config.stack import stack_of_software
-from ..errors import RooflineError
+from ..config.settle import settle
+from ..config.stack import load_stack, stack_of_software
+from ..errors import RooflineError, shown
 from ..hardware import Device, device_ids, load_device
 from ..model.load import load_model, model_from_flat, model_ids
 from ..model.spec import ModelConfig, Moe
@@ -43,6 +45,7 @@ MODEL_COLUMNS = (
 )
 LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
 FLASH_YEAR = 2023
+SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
 ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
@@ -79,6 +82,8 @@ def read_rows(path: str | Path | Traversable) -> list[dict[str, str]]:
 
 def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
     """Rows of any CSV of measurements that has at least the columns `needed`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise RooflineError(f"a table of runs is the path of a CSV, got {shown(path)}")
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path, "table"), newline="")))
     except csv.Error as error:
@@ -131,16 +136,21 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     """
     assumed: list[str] = []
     base = _base_config(row, model, assumed)
+    device, given = _device(row), msgspec.structs.asdict(base)
     candidates = tuple(
-        msgspec.structs.replace(
-            base,
-            dtype=dtype,
-            lora_modules=modules,
-            micro_batch=micro,
-            recompute=recompute,
-            vp=vp,
-            sequence_parallel=sharded,
-        )
+        settle(
+            model,
+            device,
+            {
+                **given,
+                "dtype": dtype,
+                "lora_modules": modules,
+                "micro_batch": micro,
+                "recompute": recompute,
+                "vp": vp,
+                "sequence_parallel": sharded,
+            },
+        ).train
         for dtype in _dtypes(row, base, assumed)
         for modules in _lora_modules(base, assumed)
         for sharded in _sequence_parallel(row, base, assumed)
@@ -250,9 +260,9 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     attention = _attention(row, stack, assumed)
     sharding = row.get("sharding") or ""
     if not sharding:
-        sharding = "none" if n_devices == group else "zero1"
+        sharding = "none" if n_devices == group else load_stack(stack).sharding
         if n_devices != group:
-            assumed.append("sharding zero1")
+            assumed.append(f"sharding {sharding}")
     if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
         raise Skipped("ep of a mixture of experts is not stated")
     gpt = not row.get("gated_mlp") or not _integer(row, "gated_mlp")
@@ -391,12 +401,13 @@ def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ..
 
 
 def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[bool, ...]:
-    """Whether norms are sharded over tp: as stated; else either, where the software of the time can (2022 on)."""
-    able = base.stack in {"megatron", "nemo", "torchtitan", "fsdp"} and _year(row) > 2021
-    if (row.get("seq_parallel") or "").strip() or base.tp == 1 or not able:
+    """Whether norms are sharded over tp: as stated; else as the software of the time does (from 2022 on)."""
+    if (row.get("seq_parallel") or "").strip() or base.tp == 1:
         return (base.sequence_parallel,)
-    assumed.append("sequence parallel or not")
-    return (False, True)
+    usual = load_stack(base.stack).sequence_parallel and _year(row) > SEQUENCE_PARALLEL_SINCE
+    if usual:
+        assumed.append("sequence parallelism")
+    return (usual,)
 
 
 def _virtual_stages(
@@ -480,6 +491,6 @@ def cases(rows: Iterable[Mapping[str, str]]) -> list[Case | tuple[Mapping[str, s
     for row in rows:
         try:
             result.append(case_of(row))
-        except (RooflineError, ValueError) as error:
+        except RooflineError as error:
             result.append((row, str(error)))
     return result

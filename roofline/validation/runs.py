@@ -96,7 +96,7 @@ def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
 
 def validate_runs(path: str | Path | None = None) -> list[Prediction]:
     """Predict every row of the packaged table, or of a CSV in the same columns."""
-    return predict_runs(read_rows(path or data_file("runs")))
+    return predict_runs(read_rows(data_file("runs") if path is None else path))
 
 
 @cache
@@ -112,7 +112,7 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
     try:
         device = _device(case.device_id)
         outcomes = [_tokens(case, candidate, device) for candidate in case.candidates]
-    except (RooflineError, ValueError) as error:
+    except RooflineError as error:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     outcomes += _part_recomputed(case, outcomes)
     feasible = [outcome for outcome in outcomes if outcome.fullness <= MEMORY_ERROR] or outcomes

@@ -65,7 +65,7 @@ def summary_table(result: Estimate) -> Table:
         rate += f", {result.tokens_per_s_per_device:,.0f} per device"
     rows = [
         ["Layout", layout_words(train)],
-        ["Batch", batch_words(train, result.model)],
+        ["Batch", batch_words(train, result.model, chosen=result.run is not None and result.run.chosen)],
         ["Method", method_words(train)],
         ["", ""],
         [

@@ -47,7 +47,7 @@ def records(result: MemoryFit) -> Table:
 
 def notes(result: MemoryFit) -> list[str]:
     """What was assumed, and how far the device's figures can be trusted."""
-    assumed = [f"Note: {note}." for note in result.model.assumptions]
+    assumed = [f"Note: {note}." for note in (*result.notes, *result.model.assumptions)]
     return assumed + ([] if result.device is None else device_notes(result.device))
 
 
@@ -56,7 +56,7 @@ def _summary(result: MemoryFit) -> Table:
     train = result.train
     rows: list[list[Any]] = [
         ["Layout", layout_words(train)],
-        ["Batch", batch_words(train, result.model)],
+        ["Batch", batch_words(train, result.model, chosen=result.chosen)],
         ["Method", f"{train.dtype}, {method_words(train)}"],
         ["", ""],
         ["Answer", fit_words(result)],

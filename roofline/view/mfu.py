@@ -43,7 +43,7 @@ def tables(result: Diagnosis) -> list[Table]:
         ["Expected", f"{expected_step}, MFU {units.format_share(result.expected_mfu)}"],
         ["Device", device_words(expected.device, train.dtype)],
         ["Layout", layout_words(train)],
-        ["Batch", batch_words(train, expected.model)],
+        ["Batch", batch_words(train, expected.model, chosen=expected.run is not None and expected.run.chosen)],
         ["Method", f"{train.dtype}, {method_words(train)}"],
     ]
     shown = [Table(model_words(expected.model), ["", ""], rows, align="ll")]

@@ -25,13 +25,14 @@ def device_words(device: Device, dtype: str) -> str:
     return f"{device.name}, {dtype} at {format_rate(device.peak_flops_per_s(dtype))} dense peak"
 
 
-def batch_words(train: TrainConfig, model: ModelConfig) -> str:
-    """The batch and its arithmetic, so that a wrong factor shows."""
+def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False) -> str:
+    """The batch and its arithmetic, so that a wrong factor shows; `chosen` if nobody said the micro batch."""
     if model.d_model == 0:
         return f"{train.global_batch:,} pass(es) of the example inputs a step"
     accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
     ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
-    parts = f"micro batch {train.micro_batch:,}{accumulation}{ranks}"
+    fastest = " (the fastest power of two that fits)" if chosen and train.micro_batch > 1 else ""
+    parts = f"micro batch {train.micro_batch:,}{fastest}{accumulation}{ranks}"
     total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
     return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"
 

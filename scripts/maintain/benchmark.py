@@ -18,7 +18,7 @@ from functools import partial
 
 import roofline
 from roofline.answers.estimate import estimate_step, estimate_times
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 from roofline.search.space import divisors

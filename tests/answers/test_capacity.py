@@ -1,11 +1,10 @@
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roofline
 from roofline.answers import capacity
-from roofline.config.run import train_config
+from roofline.config.settle import settle
 
 
 @pytest.fixture(scope="module")
@@ -19,38 +18,38 @@ def a100():
 
 
 def test_the_largest_micro_batch_fits_and_the_next_does_not(xl, a100):
-    train = train_config({"recompute": "full"})
-    largest = capacity.max_micro_batch(xl, a100, train)
+    run = settle(xl, a100, {"recompute": "full"})
+    largest = capacity.max_micro_batch(run)
     assert largest > 1
-    assert capacity.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest))
-    assert not capacity.fits(xl, a100, msgspec.structs.replace(train, micro_batch=largest + 1))
+    assert capacity.fits(run, micro_batch=largest)
+    assert not capacity.fits(run, micro_batch=largest + 1)
 
 
 def test_with_a_global_batch_only_its_divisors(xl, a100):
-    free = capacity.max_micro_batch(xl, a100, train_config({"recompute": "full"}))
-    bound = capacity.max_micro_batch(xl, a100, train_config({"recompute": "full", "global_batch": 12}))
+    free = capacity.max_micro_batch(settle(xl, a100, {"recompute": "full"}))
+    bound = capacity.max_micro_batch(settle(xl, a100, {"recompute": "full", "global_batch": 12}))
     assert 12 % bound == 0
     assert bound <= free
 
 
 def test_the_longest_sequence(a100):
     model = roofline.load_model("llama-3.2-1b")
-    train = train_config({"recompute": "full"})
-    longest = capacity.max_seq_len(model, a100, train)
+    run = settle(model, a100, {"recompute": "full"})
+    longest = capacity.max_seq_len(run)
     assert longest % 128 == 0
-    assert capacity.fits(model, a100, msgspec.structs.replace(train, seq_len=longest))
-    assert not capacity.fits(model, a100, msgspec.structs.replace(train, seq_len=longest + 128))
+    assert capacity.fits(run, seq_len=longest)
+    assert not capacity.fits(run, seq_len=longest + 128)
 
 
 def test_learned_positions_bound_the_sequence():
     gpt2, device = roofline.load_model("gpt2"), roofline.load_device("h100-sxm-80gb")
-    assert capacity.max_seq_len(gpt2, device, train_config({})) == 1024
+    assert capacity.max_seq_len(settle(gpt2, device, {})) == 1024
 
 
 def test_nothing_fits(a100):
     model = roofline.load_model("llama-3-70b")
-    assert capacity.max_micro_batch(model, a100, train_config({})) == 0
-    assert capacity.max_seq_len(model, a100, train_config({})) == 0
+    assert capacity.max_micro_batch(settle(model, a100, {})) == 0
+    assert capacity.max_seq_len(settle(model, a100, {})) == 0
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_fixes_fit_and_say_what_they_do(model, options):
     assert not result.fits
     assert 1 <= len(result.fixes) <= 3
     for fix in result.fixes:
-        changed = {**options, **fix.options}
+        changed = {**options, "micro_batch": result.train.micro_batch, **fix.options}
         if "global_batch" not in changed:
             changed["global_batch"] = result.train.global_batch
         again = roofline.memory(model, result.device, **changed)
@@ -108,13 +107,13 @@ def test_largest_finds_the_edge(limit, largest):
 
 def test_the_longest_sequence_is_never_below_one_that_fits(a100):
     model = roofline.load_model("gpt2-xl")
-    short = train_config({"micro_batch": 64, "seq_len": 32})
-    longest = capacity.max_seq_len(model, a100, short)
+    short = settle(model, a100, {"micro_batch": 64, "seq_len": 32})
+    longest = capacity.max_seq_len(short)
     assert 32 <= longest < 128  # not even one tile of 128 fits, so single tokens
-    assert capacity.fits(model, a100, msgspec.structs.replace(short, seq_len=longest))
-    assert not capacity.fits(model, a100, msgspec.structs.replace(short, seq_len=longest + 1))
-    split = train_config({"micro_batch": 64, "seq_len": 32, "cp": 2})
-    assert capacity.max_seq_len(model, a100, split) % 2 == 0
+    assert capacity.fits(short, seq_len=longest)
+    assert not capacity.fits(short, seq_len=longest + 1)
+    split = settle(model, a100, {"micro_batch": 64, "seq_len": 32, "cp": 2})
+    assert capacity.max_seq_len(split) % 2 == 0
 
 
 def changes(model, device, **options):

@@ -91,10 +91,10 @@ def test_the_first_line_says_what_was_estimated(run):
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_the_default_micro_batch_comes_with_a_hint(run):
-    largest = roofline.memory("gpt2-xl", "h100-sxm-80gb").max_micro_batch
-    assert f"up to {largest} fit" in run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb").out
-    assert "Hint" not in run(*XL).out
+def test_the_micro_batch_that_nobody_said_is_named(run):
+    out = run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb").out
+    assert "micro batch 8 (the fastest power of two that fits) of 1,024 tokens" in out
+    assert "fastest power" not in run(*XL).out
 
 
 def test_layout_and_batch_are_echoed(run):
@@ -162,9 +162,23 @@ def test_a_pipeline_that_is_not_filled_is_told_first(run):
     ],
 )
 def test_what_is_assumed_is_said(run, arguments, words):
-    out = " ".join(run("estimate", *arguments).out.split())
+    out = " ".join(run("estimate", *arguments, "--micro-batch", "1").out.split())
     assert all(word in out for word in words)
-    given = ("--stack", "megatron", "--dtype", "fp16", "--global-batch", "16", "--attention", "unfused")
+    given = (
+        "--micro-batch",
+        "1",
+        "--sharding",
+        "none",
+        "--no-sequence-parallel",
+        "--stack",
+        "megatron",
+        "--dtype",
+        "fp16",
+        "--global-batch",
+        "16",
+        "--attention",
+        "unfused",
+    )
     assert "assumed:" not in run("estimate", *arguments, *given).out
 
 

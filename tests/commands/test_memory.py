@@ -78,7 +78,8 @@ def test_experts_and_the_rest_are_told_apart():
         "mixtral-8x7b", "h100-sxm-80gb", num_devices=128, tp=2, ep=8, sharding="zero1", stack="megatron"
     )
     words = result.explained["optimizer_bytes"]
-    assert words == "experts 2.82B x 12 bytes, over 8 ranks; the rest 803M x 12 bytes, over 64 ranks"
+    # with sequence parallelism, as Megatron wants it, whole experts: 45.1B / 8, over 128 / 8 ranks
+    assert words == "experts 5.64B x 12 bytes, over 16 ranks; the rest 803M x 12 bytes, over 64 ranks"
 
 
 def test_the_optimizer_row_is_named_by_what_it_holds(run):

@@ -3,7 +3,7 @@
 import pytest
 
 import roofline
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 
 # d 64, 4 heads of 16, 2 kv heads, feed-forward 96: q [64, 64]; k, v [64, 32]; gate, up [64, 96]; down [96, 64]

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.config.run import DTYPES, TrainConfig, default_dtype, resolve, train_config
+from roofline.config.defaults import default_dtype
+from roofline.config.run import DTYPES, TrainConfig
+from roofline.config.settle import resolve, train_config
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.config.stack import load_stack, stack_names, stack_of_software
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError

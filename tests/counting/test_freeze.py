@@ -3,7 +3,7 @@
 import pytest
 
 import roofline
-from roofline.config.run import resolve, train_config
+from roofline.config.settle import resolve, train_config
 from roofline.counting.ownership import parameter_shares
 from roofline.counting.step import build_step
 

@@ -1,7 +1,7 @@
 import pytest
 
 import roofline
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 
 
@@ -44,8 +44,8 @@ def test_memory_keeps_state_for_adapters_only():
 
 
 def test_mfu_counts_what_runs():
-    full = roofline.estimate("llama-2-7b", "h100-sxm-80gb")
-    lora = roofline.estimate("llama-2-7b", "h100-sxm-80gb", train="lora", lora_rank=16)
+    full = roofline.estimate("llama-2-7b", "h100-sxm-80gb", micro_batch=1)
+    lora = roofline.estimate("llama-2-7b", "h100-sxm-80gb", micro_batch=1, train="lora", lora_rank=16)
     assert 0.66 < lora.model_flops_per_step / full.model_flops_per_step < 0.74
     assert 0 < lora.mfu <= lora.hfu < 1
     assert lora.step_time_s < full.step_time_s

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.stages import chunk_sizes, stages
 from roofline.model.load import load_model, model_from_flat
 

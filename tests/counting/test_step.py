@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline.config.run import resolve, train_config
+from roofline.config.settle import resolve, train_config
 from roofline.counting.ownership import expert_ranks, parameter_shares, shard_ranks
 from roofline.counting.step import build_step
 from roofline.model.load import load_model, model_from_flat, model_ids

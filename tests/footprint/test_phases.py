@@ -2,7 +2,7 @@
 
 import pytest
 
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
 from roofline.footprint.parts import fit_probability, memory_for

@@ -164,7 +164,7 @@ def test_a_given_layout_is_kept():
         ({"tokens": 10**12, "deadline_s": 60, "global_batch": 64}, "no number of a100-sxm-80gb"),
         ({"tokens": 10**13, "deadline_s": "1h"}, "the fastest found, [0-9,]+ devices, take"),
         ({"tokens": -3}, "tokens: '-3' is out of range"),
-        ({"tokens": True}, "tokens: 'True' is not a number"),
+        ({"tokens": True}, "tokens: True is not a number"),
         ({"tokens": 7}, "did you mean 7B"),
         ({"tokens": "1e30"}, "tokens: 1e\\+30 is out of range"),
         ({"tokens": [10**9]}, "not one number"),

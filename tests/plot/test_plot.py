@@ -12,7 +12,7 @@ from roofline import plot
 from roofline.answers.capacity import max_micro_batch, max_seq_len
 from roofline.answers.estimate import estimate
 from roofline.cli import main
-from roofline.config.run import defaults, train_config
+from roofline.config.settle import settle
 from roofline.errors import RooflineError
 from roofline.hardware import device_ids, load_device
 from roofline.model.load import load_model
@@ -272,7 +272,7 @@ def test_memory_bars_stack_to_the_total(pair):
 def test_memory_sweep_ends_with_the_first_that_does_not_fit():
     model, device = load_model("gpt2-xl"), load_device("a100-sxm-80gb")
     data = plot.memory_sweep(model, device)
-    assert data.largest == max_micro_batch(model, device, train_config({}))
+    assert data.largest == max_micro_batch(settle(model, device, {}))
     assert [bar.fits for bar in data.bars] == [True] * (len(data.bars) - 1) + [False]
     assert [int(bar.label) for bar in data.bars] == [2**i for i in range(len(data.bars))]
     asked = plot.memory_sweep(model, device, (1, 3))
@@ -332,7 +332,7 @@ def test_sequence_curves_equal_estimates_one_by_one():
     options = {"num_devices": 8, "sharding": "fsdp"}
     data = plot.sequence_data(model, [device], (1024, 4096), **options)
     for index, length in enumerate((1024, 4096)):
-        one = estimate(model, device, seq_len=length, **options)
+        one = estimate(model, device, seq_len=length, micro_batch=1, **options)
         (curve,) = data.curves
         assert curve.step_time_s[index] == pytest.approx(one.step_time_s)
         assert curve.mfu[index] == pytest.approx(one.mfu)
@@ -343,7 +343,7 @@ def test_sequence_curves_equal_estimates_one_by_one():
     above, times, below = plot.draw(plot.sequence_data(model, [device], **options)).axes
     assert any(text.get_text() == "out of memory" for text in above.texts)
     assert times.get_yscale() == "log"
-    assert below.lines[0].get_xdata()[-1] <= max_seq_len(model, device, train_config(defaults(device, options)))
+    assert below.lines[0].get_xdata()[-1] <= max_seq_len(settle(model, device, options))
 
 
 def test_learned_positions_end_the_sequences():

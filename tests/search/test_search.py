@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate, estimate_step
-from roofline.config.run import resolve, train_config
+from roofline.config.settle import resolve, train_config
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_device

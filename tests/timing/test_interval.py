@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roofline.answers.estimate import estimate_step, estimate_times
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step
 from roofline.hardware import all_devices, load_device

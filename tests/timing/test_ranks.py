@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.config.run import resolve, train_config
+from roofline.config.settle import resolve, train_config
 from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roofline.config.run import train_config
+from roofline.config.settle import train_config
 from roofline.config.stack import Overlap
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError

@@ -1,0 +1,96 @@
+"""What frameworks refuse to run, as one table: a run that its own software would stop is no run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from ..arrays import first_where
+from ..errors import RooflineError
+from ..model.spec import ModelConfig, Moe
+from .run import TrainConfig
+from .sharding import SHARDINGS
+
+MEGATRON = ("megatron", "nemo")  # Megatron-LM, and what stands on Megatron-Core
+
+
+class Assert(NamedTuple):
+    """One refusal of one framework's code.
+
+    Attributes:
+        stacks: The software profiles that stand for it.
+        breaks: Whether a complete configuration breaks it, element by element.
+        says: What breaks it, with fields in braces.
+        remedy: What to change.
+        source: Where the framework says so.
+    """
+
+    stacks: tuple[str, ...]
+    breaks: Callable[[TrainConfig, ModelConfig], Any]
+    says: str
+    remedy: str
+    source: str
+
+
+def _experts(model: ModelConfig) -> bool:
+    return any(isinstance(group.mlp, Moe) for group in model.groups)
+
+
+ASSERTS = (
+    Assert(
+        MEGATRON,
+        lambda train, model: (train.tp > 1) & (_experts(model) & (not train.sequence_parallel)),
+        "a mixture of experts with tp {tp} and no sequence parallelism",
+        "leave --no-sequence-parallel out",
+        "NVIDIA/Megatron-LM megatron/training/arguments.py: When using MoE and tensor parallelism, sequence "
+        "parallelism must be used",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: (train.cp > 1) & (train.sequence_length % (2 * train.cp) != 0),
+        "seq_len {seq_len} that 2 x cp = 2 x {cp} does not divide",
+        "use a --seq-len that is a multiple",
+        "NVIDIA/Megatron-LM megatron/training/arguments.py: each rank holds two chunks, one from either end",
+    ),
+    Assert(
+        (*MEGATRON, "torchtitan"),
+        lambda train, _: (train.sequence_length % train.tp != 0) & train.sequence_parallel,
+        "seq_len {seq_len} split over tp {tp} by sequence parallelism",
+        "use a --seq-len that is a multiple of tp",
+        "NVIDIA/Megatron-LM megatron/core/tensor_parallel/mappings.py (first dimension divisible by tp); "
+        "pytorch/torchtitan torchtitan/distributed/parallel_dims.py (seq_len_divisor)",
+    ),
+    Assert(
+        ("torchtitan",),
+        lambda train, _: (train.vp > 1) & (train.accumulation % train.pp != 0),
+        "{accumulation} micro batches in interleaved stages of pp {pp}",
+        "use a --global-batch that makes a multiple of pp",
+        "pytorch torch/distributed/pipelining/schedules.py ScheduleInterleaved1F1B: number of micro batches",
+    ),
+    Assert(
+        ("deepspeed",),
+        lambda train, _: (train.pp > 1) & SHARDINGS[train.sharding].gradients,
+        "sharding {sharding} with pp {pp}",
+        "use --sharding zero1",
+        "deepspeedai/DeepSpeed deepspeed/runtime/pipe/engine.py: ZeRO-2 and ZeRO-3 are incompatible with pipelines",
+    ),
+)
+
+
+def asserts_of(stack: str) -> Iterator[Assert]:
+    """What the framework behind a software profile refuses."""
+    return (each for each in ASSERTS if stack in each.stacks)
+
+
+def refuse(train: TrainConfig, model: ModelConfig) -> None:
+    """Refuse a complete configuration that its own software would.
+
+    Raises:
+        RooflineError: The first that it breaks, and what to change.
+    """
+    for each in asserts_of(train.stack):
+        names = ("tp", "pp", "cp", "seq_len", "accumulation")
+        bad = first_where(each.breaks(train, model), *(getattr(train, name) for name in names))
+        if bad is not None:
+            fields = {**dict(zip(names, bad, strict=True)), "sharding": train.sharding}
+            raise RooflineError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")

@@ -1,0 +1,247 @@
+"""Whether a configuration can be: words, numbers, degrees and batch, against each other, the model and the device."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, get_args
+
+from ..arrays import first_where, is_scalar
+from ..errors import RooflineError, shown, unknown
+from ..model.spec import Mlp, ModelConfig, Moe
+from .dispatch import dispatchers
+from .lora import MODULES, module_words
+from .run import (
+    ATTENTIONS,
+    COUNTS,
+    DTYPES,
+    FREEZES,
+    GRAPHS,
+    IMBALANCE,
+    LARGEST,
+    OPTIMIZERS,
+    RECOMPUTES,
+    TRAINS,
+    TrainConfig,
+    known,
+)
+from .schedules import pipeline_schedule
+from .sharding import SHARDINGS
+from .stack import Fusion, load_stack, stack_names
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+def check_attention(device: Device, kernel: Any) -> None:
+    """Refuse an attention kernel that does not run on a device.
+
+    Raises:
+        RooflineError: The kernel needs another architecture; those that run are named.
+    """
+    family = device.family
+    if kernel in ATTENTIONS and kernel not in family.attention:
+        raise RooflineError(
+            f"attention {kernel!r} does not run on {device.id} ({family.name}): "
+            f"use {', '.join(family.attention[:-1])} or {family.attention[-1]}"
+        )
+
+
+def check_trains(stack: str) -> None:
+    """Refuse a software profile that cannot train.
+
+    Raises:
+        RooflineError: It is an inference engine; those that train are named.
+    """
+    if load_stack(stack).trains:
+        return
+    others = ", ".join(name for name in stack_names() if load_stack(name).trains)
+    raise RooflineError(f"stack {stack!r} only serves: add --phase prefill or decode, or train with {others}")
+
+
+def check_words(train: TrainConfig) -> None:
+    """Refuse a word outside its list."""
+    for what, got, allowed in (
+        ("dtype", train.dtype, DTYPES),
+        ("sharding", train.sharding, SHARDINGS),
+        ("recompute", train.recompute, RECOMPUTES),
+        ("attention", train.attention, ATTENTIONS),
+        ("optimizer", train.optimizer, OPTIMIZERS),
+        ("train", train.train, TRAINS),
+        ("CUDA graph", train.cuda_graph, GRAPHS),
+        *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
+        *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
+        *(("word in freeze:", word, FREEZES) for word in train.freeze),
+    ):
+        if not isinstance(got, str) or got not in allowed:
+            raise unknown(what, str(got), allowed)
+    if train.schedule is not None:
+        _check_schedule(train)
+    if train.dispatcher is not None and train.dispatcher not in dispatchers():
+        raise unknown("dispatcher", str(train.dispatcher), dispatchers())
+    for word in train.fused:
+        if word not in get_args(Fusion):
+            raise unknown("fusion", str(word), get_args(Fusion))
+    if not isinstance(train.stack, str):
+        raise RooflineError(f"stack must be the name of a software profile, got {train.stack!r}")
+    for flag in ("sequence_parallel", "dropout", "master_weights"):
+        if not isinstance(getattr(train, flag), bool):
+            raise RooflineError(f"{flag} must be True or False, got {getattr(train, flag)!r}")
+
+
+def _check_schedule(train: TrainConfig) -> None:
+    """A schedule that exists, with the virtual stages it needs."""
+    name = str(train.schedule)
+    needed = pipeline_schedule(name).chunks
+    bad = first_where(train.vp != needed, train.vp) if needed else None
+    if bad is not None:
+        raise RooflineError(f"schedule {name} runs {needed} chunks on each device: set --vp {needed} (got {bad[0]})")
+    if name != "interleaved" and not needed:
+        bad = first_where(train.vp > 1, train.vp)
+        if bad is not None:
+            raise RooflineError(f"schedule {name} has one stage on each device: leave --vp out (got {bad[0]})")
+
+
+def check_numbers(train: TrainConfig) -> None:
+    """Refuse a number that is none, or out of range."""
+    for name in COUNTS:
+        value = getattr(train, name)
+        if value is not None:
+            _check_count(name, value)
+    network = train.network_gbit_per_s
+    if network is not None:
+        bad = first_where(1 - ((network > 0) & (network < math.inf)), network)
+        if bad is not None:
+            raise RooflineError(f"network_gbit_per_s must be above 0, got {bad[0]!r}")
+
+
+def check_against(train: TrainConfig, model: ModelConfig) -> None:
+    """Check the resolved configuration against the model."""
+    seq_len = train.sequence_length
+    longer = first_where(seq_len > model.learned_positions, seq_len) if model.learned_positions else None
+    if longer is not None:
+        raise RooflineError(
+            f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
+            f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
+        )
+    _check_batch(train)
+    _check_degrees(train, model)
+    _check_lora(train, model)
+
+
+def _check_count(name: str, value: Any) -> None:
+    """A number of things, or an array of them: whole, at least 1, below anything that exists."""
+    if hasattr(value, "dtype"):
+        wrong = first_where(~((value >= 1) & (value <= LARGEST)) | (value != value // 1), value)
+        value = 1 if wrong is None else wrong[0]
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+        raise RooflineError(f"{name} must be a whole number from 1 to {LARGEST:,}, got {shown(value)}")
+
+
+def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
+    rank = train.lora_rank
+    if rank is not None and not is_scalar(rank):
+        raise RooflineError(f"lora_rank must be one whole number, got {shown(rank)}")
+    if train.train == "full":
+        if rank is not None:
+            raise RooflineError(f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out")
+        if train.lora_modules is not None:
+            raise RooflineError(
+                f"lora_modules {train.lora_modules!r} without train 'lora': add --train lora, or leave "
+                "--lora-modules out"
+            )
+        return
+    if train.freeze:
+        raise RooflineError(
+            f"freeze {', '.join(train.freeze)} with train 'lora', which trains adapters alone: leave --freeze out"
+        )
+    if rank is None:
+        raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
+        raise RooflineError(
+            f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"
+        )
+    if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
+        raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
+
+
+def _check_batch(train: TrainConfig) -> None:
+    global_batch, per_pass = known(train.global_batch), train.micro_batch * train.data_parallel
+    bad = first_where(global_batch % per_pass != 0, global_batch, per_pass, train.micro_batch, train.data_parallel)
+    if bad is not None:
+        total, each, micro_batch, dp = bad
+        below = total // each * each
+        raise RooflineError(
+            f"global_batch {total} is not micro_batch {micro_batch} x dp {dp} x a whole "
+            f"number of accumulation steps: use {' or '.join(str(v) for v in (below, below + each) if v)}"
+        )
+
+
+def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
+    rules: list[tuple[str, Any, str, Any]] = [("pp*vp", train.pp * train.vp, "layers", model.n_layers)]
+    for group in model.groups:
+        if group.attention is not None:
+            rules.append(("tp", train.tp, "attention heads", group.attention.n_heads))
+        width = group.mlp.d_ff if isinstance(group.mlp, Mlp) else None
+        if width is not None:
+            rules.append(("tp", train.tp, "feed-forward width", width))
+        if isinstance(group.mlp, Moe):
+            rules.append(("ep", train.ep, "experts", group.mlp.n_experts))
+    rules.append(("cp", train.cp, "seq_len", train.seq_len))
+    for degree_name, degree, what, total in rules:
+        # embedding and head may count as layers
+        bad = first_where(degree > total + 2 if what == "layers" else total % degree != 0, degree, total)
+        if bad is None:
+            continue
+        got, of = bad
+        if what == "layers":
+            raise RooflineError(f"{degree_name} = {got} is more than the model's {of} layers: use at most {of}")
+        raise RooflineError(
+            f"{degree_name} {got} does not divide the {of} {what} (remainder {of % got}): use {_divisors(of, got)}"
+        )
+    bad = first_where((train.vp > 1) & (train.pp == 1), train.vp)
+    if bad is not None:
+        raise RooflineError(f"vp {bad[0]} splits pipeline stages, and there is one: add --pp, or leave --vp out")
+    _check_expert_parallel(train, model)
+
+
+def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
+    several = first_where(train.ep > 1, train.ep)
+    if several is not None and not any(isinstance(group.mlp, Moe) for group in model.groups):
+        raise RooflineError(f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out")
+    if is_scalar(train.ep, train.data_parallel, train.cp, train.tp, train.expert_tensor_parallel):
+        _check_expert_ranks(train)
+
+
+def _check_expert_ranks(train: TrainConfig) -> None:
+    """Expert groups lie in dp * cp * tp / etp ranks (parallel folding: arXiv:2504.14960)."""
+    etp = train.expert_tensor_parallel
+    if etp != train.tp and not train.sequence_parallel and train.tp > 1:
+        raise RooflineError(
+            f"etp {etp} differs from tp {train.tp}: without sequence parallelism every tp rank has every token, so "
+            "experts are split as the other layers are; add --sequence-parallel, or leave --etp out"
+        )
+    total = train.data_parallel * train.cp * train.tp
+    if total % etp:
+        raise RooflineError(f"etp {etp} does not divide dp*cp*tp = {total}: use {_divisors(total, etp)}")
+    ranks = total // etp
+    what = "dp*cp" if etp == train.tp else "dp*cp*tp" if etp == 1 else "dp*cp*tp/etp"
+    if ranks % train.ep:
+        more = f", or {train.ep * -(-ranks // train.ep)} such ranks"
+        alone = train.sequence_parallel or train.tp == 1
+        more += "" if alone else ", or --sequence-parallel, which spreads experts over tp too"
+        raise RooflineError(
+            f"ep {train.ep} does not divide {what} = {ranks} (remainder {ranks % train.ep}): "
+            f"use {_divisors(ranks, train.ep)}{more}"
+        )
+
+
+def _divisors(total: Any, near: Any) -> str:
+    """The divisors of `total` next to `near`, in words.
+
+    >>> _divisors(32, 12), _divisors(25, 64)
+    ('8 or 16', '25')
+    """
+    near = min(near, total, 10**5)
+    below = next(value for value in range(near, 0, -1) if total % value == 0)
+    above = next((value for value in range(near + 1, min(total, 8 * near) + 1) if total % value == 0), None)
+    return f"{below} or {above}" if above is not None else str(below)

@@ -1,0 +1,101 @@
+"""What a training runs on where nothing is said: dtype, software, attention kernel; and that it was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..arrays import is_scalar, some
+from .checks import check_attention, check_trains
+from .run import TrainConfig
+from .sharding import SHARDINGS
+from .stack import Stack, load_stack
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
+
+
+def said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that say something: None is what is not said."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool = False) -> dict[str, Any]:
+    """`options`, with the dtype, the software profile and its attention kernel where they do not say."""
+    usual = "serving" if serves else default_stack(device, options)
+    given = {"dtype": default_dtype(device), "stack": usual, **said(options)}
+    if not serves:
+        check_trains(given["stack"])
+    given = {"attention": default_attention(device, given["stack"]), **given}
+    if device is not None:
+        check_attention(device, given.get("attention"))
+    return given if serves else {**usual_layout(load_stack(given["stack"]), given), **given}
+
+
+def usual_layout(stack: Stack, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How a software profile shards where nothing is said: data parallelism where there is any, norms where tp > 1."""
+    tp, pp, cp = (given.get(name, 1) for name in ("tp", "pp", "cp"))
+    ranks = given["dp"] * cp if "dp" in given else given.get("num_devices", tp * pp * cp) / (tp * pp)
+    return {
+        "sharding": stack.sharding if some(ranks > 1) else "none",
+        "sequence_parallel": stack.sequence_parallel and some(tp > 1),
+    }
+
+
+def default_dtype(device: Device | None) -> str:
+    """What training runs in where nothing is said: bf16; fp16 on a GPU without it, fp32 on a CPU without it."""
+    if device is None:
+        return "bf16"
+    wanted = ("bf16", "fp32") if device.kind == "cpu" else ("bf16", "fp16", "fp32")
+    return next((dtype for dtype in wanted if dtype in device.peaks), "bf16")
+
+
+def default_attention(device: Device | None, stack: str) -> str:
+    """The kernel of a software profile; unfused attention where that does not run on the device."""
+    kernel = load_stack(stack).attention
+    return kernel if device is None or kernel in device.family.attention else "unfused"
+
+
+def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
+    """The software profile where nothing is said: what such a layout is usually trained with.
+
+    JAX on a TPU; Megatron-Core (nemo) for tensor, pipeline, context or expert parallelism; FSDP where parameters are
+    sharded; else PyTorch with torch.compile.
+    """
+    if device is not None and device.kind == "tpu":
+        return "jax"
+    if any(some(options.get(degree, 1) != 1) for degree in ("tp", "pp", "cp", "ep")):
+        return "nemo"
+    return "fsdp" if SHARDINGS[options.get("sharding", "none")].parameters else "compiled"
+
+
+def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What follows from the layout or the device where `options` do not say, as sentences."""
+    notes = []
+    if "stack" not in options and train.stack != "compiled":
+        notes.append(f"assumed: the {train.stack} profile, because {_profile_reason(train, device)} (--stack)")
+    if "global_batch" not in options and some(train.pp > 1):
+        batch = f"a global batch of {train.global_batch:,}" if is_scalar(train.global_batch) else "global batches"
+        notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
+    if "sharding" not in options and train.sharding != "none":
+        notes.append(f"assumed: {train.sharding}, the usual sharding of {train.stack} (--sharding)")
+    if "sequence_parallel" not in options and train.sequence_parallel:
+        notes.append(f"assumed: sequence parallelism, which {train.stack} runs with tp > 1 (--no-sequence-parallel)")
+    if device is None:
+        return tuple(notes)
+    if "dtype" not in options and train.dtype == "fp16":
+        notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
+    usual = load_stack(train.stack).attention
+    if "attention" not in options and train.attention != usual:
+        notes.append(f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)")
+    return tuple(notes)
+
+
+def _profile_reason(train: TrainConfig, device: Device | None) -> str:
+    """Why `default_stack` chose what it did."""
+    if device is not None and device.kind == "tpu":
+        return "the device is a TPU"
+    degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
+    return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"

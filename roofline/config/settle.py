@@ -1,0 +1,160 @@
+"""The one door for a configuration: what was said of a run, filled from the rest and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..arrays import divide, first_where, is_scalar, where
+from ..errors import RooflineError
+from ..model.spec import ModelConfig, default_seq_len
+from .asserts import refuse
+from .checks import check_against, check_numbers, check_words
+from .defaults import FILL, assumed, defaults
+from .options import of_one_run
+from .run import TrainConfig
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One model trained in one way: complete and checked (see `settle.settle`).
+
+    Attributes:
+        model: The model.
+        device: The device; None where none was named.
+        options: What was said, as read.
+        train: The whole configuration: nothing in it is left to be filled.
+        assumed: What was not said, and follows from the layout or the device, as sentences.
+        chosen: Whether the micro batch is none that was said, but the fastest that fits.
+    """
+
+    model: ModelConfig
+    device: Any
+    options: Mapping[str, Any]
+    train: TrainConfig
+    assumed: tuple[str, ...] = ()
+    chosen: bool = False
+
+    def alone(self, what: str) -> Run:
+        """This run, which must be one: no array of them.
+
+        Raises:
+            RooflineError: Some option holds several values.
+        """
+        for name, value in self.options.items():
+            if hasattr(value, "shape"):
+                raise RooflineError(f"{name}: {what} has one value, not {value.size}: call once for each")
+        return self
+
+    def changed(self, **options: Any) -> Run:
+        """The run that other options make: all defaults follow anew.
+
+        Raises:
+            RooflineError: As `settle.settle`.
+        """
+        changed = settle(self.model, self.device, {**self.options, **options})
+        return msgspec.structs.replace(changed, chosen=self.chosen and "micro_batch" not in options)
+
+    def replaced(self, *, model: ModelConfig | None = None, device: Any = None, **fields: Any) -> Run:
+        """The run with its model, device or fields of its configuration replaced: everything else stays.
+
+        Raises:
+            RooflineError: The configuration does not fit the model.
+        """
+        model, device = model or self.model, device or self.device
+        train = resolve(msgspec.structs.replace(self.train, **fields), model)
+        return msgspec.structs.replace(self, model=model, device=device, train=train)
+
+
+def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any], *, serves: bool = False) -> Run:
+    """One complete, checked run: what is said in `options`, the rest from the layout, the device and the model.
+
+    Args:
+        model: The model.
+        device: The device; None: a GPU of no particular kind.
+        options: Fields of `TrainConfig` as people type them; None is what is not said.
+        serves: Whether the run is inference, on an engine that need not train.
+
+    Raises:
+        RooflineError: An unknown option, a value outside its list or range, or options that contradict.
+    """
+    given = of_one_run(options)
+    train = resolve(_configured(defaults(device, given, serves=serves)), model)
+    if serves:
+        return Run(model=model, device=device, options=given, train=train)
+    if given.get("sequence_parallel") and is_scalar(train.tp) and train.tp == 1:
+        raise RooflineError(
+            "sequence_parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
+        )
+    refuse(train, model)
+    notes = assumed(train, device, given)
+    return Run(model=model, device=device, options=given, train=train, assumed=notes)
+
+
+def train_config(options: Mapping[str, Any]) -> TrainConfig:
+    """Build a TrainConfig from keyword options, naming an unknown one with its nearest.
+
+    >>> train_config({"micro_batch": 4}).micro_batch
+    4
+    """
+    return _configured(of_one_run(options))
+
+
+def _configured(given: dict[str, Any]) -> TrainConfig:
+    """The configuration that options already read make."""
+    degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
+    if not {"num_devices", "dp"} & set(given):
+        given = {**given, "num_devices": degrees[0] * degrees[1] * degrees[2]}  # as many as the degrees need
+    return TrainConfig(**given)
+
+
+def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """Fill what follows from the rest (seq_len, dp, num_devices, global_batch) and check what can be checked.
+
+    Of arrays every element is checked, but not whether ep fits the ranks: `layouts` counts ops on a grid of degrees
+    before it deals them out to devices.
+
+    Raises:
+        RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
+    """
+    check_words(train)
+    check_numbers(train)
+    seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
+    group = train.tp * train.pp * train.cp
+    num_devices, dp = train.num_devices, train.dp
+    if dp is None:
+        bad = first_where(num_devices % group != 0, num_devices, group, train.tp, train.pp, train.cp)
+        if bad is not None:
+            devices, ranks, tp, pp, cp = bad
+            raise RooflineError(
+                f"num_devices {devices} is not a multiple of tp*pp*cp = {tp}*{pp}*{cp} = {ranks} "
+                f"(remainder {devices % ranks}): use {-(-devices // ranks) * ranks} devices or smaller degrees"
+            )
+        dp = divide(num_devices, group)
+    elif is_scalar(num_devices) and num_devices == 1:
+        num_devices = group * dp
+    else:
+        bad = first_where(num_devices != group * dp, num_devices, group * dp, train.tp, train.pp, train.cp, dp)
+        if bad is not None:
+            devices, ranks, tp, pp, cp, data = bad
+            raise RooflineError(
+                f"num_devices {devices} differs from tp*pp*cp*dp = {tp}*{pp}*{cp}*{data} = {ranks}: "
+                f"leave --dp out, or set --num-devices {ranks}"
+            )
+    global_batch = train.global_batch
+    if global_batch is None:
+        global_batch = train.micro_batch * dp * where(train.pp > 1, FILL * train.pp, 1)
+    resolved = msgspec.structs.replace(
+        train,
+        seq_len=seq_len,
+        dp=dp,
+        num_devices=num_devices,
+        global_batch=global_batch,
+        lora_modules=train.lora_modules or ("all" if train.train == "lora" else None),
+    )
+    check_against(resolved, model)
+    return resolved

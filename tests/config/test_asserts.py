@@ -1,0 +1,49 @@
+"""What frameworks refuse: no default of ours is among it, and what is said against it is named."""
+
+from itertools import product
+
+import pytest
+
+from roofline.config.asserts import ASSERTS, refuse
+from roofline.config.settle import settle
+from roofline.config.stack import load_stack, stack_names
+from roofline.errors import RooflineError
+from roofline.model.load import load_model
+
+DENSE, EXPERTS = load_model("llama-3-8b"), load_model("mixtral-8x7b")
+LAYOUTS = [
+    {"tp": tp, "pp": pp, "cp": cp, "vp": vp, "num_devices": 64, "ep": ep}
+    for tp, pp, cp, vp, ep in product((1, 2, 4), (1, 2, 4), (1, 2), (1, 2), (1, 2, 4))
+    if vp == 1 or pp > 1
+]
+
+
+@pytest.mark.parametrize("stack", [name for name in stack_names() if load_stack(name).trains])
+def test_no_default_is_one_that_the_framework_refuses(stack):
+    for layout, model in product(LAYOUTS, (DENSE, EXPERTS)):
+        if model is DENSE and layout["ep"] > 1:
+            continue
+        refuse(settle(model, None, {**layout, "stack": stack}).train, model)
+
+
+BROKEN = [
+    (EXPERTS, {"stack": "megatron", "tp": 2, "sequence_parallel": False}, "leave --no-sequence-parallel out"),
+    (DENSE, {"stack": "nemo", "cp": 4, "seq_len": 1028}, "2 x cp = 2 x 4"),
+    (DENSE, {"stack": "torchtitan", "tp": 4, "seq_len": 1022}, "a multiple of tp"),
+    (DENSE, {"stack": "torchtitan", "pp": 4, "vp": 2, "global_batch": 6}, "6 micro batches"),
+    (DENSE, {"stack": "deepspeed", "pp": 2, "num_devices": 4, "sharding": "zero3"}, "--sharding zero1"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "words"), BROKEN)
+def test_what_breaks_an_assert_is_refused_in_one_line(model, options, words):
+    with pytest.raises(RooflineError, match=words) as error:
+        settle(model, None, options)
+    assert str(error.value).startswith(f"{options['stack']} refuses")
+
+
+def test_every_assert_is_of_a_profile_that_exists_has_a_source_and_can_be_broken():
+    assert len(BROKEN) == len(ASSERTS)
+    for each in ASSERTS:
+        assert set(each.stacks) <= set(stack_names())
+        assert "/" in each.source
