@@ -11,21 +11,39 @@ from ..reading import packaged, read_packaged
 
 # endings of a name that change neither depth nor width: fine-tunes, dates, formats, copies
 _ENDINGS = re.compile(
-    r"[-_.](hf|instruct|chat|base|it|pt|sft|dpo|full|qlora|lora|thinking|v0\.\d|v1|v1\.\d|\d{4}|awq|gptq|int4|int8|"
-    r"bnb|4bit|8bit|fp8|bf16|nf4|quantized|dequantized|unquantized|gguf|mxfp4|unsloth|checkpoints?|preview|4k|8k|16k|128k|step\w*|w4a16)$"
+    r"[-_.](hf|instruct|chat|base|it|pt|sft|dpo|full|qlora|lora|thinking|beta|\d{4}|awq|gptq|int4|int8|bnb|4bit|8bit|fp8|bf16|"
+    r"nf4|quantized|dequantized|unquantized|gguf|mxfp4|unsloth|checkpoints?|preview|4k|8k|16k|128k|step\w*|w4a16|v1|v1\.\d)$"
 )
-_SIZE = re.compile(r"(?<=\d)b(?=$|[-_])")
+_BEFORE_VERSION = re.compile(r"[-_](instruct|chat|base|it|hf|sft|dpo)(?=[-_]v\d)")
+_VERSION = re.compile(r"[-_]v0\.\d$")
+_SIZED = re.compile(r"\d(\.\d+)?[bm](-|$)")  # a name that says how large the model is
+
+
+@lru_cache(maxsize=4096)
+def versioned_name(name: str) -> str:
+    """A name without its owner, letter case, and the endings that do not change the shape; a version stays.
+
+    >>> versioned_name("mistralai/Mistral-7B-Instruct-v0.3")
+    'mistral-7b-v0.3'
+    """
+    text = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("_", "-").removeprefix("meta-")
+    text = _BEFORE_VERSION.sub("", text)
+    while (shorter := _ENDINGS.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 @lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
-    """A name without its owner, letter case, and the endings that do not change the shape.
+    """A name without its version as well.
 
     >>> plain_name("meta-llama/Meta-Llama-3.1-8B-Instruct"), plain_name("Qwen/Qwen3-30B-A3B-Instruct-2507")
     ('llama-3.1-8b', 'qwen3-30b-a3b')
+    >>> plain_name("mistralai/Mistral-7B-v0.1")
+    'mistral-7b'
     """
-    text = name.rstrip("/").rsplit("/", 1)[-1].lower().replace("_", "-").removeprefix("meta-")
-    while (shorter := _ENDINGS.sub("", text)) != text:
+    text = versioned_name(name)
+    while (shorter := _ENDINGS.sub("", _VERSION.sub("", text))) != text:
         text = shorter
     return text
 
@@ -45,7 +63,7 @@ def _table() -> dict[str, str]:
 def config_of(name: str) -> dict[str, Any] | None:
     """The config.json of a model without a preset, as far as it sizes anything; None where it is not known."""
     for known, config in _file()["configs"].items():
-        if plain_name(known) == plain_name(name):
+        if versioned_name(known) == versioned_name(name):
             return {key: value for key, value in config.items() if key != "source"}
     return None
 
@@ -74,8 +92,15 @@ def preset_of(name: str) -> tuple[str | None, str | None]:
     if exact is not None:
         return exact, None
     plain = plain_name(name)
-    preset = plain if plain in known else _table().get(plain) or _by_source().get(plain)
+    preset = plain if plain in known else _table().get(plain) or _by_source().get(plain) or _begins(plain, known)
     if preset is None:
         return None, None
     same = plain == preset or plain_name(preset) == plain
-    return preset, None if same else f"{name} is taken as {preset}, whose shape it has"
+    return preset, None if same else f"{name} is taken as {preset}, by its name"
+
+
+def _begins(plain: str, known: set[str]) -> str | None:
+    """The preset a name begins with, its size included: fine-tunes are named after what they were made from."""
+    names = {**_table(), **{model: model for model in known}}
+    found = [name for name in names if plain.startswith(f"{name}-") and _SIZED.search(name)]
+    return names[max(found, key=len)] if found else None

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..errors import RooflineError
 from ..model.load import load_model, model_from_flat
 from ..model.spec import ModelConfig
 from .files import look_up
 from .framework import Config
-from .hub import config_of, preset_of
+from .hub import config_of, preset_of, versioned_name
 from .keys import Table
 from .rules import Rules
 
@@ -78,12 +80,13 @@ def _named(rules: Rules, name: str, overrides: Mapping[str, object]) -> tuple[Mo
     own = rules.framework.names.get(name.lower())
     if isinstance(own, dict):
         return model_from_flat({"name": name, **own}, overrides), []
-    preset, note = (own, None) if own is not None else preset_of(name)
-    known = config_of(name) if preset is None else None
+    known = config_of(name) if own is None else None
     if known is not None:
         from ..model.huggingface import model_from_config
 
-        return model_from_config(known, name, overrides), []
+        model = model_from_config(known, name, overrides)
+        return msgspec.structs.replace(model, name=versioned_name(name), assumptions=()), []
+    preset, note = (own, None) if own is not None else preset_of(name)
     if preset is None:
         raise RooflineError(
             f"{rules.where}: the model {name!r:.100} is not among the presets ('roofline models' lists all), and "
