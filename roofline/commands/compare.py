@@ -93,6 +93,7 @@ def _split(args: argparse.Namespace) -> list[argparse.Namespace]:
         parts.append(part)
     if len(parts) == 1:
         args.config, args.config_notes = parts[0].config, parts[0].config_notes
+        args.config_details = parts[0].config_details
     return parts
 
 

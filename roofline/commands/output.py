@@ -74,7 +74,7 @@ def emit(
     """
     settle_format(args)
     if (config := getattr(args, "config", None)) is not None:  # MODEL was a framework's run file
-        data = {**data, "config": config}
+        data = {**data, "config": config, **_detailed(data.get("train"), args)}
         notes = [*notes, *(f"Note: {note}." for note in args.config_notes)]
     to_file = args.output not in {None, "-"}
     match args.format:
@@ -91,6 +91,16 @@ def emit(
         write_atomically(Path(args.output), text.encode())
     else:
         write_text(text)
+
+
+def _detailed(train: object, args: argparse.Namespace) -> dict[str, Any]:
+    """The settled configuration with what a run file says in more detail than its words."""
+    if train is None or not args.config_details:
+        return {}
+    import msgspec
+
+    settled = msgspec.to_builtins(train, enc_hook=lambda value: value.tolist())
+    return {"train": {**args.config_details, **settled}}
 
 
 def write_text(text: str) -> None:

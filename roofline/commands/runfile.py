@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.run import TrainConfig
 from ..errors import RooflineError
+from ..readers.fields import DETAILS
 from ..readers.forms import EITHER, form_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def settle_run_file(args: argparse.Namespace, command: str = "") -> int | None:
         return None
     run = _read(args, path or more[0], more if path else more[1:], None if path else named)
     args.config, args.config_notes = run.report, run.notes
+    args.config_details = {name: run.said[name] for name in DETAILS if run.said.get(name) is not None}
     if args.explain_config:
         explain(args, run)
         return 0
@@ -67,13 +69,21 @@ def settle_run_file(args: argparse.Namespace, command: str = "") -> int | None:
 
 
 def is_run(text: str) -> bool:
-    """Whether MODEL is a framework's run file: by its suffix, and by its keys where a model may have that as well."""
+    """Whether MODEL is a framework's run file: by its suffix, and by its keys where a model may have that as well.
+
+    Raises:
+        RooflineError: There is no such file.
+    """
     from ..readers.gather import is_run_file
 
     form = form_of(text)
-    if form is None or not Path(text).is_file():
-        return False
-    return Path(text).suffix.lower() not in EITHER or is_run_file(Path(text))
+    path = Path(text)
+    if form is None or path.suffix.lower() in EITHER:
+        return form is not None and path.is_file() and is_run_file(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise RooflineError(f"{text[:200]!r} is {what}: name the run file of a training framework, or a model")
+    return True
 
 
 def may_be_run(args: argparse.Namespace) -> bool:

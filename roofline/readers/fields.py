@@ -11,6 +11,7 @@ from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
 
+DETAILS = ("recompute_detail", "low_precision_recipe", "optimizer_detail")  # in JSON beside the coarse words
 NUMBERS = (
     "num_devices",
     "devices_per_node",

@@ -249,3 +249,31 @@ def test_of_no_framework(write: Write) -> None:
 def test_files_of_two_frameworks(write: Write) -> None:
     with pytest.raises(RooflineError, match="give the files of one run"):
         read_run(write("run.toml", TITAN), more=[write("run.yml", AXOLOTL)])
+
+
+def test_a_model_in_a_folder_beside_the_file(write: Write) -> None:
+    config = '{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, '
+    config += '"num_key_value_heads": 4, "intermediate_size": 128, "vocab_size": 100}'
+    write("mine/config.json", config)
+    run = read_run(
+        write("run.yml", AXOLOTL.replace("NousResearch/Meta-Llama-3-8B", "./mine").replace("lora_r: 32", "lora_r: 8"))
+    )
+    assert run.model is not None
+    assert run.model.n_layers == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc", "a" * 500, "..", "$(touch x)", "x\u0000y"])
+def test_names_of_models_are_never_paths_out(write: Write, name: str) -> None:
+    import json
+
+    with pytest.raises(RooflineError):
+        read_run(write("run.yml", AXOLOTL.replace("NousResearch/Meta-Llama-3-8B", json.dumps(name))))
+
+
+def test_a_framework_may_be_said(write: Write) -> None:
+    path = write("run.yaml", "model_name_or_path: gpt2\nper_device_train_batch_size: 1\n")
+    with pytest.raises(RooflineError, match="may be a file of .* say which with --framework hf-trl or llama-factory"):
+        read_run(path)
+    assert read_run(path, framework="llama-factory", given={"seq_len": 512}).options["lora_rank"] == 8
+    with pytest.raises(RooflineError, match="unknown framework 'megatron'"):
+        read_run(path, framework="megatron")
