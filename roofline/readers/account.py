@@ -34,12 +34,19 @@ def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:
     """
     read, ignored, unknown = [], [], []
     known = rules.known_keys()
+    lists_all = rules.files.documents[0].form == "dump"  # every argument of the program, at its default or not
     for key, value in leaves(rules.files.values):
         uses = [STANDS_FOR.get(option, option) for option in rules.uses.get(key, []) if option not in NOT_OPTIONS]
         options = list(dict.fromkeys(uses))
         if options:
             read.append(ReadKey(key=shown(rules, key), value=plain(value), option=", ".join(options)))
-        elif key in rules.keys.read or key in known or key in rules.files.of_bases or is_harmless(rules, key):
+        elif (
+            lists_all
+            or key in rules.keys.read
+            or key in known
+            or key in rules.files.of_bases
+            or is_harmless(rules, key)
+        ):
             ignored.append(shown(rules, key))
         else:
             refuse_size(rules, key, value)

@@ -277,3 +277,64 @@ def test_a_framework_may_be_said(write: Write) -> None:
     assert read_run(path, framework="llama-factory", given={"seq_len": 512}).options["lora_rank"] == 8
     with pytest.raises(RooflineError, match="unknown framework 'megatron'"):
         read_run(path, framework="megatron")
+
+
+def test_the_arguments_a_run_printed(write: Write) -> None:
+    dump = """
+    using world size: 16, data-parallel size: 4, context-parallel size: 1
+    ------------------------ arguments ------------------------
+      add_bias_linear ................................. False
+      attention_dropout ............................... 0.0
+      bf16 ............................................ True
+      data_parallel_size .............................. 4
+      encoder_num_layers .............................. 8
+      encoder_seq_length .............................. 1024
+      ffn_hidden_size ................................. 256
+      fp16 ............................................ False
+      fp8 ............................................. None
+      global_batch_size ............................... 64
+      group_query_attention ........................... False
+      hidden_dropout .................................. 0.0
+      hidden_size ..................................... 64
+      img_h ........................................... 224
+      max_position_embeddings ......................... 1024
+      micro_batch_size ................................ 2
+      moe_router_topk ................................. 2
+      num_attention_heads ............................. 8
+      num_experts ..................................... None
+      num_layers ...................................... 8
+      num_query_groups ................................ 1
+      padded_vocab_size ............................... 1024
+      pipeline_model_parallel_size .................... 2
+      recompute_granularity ........................... None
+      retro_num_neighbors ............................. 2
+      seq_length ...................................... 1024
+      sequence_parallel ............................... True
+      swiglu .......................................... False
+      tensor_model_parallel_size ...................... 2
+      transformer_impl ................................ transformer_engine
+      use_distributed_optimizer ....................... True
+      vision_backbone_type ............................ vit
+      world_size ...................................... 16
+    -------------------- end of arguments ---------------------
+    """
+    run = read_run(write("run.log", dump))
+    wanted = {"num_devices": 16, "tp": 2, "pp": 2, "dp": 4, "micro_batch": 2, "global_batch": 64, "seq_len": 1024}
+    wanted |= {"sharding": "zero1", "sequence_parallel": True, "recompute": "none", "dtype": "bf16"}
+    assert wanted.items() <= run.options.items()
+    assert run.model is not None
+    assert (run.model.n_layers, run.model.vocab_size) == (8, 1024)
+    assert run.report.not_understood == []
+
+
+def test_a_trainer_in_a_launch_script(write: Write) -> None:
+    write("ds.json", '{"zero_optimization": {"stage": 2}, "bf16": {"enabled": true}}')
+    script = """
+    torchrun --nproc_per_node 8 --nnodes 2 train.py --model_name_or_path meta-llama/Meta-Llama-3-8B \\
+        --per_device_train_batch_size 2 --gradient_accumulation_steps 4 --learning_rate 1e-5 --max_length 2048 \\
+        --bf16 True \\
+        --gradient_checkpointing True --deepspeed ds.json --output_dir $OUT
+    """
+    run = read_run(write("run.sh", script))
+    wanted = {"num_devices": 16, "micro_batch": 2, "global_batch": 128, "seq_len": 2048, "sharding": "zero2"}
+    assert wanted.items() <= run.options.items()
