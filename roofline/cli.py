@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from . import __version__
 from .commands.parser import COMMANDS, NEGATIVE, QUESTIONS, command_parser
 from .errors import RooflineError, nearest, one_line
+from .reading import damaged
 
 USAGE_STATUS = 2  # bad input; a result that does not fit in memory exits with 3
 INTERNAL_STATUS = 70  # EX_SOFTWARE of sysexits.h
@@ -126,6 +127,8 @@ def _explained(error: BaseException) -> int:
             text = f"cannot write the result: {error.strerror}"
         case FileNotFoundError(filename=None):
             text = "the working folder is gone: change to one that is there"
+        case FileNotFoundError() if str(error.filename).startswith(os.path.dirname(__file__)):
+            text = str(damaged(error.filename, error))
         case OSError():
             where = f" {os.fsdecode(error.filename)!r}" if isinstance(error.filename, str | bytes) else ""
             text = f"the system refuses{where}: {error.strerror or error}"

@@ -1,0 +1,28 @@
+"""What pyproject.toml packages is what there is: a file left out is missed only by those who install the wheel."""
+
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.skipif(not (ROOT / "roofline").is_dir(), reason="the installed package is tested")
+
+
+def setuptools():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+
+
+def test_every_package_is_named():
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("roofline/**/__init__.py")}
+    assert {*setuptools()["packages"]} == found | {"roofline.hardware.facts"}
+
+
+def test_every_fact_is_packaged():
+    patterns = setuptools()["package-data"]["*"]
+    folders = [ROOT / package.replace(".", "/") for package in setuptools()["packages"]] + [ROOT / "hardware"]
+    packaged = {path for folder in folders for pattern in patterns for path in folder.glob(pattern)}
+    there = {path for top in ("roofline", "hardware") for path in (ROOT / top).rglob("*") if path.is_file()}
+    unneeded = ("*.py", "*.pyc", "*~", ".*")
+    assert {path for path in there - packaged if not any(fnmatch(path.name, each) for each in unneeded)} == set()
