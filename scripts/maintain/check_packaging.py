@@ -49,13 +49,13 @@ number: int = roofline.load_device("h100-sxm-80gb").name
 
 
 def build(folder: Path, source: Path = ROOT, *, wheel_only: bool = False) -> None:
-    """Source distribution, and from it the wheel, both as of the last commit's time."""
-    date = (
-        call(["git", "-C", source, "log", "-1", "--format=%ct"]).strip() if (source / ".git").exists() else "1700000000"
+    """Source distribution, and from it the wheel, as of one time: that of the last commit, where git knows it."""
+    asked = subprocess.run(
+        ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
     )
     kind = ["--wheel"] if wheel_only else []
     command = [sys.executable, "-m", "build", *kind, "--outdir", folder, source]
-    call(command, env=environment(SOURCE_DATE_EPOCH=date))
+    call(command, env=environment(SOURCE_DATE_EPOCH=asked.stdout.strip() or "1700000000"))
 
 
 def contents(wheel: Path) -> str:
@@ -76,9 +76,10 @@ def contents(wheel: Path) -> str:
     return f"{len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB"
 
 
-def reproducible(first: Path, scratch: Path) -> str:
-    """The same bytes from a second build."""
-    build(scratch / "again", wheel_only=True)
+def reproducible(first: Path, source: Path, scratch: Path) -> str:
+    """The same bytes from a second build; from clean sources: setuptools packs what an old ``build`` has left."""
+    shutil.copytree(source, scratch / "clean")
+    build(scratch / "again", scratch / "clean", wheel_only=True)
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, scratch / "again" / first.name)}
     if len(digests) > 1:
         raise Failed("two builds of one commit differ")
@@ -326,7 +327,7 @@ def main() -> int:
         venv = Venv(scratch / "plain")
         venv.pip("install", "--no-deps", wheel)
         check("one top-level name, the facts inside", lambda: contents(wheel))
-        check("the wheel is reproducible", lambda: reproducible(wheel, scratch))
+        check("the wheel is reproducible", lambda: reproducible(wheel, source, scratch))
         check("twine check", lambda: call([sys.executable, "-m", "twine", "check", "--strict", wheel, sdist]))
         check("every kind of command from the wheel", venv.all_commands)
         check(
