@@ -200,10 +200,13 @@ def with_bf16(device: Device, cpu: Cpu, samples: Sequence[Sample]) -> Device:
 
 
 def raised(device: Device, samples: Sequence[Sample]) -> Device:
-    """A peak that a measurement exceeds is not the peak of this machine: raise it to the best rate seen."""
+    """A peak that the middle round of a product exceeds is not the peak of this machine: raise it to the best of them.
+
+    The middle one: the clock of one round alone may have gone wrong.
+    """
     peaks: dict[Dtype, Peak] = dict(device.peak)
     for dtype, peak in device.peak.items():
-        best = max((s.flops / s.seconds for s in samples if s.group == "gemm" and s.dtype == dtype), default=0.0)
+        best = max((s.flops / s.typical for s in samples if s.group == "gemm" and s.dtype == dtype), default=0.0)
         if best > peak.tflops * 1e12 and device.kind == "cpu":
             peaks[dtype] = msgspec.structs.replace(
                 peak,

@@ -39,8 +39,9 @@ def sample(group: str, dtype: str = "fp32", **fields: Any) -> Sample:
 
 def test_a_peak_below_what_was_measured_is_raised_and_says_so() -> None:
     base = device()
-    found = raised(base, [sample("gemm", flops=2 * base.peaks["fp32"] * 1e-3, bytes=1.0, shape=(1, 1, 1))])
-    assert found.peaks["fp32"] == pytest.approx(2 * base.peaks["fp32"])
+    fast = sample("gemm", flops=2 * base.peaks["fp32"] * 1e-3, shape=(1, 1, 1), rounds=(0.5e-3, 1e-3, 1.1e-3))
+    found = raised(base, [fast])
+    assert found.peaks["fp32"] == pytest.approx(2 * base.peaks["fp32"])  # not four times: one round may be wrong
     assert found.peak["fp32"].source == "calibration"
 
 
