@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.run import TrainConfig
+from ..hardware.catalog import hosts
 from ..timing.power import clock_share
 from ..timing.ranks import uses_host
 
@@ -17,10 +18,12 @@ def machine_notes(train: TrainConfig, device: Device) -> list[str]:
     notes = []
     host = device.between
     if host is not None and uses_host(train, device):
-        rate = host.reaches(device.links["pcie"].gb_per_s)
-        assumed = "" if device.host else "assumes "
-        choose = "" if device.host else " (--topology chooses)"
-        notes.append(f"cards of a node: {assumed}{host.words}, where large all-reduces reach {rate}{choose}")
+        link = device.links["pcie"].gb_per_s
+        said = f"{host.words}, where large all-reduces reach {host.reaches(link)}"
+        if device.host is None:
+            others = ", ".join(f"{kind} {other.reaches(link)}" for kind, other in hosts().items() if other != host)
+            said = f"assumes {said} (--topology chooses: {others})"
+        notes.append(f"cards of a node: {said}")
     share = clock_share(device)
     if share < 1 and device.power is not None:
         notes.append(
