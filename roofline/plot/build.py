@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..answers.estimate import BOUND_OF_TERM, Estimate
 from ..arrays import is_scalar, some
 from ..config.run import TrainConfig
 from ..config.words import layout_words
 from ..errors import RooflineError
+from ..hardware.device import SAME_ENGINE
 from ..model.spec import ModelConfig
 from ..units import format_time
 from ..view.words import model_words
@@ -58,18 +61,43 @@ def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) 
         _estimate_panel(i, words) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype))
         for i, words in zip(items, own, strict=True)
     )
-    return RooflineData(title=title, panels=panels)
+    return RooflineData(title=title, panels=_alike(panels))
 
 
-def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = ()) -> Roof:
-    """The roofline of `device`; training runs in `dtype`, and some of its ops in `others`."""
+def _alike(panels: tuple[Panel, ...]) -> tuple[Panel, ...]:
+    """Caches are drawn for every device or for none: those whose bandwidth is known for all."""
+    levels = [{slope.level for slope in panel.roof.slopes[1:]} for panel in panels]
+    shared = set.intersection(*levels)
+    return tuple(
+        msgspec.structs.replace(
+            panel,
+            roof=msgspec.structs.replace(
+                panel.roof,
+                slopes=(panel.roof.slopes[0], *(slope for slope in panel.roof.slopes[1:] if slope.level in shared)),
+            ),
+        )
+        for panel in panels
+    )
+
+
+ADAPTERS = {"lora": "LoRA", "qlora": "QLoRA"}
+RARELY = frozenset({"fp64", "int8", "fp4"})  # engines that training seldom uses
+
+
+def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = (), *, by_use: bool = False) -> Roof:
+    """The roofline of `device`; training runs in `dtype`, and some of its ops in `others`.
+
+    With `by_use`, engines that training seldom uses have a ceiling only where it does.
+    """
     if dtype is None:
         dtype = next((name for name in TRAINING_DTYPES if name in device.peaks), "bf16")
-    rates = {device.peak_flops_per_s(name) for name in (dtype, *others)}
+    used = {SAME_ENGINE.get(name, name) for name in (dtype, *others)}
+    rates = {device.peak_flops_per_s(name) for name in used}
     bandwidth = device.memory_bandwidth_bytes_per_s
     names: dict[float, list[str]] = {}
     for name, peak in device.peaks.items():
-        names.setdefault(peak, []).append(name)
+        if not by_use or name not in RARELY or name in used:
+            names.setdefault(peak, []).append(name)
     slopes = [Slope(level=device.memory.type, bytes_per_s=bandwidth)]
     known = ((cache.level, cache.bandwidth_bytes_per_s) for cache in device.caches)
     slopes += [Slope(level=level, bytes_per_s=rate) for level, rate in known if rate is not None]
@@ -120,7 +148,7 @@ def _estimate_panel(estimate: Estimate, own: str) -> Panel:
     points = points_of(estimate)
     dtypes = {point.dtype for point in points if point.kind in {"matmul", "attention"}}
     return Panel(
-        roof=roof_of(estimate.device, estimate.train.dtype, dtypes),
+        roof=roof_of(estimate.device, estimate.train.dtype, dtypes, by_use=True),
         points=points,
         rest=max(1.0 - sum(point.share for point in points), 0.0),
         caption=caption(estimate, own),
@@ -213,7 +241,9 @@ def workload(model: ModelConfig, train: TrainConfig, *, without: str = "") -> st
         words.append(layout_words(train))
     if train.recompute != "none":
         words.append(f"{train.recompute} recompute")
-    words += [f"{train.attention} attention", f"{train.stack} stack"]
+    if train.train != "full":
+        words.append(f"{ADAPTERS.get(train.train, train.train)} of rank {train.lora_rank}")
+    words += [train.optimizer, f"{train.attention} attention", f"{train.stack} stack"]
     return ", ".join(words)
 
 

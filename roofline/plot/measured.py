@@ -39,7 +39,7 @@ def measured_data(result: Profile) -> RooflineData:
     if result.mfu is not None:
         caption += f", MFU {100 * result.mfu:.1f} %"
     panel = Panel(
-        roof=roof_of(result.device, result.dtype if result.dtype in result.device.peaks else None, known),
+        roof=roof_of(result.device, result.dtype if result.dtype in result.device.peaks else None, known, by_use=True),
         points=tuple(sorted(points, key=lambda point: -point.seconds)),
         rest=max(1.0 - sum(point.share for point in points), 0.0),
         caption=caption,

@@ -13,6 +13,7 @@ from .style import GREY, INK, KIND_COLOURS, PHASE_MARKERS, TERA, Style, box_of, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+OUTLINED = frozenset({"backward", "recompute"})
 AREA = 1600.0  # square points of a point that takes the whole step
 SMALLEST = 7.0
 NAMED_SHARE = 0.02  # of the step: ops that cost less are not named
@@ -35,12 +36,12 @@ def draw_points(axes: Axes, points: Sequence[Point]) -> list[Box]:
         if point.expected_flops_per_s is not None:
             expected: Style = {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.8, "zorder": 5.5}
             axes.plot(x, point.expected_flops_per_s / TERA, color=INK, **expected)
-        style: Style = {
-            "marker": PHASE_MARKERS.get(point.phase, "o"),
-            "facecolor": colour,
-            "edgecolor": "white",
-        }
-        axes.scatter(x, y, s=size, linewidth=0.5, alpha=0.9, zorder=4 + order / (10 * len(points)), **style)
+        style: Style = {"marker": PHASE_MARKERS.get(point.phase, "o"), "alpha": 0.9}
+        if point.phase in OUTLINED:  # a larger mark over a forward one must not hide it
+            style |= {"facecolor": "none", "edgecolor": colour, "linewidth": 1.2}
+        else:
+            style |= {"facecolor": colour, "edgecolor": "white", "linewidth": 0.5}
+        axes.scatter(x, y, s=size, zorder=4 + order / (10 * len(points)), **style)
         (px, py), half = pixels(axes, x, point.flops_per_s), 0.5 * math.sqrt(size) * axes.figure.dpi / 72
         boxes.append(Box(px - half, py - half, px + half, py + half))
     return boxes

@@ -171,7 +171,7 @@ def _name_ceilings(axes: Axes, roof: Roof, x1: float) -> list[Box]:
         used = any(ceiling.used for ceiling in group)
         style: Style = {"color": INK, "fontweight": "bold"} if used else {"color": GREY}
         names = ";  ".join(f"{', '.join(c.dtypes)}  {three_digits(c.flops_per_s / TERA)}" for c in group)
-        text = write(axes, f"{names} TFLOP/s", (x1, y), (-2, 1.5), ha="right", zorder=6, **style)
+        text = write(axes, f"{names} {_unit(group)}", (x1, y), (-2, 1.5), ha="right", zorder=6, **style)
         boxes.append(box_of(text))
         ridges = ", ".join(dict.fromkeys(three_digits(c.ridge) for c in group))
         words = f"ridge {ridges} FLOP/byte" if used else ridges
@@ -183,6 +183,14 @@ def _name_ceilings(axes: Axes, roof: Roof, x1: float) -> list[Box]:
         }  # over cache slopes, under the roof
         boxes.append(box_of(write(axes, words, (highest.ridge, y), (-4, 1), **place, **style)))
     return boxes
+
+
+def _unit(group: Sequence[Ceiling]) -> str:
+    """Integers are no FLOPs."""
+    dtypes = {dtype for ceiling in group for dtype in ceiling.dtypes}
+    if "int8" not in dtypes:
+        return "TFLOP/s"
+    return "TOP/s" if dtypes == {"int8"} else "TFLOP/s (int8: TOP/s)"
 
 
 def _close_together(axes: Axes, ceilings: Sequence[Ceiling]) -> list[list[Ceiling]]:

@@ -57,6 +57,7 @@ SETTINGS: Style = {
     "legend.frameon": False,
     "legend.title_fontsize": NORMAL,
     "pdf.fonttype": 42,  # TrueType, as journals ask
+    "svg.fonttype": "none",  # text stays text: it can be searched, and set in the journal's own type
     "svg.hashsalt": "roofline",  # the same picture is the same file
     "text.color": INK,
     "xtick.color": GREY,

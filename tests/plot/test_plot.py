@@ -553,3 +553,35 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
     assert captured.err.count("\n") == 1
     assert all(word in captured.err for word in words), captured.err
     assert not list(tmp_path.iterdir())
+
+
+def test_ceilings_that_training_does_not_use_leave_its_figure():
+    (panel,) = plot.roofline_data([estimate("gpt2", "h100-sxm-80gb")]).panels
+    shown = {dtype for ceiling in panel.roof.ceilings for dtype in ceiling.dtypes}
+    assert not shown & {"fp64", "int8"}
+    assert {"fp8", "bf16", "fp32"} <= shown
+
+
+def test_caches_are_drawn_for_all_devices_or_none():
+    alone = plot.roofline_data([estimate("gpt2", "a100-sxm-80gb")]).panels[0]
+    assert [slope.level for slope in alone.roof.slopes] == ["HBM2e", "L2"]
+    both = plot.roofline_data([estimate("gpt2", name) for name in ("a100-sxm-80gb", "h100-sxm-80gb")]).panels
+    assert [len(panel.roof.slopes) for panel in both] == [1, 1]
+
+
+def test_backward_marks_are_outlines_so_that_forward_ones_show():
+    axes = plot.draw(plot.roofline_data([estimate("gpt2", "h100-sxm-80gb")])).axes[0]
+    squares = [mark for mark in axes.collections if len(mark.get_paths()[0]) == 5 and len(mark.get_offsets())]
+    assert squares
+    assert all(len(mark.get_facecolor()) == 0 for mark in squares)
+
+
+def test_text_of_an_svg_is_text(tmp_path):
+    plot.save(plot.draw(plot.roofline_data([load_device("h100-sxm-80gb")])), tmp_path / "roof.svg")
+    assert "arithmetic intensity" in (tmp_path / "roof.svg").read_text()
+
+
+def test_captions_name_optimizer_and_adapters():
+    data = plot.roofline_data([estimate("gpt2", "h100-sxm-80gb", train="lora", lora_rank=8, optimizer="sgd")])
+    assert "LoRA of rank 8" in data.title
+    assert "sgd" in data.title
