@@ -58,10 +58,13 @@ def draw_curves(figure: Figure, data: CurveData) -> None:
     figure.text(LEFT, at, name, va="center", fontsize=LARGE, fontweight="bold")
     _frame(panels, data)
     for index, curve in enumerate(curves):
-        _draw_curve(panels, curve, SERIES[index % len(SERIES)], line_of(index), several=several)
+        width = 1.2 + 1.5 * (len(curves) - 1 - index)  # of memory: curves that coincide show one inside the other
+        _draw_curve(panels, curve, SERIES[index % len(SERIES)], line_of(index), several=several, width=width)
         if curve.fitting:
             _name_largest(panels[0], curve, "" if several else f"{varied} ")
-    if not several:
+    if several:
+        _name_capacities(panels[-1], curves)
+    else:
         _shade_beyond(panels, curves[0], varied)
     above, below = panels[0], panels[-1]
     above.set_ylim(0, None)
@@ -118,8 +121,8 @@ def _bound_memory(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.set_ylim(0, min(max(1.6 * highest, 1.6 * first), most))
 
 
-def _draw_curve(panels: Sequence[Axes], curve: Curve, colour: str, line: Any, *, several: bool) -> None:
-    """One device: solid (or its own dashes) as far as it fits, thin and pale beyond."""
+def _draw_curve(panels: Sequence[Axes], curve: Curve, colour: str, line: Any, *, several: bool, width: float) -> None:
+    """One device: solid (or its own dashes) as far as it fits, thin and pale beyond; its memory `width` points wide."""
     values, fitting = curve.values, curve.fitting
     above, *middle, below = panels
     bands = [(above, curve.mfu_low, curve.mfu_high)]
@@ -137,11 +140,26 @@ def _draw_curve(panels: Sequence[Axes], curve: Curve, colour: str, line: Any, *,
         name = f"{curve.name}: none fits" if several else None
     series = (curve.mfu, *(curve.step_time_s for _ in middle), memory)
     for axes, figures in zip(panels, series, strict=True):
+        if several and axes is below:
+            solid |= {"linestyle": "-", "linewidth": width, "markersize": width + 1.5}
         axes.plot(values[:fitting], figures[:fitting], color=colour, label=name, **solid)
         axes.plot(values[beyond], figures[beyond], color=colour, linewidth=0.7, alpha=0.6)
         if fitting:
             axes.plot(values[fitting - 1], figures[fitting - 1], "o", markersize=4.5, color=colour)
     below.axhline(curve.capacity_bytes / GIB, color=colour if several else INK, linewidth=0.9, linestyle="--")
+
+
+def _name_capacities(axes: Axes, curves: Sequence[Curve]) -> None:
+    """Which devices have which capacity: one name for those that have nearly the same."""
+    groups: list[list[Curve]] = []
+    for curve in sorted(curves, key=lambda each: each.capacity_bytes):
+        if groups and curve.capacity_bytes < 1.03 * groups[-1][0].capacity_bytes:
+            groups[-1].append(curve)
+        else:
+            groups.append([curve])
+    for group in groups:
+        words = f"{', '.join(curve.device for curve in group)}: {group[-1].capacity_bytes / GIB:.0f} GiB"
+        write(axes, words, (0.995, group[-1].capacity_bytes / GIB), (0, 1.5), of=("axes fraction", "data"), ha="right")
 
 
 def _name_largest(axes: Axes, curve: Curve, varied: str) -> None:
