@@ -54,3 +54,10 @@ def test_a_framework_names_its_source(name: str) -> None:
     framework = load_framework(name)
     assert framework.title
     assert "/" in framework.source or framework.source.startswith("transformers")
+
+
+@pytest.mark.parametrize("name", framework_names())
+def test_no_derived_value_hides_a_key(name: str) -> None:
+    framework = load_framework(name)
+    keys = {mark.partition("=")[0] for mark in framework.marks} | framework.defaults.keys()
+    assert not framework.derived.keys() & keys
