@@ -171,7 +171,9 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         help="fusions on top of the stack's, such as cross_entropy ('roofline stacks' explains them)",
     )
     group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
-    group.add_argument("--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters")
+    group.add_argument(
+        "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters (default 16)"
+    )
     group.add_argument(
         "--lora-modules",
         metavar="WHICH",

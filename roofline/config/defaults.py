@@ -14,6 +14,7 @@ from .stack import Stack, load_stack
 if TYPE_CHECKING:
     from ..hardware import Device
 
+LORA_RANK = 16  # of adapters where nothing is said; 4 to 64 are common (arXiv:2106.09685, table 6)
 FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 
 
@@ -31,6 +32,8 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
     given = {"attention": default_attention(device, given["stack"]), **given}
     if device is not None:
         check_attention(device, given.get("attention"))
+    if given.get("train") == "lora":
+        given = {"lora_rank": LORA_RANK, **given}
     return given if serves else {**usual_layout(load_stack(given["stack"]), given), **given}
 
 
@@ -81,6 +84,8 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
         notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
     if "sharding" not in options and train.sharding != "none":
         notes.append(f"assumed: {train.sharding}, the usual sharding of {train.stack} (--sharding)")
+    if "lora_rank" not in options and train.train == "lora":
+        notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
     if "sequence_parallel" not in options and train.sequence_parallel:
         notes.append(f"assumed: sequence parallelism, which {train.stack} runs with tp > 1 (--no-sequence-parallel)")
     if device is None:

@@ -74,3 +74,11 @@ def test_llama_8b_fits_eight_h100_under_fsdp():
     result = roofline.memory("llama-3-8b", H100, num_devices=8, stack="fsdp", seq_len=2048, micro_batch=1)
     assert result.fits  # 170 GiB without sharding: 8.03e9 x 18 bytes and more
     assert result.train.sharding == "fsdp"
+
+
+def test_adapters_of_no_rank_have_the_usual_one_and_it_is_said():
+    run = settle(GPT2, H100, {"train": "lora"})
+    assert run.train.lora_rank == 16
+    assert any("--lora-rank" in note for note in run.assumed)
+    assert settle(GPT2, H100, {"train": "lora", "lora_rank": 8}).train.lora_rank == 8
+    assert settle(GPT2, H100, {}).train.lora_rank is None
