@@ -272,7 +272,6 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
         (("llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "64", "--pp", "64"), ("64", "32 layers")),
         (("llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "8", "--ep", "8"), ("experts", "--ep")),
         (("llama-3-8b", "-d", "h100-sxm-80gb", "--vp", "2"), ("--pp",)),
-        (("gpt2-xl", "-d", "h100-sxm-80gb", "--train", "lora"), ("--lora-rank",)),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--train", "lora", "--lora-rank", "1600"), ("1600", "d_model")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--lora-rank", "8"), ("--train lora",)),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--stack", "megatrom"), ("megatron",)),
