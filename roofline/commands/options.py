@@ -221,6 +221,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         help=f"{', '.join(IMBALANCE)} (default natural), or tokens of the fullest expert rank over the mean",
     )
     parallel.add_argument(
+        "--exchange-overlap",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="tokens travel to experts beside another micro batch's compute (default as far as the stack does)",
+    )
+    parallel.add_argument(
         "--cuda-graph",
         metavar="WHAT",
         type=known("cuda_graph"),

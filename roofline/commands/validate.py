@@ -56,7 +56,7 @@ def _select(args: argparse.Namespace, rows: list[dict[str, str]]) -> list[dict[s
 
 
 def _runs(args: argparse.Namespace) -> Shown:
-    from ..validation.published import read_rows
+    from ..validation.rows import read_rows
     from ..validation.runs import data_file, predict_runs
     from ..view.validation import runs
 
@@ -65,7 +65,7 @@ def _runs(args: argparse.Namespace) -> Shown:
 
 def _memory(args: argparse.Namespace) -> Shown:
     from ..validation.memory import predict_memory
-    from ..validation.published import read_table
+    from ..validation.rows import read_table
     from ..validation.runs import data_file
     from ..view.validation import memory
 
@@ -74,7 +74,7 @@ def _memory(args: argparse.Namespace) -> Shown:
 
 def _budgets(args: argparse.Namespace) -> Shown:
     from ..validation.budgets import COLUMNS, predict_budgets
-    from ..validation.published import read_table
+    from ..validation.rows import read_table
     from ..validation.runs import data_file
     from ..view.validation import budgets
 

@@ -131,10 +131,11 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "expert_balance": balance,
     "cuda_graph": word("CUDA graph", GRAPHS),
     "lora_modules": modules,
-    **dict.fromkeys(("sequence_parallel", "dropout", "master_weights"), flag),
+    **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights"), flag),
 }
 LISTS: dict[str, Callable[[Any], Any]] = {"fused": fusions, "freeze": frozen}  # several words are one value
-OWN_NAME = frozenset({*WORDS, *LISTS} - {"stack", "sequence_parallel", "dropout", "master_weights", "expert_balance"})
+_PLAIN = {"stack", "sequence_parallel", "exchange_overlap", "dropout", "master_weights", "expert_balance"}
+OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 
 
 def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:

@@ -71,6 +71,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         schedule: The pipeline schedule (`schedules`); None: 1f1b, interleaved with virtual stages.
         dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.
         expert_balance: forced, dropped, natural, or tokens of the fullest expert rank over the mean.
+        exchange_overlap: Whether tokens travel to experts beside another micro batch's compute; None: as far as the
+            stack overlaps them.
         cuda_graph: What is captured in CUDA graphs: none, partial (all but the experts), or full (the iteration).
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
     """
@@ -106,6 +108,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: str | None = None
     expert_balance: str | float = "natural"
     cuda_graph: str = "none"
+    exchange_overlap: bool | None = None
 
     @property
     def expert_tensor_parallel(self) -> Number:

@@ -161,9 +161,15 @@ def load_stack(name: str) -> Stack:
 def stack_of_software(words: str) -> str | None:
     """The profile whose software names occur in `words`; the longest name wins. None where none does.
 
-    >>> stack_of_software("NeMo 24.07 container"), stack_of_software("Megatron-DeepSpeed")
+    What is in brackets (the container, the version of PyTorch) decides only where nothing else does.
+
+    >>> stack_of_software("NeMo 24.07 container (PyTorch 2.3)"), stack_of_software("Megatron-DeepSpeed")
     ('nemo', 'deepspeed')
     """
     words = words.lower()
-    found = [(len(word), name) for name in stack_names() for word in load_stack(name).software if word in words]
-    return max(found)[1] if found else None
+    named = [(word, name) for name in stack_names() for word in load_stack(name).software]
+    for text in (words.partition("(")[0], words):
+        found = [(len(word), name) for word, name in named if word in text]
+        if found:
+            return max(found)[1]
+    return None

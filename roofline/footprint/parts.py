@@ -26,7 +26,7 @@ PARTS = (
     "communication_bytes",
     "context_bytes",
 )
-SPREAD = 0.06  # standard deviation of log(predicted / measured bytes of the driver), `validate memory`
+SPREAD = 0.10  # standard deviation of log(predicted / measured bytes of the driver), `validate memory`
 SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
 Z80 = 1.2816  # of the 10th and 90th percentile
 
@@ -74,8 +74,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def verdict(self) -> str:
         """``fits``, ``borderline`` or ``does not fit``, of one configuration."""
-        probability = float(self.fit_probability)
-        return "fits" if probability >= SURE else "does not fit" if probability < 1 - SURE else "borderline"
+        return verdict(float(self.fit_probability))
 
 
 def memory_of(step: Step, device: Device) -> Memory:
@@ -130,12 +129,21 @@ def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...])
     )
 
 
+def verdict(probability: float) -> str:
+    """``fits``, ``borderline`` or ``does not fit``.
+
+    >>> verdict(0.95), verdict(0.5), verdict(0.05)
+    ('fits', 'borderline', 'does not fit')
+    """
+    return "fits" if probability >= SURE else "does not fit" if probability < 1 - SURE else "borderline"
+
+
 def fit_probability(total: Number, capacity: Number) -> Number:
     """How likely a log-normal total is within the capacity.
 
     The normal distribution in closed form, to 3e-4: Phi(x) = 1 / (1 + exp(-1.5958 (x + 0.044715 x^3))).
 
-    >>> fit_probability(80.0, 80.0), fit_probability(70.0, 80.0) > 0.95, fit_probability(90.0, 80.0) < 0.05
+    >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
     (0.5, True, True)
     """
     x = _log(capacity / total) / SPREAD

@@ -86,6 +86,14 @@ def term_of(priced: PricedOp) -> str:
 Place = tuple[str, int]  # a part of the model, and the kind of layer in it
 
 
+def _exchange_overlap(step: Step) -> float:
+    """Share of expert parallelism's communication that runs beside compute."""
+    train = step.train
+    if train.schedule is not None and pipeline_schedule(train.schedule).hides_exchange:
+        return 1.0
+    return step.stack.overlap.expert if train.exchange_overlap is None else float(train.exchange_overlap)
+
+
 def is_exchange(op: Op) -> bool:
     """Whether the host prepares it: tokens go to their experts and back in each forward pass."""
     return op.collective == "all_to_all" and op.phase == "forward"
@@ -106,8 +114,7 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
     """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
     train, overlap = step.train, step.stack.overlap
     parts = stage_times(priced)
-    beside = train.schedule is not None and pipeline_schedule(train.schedule).hides_exchange
-    hidden = _hide(parts, overlap.tensor, overlap.context, 1.0 if beside else overlap.expert)
+    hidden = _hide(parts, overlap.tensor, overlap.context, _exchange_overlap(step))
     for place, times in parts.items():
         times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
     totals = {place: sum(times.values()) for place, times in parts.items()}

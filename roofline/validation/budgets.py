@@ -11,7 +11,9 @@ import msgspec
 from ..errors import RooflineError
 from ..planning.plan import plan
 from .memory import as_run
-from .published import Skipped, model_of, number, usual_attention
+from .row_config import usual_attention
+from .row_model import model_of
+from .rows import Skipped, number
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
 COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare

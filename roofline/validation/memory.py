@@ -12,31 +12,56 @@ import msgspec
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..footprint.activations import GIB
-from ..footprint.parts import Memory, memory_for
-from ..timing.interval import Z80
-from .published import Skipped, config_of, model_of, number
+from ..footprint.parts import SPREAD, Z80, Memory, memory_for, verdict
+from .row_config import config_of
+from .row_model import model_of
+from .rows import Skipped, number
 
 # What a row's peak counts, by the words of its source: the figure of ours that it compares with.
-STATES = ("parameters+gradients+optimizer",)
-ACTIVATIONS = ("activations only",)
-SPREAD = 0.10  # standard deviation of log(predicted / measured peak) over the packaged table
+COLUMNS = ("allocated", "reserved", "driver")
+WORDS_OF = {
+    "states": ("parameters+gradients+optimizer",),
+    "activations": ("activations only",),
+    "allocated": ("max_memory_allocated",),
+    "reserved": ("max_memory_reserved", "not stated"),
+}
 NOT_A_PEAK = ("ratio", "largest", "analysis", "weights loaded")
 
 
 class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: peak bytes measured and predicted (where published), and the ran / out-of-memory outcome."""
+    """One figure of a row: bytes measured and predicted, and whether it ran.
+
+    Attributes:
+        row: The row.
+        kind: What the figure counts: allocated, reserved, driver, activations, states; outcome where there is none.
+        measured_bytes, predicted_bytes: The figure, where one is published.
+        ran: Whether it ran, where the row says; told by the first figure of a row alone.
+        fit_probability: How likely we think it fits.
+        skipped_reason: Why it is not predicted.
+    """
 
     row: Mapping[str, str]
+    kind: str = ""
     measured_bytes: float | None = None
     predicted_bytes: float | None = None
     ran: bool | None = None
-    predicted_fits: bool | None = None
+    fit_probability: float | None = None
     skipped_reason: str = ""
 
     @property
     def id(self) -> str:
         """The row's id."""
         return self.row["id"]
+
+    @property
+    def predicted_fits(self) -> bool | None:
+        """Whether we think it fits."""
+        return None if self.fit_probability is None else self.fit_probability >= 0.5
+
+    @property
+    def verdict(self) -> str:
+        """fits, borderline or does not fit."""
+        return "" if self.fit_probability is None else verdict(self.fit_probability)
 
     @property
     def error(self) -> float | None:
@@ -70,17 +95,17 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def predict_memory(rows: Iterable[Mapping[str, str]]) -> list[MemoryPrediction]:
-    """Predict every row of a table of memory measurements."""
+    """Predict every figure of every row of a table of memory measurements."""
     result = []
     for row in rows:
         try:
-            result.append(_predict(row))
+            result += _predict(row)
         except RooflineError as error:
             result.append(MemoryPrediction(row=row, skipped_reason=str(error)))
     return result
 
 
-def _predict(row: Mapping[str, str]) -> MemoryPrediction:
+def _predict(row: Mapping[str, str]) -> list[MemoryPrediction]:
     kind = (row.get("memory_kind") or "").lower()
     capacity = number(row, "device_memory_gib")
     if any(word in kind for word in NOT_A_PEAK):
@@ -94,15 +119,30 @@ def _predict(row: Mapping[str, str]) -> MemoryPrediction:
     ]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)
-    peak = number(row, "peak_memory_gib")
     fits = number(row, "fits")
-    return MemoryPrediction(
-        row=row,
-        measured_bytes=None if peak is None else peak * GIB,
-        predicted_bytes=None if peak is None else _comparable(memory, kind),
-        ran=None if fits is None or "only" in kind else bool(fits),
-        predicted_fits=bool(memory.fits),
-    )
+    ran = None if fits is None or "only" in kind else bool(fits)
+    found = [
+        MemoryPrediction(
+            row=row,
+            kind=what,
+            measured_bytes=gib * GIB,
+            predicted_bytes=_comparable(memory, what),
+            fit_probability=float(memory.fit_probability),
+        )
+        for what, gib in _figures(row, kind).items()
+    ]
+    found = found or [MemoryPrediction(row=row, kind="outcome", fit_probability=float(memory.fit_probability))]
+    return [msgspec.structs.replace(found[0], ran=ran), *found[1:]]
+
+
+def _figures(row: Mapping[str, str], words: str) -> dict[str, float]:
+    """GiB that a row measures, by what they count: its columns, and its peak by the words of the source."""
+    found = {kind: value for kind in COLUMNS if (value := number(row, f"{kind}_gib")) is not None}
+    peak = number(row, "peak_memory_gib")
+    kind = next((kind for kind, marks in WORDS_OF.items() if any(mark in words for mark in marks)), "driver")
+    if peak is not None and kind not in found:
+        found[kind] = peak
+    return found
 
 
 def _usable(capacity_gib: float) -> float:
@@ -111,11 +151,12 @@ def _usable(capacity_gib: float) -> float:
 
 
 def _comparable(memory: Memory, kind: str) -> Any:
-    if any(word in kind for word in STATES):
+    """Our figure of a kind."""
+    if kind == "states":
         return memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes
-    if any(word in kind for word in ACTIVATIONS):
-        return memory.activations_bytes + memory.logits_bytes
-    return memory.total_bytes
+    if kind == "activations":
+        return memory.phases[0].activations + memory.phases[0].logits
+    return getattr(memory, f"{kind}_bytes")
 
 
 def as_run(row: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,8 @@ from ..counting.step import build_step
 from ..errors import RooflineError
 from ..reading import packaged
 from ..timing.interval import Z80
-from .published import Case, cases, read_rows
+from .published import Case, cases
+from .rows import read_rows
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -78,18 +78,21 @@ def memory(predictions: Sequence[Any], worst: int) -> Shown:
     rows = [
         [
             p.id,
+            p.kind,
             p.measured_bytes,
             p.predicted_bytes,
             p.low_bytes,
             p.high_bytes,
             p.error,
-            p.skipped_reason,
             p.ran,
             p.predicted_fits,
+            p.fit_probability,
+            p.skipped_reason,
         ]
         for p in predictions
     ]
-    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ran", "predicted_fits"]
+    keys = ["id", "kind", "measured", "predicted", "low", "high", "error", "ran", "predicted_fits"]
+    keys += ["fit_probability", "skipped_reason"]
     summary = Table(
         "Peak memory, and whether it ran",
         ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],

@@ -21,7 +21,7 @@ from roofline.config.stack import load_stack, stack_names
 from roofline.hardware import load_device
 from roofline.hardware.measured import Measured
 from roofline.timing import schedule
-from roofline.validation.published import read_rows
+from roofline.validation.rows import read_rows
 from roofline.validation.runs import Prediction, predict_runs, predicted, source_of
 
 Change = tuple[Any, str, Any]  # object, field, value without the ingredient

@@ -13,7 +13,7 @@ import argparse
 from collections import defaultdict
 from statistics import mean, median
 
-from roofline.validation.published import read_rows
+from roofline.validation.rows import read_rows
 from roofline.validation.runs import Prediction, predict_runs
 
 SOURCES = ("aa", "bs176", "ie", "vtrain-multi", "vtrain-single")

@@ -20,7 +20,7 @@ import msgspec
 from roofline.config.stack import load_stack, stack_names
 from roofline.hardware import load_device
 from roofline.timing import schedule
-from roofline.validation.published import read_rows
+from roofline.validation.rows import read_rows
 from roofline.validation.runs import Prediction, predict_runs, predicted, source_of
 
 NOISY = {"bsv100", "msl"}

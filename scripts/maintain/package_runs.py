@@ -14,11 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from roofline.validation.published import fusions_of, network_of
+from roofline.validation.row_config import fusions_of, network_of
 
 TARGET = Path(__file__).parents[2] / "roofline" / "validation" / "data"
-# The source lists DeepSeek-V3 under pre-training; the compiled table calls it LoRA, for its low-rank query projection.
-PRETRAINED = {"DeepSeekV3"}
 BULK_LOGS = ("aa-", "vtrain-single-")
 MOST = 40
 LEFT_OUT = {
@@ -30,7 +28,6 @@ LEFT_OUT = {
     "inter_node",
     "hardware_note",
     "attention_note",
-    "offload",
     "quality",
 }
 KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
@@ -50,12 +47,11 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 def tidy(row: dict[str, str]) -> dict[str, str]:
     """Words of the source as the figures and short kinds that are read from them."""
+    if "notes" in row and "tokens" not in row:  # a run
+        row["fused"] = "/".join(fusions_of(row))
     if "inter_node" in row:
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
-        row["fused"] = "/".join(fusions_of(row))
-    if row.get("model") in PRETRAINED:
-        row["workload"] = "pretrain"
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])

@@ -51,7 +51,7 @@ def test_a_fused_update_needs_no_temporaries():
 
 
 def test_a_verdict_between_yes_and_no():
-    sizes = {verdict: fit_probability(total, 80.0) for verdict, total in (("yes", 70), ("no", 90), ("even", 80))}
+    sizes = {verdict: fit_probability(total, 80.0) for verdict, total in (("yes", 65), ("no", 100), ("even", 80))}
     assert sizes["even"] == 0.5
     assert sizes["yes"] > 0.9
     assert sizes["no"] < 0.1

@@ -16,7 +16,8 @@ from roofline.hardware import load_device
 from roofline.hardware.catalog import facts
 from roofline.timing.kernel import expected_time, ideal_time
 from roofline.validation.memory import predict_memory
-from roofline.validation.published import case_of, read_rows
+from roofline.validation.published import case_of
+from roofline.validation.rows import read_rows
 from roofline.validation.runs import predict_runs
 
 # Mean absolute error allowed, by kind of kernel. Matmuls are timed in long series at the power limit, which is the

@@ -3,7 +3,10 @@
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.validation.published import Skipped, case_of, cases, model_of, network_of, read_rows, read_table
+from roofline.validation.published import case_of, cases
+from roofline.validation.row_config import network_of
+from roofline.validation.row_model import model_of
+from roofline.validation.rows import Skipped, read_rows, read_table
 
 ROW = {
     "id": "mine-1",

@@ -9,7 +9,7 @@ import pytest
 from roofline.validation import budgets as validate_budgets
 from roofline.validation import memory as validate_memory
 from roofline.validation import runs as validate
-from roofline.validation.published import read_rows, read_table
+from roofline.validation.rows import read_rows, read_table
 from roofline.validation.runs import (
     Prediction,
     data_file,
@@ -43,7 +43,8 @@ def budgets():
 
 def test_nearly_every_run_is_predicted(runs, tier_a):
     assert len(runs) > 1000
-    assert len(predicted(runs)) > 0.96 * len(runs)
+    quantised = sum(p.row["workload"] == "qlora" for p in runs)  # not modelled yet
+    assert len(predicted(runs)) > 0.96 * (len(runs) - quantised)
     assert len(tier_a) > 500
     for p in runs:
         assert p.skipped_reason == "" or p.predicted is None
@@ -81,9 +82,9 @@ def test_memory(memory):
     done = [p for p in memory if not p.skipped_reason]
     total = validate_memory.summarise("all", done)
     assert len(done) >= 150
-    assert total.bytes_rows >= 90
-    assert total.mape <= 0.10
-    assert total.decision_rows >= 140
+    assert total.bytes_rows >= 250  # also each figure of fine-tunings, which are worse: 17 %
+    assert total.mape <= 0.145
+    assert total.decision_rows >= 230
     assert total.decisions_right >= 0.92
 
 
@@ -135,9 +136,9 @@ def test_memory_summary_by_hand():
     rows = [
         validate_memory.MemoryPrediction(row={"id": "m-1"}, measured_bytes=10, predicted_bytes=11),
         validate_memory.MemoryPrediction(
-            row={"id": "m-2"}, measured_bytes=10, predicted_bytes=8, ran=True, predicted_fits=True
+            row={"id": "m-2"}, measured_bytes=10, predicted_bytes=8, ran=True, fit_probability=0.9
         ),
-        validate_memory.MemoryPrediction(row={"id": "m-3"}, ran=False, predicted_fits=True),
+        validate_memory.MemoryPrediction(row={"id": "m-3"}, ran=False, fit_probability=0.6),
     ]
     total = validate_memory.summarise("all", rows)
     assert (total.rows, total.bytes_rows, total.decision_rows) == (3, 2, 2)
@@ -164,7 +165,10 @@ def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
     assert status == 0
     assert set(json.loads(out)) >= CONTRACT
     header = run("validate", what, "--data", str(path), "--format", "csv").out.splitlines()[0]
-    assert header.split(",")[:7] == ["id", "measured", "predicted", "low", "high", "error", "skipped_reason"]
+    figures = ["measured", "predicted", "low", "high", "error"]
+    start = ["id", "kind"] if what == "memory" else ["id"]  # a row of a table of memory may measure several figures
+    assert header.split(",")[: len(start) + 5] == [*start, *figures]
+    assert "skipped_reason" in header.split(",")
 
 
 def test_budget_summary_by_hand():

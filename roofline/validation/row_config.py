@@ -1,0 +1,335 @@
+"""The configurations that a row of a table of measurements may mean: what it says, and every choice it leaves open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ..config.run import TrainConfig
+from ..config.settle import settle
+from ..config.stack import load_stack, stack_of_software
+from ..errors import RooflineError
+from ..hardware import Device, device_ids, load_device
+from ..model.parameters import count_parameters
+from ..model.spec import ModelConfig, Moe
+from .rows import Skipped, integer, number
+
+SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
+SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
+LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
+FLASH_YEAR = 2023
+SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
+# What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
+# July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
+ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The configurations a row may mean, and what was assumed for its blanks."""
+
+    candidates: tuple[TrainConfig, ...]
+    assumed: tuple[str, ...]
+
+
+def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
+    """Every configuration that fits what a row says.
+
+    Raises:
+        Skipped: Something without which no prediction is possible is not stated.
+    """
+    assumed: list[str] = []
+    base = _base_config(row, model, assumed)
+    device, given = _device(row), msgspec.structs.asdict(base)
+    size = count_parameters(model).total
+    candidates = tuple(
+        settle(
+            model,
+            device,
+            {
+                **given,
+                "dtype": dtype,
+                "lora_modules": modules,
+                "micro_batch": micro,
+                "recompute": recompute,
+                "vp": vp,
+                "sequence_parallel": sharded,
+            },
+        ).train
+        for dtype in _dtypes(row, base, assumed)
+        for modules in _lora_modules(base, assumed)
+        for sharded in _sequence_parallel(row, base, assumed)
+        for vp in _virtual_stages(row, base, model, assumed)
+        for micro in _micro_batches(row, base, size, assumed)
+        for recompute in _recomputes(row, assumed)
+    )
+    return Config(candidates=candidates, assumed=tuple(assumed))
+
+
+def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:
+    if row.get("workload") == "qlora":
+        raise Skipped("the frozen weights are quantised (qlora), which is not modelled yet")
+    degrees = {key: integer(row, key) for key in ("tp", "pp", "vp", "cp", "ep")}
+    for key in ("tp", "pp"):
+        if degrees[key] is None and integer(row, "n_devices") != 1:
+            if row.get("sharding") not in {"fsdp", "zero3"}:
+                raise Skipped(f"{key} is not stated")
+            assumed.append(f"{key} 1")
+    sizes: dict[str, Any] = {key: value or 1 for key, value in degrees.items()}
+    n_devices, seq_len = integer(row, "n_devices"), integer(row, "seq_len")
+    if not n_devices or not seq_len:
+        raise Skipped("n_devices or seq_len is not stated")
+    group = sizes["tp"] * sizes["pp"] * sizes["cp"]
+    if n_devices % group:
+        raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
+    dtype = row.get("dtype") or ""
+    if not dtype and row.get("workload") == "lora":
+        raise Skipped("dtype is not stated, and frozen weights may be in any")
+    stack = _stack(row, assumed)
+    attention = _attention(row, stack, assumed)
+    sharding = row.get("sharding") or ""
+    if not sharding:
+        sharding = "none" if n_devices == group else load_stack(stack).sharding
+        if n_devices != group:
+            assumed.append(f"sharding {sharding}")
+    if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
+        raise Skipped("ep of a mixture of experts is not stated")
+    gpt = not row.get("gated_mlp") or not integer(row, "gated_mlp")
+    return TrainConfig(
+        seq_len=seq_len,
+        num_devices=n_devices,
+        global_batch=integer(row, "global_batch_sequences"),
+        devices_per_node=integer(row, "devices_per_node"),
+        dtype=LOW_PRECISION.get(dtype, dtype) or "bf16",
+        sharding=sharding,
+        sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
+        attention=attention,
+        stack=stack,
+        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes), and BERT (arXiv:1810.04805, appendix A.2);
+        # Llama-era code and MPT do not
+        dropout=gpt and (stack in {"megatron", "deepspeed"} or "bert" in (row.get("model") or "").lower()),
+        train="lora" if row.get("workload") == "lora" else "full",
+        lora_rank=16 if row.get("workload") == "lora" else None,
+        fused=fusions_of(row),
+        network_gbit_per_s=_network(row),
+        optimizer=_optimizer(row),
+        master_weights="no fp32 copy" not in (row.get("optimizer") or ""),
+        schedule=SCHEDULES.get(row.get("schedule") or ""),
+        etp=integer(row, "etp") if degrees["ep"] is not None else None,
+        dispatcher=row.get("dispatcher") or None,
+        expert_balance=row.get("expert_balance") or "natural",
+        exchange_overlap=_flag(row, "a2a_overlap"),
+        cuda_graph=row.get("cuda_graph") or "none",
+        **sizes,
+    )
+
+
+def _flag(row: Mapping[str, str], key: str) -> bool | None:
+    """A yes or no; None where the source does not say."""
+    value = number(row, key)
+    return None if value is None else bool(value)
+
+
+def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
+    """The profile of the software that the row names, or whose name its source or model carries; else plain PyTorch."""
+    words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
+    stack = next(filter(None, map(stack_of_software, words)), None)
+    if stack is None:
+        sharding, degrees = row.get("sharding") or "", [number(row, key) or 1 for key in ("tp", "pp")]
+        stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
+        stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
+        assumed.append(f"stack {stack}")
+    return stack
+
+
+def _network(row: Mapping[str, str]) -> float | None:
+    """Gbit/s per device: a number where the table has one, else read from the words of the source."""
+    stated = number(row, "network_gbit_per_s")
+    return stated or network_of(row.get("inter_node") or "", integer(row, "devices_per_node") or 8)
+
+
+FUSION_WORDS = {
+    "rms": "norm",
+    "rmsnorm": "norm",
+    "norm": "norm",
+    "layernorm": "norm",
+    "softmax": "softmax",
+    "ce": "cross_entropy",
+    "cross-entropy": "cross_entropy",
+    "linear-cross-entropy": "linear_cross_entropy",
+    "rotary": "rotary",
+    "rope": "rotary",
+    "swiglu": "activation",
+    "adamw": "optimizer",
+}
+
+
+def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu"."""
+    if (row.get("fused") or "").strip():
+        return tuple(row["fused"].split("/"))
+    text = " ".join(row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")).lower()
+    words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
+    words += re.findall(r"([a-z]+) kernel", text)
+    words += ["linear-cross-entropy"] if "linear cross entropy" in text else []
+    return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
+
+
+def _year(row: Mapping[str, str]) -> float:
+    """When it ran: as stated; else half a year before the paper it is from; else since fused attention is common."""
+    paper = re.search(r"arXiv:(\d\d)(\d\d)\.", row.get("source") or "")
+    dated = 2000 + int(paper[1]) + int(paper[2]) / 12 - 0.5 if paper else FLASH_YEAR
+    return number(row, "year") or dated
+
+
+def usual_attention(row: Mapping[str, str], device: Device | None) -> str:
+    """The attention that training code of a row's time ran by default on a device."""
+    if device is not None and "flash2" not in device.family.attention:
+        return "unfused"
+    return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
+
+
+def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
+    attention = row.get("attention") or ""
+    if attention == "fused_softmax":
+        return "unfused"
+    if not attention:
+        attention = usual_attention(row, _device_like(row))
+        attention = "te" if stack == "nemo" else attention  # its default from the start
+        assumed.append(f"attention {attention}")
+    return attention
+
+
+def _dtypes(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[str, ...]:
+    """As stated; else bf16, or fp8 where software made for it (Transformer Engine) ran on a device that has it."""
+    if row.get("dtype"):
+        return (base.dtype,)
+    device = _device(row)
+    able = base.stack == "nemo" and device is not None and "fp8" in device.peaks
+    assumed.append("dtype bf16 or fp8" if able else "dtype bf16")
+    return ("bf16", "fp8") if able else ("bf16",)
+
+
+def _device(row: Mapping[str, str]) -> Device | None:
+    """The row's device; None where a table of memory does not say which it is."""
+    try:
+        return load_device(row.get("device") or "")
+    except RooflineError:
+        return None
+
+
+def _device_like(row: Mapping[str, str]) -> Device | None:
+    """The row's device, or one of its architecture where its words leave the form open ("V100-16GB")."""
+    device = _device(row)
+    if device is not None:
+        return device
+    word = (row.get("device") or "").lower().split("-")[0]
+    found = [load_device(name) for name in device_ids() if name.split("-")[0] == word]
+    return found[0] if len({device.architecture for device in found}) == 1 else None
+
+
+def _optimizer(row: Mapping[str, str]) -> str:
+    """The optimizer where a table names one: Adafactor keeps sums of rows and columns, next to nothing."""
+    words = (row.get("optimizer") or "").lower()
+    if "8-bit" in words or "8bit" in words:
+        return "adamw-8bit"
+    return "sgd" if words.startswith(("adafactor", "sgd")) else "adamw"
+
+
+def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ...]:
+    """Which projections have adapters: no table says; attention's alone are as common as all."""
+    if base.train != "lora":
+        return (base.lora_modules,)
+    assumed.append("adapters in attention or everywhere")
+    return ("attention", "all")
+
+
+def _sequence_parallel(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tuple[bool, ...]:
+    """Whether norms are sharded over tp: as stated; else as the software of the time does (from 2022 on)."""
+    if (row.get("seq_parallel") or "").strip() or base.tp == 1:
+        return (base.sequence_parallel,)
+    usual = load_stack(base.stack).sequence_parallel and _year(row) > SEQUENCE_PARALLEL_SINCE
+    if usual:
+        assumed.append("sequence parallelism")
+    return (usual,)
+
+
+def _virtual_stages(
+    row: Mapping[str, str], base: TrainConfig, model: ModelConfig, assumed: list[str]
+) -> tuple[int, ...]:
+    """Stages per device: as stated; else one, or the most that divide the layers where the software interleaves."""
+    stated, pp = integer(row, "vp"), int(base.pp)
+    if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
+        return (stated or 1,)
+    # embedding and head may count as layers (see `shares.stages`)
+    counts = (model.n_layers, model.n_layers + 2)
+    most = next((layers // pp for layers in counts if layers % pp == 0), 1)
+    if most > 1:
+        assumed.append(f"1 or {most} virtual stages")
+    return (1, most) if most > 1 else (1,)
+
+
+def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed: list[str]) -> tuple[int, ...]:
+    """As stated; else what is plausible: 1 of a large model whose parameters are sharded, as people run these."""
+    micro, total = integer(row, "micro_batch_sequences"), base.global_batch
+    data = base.num_devices // (base.tp * base.pp * base.cp)
+    if micro:
+        return (micro,)
+    if base.sharding in {"fsdp", "zero3", "hsdp"} and size > SHARDED_ALONE:
+        assumed.append("micro batch 1")
+        return (1,)
+    if not total:
+        assumed.append("micro batch 1 to 4, no accumulation")
+        return (1, 2, 4)
+    plausible = tuple(m for m in (1, 2, 4, 8) if total % (m * data) == 0)
+    # a pipeline is run with at least as many micro batches as stages
+    plausible = tuple(m for m in plausible if total // (m * data) >= base.pp) or plausible[:1]
+    if not plausible:
+        raise Skipped("micro batch is not stated, and none divides the global batch")
+    assumed.append(f"micro batch {' or '.join(map(str, plausible))}")
+    return plausible
+
+
+def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
+    recompute = row.get("recompute") or ""
+    if recompute in {"none", "selective", "full"}:
+        return (recompute,)
+    assumed.append("recompute none or full")
+    return ("none", "full")
+
+
+_PER_NODE = re.compile(r"(?:(\d+)\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d+)\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
+_PER_DEVICE = re.compile(r"(\d+)\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
+_STATED = re.compile(r"\(paper: (EDR|HDR|NDR|XDR); assumed\)")
+INFINIBAND_GBIT = {"EDR": 100, "HDR": 200, "NDR": 400, "XDR": 800}  # per link
+OMNI_PATH_GBIT = 100  # per link (Intel Omni-Path 100 series)
+
+
+def network_of(words: str, devices_per_node: int) -> float | None:
+    """Gbit/s per device, one way, from the words of a source; None where it does not say.
+
+    >>> network_of("InfiniBand 8x200Gb/s per node", 8), network_of("RDMA 400Gb/s per GPU", 8)
+    (200.0, 400.0)
+    >>> network_of("4 OmniPath links per node", 8)
+    50.0
+
+    A number of links that the table assumes is not taken where it quotes the paper: one link per node is stated.
+
+    >>> network_of("InfiniBand 8x200Gb/s per node (paper: HDR; assumed)", 8)
+    25.0
+    """
+    stated = _STATED.search(words)
+    if stated:
+        return INFINIBAND_GBIT[stated[1]] / devices_per_node
+    links = re.search(r"(\d+) Omni-?Path links per node", words)
+    if links:
+        return int(links[1]) * OMNI_PATH_GBIT / devices_per_node
+    per_device = _PER_DEVICE.search(words)
+    if per_device:
+        return float(per_device[1])
+    per_node = _PER_NODE.search(words)
+    if per_node:
+        return int(per_node[1] or 1) * float(per_node[2]) / devices_per_node
+    return None

@@ -1,0 +1,74 @@
+"""The model that a row of a table of measurements describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from ..model.load import load_model, model_from_flat, model_ids
+from ..model.spec import ModelConfig, Moe
+from .rows import Skipped, integer
+
+MODEL_COLUMNS = (
+    "n_layers",
+    "d_model",
+    "n_heads",
+    "n_kv_heads",
+    "d_ff",
+    "gated_mlp",
+    "vocab_size",
+    "tied_embeddings",
+    "n_experts",
+    "experts_per_token",
+    "d_ff_expert",
+)
+
+
+def model_of(row: Mapping[str, str]) -> ModelConfig:
+    """The model a row's columns describe; a preset of the same dimensions adds what the columns leave out."""
+    flat: dict[str, Any] = {key: integer(row, key) for key in MODEL_COLUMNS}
+    for key in ("n_layers", "d_model", "n_heads", "vocab_size"):
+        if not flat[key]:
+            raise Skipped(f"{key} is not stated")
+    preset = _preset_like(flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
+    if preset is not None:
+        return preset
+    if not flat["d_ff"]:
+        flat["d_ff"] = flat["d_ff_expert"] or 4 * flat["d_model"]
+    for key in ("gated_mlp", "tied_embeddings"):
+        flat[key] = bool(flat[key])
+    if (flat["n_experts"] or 1) <= 1:
+        flat.update(n_experts=None, experts_per_token=None, d_ff_expert=None)
+    flat["name"] = row.get("model") or row["id"]
+    flat["max_seq_len"] = integer(row, "seq_len")
+    return _build(tuple(sorted((k, v) for k, v in flat.items() if v is not None)))
+
+
+@cache
+def _build(items: tuple[tuple[str, Any], ...]) -> ModelConfig:
+    return model_from_flat(dict(items))
+
+
+def _signature(model: ModelConfig) -> tuple[int, int, int]:
+    attention = next((group.attention for group in model.groups if group.attention is not None), None)
+    experts = next((group.mlp.n_experts for group in model.groups if isinstance(group.mlp, Moe)), 1)
+    return (model.d_model, attention.n_heads if attention else 0, experts)
+
+
+@cache
+def _known_models() -> dict[tuple[int, int, int], str]:
+    """Mixtures of experts among the presets, by dimensions: their attention and dense layers have no columns."""
+    models = (load_model(name) for name in model_ids())
+    mixtures = (model for model in models if any(isinstance(group.mlp, Moe) for group in model.groups))
+    return {_signature(model): model.name for model in mixtures}
+
+
+@cache
+def _preset_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> ModelConfig | None:
+    """The preset of these dimensions, cut to so many layers where the row has fewer."""
+    name = _known_models().get((d_model, n_heads, n_experts))
+    if name is None:
+        return None
+    model = load_model(name)
+    return model if model.n_layers == n_layers else load_model(name, {"n_layers": n_layers})

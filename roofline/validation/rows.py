@@ -1,0 +1,73 @@
+"""Tables of published measurements as they are read: rows, numbers in cells, reasons to skip a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RooflineError, shown
+from ..reading import LARGEST_NUMBER, read_text
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+class Skipped(RooflineError):  # noqa: N818  (a reason, shown as such)
+    """A row that cannot be predicted, with the reason."""
+
+
+def read_rows(path: str | Path | Traversable) -> list[dict[str, str]]:
+    """Rows of a CSV of runs.
+
+    Raises:
+        RooflineError: The file cannot be read or has not the columns of a table of runs.
+    """
+    needed = ("id", "device", "n_devices", "seq_len", "tokens_per_s_per_device", "n_layers", "d_model", "n_heads")
+    return read_table(path, needed)
+
+
+def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
+    """Rows of any CSV of measurements that has at least the columns `needed`."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise RooflineError(f"a table of runs is the path of a CSV, got {shown(path)}")
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, "table"), newline="")))
+    except csv.Error as error:
+        raise RooflineError(f"cannot read {path}: {error}") from error
+    if not rows:
+        raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
+    missing = sorted(set(needed) - set(rows[0]))
+    if missing:
+        raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
+    return rows
+
+
+def number(row: Mapping[str, str], key: str) -> float | None:
+    """The number in a cell; None where it is blank, NaN or infinite.
+
+    Raises:
+        Skipped: It is not a number, below 0 or beyond 1e30; row, column and value are named.
+    """
+    text = (row.get(key) or "").strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise Skipped(f"row {row.get('id') or '?'}: {key} {text!r} is not a number") from None
+    if not math.isfinite(value):
+        return None
+    if not 0 <= value <= LARGEST_NUMBER:
+        raise Skipped(f"row {row.get('id') or '?'}: {key} {value:g} is out of range")
+    return value
+
+
+def integer(row: Mapping[str, str], key: str) -> int | None:
+    """The number in a cell, without its fraction; None where it is blank."""
+    value = number(row, key)
+    return None if value is None else int(value)
