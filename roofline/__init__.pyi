@@ -10,14 +10,16 @@ from .counting.op import Op
 from .counting.textbook import accounting
 from .errors import RooflineError
 from .hardware import Device, HardwareError, device_ids, load_device
-from .hardware.detect.detect import detect_gpus as detect
+from .hardware.detect.answer import detect
+from .hardware.frame import devices
+from .hardware.overrides import override
 from .model.load import load_model, model_ids
 from .model.spec import ModelConfig
 from .planning.cost import Plan, Terms
 from .planning.plan import plan
 from .readers.read import read_run
 from .readers.result import RunFile
-from .search.search import layouts
+from .search.answer import layouts
 from .steptimer import StepTimer
 from .tracing.trace import trace
 from .validation.runs import validate_runs
@@ -47,6 +49,7 @@ __all__ = [
     "count",
     "detect",
     "device_ids",
+    "devices",
     "diagnose",
     "estimate",
     "infer",
@@ -56,6 +59,7 @@ __all__ = [
     "memory",
     "mfu",
     "model_ids",
+    "override",
     "plan",
     "read_run",
     "trace",

@@ -41,10 +41,13 @@ def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
 
     >>> nearest("gpt2xl", ["gpt2", "gpt2-xl", "llama-2-7b"])
     ['gpt2-xl', 'gpt2']
+    >>> nearest("nvidai", ["AMD", "NVIDIA"])
+    ['NVIDIA']
     """
     import difflib
 
-    return difflib.get_close_matches(word, list(allowed), n=count, cutoff=0.5)
+    words = {each.lower(): each for each in allowed}
+    return [words[each] for each in difflib.get_close_matches(word.lower(), list(words), n=count, cutoff=0.5)]
 
 
 def shown(value: object, most: int = 60) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..arrays import Number, is_scalar, size
 from ..config.run import TrainConfig
@@ -16,10 +16,10 @@ from ..footprint.activations import in_flight
 from ..footprint.parts import PARTS, Memory, memory_for, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
+from ..result import Result
 from ..units import format_bytes, format_count
 from .choice import fastest
 from .fixes import Fix, cheapest_fixes
-from .result import model_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ LONGEST_SEQUENCE = 2**24
 SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
 
 
-class MemoryFit(Memory, frozen=True, kw_only=True):
+class MemoryFit(Result, Memory, frozen=True, kw_only=True):
     """Memory per device and what fits; attributes are the JSON keys of ``roofline memory``.
 
     Attributes:
@@ -47,6 +47,8 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         notes: What was assumed of the run, as sentences.
         chosen: Whether the micro batch is none that was given, but the fastest that fits.
     """
+
+    VIEW: ClassVar[str] = "memory"
 
     model: ModelConfig
     device: Any
@@ -73,10 +75,6 @@ class MemoryFit(Memory, frozen=True, kw_only=True):
         if size(self.total_bytes) > 1:
             return pd.DataFrame({name: getattr(self, name) for name in parts})
         return pd.DataFrame({"part": parts, "bytes": [getattr(self, name) for name in parts]})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object that ``roofline memory --format json`` prints."""
-        return memory_json(self)
 
 
 def memory(model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any) -> MemoryFit:
@@ -228,22 +226,6 @@ def _largest(holds: Callable[[int], bool], limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
-
-
-def memory_json(result: MemoryFit) -> dict[str, Any]:
-    """The JSON object of one memory estimate, in bytes."""
-    return {
-        "model": model_json(result.model),
-        "device": result.device and {"id": result.device.id, "name": result.device.name},
-        "train": result.train,
-        **{name: getattr(result, name) for name in Memory.__struct_fields__},
-        "verdict": None if result.capacity_bytes is None else result.verdict,
-        "max_micro_batch": result.max_micro_batch,
-        "max_seq_len": result.max_seq_len,
-        "explained": result.explained,
-        "fixes": result.fixes,
-        "notes": result.notes,
-    }
 
 
 def fit_words(memory: Memory) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from ..config.options import choices
 from ..errors import RooflineError
 from ..model.load import load_model
+from ..result import Result
 from ..timing.schedule import TERMS
 from .estimate import Estimate, estimate
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..hardware import Device
     from ..model.spec import ModelConfig
 
@@ -80,7 +79,21 @@ def labelled(case: Case, label: str) -> Case:
     return msgspec.structs.replace(case, varied={"case": label, **case.varied})
 
 
-def run_cases(chosen: Sequence[Case]) -> tuple[list[tuple[Case, Estimate]], list[Skipped]]:
+class Comparison(Result, msgspec.Struct, frozen=True, kw_only=True):
+    """Estimates side by side, in the order of the cases, and the cases that cannot be."""
+
+    VIEW: ClassVar[str] = "comparison"
+
+    cases: tuple[Case, ...]
+    estimates: tuple[Estimate, ...]
+    skipped: tuple[Skipped, ...]
+
+    def __repr__(self) -> str:
+        """How many of which cases."""
+        return f"<Comparison of {len(self.cases)} cases, {len(self.skipped)} left out>"
+
+
+def run_cases(chosen: Sequence[Case]) -> Comparison:
     """Estimate each case; one that cannot be (a batch that does not divide) is set aside with its reason.
 
     Raises:
@@ -94,27 +107,8 @@ def run_cases(chosen: Sequence[Case]) -> tuple[list[tuple[Case, Estimate]], list
             skipped.append(Skipped(case.varied, str(error)))
     if not results:
         raise RooflineError(skipped[0].reason if skipped else "nothing to compare: name a model and a device")
-    return results, skipped
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Estimates side by side, in the order of the cases, and the cases that cannot be."""
-
-    cases: tuple[Case, ...]
-    estimates: tuple[Estimate, ...]
-    skipped: tuple[Skipped, ...]
-
-    def __repr__(self) -> str:
-        """How many of which cases."""
-        return f"<Comparison of {len(self.cases)} cases, {len(self.skipped)} left out>"
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row per case with every figure, as ``roofline compare --format csv`` prints it."""
-        import pandas as pd
-
-        from .estimate import estimate_record
-
-        return pd.DataFrame([estimate_record(each) for each in self.estimates])
+    done, estimates = zip(*results, strict=True)
+    return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
 
 
 def compare(models: Any, devices: Any, **options: Any) -> Comparison:
@@ -138,9 +132,7 @@ def compare(models: Any, devices: Any, **options: Any) -> Comparison:
         [load_device(each) for each in _listed(devices)],
         choices(options),
     )
-    results, skipped = run_cases(chosen)
-    done, estimates = zip(*results, strict=True)
-    return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
+    return run_cases(chosen)
 
 
 def _listed(given: Any) -> Sequence[Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -17,10 +17,12 @@ from ..counting.mfu import mfu_by_rule
 from ..errors import RooflineError
 from ..model.load import load_model
 from ..model.spec import ModelConfig
+from ..result import Result
 from ..units import format_rate, format_ratio, format_share, format_time
 from .changes import Suspect, improvements, suspects
 from .choice import fastest
 from .estimate import COUNTED_RULE, Estimate, estimate_run
+from .reported import Mistake, Printed, explain_alone, explain_printed, mistakes, read_printed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     mfu: float | None = None
 
 
-class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+class Diagnosis(Result, msgspec.Struct, frozen=True, kw_only=True):
     """Where a measured run stands; attributes are the JSON keys of ``roofline mfu``.
 
     Attributes:
@@ -59,6 +61,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
         estimate: The estimate itself.
         notes: Assumptions.
     """
+
+    VIEW: ClassVar[str] = "mfu"
 
     mfu: float
     hfu: float
@@ -80,7 +84,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """The verdict, and the first suspect."""
         suspect = f"; first suspect: {self.suspects[0].what}" if self.suspects else ""
-        return f"Diagnosis(MFU {format_share(self.mfu)}, {verdict_words(self)}{suspect})"
+        return f"<Diagnosis: MFU {format_share(self.mfu)}, {verdict_words(self)}{suspect}>"
 
     def to_frame(self) -> pd.DataFrame:
         """Suspects and improvements as a pandas frame, one a row."""
@@ -100,6 +104,7 @@ def diagnose(
     *,
     step_time_s: float | str | None = None,
     tokens_per_s: float | str | None = None,
+    tflops: float | str | None = None,
     reported_mfu: float | str | None = None,
     **options: Any,
 ) -> Diagnosis:
@@ -110,7 +115,8 @@ def diagnose(
         device: As for `estimate`.
         step_time_s: Measured seconds of one optimizer step, or text with a unit such as ``"340ms"``.
         tokens_per_s: Measured tokens per second of all devices, checked against the step time.
-        reported_mfu: The MFU the framework printed, to find out how it counts.
+        tflops: TFLOP/s of one device as the framework printed them, where no time was measured; counted as MFU is here.
+        reported_mfu: The MFU the framework printed, to find out how it counts; alone, what it may really be.
         **options: Fields of `TrainConfig`: how it was trained.
 
     Raises:
@@ -118,18 +124,24 @@ def diagnose(
     """
     from ..hardware import load_device
 
-    check_names(options, "step_time_s", "tokens_per_s", "reported_mfu")
-    if step_time_s is None and tokens_per_s is None:
+    check_names(options, "step_time_s", "tokens_per_s", "tflops", "reported_mfu")
+    if step_time_s is None and tokens_per_s is None and tflops is None and reported_mfu is None:
         raise RooflineError(
-            "nothing measured: give --step-time-s or --tokens-per-s ('roofline estimate' says what to expect)"
+            "nothing measured: give --step-time-s, --tokens-per-s, --tflops or --reported-mfu "
+            "('roofline estimate' says what to expect)"
         )
     step: float | None = read_one("step_time_s", step_time_s, units.step_time_s)
     rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
-    reported: float | None = read_one("reported_mfu", reported_mfu, units.share)
+    achieved: float | None = read_one("tflops", tflops, units.positive)
+    printed = None if reported_mfu is None else read_printed(reported_mfu)
     model, device = load_model(model), load_device(device)
     run = fastest(settle(model, device, options).alone("a measured run"))
     expected = estimate_run(run)
     tokens = float(run.train.tokens_per_step)
+    alone = printed is not None and step is None and rate is None and achieved is None
+    if step is None and rate is None:
+        share = _share(achieved, printed, expected)
+        rate = share * float(expected.tokens_per_s / expected.mfu)
     seconds = step if step is not None else tokens / float(rate or 1)
     findings = list(_disagreement(run.train, seconds, rate) if step is not None else ())
     rules = _rules(run, tokens / seconds)
@@ -141,10 +153,14 @@ def diagnose(
         findings += _counted_wrong(run.train, mfu, tokens / seconds, (low, high))
     else:
         findings += _of_one_pass(run.train, mfu, tokens / seconds, (low, high))
+    possible = mistakes(expected.model, expected.device, expected.train, float(expected.hfu / expected.mfu))
+    if alone and printed is not None:
+        causes = explain_alone(printed, (low, high), possible)
+        findings = [Finding(what=f"{_said(printed)} {cause.what}", mfu=cause.mfu) for cause in causes]
     if mfu > 1:
         raise RooflineError(_impossible(run, mfu, findings, (low, high)))
-    if reported is not None:
-        findings.append(_how_counted(reported, rules, float(expected.hfu * expected.step_time_s) / seconds))
+    if printed is not None and not alone:
+        findings += _how_counted(printed, mfu, possible)
     verdict = "below" if mfu < low else "above" if mfu > high else "within"
     return Diagnosis(
         mfu=mfu,
@@ -307,19 +323,29 @@ def _peaks(device: Device, dtype: str) -> dict[str, float]:
     return {other.id: other.peaks[dtype] for other in others if dtype in other.peaks and other.id != device.id}
 
 
-def _how_counted(reported: float, rules: dict[str, float], hfu: float) -> Finding:
-    """How a framework may have come to the MFU it printed."""
-    ways = [(f"the rule {rule}", value) for rule, value in rules.items()] + [("HFU: recompute counted", hfu)]
-    ways += [(f"{name} over the sparse peak", value / 2) for name, value in ways]
-    name, value = min(ways, key=lambda way: abs(math.log(way[1] / reported)))
-    said = f"the reported MFU of {format_share(reported)}"
-    if abs(value / reported - 1) < AGREE:
-        return Finding(what=f"{said} is {name} ({format_share(value)})")
-    return Finding(
-        what=f"{said} follows no usual rule (nearest: {name}, {format_share(value)}): it may divide "
-        "by another "
-        "card's peak, or count other tokens"
-    )
+def _share(achieved: float | None, printed: Printed | None, expected: Estimate) -> float:
+    """The MFU that TFLOP/s of one device, or a printed figure, amounts to."""
+    if achieved is not None:
+        return achieved * 1e12 / expected.device.peak_flops_per_s(expected.train.dtype)
+    return printed.value if printed is not None else 0.0
+
+
+def _said(printed: Printed) -> str:
+    return f"the reported MFU of {format_share(printed.value)}"
+
+
+def _how_counted(printed: Printed, mfu: float, possible: Sequence[Mistake]) -> list[Finding]:
+    """How a framework may have come to the MFU it printed, the likeliest first."""
+    causes = explain_printed(printed, mfu, possible)
+    if causes:
+        return [Finding(what=f"{_said(printed)} {cause.what}", mfu=cause.mfu) for cause in causes]
+    off = printed.value / mfu
+    return [
+        Finding(
+            what=f"{_said(printed)} is {off:.3g} times what the run does, which no usual rule, peak or count explains, "
+            "nor two of them: check the batch, the sequence and the number of devices"
+        )
+    ]
 
 
 def verdict_words(result: Diagnosis) -> str:

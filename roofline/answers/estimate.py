@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -13,35 +13,21 @@ from ..config.settle import Run, settle
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from ..counting.stages import stages
 from ..counting.step import Step, build_step
-from ..footprint.parts import PARTS, Memory, memory_of
+from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
+from ..result import Result
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
 from .choice import fastest
-from .machine import caveats_of, machine_notes
-from .result import device_json, model_json
+from .machine import machine_notes
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..hardware import Device
 
-FIGURES = (
-    "step_time_s",
-    "step_time_low_s",
-    "step_time_high_s",
-    "ideal_step_time_s",
-    "tokens_per_s",
-    "tokens_per_s_per_device",
-    "mfu",
-    "hfu",
-    "mfu_rule",
-    "model_flops_per_step",
-    "hardware_flops_per_step",
-    "bound",
-)
 COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass that runs, full attention"
 
 
@@ -72,8 +58,10 @@ class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
     remaining: Number
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(Result, msgspec.Struct, frozen=True, kw_only=True):
     """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``."""
+
+    VIEW: ClassVar[str] = "estimate"
 
     model: ModelConfig
     device: Any
@@ -111,14 +99,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """The ops as a pandas frame, the costliest first."""
+        """The ops as a pandas frame, the costliest first; of arrays a row per configuration with every figure."""
         import pandas as pd
 
+        if not is_scalar(self.step_time_s):
+            return super().to_frame()
         return pd.DataFrame([msgspec.structs.asdict(op) for op in self.ops])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object that ``roofline estimate --format json`` prints, in base units."""
-        return estimate_json(self)
 
 
 BOUND_OF_TERM = {
@@ -364,33 +350,3 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
         of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
         notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
     return tuple(notes)
-
-
-def estimate_json(result: Estimate) -> dict[str, Any]:
-    """The JSON object of one estimate, in base units."""
-    return {
-        "model": model_json(result.model),
-        "device": device_json(result.device, result.train.dtype),
-        "train": result.train,
-        **{name: getattr(result, name) for name in FIGURES},
-        "schedule": result.schedule,
-        "waterfall": result.waterfall,
-        "memory": {**msgspec.structs.asdict(result.memory), "verdict": result.memory.verdict},
-        "fits": result.fits,
-        "ops": result.ops,
-        "notes": [*result.notes, *caveats_of(result.device)],
-    }
-
-
-def estimate_record(result: Estimate) -> dict[str, Any]:
-    """One estimate as one flat row: what was asked, then the figures."""
-    train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
-    memory = {f"memory_{name}": getattr(result.memory, name) for name in (*PARTS, "total_bytes", "capacity_bytes")}
-    return {
-        "model": result.model.name,
-        "device": result.device.id,
-        **train,
-        **{name: getattr(result, name) for name in FIGURES},
-        **memory,
-        "fits": result.fits,
-    }

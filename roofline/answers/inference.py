@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ from ..footprint.allocator import CONTEXT_BYTES
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig
+from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
@@ -58,7 +59,7 @@ class InferenceFix(msgspec.Struct, frozen=True, kw_only=True):
     time_s: float
 
 
-class Inference(msgspec.Struct, frozen=True, kw_only=True):
+class Inference(Result, msgspec.Struct, frozen=True, kw_only=True):
     """One pass of a phase; attributes are the JSON keys of ``roofline estimate --phase``.
 
     Attributes:
@@ -78,6 +79,8 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
         ops: The ops, the costliest first.
         fixes: The smallest change of each kind that makes it fit; empty where it fits.
     """
+
+    VIEW: ClassVar[str] = "inference"
 
     model: ModelConfig
     device: Any

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, show
 from .parser import command_parser
 
 if TYPE_CHECKING:
@@ -47,11 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the cases side by side (up to four), or as one row each."""
     from ..answers.comparison import run_cases
-    from ..view import comparison as view
 
-    results, skipped = run_cases(_all_cases(args))
-    tables, notes = view.tables(results), view.notes(results, skipped)
-    emit(args, view.data(results, skipped), tables, notes, view.records(results))
+    show(args, run_cases(_all_cases(args)))
     return 0
 
 

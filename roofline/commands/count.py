@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ..view import count as view
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, show
 
 SUMMARY = "parameters, FLOPs and bytes of a model, op by op"
 EXAMPLES = (
@@ -36,13 +35,9 @@ def run(args: argparse.Namespace) -> int:
     result = count(options.model(args), **options.train_options(args))
     if args.style == "accounting":
         from ..counting.textbook import accounting_table
-        from ..view import accounting
 
         train = result.train
-        table = accounting_table(result.model, int(train.sequence_length), int(train.micro_batch))
-        records = accounting.records(table)
-        tables = [records] if args.format == "markdown" else accounting.tables(table)
-        emit(args, accounting.data(table), tables, accounting.notes(table), records)
-        return 0
-    emit(args, result.to_dict(), view.tables(result), view.notes(result), view.records(result))
+        show(args, accounting_table(result.model, int(train.sequence_length), int(train.micro_batch)))
+    else:
+        show(args, result)
     return 0

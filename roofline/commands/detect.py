@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, show
 
 SUMMARY = "the GPUs and CPU of this machine, matched to the catalog"
 EXAMPLES = ("roofline detect", "roofline detect --format json")
@@ -18,26 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what this machine has; a missing driver is an answer, not an error."""
-    from ..hardware.detect.cpu import read_cpu
-    from ..hardware.detect.detect import detect_gpus
-    from ..hardware.detect.local import local_device
-    from ..hardware.detect.machine import machine_device
-    from ..hardware.detect.nvml import load_recording
-    from ..hardware.errors import HardwareError
-    from ..view import detection as view
+    from ..hardware.detect.answer import detect
 
-    if args.replay is None:
-        detection = detect_gpus()
-    else:
-        try:
-            recording, machine = load_recording(args.replay)
-        except (OSError, ValueError) as error:
-            raise HardwareError(f"--replay {args.replay}: not a recorded machine: {error}") from error
-        detection = detect_gpus(recording, machine.get("environment", {}), machine.get("host_memory_bytes"))
-    local, why_not = None, None
-    try:
-        local = local_device() if args.replay is None else machine_device(detection)
-    except HardwareError as error:
-        why_not = str(error)
-    emit(args, *view.machine(detection, read_cpu(), local, why_not, args.replay))
+    show(args, detect(args.replay))
     return 0

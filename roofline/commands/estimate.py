@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.options import word
 from ..errors import RooflineError
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, show
 
 if TYPE_CHECKING:
     from ..answers.estimate import Estimate
@@ -42,9 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
-    from ..answers.advice import advise
-    from ..view import estimate as view
-
     device, given = options.device(args), options.train_options(args)
     if args.phase != "train":
         return run_inference(args, device, given)
@@ -59,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
         result = estimate_file(args.model, device, **given)
     else:
         result = described(args, device, given)
-    advice = None if args.format == "csv" else advise(result)
-    tables, notes = view.tables(result, advice), view.notes(result)
-    emit(args, view.data(result, advice), tables, notes, view.records(result))
+    show(args, result)
     return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
 
 
@@ -85,8 +80,7 @@ def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -
 def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:
     """Print one pass of inference; 3 where it does not fit in memory."""
     from ..answers.inference import infer
-    from ..view import inference as view
 
     result = infer(options.model(args), device, args.phase, **given)
-    emit(args, view.data(result), view.tables(result), view.notes(result), view.records(result))
+    show(args, result)
     return 0 if result.fits else DOES_NOT_FIT

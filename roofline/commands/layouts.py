@@ -13,7 +13,7 @@ from ..config.options import word
 from ..errors import RooflineError
 from ..view.files import write_atomically
 from . import options
-from .output import add_format_arguments, emit, write_text
+from .output import add_format_arguments, show, write_text
 
 if TYPE_CHECKING:
     from ..search.layout import SearchResult
@@ -54,14 +54,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print the best layout in a framework's own keys instead: megatron, torchtitan, deepspeed or axolotl",
     )
     search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
+    search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
     options.add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the best layouts; 3 where none fits, 130 after an interrupt."""
-    from ..search.search import layouts
-    from ..view import layouts as view
+    from ..search.answer import layouts
 
     given = options.train_options(args)
     if args.emit is not None:
@@ -72,12 +72,12 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
     given.setdefault("num_devices", 1)
-    model, device = options.model(args), options.device(args)
     with Progress() as progress:
         result = layouts(
-            model,
-            device,
+            options.model(args),
+            options.device(args),
             objective=args.objective,
+            price=args.price,
             top=args.top,
             across_nodes=args.across_nodes,
             progress=progress,
@@ -86,17 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.emit is not None and result.layouts:
         write_layout(args, result)
         return 0
-    notes = view.notes(result)
-    if not result.layouts and not result.interrupted:
-        from ..search.remedy import remedy, shortage
-
-        notes.append(f"It does not fit: {shortage(result)}.")
-        count = given.pop("num_devices")
-        most = max(count) if isinstance(count, tuple) else count
-        notes.append(f"To fit: {remedy(model, device, result, most, given)}.")
-    notes += [f"Note: {note}." for note in model.assumptions]
-    tables, records = view.tables(result, args.price), view.records(result, args.price)
-    emit(args, view.data(result, args.price), tables, notes, records)
+    show(args, result, tables="full_tables" if args.full else "tables")
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
         sys.stderr.write(f"{units.format_time(result.seconds)}, {rate:,.0f} layouts a second\n")

@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import RooflineError
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, show
 
 SUMMARY = "bytes per device: does it fit, and the largest micro batch that does"
 EXAMPLES = (
@@ -27,11 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print memory by part; 3 where it does not fit."""
     from ..answers.capacity import memory
-    from ..view import memory as view
 
     if args.device is None and (args.peak_tflops or args.bandwidth or args.memory or args.link_bandwidth):
         raise RooflineError("a figure of a device without --device: name the device ('roofline devices' lists all)")
     device = None if args.device is None else options.device(args)
     result = memory(options.model(args), device, **options.train_options(args))
-    emit(args, result.to_dict(), view.tables(result), view.notes(result), view.records(result))
+    show(args, result)
     return DOES_NOT_FIT if device is not None and result.verdict == "does not fit" else 0

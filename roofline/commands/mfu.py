@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..errors import RooflineError
 from . import options
-from .output import add_format_arguments, emit
+from .output import add_format_arguments, emit, show
 
 if TYPE_CHECKING:
     from ..profiling.series import Series
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model_arguments(parser, nargs="?")
     options.add_device_arguments(parser)
-    run_ = parser.add_argument_group("what was measured (step time, tokens per second, both, or a log of them)")
+    run_ = parser.add_argument_group("what was measured: any one of these, several, or a log of them")
     run_.add_argument(
         "--step-time-s",
         "--step-time",
@@ -41,10 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="tokens per second of all devices together: 24000, or 24k",
     )
     run_.add_argument(
+        "--tflops", metavar="N", type=units.positive, help="TFLOP/s of one device, as the framework printed them"
+    )
+    run_.add_argument(
         "--reported-mfu",
         metavar="X",
-        type=units.share,
-        help="the MFU the framework printed, such as 25%%: how is it counted?",
+        help="the MFU the framework printed, such as 25%%: how is it counted? Alone: what is it really?",
     )
     run_.add_argument(
         "--log",
@@ -67,14 +69,15 @@ def run(args: argparse.Namespace) -> int:
         emit(args, {"log": log}, log_view.tables(log), log_view.notes(log))
         return 0
     from ..answers.diagnosis import diagnose
-    from ..view import mfu as view
 
     result = diagnose(options.model(args), options.device(args), **_measured(args, log))
-    data, tables, notes = view.data(result), view.tables(result), view.notes(result)
-    if log is not None:
-        data = {**data, "log": log}
-        tables, notes = [*log_view.tables(log), *tables], [*log_view.notes(log), *notes]
-    emit(args, data, tables, notes, view.records(result))
+    if log is None:
+        show(args, result)
+        return 0
+    from ..view import mfu as view
+
+    tables, notes = [*log_view.tables(log), *view.tables(result)], [*log_view.notes(log), *view.notes(result)]
+    emit(args, {**result.to_dict(), "log": log}, tables, notes, view.records(result))
     return 0
 
 
@@ -100,6 +103,7 @@ def _measured(args: argparse.Namespace, log: Series | None) -> dict[str, Any]:
         "step_time_s": args.step_time_s,
         "tokens_per_s": args.tokens_per_s,
         "reported_mfu": args.reported_mfu,
+        "tflops": args.tflops,
         **options.train_options(args),
     }
     if log is None:

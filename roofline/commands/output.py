@@ -7,10 +7,12 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import RooflineError
+from ..result import Result
 from ..view.files import check_writable, write_atomically
 from ..view.table import PLAIN_WIDTH, Table, render_csv, render_json, render_markdown, render_text
 
@@ -74,8 +76,10 @@ def emit(
     """
     settle_format(args)
     if (config := getattr(args, "config", None)) is not None:  # MODEL was a framework's run file
-        data = {**data, "config": config, **_detailed(data.get("train"), args)}
-        notes = [*notes, *(f"Note: {note}." for note in args.config_notes)]
+        told = [f"Note: {note}." for note in args.config_notes]
+        found = [*data.get("notes", notes), *told]
+        data = {**data, "config": config, **_detailed(data.get("train"), args), "notes": found}
+        notes = [*notes, *told]
     to_file = args.output not in {None, "-"}
     match args.format:
         case "json":
@@ -101,6 +105,18 @@ def _detailed(train: object, args: argparse.Namespace) -> dict[str, Any]:
 
     settled = msgspec.to_builtins(train, enc_hook=lambda value: value.tolist())
     return {"train": {**args.config_details, **settled}}
+
+
+def show(args: argparse.Namespace, result: Result, hints: Sequence[str] = (), tables: str = "tables") -> None:
+    """Write an answer in the format asked for; `hints` stand before its notes, `tables` names the view's function."""
+    view = import_module(f"roofline.view.{result.VIEW}")
+    if args.format == "json":
+        emit(args, result.to_dict(), [])
+    elif args.format == "csv":
+        emit(args, {}, [], (), view.records(result))
+    else:
+        shown = getattr(view, f"{args.format}_tables", None) or getattr(view, tables)
+        emit(args, {}, shown(result), [*hints, *view.notes(result)])
 
 
 def write_text(text: str) -> None:

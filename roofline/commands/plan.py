@@ -126,17 +126,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("roofline: " + "; ".join(problems) + "\n")
         return DOES_NOT_FIT
     plans.sort(key=lambda one: order(one, args))
-    from ..view import plan as view
+    from ..view.plan import several
 
-    asked = view.Asked(
-        deadline_s=args.deadline,
-        chinchilla=args.tokens == "chinchilla",
-        power=args.power is not None,
-        explain=args.explain,
-        ladder=args.ladder,
-    )
-    notes = view.notes(plans, asked, problems)
-    emit(args, view.data(plans, asked), view.tables(plans, asked), notes, view.records(plans))
+    emit(args, *several(plans, problems, explain=args.explain, with_ladder=args.ladder))
     return 0
 
 

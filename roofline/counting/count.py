@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from ..config.settle import settle
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
+from ..result import Result
 from .op import Op
 from .step import Step, build_step
 
@@ -23,7 +24,7 @@ MATMULS = frozenset({"matmul", "attention"})
 PHASES = ("forward", "backward", "recompute", "optimizer")
 
 
-class Count(msgspec.Struct, frozen=True, kw_only=True):
+class Count(Result, msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one model; attributes are the JSON keys of ``roofline count``.
 
     FLOPs are per micro batch, all devices of one model replica together, except `flops_step` and
@@ -47,6 +48,8 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
         tokens: Tokens of one micro batch.
         ops: Every op, for one device.
     """
+
+    VIEW: ClassVar[str] = "count"
 
     model: ModelConfig
     train: TrainConfig
@@ -80,12 +83,6 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
         import pandas as pd
 
         return pd.DataFrame([op_record(op) for op in self.ops])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object that ``roofline count --format json`` prints."""
-        figures = {name: getattr(self, name) for name in self.__struct_fields__[2:-1]}
-        model = {"name": self.model.name, "n_layers": self.model.n_layers, "source": self.model.source}
-        return {"model": model, "train": self.train, **figures, "ops": [op_record(op) for op in self.ops]}
 
 
 def op_record(op: Op) -> dict[str, Any]:

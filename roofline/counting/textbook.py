@@ -7,20 +7,25 @@ attention full (not causal), the backward pass as twice the forward pass.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from .. import units
+from ..config.options import read_one
 from ..config.run import LARGEST
-from ..errors import RooflineError, shown
+from ..errors import RooflineError, shown, unknown
+from ..model.load import load_model
 from ..model.projections import attention_projections, feed_forward_projections
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
-from ..units import format_flops
+from ..result import Result
 from .mfu import matmul_weights, met_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SHAPES = ("n_layers", "d_model", "n_heads", "d_ff", "vocab_size", "positions", "tied")  # of a plain decoder
 COLUMNS = ("Level-1", "Level-2", "Level-3", "FLOPs", "FLOPs_fmt", "FLOPs_proportion")
 SOFTMAX_FLOPS = 5  # per score: maximum, subtract, exponential, sum, divide
 ACTIVATION_FLOPS = 5  # per element
@@ -36,12 +41,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def flops_fmt(self) -> str:
-        """FLOPs as people read them."""
-        return format_flops(self.flops)
+        """FLOPs in three digits, such as ``4.92e+06``."""
+        return f"{self.flops:.2e}"
 
 
-class Accounting(msgspec.Struct, frozen=True, kw_only=True):
+class Accounting(Result, msgspec.Struct, frozen=True, kw_only=True):
     """The table of a model: its rows for one micro batch, and the shortcut 6ND as a share of the overall."""
+
+    VIEW: ClassVar[str] = "accounting"
 
     model: ModelConfig
     seq_len: int
@@ -95,30 +102,44 @@ def textbook_model(
 
 
 def accounting(
-    n_layers: int, d_model: int, n_heads: int, d_ff: int, vocab_size: int, seq_len: int, batch: int = 1
+    model: str | Path | ModelConfig | None = None, *, seq_len: int | str, micro_batch: int | str = 1, **shapes: Any
 ) -> pd.DataFrame:
-    """The accounting table of a plain decoder given by its shapes.
+    """The accounting table of a decoder as a frame, indexed by Level-1, Level-2 and Level-3.
 
-    >>> frame = accounting(n_layers=48, d_model=1600, n_heads=25, d_ff=6400, vocab_size=50257, seq_len=1024)
-    >>> int(frame.loc[("Overall_TransformerLM", "", ""), "FLOPs"])
-    10545134573568
+    >>> frame = accounting("gpt2-xl", seq_len=16384)
+    >>> int(frame.loc[("LM_head", "", ""), "FLOPs"]), frame.loc[("LM_head", "", ""), "FLOPs_fmt"]
+    (2634914201600, '2.63e+12')
+
+    Args:
+        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`; None: a plain decoder of `shapes`.
+        seq_len: Tokens of a sequence.
+        micro_batch: Sequences.
+        **shapes: n_layers, d_model, n_heads, d_ff, vocab_size of a plain decoder (see `textbook_model`).
+
+    Returns:
+        Columns FLOPs (exact), FLOPs_fmt (three digits) and FLOPs_proportion (of forward and backward together).
+
+    Raises:
+        RooflineError: Neither a model nor shapes, or anything else a user can mend.
     """
-    model = textbook_model(n_layers=n_layers, d_model=d_model, n_heads=n_heads, d_ff=d_ff, vocab_size=vocab_size)
-    return accounting_of(model, seq_len, batch)
-
-
-def accounting_of(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> pd.DataFrame:
-    """The accounting table of any decoder as a frame, indexed by Level-1, Level-2 and Level-3."""
     import pandas as pd
 
-    rows = accounting_rows(model, seq_len, micro_batch)
+    if (model is None) == (not shapes):
+        raise RooflineError(f"accounting takes a model, or the shapes {', '.join(SHAPES)} of a plain decoder")
+    if unexpected := [name for name in shapes if name not in SHAPES]:
+        raise unknown("shape", unexpected[0], SHAPES)
+    if model is None and (missing := [name for name in SHAPES[:5] if name not in shapes]):
+        raise RooflineError(f"accounting needs {', '.join(missing)} as well: a plain decoder has {', '.join(SHAPES)}")
+    found = textbook_model(**shapes) if model is None else load_model(model)
+    length: int = read_one("seq_len", seq_len, units.sequence_length)
+    rows = accounting_rows(found, length, read_one("micro_batch", micro_batch, units.positive_int))
     index = pd.MultiIndex.from_tuples([row.levels for row in rows], names=COLUMNS[:3])
-    values = {
+    columns = {
         "FLOPs": [row.flops for row in rows],
         "FLOPs_fmt": [row.flops_fmt for row in rows],
         "FLOPs_proportion": [row.proportion for row in rows],
     }
-    return pd.DataFrame(values, index=index)
+    return pd.DataFrame(columns, index=index)
 
 
 def accounting_table(model: ModelConfig, seq_len: int, micro_batch: int = 1) -> Accounting:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..errors import shown
+from ..errors import shown, unknown
 from .architecture import Architecture
 from .errors import HardwareError
 from .host import Host, HostKind
@@ -316,6 +316,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.node.network_gbit_per_s * 1e9 / 8
 
 
+_FIGURE_OF = {  # attribute -> the figure that it holds
+    "memory_bytes": "memory",
+    "memory_bandwidth_bytes_per_s": "bandwidth",
+    "clock_hz": "clock",
+    "tdp_w": "power",
+    "devices_per_node": "node",
+    "network_bytes_per_s": "node",
+    "scale_up_bytes_per_s": "scale_up",
+}
+
+
 class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One device as its driver lists it: one GPU, one GCD of an MI250X, one TPU chip, one CPU socket.
 
@@ -331,3 +342,36 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     family: Architecture
     measured: Measured = msgspec.field(name="efficiencies")  # "measured" is the file's own tables
     between: Host | None = None
+
+    def __repr__(self) -> str:
+        """The device in one line."""
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB at {self.memory_bandwidth_bytes_per_s / 1e9:,.0f} GB/s"
+        peaks = ", ".join(f"{dtype} {peak / 1e12:g}" for dtype, peak in self.peaks.items() if dtype in {"bf16", "fp8"})
+        return f"<Device {self.id}: {self.name}, {memory}{f', {peaks} TFLOP/s dense' if peaks else ''}>"
+
+    def source_of(self, figure: str) -> str:
+        """Where a figure comes from, in words.
+
+        Args:
+            figure: A dtype (its peak), memory, bandwidth, clock, power, node, best_matmul, a cache such as L2, a link
+                such as scale_up; or the attribute that holds it, such as ``memory_bytes``.
+
+        Raises:
+            RooflineError: No such figure of this device.
+        """
+        known: dict[str, Any] = {
+            **dict(self.peak.items()),
+            "memory": self.memory.capacity,
+            "bandwidth": self.memory.bandwidth,
+            **{cache.level: cache for cache in self.caches},
+            **dict(self.links.items()),
+            "clock": self.clock,
+            "node": self.node,
+            "power": self.power,
+            "best_matmul": self.best_matmul,
+        }
+        there = {name: held for name, held in known.items() if held is not None}
+        held = there.get(_FIGURE_OF.get(figure, figure))
+        if held is None:
+            raise unknown(f"figure of {self.id}:", figure, tuple(there))
+        return self.sources.get(held.source, held.source)

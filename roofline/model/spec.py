@@ -222,6 +222,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         groups = tuple(group for group in self.groups if not group.ahead)
         return msgspec.structs.replace(self, groups=groups, heads_ahead=0)
 
+    def __repr__(self) -> str:
+        """The model in one line."""
+        shape = f"{self.n_layers} layers of width {self.d_model:,}, vocabulary {self.vocab_size:,}"
+        return f"<ModelConfig {self.name}: {self.kind}, {shape}>"
+
     @property
     def n_layers(self) -> int:
         """Layers of all groups together."""

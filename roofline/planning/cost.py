@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from ..counting.mfu import DEFAULT_RULE, model_flops_per_token
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
-from ..search.layout import Layout, layout_dict, layout_line
+from ..result import Result
+from ..search.layout import Layout, layout_line
 from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
@@ -43,7 +44,33 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is charged by.
+
+    Attributes:
+        price: Per device-hour.
+        intensity: kg of CO2 per kWh.
+        pue: Energy of the data centre over that of its computers.
+        power_w: Mean power of a device; None: the power limit while kernels run, half of it while waiting.
+        overhead: Low, expected and high factor of the whole run over its steps.
+    """
+
+    price: float | None = None
+    intensity: float | None = None
+    pue: float = 1.0
+    power_w: float | None = None
+    overhead: tuple[float, float, float] = OVERHEAD
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, where the answer says how it was met; None: it was not."""
+
+    deadline_s: float | None = None
+    budget: float | None = None
+    chinchilla: bool = False  # tokens, given as this word
+
+
+class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     """A training run; attributes are the JSON keys of ``roofline plan``.
 
     Attributes:
@@ -62,7 +89,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
         arithmetic: Every line of the calculation.
         notes: Assumptions.
+        terms: What it is charged by.
+        asked: Deadline and budget, where they were given.
     """
+
+    VIEW: ClassVar[str] = "plan"
 
     model: ModelConfig
     device: Any
@@ -83,15 +114,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     arithmetic: tuple[Line, ...]
     notes: tuple[str, ...]
     devices_in_time: int | None = None
+    terms: Terms = Terms()
+    asked: Asked = Asked()
 
     def __repr__(self) -> str:
         """The run in one line."""
         low, high = format_time(self.wall_time_low_s), format_time(self.wall_time_high_s)
         cost = "" if self.cost is None else f", cost {self.cost:,.0f}"
         return (
-            f"Plan({self.model.name}, {format_count(self.tokens)} tokens on {self.num_devices:,} x "
+            f"<Plan of {self.model.name}: {format_count(self.tokens)} tokens on {self.num_devices:,} x "
             f"{self.device.id}: {format_time(self.wall_time_s)} ({low} to {high}), "
-            f"{self.device_hours:,.0f} device-hours{cost}; {layout_line(self.layout)})"
+            f"{self.device_hours:,.0f} device-hours{cost}; {layout_line(self.layout)}>"
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -102,30 +135,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         nested = ("layout", "overhead", "doubling", "arithmetic", "notes")
         plain = {name: value for name, value in found.items() if name not in nested}
         return pd.DataFrame([{**plain, **{k: v for k, v in found["layout"].items() if k not in plain}}])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__}
-        found.update(model=self.model.name, device=self.device.id, layout=layout_dict(self.layout))
-        return found
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is charged by.
-
-    Attributes:
-        price: Per device-hour.
-        intensity: kg of CO2 per kWh.
-        pue: Energy of the data centre over that of its computers.
-        power_w: Mean power of a device; None: the power limit while kernels run, half of it while waiting.
-        overhead: Low, expected and high factor of the whole run over its steps.
-    """
-
-    price: float | None = None
-    intensity: float | None = None
-    pue: float = 1.0
-    power_w: float | None = None
-    overhead: tuple[float, float, float] = OVERHEAD
 
 
 def run_cost(
@@ -159,6 +168,7 @@ def run_cost(
         doubling=None,
         arithmetic=(),
         notes=notes,
+        terms=terms,
     )
     return msgspec.structs.replace(found, arithmetic=arithmetic(found, terms, power))
 

@@ -12,7 +12,7 @@ from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from ..search.layout import Layout, SearchResult
 from ..search.remedy import remedy, shortage
-from ..search.search import layouts
+from ..search.search import search
 from ..search.space import RECOMPUTES
 from ..units import format_bytes, format_count, format_share, format_time
 from .cost import HOUR, Plan, Scaling, Terms
@@ -58,7 +58,7 @@ class Planner:
 
     def _search(self, num_devices: int, **fixed: int) -> Layout:
         options = {**self.options, **fixed}
-        found = layouts(
+        found = search(
             self.model, self.device, num_devices=num_devices, top=1, front=False, tolerance=SIMPLER, **options
         )
         if found.simplest is None:

@@ -13,7 +13,7 @@ from ..errors import RooflineError, shown
 from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
-from .cost import COMPUTE_OPTIMAL, Plan, Terms, run_cost
+from .cost import COMPUTE_OPTIMAL, Asked, Plan, Terms, run_cost
 from .devices import DoesNotFit, Planner
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DoesNotFit", "plan"]
 
+CHINCHILLA = "chinchilla"
 FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
 
 
@@ -79,6 +80,8 @@ def plan(
     else:
         layout = planner.on(devices or 1)
     one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
+    chinchilla = isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA
+    one = msgspec.structs.replace(one, asked=Asked(deadline_s=deadline, budget=money, chinchilla=chinchilla))
     if deadline is not None and one.wall_time_s > deadline:
         one = msgspec.structs.replace(one, devices_in_time=planner.devices_in_time(count, deadline))
     return msgspec.structs.replace(one, doubling=planner.doubled(one)) if doubling else one
@@ -90,7 +93,7 @@ def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
     Raises:
         RooflineError: So few or so many that a unit is missing or a digit too many.
     """
-    if isinstance(tokens, str) and tokens.strip().lower() == "chinchilla":
+    if isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA:
         return chinchilla_tokens(model)
     count: int | None = read_one("tokens", tokens, units.count)
     if count is not None and count < FEWEST_TOKENS:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
+from ..result import plain
 from ..view.files import check_writable, write_atomically
-from ..view.table import plain
 from .build import roofline_data, validation_data, waterfall_data
 from .data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
 from .measured import measured_data

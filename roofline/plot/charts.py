@@ -9,22 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..timing.terms import TERM_WORDS
 from ..units import format_time
+from ..view.colours import CAUSE_COLOURS, PART_COLOURS, RED
 from ..view.estimate import VISIBLE
 from ..view.memory import MEMORY_PARTS
 from .data import MemoryBar, MemoryData, Waterfall, WaterfallData
 from .style import (
-    BLUE,
-    CAUSE_COLOURS,
     CAUSE_HATCHES,
     FAINT,
-    GREEN,
     GREY,
     INK,
     NORMAL,
-    ORANGE,
-    PINK,
-    RED,
-    SKY,
     WIDTH,
     Style,
     caption_lines,
@@ -42,15 +36,7 @@ if TYPE_CHECKING:
 GIB = 2**30
 BESIDE: Style = {"fontsize": NORMAL, "va": "center"}
 NO_EDGE: Style = {"edgecolor": "white", "linewidth": 0}
-PART_STYLE = {  # colour and hatch: neighbours in the stack differ in lightness or hatch
-    "weights_bytes": (BLUE, ""),
-    "gradients_bytes": (SKY, "////"),
-    "optimizer_bytes": (GREEN, ""),
-    "activations_bytes": (ORANGE, ""),
-    "logits_bytes": (PINK, "...."),
-    "communication_bytes": (RED, "xxxx"),
-    "context_bytes": ("#bdbdbd", ""),
-}
+PART_HATCHES = {"gradients_bytes": "////", "logits_bytes": "....", "communication_bytes": "xxxx"}
 
 
 # --- waterfall --------------------------------------------------------------------------------------------
@@ -165,7 +151,7 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     axes.set_xlabel("" if data.axis == "device" else _batch_words(data))
     handles: list[Any] = [
         axes.bar(0, 0, color=colour, hatch=hatch, label=fill(MEMORY_PARTS[name], 24), **NO_EDGE)
-        for name, (colour, hatch) in ((name, PART_STYLE[name]) for name in reversed(parts))
+        for name, (colour, hatch) in ((name, _part_style(name)) for name in reversed(parts))
     ]
     handles += axes.plot([], [], color=INK, linewidth=1.3, linestyle="--", label=_capacity_words(capacities))
     place: Style = {"loc": "upper left", "bbox_to_anchor": (1 - 2.05 / width, (bottom + 3.05) / height)}
@@ -209,11 +195,16 @@ def _capacity_words(capacities: Sequence[float]) -> str:
     return fill("capacity: GiB below each device", 24)
 
 
+def _part_style(name: str) -> tuple[str, str]:
+    """Colour and hatch of a part of memory: neighbours in the stack differ in lightness or hatch."""
+    return PART_COLOURS[name], PART_HATCHES.get(name, "")
+
+
 def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str], top: float) -> None:
     """One stack, paler where it does not fit, with its total above and its capacity across."""
     bottom = 0.0
     for name in parts:
-        colour, hatch = PART_STYLE[name]
+        colour, hatch = _part_style(name)
         value = bar.parts.get(name, 0.0) / GIB
         style: Style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
         axes.bar(position, value, bottom=bottom, width=0.66, alpha=1.0 if bar.fits else 0.45, **style)

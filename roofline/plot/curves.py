@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..units import format_time
+from ..view.colours import RED
 from .data import Curve, CurveData
 from .style import (
     FAINT,
@@ -15,7 +16,6 @@ from .style import (
     LARGE,
     NORMAL,
     PLATE,
-    RED,
     SERIES,
     WIDTH,
     Style,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..view.colours import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -11,16 +13,6 @@ if TYPE_CHECKING:
 
     from .labels import Box
 
-# Okabe and Ito, "Color Universal Design" (2008), in an order whose neighbours differ in lightness too
-BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#000000",
-)
 SERIES = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
 LINES = ("-", "--", "-.", ":", (0, (6, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -34,7 +26,6 @@ KIND_COLOURS = {
     "optimizer": BLACK,
 }
 PHASE_MARKERS = {"forward": "o", "backward": "s", "recompute": "D", "optimizer": "^"}
-CAUSE_COLOURS = {"compute": BLUE, "memory": SKY, "communication": RED, "latency": ORANGE}
 CAUSE_HATCHES = {"compute": "", "memory": "///", "communication": "xxx", "latency": "..."}
 Style = dict[str, Any]  # keywords of matplotlib
 GREY, FAINT, INK = "#6e6e6e", "#d9d9d9", "#1a1a1a"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from ..answers.estimate import estimate_times, model_flops_of
 from ..config.run import TrainConfig
+from ..config.stack import load_stack
 from ..footprint.parts import Memory
 from ..model.spec import ModelConfig
+from ..result import Result
+from ..timing.interval import Z80, ratio_spread
 from ..timing.schedule import Schedule
 from .space import DEGREES, WORDS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..counting.step import Step
     from ..hardware import Device
 
@@ -59,9 +61,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     device_seconds_per_step: float
     energy_share: float  # mean power over the power limit
     train: TrainConfig
+    schedule: Schedule
 
 
-class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
+class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
     """What a search found.
 
     Attributes:
@@ -80,7 +83,11 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
         objective: What `layouts` is sorted by.
         global_batch: Sequences per step of every layout.
         notes: Assumptions.
+        price: Money per device-hour; None: costs are not known.
+        remedy: Where none fits: what is short, and what would make it fit, as sentences.
     """
+
+    VIEW: ClassVar[str] = "layouts"
 
     model: ModelConfig
     device: Any
@@ -97,36 +104,32 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     objective: str
     global_batch: int
     notes: tuple[str, ...] = ()
+    price: float | None = None
+    remedy: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The best and the simplest layout."""
         if not self.layouts:
-            return f"SearchResult({self.evaluated:,} layouts, none fits)"
+            return f"<SearchResult: {self.evaluated:,} layouts, none fits>"
         simplest = "" if self.simplest is None else f"; simplest {layout_line(self.simplest)}"
         return (
-            f"SearchResult({self.evaluated:,} layouts, {self.priced:,} fit: "
-            f"best {layout_line(self.layouts[0])}{simplest})"
+            f"<SearchResult: {self.evaluated:,} layouts, {self.priced:,} fit: "
+            f"best {layout_line(self.layouts[0])}{simplest}>"
         )
 
     @property
     def near_ties(self) -> list[Layout]:
-        """The best layouts that cannot be told from the best one: within its interval."""
+        """The best layouts that cannot be told from the best one: even that they are slower is not sure."""
         return [layout for layout in self.layouts if self.ties(layout)]
 
     def ties(self, layout: Layout) -> bool:
-        """Whether a layout's expected value is within the interval of the best one."""
-        return value_of(layout, self.objective) <= tie_limit(self.layouts[0], self.objective)
-
-    def to_frame(self) -> pd.DataFrame:
-        """The best layouts as a pandas frame."""
-        import pandas as pd
-
-        return pd.DataFrame([layout_dict(layout) for layout in self.layouts])
+        """Whether a layout cannot be told from the best one (see `worse_by`)."""
+        return worse_by(self.layouts[0], layout, self.objective, self.device)[0] <= 0
 
 
 def layout_dict(layout: Layout) -> dict[str, Any]:
-    """A layout's fields, without the configuration object."""
-    return {name: getattr(layout, name) for name in Layout.__struct_fields__ if name != "train"}
+    """A layout's figures, without the configuration and the terms of its time."""
+    return {name: getattr(layout, name) for name in Layout.__struct_fields__ if name not in {"train", "schedule"}}
 
 
 def layout_line(layout: Layout) -> str:
@@ -154,13 +157,21 @@ def value_of(layout: Layout, objective: str) -> float:
     return layout.step_time_s
 
 
-def tie_limit(best: Layout, objective: str, tolerance: float | None = None) -> float:
-    """The largest value that cannot be told from the best one, or that is within a tolerance of it.
+def worse_by(best: Layout, other: Layout, objective: str, device: Device) -> tuple[float, float, float]:
+    """By what fraction `other` is worse than `best`: 10th percentile, expected, 90th percentile.
 
-    Memory is certain enough; times have intervals.
+    Layouts of one software share nearly all their error, so their ratio is surer than either; two software profiles
+    err by themselves. Memory is certain enough.
     """
-    sureness = 1.0 if objective == "memory" else best.step_time_high_s / best.step_time_s
-    return value_of(best, objective) * (sureness if tolerance is None else 1 + tolerance)
+    ratio = value_of(other, objective) / value_of(best, objective)
+    if objective == "memory":
+        return ratio - 1, ratio - 1, ratio - 1
+    deviation = float(ratio_spread(best.schedule, other.schedule, device))
+    if other.stack != best.stack:
+        own = (load_stack(one.stack).spread for one in (best, other))
+        deviation = math.hypot(deviation, *own)
+    width = math.exp(Z80 * deviation)
+    return ratio / width - 1, ratio - 1, ratio * width - 1
 
 
 def mean_draw(times: Schedule) -> Any:
@@ -188,4 +199,5 @@ def layout_of(step: Step, device: Device) -> Layout:
         device_seconds_per_step=seconds * int(train.num_devices),
         energy_share=mean_draw(times.schedule),
         train=train,
+        schedule=times.schedule,
     )

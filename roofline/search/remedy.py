@@ -11,7 +11,7 @@ from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
 from ..units import format_bytes
 from .layout import Layout, SearchResult
-from .search import layouts
+from .search import search
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -127,7 +127,7 @@ def _first(model: ModelConfig, device: Device, num_devices: int, options: dict[s
     """
     asked = {**options, "num_devices": num_devices, "top": 1, "front": False}
     try:
-        return layouts(model, device, **asked).simplest
+        return search(model, device, **asked).simplest
     except HardwareError:
         raise
     except RooflineError:

@@ -30,7 +30,7 @@ from ..model.spec import ModelConfig, Moe
 from ..timing.ranks import domain_size
 from ..timing.schedule import Schedule
 from .grid import Bundle
-from .layout import Layout, SearchResult, layout_of, mean_draw, tie_limit, value_of
+from .layout import Layout, SearchResult, layout_of, mean_draw, value_of, worse_by
 from .ranking import Front, Leaders
 from .software import Part, choices_of, parts_in, parts_of, several, software_note
 from .space import (
@@ -56,7 +56,7 @@ MOST_MACHINERY = sum(MACHINERY.values()) + 3
 Progress = Callable[[int, int], None]
 
 
-def layouts(
+def search(
     model: str | Path | ModelConfig,
     device: str | Path | Device,
     *,
@@ -79,8 +79,8 @@ def layouts(
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
         front: Whether to return the front of time against memory.
-        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it lies
-            within the interval of the best.
+        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it
+            cannot be told from the best (see `layout.worse_by`).
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
             to it (a tuple: to any of them); the others take every value that makes sense.
@@ -326,10 +326,10 @@ class _Search:
         return sorted(found, key=lambda layout: value_of(layout, self.objective))
 
     def _simplest(self, best: Layout) -> Layout:
-        limit = tie_limit(best, self.objective, self.tolerance)
         for level in sorted(self.simple):
             layout = self._layout(self.simple[level].best()[0])
-            if value_of(layout, self.objective) <= limit:
+            least, expected, _ = worse_by(best, layout, self.objective, self.device)
+            if least <= 0 if self.tolerance is None else expected <= self.tolerance:
                 return layout
         return best
 

@@ -39,6 +39,10 @@ POWER = 0.25  # of what a power limit is expected to cost
 OVER_LINKS = frozenset({"tensor_parallel", "context_parallel", "expert_parallel", "pipeline_transfer", "data_parallel"})
 EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
 
+# What two layouts do not share in a term of theirs: kernels of other shapes, whose fits are right to about 5 % one by
+# one, half a dozen of which make most of a step.
+SHAPES = 0.02
+
 
 def spread(step: Step, device: Device, times: Schedule) -> Number:
     """Standard deviation of the logarithm of the step time."""
@@ -66,3 +70,17 @@ def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tupl
 
     width = Z80 * spread(step, device, times)
     return maximum(times.total * exp(-width), floor), times.total * exp(width)
+
+
+def ratio_spread(first: Schedule, other: Schedule, device: Device) -> Number:
+    """Standard deviation of the logarithm of the ratio of two step times of one model, device and software.
+
+    What errs in both alike cancels: a term that is some per cent off moves the ratio by the difference of its shares.
+    To first order d log(T'/T) = sum over terms of e (T'_i/T' - T_i/T); the shapes of kernels err in each by itself.
+    """
+    variance: Number = 0.0
+    for term in TERMS:
+        share, others = getattr(first, term) / first.total, getattr(other, term) / other.total
+        variance = variance + (SPREAD[term] ** 2 + _of_host(term, device)) * (others - share) ** 2
+        variance = variance + SHAPES**2 * (others**2 + share**2)
+    return variance**0.5

@@ -10,12 +10,13 @@ import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from ..counting.op import GRADIENT_WORDS, Op, Phase
 from ..errors import RooflineError
+from ..result import Result
 from . import matmul  # noqa: F401  registers its rules
 from .rules import Call, Cost, Operand, costs
 
@@ -31,7 +32,7 @@ class ModuleCost(msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int = 0
 
 
-class Trace(msgspec.Struct, frozen=True, kw_only=True):
+class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
     """One forward and backward pass of a module.
 
     Attributes:
@@ -45,6 +46,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
         by_module: Cost of each module by its path; "" is the whole.
     """
 
+    VIEW: ClassVar[str] = "trace"
+
     name: str
     ops: tuple[Op, ...]
     parameters: int
@@ -52,6 +55,13 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int
     peak_bytes: int
     by_module: dict[str, ModuleCost]
+
+    def __repr__(self) -> str:
+        """The pass in one line."""
+        from ..units import format_bytes, format_count
+
+        words = f"{self.name}: {format_count(self.parameters)} parameters, {len(self.ops)} kinds of op"
+        return f"<Trace of {words}, {format_bytes(self.activation_bytes)} kept for backward>"
 
     def matmul_flops(self, *phases: Phase) -> Any:
         """Model FLOPs of matmuls, convolutions and full attention in the phases; none given: all."""

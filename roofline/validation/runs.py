@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ from ..answers.estimate import estimate_times
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..reading import packaged
+from ..result import Result
 from ..timing.interval import Z80
 from .published import Case, cases
 from .rows import read_rows
@@ -30,8 +31,10 @@ COVERED = {"stack parallel"}  # its spread is that of runs whose software nobody
 MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class Prediction(Result, msgspec.Struct, frozen=True, kw_only=True):
     """One row: measured and predicted tokens per second and device, or why it was skipped."""
+
+    VIEW: ClassVar[str] = "prediction"
 
     row: Mapping[str, str]
     measured: float | None = None
@@ -41,6 +44,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     stack: str = ""
     skipped_reason: str = ""
     assumed: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Measured beside predicted, in one line."""
+        if self.skipped_reason or self.measured is None or self.predicted is None:
+            return f"<Prediction of {self.id}: {self.skipped_reason or 'nothing measured'}>"
+        return f"<Prediction of {self.id}: {self.predicted:,.0f} tokens/s per device, measured {self.measured:,.0f}>"
 
     @property
     def id(self) -> str:

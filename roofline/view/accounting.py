@@ -14,6 +14,11 @@ def tables(result: Accounting) -> list[Table]:
     return [Table(_title(result), ["part", "FLOPs", "", "share"], _outline(result.rows), align="lrrr")]
 
 
+def markdown_tables(result: Accounting) -> list[Table]:
+    """In Markdown the rows as programs want them: headings there cannot be indented."""
+    return [records(result)]
+
+
 def records(result: Accounting) -> Table:
     """The rows as programs want them."""
     return Table(_title(result), COLUMNS, _exact(result), align="lllrrr")
@@ -61,6 +66,6 @@ def _outline(lines: tuple[Row, ...]) -> list[list[Any]]:
             if shown[depth : depth + 1] != [name]:
                 rows.append(["  " * depth + name, "", "", ""])
         share = f"{100 * line.proportion:.4f} %"
-        rows.append(["  " * (len(names) - 1) + names[-1], line.flops, line.flops_fmt, share])
+        rows.append(["  " * (len(names) - 1) + names[-1], line.flops, flops(line.flops).text, share])
         shown = names
     return rows

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..answers.comparison import device_time_per_token, difference
-from ..answers.estimate import estimate_record
 from ..answers.machine import caveats_of
 from ..config.words import layout_words
 from ..timing.terms import TERM_WORDS
 from ..units import format_time
 from . import cells
+from .estimate import record
 from .table import Cell, Table
 
 if TYPE_CHECKING:
-    from ..answers.comparison import Case, Skipped
+    from ..answers.comparison import Case, Comparison, Skipped
     from ..answers.estimate import Estimate
 
 NOTABLE = 0.02  # terms that change a token's cost by less are not shown
@@ -22,19 +23,25 @@ SIDE_BY_SIDE = 4
 Results = list[tuple["Case", "Estimate"]]
 
 
-def tables(results: Results) -> list[Table]:
+def tables(result: Comparison) -> list[Table]:
     """Up to four cases side by side, with the causes; more as one row each."""
+    results = _pairs(result)
     if 2 <= len(results) <= SIDE_BY_SIDE:
         return [side_by_side(results), causes_table(results)]
     return [tidy_table(results)]
 
 
-def notes(results: Results, skipped: list[Skipped]) -> list[str]:
+def notes(result: Comparison) -> list[str]:
     """Why the speeds differ, what was assumed, what is fastest, what was left out."""
+    results = _pairs(result)
     reasons = _reasons(results) if 2 <= len(results) <= SIDE_BY_SIDE else []
-    devices = {result.device.id: result.device for _, result in results}
+    devices = {each.device.id: each.device for _, each in results}
     caveats = [f"Note: {device.id}: {caveat}." for device in devices.values() for caveat in caveats_of(device)]
-    return reasons + _left_out(results, skipped) + caveats
+    return reasons + _left_out(results, result.skipped) + caveats
+
+
+def _pairs(result: Comparison) -> Results:
+    return list(zip(result.cases, result.estimates, strict=True))
 
 
 def side_by_side(results: Results) -> Table:
@@ -103,6 +110,7 @@ def _change(seconds: float) -> Cell:
 def _reasons(results: Results) -> list[str]:
     """One sentence per case: how it differs from the first, and which causes make the difference."""
     first = results[0][1]
+    before = sum(device_time_per_token(first).values())
     sentences = []
     for letter, (_, result) in zip(_letters(results)[1:], results[1:], strict=True):
         changes = difference(first, result)
@@ -112,13 +120,14 @@ def _reasons(results: Results) -> list[str]:
             sentences.append(f"{letter} is as fast as A per device ({ratio - 1:+.1%}).")
             continue
         causes = [
-            f"{TERM_WORDS[term]} {change / total:.0%}"
+            f"{TERM_WORDS[term]} {_change(1e6 * change).text}"
             for term, change in list(changes.items())[:3]
-            if abs(change) > NOTABLE * abs(total)
+            if abs(change) > NOTABLE * before
         ]
         word = "faster" if ratio > 1 else "slower"
         factor = ratio if ratio > 1 else 1 / ratio
-        sentences.append(f"{letter} is {factor:.2f}x {word} than A per device: of the difference {', '.join(causes)}.")
+        per = f"a million tokens take {format_time(abs(1e6 * total))} {'less' if total < 0 else 'more'} device-time"
+        sentences.append(f"{letter} is {factor:.2f}x {word} than A per device: {per} ({', '.join(causes)}).")
     return sentences
 
 
@@ -150,28 +159,28 @@ def tidy_table(results: Results) -> Table:
     return Table("", [*columns, "fits", "bound"], rows, align=align)
 
 
-def records(results: Results) -> Table:
+def records(result: Comparison) -> Table:
     """A row per case with every figure, in base units."""
-    records = [estimate_record(result) for _, result in results]
-    return Table("", list(records[0]), [list(record.values()) for record in records])
+    rows = [record(estimate) for estimate in result.estimates]
+    return Table("", list(rows[0]), [list(row.values()) for row in rows])
 
 
-def data(results: Results, skipped: list[Skipped]) -> dict[str, Any]:
+def data(result: Comparison) -> dict[str, Any]:
     """The JSON object."""
-    first = results[0][1]
-    records = [
+    first = result.estimates[0]
+    cases = [
         {
             "varied": case.varied,
-            **estimate_record(result),
-            "device_time_per_token_s": device_time_per_token(result),
-            "difference_to_first_s": difference(first, result),
+            **record(estimate),
+            "device_time_per_token_s": device_time_per_token(estimate),
+            "difference_to_first_s": difference(first, estimate),
         }
-        for case, result in results
+        for case, estimate in _pairs(result)
     ]
-    return {"cases": records, "skipped": skipped}
+    return {"cases": cases, "skipped": result.skipped}
 
 
-def _left_out(results: Results, skipped: list[Skipped]) -> list[str]:
+def _left_out(results: Results, skipped: Sequence[Skipped]) -> list[str]:
     models = {result.model.name: result.model for _, result in results}
     found = [f"Note: {note}." for model in models.values() for note in model.assumptions]
     if len(results) > SIDE_BY_SIDE and any(result.fits for _, result in results):

@@ -18,6 +18,13 @@ def tables(result: Count) -> list[Table]:
     return [_summary(result), ops_table(result)]
 
 
+def data(result: Count) -> dict[str, Any]:
+    """The JSON object."""
+    model = {"name": result.model.name, "n_layers": result.model.n_layers, "source": result.model.source}
+    figures = {name: getattr(result, name) for name in result.__struct_fields__[2:-1]}
+    return {"model": model, "train": result.train, **figures, "ops": [op_record(op) for op in result.ops]}
+
+
 def _summary(result: Count) -> Table:
     """Parameters and totals of one micro batch and one step."""
     train = result.train

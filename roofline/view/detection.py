@@ -2,54 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..hardware import Device
 from .devices import data as device_data
-from .table import Cell, Shown, Table
+from .table import Cell, Table
+
+if TYPE_CHECKING:
+    from ..hardware.detect.answer import Machine
+    from ..hardware.detect.cpu import Cpu
 
 
-def machine(detection: Any, cpu: Any, local: Device | None, why_not: str | None, replay: str | None = None) -> Shown:
-    """The GPUs, the CPU, and what ``--device local`` makes of them, or why nothing.
-
-    `replay` names the file that the GPUs were recorded in.
-    """
-    following = next_command(local, calibrated=local is not None and "calibration" in local.sources)
-    data = {
-        "gpus": [_gpu_json(found) for found in detection.gpus],
-        "why_not": detection.why_not,
-        "driver": detection.driver,
-        "cpu": cpu,
-        "local": None if local is None else device_data(local),
-        "next": following,
-        "replayed": replay is not None,  # the GPUs; the CPU is always this machine's
+def data(result: Machine) -> dict[str, Any]:
+    """The JSON object."""
+    return {
+        "gpus": [_gpu_json(found) for found in result.gpus],
+        "why_not": result.why_not,
+        "driver": result.driver,
+        "cpu": result.cpu,
+        "local": None if result.local is None else device_data(result.local),
+        "next": _following(result),
+        "replayed": result.replayed is not None,  # the GPUs; the CPU is always this machine's
     }
-    notes = list(detection.notes)
-    if detection.why_not:
-        notes.insert(0, f"No GPU: {detection.why_not}.")
-    for found in detection.gpus:
-        notes += [f"GPU {found.gpu.index}: {note}." for note in found.notes]
-        if found.how != "exact name":
-            notes.append(f"GPU {found.gpu.index}: {found.how}.")
-    if replay is not None:
-        notes.append(f"GPUs are those of {replay}; a recording holds no CPU: the CPU is this machine's.")
-    notes += [f"CPU: {note}." for note in cpu.notes]
+
+
+def tables(result: Machine) -> list[Table]:
+    """The GPUs, the CPU, and the device that they are to an estimate."""
+    found = [_gpu_table(result.gpus)] if result.gpus else []
+    found.append(_cpu_table(result.cpu, "CPU" if result.replayed is None else "CPU of this machine"))
+    return found if result.local is None else [*found, _local_table(result.local)]
+
+
+def records(result: Machine) -> Table:
+    """The GPUs, one a row; where there is none, the CPU."""
+    return tables(result)[0]
+
+
+def notes(result: Machine) -> list[str]:
+    """Why there is no GPU, what is to be known of what there is, what to type next."""
+    found = [f"No GPU: {result.why_not}."] if result.why_not else []
+    found += result.notes
+    for each in result.gpus:
+        found += [f"GPU {each.gpu.index}: {note}." for note in each.notes]
+        if each.how != "exact name":
+            found.append(f"GPU {each.gpu.index}: {each.how}.")
+    if result.replayed is not None:
+        found.append(f"GPUs are those of {result.replayed}; a recording holds no CPU: the CPU is this machine's.")
+    found += _cpu_notes(result.cpu)
+    if result.local is not None:
+        caveats = [caveat for caveat in result.local.caveats if not any(caveat in note for note in found)]
+        found += [f"{caveat.rstrip('.')}." for caveat in caveats]
+    if result.no_local is not None:
+        found.append(f"{result.no_local}.")
+    return list(dict.fromkeys([*found, f"Next: {_following(result)}"]))  # MIG slices of one GPU share their notes
+
+
+def _following(result: Machine) -> str:
+    return next_command(result.local, calibrated=result.local is not None and "calibration" in result.local.sources)
+
+
+def _cpu_notes(cpu: Cpu) -> list[str]:
+    found = [f"CPU: {note}." for note in cpu.notes]
     if "avx512_bf16" in cpu.vector or "amx_bf16" in cpu.vector:
-        notes.append(
+        found.append(
             "CPU: it has bf16 instructions; where no clock is reported '--device local' measures its peaks with NumPy, "
             "which multiplies fp32 and fp64 only, so that it has no bf16 figure ('roofline calibrate' with PyTorch "
             "measures one)."
         )
-    tables = ([_gpu_table(detection.gpus)] if detection.gpus else []) + [
-        _cpu_table(cpu, "CPU" if replay is None else "CPU of this machine")
-    ]
-    if local is not None:
-        tables.append(_local_table(local))
-        notes += [f"{caveat.rstrip('.')}." for caveat in local.caveats if not any(caveat in note for note in notes)]
-    if why_not is not None:
-        notes.append(f"{why_not}.")
-    notes.append(f"Next: {following}")
-    return Shown(data, tables, list(dict.fromkeys(notes)))  # MIG slices of one GPU share their notes
+    return found
 
 
 def _gpu_json(found: Any) -> dict[str, Any]:

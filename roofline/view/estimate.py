@@ -4,54 +4,152 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ..answers.advice import Advice, advise
 from ..answers.capacity import fit_words
-from ..answers.estimate import BOUND_OF_TERM, estimate_record
+from ..answers.estimate import BOUND_OF_TERM
+from ..answers.machine import caveats_of
+from ..arrays import is_scalar
 from ..config.words import layout_words
+from ..footprint.parts import PARTS
 from ..timing.schedule import TERMS
 from ..timing.terms import TERM_WORDS
+from .about import device_json, model_json
 from .cells import intensity, points, seconds, share
 from .changes import changes_table
-from .memory import fixes_table, memory_table
+from .colours import CAUSE_COLOURS, GREEN
+from .html import pieces as pieces_of
+from .html.bars import Segment, bar
+from .memory import fixes_table, memory_bar, memory_table
 from .table import Cell, Table
 from .words import batch_words, device_notes, device_words, method_words, model_words
 
 if TYPE_CHECKING:
-    from ..answers.advice import Advice
     from ..answers.estimate import Estimate
 
+FIGURES = (
+    "step_time_s",
+    "step_time_low_s",
+    "step_time_high_s",
+    "ideal_step_time_s",
+    "tokens_per_s",
+    "tokens_per_s_per_device",
+    "mfu",
+    "hfu",
+    "mfu_rule",
+    "model_flops_per_step",
+    "hardware_flops_per_step",
+    "bound",
+)
 COSTLIEST = 10
 VISIBLE = 5e-4  # shares of the step below this are not shown
 
 
-def tables(result: Estimate, advice: Advice | None = None) -> list[Table]:
-    """Summary, the way from peak to MFU, the costliest ops, and memory by part; then `advice`.
+def tables(result: Estimate) -> list[Table]:
+    """Summary, the way from peak to MFU, the costliest ops, and memory by part; then what to change.
 
     Where it does not fit, memory and what makes it fit come before the rest.
     """
+    if not is_scalar(result.step_time_s):
+        return [records(result)]
+    advice = advice_tables(advise(result))
     summary, memory = summary_table(result), memory_table(result.memory, result.train)
     found = [waterfall_table(result), ops_table(result)]
-    if advice is not None and advice.fixes is not None:
-        return [summary, memory, fixes_table(advice.fixes), *found]
-    found = [summary, *found, memory]
-    if advice is not None and advice.improvements:
-        found.append(changes_table("What would make it faster, and fits", "saves", advice.improvements, most=3))
-    return found
+    return [summary, *found, memory, *advice] if result.fits else [summary, memory, *advice, *found]
 
 
-def data(result: Estimate, advice: Advice | None = None) -> dict[str, Any]:
-    """The JSON object, with `advice`."""
-    found = result.to_dict()
-    if advice is not None and advice.fixes is not None:
-        found["fixes"] = advice.fixes
-    if advice is not None and advice.improvements is not None:
-        found["improvements"] = advice.improvements
-    return found
+def advice_tables(advice: Advice | None) -> list[Table]:
+    """What makes it fit, or what would make it faster; none where there is nothing to say."""
+    if advice is None:
+        return []
+    if advice.fixes is not None:
+        return [fixes_table(advice.fixes)]
+    if not advice.improvements:
+        return []
+    return [changes_table("What would make it faster, and fits", "saves", advice.improvements, most=3)]
+
+
+def data(result: Estimate) -> dict[str, Any]:
+    """The JSON object, with what to change."""
+    one = is_scalar(result.step_time_s)
+    advice = (advise(result) if one else None) or Advice()
+    changes = {"fixes": advice.fixes, "improvements": advice.improvements}
+    memory = {**msgspec.structs.asdict(result.memory), "verdict": result.memory.verdict if one else None}
+    return {
+        "model": model_json(result.model),
+        "device": device_json(result.device, result.train.dtype),
+        "train": result.train,
+        **{name: getattr(result, name) for name in FIGURES},
+        "schedule": result.schedule,
+        "waterfall": result.waterfall,
+        "memory": memory,
+        "fits": result.fits,
+        "ops": result.ops,
+        "notes": [*result.notes, *caveats_of(result.device)],
+        **{name: found for name, found in changes.items() if found is not None},
+    }
 
 
 def records(result: Estimate) -> Table:
-    """What was asked and the figures, as one row."""
-    record = estimate_record(result)
-    return Table("", list(record), [list(record.values())])
+    """What was asked and the figures: one row, or of arrays one row a case."""
+    row = record(result)
+    if is_scalar(result.step_time_s):
+        return Table("", list(row), [list(row.values())])
+    import numpy as np
+
+    count = int(np.size(result.step_time_s))
+    columns = [
+        np.broadcast_to(value, count).tolist() if hasattr(value, "shape") else [value] * count for value in row.values()
+    ]
+    return Table("", list(row), [list(cells) for cells in zip(*columns, strict=True)])
+
+
+def pieces(result: Estimate) -> list[str]:
+    """The answer, where the peak goes, memory against capacity, and what was asked."""
+    if not is_scalar(result.step_time_s):
+        return [pieces_of.table(records(result))]
+    train = result.train
+    step = f"{seconds(result.step_time_s).text} a step"
+    low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
+    words, memory = f"10-90 % range {low} to {high}; MFU {share(result.mfu).text}", fit_words(result.memory)
+    headline, detail = (step, f"{words}; {memory}") if result.fits else (memory, f"{step} if it did; {words}")
+    title = f"{model_words(result.model)} on {train.num_devices:,} x {result.device.name}"
+    asked = [("Layout", layout_words(train)), ("Batch", batch_words(train, result.model))]
+    asked += [("Method", f"{train.dtype}, {method_words(train)}"), ("Throughput", _throughput(result))]
+    asked += [("MFU", mfu_words(result)), ("Bound by", bound_words(result))]
+    advice = [pieces_of.table(each) for each in advice_tables(advise(result))]
+    bars = [waterfall_bar(result), memory_bar(result.memory, train)]
+    return [pieces_of.answer(title, headline, detail, good=bool(result.fits)), *bars, pieces_of.facts(asked), *advice]
+
+
+def waterfall_bar(result: Estimate) -> str:
+    """The dense peak: what the model's FLOPs take of it, and what each cause loses."""
+    useful = Segment(float(result.mfu), "MFU", share(result.mfu).text, GREEN)
+    lost = [
+        Segment(float(step.lost), TERM_WORDS[step.term], share(step.lost).text, CAUSE_COLOURS[_cause(step.term)])
+        for step in result.waterfall
+        if step.lost > VISIBLE
+    ]
+    return bar("The dense peak, and where it goes", [useful, *lost])
+
+
+def _cause(term: str) -> str:
+    return BOUND_OF_TERM.get(term, "compute")  # kernels below their peak
+
+
+def record(result: Estimate) -> dict[str, Any]:
+    """One estimate as one flat row: what was asked, then the figures."""
+    train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
+    memory = {f"memory_{name}": getattr(result.memory, name) for name in (*PARTS, "total_bytes", "capacity_bytes")}
+    return {
+        "model": result.model.name,
+        "device": result.device.id,
+        **train,
+        **{name: getattr(result, name) for name in FIGURES},
+        **memory,
+        "fits": result.fits,
+    }
 
 
 def summary_table(result: Estimate) -> Table:
@@ -59,10 +157,6 @@ def summary_table(result: Estimate) -> Table:
     train = result.train
     low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
     ideal = seconds(result.ideal_step_time_s).text
-    unit = "tokens/s" if result.model.d_model else "passes/s"
-    rate = f"{result.tokens_per_s:,.0f} {unit}"
-    if train.num_devices != 1:
-        rate += f", {result.tokens_per_s_per_device:,.0f} per device"
     rows = [
         ["Layout", layout_words(train)],
         ["Batch", batch_words(train, result.model, chosen=result.run is not None and result.run.chosen)],
@@ -72,13 +166,19 @@ def summary_table(result: Estimate) -> Table:
             "Step time",
             f"{seconds(result.step_time_s).text} expected; 10-90 % range {low} to {high}; ideal {ideal}",
         ],
-        ["Throughput", rate],
+        ["Throughput", _throughput(result)],
         ["MFU", mfu_words(result)],
         ["Bound by", bound_words(result)],
         ["Memory", fit_words(result.memory)],
     ]
     title = f"{model_words(result.model)} on {device_words(result.device, train.dtype)}"
     return Table(title, ["", ""], rows, align="ll")
+
+
+def _throughput(result: Estimate) -> str:
+    unit = "tokens/s" if result.model.d_model else "passes/s"
+    rate = f"{result.tokens_per_s:,.0f} {unit}"
+    return rate if result.train.num_devices == 1 else f"{rate}, {result.tokens_per_s_per_device:,.0f} per device"
 
 
 def mfu_words(result: Estimate) -> str:

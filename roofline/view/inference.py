@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..answers.result import device_json, model_json
+from .about import device_json, model_json
 from .cells import intensity, seconds, share, size
 from .estimate import COSTLIEST
 from .table import Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..config.words import layout_words as degrees_words
-from ..search.layout import WAITING_DRAW, layout_dict, value_of
+from ..search.layout import WAITING_DRAW, layout_dict, worse_by
 from .cells import one_unit
 from .table import Cell, Table
 from .words import device_words, model_words
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
 SHOWN_FRONT = 10
+WORDS = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}
 EXTRAS: dict[str, Callable[[float], str]] = {
     "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
     "energy_j_per_step": lambda value: units.format_si(value, "J"),
@@ -48,24 +49,24 @@ CSV_KEYS = (
 )
 
 
-def figures(layout: Layout, result: SearchResult, price: float | None) -> dict[str, Any]:
+def figures(layout: Layout, result: SearchResult) -> dict[str, Any]:
     """A layout as a JSON object; energy and cost only where the power and the price are known."""
     found = layout_dict(layout)
     share = found.pop("energy_share")
     if result.device.tdp_w is not None:
         found["energy_j_per_step"] = layout.device_seconds_per_step * result.device.tdp_w * share
-    if price is not None:
+    if result.price is not None:
         tokens = result.global_batch * layout.train.sequence_length
-        found["cost_per_billion_tokens"] = layout.device_seconds_per_step / 3600 * price / tokens * 1e9
+        found["cost_per_billion_tokens"] = layout.device_seconds_per_step / 3600 * result.price / tokens * 1e9
     found["near_tie"] = bool(result.layouts) and result.ties(layout)
     return found
 
 
-def data(result: SearchResult, price: float | None = None) -> dict[str, Any]:
+def data(result: SearchResult) -> dict[str, Any]:
     """The JSON object."""
 
     def written(found: list[Layout]) -> list[dict[str, Any]]:
-        return [figures(layout, result, price) for layout in found]
+        return [figures(layout, result) for layout in found]
 
     return {
         "evaluated": result.evaluated,
@@ -82,12 +83,11 @@ def data(result: SearchResult, price: float | None = None) -> dict[str, Any]:
     }
 
 
-def records(result: SearchResult, price: float | None = None) -> Table:
+def records(result: SearchResult) -> Table:
     """One layout a row, in the same columns whatever was searched for; what is not known is empty."""
     known = {"energy_j_per_step": None, "cost_per_billion_tokens": None}
     found = [
-        {**known, **figures(layout, result, price), "remark": remark_of(layout, result)}
-        for layout in shown_layouts(result)
+        {**known, **figures(layout, result), "remark": remark_of(layout, result)} for layout in shown_layouts(result)
     ]
     keys = [*CSV_KEYS, *known, "near_tie", "simplest", "remark"]
     rows = [[{**one, "simplest": one["remark"] == "simplest"}[key] for key in keys] for one in found]
@@ -107,30 +107,34 @@ def shown_layouts(result: SearchResult) -> list[Layout]:
     return shown
 
 
-def tables(result: SearchResult, price: float | None = None) -> list[Table]:
-    """What was searched for, and what was found."""
-    return [header(result), *_rankings(result, price)]
+def tables(result: SearchResult) -> list[Table]:
+    """What to run, and the best layouts."""
+    return [header(result), _best(result)]
 
 
-def _rankings(result: SearchResult, price: float | None) -> list[Table]:
-    """The ranking, the best within memory budgets, and the front of time against memory."""
+def full_tables(result: SearchResult) -> list[Table]:
+    """The same, the fastest within usual memory sizes, and the front of time against memory."""
+    return [*tables(result), *_tradeoffs(result)]
+
+
+def _best(result: SearchResult) -> Table:
     if not result.layouts:
-        title = "No layout fits; the one that needs least memory"
-        return [ranking(title, shown_layouts(result), result, price)]
-    words = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}[result.objective]
-    found = [ranking(f"The {words} layouts, and the simplest", shown_layouts(result), result, price)]
-    if len(result.front) > 1:
-        found.append(budgets(result))
-        step = -(-len(result.front) // SHOWN_FRONT)
-        front = result.front[::-1][::step][::-1]
-        found.append(ranking("Time against memory: none is both faster and smaller", front, result, price))
-    return found
+        return ranking("No layout fits; the one that needs least memory", shown_layouts(result), result)
+    return ranking(f"The {WORDS[result.objective]} layouts, and the simplest", shown_layouts(result), result)
+
+
+def _tradeoffs(result: SearchResult) -> list[Table]:
+    if len(result.front) < 2:
+        return []
+    step = -(-len(result.front) // SHOWN_FRONT)
+    front = result.front[::-1][::step][::-1]
+    return [budgets(result), ranking("Time against memory: none is both faster and smaller", front, result)]
 
 
 def header(result: SearchResult) -> Table:
     """What was searched for: model, device and its peak, batch, software."""
     found = result.layouts or ([] if result.smallest is None else [result.smallest])
-    rows = [["Device", device_words(result.device, found[0].dtype if found else "bf16")]]
+    rows = [*recommendation(result), ["Device", device_words(result.device, found[0].dtype if found else "bf16")]]
     if found:
         length = found[0].train.sequence_length
         rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
@@ -141,7 +145,29 @@ def header(result: SearchResult) -> Table:
     return Table(f"{model_words(result.model)}{count}", ["", ""], rows, align="ll")
 
 
-def ranking(title: str, found: list[Layout], result: SearchResult, price: float | None) -> Table:
+def recommendation(result: SearchResult) -> list[list[str]]:
+    """What to run, and why: two lines."""
+    if not result.layouts:
+        return []
+    best, simplest = result.layouts[0], result.simplest
+    ties = len(result.near_ties)
+    others = "no other can be told to be as good" if ties == 1 else f"{ties} of the {len(result.layouts)} best tie"
+    if simplest is None or simplest.train == best.train:
+        why = f"it is the {WORDS[result.objective]}" + ("" if ties == 1 else f" of {ties} that cannot be told apart")
+        chosen, why = best, f"{why}, and the simplest" if simplest is not None else why
+    else:
+        least, expected, most = worse_by(best, simplest, result.objective, result.device)
+        chosen = simplest
+        why = (
+            f"the simplest that cannot be told from the {WORDS[result.objective]}: {100 * expected:+.1f} % "
+            f"({100 * least:+.1f} to {100 * most:+.1f} %); {others}"
+        )
+    step, memory = units.format_time(chosen.step_time_s), units.format_bytes(chosen.memory_bytes)
+    figures = f"{step} a step, MFU {units.format_share(chosen.mfu)}, {memory}"
+    return [["Run", f"{layout_words(chosen)}, {chosen.stack}: {figures}"], ["Because", why]]
+
+
+def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
     """Layouts, one a row; degrees that are 1 everywhere are left out."""
     degrees = [
         (name, name)
@@ -163,13 +189,13 @@ def ranking(title: str, found: list[Layout], result: SearchResult, price: float 
     words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
     if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
         words.append("attention")  # where it does not follow from the software
-    extras = [name for name in ("cost_per_billion_tokens",) if price is not None]
+    extras = [name for name in ("cost_per_billion_tokens",) if result.price is not None]
     extras += ["energy_j_per_step"] if result.objective == "energy" and result.device.tdp_w is not None else []
     rows = []
     marked = result.simplest is not None
     step = one_unit(layout.step_time_low_s for layout in found)
     for layout in found:
-        data = figures(layout, result, price)
+        data = figures(layout, result)
         remark = remark_of(layout, result)
         rows.append(
             [
@@ -244,6 +270,11 @@ def layout_words(layout: Layout) -> str:
 
 
 def notes(result: SearchResult) -> list[str]:
+    """How much was searched, near-ties, what would fit, assumptions."""
+    return [*_searched(result), *result.remedy, *(f"Note: {note}." for note in result.model.assumptions)]
+
+
+def _searched(result: SearchResult) -> list[str]:
     """How much was searched, near-ties, assumptions."""
     capacity = units.format_bytes(result.device.memory_bytes)
     found = [f"{result.evaluated:,} layouts searched: {result.priced:,} fit in {capacity}."]
@@ -251,26 +282,9 @@ def notes(result: SearchResult) -> list[str]:
         found.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
         return found
-    found += tie_notes(result)
     found += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
     if result.objective == "energy":
         found.append(
             f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."
         )
     return found
-
-
-def tie_notes(result: SearchResult) -> list[str]:
-    """Which layouts cannot be told from the best, and the simplest of them."""
-    best, simplest, ties = result.layouts[0], result.simplest, len(result.near_ties)
-    if simplest is None or (ties == 1 and simplest.train == best.train):
-        return []
-    shown = len(result.layouts)
-    count = f"All {shown}" if ties == shown else f"{ties} of the {shown}" if ties > 1 else "Only the first"
-    note = f"{count} shown cannot be told from the best: their expected values are within its 10-90 % range."
-    if simplest.train == best.train:
-        return [f"{note} The best is also the simplest."]
-    slower = value_of(simplest, result.objective) / value_of(best, result.objective) - 1
-    step = units.format_time(simplest.step_time_s)
-    price = f"{step} a step, {100 * slower:+.1f} %"
-    return [f"{note} Prefer the simplest that is: {layout_words(simplest)}, {simplest.stack} ({price})."]

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..answers.capacity import MemoryFit, fit_words, memory_json
+from ..answers.capacity import MemoryFit, fit_words
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..config.words import layout_words
 from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
 from ..footprint.parts import Memory
+from .about import model_json
 from .cells import points, seconds, share, size
-from .table import Cell, Table
+from .colours import PART_COLOURS
+from .html.bars import Segment, bar
+from .html.pieces import answer, facts, table
+from .table import Cell, Table, cell_text
 from .words import batch_words, device_notes, method_words, model_words
 
 if TYPE_CHECKING:
@@ -35,11 +39,27 @@ def tables(result: MemoryFit) -> list[Table]:
     return found if result.fits is not False else [*found, fixes_table(result.fixes)]
 
 
+def data(result: MemoryFit) -> dict[str, Any]:
+    """The JSON object of one memory estimate, in bytes."""
+    return {
+        "model": model_json(result.model),
+        "device": result.device and {"id": result.device.id, "name": result.device.name},
+        "train": result.train,
+        **{name: getattr(result, name) for name in Memory.__struct_fields__},
+        "verdict": None if result.capacity_bytes is None else result.verdict,
+        "max_micro_batch": result.max_micro_batch,
+        "max_seq_len": result.max_seq_len,
+        "explained": result.explained,
+        "fixes": result.fixes,
+        "notes": result.notes,
+    }
+
+
 def records(result: MemoryFit) -> Table:
     """The figures as one row."""
     figures = {
         name: value
-        for name, value in memory_json(result).items()
+        for name, value in data(result).items()
         if name != "device" and (value is None or isinstance(value, int | float))
     }
     return Table("", list(figures), [list(figures.values())])
@@ -72,6 +92,32 @@ def _summary(result: MemoryFit) -> Table:
 
 def _or_none(value: int | None, unit: str) -> Cell:
     return Cell(value, f"{value:,}{unit}" if value else "none fits")
+
+
+def pieces(result: MemoryFit) -> list[str]:
+    """Whether it fits, memory against capacity, what would fit at most, what makes it fit."""
+    name = model_words(result.model)
+    title = name if result.device is None else f"{name} on {result.device.name}"
+    summary = [(str(row[0]), cell_text(row[1])) for row in _summary(result).rows if row[0] and row[0] != "Answer"]
+    found = [answer(title, fit_words(result), good=result.fits is not False), memory_bar(result, result.train)]
+    found.append(facts(summary))
+    return found if result.fits is not False else [*found, table(fixes_table(result.fixes))]
+
+
+def memory_bar(memory: Memory, train: TrainConfig) -> str:
+    """The parts side by side against the capacity, which a line marks where they exceed it."""
+    labels = {**MEMORY_PARTS, "optimizer_bytes": optimizer_words(train)}
+    segments = [
+        Segment(float(getattr(memory, name)), labels[name], size(getattr(memory, name)).text, PART_COLOURS[name])
+        for name in sorted(MEMORY_PARTS, key=lambda name: -float(getattr(memory, name)))
+    ]
+    total, capacity = float(memory.total_bytes), memory.capacity_bytes
+    title = f"Memory of the fullest device: {size(total).text}"
+    if capacity is None:
+        return bar(title, segments, whole=total)
+    there = float(capacity)
+    title += f" of {size(there).text}"
+    return bar(title, segments, whole=max(total, there), limit=there if total > there else None)
 
 
 def optimizer_words(train: TrainConfig) -> str:

@@ -13,7 +13,8 @@ from ..counting.mfu import RULES
 from ..timing.terms import TERM_WORDS
 from . import cells
 from .changes import changes_table
-from .estimate import VISIBLE
+from .estimate import VISIBLE, waterfall_bar
+from .html.pieces import answer, table
 from .table import Cell, Table
 from .words import batch_words, device_notes, device_words, method_words, model_words
 
@@ -81,6 +82,15 @@ def notes(result: Diagnosis) -> list[str]:
     found = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
     found += [f"Note: {note}." for note in result.estimate.model.assumptions]
     return found + device_notes(result.estimate.device)
+
+
+def pieces(result: Diagnosis) -> list[str]:
+    """The verdict, where the expected step loses the peak, and the tables."""
+    expected = result.estimate
+    title = f"{model_words(expected.model)} on {expected.train.num_devices:,} x {expected.device.name}"
+    good = result.verdict != "below"
+    first = answer(title, f"MFU {units.format_share(result.mfu)}", verdict_words(result), good=good)
+    return [first, waterfall_bar(expected), *(table(each) for each in tables(result))]
 
 
 def rules_table(result: Diagnosis) -> Table:

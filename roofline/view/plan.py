@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from .. import units
 from ..config.words import layout_words
 from ..model.parameters import count_parameters
 from ..planning.cost import ladder
+from ..search.layout import layout_dict
 from .cells import one_unit
-from .table import Cell, Table
+from .table import Cell, Shown, Table
 from .words import batch_words, model_words
 
 if TYPE_CHECKING:
@@ -33,38 +32,42 @@ KEYS = (
 )
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for, where the answer says how it was met."""
-
-    deadline_s: float | None = None
-    chinchilla: bool = False  # tokens, given as this word
-    power: bool = False  # the mean power was given
-    explain: bool = False  # every line of the arithmetic
-    ladder: bool = False  # model sizes for the same compute
+HIDDEN = ("terms", "asked")  # in JSON: what was typed is known
 
 
-def tables(plans: Sequence[Plan], asked: Asked) -> list[Table]:
-    """The best plan in full; several devices beside each other, best first."""
-    best = plans[0]
-    found = [comparison(plans)] if len(plans) > 1 else []
-    found.append(summary(best, asked))
-    if asked.explain:
-        rows = [[line.what, line.how, Cell(line.value, line.value)] for line in best.arithmetic]
-        found.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
-    return [*found, ladder_table(best)] if asked.ladder else found
+def tables(result: Plan) -> list[Table]:
+    """The answer, and what it rests on."""
+    return [summary(result)]
 
 
-def data(plans: Sequence[Plan], asked: Asked) -> dict[str, Any]:
+def data(result: Plan) -> dict[str, Any]:
     """The JSON object; what needs a price, power or intensity that is not known is null."""
-    found = plans[0].to_dict()
-    if len(plans) > 1:
+    found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in HIDDEN}
+    return {**found, "model": result.model.name, "device": result.device.id, "layout": layout_dict(result.layout)}
+
+
+def records(result: Plan) -> Table:
+    """The figures as one row."""
+    return records_of([result])
+
+
+def several(
+    plans: Sequence[Plan], problems: Sequence[str] = (), *, explain: bool = False, with_ladder: bool = False
+) -> Shown:
+    """The best plan in full, the best first, beside the others; the arithmetic and the ladder where they are wanted."""
+    best, *others = plans
+    found, shown = best.to_dict(), tables(best)
+    if others:
         found["plans"] = [one.to_dict() for one in plans]
-    return {**found, "ladder": ladder(compute_of(plans[0]))} if asked.ladder else found
-
-
-def notes(plans: Sequence[Plan], asked: Asked, problems: Sequence[str]) -> list[str]:
-    """Assumptions behind the best plan, and devices left out."""
-    return notes_of(plans[0], asked) + [f"Left out: {problem}." for problem in problems]
+        shown.insert(0, comparison(plans))
+    if explain:
+        rows = [[line.what, line.how, Cell(line.value, line.value)] for line in best.arithmetic]
+        shown.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
+    if with_ladder:
+        found["ladder"] = ladder(compute_of(best))
+        shown.append(ladder_table(best))
+    left_out = [f"Left out: {problem}." for problem in problems]
+    return Shown(found, shown, [*notes(best), *left_out], records_of(plans))
 
 
 def compute_of(one: Plan) -> float:
@@ -91,7 +94,7 @@ def parameters(one: Plan) -> int:
     return count_parameters(one.model).total
 
 
-def records(plans: Sequence[Plan]) -> Table:
+def records_of(plans: Sequence[Plan]) -> Table:
     """One plan a row."""
     keys = ["device", *KEYS, "step_time_s", "mfu"]
     rows = [
@@ -100,20 +103,20 @@ def records(plans: Sequence[Plan]) -> Table:
     return Table("", keys, rows)
 
 
-def summary(one: Plan, asked: Asked) -> Table:
+def summary(one: Plan) -> Table:
     """The answer, and what it rests on."""
     layout, train = one.layout, one.layout.train
     tail = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
     count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
-    if asked.deadline_s is not None:
-        met = "is met" if one.wall_time_s <= asked.deadline_s else "IS MISSED"
+    if one.asked.deadline_s is not None:
+        met = "is met" if one.wall_time_s <= one.asked.deadline_s else "IS MISSED"
         slow = units.format_time(one.wall_time_high_s)
         ends = f" (at the slow end: {slow})"
         if met == "IS MISSED":
             needed = one.devices_in_time
             ends = f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
-        rows.insert(0, ["Deadline", f"{units.format_time(asked.deadline_s)} {met}{ends}"])
+        rows.insert(0, ["Deadline", f"{units.format_time(one.asked.deadline_s)} {met}{ends}"])
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
     rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
     if one.cost is not None:
@@ -124,7 +127,7 @@ def summary(one: Plan, asked: Asked) -> Table:
         rows.append(["CO2", f"{one.co2_kg / 1000:,.3g} t"])
     step = f"{units.format_time(layout.step_time_s)}, MFU {units.format_share(layout.mfu)}"
     rows += [
-        ["Tokens", f"{count}{read_as(one, asked)}: {steps}"],
+        ["Tokens", f"{count}{read_as(one)}: {steps}"],
         ["Layout", f"{layout_words(train)}{tail}; {train.stack} software"],
         ["Batch", batch_words(train, one.model)],
         ["Step", step],
@@ -146,10 +149,10 @@ def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
     return f"{written(value)} ({written(value * low)} to {written(value * high)})"
 
 
-def read_as(one: Plan, asked: Asked) -> str:
+def read_as(one: Plan) -> str:
     """How the tokens were worked out, or read."""
     per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
-    return f" (chinchilla: {per_parameter})" if asked.chinchilla else f" ({per_parameter})"
+    return f" (chinchilla: {per_parameter})" if one.asked.chinchilla else f" ({per_parameter})"
 
 
 def money(value: float) -> str:
@@ -193,7 +196,7 @@ def comparison(plans: Sequence[Plan]) -> Table:
     return Table("Devices, best first by what was asked", columns, rows)
 
 
-def notes_of(one: Plan, asked: Asked) -> list[str]:
+def notes(one: Plan) -> list[str]:
     """Assumptions behind the figures, and what was left out."""
     least, usual, most = (f"{100 * (factor - 1):.0f}" for factor in one.overhead)
     percentiles = "Low and high are the 10th and 90th percentile."
@@ -201,7 +204,7 @@ def notes_of(one: Plan, asked: Asked) -> list[str]:
     found = [f"{percentiles} Restarts, evaluation and checkpoints are {extra}."]
     if one.energy_kwh is None:
         found.append("No energy: the power of this device is not in the catalog (--power).")
-    elif not asked.power:
+    elif one.terms.power_w is None:
         share = one.layout.energy_share
         found.append(
             "Energy is that of the devices alone: assumes their power limit of "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from ..config.stack import Fusion, Overlap, Stack
-from .table import Shown, Table, plain
+from ..result import plain
+from .table import Shown, Table
 
 FUSIONS: dict[str, str] = {
     "norm": "a norm is one kernel",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from ..errors import printable
+from ..result import plain
 
 PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
@@ -67,24 +68,6 @@ def render_json(data: Any) -> str:
     return text + "\n"
 
 
-def plain(value: Any) -> Any:
-    """Plain dicts, lists, strings and numbers from Structs, NumPy values, sets, sequences and paths."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, msgspec.Struct):
-        value = {key: getattr(value, key) for key in value.__struct_fields__}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # NumPy arrays and scalars
-        return plain(value.tolist())
-    if isinstance(value, Iterable):
-        items = [plain(item) for item in value]
-        return sorted(items) if isinstance(value, set | frozenset) else items
-    return str(value)
-
-
 def render_csv(table: Table) -> str:
     """One table as CSV: exact values, a missing one is an empty field."""
     import csv
@@ -113,7 +96,7 @@ def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
     blocks = []
     for table in tables:
         cells = [[" ".join(cell_text(cell).split()).replace("|", "\\|") for cell in row] for row in table.rows]
-        rule = ["---:" if side == "r" else "---" for side in _alignment(table)]
+        rule = ["---:" if side == "r" else "---" for side in alignment(table)]
         lines = ["| " + " | ".join(row) + " |" for row in (table.columns, rule, *cells)]
         blocks.append((f"**{printable(table.title)}**\n\n" if table.title else "") + "\n".join(lines))
     return "\n\n".join([*blocks, *notes]) + "\n"
@@ -156,7 +139,7 @@ def cell_text(cell: Any) -> str:
     return text
 
 
-def _alignment(table: Table) -> str:
+def alignment(table: Table) -> str:
     """One letter per column: numbers (and text that starts as one) to the right."""
     if table.align:
         return table.align
@@ -170,7 +153,7 @@ def _alignment(table: Table) -> str:
 
 def _text_table(table: Table, width: int, *, bold: bool) -> str:
     cells = [[cell_text(cell) for cell in row] for row in table.rows]
-    sides = _alignment(table)
+    sides = alignment(table)
     header = [[printable(column) for column in table.columns]] if any(table.columns) else []
     title = printable(table.title)
     widths = [max((len(row[i]) for row in header + cells), default=0) for i in range(len(table.columns))]

@@ -10,6 +10,7 @@ from ..units import format_bytes, format_share
 from ..validation import budgets as budget
 from ..validation import memory as peak
 from ..validation.runs import group_by, source_of, summarise
+from .prediction import records_of
 from .table import Cell, Shown, Table
 
 
@@ -41,7 +42,7 @@ def runs(predictions: Sequence[Any], worst: int) -> Shown:
         _summary_table("By device", summaries["by_device"]),
         *_worst_runs(done, worst),
     ]
-    return Shown(data, tables, _run_notes(data, predictions), _run_rows(predictions))
+    return Shown(data, tables, _run_notes(data, predictions), records_of(predictions))
 
 
 def _predicted(predictions: Sequence[Any]) -> list[Any]:
@@ -180,25 +181,6 @@ def budgets(predictions: Sequence[Any]) -> Shown:
         f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"
     )
     return Shown(data, [shown], [note], Table("", keys, rows))
-
-
-def _run_rows(predictions: Sequence[Any]) -> Table:
-    rows = [
-        [
-            p.id,
-            p.measured,
-            p.predicted,
-            p.low,
-            p.high,
-            p.error if not p.skipped_reason else None,
-            p.skipped_reason,
-            p.stack,
-            "; ".join(p.assumed),
-        ]
-        for p in predictions
-    ]
-    keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "stack", "assumed"]
-    return Table("", keys, rows)
 
 
 def _percent(value: float | None, sign: str = "") -> Cell:

@@ -66,7 +66,7 @@ def test_mfu_above_the_peak_is_an_error_with_causes():
 def test_reported_mfu_is_traced_to_its_rule():
     step = expected().step_time_s
     result = diagnose(**RUN, step_time_s=step, reported_mfu=expected().mfu / 2)
-    assert "over the sparse peak" in result.findings[0].what
+    assert "could be the 2x sparse peak" in result.findings[0].what
 
 
 def test_recompute_left_on_is_a_suspect():
@@ -129,7 +129,7 @@ def test_a_diagnosis_reads_what_is_typed_and_prints_short():
     asked = {"model": "gpt2-xl", "device": "a100-sxm-80gb", "global_batch": "256", "micro_batch": "4"}
     result = diagnose(**asked, step_time_s="30 s")
     assert result.step_time_s == 30
-    assert repr(result).startswith("Diagnosis(MFU ")
+    assert repr(result).startswith("<Diagnosis: MFU ")
     assert len(repr(result)) < 300
     assert set(result.to_frame()["kind"]) <= {"suspect", "improvement"}
     with pytest.raises(RooflineError, match="step_time_s: '-1' is out of range"):
@@ -197,3 +197,23 @@ def test_a_ragged_vocabulary_is_worth_padding(run):
     assert "vocabulary padded to 50,304" in out
     compiled = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "compiled")
     assert "vocabulary padded" not in compiled.out  # TorchInductor pads it
+
+
+def test_a_printed_figure_alone_says_what_it_may_really_be():
+    result = diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, reported_mfu="27 %")
+    assert "could be the 2x sparse peak" in result.findings[0].what
+    assert result.findings[0].mfu == pytest.approx(0.54)
+    assert result.mfu == pytest.approx(0.27)
+    with pytest.raises(RooflineError, match="impossible"):
+        diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, reported_mfu="563%")
+
+
+def test_tflops_of_one_device_are_a_measurement():
+    result = diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, num_devices=8, tflops=156)
+    assert result.mfu == pytest.approx(156 / 312)
+
+
+def test_more_than_the_peak_printed_beside_a_measurement_is_explained(capsys):
+    words = ["mfu", "llama-3.1-8b", "-d", "b200-sxm", "--num-devices", "8", "--tokens-per-s", "91k"]
+    assert main([*words, "--reported-mfu", "200 %"]) == 0
+    assert "the reported MFU of 200.0 % could be" in capsys.readouterr().out

@@ -4,7 +4,6 @@ from roofline.counting.mfu import model_flops_per_token
 from roofline.counting.textbook import (
     COLUMNS,
     accounting,
-    accounting_of,
     accounting_rows,
     adamw_accounting,
     plain_parameters,
@@ -166,7 +165,7 @@ def test_table_by_hand():
 
 def test_formatted_and_proportions_as_published():
     frame = accounting(**shapes("xl"), seq_len=1024)
-    assert frame.loc[("Transformer_block", "Overall_Transformer_block", ""), "FLOPs_fmt"] == "3.35 TFLOPs"
+    assert frame.loc[("Transformer_block", "Overall_Transformer_block", ""), "FLOPs_fmt"] == "3.35e+12"
     assert frame["FLOPs_proportion"].iloc[1] == pytest.approx(0.001491554, abs=5e-10)
     assert frame["FLOPs_proportion"].iloc[9] == pytest.approx(0.317716, abs=5e-7)
     long = accounting(**shapes("xl"), seq_len=16384)
@@ -212,7 +211,7 @@ def test_groups_of_layers_and_experts():
     moe = Moe(n_experts=4, experts_per_token=2, expert=Mlp(d_ff=3, gated=True), shared=Mlp(d_ff=5))
     sparse = LayerGroup(count=3, attention=attention, mlp=moe, norms=(Norm(),) * 4)
     model = ModelConfig(name="mixed", d_model=4, vocab_size=7, groups=(dense, sparse))
-    frame = accounting_of(model, seq_len=3)
+    frame = accounting(model, seq_len=3)
     ffn = frame.xs("FFN", level="Level-2")["FLOPs"].tolist()
     # gated: 3 matmuls, 5 per activation and 1 per product; experts: router, 2 visited, shared
     assert ffn == [2 * 3 * 120 + 3 * 60, 2 * 3 * (16 + 72 + 40) + 3 * (2 * 18 + 25)]
@@ -247,14 +246,39 @@ def test_adamw_in_fp32():
         ({"n_heads": 7}, "n_heads 7 does not divide d_model 768: 6 heads would"),
         ({"n_layers": 0}, "n_layers must be a whole number of at least 1, got 0"),
         ({"d_ff": True}, "d_ff must be a whole number of at least 1, got True"),
-        ({"seq_len": 0}, "seq_len must be a whole number of at least 1, got 0"),
-        ({"batch": -2}, "micro_batch must be a whole number of at least 1, got -2"),
     ],
 )
 def test_bad_shapes(change, message):
     with pytest.raises(RooflineError) as caught:
         accounting(**{**shapes("small"), "seq_len": 1024, **change})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"seq_len": 0}, "seq_len: '0'"),
+        ({"micro_batch": -2}, "micro_batch: '-2'"),
+        ({"model": "gpt2"}, "takes a model, or the shapes"),
+        ({"n_layer": 3}, "did you mean 'n_layers'"),
+    ],
+)
+def test_bad_questions(asked, message):
+    with pytest.raises(RooflineError, match=message):
+        accounting(**{**shapes("small"), "seq_len": 1024, **asked})
+    with pytest.raises(RooflineError, match="d_ff, vocab_size as well"):
+        accounting(n_layers=1, d_model=8, n_heads=2, seq_len=1024)
+    with pytest.raises(RooflineError, match="takes a model"):
+        accounting(seq_len=1024)
+
+
+def test_a_preset_by_name_is_the_table_of_its_shapes():
+    # GPT-2 XL, 16,384 tokens: the norm is T*(3d+2) = 16384 * 4802, the head 2*T*d*V
+    frame = accounting("gpt2-xl", seq_len="16k")
+    assert frame.loc[("Transformer_block", "RMSNorm_1", ""), "FLOPs"] == 16384 * 4802
+    assert frame.loc[("LM_head", "", ""), "FLOPs"] == 2 * 16384 * 1600 * 50257
+    assert frame.loc[("LM_head", "", ""), "FLOPs_fmt"] == "2.63e+12"
+    assert accounting("gpt2-xl", seq_len=1024).loc[("Transformer_block", "RMSNorm_1", ""), "FLOPs_fmt"] == "4.92e+06"
 
 
 def test_adamw_accounting_names_what_it_leaves_out():

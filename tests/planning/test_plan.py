@@ -272,7 +272,7 @@ def test_more_than_twice_as_fast_is_explained():
 
 def test_a_plan_prints_in_a_few_lines_and_is_a_row():
     found = plan(**ASKED, tokens="1B", num_devices=8)
-    assert repr(found).startswith("Plan(gpt2-xl, 1B tokens on 8 x a100-sxm-80gb: ")
+    assert repr(found).startswith("<Plan of gpt2-xl: 1B tokens on 8 x a100-sxm-80gb: ")
     assert len(repr(found)) < 400
     row = found.to_frame().iloc[0]
     assert row["device_hours"] == found.device_hours

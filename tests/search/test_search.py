@@ -17,11 +17,11 @@ from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
+from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
 from roofline.search.layout import mean_draw
 from roofline.search.ranking import Front, Leaders
 from roofline.search.remedy import remedy, shortage
-from roofline.search.search import layouts
 from roofline.search.space import Choices, default_global_batch, divisors, space_of
 
 DEVICE = load_device("a100-sxm-80gb")

@@ -12,8 +12,8 @@ from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step
 from roofline.hardware import all_devices, load_device
 from roofline.model.load import load_model
-from roofline.timing.interval import EVIDENCE, SPREAD, Z80, interval, spread
-from roofline.timing.schedule import TERMS
+from roofline.timing.interval import EVIDENCE, SHAPES, SPREAD, Z80, interval, ratio_spread, spread
+from roofline.timing.schedule import TERMS, Schedule
 
 H100 = load_device("h100-sxm-80gb")
 
@@ -79,3 +79,24 @@ def test_arrays_have_their_own_intervals():
         _, alone = times_of(micro_batch=micro_batch)
         assert together.low[index] == pytest.approx(alone.low)
         assert together.high[index] == pytest.approx(alone.high)
+
+
+def schedule_of(**terms):
+    seconds = {**dict.fromkeys(TERMS, 0.0), **terms}
+    return Schedule(**seconds, total=sum(seconds.values()))
+
+
+def test_what_errs_alike_cancels_in_a_ratio():
+    # shares 0.9 and 0.1, twice as long in all: only the shapes of kernels are left
+    first, twice = schedule_of(matmul=9.0, data_parallel=1.0), schedule_of(matmul=18.0, data_parallel=2.0)
+    assert ratio_spread(first, twice, H100) == pytest.approx(SHAPES * math.sqrt(2 * (0.9**2 + 0.1**2)))
+    # shares 0.9, 0.1 against 0.6, 0.4: each term moves the ratio by the difference of its shares, 0.3
+    other = schedule_of(matmul=9.0, data_parallel=6.0)
+    shapes = SHAPES**2 * (0.9**2 + 0.1**2 + 0.6**2 + 0.4**2)
+    by_hand = math.sqrt(0.3**2 * (SPREAD["matmul"] ** 2 + SPREAD["data_parallel"] ** 2) + shapes)
+    assert ratio_spread(first, other, H100) == pytest.approx(by_hand)
+
+
+def test_a_ratio_is_surer_than_either_step():
+    (step, times), (_, other) = times_of(micro_batch=1), times_of(micro_batch=4)
+    assert ratio_spread(times.schedule, other.schedule, H100) < spread(step, H100, times.schedule) / 2

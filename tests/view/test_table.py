@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from roofline.view.table import Cell, Table, plain, render_csv, render_markdown, render_text
+from roofline.view.table import Cell, Table, render_csv, render_markdown, render_text
 
 TIMES = Table(
     "Where the time goes",
@@ -71,7 +71,3 @@ def test_markdown():
         "| matmul | 2.9 s | 61.2 % | - |",
     ]
     assert "scores \\| softmax" in render_markdown([TIMES])
-
-
-def test_plain_numpy_scalars_are_python_numbers():
-    assert [type(plain(value)) for value in (np.int64(1), np.float64(1.5), np.bool_(1))] == [int, float, bool]

@@ -1,4 +1,4 @@
-"""What answers have in common: how they name the model and the device."""
+"""How a JSON object names the model and the device."""
 
 from __future__ import annotations
 

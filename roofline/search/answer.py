@@ -1,0 +1,68 @@
+"""The answer of a search: the layouts, their cost, and where none fits what would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .. import units
+from ..config.options import read, read_one
+from ..model.spec import ModelConfig
+from .layout import SearchResult
+from .remedy import remedy, shortage
+from .search import Progress, search
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+def layouts(
+    model: str | Path | ModelConfig,
+    device: str | Path | Device,
+    *,
+    num_devices: int | str | Sequence[int] = 1,
+    objective: str = "time",
+    top: int = 10,
+    across_nodes: bool = False,
+    price: float | str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> SearchResult:
+    """Find the best parallel layouts.
+
+    Args:
+        model: As for `estimate`.
+        device: As for `estimate`.
+        num_devices: Devices in all; several numbers are searched together.
+        objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
+        top: How many layouts to return.
+        across_nodes: Whether tensor parallelism may leave the domain of fast links.
+        price: Money per device-hour.
+        progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
+        **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
+            to it (a tuple: to any of them); the others take every value that makes sense.
+
+    Raises:
+        RooflineError: No layout is consistent, the search would take hours, or an option is wrong.
+    """
+    charged: float | None = read_one("price", price, units.price)
+    counts: int | tuple[int, ...] = read("num_devices", num_devices, units.positive_int)
+    found = search(
+        model,
+        device,
+        num_devices=counts,
+        objective=objective,
+        top=top,
+        across_nodes=across_nodes,
+        progress=progress,
+        **options,
+    )
+    ways: tuple[str, ...] = ()
+    if not found.layouts and not found.interrupted:
+        most = counts if isinstance(counts, int) else max(counts)
+        fix = remedy(found.model, found.device, found, most, options)
+        ways = (f"It does not fit: {shortage(found)}.", f"To fit: {fix}.")
+    return msgspec.structs.replace(found, price=charged, remedy=ways)

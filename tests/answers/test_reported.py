@@ -1,0 +1,110 @@
+"""How a framework came to the MFU it printed: cases people met, and the arithmetic of each cause."""
+
+import math
+
+import pytest
+
+import roofline
+from roofline.answers.reported import Printed, explain_alone, explain_printed, hard_coded, mistakes, read_printed
+from roofline.errors import RooflineError
+
+
+def case(model, device, tokens_per_s, **options):
+    """MFU of a run by the default rule, its usual mistakes, and the expected band."""
+    e = roofline.estimate(model, device, **options)
+    truth = float(e.mfu * tokens_per_s / e.tokens_per_s)
+    band = tuple(float(e.mfu * e.step_time_s / t) for t in (e.step_time_high_s, e.step_time_low_s))
+    return truth, mistakes(e.model, e.device, e.train, float(e.hfu / e.mfu)), band
+
+
+@pytest.mark.parametrize(
+    ("typed", "value", "rounding"),
+    [
+        ("28.9 %", 0.289, 0.001),
+        ("28%", 0.28, 0.01),
+        (28, 0.28, 0.01),
+        (0.28, 0.28, 0.01),
+        ("200 %", 2.0, 0.1),
+        ("563%", 5.63, 0.01),
+        ("88.32 %", 0.8832, 0.0001),
+    ],
+)
+def test_printed_figures_are_read_with_their_rounding(typed, value, rounding):
+    found = read_printed(typed)
+    assert found.value == pytest.approx(value)
+    assert found.rounding == pytest.approx(rounding)
+
+
+@pytest.mark.parametrize("typed", ["abc", "0", "-3%", True, float("nan")])
+def test_what_is_no_mfu(typed):
+    with pytest.raises(RooflineError, match="reported_mfu"):
+        read_printed(typed)
+
+
+def test_nanogpt_on_a_4090_divides_by_the_peak_of_an_a100():
+    # 12 x 40 x 1,024 tokens in 4,622 ms
+    truth, possible, _ = case(
+        "gpt2", "rtx-4090", 12 * 40 * 1024 / 4.622, micro_batch=12, global_batch=480, seq_len=1024
+    )
+    first = explain_printed(read_printed("28.9 %"), truth, possible)[0]
+    assert "A100's peak" in first.what
+    assert first.mfu == pytest.approx(truth * 165.2 / 312, rel=1e-3)
+    assert "could be" in first.what
+    assert " is " not in first.what
+
+
+def test_a_card_that_a_framework_does_not_know():
+    # 2,250 TFLOP/s over the 312 that it falls back to
+    truth, possible, _ = case("qwen3-4b", "b300-sxm", 140.6e3, num_devices=16, seq_len=4096)
+    first = explain_printed(read_printed("88.32 %"), truth, possible)[0]
+    assert "2250/312" in first.what
+    assert first.mfu == pytest.approx(truth * 2250 / 312)
+
+
+def test_more_than_the_peak_is_explained_too():
+    truth, possible, _ = case("llama-3.1-8b", "b200-sxm", 91e3, num_devices=8)
+    causes = explain_printed(read_printed("200 %"), truth, possible)
+    assert causes
+    assert all(abs(cause.mfu - 2.0) <= 0.1 for cause in causes)
+
+
+def test_recompute_is_a_cause_only_where_there_is_any():
+    for recompute, there in (("none", False), ("full", True)):
+        _, possible, _ = case("llama-2-7b", "h100-sxm-80gb", 1e4, recompute=recompute)
+        assert any("HFU" in one.what for one in possible) is there
+
+
+def test_two_together_where_none_alone_does():
+    truth, possible, _ = case("llama-3-8b", "h100-sxm-80gb", 60e3, num_devices=8, sharding="fsdp", recompute="full")
+    by_name = {one.what: one for one in possible}
+    sparse = next(one for name, one in by_name.items() if "sparse" in name)
+    hfu = next(one for name, one in by_name.items() if "HFU" in name)
+    printed = Printed(truth * sparse.factor * hfu.factor)
+    causes = explain_printed(printed, truth, possible)
+    assert all(len(cause.mistakes) == 2 for cause in causes)
+    assert any(set(cause.mistakes) == {sparse.what, hfu.what} for cause in causes)
+
+
+def test_what_agrees_needs_no_cause():
+    truth, possible, _ = case("gpt2-xl", "a100-sxm-80gb", 15e3, micro_batch=8)
+    (only,) = explain_printed(Printed(truth * 1.01), truth, possible)
+    assert only.mistakes == ()
+
+
+def test_a_printed_figure_alone_is_brought_into_the_band():
+    _, possible, band = case("qwen3-4b", "b300-sxm", 1.0, num_devices=16, seq_len=4096)
+    middle = math.sqrt(band[0] * band[1])
+    causes = explain_alone(Printed(middle * 2250 / 312), band, possible)
+    assert "2250/312" in causes[0].what
+    assert causes[0].mfu == pytest.approx(middle)
+
+
+def test_each_cause_is_its_own_arithmetic():
+    truth, possible, _ = case("llama-2-7b", "h100-sxm-80gb", 90e3, num_devices=16, micro_batch=2, global_batch=64)
+    for one in possible:
+        causes = explain_printed(Printed(truth * one.factor), truth, possible)
+        assert any(cause.mfu == pytest.approx(truth * one.factor, rel=0.03) for cause in causes), one.what
+
+
+def test_every_hard_coded_peak_has_a_source():
+    assert all(entry["source"] and entry["software"] and entry["tflops"] > 0 for entry in hard_coded())

@@ -1,0 +1,99 @@
+"""What every answer can do, of every kind of answer."""
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import roofline
+from roofline.result import plain
+
+DEVICE = "h100-sxm-80gb"
+ASKED = {  # command line -> the same question in Python
+    "count gpt2 --micro-batch 2": lambda: roofline.count("gpt2", micro_batch=2),
+    f"estimate gpt2 -d {DEVICE}": lambda: roofline.estimate("gpt2", DEVICE),
+    f"estimate llama-3-8b -d {DEVICE}": lambda: roofline.estimate("llama-3-8b", DEVICE),
+    f"estimate gpt2 -d {DEVICE} --phase decode": lambda: roofline.infer("gpt2", DEVICE, "decode"),
+    f"memory gpt2-xl -d {DEVICE} --micro-batch 64": lambda: roofline.memory("gpt2-xl", DEVICE, micro_batch=64),
+    "memory gpt2": lambda: roofline.memory("gpt2"),
+    f"plan gpt2 -d {DEVICE} --tokens 3B --price 2/h": lambda: roofline.plan(
+        "gpt2", DEVICE, tokens="3B", terms=roofline.Terms(price=2), doubling=True
+    ),
+    f"layouts llama-2-7b -d {DEVICE} --num-devices 4 --global-batch 64 --sharding fsdp": lambda: roofline.layouts(
+        "llama-2-7b", DEVICE, num_devices=4, global_batch=64, sharding="fsdp"
+    ),
+    f"layouts llama-3-70b -d {DEVICE} --num-devices 4": lambda: roofline.layouts("llama-3-70b", DEVICE, num_devices=4),
+    f"mfu gpt2 -d {DEVICE} --step-time 500ms": lambda: roofline.mfu("gpt2", DEVICE, step_time_s="500ms"),
+    f"compare gpt2 -d {DEVICE} --micro-batch 1,2": lambda: roofline.compare("gpt2", DEVICE, micro_batch=[1, 2]),
+    "detect": roofline.detect,
+}
+
+
+class Balanced(HTMLParser):
+    """Fails where an element is not closed, or where there is a script."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text = [], []
+
+    def handle_starttag(self, tag, _attributes):
+        assert tag != "script"
+        self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.mark.parametrize("line", ASKED)
+def test_every_answer_is_alike(line, run):
+    result = ASKED[line]()
+    told = json.loads(run(*line.split(), "--format", "json").out)
+    mine = json.loads(json.dumps(result.to_dict()))
+    for each in (told, mine):
+        each.pop("seconds", None)  # how long the search took
+    assert mine == told
+    assert "\n" not in repr(result)
+    assert len(repr(result)) < 320
+    assert repr(result).startswith(f"<{type(result).__name__}")
+    assert len(result.tables()) >= 1
+    assert list(result.to_frame().columns)
+    page = Balanced()
+    page.feed(result._repr_html_())
+    assert page.open == []
+    assert "".join(page.text).strip()
+
+
+def test_every_answer_is_frozen():
+    for ask in (ASKED["count gpt2 --micro-batch 2"], ASKED["memory gpt2"], ASKED["detect"]):
+        with pytest.raises(AttributeError):
+            ask().notes = ()
+
+
+def test_what_answers_are_made_of_is_one_line():
+    for thing in (roofline.load_device(DEVICE), roofline.load_model("mixtral-8x7b")):
+        assert "\n" not in repr(thing)
+        assert len(repr(thing)) < 140
+
+
+def test_arrays_are_a_frame_with_a_row_each():
+    result = roofline.estimate("gpt2", DEVICE, micro_batch=np.array([1, 2, 4]))
+    frame = result.to_frame()
+    assert list(frame["micro_batch"]) == [1, 2, 4]
+    for index, size in enumerate((1, 2, 4)):
+        alone = roofline.estimate("gpt2", DEVICE, micro_batch=size)
+        assert frame["step_time_s"][index] == pytest.approx(alone.step_time_s)
+        assert frame["memory_total_bytes"][index] == pytest.approx(alone.memory.total_bytes)
+    assert not any(hasattr(cell, "shape") and cell.shape for cell in frame.iloc[0])
+    assert "step_time_s" in result._repr_html_()
+    json.dumps(result.to_dict())
+
+
+def test_plain_numpy_scalars_are_python_numbers():
+    assert [type(plain(value)) for value in (np.int64(1), np.float64(1.5), np.bool_(1))] == [int, float, bool]
