@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import RooflineError
 from ..reading import Work, parse_json
+from ..units import format_count
 from . import quantization, recognise
 from .build import build
 from .config_fields import (
@@ -25,7 +26,9 @@ from .config_fields import (
 from .expressions import Scope, evaluate
 from .family import Family, NotDescribedError, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
+from .parameters import count_parameters
 from .spec import ModelConfig, Quantization
+from .towers import parameters_beside
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 # fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
@@ -85,7 +88,18 @@ def model_from_config(
     require(reading.family, flat, reading.model_type, reading.stated)
     for sentence in [*reading.assumptions, *_unread_sizes(config, where, flat.text("ignore", ""))]:
         flat.assume(sentence)
-    return msgspec.structs.replace(build(flat), quantization=reading.quantization)
+    model = msgspec.structs.replace(build(flat), quantization=reading.quantization)
+    return _of_whole(model, config) if reading.towers else model
+
+
+def _of_whole(model: ModelConfig, config: Mapping[str, Any]) -> ModelConfig:
+    """A language model with what it is of the whole model, where the rest of that is described."""
+    beside = parameters_beside(config, model.d_model)
+    if beside is None:
+        return model
+    own = count_parameters(model).total
+    name = f"{model.name}: {format_count(own)} of {format_count(own + beside)}"
+    return msgspec.structs.replace(model, name=name, beside_params=beside)
 
 
 def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], list[str]]:
@@ -141,6 +155,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: list[str]
     stated: frozenset[str]
     quantization: Quantization | None
+    towers: bool
 
 
 def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
@@ -174,6 +189,7 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
         names=names,
         assumptions=notes + assumptions(scope, family, config, flat, model_type),
         stated=frozenset(key for key, value in config.items() if value is not None),
+        towers=bool(towers),
         quantization=quantization.read(config if config.get("quantization_config") else whole, where),
     )
 

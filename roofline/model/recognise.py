@@ -44,7 +44,7 @@ def _kind(config: Mapping[str, Any]) -> str:
         return f"the noise schedule of a diffusion model ({name})"
     if isinstance(name, str) and name.endswith("Pipeline"):
         return f"a diffusers pipeline of several models ({name})"
-    if "model_type" in config or "_class_name" in config:
+    if config.keys() & _SIZES:
         return ""
     for needed, kind in _SIGNS.items():
         if all(key in config for key in needed.split()):
@@ -52,6 +52,7 @@ def _kind(config: Mapping[str, Any]) -> str:
     return ""
 
 
+_SIZES = {"model_type", "_class_name", "hidden_size", "num_hidden_layers", "d_model", "n_embd", "n_layer"}  # of a model
 _SIGNS = {  # the fields that tell, and what has them
     "weight_map": "the index of a checkpoint's files",
     "added_tokens model": "a tokenizer (tokenizer.json)",

@@ -213,6 +213,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: int = 0
     linears: tuple[Linear, ...] = ()  # once per pass, on every token (patch embedding, head transform, ...)
     max_seq_len: int | None = None
+    beside_params: int = 0  # parameters of the whole model's other towers, which nothing else here counts
     quantization: Quantization | None = None  # of the weights as published; None: in the dtype of the model
     source: str = ""
     assumptions: tuple[str, ...] = ()  # values the config did not state, as sentences for the output

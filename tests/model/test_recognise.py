@@ -74,6 +74,12 @@ def test_an_adapter_is_its_base_model_with_the_options_that_train_it(tmp_path: P
     assert load_model(path, overrides={"n_layers": 2}).n_layers == 2
 
 
+def test_a_model_without_its_type_is_no_tokenizer() -> None:
+    old = {"n_embd": 768, "n_layer": 12, "tokenizer_class": "GPT2Tokenizer", "bos_token_id": 1, "eos_token_id": 2}
+    with pytest.raises(RooflineError, match="no model_type"):
+        model_from_config({**old, "transformers_version": "4.0"})
+
+
 def test_a_plain_vision_transformer_of_timm_is_read_from_its_name() -> None:
     model = model_from_config({"architecture": "vit_base_patch16_224", "num_classes": 1000})
     assert count_parameters(model) == count_parameters(load_model("vit-b16"))
