@@ -71,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
-    given.setdefault("num_devices", 1)
     with Progress() as progress:
         result = layouts(
             options.model(args),

@@ -24,9 +24,19 @@ def said(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool = False) -> dict[str, Any]:
-    """`options`, with the dtype, the software profile and its attention kernel where they do not say."""
+    """`options`, with the dtype, the software profile and its attention kernel where they do not say.
+
+    The name of an instance says how many devices train, too.
+    """
     usual = "serving" if serves else default_stack(device, options)
     given = {"dtype": default_dtype(device), "stack": usual, **said(options)}
+    if (
+        device is not None
+        and device.num_devices is not None
+        and not serves
+        and not {"num_devices", "dp"} & given.keys()
+    ):
+        given["num_devices"] = device.num_devices
     if not serves:
         check_trains(given["stack"])
     given = {"attention": default_attention(device, given["stack"]), **given}
@@ -52,7 +62,8 @@ def default_dtype(device: Device | None) -> str:
     if device is None:
         return "bf16"
     wanted = ("bf16", "fp32") if device.kind == "cpu" else ("bf16", "fp16", "fp32")
-    return next((dtype for dtype in wanted if dtype in device.peaks), "bf16")
+    slow = device.peaks.get("fp16", 0) < device.peaks.get("fp32", 0)  # GTX 16: no tensor cores
+    return next((dtype for dtype in wanted if dtype in device.peaks and not (dtype == "fp16" and slow)), "bf16")
 
 
 def default_attention(device: Device | None, stack: str) -> str:

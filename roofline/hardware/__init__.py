@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from .catalog import all_devices as all_devices
-from .catalog import architecture_ids as architecture_ids
 from .catalog import device_ids as device_ids
-from .catalog import load_architecture as load_architecture
+from .database import architecture_ids as architecture_ids
+from .database import load_architecture as load_architecture
 from .device import Cache as Cache
 from .device import Device as Device
 from .device import Link as Link

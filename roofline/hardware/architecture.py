@@ -33,6 +33,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     compute_capability: str | None = None
     lanes: int | None = None  # CUDA cores per SM: NVML counts these
     p2p: bool = True  # the stock driver lets boards of this variant read each other's memory over PCIe
+    engine: str = "tensor core"  # what runs the dtypes narrower than fp32
+    notes: dict[str, str] = {}  # by dtype: what to know of it on these chips
     note: str | None = None
 
 

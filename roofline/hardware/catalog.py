@@ -1,77 +1,90 @@
-"""Reads the device files: one file for one device, strictly, and nothing else."""
+"""The devices of the catalog: a file of ``devices/`` or a row of ``boards.csv``, each completed by its architecture."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from ..reading import read_packaged
+from . import boards
 from .architecture import Architecture
+from .database import default_measured, facts, ids, load_architecture, read_head
 from .device import Device, Figures
-from .errors import HardwareError, nearest, quoted
 from .host import WITH_P2P, WITHOUT_P2P, Host, HostKind
 from .measured import Measured, Origin, merge
 
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device is called: the keys of its file before the first table."""
+
+    id: str
+    name: str
+    vendor: str
+    kind: str
+    architecture: str
+    confidence: str = "high"
+    nvml_names: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    rare: bool = False
 
 
 @lru_cache(maxsize=1)
-def facts() -> Traversable:
-    """The folder of facts (devices, architectures, measurements): ``facts`` in a wheel, ``hardware`` in a checkout."""
-    here = Path(__file__).parent
-    for folder in (here / "facts", here.parent.parent / "hardware"):
-        devices = folder / "devices"
-        if devices.is_dir():  # plain files: importlib.resources costs as much as reading ten devices
-            return folder
-    from importlib.resources import files
-
-    return files("roofline.hardware") / "facts"
-
-
-def _ids(folder: str) -> tuple[str, ...]:
-    names = (entry.name for entry in (facts() / folder).iterdir())
-    return tuple(sorted(name[:-5] for name in names if name.endswith(".toml")))
+def _files() -> frozenset[str]:
+    return frozenset(ids("devices"))
 
 
 @lru_cache(maxsize=1)
 def device_ids() -> tuple[str, ...]:
     """Ids of the catalog, sorted."""
-    return _ids("devices")
+    return tuple(sorted({*_files(), *boards.rows()}))
 
 
-@lru_cache(maxsize=1)
-def architecture_ids() -> tuple[str, ...]:
-    """Keys of the architecture files, sorted; without ``default``, the fallback of all."""
-    return tuple(name for name in _ids("architectures") if name != "default")
+def is_device_id(word: str) -> bool:
+    """Whether a word is exactly an id of the catalog; the boards are read only where no file has the name."""
+    return word in _files() or word in boards.rows()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def catalog_device(device_id: str) -> Device:
-    """The device of the catalog with exactly this id; reads its file and its architecture's alone."""
-    return complete(read_packaged(facts() / "devices" / f"{device_id}.toml", Figures))
+    """The device of the catalog with exactly this id; reads its file (or the boards) and its architecture's alone."""
+    return complete(_figures(device_id))
+
+
+def _figures(device_id: str) -> Figures:
+    if device_id in _files():
+        return read_packaged(facts() / "devices" / f"{device_id}.toml", Figures)
+    return boards.figures(boards.board(boards.rows()[device_id]))
 
 
 def all_devices() -> tuple[Device, ...]:
-    """Every device of the catalog (reads all files, a tenth of a second)."""
+    """Every device of the catalog (reads all files, a quarter of a second)."""
     return tuple(catalog_device(device_id) for device_id in device_ids())
 
 
-@lru_cache(maxsize=64)
-def load_architecture(key: str) -> Architecture:
-    """The architecture file `key`.
-
-    Raises:
-        HardwareError: no such architecture.
-    """
-    if key not in architecture_ids():
-        close = nearest(key, architecture_ids())
-        raise HardwareError(
-            f"unknown architecture '{key}'{': did you mean ' + quoted(close) + '?' if close else ''} "
-            f"(allowed: {', '.join(architecture_ids())})"
+@lru_cache(maxsize=1)
+def heads() -> dict[str, Head]:
+    """What every device of the catalog is called, by id; reads no more than that (thirty milliseconds)."""
+    found = {name: msgspec.convert(read_head(facts() / "devices" / f"{name}.toml"), Head) for name in _files()}
+    for row in boards.rows().values():
+        board = boards.board(row)
+        found[board.id] = Head(
+            id=board.id,
+            name=board.name,
+            vendor=board.name.split()[0],
+            kind=boards.device_kind(board),
+            architecture=board.architecture,
+            confidence=board.confidence,
+            nvml_names=board.names,
+            rare=board.rare is not None,
         )
-    return read_packaged(facts() / "architectures" / f"{key}.toml", Architecture)
+    return dict(sorted(found.items()))
+
+
+def of_architecture(key: str) -> tuple[Device, ...]:
+    """The devices of the catalog that one architecture file describes."""
+    return tuple(catalog_device(head.id) for head in heads().values() if head.architecture == key)
 
 
 def complete(figures: Figures) -> Device:
@@ -82,7 +95,13 @@ def complete(figures: Figures) -> Device:
     """
     stated = {name: getattr(figures, name) for name in Figures.__struct_fields__}
     family = load_architecture(figures.architecture)
-    return Device(**stated, family=family, measured=_measured(figures), between=_host(figures, family))
+    return Device(
+        **stated,
+        family=family,
+        measured=_measured(figures),
+        between=_host(figures, family),
+        num_devices=figures.num_devices if isinstance(figures, Device) else None,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -102,16 +121,22 @@ def _host(figures: Figures, family: Architecture) -> Host | None:
 
 
 def _measured(figures: Figures) -> Measured:
-    layers: list[tuple[Origin, dict[str, Any]]] = [("device", figures.measured_tables)]
-    key: str | None = figures.architecture
+    if not figures.measured_tables:
+        return _measured_of_family(figures.architecture)
+    return merge([*_family_layers(figures.architecture), ("device", figures.measured_tables)])
+
+
+@lru_cache(maxsize=64)
+def _measured_of_family(key: str) -> Measured:
+    return merge(_family_layers(key))
+
+
+def _family_layers(key: str | None) -> list[tuple[Origin, dict[str, Any]]]:
+    """Tables of the defaults, of an architecture's parents and of itself, the most general first."""
+    layers: list[tuple[Origin, dict[str, Any]]] = []
     while key is not None:
         architecture = load_architecture(key)
         layers.append(("architecture", architecture.measured))
         key = architecture.parent
-    layers.append(("default", _defaults()))
-    return merge(reversed(layers))
-
-
-@lru_cache(maxsize=1)
-def _defaults() -> dict[str, Any]:
-    return read_packaged(facts() / "architectures" / "default.toml", dict[str, Any])["measured"]
+    layers.append(("default", default_measured()))
+    return layers[::-1]

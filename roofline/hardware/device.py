@@ -6,6 +6,7 @@ The fields are the keys of the file (units in their names); the properties are w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -40,6 +41,24 @@ _INSTEAD = {
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A table of the file. Every table names its source: a key of ``[sources]``, or "assumes ..."."""
+
+
+class Citation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A place where a figure can be looked up.
+
+    Attributes:
+        document: A key of ``documents.csv``, or the title of a document that is not in it.
+        place: Page, table, row or column.
+        revision: Its revision or date (of a document that is not in the table, like all below).
+        url: Where it is to be had.
+        seen: The day somebody looked, YYYY-MM-DD.
+    """
+
+    document: str
+    place: str
+    revision: str | None = None
+    url: str | None = None
+    seen: str | None = None
 
 
 class Peak(_Section, frozen=True, kw_only=True):
@@ -178,7 +197,11 @@ class Settled(_Section, frozen=True, kw_only=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
-    """What one device file says, key by key; properties are in base units, and peaks are dense."""
+    """What one device file says, key by key; properties are in base units, and peaks are dense.
+
+    Attributes:
+        rare: A variant that few people have: a name that fits it and others does not mean it.
+    """
 
     id: str
     name: str
@@ -186,12 +209,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: Kind
     architecture: str
     confidence: Confidence
-    sources: dict[str, str]
+    sources: Mapping[str, str | Citation]
     peak: dict[Dtype, Peak]
     memory: Memory
     variant: str | None = None
     nvml_names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    rare: bool = False
     form_factor: str | None = None
     release_year: int | None = None
     compute_capability: str | None = None
@@ -337,11 +361,13 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         measured: Measured efficiencies: the device's own over its architecture's over the defaults.
         between: What joins devices of a node that share no fast link; None where one joins them all. It is assumed
             where `host` does not say.
+        num_devices: How many the name stands for that it was asked by: 8 for an instance of eight; None for a device's.
     """
 
     family: Architecture
     measured: Measured = msgspec.field(name="efficiencies")  # "measured" is the file's own tables
     between: Host | None = None
+    num_devices: int | None = None
 
     def __repr__(self) -> str:
         """The device in one line."""
@@ -374,4 +400,5 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         held = there.get(_FIGURE_OF.get(figure, figure))
         if held is None:
             raise unknown(f"figure of {self.id}:", figure, tuple(there))
-        return self.sources.get(held.source, held.source)
+        source = self.sources.get(held.source, held.source)
+        return source if isinstance(source, str) else f"{source.document}: {source.place}"

@@ -1,66 +1,74 @@
-"""Finds a device by the name a driver or a person gives it, and refuses to guess."""
+"""Finds a device by the name a person types; takes a unique reading and says so, and never guesses."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import combinations
+
+import msgspec
 
 from ..errors import shown
-from .catalog import all_devices, catalog_device, device_ids
+from . import boards
+from .catalog import Head, catalog_device, complete, device_ids, heads
 from .device import Device
+from .driver_names import by_driver_name, sharing
 from .errors import HardwareError, nearest, quoted
+from .instances import like
+from .words import tokens
 
 _REMEDY = "('roofline devices' lists all; a path to a .toml works too)"
-_VENDOR_PREFIX = re.compile(r"^(nvidia|amd|intel|google|aws|apple)\s+", re.IGNORECASE)
 _MOST_SHOWN = 8
 
-
-def tokens(word: str) -> tuple[str, ...]:
-    """Whole words of a name: letters and digits, lower case.
-
-    >>> tokens("NVIDIA GB300"), "b300" in tokens("NVIDIA GB300")
-    (('nvidia', 'gb300'), False)
-    """
-    return tuple(re.findall(r"[a-z0-9]+", word.lower()))
-
-
-def by_driver_name(name: str) -> Device | None:
-    """The device whose driver reports exactly this name; case and a leading "NVIDIA" do not matter.
-
-    Old drivers leave the prefix out ("A100-SXM4-40GB"). None where no file lists the name.
-    """
-    wanted = " ".join(name.split()).casefold()
-    bare = _VENDOR_PREFIX.sub("", wanted)
-    without_prefix = None
-    for device in all_devices():
-        for known in device.nvml_names:
-            full = known.casefold()
-            if full == wanted:
-                return device
-            if _VENDOR_PREFIX.sub("", full) == bare:
-                without_prefix = device
-    return without_prefix
+# Words that people leave out or add: none of them tells a device from another one.
+_MAKERS = frozenset({"nvidia", "amd", "intel", "google", "aws", "apple", "huawei"})
+_SERIES = frozenset(
+    {
+        *("geforce", "radeon", "instinct", "tesla", "quadro", "rtx", "gtx", "rx", "arc", "tpu", "jetson", "core"),
+        *("ryzen", "epyc", "xeon", "platinum", "accelerator", "gpu", "graphics", "card", "generation", "edition"),
+        *("tm", "r"),
+    }
+)
+_SPELT = {"mobile": "laptop", "notebook": "laptop", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "gib": "gb"}
+_LONGEST = 80  # characters of a name that people type
+_LONG_ENOUGH = 4  # letters of a word that may be the start of a longer one: 8480 of 8480plus
 
 
 def find(word: str) -> Device:
-    """The device a word names: an id in any spelling of case and dashes, an alias, or a driver's exact name.
+    """The device a word names: an id in any spelling, an alias, a driver's exact name, or the one reading of it.
+
+    A reading that is not a name of the device is said in its caveats.
 
     Raises:
-        HardwareError: several devices fit (they are listed), or none does (the nearest are).
+        HardwareError: several devices fit (they are listed), or none does (the nearest of its family are).
     """
-    wanted = tokens(word)
-    for device_id in device_ids():
-        if tokens(device_id) == wanted:
-            return catalog_device(device_id)
-    family = variants(word)
+    device = _named(word)
+    if device is not None:
+        return device
+    readings = _readings(word)
+    if len(readings) == 1:
+        return _said(catalog_device(readings[0]), word)
+    if not readings:
+        of_class = _power_class(word)
+        if of_class is not None:
+            return of_class
+    raise HardwareError(_not_found(word, readings))
+
+
+def _named(word: str) -> Device | None:
+    """The device that has exactly this id, alias or driver's name."""
+    wanted, spelt = tokens(word), "".join(tokens(word))
+    for key in device_ids():
+        if "".join(tokens(key)) == spelt:
+            return catalog_device(key)
     # "A100" is what people call four boards: a bare family word asks back. A driver's full name does not.
-    if len(family) < 2 or wanted[:1] == ("nvidia",):
-        for device in all_devices():
-            if any(tokens(alias) == wanted for alias in device.aliases):
-                return device
-        named = by_driver_name(word)
-        if named is not None:
-            return named
-    raise HardwareError(_not_found(word, family))
+    if len(variants(word)) > 1 and wanted[:1] != ("nvidia",):
+        return None
+    for key, head in heads().items():
+        if any(tokens(alias) == wanted for alias in head.aliases):
+            return catalog_device(key)
+    return by_driver_name(word)
 
 
 def variants(word: str) -> list[str]:
@@ -69,33 +77,125 @@ def variants(word: str) -> list[str]:
     >>> variants("h200")
     ['h200-nvl-141gb', 'h200-sxm-141gb']
     """
-    wanted = {
-        token for token in tokens(word) if token not in {"nvidia", "amd", "intel", "google", "aws", "apple", "gpu"}
-    }
+    wanted = set(tokens(word)) - _MAKERS - {"gpu"}
     if not wanted:
         return []
     return [device_id for device_id in device_ids() if wanted <= set(tokens(device_id))]
 
 
-def _not_found(word: str, family: list[str]) -> str:
+def _said(device: Device, word: str) -> Device:
+    return msgspec.structs.replace(device, caveats=(*device.caveats, f"'{word}' is read as {device.id}"))
+
+
+@lru_cache(maxsize=64)
+def _readings(word: str) -> tuple[str, ...]:
+    """Ids that a person may mean by a word, from the strictest way of reading that fits any device."""
+    wanted = _spelt(word)
+    core = _core(wanted)
+    if len(word) > _LONGEST or not any(len(part) > 2 or not part.isalpha() for part in core):  # "x" names nothing
+        return ()
+    known = {key: _core(_spelt(key)) for key in heads()}
+    for found in (
+        [key for key, words in known.items() if "".join(words) == "".join(core)],
+        _holding(core, starts=False),
+        _holding(core, starts=True),
+    ):
+        if found:
+            return tuple(_likely(found, wanted))
+    return ()
+
+
+def _spelt(word: str) -> tuple[str, ...]:
+    return tuple(_SPELT.get(token, token) for token in tokens(word))
+
+
+def _core(words: Iterable[str]) -> tuple[str, ...]:
+    """The words that tell a device from others."""
+    return tuple(word for word in words if word not in _MAKERS and word not in _SERIES)
+
+
+def _holding(core: tuple[str, ...], *, starts: bool) -> list[str]:
+    """Ids of devices of which each word of `core` is a word, run-together words, or (`starts`) the start of one."""
+    found = []
+    for key, head in heads().items():
+        vocabulary = _vocabulary(head)
+        if all(word in vocabulary or (starts and _begins(word, vocabulary)) for word in core):
+            found.append(key)
+    return found
+
+
+def _begins(word: str, vocabulary: frozenset[str]) -> bool:
+    rests = [known[len(word) :] for known in vocabulary if known.startswith(word)]
+    return len(word) >= _LONG_ENOUGH and any(
+        rest.isalpha() or (word[-1].isalpha() and rest.isdigit()) for rest in rests
+    )
+
+
+@lru_cache(maxsize=1024)
+def _vocabulary(head: Head) -> frozenset[str]:
+    """Words of a device's names, and every run of neighbouring ones as one word ("3060ti", "gaudi3")."""
+    found = set()
+    for name in (head.id, head.name, *head.nvml_names, *head.aliases):
+        words = _spelt(name)
+        found |= {"".join(words[start:end]) for start, end in combinations(range(len(words) + 1), 2)}
+    return frozenset(found)
+
+
+def _likely(found: list[str], wanted: tuple[str, ...]) -> list[str]:
+    """Without rare boards, and without the CPU of a chip, unless their own words are there."""
+    kept = [key for key in found if not heads()[key].rare] or found
+    if "cpu" not in wanted:
+        kept = [key for key in kept if heads()[key].kind != "cpu"] or kept
+    families = {boards.laptop_family(key) for key in kept}
+    return [families.pop()] if len(families) == 1 and len(kept) > 1 else kept
+
+
+def _power_class(word: str) -> Device | None:
+    """A laptop's chip at a power limit between its classes: ``rtx-3060-laptop-100w``, ``3060 laptop 100 W``."""
+    match = re.fullmatch(r"(.*?laptop.*?)[\s-]*(\d+)\s*w(?:att)?", " ".join(_spelt(word)))
+    if match is None:
+        return None
+    family = find(match[1])
+    return complete(boards.figures(boards.at_power(family.id, float(match[2]))))
+
+
+def _not_found(word: str, readings: tuple[str, ...]) -> str:
+    family = list(readings) or list(sharing(word)) or variants(word)
     if len(family) > 1:
         listed = family[:_MOST_SHOWN]
         more = f" and {len(family) - len(listed)} more" if len(family) > len(listed) else ""
         return f"ambiguous device {shown(word)}: which one, {quoted(listed)}{more}? {_REMEDY}"
-    close = family or _nearest(word)
+    close = family or like(word)[:_MOST_SHOWN] or _of_family(word)
     hint = f": did you mean {quoted(close)}?" if close else ""
     return f"unknown device {shown(word)}{hint} {_REMEDY}"
 
 
-def _nearest(word: str) -> list[str]:
-    """Ids that look most like the word: those it starts, then those of the nearest family or name."""
-    starts = [device_id for device_id in device_ids() if word and device_id.startswith(word.lower())]
-    if starts:
-        return starts[:_MOST_SHOWN]
-    parts = (part for device_id in device_ids() for part in device_id.split("-")[:2])
-    families = dict.fromkeys(part for part in parts if re.search(r"\d", part) and not part.startswith("sxm"))
-    for family in nearest(word.lower(), families, 1):
-        return [device_id for device_id in device_ids() if family in device_id.split("-")][:_MOST_SHOWN]
-    named = {name.lower(): device.id for device in all_devices() for name in (*device.nvml_names, *device.aliases)}
-    close = nearest(word.lower(), [*device_ids(), *named])
-    return list(dict.fromkeys(named.get(name, name) for name in close))
+def _of_family(word: str) -> list[str]:
+    """Ids of the family that a misspelt word is of: a word with the same letters before a number like it."""
+    series = set(tokens(word)) & _SERIES
+    family = [key for key in device_ids() if not series or series & set(tokens(key))]
+    found = [key for key in family if word and key.startswith(word.lower())]
+    for token in _core(_spelt(word)):
+        found += [key for key in family if any(_alike(token, known) for known in tokens(key))]
+    return list(dict.fromkeys(found))[:_MOST_SHOWN]
+
+
+def _alike(word: str, known: str) -> bool:
+    """Whether two words have the same letters before numbers that differ by a digit; words without numbers, a letter.
+
+    >>> _alike("h101", "h100"), _alike("3061", "3060"), _alike("3060", "b300"), _alike("ampre", "ampere")
+    (True, True, False, True)
+    """
+    letters, number = _split(word)
+    others, other = _split(known)
+    if not number:
+        return not other and bool(nearest(word, [known], 1))
+    if letters != others or len(number) != len(other) or len(number) < 3:
+        return False
+    return number[0] == other[0] and sum(a != b for a, b in zip(number, other, strict=True)) <= 1
+
+
+def _split(word: str) -> tuple[str, str]:
+    match = re.match(r"([a-z]*)(\d*)", word)
+    assert match is not None
+    return match[1], match[2]

@@ -21,6 +21,31 @@ def mistake(tables: Any, schema: type[msgspec.Struct], place: str = "") -> str |
     return next(_mistakes(tables, inspect.type_info(schema), place), None)
 
 
+def from_text(row: Mapping[str, str], schema: type[msgspec.Struct]) -> dict[str, Any]:
+    """Cells of a table as the numbers that `schema` wants, where they are numbers.
+
+    >>> from roofline.hardware.boards import Board
+    >>> from_text({"units": "34", "gb_per_s": "fast", "year": "2021.5"}, Board)
+    {'units': 34, 'gb_per_s': 'fast', 'year': 2021.5}
+    """
+    wanted = {field.encode_name: field.type for field in inspect.type_info(schema).fields}  # type: ignore[attr-defined]
+    return {column: _number(cell) if _is_number(wanted.get(column)) else cell for column, cell in row.items()}
+
+
+def _is_number(kind: inspect.Type | None) -> bool:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return any(isinstance(item, inspect.FloatType | inspect.IntType) for item in kinds)
+
+
+def _number(cell: str) -> int | float | str:
+    for number in (int, float):
+        try:
+            return number(cell)
+        except ValueError:
+            continue
+    return cell
+
+
 def unknown_key(place: str, key: str, allowed: tuple[str, ...]) -> str:
     """The line for a key that is not allowed at a place, with the nearest that is."""
     close = nearest(key, allowed, 1)
@@ -35,7 +60,8 @@ def _join(place: str, key: str) -> str:
 def _mistakes(value: Any, kind: inspect.Type, place: str) -> Iterator[str]:
     if isinstance(kind, inspect.UnionType):
         kinds = [item for item in kind.types if not isinstance(item, inspect.NoneType)]
-        yield from _mistakes(value, kinds[0], place)
+        tables = [item for item in kinds if isinstance(item, inspect.StructType | inspect.DictType)]
+        yield from _mistakes(value, (tables if tables and isinstance(value, Mapping) else kinds)[0], place)
     elif isinstance(kind, inspect.StructType):
         yield from _of_table(value, kind, place)
     elif isinstance(kind, inspect.DictType):

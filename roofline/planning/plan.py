@@ -78,7 +78,7 @@ def plan(
     elif devices is None and (deadline is not None or money is not None):
         layout = planner.devices_for(count, deadline, money)
     else:
-        layout = planner.on(devices or 1)
+        layout = planner.on(devices or device.num_devices or 1)
     one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
     chinchilla = isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA
     one = msgspec.structs.replace(one, asked=Asked(deadline_s=deadline, budget=money, chinchilla=chinchilla))

@@ -24,7 +24,7 @@ def properties(trace: Trace, index: int) -> dict[str, Any]:
 def device_of(trace: Trace, index: int) -> tuple[Device | None, str, str]:
     """The catalog's device, the name in the trace, and a note where the name alone did not settle it."""
     from ..hardware.catalog import all_devices
-    from ..hardware.lookup import by_driver_name
+    from ..hardware.driver_names import by_driver_name
 
     found = properties(trace, index)
     name = str(found.get("name") or "")

@@ -60,7 +60,7 @@ def search(
     model: str | Path | ModelConfig,
     device: str | Path | Device,
     *,
-    num_devices: int | Sequence[int] = 1,
+    num_devices: int | Sequence[int] | None = None,
     objective: str = "time",
     top: int = TOP,
     across_nodes: bool = False,
@@ -74,7 +74,8 @@ def search(
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
-        num_devices: Devices in all; several numbers are searched together.
+        num_devices: Devices in all; several numbers are searched together. By default as many as the name of an
+            instance stands for, else one.
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
@@ -100,7 +101,7 @@ def search(
     tolerance = read_one("tolerance", tolerance, units.share)
     across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
     options = said({**options, "num_devices": num_devices})
-    counts = list(several(options.pop("num_devices", None)) or (1,))
+    counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
     choices, base, notes = choices_of(model, device, counts, options, across_nodes, parts)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)

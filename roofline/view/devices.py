@@ -9,6 +9,7 @@ from typing import Any
 from ..hardware import Device
 from ..hardware.catalog import hosts
 from ..hardware.device import DTYPES
+from ..hardware.sources import text_of_source
 from .table import Cell, Shown, Table
 
 _SHOWN = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
@@ -52,6 +53,7 @@ def data(device: Device, *, full: bool = False) -> dict[str, Any]:
         "devices_per_node": device.devices_per_node,
         "network_bytes_per_s": _network(device),
         "tdp_w": device.tdp_w,
+        **({} if device.num_devices is None else {"num_devices": device.num_devices}),
         "caveats": list(device.caveats),
     }
     if full:
@@ -113,7 +115,7 @@ def _peak_cell(device: Device, dtype: str) -> Cell:
 
 
 def _source(device: Device, source: str) -> str:
-    return device.sources.get(source, source)
+    return text_of_source(device.sources.get(source, source))
 
 
 def _figures(device: Device) -> Iterator[tuple[str, str, str]]:
@@ -161,7 +163,7 @@ def _figures(device: Device) -> Iterator[tuple[str, str, str]]:
 def _tables(device: Device) -> Iterator[Table]:
     rows = [[name, value, source] for name, value, source in _figures(device)]
     yield Table(f"{device.name} ({device.id})", ["figure", "value", "source"], rows, align="lll")
-    yield Table("Sources", ["key", "source"], [[k, v] for k, v in device.sources.items()], align="ll")
+    yield Table("Sources", ["key", "source"], [[k, text_of_source(v)] for k, v in device.sources.items()], align="ll")
     if device.wrong:
         rows = [[w.figure, f"{w.value:g} {w.unit}", w.why] for w in device.wrong]
         yield Table("What others wrongly print", ["figure", "value", "why it is wrong"], rows, align="lll")
@@ -173,6 +175,8 @@ def _tables(device: Device) -> Iterator[Table]:
 def _notes(device: Device) -> list[str]:
     names = ", ".join(device.nvml_names) or "none known"
     notes = [f"Confidence: {device.confidence}. Names that its driver lists: {names}."]
+    if device.num_devices is not None:
+        notes.append(f"The name stands for {device.num_devices:,} devices: '-d' means as many without --num-devices.")
     notes += [f"Note: {caveat}." for caveat in (*device.caveats, *device.family.caveats)]
     if device.checked_against:
         notes.append(f"Checked against: {'; '.join(device.checked_against)}.")

@@ -145,6 +145,8 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
     yield Case("blackwell-rtx", "gemm", GEMM | WAVES, [sample("RTX-PRO-6000-Server", "aic", server)])
     yield Case("volta", "gemm", GEMM | RAGGED, [sample("V100-SXM2-16GB", "DeepBench", "v100-sxm2-16gb", "fp16")])
     yield Case("turing", "gemm", FEW, [sample("T4", "DeepBench", "t4", "fp16")])
+    yield Case("pascal", "gemm", CAP, [sample("P100", "DeepBench", "p100-pcie-16gb", "fp16")])
+    yield Case("xe-hpg", "gemm", CAP_START, [sample("Intel-Arc-Pro-B60", "aic", "arc-pro-b60")])
     yield Case("ampere-ga10x", "gemm", FEW, [sample("A40", "vidur", "a40", "fp16")])
     yield Case("a100-pcie-80gb", "gemm", CAP, [sample("A100-PCIe-80GB", "SimuMax", "a100-pcie-80gb", hold=False)])
     yield Case("cdna2", "gemm", FEW, [sample("MI210", "LLMCompass", "mi210", "fp16", hold=False)])
@@ -156,6 +158,14 @@ def gemm_cases(folder: Path) -> Iterable[Case]:
         ("ada", "L4", "NeuSight", "l4"),
     ):
         yield Case(file, "gemm_fp32", FEW, [sample(device, source, target, "fp32")])
+    pascal = [
+        sample("GTX-1080Ti", "DeepBench", "gtx-1080-ti", "fp32"),
+        sample("TitanXp", "DeepBench", "titan-xp", "fp32", hold=False),
+        sample("P100", "DeepBench", "p100-pcie-16gb", "fp32", hold=False),
+    ]
+    checks = (sample("P4", "NeuSight", "p4", "fp32", hold=False),)
+    yield Case("pascal", "gemm_fp32", CAP, pascal, checks)
+    yield Case("gcn5", "gemm_fp32", CAP, [sample("MI25", "DeepBench", "mi25", "fp32")])
     fp8 = {"hold": False, "smallest": 1024}
     hopper = [
         sample(h100, "Azure", "h100-sxm-80gb", "fp8", **fp8),

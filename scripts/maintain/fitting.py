@@ -48,9 +48,7 @@ def with_table(device: Device, table: str, values: Mapping[str, Any]) -> Device:
         new = {**current, key: msgspec.structs.replace(current[key], **values)}
     else:
         new = msgspec.structs.replace(current, **values)
-    copy = msgspec.structs.replace(device)
-    copy.__dict__["measured"] = msgspec.structs.replace(measured, **{head: new})
-    return copy
+    return msgspec.structs.replace(device, measured=msgspec.structs.replace(measured, **{head: new}))
 
 
 def fit(case: Case) -> None:

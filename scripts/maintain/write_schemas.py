@@ -16,6 +16,12 @@ from typing import Any
 import msgspec
 
 from roofline.config.stack import Stack
+from roofline.hardware.architecture import Architecture
+from roofline.hardware.boards import Board
+from roofline.hardware.device import Figures
+from roofline.hardware.host import Host
+from roofline.hardware.instances import Instance
+from roofline.hardware.measured import Measured
 from roofline.model import keys
 from roofline.model.family import Family, Types
 
@@ -46,6 +52,32 @@ def attributes(docstring: str) -> dict[str, str]:
     _, _, listed = docstring.partition("Attributes:\n")
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", listed, flags=re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
+
+
+def with_measured(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """The schema of a file with ``[measured]`` tables: any of them, any of their figures, each with its source."""
+    schema, tables = of_type(kind, title), of_type(Measured, title)
+    for name, entry in {"Measured": tables, **tables["definitions"]}.items():
+        required = [key for key in entry.pop("required", ()) if key == "source"]
+        schema["definitions"][name] = {**entry, **({"required": required} if required else {})}
+    measured = schema["definitions"]["Measured"]
+    for extra in ("$schema", "definitions", "title"):
+        measured.pop(extra, None)
+    schema["properties"]["measured"] = {"$ref": "#/definitions/Measured"}
+    return schema
+
+
+def of_hosts() -> dict[str, Any]:
+    """The schema of the table of hosts."""
+    schema = of_type(Host, "A kind of host")
+    own = {key: schema.pop(key) for key in ("type", "properties", "required", "additionalProperties") if key in schema}
+    schema["definitions"]["Host"] = own
+    return {
+        **schema,
+        "title": "Kinds of hosts",
+        "type": "object",
+        "additionalProperties": {"$ref": "#/definitions/Host"},
+    }
 
 
 def of_model() -> dict[str, Any]:
@@ -80,6 +112,11 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "family": lambda: of_type(Family, "How the config.json of a model type reads"),
     "types": lambda: of_type(Types, "Model types declared in one line"),
     "stack": lambda: of_type(Stack, "A software profile"),
+    "device": lambda: with_measured(Figures, "A device"),
+    "architecture": lambda: with_measured(Architecture, "What chips of one family have in common"),
+    "hosts": of_hosts,
+    "board": lambda: of_type(Board, "A row of a table of boards"),
+    "instance": lambda: of_type(Instance, "A row of the table of instances"),
 }
 FILES: Mapping[str, str] = {  # which files have which schema
     "roofline/model/presets/*.toml": "model",
@@ -87,6 +124,10 @@ FILES: Mapping[str, str] = {  # which files have which schema
     "roofline/model/families/*.toml": "family",
     "roofline/model/types.toml": "types",
     "roofline/config/stacks/*.toml": "stack",
+    "hardware/devices/*.toml": "device",
+    "docs/examples/h100-study.toml": "device",
+    "hardware/architectures/[!d]*.toml": "architecture",
+    "hardware/hosts.toml": "hosts",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roofline.hardware import HardwareError, device_ids, load_device
-from roofline.hardware.catalog import facts
+from roofline.hardware.database import facts
 from roofline.hardware.measured import Measured, merge, range_problems
 from roofline.hardware.ranges import MEASURED
 

@@ -5,11 +5,17 @@ import itertools
 import pytest
 
 import roofline
-from roofline.hardware import HardwareError, all_devices, load_device
+from roofline.hardware import HardwareError, all_devices, boards, load_device
 from roofline.hardware.overrides import override
 
-# the one device without a published peak gets one: none is skipped
-DEVICES = [device if device.peak else override(device, peak_tflops={"fp32": 8.0}) for device in all_devices()]
+# Every device with a file of its own, and a board of each variant of a chip; those whose 16-bit peak is not published
+# cannot train.
+ONE_OF_A_KIND = {
+    device.id if device.id not in boards.rows() else (device.architecture, device.variant): device
+    for device in all_devices()
+    if device.peak.keys() & {"bf16", "fp16", "fp32"}
+}
+DEVICES = list(ONE_OF_A_KIND.values())
 LAYOUTS = (
     {"num_devices": 1, "micro_batch": 4},
     {"num_devices": 8, "tp": 8, "micro_batch": 4},
@@ -100,3 +106,51 @@ def test_a_faster_network_is_never_slower():
     for slow, fast in itertools.pairwise((50, 100, 400)):
         times = [answers(load_device("l40s"), network_gbit_per_s=rate)[-1][0] for rate in (slow, fast)]
         assert times[1] <= times[0]
+
+
+def test_sparse_figures_are_refused() -> None:
+    with pytest.raises(HardwareError, match=r"2:4-sparse figure.*dense is 989.4"):
+        override(load_device("h100-sxm-80gb"), peak_tflops={"bf16": 1979})
+    with pytest.raises(HardwareError, match="2:4-sparse figure"):
+        override(load_device("rtx-a6000"), peak_tflops={"bf16": 309.7})
+    with pytest.raises(HardwareError, match="fp16 accumulate"):
+        override(load_device("rtx-4090"), peak_tflops={"bf16": 330})
+
+
+def test_overrides_change_only_what_is_given_and_say_so() -> None:
+    mine = override(
+        load_device("h100-sxm-80gb"),
+        peak_tflops={"bf16": 800},
+        bandwidth_gb_per_s=3000,
+        memory_gib=64,
+        devices_per_node=4,
+    )
+    assert mine.peaks["bf16"] == 800e12
+    assert mine.peaks["fp16"] == load_device("h100-sxm-80gb").peaks["fp16"]
+    assert mine.memory_bandwidth_bytes_per_s == 3e12
+    assert mine.memory_bytes == 64 * 2**30
+    assert mine.devices_per_node == 4
+    assert len(mine.caveats) == len(load_device("h100-sxm-80gb").caveats) + 3
+    assert override(load_device("h100-sxm-80gb")) == load_device("h100-sxm-80gb")
+    assert mine.measured == load_device("h100-sxm-80gb").measured
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"peak_tflops": {"bf16": 989e12}}, "give TFLOP/s"),
+        ({"peak_tflops": {"bf16": -1}}, "positive"),
+        ({"peak_tflops": {"bf16": float("nan")}}, "positive"),
+        ({"peak_tflops": {"bf17": 10}}, "unknown dtype"),
+        ({"bandwidth_gb_per_s": 3.35e12}, "give GB/s"),
+        ({"bandwidth_gb_per_s": 0}, "positive"),
+        ({"memory_gib": 1e9}, "give MiB"),
+        ({"bandwidth_gb_per_s": 3.35}, r"--bandwidth 3.35: .*3350 GB/s: is it in TB/s\? give GB/s"),
+        ({"peak_tflops": {"bf16": 0.99}}, r"--peak-tflops bf16=0.99: .*989.4 TFLOP/s: is it in PFLOP/s\?"),
+        ({"memory_gib": 0.7}, r"is it in TiB\?"),
+        ({"power_limit_w": 7e5}, "give W"),
+    ],
+)
+def test_overrides_out_of_range_say_the_unit(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(HardwareError, match=message):
+        override(load_device("h100-sxm-80gb"), **overrides)  # type: ignore[arg-type]

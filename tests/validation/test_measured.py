@@ -13,7 +13,7 @@ from roofline.counting.op import Op
 from roofline.counting.step import build_step
 from roofline.footprint.parts import memory_for
 from roofline.hardware import load_device
-from roofline.hardware.catalog import facts
+from roofline.hardware.database import facts
 from roofline.timing.kernel import expected_time, ideal_time
 from roofline.validation.memory import predict_memory
 from roofline.validation.published import case_of

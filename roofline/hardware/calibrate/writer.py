@@ -12,7 +12,7 @@ import msgspec
 from ..device import Device, Figures
 from ..errors import HardwareError
 
-_INLINE = ("peak", "links", "memory")  # tables whose entries read best on one line
+_INLINE = ("peak", "links", "memory", "sources")  # tables whose entries read best on one line
 
 
 def to_toml(device: Device, *, heading: str = "") -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ..catalog import all_devices, load_architecture
+from ..catalog import of_architecture
+from ..database import load_architecture
 from ..device import Dtype, Figures, OtherPeak, Peak
 from ..ranges import Problem
 
@@ -69,8 +70,8 @@ def _relative_problems(device: Figures, dtype: Dtype, peak: Peak) -> Iterator[Pr
     """A peak far from those of every catalog device of the architecture, as a wrong unit is."""
     known = [
         other.peak[dtype].tflops
-        for other in all_devices()
-        if other.architecture == device.architecture and dtype in other.peak and other.id != device.id
+        for other in of_architecture(device.architecture)
+        if dtype in other.peak and other.id != device.id
     ]
     if known and not min(known) / _SMALLER <= peak.tflops <= _LARGER * max(known):
         rule = (
@@ -127,7 +128,7 @@ def _bandwidth_problems(device: Figures) -> Iterator[Problem]:
 
 def derived_tflops(device: Figures, dtype: str, peak: Peak) -> float | None:
     """Units x FLOPs per cycle x clock in TFLOP/s, where the files say all three."""
-    if device.variant is None or device.units is None or device.clock is None:
+    if device.variant is None or not device.units or device.clock is None:
         return None
     rates = load_architecture(device.architecture).flops_per_cycle.get(device.variant)
     if rates is None:

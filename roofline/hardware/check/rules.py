@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..catalog import all_devices, architecture_ids, load_architecture
+from ..catalog import of_architecture
+from ..database import architecture_ids, load_architecture
 from ..device import Device, Figures, Peak
 from ..errors import nearest
 from ..measured import range_problems
 from ..ranges import Problem, in_range
+from ..sources import missing, text_of_source
 from .consistency import agreement_problems, derived_tflops, is_same
 
 ASSUMED = ("assumes ", "measured ", "given ", "derived ")
@@ -127,8 +129,24 @@ def _source_problems(device: Figures) -> Iterator[Problem]:
             have = ", ".join(device.sources) or "none"
             yield Problem(f"{key}.source", source, f"no such key in [sources] (there: {have}), nor 'assumes ...'")
     for key, text in device.sources.items():
-        if len(text.strip()) < 4:
+        if isinstance(text, str) and len(text.strip()) < 4:
             yield Problem(f"sources.{key}", text, "name a document, a repository or a measurement")
+    if device.confidence == "high":
+        yield from _unfollowable(device)
+
+
+def _unfollowable(device: Figures) -> Iterator[Problem]:
+    """Figures of a device of high confidence that a reader cannot look up."""
+    for key in dict.fromkeys(source for _, source in named_sources(device)):
+        source = device.sources.get(key, key)
+        if isinstance(source, str) and source.startswith(ASSUMED):
+            continue
+        if lacks := missing(source):
+            rule = (
+                f"confidence high names document, place, revision or date, url and the day it was seen: "
+                f"{', '.join(lacks)} missing; add that, or say confidence medium"
+            )
+            yield Problem(f"sources.{key}", text_of_source(source), rule)
 
 
 def _sparse_problems(device: Figures) -> Iterator[Problem]:
@@ -151,8 +169,8 @@ def _dense_of_relative(device: Figures, dtype: str, tflops: float, sparsity: flo
     """The dense peak of a catalog device of this architecture whose sparse figure `tflops` is, if any."""
     relatives = [
         other.peak[dtype].tflops
-        for other in all_devices()
-        if other.architecture == device.architecture and dtype in other.peak and other.id != device.id
+        for other in of_architecture(device.architecture)
+        if dtype in other.peak and other.id != device.id
     ]
     if any(is_same(tflops, dense) for dense in relatives):
         return None

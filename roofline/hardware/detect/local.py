@@ -7,7 +7,8 @@ import sys
 from functools import lru_cache
 
 from ..architecture import Architecture, Rates
-from ..catalog import architecture_ids, complete, load_architecture
+from ..catalog import complete
+from ..database import architecture_ids, load_architecture
 from ..device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Figures, Memory, Node, Peak
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus

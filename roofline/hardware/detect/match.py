@@ -6,8 +6,9 @@ import re
 from typing import NamedTuple
 
 from ..architecture import Architecture, Rates
-from ..catalog import architecture_ids, complete, load_architecture
+from ..catalog import complete
 from ..check.rules import figure_problems
+from ..database import architecture_ids, load_architecture
 from ..device import (
     DTYPES,
     Bandwidth,
@@ -23,8 +24,10 @@ from ..device import (
     Peak,
     Power,
 )
+from ..driver_names import by_driver_name, sharing
 from ..errors import quoted
-from ..lookup import by_driver_name, tokens, variants
+from ..lookup import variants
+from ..words import tokens
 from .amd import CARD_OF, plain_name
 from .gpu import Gpu
 
@@ -59,13 +62,18 @@ def match(gpu: Gpu) -> tuple[Device | None, str]:
     if gpu.name is None:
         why = gpu.failed.get("name") or gpu.failed.get("handle", "no answer")
         return None, f"the driver gives no name ({why})"
-    device = by_driver_name(CARD_OF.get((plain_name(gpu.name), gpu.compute_units), plain_name(gpu.name)))
+    device = by_driver_name(
+        CARD_OF.get((plain_name(gpu.name), gpu.compute_units), plain_name(gpu.name)),
+        cuda_cores=gpu.cuda_cores,
+        memory_bytes=None if gpu.unified_memory else gpu.memory_bytes,
+        power_limit_w=gpu.power_limit_w or gpu.power_default_w,
+    )
     if device is not None:
         return device, "exact name"
     if gpu.virtualization == "vgpu" or _VGPU.match(gpu.name):
         return _vgpu(gpu.name)
     derived, why = derive(gpu)
-    close = variants(gpu.name)
+    close = sharing(gpu.name) or variants(gpu.name)
     hint = f"; the catalog has {', '.join(close)}" if close else ""
     if derived is None:
         return None, f"'{gpu.name}' is not in the catalog{hint}, and {why}"

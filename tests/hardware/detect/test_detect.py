@@ -32,7 +32,7 @@ Detect = Callable[..., Detection]
         ("rtx-4090-wsl", ["rtx-4090"]),
         ("t4-x4", ["t4"] * 4),
         ("mixed-3090-4090", ["rtx-3090", "rtx-4090"]),
-        ("gb10", [None]),
+        ("gb10", ["gb10"]),
         ("a100-one-lost", ["a100-sxm-80gb", None]),
         ("driver-mismatch", []),
         ("no-driver", []),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roofline.hardware.catalog import architecture_ids, load_architecture
+from roofline.hardware.database import architecture_ids, load_architecture
 from roofline.hardware.detect.microarchitecture import _AMD, _ARM_PARTS, _INTEL, by_archspec, by_numbers
 
 
