@@ -23,7 +23,7 @@ def layouts(
     model: str | Path | ModelConfig,
     device: str | Path | Device,
     *,
-    num_devices: int | str | Sequence[int] = 1,
+    num_devices: int | str | Sequence[int] | None = None,
     objective: str = "time",
     top: int = 10,
     across_nodes: bool = False,
@@ -36,7 +36,8 @@ def layouts(
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
-        num_devices: Devices in all; several numbers are searched together.
+        num_devices: Devices in all; several numbers are searched together. By default as many as the name of an
+            instance says, else 1.
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
@@ -49,7 +50,9 @@ def layouts(
         RooflineError: No layout is consistent, the search would take hours, or an option is wrong.
     """
     charged: float | None = read_one("price", price, units.price)
-    counts: int | tuple[int, ...] = read("num_devices", num_devices, units.positive_int)
+    counts: int | tuple[int, ...] | None = None
+    if num_devices is not None:
+        counts = read("num_devices", num_devices, units.positive_int)
     found = search(
         model,
         device,
@@ -62,6 +65,7 @@ def layouts(
     )
     ways: tuple[str, ...] = ()
     if not found.layouts and not found.interrupted:
+        counts = counts or found.device.num_devices or 1
         most = counts if isinstance(counts, int) else max(counts)
         fix = remedy(found.model, found.device, found, most, options)
         ways = (f"It does not fit: {shortage(found)}.", f"To fit: {fix}.")

@@ -26,9 +26,10 @@ def test_by_vendor_and_kind():
 
 def test_every_figure_says_where_it_comes_from():
     h100 = load_device("h100-sxm-80gb")
-    assert "datasheet" in h100.source_of("bf16")
+    assert h100.source_of("bf16") == "h100-whitepaper: table 3, H100 SXM5"
     assert h100.source_of("memory_bytes") == h100.source_of("memory") == h100.sources["driver"]
     assert "DGX H100" in h100.source_of("devices_per_node")
-    assert h100.source_of("scale_up") == h100.source_of("L2") == h100.sources["vendor"]
+    assert "h100-page" in h100.source_of("scale_up")
+    assert "whitepaper" in h100.source_of("L2")
     with pytest.raises(RooflineError, match="unknown figure of h100-sxm-80gb: 'fp4'"):
         h100.source_of("fp4")
