@@ -38,7 +38,7 @@ def fastest(run: Run) -> Run:
         size *= 2
     words = f"micro batch {chosen}" if is_scalar(chosen) else "micro batches"
     note = (
-        f"assumed: {words}, the fastest power of two that fits (--micro-batch)"
+        f"assumed: {words}, the fastest power of two that surely fits (--micro-batch)"
         if some(best > 0)
         else "assumed: micro batch 1"
     )

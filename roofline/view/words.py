@@ -31,7 +31,7 @@ def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False)
         return f"{train.global_batch:,} pass(es) of the example inputs a step"
     accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
     ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
-    fastest = " (the fastest power of two that fits)" if chosen and train.micro_batch > 1 else ""
+    fastest = " (the fastest power of two that surely fits)" if chosen and train.micro_batch > 1 else ""
     parts = f"micro batch {train.micro_batch:,}{fastest}{accumulation}{ranks}"
     total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
     return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"

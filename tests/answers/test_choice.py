@@ -1,4 +1,4 @@
-"""The micro batch that nobody said: the fastest power of two that fits, the same in every answer."""
+"""The micro batch that nobody said: the fastest power of two that surely fits, the same in every answer."""
 
 import numpy as np
 import pytest

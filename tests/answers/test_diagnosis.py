@@ -97,7 +97,7 @@ def test_without_a_micro_batch_the_fastest_that_fits_is_expected():
     result = diagnose("gpt2", "rtx-4090", tokens_per_s=100_000)
     assert result.estimate.fits
     assert result.estimate.train.micro_batch > 1
-    assert "the fastest power of two that fits" in result.notes[0]
+    assert "the fastest power of two that surely fits" in result.notes[0]
 
 
 def test_nothing_measured():
