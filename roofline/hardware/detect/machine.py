@@ -87,7 +87,7 @@ def _together(device: Device, devices: Sequence[Device], detection: Detection) -
     fast = links.get("scale_up")
     if fast is not None and fast.devices > count:
         links["scale_up"] = msgspec.structs.replace(fast, devices=count)
-    note = f"this machine has {count} GPUs: --num-devices {count} uses them all"
+    note = f"this machine has {count} GPUs, and all of them are meant: --num-devices 1 is one"
     changed = msgspec.structs.replace(
         device,
         node=node,
@@ -96,4 +96,4 @@ def _together(device: Device, devices: Sequence[Device], detection: Detection) -
         sources={**device.sources, _SOURCE: "the driver of this machine"},
         caveats=(*device.caveats, note),
     )
-    return complete(changed)
+    return msgspec.structs.replace(complete(changed), num_devices=count)

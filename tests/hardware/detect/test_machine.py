@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+import roofline
 from roofline.hardware import HardwareError, load_device
 from roofline.hardware.catalog import hosts
 from roofline.hardware.detect.detect import Detection
@@ -26,7 +27,10 @@ def test_the_machine_is_the_node(detect: Detect) -> None:
     device = machine_device(detect("t4-x4"))
     assert device is not None
     assert device.devices_per_node == 4
-    assert any("this machine has 4 GPUs: --num-devices 4" in caveat for caveat in device.caveats)
+    assert any("this machine has 4 GPUs, and all of them are meant" in caveat for caveat in device.caveats)
+    assert device.num_devices == 4
+    assert roofline.estimate("gpt2", device, micro_batch=1).train.num_devices == 4
+    assert roofline.estimate("gpt2", device, micro_batch=1, num_devices=1).train.num_devices == 1
     pair = machine_device(detect("h100-sxm-80gb-x2"))
     assert pair is not None
     assert (pair.devices_per_node, pair.scale_up_devices) == (2, 2)
