@@ -40,9 +40,19 @@ def by_driver_name(
     return _of_class(families.pop(), power_limit_w) if len(families) == 1 else None
 
 
+def plain_name(name: str) -> str:
+    """A card's name without what says that it is a virtual function, or that it is an OAM module of known form.
+
+    >>> plain_name("AMD Instinct MI300X VF")
+    'AMD Instinct MI300X'
+    """
+    words = " ".join(name.split())
+    return words.removesuffix(" VF").removesuffix(" HF") if words.startswith(("AMD ", "Instinct ")) else words
+
+
 def sharing(name: str) -> tuple[str, ...]:
     """Ids of the devices whose driver reports exactly this name (old drivers leave "NVIDIA" out)."""
-    wanted = " ".join(name.split()).casefold()
+    wanted = plain_name(name).casefold()
     full, without_prefix = _ids_by_name()
     return tuple(full.get(wanted) or without_prefix.get(_VENDOR_PREFIX.sub("", wanted)) or ())
 

@@ -37,9 +37,9 @@ def load_device(spec: str | os.PathLike[str] | Device) -> Device:
         return catalog_device(word)
     if word in {"local", "cpu"}:
         return _of_this_machine(word)
-    if word.endswith((".toml", ".csv")) or ".csv:" in word or os.sep in word:
+    if word.endswith((".toml", ".csv")) or ".csv:" in word or (os.sep in word and " / " not in word):
         return _of_a_file(word)
-    return _of_a_name(word)
+    return _of_a_name(word)  # a driver lists one name for two cards as "MI250X / MI250"
 
 
 def _of_a_name(word: str) -> Device:

@@ -27,7 +27,7 @@ _SERIES = frozenset(
     {
         *("geforce", "radeon", "instinct", "tesla", "quadro", "rtx", "gtx", "rx", "arc", "tpu", "jetson", "core"),
         *("ryzen", "epyc", "xeon", "platinum", "accelerator", "gpu", "graphics", "card", "generation", "edition"),
-        *("tm", "r"),
+        *("tm", "r", "vf", "hf"),
     }
 )
 _SPELT = {"mobile": "laptop", "notebook": "laptop", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "gib": "gb"}

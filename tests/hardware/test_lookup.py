@@ -37,6 +37,9 @@ from roofline.hardware.lookup import find, variants
         ("TPU v5 lite", "tpu-v5e"),
         ("A10", "a10"),
         ("L4", "l4"),
+        ("AMD Instinct MI300X VF", "mi300x"),
+        ("MI300X VF", "mi300x"),
+        ("AMD Instinct MI250X / MI250", "mi250x-gcd"),
     ],
 )
 def test_exact_names_find_their_device(word: str, device_id: str) -> None:

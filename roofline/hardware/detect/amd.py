@@ -21,16 +21,6 @@ CARD_OF = {
 _PARTS = {"DPX": 2, "TPX": 3, "QPX": 4, "CPX": 8}
 
 
-def plain_name(name: str) -> str:
-    """A card's name without what says that it is a virtual function, or that it is an OAM module of known form.
-
-    >>> plain_name("AMD Instinct MI300X VF")
-    'AMD Instinct MI300X'
-    """
-    words = " ".join(name.split())
-    return words.removesuffix(" VF").removesuffix(" HF") if words.startswith(("AMD ", "Instinct ")) else words
-
-
 def read_amd_gpus(library: Any = None) -> list[Gpu]:
     """The AMD GPUs of this machine; none where amdsmi or the driver is missing.
 

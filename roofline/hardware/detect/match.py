@@ -24,11 +24,11 @@ from ..device import (
     Peak,
     Power,
 )
-from ..driver_names import by_driver_name, sharing
+from ..driver_names import by_driver_name, plain_name, sharing
 from ..errors import quoted
 from ..lookup import variants
 from ..words import tokens
-from .amd import CARD_OF, plain_name
+from .amd import CARD_OF
 from .gpu import Gpu
 
 CALIBRATE = "measure it with 'roofline calibrate' (PyTorch that runs on it), or give its figures in a device file"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from roofline.hardware import load_device
-from roofline.hardware.detect.amd import part_of, plain_name, read_amd_gpus
+from roofline.hardware.detect.amd import part_of, read_amd_gpus
 from roofline.hardware.detect.gpu import Gpu
 from roofline.hardware.detect.match import match
+from roofline.hardware.driver_names import plain_name
 
 
 class FakeAmd:
