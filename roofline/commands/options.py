@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..config.defaults import default_dtype
 from ..config.lora import MODULES
-from ..config.options import WORDS, frozen, fusions, modules, word
+from ..config.options import WORDS, frozen, fusions, modules, stage_sizes, word
 from ..config.run import (
     ATTENTIONS,
     DTYPES,
@@ -207,6 +207,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         metavar="NAME",
         type=known("schedule"),
         help="pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, ... (default 1f1b, interleaved with --vp)",
+    )
+    parallel.add_argument(
+        "--pp-layout",
+        metavar="LAYERS",
+        type=stage_sizes,
+        help="layers of each pipeline stage, such as 7,8,8,7 or Megatron's 'Et*7|t*8|t*8|t*7L' (default spread evenly)",
     )
     parallel.add_argument(
         "--dispatcher",

@@ -27,6 +27,7 @@ from .run import (
 from .schedules import pipeline_schedule
 from .sharding import SHARDINGS
 from .stack import Fusion, load_stack, stack_names
+from .stage_layout import chunk_layers
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -91,10 +92,14 @@ def check_words(train: TrainConfig) -> None:
 def _check_schedule(train: TrainConfig) -> None:
     """A schedule that exists, with the virtual stages it needs."""
     name = str(train.schedule)
-    needed = pipeline_schedule(name).chunks
+    plan = pipeline_schedule(name)
+    needed = plan.chunks
     bad = first_where(train.vp != needed, train.vp) if needed else None
     if bad is not None:
         raise RooflineError(f"schedule {name} runs {needed} chunks on each device: set --vp {needed} (got {bad[0]})")
+    odd = first_where(train.pp % 2 != 0, train.pp) if plan.placement == "both_ends" else None
+    if odd is not None:
+        raise RooflineError(f"schedule {name} pairs the first stage with the last: set an even --pp (got {odd[0]})")
     if name != "interleaved" and not needed:
         bad = first_where(train.vp > 1, train.vp)
         if bad is not None:
@@ -201,7 +206,19 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
     bad = first_where((train.vp > 1) & (train.pp == 1), train.vp)
     if bad is not None:
         raise RooflineError(f"vp {bad[0]} splits pipeline stages, and there is one: add --pp, or leave --vp out")
+    if train.pp_layout is not None:
+        _check_stages(train, model, train.pp_layout)
     _check_expert_parallel(train, model)
+
+
+def _check_stages(train: TrainConfig, model: ModelConfig, layout: str) -> None:
+    """A layout of stages deals out the model's layers over pp * vp chunks."""
+    chunks = len(chunk_layers(layout, model))
+    bad = first_where(train.pp * train.vp != chunks, train.pp, train.vp)
+    if bad is not None:
+        pp, vp = bad
+        what = f"pp*vp = {pp}*{vp} = {pp * vp}" if vp > 1 else f"pp is {pp}"
+        raise RooflineError(f"pp_layout has {chunks} stages, and {what}: make them equal")
 
 
 def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:

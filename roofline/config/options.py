@@ -25,6 +25,7 @@ from .run import (
 from .schedules import schedules
 from .sharding import SHARDINGS
 from .stack import Fusion
+from .stage_layout import stage_layout
 
 DTYPE_ALIASES = {
     "bfloat16": "bf16",
@@ -70,6 +71,19 @@ def joined(read_each: Callable[[str], str], what: str) -> Callable[[Any], tuple[
 
 fusions = joined(lambda text: word("fusion", get_args(Fusion))(text.replace("-", "_")), "fused")
 frozen = joined(word("word in freeze:", FREEZES), "freeze")
+
+
+def stage_sizes(value: Any) -> str:
+    """Read the layers of each pipeline stage: a list of numbers, or text (see `stage_layout`)."""
+    if isinstance(value, (list, tuple)) and value and all(isinstance(each, int) for each in value):
+        value = ",".join(map(str, value))
+    if not isinstance(value, str):
+        raise units.UnitError(f"pp_layout must be layers per stage, such as 7,8,8,7, not {shown(value)}")
+    try:
+        stage_layout(value)
+    except RooflineError as error:
+        raise units.UnitError(str(error)) from None
+    return value
 
 
 def modules(value: Any) -> str:
@@ -133,7 +147,8 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "lora_modules": modules,
     **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights"), flag),
 }
-LISTS: dict[str, Callable[[Any], Any]] = {"fused": fusions, "freeze": frozen}  # several words are one value
+# several words are one value
+LISTS: dict[str, Callable[[Any], Any]] = {"fused": fusions, "freeze": frozen, "pp_layout": stage_sizes}
 _PLAIN = {"stack", "sequence_parallel", "exchange_overlap", "dropout", "master_weights", "expert_balance"}
 OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 

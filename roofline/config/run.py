@@ -69,6 +69,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         etp: Tensor-parallel degree of the experts; None: 1 under sequence parallelism, else tp (see `feedforward.moe`).
         schedule: The pipeline schedule (`schedules`); None: 1f1b, interleaved with virtual stages.
+        pp_layout: Layers of each stage (of each virtual stage, in order): ``7,8,8,7``, or Megatron's
+            ``Et*7|t*8|t*8|t*7L`` (`stage_layout`); None: spread evenly (`stages.chunk_sizes`).
         dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.
         expert_balance: forced, dropped, natural, or tokens of the fullest expert rank over the mean.
         exchange_overlap: Whether tokens travel to experts beside another micro batch's compute; None: as far as the
@@ -105,6 +107,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     network_gbit_per_s: Number | None = None
     master_weights: bool = True
     schedule: str | None = None
+    pp_layout: str | None = None
     dispatcher: str | None = None
     expert_balance: str | float = "natural"
     cuda_graph: str = "none"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+Placement = Literal["rounds", "v", "both_ends"]
+
+
 class Bubble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a stage waits for, as shares of the time of the other stages of one micro batch."""
 
@@ -42,6 +45,7 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         halved: Whether (p/2 - 1) of (p - 1) stages are waited for: micro batches come from both ends.
         in_flight: Micro batches a stage holds; all of a step.
         chunks: Virtual stages it needs; 0: any number.
+        placement: Which device holds a chunk: in rounds, in a V, or each stage with its mirror image.
         weight_copies: How often a device holds the weights of a stage.
         hides_exchange: Whether the exchange of expert parallelism runs beside another micro batch's compute.
         source: Paper and table.
@@ -53,6 +57,7 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     halved: bool = False
     in_flight: InFlight | Literal["all"]
     chunks: int = 0
+    placement: Placement = "rounds"
     weight_copies: int = 1
     hides_exchange: bool = False
     source: str

@@ -15,6 +15,7 @@ from .checks import check_against, check_numbers, check_words
 from .defaults import FILL, assumed, defaults
 from .options import of_one_run
 from .run import TrainConfig
+from .stage_layout import stage_layout
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -82,7 +83,7 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     Raises:
         RooflineError: An unknown option, a value outside its list or range, or options that contradict.
     """
-    given = of_one_run(options)
+    given = _staged(of_one_run(options))
     train = resolve(_configured(defaults(device, given, serves=serves)), model)
     if serves:
         return Run(model=model, device=device, options=given, train=train)
@@ -101,7 +102,15 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
     >>> train_config({"micro_batch": 4}).micro_batch
     4
     """
-    return _configured(of_one_run(options))
+    return _configured(_staged(of_one_run(options)))
+
+
+def _staged(given: dict[str, Any]) -> dict[str, Any]:
+    """Options, with as many pipeline stages as their layout has where nobody says."""
+    if "pp_layout" not in given or "pp" in given:
+        return given
+    chunks, vp = len(stage_layout(given["pp_layout"]).layers), given.get("vp", 1)
+    return {**given, "pp": chunks // vp} if is_scalar(vp) and chunks % vp == 0 else given
 
 
 def _configured(given: dict[str, Any]) -> TrainConfig:

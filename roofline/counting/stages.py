@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..arrays import Number, divide, is_scalar
 from ..config.run import TrainConfig
+from ..config.schedules import Placement, pipeline_schedule
+from ..config.stage_layout import chunk_layers
 from ..model.spec import ModelConfig
 
 
@@ -23,8 +25,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         index: Its place in the pipeline: 0 is the first.
         layers: Layers of each of the model's groups.
-        embedding: 1 where it holds the embedding, else 0.
-        head: 1 where it holds the head and the loss, else 0.
+        embedding: 1 where it holds the embedding, else 0 (a half where it runs it for half of the micro batches).
+        head: The same of the head and the loss.
     """
 
     index: Number
@@ -72,21 +74,42 @@ def _in_order(layers: int, chunks: int) -> list[int]:
     return [each + (place < more) for place in range(chunks)]
 
 
+class _Dealt(NamedTuple):
+    """How layers are dealt out to stages: where the model's are, and the layout and placement asked for."""
+
+    order: tuple[int, ...]
+    groups: int
+    sizes: tuple[int, ...] | None
+    placement: Placement
+
+
+def _device_of(chunk: int, pp: int, placement: Placement) -> int:
+    """The device that holds a chunk; a V turns round at the last device."""
+    return 2 * pp - 1 - chunk if placement == "v" and chunk >= pp else chunk % pp
+
+
 @lru_cache(maxsize=4096)
-def _composition(order: tuple[int, ...], groups: int, pp: int, vp: int) -> tuple[tuple[int, ...], ...]:
+def _composition(dealt: _Dealt, pp: int, vp: int) -> tuple[tuple[float, ...], ...]:
     """(index, embedding, head, layers of each group) of every stage that may be the slowest or the fullest.
 
     A stage is left out where an earlier one has all it has: that one also holds more micro batches in flight.
+    Where micro batches come from both ends, a device runs its stage and the mirror image for half of them each.
     """
-    sizes = chunk_sizes(len(order), pp, vp)
-    held = [[0] * groups for _ in range(pp)]
+    sizes = dealt.sizes or chunk_sizes(len(dealt.order), pp, vp)
+    held: list[list[float]] = [[0] * (2 + dealt.groups) for _ in range(pp)]
+    held[0][0] += 1
+    held[_device_of(len(sizes) - 1, pp, dealt.placement)][1] += 1
     place = 0
     for chunk, size in enumerate(sizes):
-        for kind in order[place : place + size]:
-            held[chunk % pp][kind] += 1
+        for kind in dealt.order[place : place + size]:
+            held[_device_of(chunk, pp, dealt.placement)][2 + kind] += 1
         place += size
-    rows = [(s, int(s == 0), int(s == pp - 1), *held[s]) for s in range(pp)]
-    kept: list[tuple[int, ...]] = []
+    if dealt.placement == "both_ends":
+        held = [
+            [(a + b) / 2 for a, b in zip(one, other, strict=True)] for one, other in zip(held, held[::-1], strict=True)
+        ]
+    rows = [(s, *held[s]) for s in range(pp)]
+    kept: list[tuple[float, ...]] = []
     for row in rows:
         if not any(all(a >= b for a, b in zip(other[1:], row[1:], strict=True)) for other in kept):
             kept.append(row)
@@ -95,25 +118,30 @@ def _composition(order: tuple[int, ...], groups: int, pp: int, vp: int) -> tuple
 
 def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a pipeline that matter, first to last; in arrays of layouts some may be repeated."""
-    order, groups = model.layer_order, len(model.groups)
+    dealt = _Dealt(
+        order=model.layer_order,
+        groups=len(model.groups),
+        sizes=None if train.pp_layout is None else chunk_layers(train.pp_layout, model),
+        placement="rounds" if train.schedule is None else pipeline_schedule(train.schedule).placement,
+    )
     if is_scalar(train.pp, train.vp):
-        rows = _composition(order, groups, int(train.pp), int(train.vp))
+        rows = _composition(dealt, int(train.pp), int(train.vp))
         return tuple(
             Stage(index=index, embedding=first, head=last, layers=tuple(layers)) for index, first, last, *layers in rows
         )
-    return _stages_of_arrays(order, groups, train)
+    return _stages_of_arrays(dealt, train)
 
 
-def _stages_of_arrays(order: tuple[int, ...], groups: int, train: TrainConfig) -> tuple[Stage, ...]:
+def _stages_of_arrays(dealt: _Dealt, train: TrainConfig) -> tuple[Stage, ...]:
     import numpy as np
 
     pp, vp = (np.asarray(each).astype(np.int64) for each in (train.pp, train.vp))
     width = int(vp.max()) + 1
     codes = pp * width + vp
     found = np.flatnonzero(np.bincount(codes.reshape(-1)))
-    rows = [_composition(order, groups, *divmod(int(code), width)) for code in found]
+    rows = [_composition(dealt, *divmod(int(code), width)) for code in found]
     most = max(len(each) for each in rows)
-    table: Any = np.zeros((most, 3 + groups, int(found[-1]) + 1))  # [stage, figure, code]
+    table: Any = np.zeros((most, 3 + dealt.groups, int(found[-1]) + 1))  # [stage, figure, code]
     for code, row in zip(found, rows, strict=True):
         for place in range(most):
             table[place, :, code] = row[min(place, len(row) - 1)]
@@ -122,7 +150,7 @@ def _stages_of_arrays(order: tuple[int, ...], groups: int, train: TrainConfig) -
             index=table[place, 0].take(codes),
             embedding=table[place, 1].take(codes),
             head=table[place, 2].take(codes),
-            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(groups)),
+            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(dealt.groups)),
         )
         for place in range(most)
     )

@@ -107,7 +107,11 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
         beside = where((train.data_parallel > 1) | (train.accumulation > 1) | (train.pp > 1), 1, 0)
     else:
         beside = 1 if buffers else where((train.accumulation > 1) | (train.pp > 1), 1, 0)
-    held, logits, gathered = kept_bytes(step, stage), logits_bytes(step) * stage.head, gathered_bytes(step)
+    held, logits, gathered = (
+        kept_bytes(step, stage),
+        logits_bytes(step) * where(stage.head > 0, 1, 0),
+        gathered_bytes(step),
+    )
     start = Phase(
         name="backward starts",
         weights=kept.weights + kept.casts,

@@ -70,7 +70,6 @@ class Later(msgspec.Struct, frozen=True, kw_only=True):
 LATER: dict[str, Later] = {
     "etp": Later(neutral=(None,), say="experts' own tensor-parallel degree {value} is not modelled: they follow tp"),
     "schedule": Later(neutral=(None, "1f1b", "interleaved"), say="the schedule {value} is priced as 1F1B"),
-    "pp_layout": Later(neutral=(None,), say="the stages' own layout {value} is not modelled: layers are spread evenly"),
     "expert_balance": Later(neutral=(None, "natural"), say="experts balanced as {value} are priced as usual"),
     "cuda_graph": Later(neutral=(None, "none"), say="CUDA graphs ({value}) are not modelled"),
     "dispatcher": Later(neutral=(None, "alltoall"), say="the dispatcher {value} is not modelled"),

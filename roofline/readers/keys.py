@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..config.stage_layout import split_evenly, stage_layout
+from ..errors import RooflineError
 from ..model.expressions import Scope
 from .values import Unresolved, scalar
 from .vocabulary import adapter_words, not_projections, our_word
@@ -258,17 +260,41 @@ def _layers(name: Any) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def _stages(layout: Any) -> int:
-    """Stages of a layout such as ``Et*2|(tt|)*5t|tmL``: bars between stages, brackets and ``*n`` that repeat.
+def _stage_layout(layout: Any) -> str | None:
+    """A layout of stages in letters, or a list of the layers of each, as `stage_layout` reads it; None without one.
+
+    Layers of multi-token prediction are left out: a file's are not counted (``mtp_num_layers``).
+
+    >>> _stage_layout("Et*2|tmL"), _stage_layout([["embedding", "decoder"], ["decoder", "loss"]])
+    ('Et*2|tL', 'Et|tL')
+    """
+    if isinstance(layout, list):
+        stages = [stage if isinstance(stage, list) else [stage] for stage in layout]
+        layout = "|".join("".join(_LAYERS.get(_text(word).lower(), "?") for word in stage) for stage in stages)
+    return re.sub(r"m(\*\d+)?", "", _text(layout)) or None
+
+
+_LAYERS = {"embedding": "E", "e": "E", "decoder": "t", "t": "t", "mtp": "m", "m": "m", "loss": "L", "l": "L"}
+
+
+def _stages(layout: Any) -> int | None:
+    """Stages of a layout; None where it is none that can be read.
 
     >>> _stages("Et*2|(tt|)*5t|tmL"), _stages([["e", "t"], ["t", "l"]])
     (8, 2)
     """
-    if isinstance(layout, list):
-        return len(layout)
-    text = _text(layout).replace(",", "").replace(" ", "").strip("'\"")
-    text = re.sub(r"\(([^()]*)\)\*(\d{1,3})", lambda match: match.group(1) * int(match.group(2)), text)
-    return text.count("|") + 1
+    try:
+        return len(stage_layout(_stage_layout(layout) or "").layers)
+    except RooflineError:
+        return None
+
+
+def _split_evenly(layers: Any, pp: Any, vp: Any, first: Any, last: Any, embedding: Any, loss: Any) -> str | None:
+    """The layout that a first and last stage of their own make, or embedding and loss that count (`split_evenly`)."""
+    sizes = (layers, pp, vp, *(each for each in (first, last) if each is not None))
+    if not all(isinstance(each, int) and each > 0 for each in sizes):
+        return None
+    return split_evenly(layers, pp, vp, first=first, last=last, embedding=bool(embedding), loss=bool(loss))
 
 
 def _layer_changes(
@@ -304,6 +330,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "listed": _pattern,
     "lower": lambda value: _text(value).lower(),
     "product": _product,
+    "split_evenly": _split_evenly,
+    "stage_layout": _stage_layout,
     "stages": _stages,
     "vocabulary": _vocabulary,
     "starts": lambda value, *parts: _text(value).lower().startswith(parts),

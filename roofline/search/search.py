@@ -101,6 +101,8 @@ def search(
     tolerance = read_one("tolerance", tolerance, units.share)
     across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
     options = said({**options, "num_devices": num_devices})
+    if "pp_layout" in options:
+        raise RooflineError("pp_layout is of one pipeline, and a search tries many: leave it out, or use estimate")
     counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
     choices, base, notes = choices_of(model, device, counts, options, across_nodes, parts)

@@ -5,9 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.config.settle import train_config
+from roofline.answers.estimate import estimate
+from roofline.config.settle import settle, train_config
 from roofline.counting.stages import chunk_sizes, stages
+from roofline.counting.step import build_step
+from roofline.errors import RooflineError
+from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
+from roofline.timing.ranks import price
 
 PLAIN = {"name": "plain", "d_model": 24, "n_heads": 4, "d_ff": 64, "vocab_size": 70, "max_seq_len": 64}
 # six dense layers of which every second is an expert layer; embedding and head at the ends
@@ -82,3 +87,51 @@ def test_arrays_of_layouts_have_the_stages_of_each():
             (stage.index[i], stage.embedding[i], stage.head[i], *(n[i] for n in stage.layers)) for stage in together
         }
         assert rows == {(stage.index, stage.embedding, stage.head, *stage.layers) for stage in alone}
+
+
+def test_a_layout_of_stages_is_taken_as_it_is():
+    # alternating dense and expert layers 0 1 0 1 0 1: one, three and two of them
+    found = stages(model_from_flat(MIXED), train_config({"pp_layout": "1,3,2", "num_devices": 3}))
+    assert [(s.index, s.layers, s.embedding, s.head) for s in found] == [
+        (0, (1, 0), 1, 0),
+        (1, (1, 2), 0, 0),
+        (2, (1, 1), 0, 1),
+    ]
+
+
+def test_chunks_lie_in_a_v():
+    # zb-v: chunks 0, 1 | 2, 3 of one layer each: the first device has the first and the last, embedding and head
+    model = model_from_flat({**PLAIN, "n_layers": 5})
+    options = {"schedule": "zb-v", "vp": 2, "pp_layout": "1,1,1,2", "num_devices": 2}
+    first, *others = stages(model, train_config(options))
+    assert (first.layers, first.embedding, first.head) == ((3,), 1, 1)
+    assert others == []  # the second has two layers, and nothing else
+
+
+def test_a_device_of_both_ends_runs_half_of_two_stages():
+    model = model_from_flat({**PLAIN, "n_layers": 6})
+    found = stages(model, train_config({"schedule": "dualpipe", "pp_layout": "2,1,1,2", "num_devices": 4}))
+    # stages 0 and 3, 1 and 2
+    assert [(s.layers, s.embedding, s.head) for s in found] == [((2.0,), 0.5, 0.5)]
+    with pytest.raises(RooflineError, match="set an even --pp"):
+        settle(model, None, {"schedule": "dualpipe", "pp": 3, "num_devices": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("llama-2-7b", (6, 8, 9, 9)), ("gpt2-xl", (13, 12, 12, 11)), ("qwen2.5-7b", (7, 8, 7, 6))]
+)
+def test_uneven_stages_by_hand(name, layout):
+    device = load_device("h100-sxm-80gb")
+    options = {"pp_layout": layout, "num_devices": 4, "micro_batch": 1, "global_batch": 16, "stack": "megatron"}
+    result = estimate(name, device, **options)
+    model = load_model(name)
+    part = {"embedding": 0.0, "layer": 0.0, "head": 0.0, "step": 0.0}
+    for item in price(build_step(model, result.train), device):
+        part[item.op.part] += float(item.expected * item.op.count)
+    seconds = [layers * part["layer"] / model.n_layers for layers in layout]
+    seconds[0] += part["embedding"]
+    seconds[-1] += part["head"]
+    terms = result.schedule
+    busiest = terms.matmul + terms.attention + terms.memory_bound
+    assert float(busiest) == pytest.approx(16 * max(seconds), rel=1e-9)
+    assert float(terms.pipeline_bubble) == pytest.approx(sum(seconds) - max(seconds), rel=0.05)  # and the launches

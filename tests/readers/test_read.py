@@ -117,6 +117,29 @@ def test_megatron(write: Write) -> None:
     assert wanted.items() <= run.options.items()
 
 
+@pytest.mark.parametrize(
+    ("keys", "layout"),
+    [
+        ("--decoder-first-pipeline-num-layers: 3\n  --decoder-last-pipeline-num-layers: 3", "3,5,5,3"),
+        ("--num-layers-in-first-pipeline-stage: 1", "1,5,5,5"),
+        ("--pipeline-model-parallel-layout: Et*3|(t*5|)*2t*3,mL", "Et*3|(t*5|)*2t*3,L"),
+        ("--account-for-embedding-in-pipeline-split: true\n  --num-layers: 15", "3,4,4,4"),
+    ],
+)
+def test_megatrons_own_stages(write: Write, keys: str, layout: str) -> None:
+    text = MEGATRON.replace("--num-layers-per-virtual-pipeline-stage: 1", keys)
+    text = text.replace("  --num-layers: 16\n", "") if "--num-layers: 15" in keys else text
+    run = read_run(write("run.yaml", text), given={"num_devices": 16})
+    assert (run.options["pp"], run.options["vp"], run.options["pp_layout"]) == (4, 1, layout)
+
+
+def test_stages_that_megatron_refuses(write: Write) -> None:
+    keys = "--decoder-first-pipeline-num-layers: 3"  # 13 layers over three stages
+    text = MEGATRON.replace("--num-layers-per-virtual-pipeline-stage: 1", keys)
+    with pytest.raises(RooflineError, match="cannot run as written: 16 layers with 3 on the first of 4 pipeline"):
+        read_run(write("run.yaml", text), given={"num_devices": 16})
+
+
 def test_megatron_without_a_batch(write: Write) -> None:
     text = "\n".join(line for line in MEGATRON.splitlines() if "batch-size" not in line)
     with pytest.raises(RooflineError, match="does not say the micro batch: add --micro-batch"):
