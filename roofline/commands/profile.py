@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "traces",
         metavar="TRACE",
         nargs="+",
-        help="a trace of torch.profiler (.json or .json.gz), one for each of several ranks, or a folder of them",
+        help="a trace of torch.profiler (.json or .json.gz) or of nsys (.sqlite, by nsys export), "
+        "one for each of several ranks, or a folder of them",
     )
     parser.add_argument("--top", metavar="N", type=units.positive_int, default=15, help="ops shown (15)")
     pictures = parser.add_argument_group("pictures (.png, .svg or .pdf)")

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from .nsys import is_export, read_export
 from .stream import Args, Event, Value, read_events
 from .words import views
 
@@ -306,13 +307,13 @@ def whole(value: Value) -> int:
 
 
 def read_trace(path: Path) -> Trace:
-    """One trace of torch.profiler (Kineto).
+    """One trace of torch.profiler (Kineto), or of nsys as it exports to SQLite.
 
     Raises:
         RooflineError: It cannot be read, is cut off, is something else, or holds no work of a GPU.
     """
     reader = _Reader(path)
-    metadata = read_events(path, reader.take)
+    metadata = (read_export if is_export(path) else read_events)(path, reader.take)
     trace = reader.trace
     trace.metadata = {key: _unquoted(value) for key, value in metadata.items()}
     if trace.events == 0:

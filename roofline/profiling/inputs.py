@@ -34,6 +34,7 @@ TYPES: dict[str, tuple[int, str | None]] = {
     "c10::complex<float>": (8, None),
     "c10::complex<double>": (16, None),
 }
+_FLOATING = {ours: word for word, (_, ours) in reversed(TYPES.items()) if ours}
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -61,13 +62,16 @@ class Arguments(msgspec.Struct, frozen=True):
         return tuple(tensor.shape for tensor in self.tensors if tensor.shape)
 
 
-def arguments(inputs: Inputs, itemsize: int | None = None) -> Arguments | None:
+def arguments(inputs: Inputs, itemsize: int | None = None, dtype_of_all: str | None = None) -> Arguments | None:
     """The inputs of an operator; None where no tensor among them has a shape.
 
-    `itemsize` is that of lists of tensors, whose type a trace leaves out.
+    `itemsize` is that of lists of tensors, whose type a trace leaves out; `dtype_of_all` that of every tensor in a
+    trace that holds no types at all.
     """
     dims = _list(inputs.dims)
     types = [str(word) for word in _list(inputs.types)]
+    if not types and dtype_of_all is not None:
+        types = [_FLOATING[dtype_of_all]] * len(dims)
     strides, concrete = _list(inputs.strides), _list(inputs.concrete)
     items: list[Any] = []
     dtype, untyped, shaped, strided = None, False, False, False

@@ -10,6 +10,16 @@ from .words import words
 _NCCL = re.compile(r"nccl|rccl", re.IGNORECASE)
 _TF32 = re.compile(r"tf32|s1688(?!f16)|_s16816(?=gemm)", re.IGNORECASE)
 _ITEM = re.compile(r"OpaqueType<(\d+)|\b(double|float|BFloat16|Half|__half|nv_bfloat16)\b")
+_DTYPES = tuple(  # the narrowest first: kernels name their accumulator too
+    (dtype, re.compile(pattern, re.IGNORECASE))
+    for dtype, pattern in (
+        ("fp8", r"e4m3|e5m2|float8|nvjet_q"),
+        ("bf16", r"bf16|bfloat16|nvjet_t"),
+        ("fp16", r"fp16|half|f16f16|hgemm|h16816|h884|h1688|s16816gemm_fp16|nvjet_h|_f16_"),
+        ("fp64", r"\bdouble\b|dgemm|f64"),
+        ("fp32", r"\bfloat\b|sgemm|f32f32|tf32|s1688"),
+    )
+)
 _ITEM_BYTES = {"double": 8, "float": 4}
 _FLASH3 = re.compile(r"FlashAttnFwdSm90|FlashAttnBwdSm90|flash.*sm90|hopper", re.IGNORECASE)
 _CUDNN = re.compile(r"cudnn.*(sdpa|fmha|attention)|fmha_v2", re.IGNORECASE)
@@ -55,6 +65,15 @@ def item_bytes(name: str) -> int | None:
     if found is None:
         return None
     return int(found[1]) if found[1] else _ITEM_BYTES.get(found[2], 2)
+
+
+def dtype_of(name: str) -> str | None:
+    """The floating dtype that a kernel works in, as its name says; None where it does not.
+
+    >>> dtype_of("ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_tn"), dtype_of("ampere_sgemm_128x64_nn"), dtype_of("bn")
+    ('bf16', 'fp32', None)
+    """
+    return next((dtype for dtype, pattern in _DTYPES if pattern.search(name)), None)
 
 
 def attention_kernel(name: str) -> str:

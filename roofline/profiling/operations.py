@@ -60,7 +60,7 @@ class Operations:
         self.groups: dict[tuple[object, ...], Operation] = {}
         self.loose: dict[tuple[str, str, str], list[float]] = {}
         self._keys: dict[tuple[object, ...], tuple[object, ...]] = {}
-        self._arguments: dict[tuple[int, int | None], Arguments | None] = {}
+        self._arguments: dict[tuple[int, int | None, str | None], Arguments | None] = {}
         self._graphs = {number for number, name in enumerate(trace.names) if "GraphLaunch" in name}
 
     def work_of(self, row: int) -> Work:
@@ -77,7 +77,7 @@ class Operations:
         shaped = next((each for each in links.around(place) if self._tells(each)), -1)
         if shaped < 0:
             return Work(_term(kind, phase), None, row, self._why(row, place))
-        written = (trace.ranges.name[shaped], trace.ranges.inputs[shaped], phase)
+        written = (trace.ranges.name[shaped], trace.ranges.inputs[shaped], phase, self._dtype_of_all(shaped, name))
         key = self._keys.get(written) or self._settle(written, shaped, phase, name)
         if not key:
             return Work(_term(kind, phase), None, row, "an operator whose shapes are not recorded")
@@ -112,7 +112,7 @@ class Operations:
     def _group(self, row: int, phase: str, kernel: str) -> Operation | None:
         trace = self.trace
         name = trace.names[trace.ranges.name[row]]
-        found = self._parsed(trace.ranges.inputs[row], names.item_bytes(kernel))
+        found = self._parsed(trace.ranges.inputs[row], names.item_bytes(kernel), self._dtype_of_all(row, kernel))
         if found is None:
             return None
         costs = operator_costs(name, found, backward=phase == "backward")
@@ -125,10 +125,14 @@ class Operations:
             dtype = "tf32"
         return Operation(name, kind, phase, dtype, found.shapes, costs, found.strided)
 
-    def _parsed(self, number: int, itemsize: int | None) -> Arguments | None:
-        place = number, itemsize
+    def _dtype_of_all(self, row: int, kernel: str) -> str | None:
+        """The dtype of an operator's tensors by its kernel's name, where the trace writes no types (nsys)."""
+        return None if self.trace.inputs[self.trace.ranges.inputs[row]].types else names.dtype_of(kernel)
+
+    def _parsed(self, number: int, itemsize: int | None, dtype_of_all: str | None) -> Arguments | None:
+        place = number, itemsize, dtype_of_all
         if place not in self._arguments:
-            self._arguments[place] = arguments(self.trace.inputs[number], itemsize)
+            self._arguments[place] = arguments(self.trace.inputs[number], itemsize, dtype_of_all)
         return self._arguments[place]
 
     def add(self, row: int, work: Work) -> None:

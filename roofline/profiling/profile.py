@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 _US = 1e-6
+_TRACES = (".json", ".json.gz", ".sqlite")
 MFU_RULE = "matmuls and attention (full) that the trace shows, without recompute"
 
 
@@ -28,7 +29,7 @@ def profile(paths: Iterable[str | Path], device: str | Device | None = None) -> 
     """Profile one training run: a trace of torch.profiler, or one of each of several ranks.
 
     Args:
-        paths: Files (``.json``, ``.json.gz``) or folders of them.
+        paths: Files (``.json``, ``.json.gz``; ``.sqlite`` of ``nsys export``) or folders of them.
         device: The device, where the trace's own name for it is not in the catalog.
 
     Raises:
@@ -53,9 +54,9 @@ def trace_files(paths: Iterable[str | Path]) -> list[Path]:
     for given in paths:
         path = Path(given)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.name.endswith((".json", ".json.gz")))
+            inside = sorted(p for p in path.iterdir() if p.name.endswith(_TRACES))
             if not inside:
-                raise RooflineError(f"{path} holds no trace (*.json, *.json.gz)")
+                raise RooflineError(f"{path} holds no trace (*{', *'.join(_TRACES)})")
             found += inside
         else:
             found.append(path)
@@ -249,7 +250,15 @@ def _notes(ranks: list[Rank], device_note: str) -> list[str]:
     if others:
         notes.append(f"{others:,} kernels of other devices are left out: this is device {first.index}")
     if first.trace.metadata.get("record_shapes") in {None, 0} and not any(first.trace.ranges.inputs):
-        notes.append("recorded without record_shapes: no operator has shapes, so no FLOPs, bytes or expected times")
+        remedy = " (nsys: --pytorch=autograd-shapes-nvtx)" if first.trace.metadata.get("writer") == "nsys" else ""
+        notes.append(
+            f"recorded without record_shapes{remedy}: no operator has shapes, so no FLOPs, bytes or expected times"
+        )
+    elif first.trace.metadata.get("writer") == "nsys":
+        notes.append(
+            "nsys writes no dtypes and no flags: an operator's tensors are taken to have the dtype its kernel's name "
+            "says, and attention to be full (a causal one should take half of what is expected)"
+        )
     if len(ranks) == 1 and any(work.sent for work in first.work.values()):
         notes.append("one rank: the time of a collective includes waiting for the slowest rank")
     return notes
