@@ -74,6 +74,7 @@ def _run(name: str, arguments: list[str]) -> int:
     parser, module = command_parser(name)
     parser.check_options(arguments)
     args = parser.parse_args(arguments)
+    args.typed = arguments
     if getattr(args, "tabular", False):
         from .commands.output import settle_format
 

@@ -45,6 +45,13 @@ def run(args: argparse.Namespace) -> int:
     device, given = options.device(args), options.train_options(args)
     if args.phase != "train":
         return run_inference(args, device, given)
+    result = training(args, device, given)
+    show(args, result)
+    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
+
+
+def training(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:
+    """The estimate of a training step of MODEL: described, or a function that builds a PyTorch module."""
     if options.names_function(args.model):
         from ..tracing.step import estimate_file
 
@@ -53,11 +60,8 @@ def run(args: argparse.Namespace) -> int:
             raise RooflineError(
                 f"--set {key}={value} does not apply to a traced module: change it in {args.model.rpartition(':')[0]}"
             )
-        result = estimate_file(args.model, device, **given)
-    else:
-        result = described(args, device, given)
-    show(args, result)
-    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
+        return estimate_file(args.model, device, **given)
+    return described(args, device, given)
 
 
 def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:

@@ -43,6 +43,7 @@ QUESTIONS: dict[str, dict[str, Command]] = {
         "estimate": Command("estimate", "step time, MFU and memory of a training run, and what limits it"),
         "count": Command("count", "parameters, FLOPs and bytes of a model, op by op"),
         "memory": Command("memory", "bytes per device: does it fit, and the largest micro batch that does"),
+        "report": Command("report", "one page to share: the answer, why, what else could be, and what it rests on"),
         "plot": Command("plot", "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"),
     },
     "What to run": {

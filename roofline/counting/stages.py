@@ -116,6 +116,20 @@ def _composition(dealt: _Dealt, pp: int, vp: int) -> tuple[tuple[float, ...], ..
     return tuple(kept)
 
 
+def chunks(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
+    """Every chunk of one pipeline (a stage, or a virtual stage) in the order that a micro batch runs through them."""
+    order, held, place = model.layer_order, [], 0
+    sizes = chunk_sizes(len(order), int(train.pp), int(train.vp))
+    for index, size in enumerate(sizes):
+        layers = [0] * len(model.groups)
+        for kind in order[place : place + size]:
+            layers[kind] += 1
+        place += size
+        first, last = int(index == 0), int(index == len(sizes) - 1)
+        held.append(Stage(index=index, layers=tuple(layers), embedding=first, head=last))
+    return tuple(held)
+
+
 def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a pipeline that matter, first to last; in arrays of layouts some may be repeated."""
     dealt = _Dealt(

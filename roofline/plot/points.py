@@ -75,7 +75,7 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
     groups = named_groups(points, places, near=5 * pixel)
     shares = [sum(points[i].share for i in group) for group in groups]
     named = [pair for pair in zip(groups, shares, strict=True) if pair[1] >= NAMED_SHARE][:MOST_NAMES]
-    names = [f"{_joined([points[i].name for i in group])}  {100 * share:.0f} %" for group, share in named]
+    names = [f"{joined([points[i].name for i in group])}  {100 * share:.0f} %" for group, share in named]
     anchors = [places[group[0]] for group, _ in named]
     extent = axes.get_window_extent()
     boxes = place(
@@ -110,10 +110,10 @@ def _leader(anchor: Xy, box: Box, square_points: float, pixel: float) -> dict[st
     }
 
 
-def _joined(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
     """Names in order, each once; many in short.
 
-    >>> _joined(["mlp.up", "mlp.down", "mlp.up"]), _joined([f"{name}.cast" for name in "abcd"])
+    >>> joined(["mlp.up", "mlp.down", "mlp.up"]), joined([f"{name}.cast" for name in "abcd"])
     ('mlp.up, mlp.down', 'cast (4 ops)')
     """
     distinct = list(dict.fromkeys(names))

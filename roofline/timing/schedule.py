@@ -110,13 +110,24 @@ def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
     return sums
 
 
-def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
-    """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
-    train, overlap = step.train, step.stack.overlap
-    parts = stage_times(priced)
+def exposed_times(
+    step: Step, device: Device, priced: list[PricedOp]
+) -> tuple[dict[Place, dict[str, Number]], dict[Place, Number]]:
+    """What one micro batch takes by term in each part of the model, and the compute that has communication beside it.
+
+    Of communication only what the stack leaves exposed; what the device waits for launches is a term.
+    """
+    parts, overlap = stage_times(priced), step.stack.overlap
     hidden = _hide(parts, overlap.tensor, overlap.context, _exchange_overlap(step))
     for place, times in parts.items():
         times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
+    return parts, hidden
+
+
+def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
+    """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
+    train = step.train
+    parts, hidden = exposed_times(step, device, priced)
     totals = {place: sum(times.values()) for place, times in parts.items()}
     for place, seconds in hidden.items():
         parts[place]["hidden"] = seconds

@@ -118,6 +118,12 @@ def _source(device: Device, source: str) -> str:
     return text_of_source(device.sources.get(source, source))
 
 
+def sources(device: Device) -> Iterator[tuple[str, str, str]]:
+    """(figure, value with unit, where it can be looked up) of everything the file says."""
+    for name, value, source in _figures(device):
+        yield name, value, _source(device, source)
+
+
 def _figures(device: Device) -> Iterator[tuple[str, str, str]]:
     """(figure, value with unit, source key) of everything the file says."""
     for dtype in DTYPES:
