@@ -268,7 +268,7 @@ def hardware_flops(step: Step) -> Number:
     """
     per_device: Number = 0
     for op in step.ops:
-        if op.kind in {"matmul", "attention"}:
+        if op.kind in {"matmul", "attention"} and op.part != "step":  # an optimizer's are no pass through the model
             flops = op.flops if op.model_flops is None or op.phase == "recompute" else op.model_flops
             per_device = per_device + flops * op.count
     train = step.train

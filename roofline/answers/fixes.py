@@ -10,6 +10,7 @@ import msgspec
 
 from ..arrays import ceil_div
 from ..config.defaults import FILL
+from ..config.optimizer import coarse_word
 from ..config.run import TrainConfig
 from ..config.settle import Run
 from ..config.stack import load_stack
@@ -151,7 +152,7 @@ def _changes(model: ModelConfig, device: Device, given: TrainConfig, *, alone: b
         "attention": given.attention == "unfused",
         "fused": "cross_entropy" not in {*given.fused, *load_stack(given.stack).fused},
         "sharding": given.data_parallel > 1 and not given.shards_parameters,
-        "optimizer": given.optimizer == "adamw",
+        "optimizer": coarse_word(given.optimizer) == "adamw",
         "dtype": given.activation_bytes == 4 and "bf16" in device.peaks,
     }
     return {kind: changes for kind, changes in kinds.items() if changes and possible.get(kind, True)}
@@ -254,7 +255,7 @@ def _beside_devices(given: TrainConfig, devices: int) -> Iterator[Change]:
         yield f"micro batch {size}", {"micro_batch": size}
     if given.recompute != "full":
         yield "full recompute", {"recompute": "full"}
-    if given.optimizer == "adamw":
+    if coarse_word(given.optimizer) == "adamw":
         yield "8-bit AdamW", {"optimizer": "adamw-8bit"}
     if given.sequence_length >= LONG:
         yield f"context parallel {8 * given.cp}", {"cp": 8 * given.cp}

@@ -16,7 +16,6 @@ from ..config.run import (
     ATTENTIONS,
     DTYPES,
     IMBALANCE,
-    OPTIMIZERS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -148,7 +147,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     group = parser.add_argument_group("training", ranges if sweeps else None)
     for option, (read, text) in _NUMBERS.items():
         group.add_argument(option, metavar="N", type=number(read), help=text)
-    _add_words(group, words)
+    _add_words(group, words, known)
     group.add_argument(
         "--stack",
         metavar="STACK",
@@ -249,7 +248,11 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     )
 
 
-def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
+def _add_words(
+    group: Any,
+    words: Callable[[str, tuple[str, ...]], Callable[[str], Any]],
+    known: Callable[[str], Callable[[str], Any]],
+) -> None:
     """The options whose value is one of a few words."""
     group.add_argument(
         "--dtype",
@@ -272,8 +275,8 @@ def _add_words(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str
     group.add_argument(
         "--optimizer",
         metavar="NAME",
-        type=words("optimizer", OPTIMIZERS),
-        help=f"{', '.join(OPTIMIZERS)} (default adamw)",
+        type=known("optimizer"),
+        help="adamw (default), adamw-8bit, adafactor, lion, muon, sgd, ... (a name that is none lists all)",
     )
 
 

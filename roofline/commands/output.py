@@ -104,7 +104,7 @@ def _detailed(train: object, args: argparse.Namespace) -> dict[str, Any]:
     import msgspec
 
     settled = msgspec.to_builtins(train, enc_hook=lambda value: value.tolist())
-    return {"train": {**args.config_details, **settled}}
+    return {"train": {**settled, **args.config_details}}
 
 
 def show(args: argparse.Namespace, result: Result, hints: Sequence[str] = (), tables: str = "tables") -> None:

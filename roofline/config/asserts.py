@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..arrays import first_where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
+from .optimizer import refuse_optimizer
 from .run import TrainConfig
 from .sharding import SHARDINGS
 
@@ -88,6 +89,7 @@ def refuse(train: TrainConfig, model: ModelConfig) -> None:
     Raises:
         RooflineError: The first that it breaks, and what to change.
     """
+    refuse_optimizer(train)
     for each in asserts_of(train.stack):
         names = ("tp", "pp", "cp", "seq_len", "accumulation")
         bad = first_where(each.breaks(train, model), *(getattr(train, name) for name in names))

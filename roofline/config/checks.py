@@ -10,6 +10,7 @@ from ..errors import RooflineError, shown, unknown
 from ..model.spec import Mlp, ModelConfig, Moe
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
+from .optimizer import optimizers
 from .run import (
     ATTENTIONS,
     COUNTS,
@@ -18,7 +19,6 @@ from .run import (
     GRAPHS,
     IMBALANCE,
     LARGEST,
-    OPTIMIZERS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -66,7 +66,7 @@ def check_words(train: TrainConfig) -> None:
         ("sharding", train.sharding, SHARDINGS),
         ("recompute", train.recompute, RECOMPUTES),
         ("attention", train.attention, ATTENTIONS),
-        ("optimizer", train.optimizer, OPTIMIZERS),
+        ("optimizer", train.optimizer, optimizers()),
         ("train", train.train, TRAINS),
         ("CUDA graph", train.cuda_graph, GRAPHS),
         *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),

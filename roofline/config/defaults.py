@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
 from .checks import check_attention, check_trains
+from .optimizer import optimizer
 from .run import TrainConfig
 from .sharding import SHARDINGS
 from .stack import Stack, load_stack
@@ -97,6 +98,11 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
         notes.append(f"assumed: {train.sharding}, the usual sharding of {train.stack} (--sharding)")
     if "lora_rank" not in options and train.train == "lora":
         notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
+    how = optimizer(train.optimizer)
+    if how.rank > 1:
+        notes.append(f"assumed: {train.optimizer} projects to rank {how.rank}")
+    if how.whole and some(train.tp > 1):
+        notes.append(f"assumed: {train.optimizer} updates each tensor-parallel slice of a matrix by itself (blockwise)")
     if "sequence_parallel" not in options and train.sequence_parallel:
         notes.append(f"assumed: sequence parallelism, which {train.stack} runs with tp > 1 (--no-sequence-parallel)")
     if device is None:

@@ -10,6 +10,7 @@ from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
 from .dispatch import dispatchers
 from .lora import MODULES
+from .optimizer import optimizers
 from .run import (
     ATTENTIONS,
     COUNTS,
@@ -17,7 +18,6 @@ from .run import (
     FREEZES,
     GRAPHS,
     IMBALANCE,
-    OPTIMIZERS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -137,7 +137,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "sharding": word("sharding", tuple(SHARDINGS)),
     "recompute": word("recompute", RECOMPUTES),
     "attention": word("attention", ATTENTIONS),
-    "optimizer": word("optimizer", OPTIMIZERS),
+    "optimizer": lazily("optimizer", optimizers),
     "train": word("train", TRAINS),
     "stack": profile,
     "schedule": lazily("schedule", schedules),

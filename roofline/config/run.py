@@ -11,7 +11,6 @@ from .sharding import SHARDINGS
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 RECOMPUTES = ("none", "selective", "full")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
-OPTIMIZERS = ("adamw", "adamw-8bit", "sgd", "sgd-momentum")
 TRAINS = ("full", "lora")
 FREEZES = ("embeddings", "positions")
 COUNTS = (
@@ -56,7 +55,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         recompute: none, selective (attention core) or full (every layer's forward pass).
         attention: Kernel generation: unfused, flash1, flash2, flash3 or te (cuDNN through Transformer Engine). Where
             nothing is said, `estimate` and its like take the stack's (`Stack.attention`).
-        optimizer: adamw, adamw-8bit, sgd or sgd-momentum.
+        optimizer: adamw, adamw-8bit, lion, muon, ... (`optimizer`).
         stack: The software profile: what is fused, what overlaps, what a launch costs.
         dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
         train: full, or lora (adapters only).
@@ -158,6 +157,17 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     def activation_bytes(self) -> int:
         """Bytes of one activation element outside low-precision matmuls."""
         return 4 if self.dtype in {"fp32", "tf32"} else 2
+
+    @property
+    def moment_bytes(self) -> float:
+        """Bytes of a number that an optimizer keeps, where it has no format of its own."""
+        return 4 if self.master_weights else self.activation_bytes
+
+    @property
+    def master_bytes(self) -> float:
+        """Bytes of the fp32 copies that 16-bit training updates: weights, and in fp16 the unscaled gradients."""
+        copies = 2 if self.dtype == "fp16" else 1
+        return 4 * copies if self.master_weights and self.activation_bytes == 2 else 0
 
     @property
     def compute_dtype(self) -> str:

@@ -14,6 +14,7 @@ from .attention import attention
 from .feedforward import mlp, moe
 from .recorder import Tape
 from .recurrence import linears, mix_linearly
+from .weights import Matrices
 
 
 def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
@@ -116,7 +117,7 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     gathered = tape.tokens * width
     needs_grad = tape.input_needs_grad
     with tape.freezing("embeddings") as frozen:
-        tape.weight("embedding", vocab * width)
+        tape.weight("embedding", vocab * width, matrices=(Matrices(vocab, width, 1),))
         tape.input_needs_grad = not frozen
         ids = 0 if frozen else tape.tokens * 8  # int64, kept for the gradient's rows
         tape.elementwise("embedding", gathered, traffic.LOOK_UP, flops=0, kind="embedding", saves=ids)
@@ -130,7 +131,8 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         tape.elementwise("rotary.table", table, chain, saves=2 * table * tape.es)
     if model.learned_positions:
         with tape.freezing("positions") as frozen:
-            tape.weight("positions", model.learned_positions * model.d_model)
+            rows = Matrices(model.learned_positions, model.d_model, 1)
+            tape.weight("positions", rows.parameters, matrices=(rows,))
             tape.input_needs_grad = tape.input_needs_grad or not frozen
         kept = 0 if frozen else 8 * tape.seq_q
         tape.elementwise("positions", tape.tokens * model.d_model, traffic.POSITIONS, saves=kept)

@@ -41,6 +41,7 @@ Role = Literal[
     "logits",  # tokens x vocabulary
     "loss",
     "grad_accumulate",  # adds whole weight gradients up
+    "update",  # communication within an update: nothing runs beside it
 ]
 GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "wgrad"}  # as names of ops have them
 CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})

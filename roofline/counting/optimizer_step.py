@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from ..arrays import Number, maximum, some, where
+from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
+from . import kernels
 from .op import Collective, Group, Op
-from .ownership import Shares, expert_ranks, parameter_shares, shard_degree
+from .ownership import Shares, Update, expert_ranks, parameter_shares, shard_degree
 from .stages import stages
-from .weights import Weights
+from .weights import Matrices, Weights
 
-FOREACH_PASSES, FOREACH_KERNELS = 3, 96
-OPTIMIZER_STATE = {"adamw": 8, "adamw-8bit": 2, "sgd": 0, "sgd-momentum": 4}  # bytes per parameter
-
-
-def optimizer_state_bytes(train: TrainConfig) -> int:
-    """Bytes of optimizer state per trainable parameter, fp32 master weights not included."""
-    full = OPTIMIZER_STATE[train.optimizer]
-    return full if train.master_weights or train.optimizer == "adamw-8bit" else full // 2
-
-
-def master_bytes(train: TrainConfig) -> int:
-    """Bytes of the fp32 copies that 16-bit training updates: weights, and in fp16 the unscaled gradients."""
-    copies = 2 if train.dtype == "fp16" else 1
-    return 4 * copies if train.master_weights and train.activation_bytes == 2 else 0
+FUSED_KERNELS, FOREACH_KERNELS = 4, 96
 
 
 def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> list[Op]:
     """The optimizer step and the data-parallel collectives, once per step."""
+    weights = tuple(weights)
     shares = parameter_shares(model, train, weights)
     grad = stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
-    sharded = train.sharding != "none"
-    dense = shares.trainable_dense / shard_degree(train) if sharded else shares.trainable_dense
-    expert = shares.trainable_expert / expert_ranks(train) if sharded else shares.trainable_expert
-    updated = dense + expert
-    ops = [_clip(updated, grad), _optimizer(train, stack, updated, grad)]
+    updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
+    ops = [_clip(updated, grad), *(_update(train, stack, each, grad) for each in shares.updates)]
+    if optimizer(train.optimizer).matmuls:
+        ops += matrix_products(model, train, weights)
     if "wgrad_accumulation" in stack.fused and not train.shards_parameters:  # PyTorch drops them instead
         ops.append(_zero_gradients(shares.trainable, grad))
     ops += data_parallel_ops(model, train, stack, shares, grad)
@@ -67,21 +58,71 @@ def _zero_gradients(params: Number, grad: int) -> Op:
     return _step_op("optimizer.zero_gradients", 0, 0, params * grad)
 
 
-def _optimizer(train: TrainConfig, stack: Stack, params: Number, grad: int) -> Op:
+def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> Op:
     """One update: reads gradient, weight and state, writes weight, state and the 16-bit copy that master weights need.
 
-    Fused it is one pass in a few launches; a foreach implementation runs a dozen kernels per chunk of tensors, in about
-    three passes (measured on an H100: 1.0 TB/s of one pass's bytes against 2.6, hardware/measurements; on a B200 30 %
-    of the bandwidth, github:stas00/ml-engineering).
+    Fused it is one pass in a few launches; a foreach implementation runs a dozen kernels per chunk of tensors, in
+    several passes (`Optimizer.passes`; 30 % of the bandwidth on a B200, github:stas00/ml-engineering).
     """
-    state, master, es = optimizer_state_bytes(train), master_bytes(train), train.activation_bytes
+    how, master, es = optimizer(update.optimizer), train.master_bytes, train.activation_bytes
+    params, state = (
+        on_one_rank(train, update.dense, update.expert),
+        on_one_rank(train, update.dense_state, update.expert_state),
+    )
     weight = 4 if master else es
-    read = params * (grad + weight + state)
-    written = params * (weight + state + (es if master and not stack.cast_weights else 0))
-    fused = "optimizer" in stack.fused
-    passes, kernels = (1, 4) if fused else (FOREACH_PASSES, FOREACH_KERNELS)
-    flops = {"adamw": 14, "adamw-8bit": 20, "sgd": 2, "sgd-momentum": 4}[train.optimizer]
-    return _step_op(f"optimizer.{train.optimizer}", flops * params, read * passes, written * passes, kernels)
+    fused = how.fused_on(stack.fused)
+    passes, kernels = (how.fused_passes, FUSED_KERNELS) if fused else (how.passes, FOREACH_KERNELS)
+    read = params * (grad + weight) + state
+    written = params * (weight + (es if master and not stack.cast_weights else 0)) + state
+    return _step_op(f"optimizer.{update.optimizer}", how.flops * params, read * passes, written * passes, kernels)
+
+
+def on_one_rank(train: TrainConfig, dense: Number, expert: Number) -> Number:
+    """What one rank updates of what a device holds."""
+    if train.sharding == "none":
+        return dense + expert
+    return dense / shard_degree(train) + expert / expert_ranks(train)
+
+
+def matrix_products(model: ModelConfig, train: TrainConfig, weights: Sequence[Weights]) -> list[Op]:
+    """The matrix products of one update on the fullest stage, of the slices that tensor parallelism leaves.
+
+    A sharded optimizer deals whole matrices out: a rank has its share of them, one at the least (Megatron-LM's
+    LayerWiseDistributedOptimizer with muon_tp_mode blockwise; github:KellerJordan/Muon).
+    """
+    how, found = optimizer(train.optimizer), stages(model, train)
+    held: list[tuple[Weights, Matrices, Number]] = []
+    for weight in weights:
+        if weight.trainable and weight.part == "layer":
+            layers = maximum(0, *(stage.holds({("layer", weight.layer_kind): weight.count}, model) for stage in found))
+            held += [(weight, each, layers * each.number) for each in weight.matrices]
+    ops = []
+    for expert, ranks in ((False, shard_degree(train)), (True, expert_ranks(train))):
+        mine = [each for each in held if each[0].expert == expert]
+        total = sum(number for _, _, number in mine)
+        share = 1 if train.sharding == "none" else maximum(1 / ranks, 1 / maximum(total, 1))
+        for weight, shape, number in mine:
+            name = f"optimizer.{train.optimizer}.{weight.name}"
+            products = how.products(shape.rows, shape.columns)
+            ops += [_product(train, name, m, n, k, times * number * share) for m, n, k, times in products]
+    return ops
+
+
+def _product(train: TrainConfig, name: str, m: Number, n: Number, k: Number, count: Number) -> Op:
+    """One matrix product of an update, [m, k] . [k, n]; in 16 bits where training is."""
+    kernel = kernels.matmul(m, n, k, 1, train.activation_bytes, train.activation_bytes)
+    return Op(
+        name=name,
+        kind="matmul",
+        phase="optimizer",
+        part="step",
+        dtype=train.compute_dtype,
+        flops=kernel.flops,
+        bytes_read=kernel.bytes_read,
+        bytes_written=kernel.bytes_written,
+        shape=kernel.shape,
+        count=count,
+    )
 
 
 def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
@@ -92,12 +133,14 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
     """
     ops: list[Op] = []
     stage_layers = maximum(0, *(stage.depth for stage in stages(model, train)))
-    for prefix, params, all_params in (
-        ("", shares.trainable_dense, shares.dense),
-        ("expert_", shares.trainable_expert, shares.expert),
+    main, whole = shares.updates[0], optimizer(train.optimizer).whole
+    for prefix, params, all_params, matrices in (
+        ("", shares.trainable_dense, shares.dense, main.dense),
+        ("expert_", shares.trainable_expert, shares.expert, main.expert),
     ):
         if not (isinstance(all_params, (int, float)) and all_params == 0):
-            ops += _data_parallel(train, stack, prefix, params, all_params, grad, stage_layers)
+            gathered = matrices if whole else 0
+            ops += _data_parallel(train, stack, prefix, params, all_params, gathered, grad, stage_layers)
     return ops
 
 
@@ -107,10 +150,14 @@ def _data_parallel(
     prefix: str,
     params: Number,
     all_params: Number,
+    matrices: Number,
     grad: int,
     stage_layers: Number,
 ) -> list[Op]:
-    """The collectives of dense (no prefix) or expert parameters, with the copies in and out of their buffers."""
+    """The collectives of dense (no prefix) or expert parameters, with the copies in and out of their buffers.
+
+    `matrices` are the parameters whose update needs them whole.
+    """
     es = train.activation_bytes
     hybrid = train.sharding == "hsdp" and not prefix
     group: Group = "expert_dp" if prefix else "shard" if hybrid else "dp"
@@ -141,7 +188,8 @@ def _data_parallel(
         return [collect("gradients", "all_reduce", params * grad, 1)]
     if train.sharding == "zero1":
         gathered = collect("parameters", "all_gather", params * es, 1)
-        return [collect("gradients", stack.zero1, params * grad, 1), gathered]
+        reduced: Collective = "all_reduce" if some(matrices > 0) else stack.zero1
+        return [collect("gradients", reduced, params * grad, 1), gathered]
     ops = [
         collect("gradients", "reduce_scatter", params * grad, passes),
         _copy(f"gradients.{prefix}copy_in", params * es, params * grad, passes),
@@ -149,6 +197,8 @@ def _data_parallel(
     shard = params / (expert_ranks(train) if prefix else shard_degree(train)) * grad
     if some(passes > 1):
         ops.append(_copy(f"gradients.{prefix}accumulate", 2 * shard, shard, passes - 1))
+    if some(matrices > 0):  # shards become matrices again, in 16 bits (arXiv:2502.16982, section 2.3)
+        ops.append(msgspec.structs.replace(collect("update", "all_gather", matrices * 2, 1), role="update"))
     if hybrid:
         ops.append(collect("replicas", "all_reduce", shard, passes, among="replica"))
     if train.sharding == "zero2":

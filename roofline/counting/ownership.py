@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import reduce
+from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, maximum, minimum, where
+from ..arrays import Number, divide, is_scalar, maximum, minimum, where
+from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..model.spec import ModelConfig
 from .stages import Stage, stages
 from .weights import Weights
 
 HSDP_NODE = 8  # devices of a DGX or HGX node
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters that one optimizer updates, and what it keeps of them.
+
+    Attributes:
+        optimizer: Its name.
+        dense, expert: Parameters, by how their gradients are reduced.
+        dense_state, expert_state: Bytes of its state.
+    """
+
+    optimizer: str
+    dense: Number
+    expert: Number
+    dense_state: Number
+    expert_state: Number
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +41,7 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     expert: Number  # reduced over dp*cp*tp/ep ranks
     trainable_dense: Number
     trainable_expert: Number
+    updates: tuple[Update, ...] = ()  # of the trainable ones, by the optimizer that takes them
 
     @property
     def total(self) -> Number:
@@ -36,46 +55,85 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> list[tuple[Stage, Shares]]:
-    """Parameters of each stage that may be the fullest (see `stages`).
+    """Parameters of each stage that may be the fullest (see `stages`), and what their optimizers keep.
 
     With one stage a tied head is the embedding; with several, the last stage holds its own copy.
     """
-    sums: dict[tuple[bool, bool], dict[tuple[str, int], Number]] = {}
+    sums: dict[tuple[object, ...], dict[tuple[str, int], Number]] = {}
     for weight in weights:
-        local = weight.local * weight.count
-        if weight.tied:
-            local = where(train.pp == 1, 0, local)
-        of = sums.setdefault((weight.expert, weight.trainable), {})
+        copies = weight.count * (where(train.pp == 1, 0, 1) if weight.tied else 1)
+        figures: dict[tuple[object, ...], Number] = {("parameters", weight.expert, weight.trainable): weight.local}
+        for name, taken, state in updates_of(weight, train) if weight.trainable else ():
+            figures |= {(name, weight.expert): taken, (name, "state", weight.expert): state}
         place = (weight.part, weight.layer_kind)
-        of[place] = of.get(place, 0) + local
+        for key, figure in figures.items():
+            of = sums.setdefault(key, {})
+            of[place] = of.get(place, 0) + figure * copies
+    main = optimizer(train.optimizer)
+    names = (train.optimizer,) if main.takes == "all" else (train.optimizer, main.rest)
 
-    def held(stage: Stage, expert: bool, *kinds: bool) -> Number:
-        """Parameters of a stage: trainable (True), frozen (False), or both."""
-        return sum(stage.holds(sums[expert, kind], model) for kind in kinds if (expert, kind) in sums)
+    def shares(stage: Stage) -> Shares:
+        def held(*key: object) -> Number:
+            return stage.holds(sums[key], model) if key in sums else 0
 
-    return [
-        (
-            stage,
-            Shares(
-                dense=held(stage, False, True, False),
-                expert=held(stage, True, True, False),
-                trainable_dense=held(stage, False, True),
-                trainable_expert=held(stage, True, True),
+        trained, frozen = ([held("parameters", expert, kind) for expert in (False, True)] for kind in (True, False))
+        return Shares(
+            dense=trained[0] + frozen[0],
+            expert=trained[1] + frozen[1],
+            trainable_dense=trained[0],
+            trainable_expert=trained[1],
+            updates=tuple(
+                Update(
+                    optimizer=name,
+                    dense=held(name, False),
+                    expert=held(name, True),
+                    dense_state=held(name, "state", False),
+                    expert_state=held(name, "state", True),
+                )
+                for name in names
             ),
         )
-        for stage in stages(model, train)
-    ]
+
+    return [(stage, shares(stage)) for stage in stages(model, train)]
+
+
+def updates_of(weight: Weights, train: TrainConfig) -> Iterator[tuple[str, Number, Number]]:
+    """(optimizer, parameters, bytes of state) of one weight in one layer: of its matrices, and of the rest."""
+    main, each = optimizer(train.optimizer), train.moment_bytes
+    taken: Number = 0
+    if main.takes == "matrices" or (main.takes == "hidden matrices" and weight.part == "layer"):
+        taken = sum(shape.parameters for shape in weight.matrices)
+        state = sum(shape.number * main.matrix_bytes(each, shape.rows, shape.columns) for shape in weight.matrices)
+        yield train.optimizer, taken, state
+    rest = main if main.takes == "all" else optimizer(main.rest)
+    left = weight.local - taken
+    name = train.optimizer if main.takes == "all" else main.rest
+    yield name, left, left * rest.moments * rest.stored_bytes(each, weight.local)
 
 
 def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> Shares:
     """Parameters of the fullest stage: the one that updates most."""
 
     def fuller(one: Shares, other: Shares) -> Shares:
-        more = other.total > one.total
-        names = Shares.__struct_fields__
-        return Shares(**{name: where(more, getattr(other, name), getattr(one, name)) for name in names})
+        return _chosen(other.total > one.total, other, one)
 
     return reduce(fuller, (shares for _, shares in stage_shares(model, train, weights)))
+
+
+def _chosen(more: Any, yes: Shares, no: Shares) -> Shares:
+    """One of two, of arrays element by element."""
+    if is_scalar(more):
+        return yes if more else no
+    numbers = [name for name in Shares.__struct_fields__ if name != "updates"]
+    fields = Update.__struct_fields__[1:]
+    updates = (
+        Update(
+            optimizer=one.optimizer, **{name: where(more, getattr(one, name), getattr(other, name)) for name in fields}
+        )
+        for one, other in zip(yes.updates, no.updates, strict=True)
+    )
+    chosen = {name: where(more, getattr(yes, name), getattr(no, name)) for name in numbers}
+    return Shares(**chosen, updates=tuple(updates))
 
 
 def shard_ranks(train: TrainConfig) -> Number:

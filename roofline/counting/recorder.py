@@ -22,7 +22,7 @@ from . import kernels, traffic
 from .kernels import Kernel
 from .op import Collective, Group, Kind, Op, Part, Phase, Role
 from .traffic import Passes
-from .weights import Weights
+from .weights import Matrices, Weights
 
 
 class Tape:
@@ -106,8 +106,8 @@ class Tape:
             )
         )
 
-    def weight(self, name: str, local: Number, *, tied: bool = False) -> None:
-        """Record parameters this device holds: of experts, while tokens are routed."""
+    def weight(self, name: str, local: Number, *, tied: bool = False, matrices: tuple[Matrices, ...] = ()) -> None:
+        """Record parameters this device holds, and which of them are matrices: of experts, while tokens are routed."""
         self.weights.append(
             Weights(
                 name=name,
@@ -118,6 +118,7 @@ class Tape:
                 expert=self.routed,
                 layer_kind=self.layer_kind,
                 tied=tied,
+                matrices=matrices,
             )
         )
 
@@ -155,6 +156,7 @@ class Tape:
             low_precision=first.low_precision,
             quantised_by=quantised_by,
             adapters=self._adapters(parts, outputs),
+            matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),
         )
 
     def linear(
@@ -172,6 +174,7 @@ class Tape:
         adapters: tuple[int, Number] = (0, 0),
         role: Role | None = None,
         tied: bool = False,
+        matrices: tuple[Matrices, ...] = (),
     ) -> None:
         """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
 
@@ -188,11 +191,12 @@ class Tape:
             adapters: How many low-rank adapters stand beside it, and their outputs.
             role: Of the forward op.
             tied: Whether the weight is the embedding's table.
+            matrices: What w holds, where that is not `batch` matrices of k x n.
         """
         dtype = self.train.dtype if low_precision else self.compute_dtype
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
         x, w, y = batch * m * k, batch * k * n, batch * m * n
-        self.weight(name, w + batch * bias, tied=tied)
+        self.weight(name, w + batch * bias, tied=tied, matrices=matrices or (Matrices(k, n, batch),))
         each = batch if self.routed else 1
         if es < self.es:
             self._quantise(name, "forward", x, es, quantised_by, each)

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from ..arrays import Number
 from .op import Part
+
+
+class Matrices(NamedTuple):
+    """Matrices of one shape: rows and columns on this device, and how many of them stand side by side."""
+
+    rows: Number
+    columns: Number
+    number: Number
+
+    @property
+    def parameters(self) -> Number:
+        """Of all of them."""
+        return self.rows * self.columns * self.number
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,3 +34,4 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
     layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
     tied: bool = False  # the embedding's table once more: one stage holds it once
+    matrices: tuple[Matrices, ...] = ()  # in `local`; what is left are vectors

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..arrays import Number, is_scalar, where
+from ..arrays import Number, is_scalar, maximum, where
+from ..config.optimizer import optimizer
 from ..config.schedules import pipeline_schedule
-from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
+from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
@@ -82,14 +83,14 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
     copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
-    updated = split(*trained, train.sharding != "none")
-    state = optimizer_state_bytes(train)
+    state = sum(on_one_rank(train, update.dense_state, update.expert_state) for update in shares.updates)
+    masters = train.master_bytes if weight_bytes < 4 else 0
     casts = es < weight_bytes and not train.shards_parameters  # those of gathered layers live as long as these
     return Kept(
         weights=weights * copies,
         gradients=split(*trained, train.reduces_every_pass) * _gradient_bytes(step) * copies,
-        optimizer=updated * (state + (master_bytes(train) if weight_bytes < 4 else 0)),
-        temporaries=updated * (0 if "optimizer" in stack.fused else _temporary_bytes(step)),
+        optimizer=state + on_one_rank(train, *trained) * masters,
+        temporaries=_temporaries(step, shares),
         casts=shares.trainable * es if casts else 0,
     )
 
@@ -162,9 +163,20 @@ def _gradient_bytes(step: Step) -> int:
     return summed if whole or summed == es else summed + es
 
 
-def _temporary_bytes(step: Step) -> int:
-    """Bytes per parameter that a foreach update makes: the denominator of all tensors, in the dtype of the state.
+def _temporaries(step: Step, shares: Shares) -> Number:
+    """Bytes that an update makes: of all tensors at once in chains of kernels, and beside the matrix in hand.
 
-    torch.optim.AdamW takes the square roots of all second moments at once; 8-bit and momentum updates need none.
+    torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state.
     """
-    return optimizer_state_bytes(step.train) // 2 if step.train.optimizer == "adamw" else 0
+    train = step.train
+    made: Number = 0
+    for update in shares.updates:
+        how = optimizer(update.optimizer)
+        if not how.fused_on(step.stack.fused):
+            each = how.temporaries * train.moment_bytes
+            made = made + on_one_rank(train, update.dense, update.expert) * each
+    how = optimizer(train.optimizer)
+    if how.in_hand:
+        sizes = (shape.rows * shape.columns for weight in step.weights for shape in weight.matrices)
+        made = made + how.in_hand * maximum(0, *sizes)
+    return made

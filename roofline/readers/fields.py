@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import msgspec
 
-from ..config.run import OPTIMIZERS, TRAINS, TrainConfig
+from ..config.optimizer import optimizers
+from ..config.run import TRAINS, TrainConfig
 from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
@@ -140,8 +141,8 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         known = get_args(Fusion)
         options["fused"] = (fusion if fusion in known else "cross_entropy",)
     optimizer = options.get("optimizer")
-    if optimizer is not None and optimizer not in OPTIMIZERS:
-        raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(OPTIMIZERS)})")
+    if optimizer is not None and optimizer not in optimizers():
+        raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(optimizers())})")
     if options.get("train") == "qlora" and "qlora" not in TRAINS:
         options["train"] = "lora"
     return options, notes

@@ -19,7 +19,7 @@ def our_word(kind: str, name: Any) -> str | None:
     """Our word for a framework's; the name itself in lower case where there is none, so that an error can say it.
 
     >>> our_word("optimizer", "torchao.optim.AdamW8bit"), our_word("optimizer", "paged_adamw_32bit")
-    ('adamw-8bit', 'adamw')
+    ('adamw-8bit', 'adamw-paged')
     >>> our_word("attention", "kernels-community/vllm-flash-attn3"), our_word("optimizer", None)
     ('flash3', None)
     """

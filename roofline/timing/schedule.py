@@ -145,7 +145,9 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
         item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
     )
     terms["optimizer"] = sum(
-        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "optimizer"
+        item.expected * item.op.count
+        for item in priced
+        if item.op.part == "step" and item.op.kind in {"optimizer", "matmul"}
     )
     return Schedule(**terms, total=sum(terms.values()))
 
@@ -266,13 +268,16 @@ def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number
     """Exposed data-parallel communication per step.
 
     Gradients reduce beside backward (two thirds of the compute), parameters are gathered beside forward (one third),
-    each in as many micro batches as the op says. What hides still slows compute down.
+    each in as many micro batches as the op says. What hides still slows compute down; within the update nothing hides.
     """
+    exposed: Number = 0
     communication: Number = 0
     reducing: Number = 0
     gathering: Number = 0
     for item in priced:
-        if item.op.part == "step" and item.op.kind == "collective":
+        if item.op.role == "update":
+            exposed = exposed + item.expected * item.op.count
+        elif item.op.part == "step" and item.op.kind == "collective":
             communication = communication + item.expected * item.op.count
             if item.op.collective == "all_gather":
                 gathering = item.op.rounds
@@ -282,4 +287,4 @@ def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number
     # the last layer's gradients come when nothing is left to compute
     last = 1 / maximum(1, *(stage.depth for stage in stages(step.model, step.train)))
     hidden = minimum(communication * (1 - last), room)
-    return communication - hidden * (1 - INTERFERENCE)
+    return exposed + communication - hidden * (1 - INTERFERENCE)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.estimate import Estimate, estimate_step
+from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.settle import settle
 from ..config.stack import load_stack
@@ -93,7 +94,13 @@ def traced_config(options: dict[str, Any], device: Device | None = None) -> Trai
                 f"--{name.replace('_', '-')} does not apply to a traced module, which runs as it is built "
                 "(change its inputs or the module there; --num-devices and --global-batch count passes)"
             )
-    return settle(_traced("a traced module", 0), device, {"stack": "eager", **options, "seq_len": 1}).train
+    train = settle(_traced("a traced module", 0), device, {"stack": "eager", **options, "seq_len": 1}).train
+    if optimizer(train.optimizer).takes != "all":
+        raise RooflineError(
+            f"optimizer {train.optimizer} updates matrices, and of a traced module the number of parameters is known "
+            "alone: use --optimizer adamw, lion or sgd"
+        )
+    return train
 
 
 def estimate_trace(trace: Trace, device: Device, train: TrainConfig) -> Estimate:

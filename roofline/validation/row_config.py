@@ -231,11 +231,12 @@ def _device_like(row: Mapping[str, str]) -> Device | None:
 
 
 def _optimizer(row: Mapping[str, str]) -> str:
-    """The optimizer where a table names one: Adafactor keeps sums of rows and columns, next to nothing."""
+    """The optimizer where a table names one."""
     words = (row.get("optimizer") or "").lower()
-    if "8-bit" in words or "8bit" in words:
-        return "adamw-8bit"
-    return "sgd" if words.startswith(("adafactor", "sgd")) else "adamw"
+    named = next((name for name in ("adafactor", "sgd", "lion", "muon") if words.startswith(name)), "adamw")
+    if named != "adamw":
+        return named
+    return "adamw" + ("-8bit" if re.search("8-?bit", words) else "") + ("-paged" if "paged" in words else "")
 
 
 def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ...]:

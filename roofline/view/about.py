@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..config.optimizer import coarse_word
 from ..model.parameters import count_parameters
 
 if TYPE_CHECKING:
+    from ..config.run import TrainConfig
     from ..hardware import Device
     from ..model.spec import ModelConfig
 
@@ -21,6 +23,12 @@ def model_json(model: ModelConfig) -> dict[str, Any]:
         "source": model.source,
         "assumptions": model.assumptions,
     }
+
+
+def train_json(train: TrainConfig) -> dict[str, Any]:
+    """The configuration: coarse words as every framework has them, and beside them what they stand for."""
+    fields = {name: getattr(train, name) for name in train.__struct_fields__}
+    return {**fields, "optimizer": coarse_word(train.optimizer), "optimizer_detail": train.optimizer}
 
 
 def device_json(device: Device, dtype: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..counting.count import op_record
 from . import cells
+from .about import train_json
 from .table import Cell, Table
 from .words import batch_words, model_words
 
@@ -22,7 +23,7 @@ def data(result: Count) -> dict[str, Any]:
     """The JSON object."""
     model = {"name": result.model.name, "n_layers": result.model.n_layers, "source": result.model.source}
     figures = {name: getattr(result, name) for name in result.__struct_fields__[2:-1]}
-    return {"model": model, "train": result.train, **figures, "ops": [op_record(op) for op in result.ops]}
+    return {"model": model, "train": train_json(result.train), **figures, "ops": [op_record(op) for op in result.ops]}
 
 
 def _summary(result: Count) -> Table:

@@ -15,7 +15,7 @@ from ..config.words import layout_words
 from ..footprint.parts import PARTS
 from ..timing.schedule import TERMS
 from ..timing.terms import TERM_WORDS
-from .about import device_json, model_json
+from .about import device_json, model_json, train_json
 from .cells import intensity, points, seconds, share
 from .changes import changes_table
 from .colours import CAUSE_COLOURS, GREEN
@@ -79,7 +79,7 @@ def data(result: Estimate) -> dict[str, Any]:
     return {
         "model": model_json(result.model),
         "device": device_json(result.device, result.train.dtype),
-        "train": result.train,
+        "train": train_json(result.train),
         **{name: getattr(result, name) for name in FIGURES},
         "schedule": result.schedule,
         "waterfall": result.waterfall,

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..answers.capacity import MemoryFit, fit_words
+from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..config.words import layout_words
-from ..counting.optimizer_step import master_bytes, optimizer_state_bytes
 from ..footprint.parts import Memory
-from .about import model_json
+from .about import model_json, train_json
 from .cells import points, seconds, share, size
 from .colours import PART_COLOURS
 from .html.bars import Segment, bar
@@ -44,7 +44,7 @@ def data(result: MemoryFit) -> dict[str, Any]:
     return {
         "model": model_json(result.model),
         "device": result.device and {"id": result.device.id, "name": result.device.name},
-        "train": result.train,
+        "train": train_json(result.train),
         **{name: getattr(result, name) for name in Memory.__struct_fields__},
         "verdict": None if result.capacity_bytes is None else result.verdict,
         "max_micro_batch": result.max_micro_batch,
@@ -126,8 +126,8 @@ def optimizer_words(train: TrainConfig) -> str:
     >>> optimizer_words(TrainConfig(stack="megatron")), optimizer_words(TrainConfig(dtype="fp32"))
     ('optimizer state and master weights', 'optimizer state')
     """
-    copies = bool(master_bytes(train)) and not load_stack(train.stack).cast_weights
-    if optimizer_state_bytes(train) == 0:
+    copies = bool(train.master_bytes) and not load_stack(train.stack).cast_weights
+    if not optimizer(train.optimizer).keeps:
         return "master weights" if copies else "optimizer state"
     return "optimizer state and master weights" if copies else "optimizer state"
 

@@ -207,7 +207,8 @@ def test_a_sharded_optimizer_updates_its_share(sharding):
         ({"dtype": "fp32"}, 4 + 4 + 8 + 4 + 8),
         ({"optimizer": "sgd"}, 4 + 4 + 4),
         ({"optimizer": "sgd-momentum"}, 4 + 4 + 4 + 4 + 4),
-        ({"optimizer": "adamw-8bit"}, 4 + 4 + 2 + 4 + 2),
+        ({"optimizer": "adamw-8bit"}, 4 + 4 + 8 + 4 + 8),  # tensors of fewer than 4,096 elements stay in fp32
+        ({"optimizer": "lion"}, 4 + 4 + 4 + 4 + 4),
         ({"master_weights": False}, 2 + 2 + 4 + 2 + 4),  # gradient and state in 16 bits too
     ],
 )

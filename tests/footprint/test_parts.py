@@ -89,7 +89,7 @@ def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
         ({"dtype": "fp16"}, 2, 2, 16),  # 16-bit gradients, unscaled into fp32
         ({"master_weights": False}, 2, 2, 4),  # gradients follow the weights
         ({"optimizer": "sgd"}, 2, 4, 4),
-        ({"optimizer": "adamw-8bit"}, 2, 4, 6),
+        ({"optimizer": "lion"}, 2, 4, 8),
         ({"stack": "deepspeed"}, 2, 6, 12),  # fp32 sums stand beside 16-bit gradients
         ({"stack": "compiled"}, 6, 4, 8),  # fp32 weights, cast at each use
     ],

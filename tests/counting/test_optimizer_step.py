@@ -1,0 +1,130 @@
+"""The update of optimizers that depend on shapes: FLOPs, bytes and collectives by hand."""
+
+import pytest
+
+import roofline
+from roofline.config.settle import train_config
+from roofline.counting.ownership import parameter_shares
+from roofline.counting.step import build_step
+from roofline.model.load import model_from_flat
+from roofline.model.parameters import count_parameters
+
+FLAT = {
+    "name": "small",
+    "n_layers": 4,
+    "d_model": 24,
+    "n_heads": 4,
+    "d_ff": 36,
+    "gated_mlp": True,
+    "vocab_size": 70,
+    "max_seq_len": 64,
+    "n_kv_heads": 2,
+    "norm": "rms",
+    "biases": False,
+    "rotary": True,
+}
+SMALL = model_from_flat(FLAT)
+EXPERTS = model_from_flat({**FLAT, "n_experts": 8, "experts_per_token": 2})
+# q and o 24 x 24, k and v 24 x 12, gate, up and down 24 x 36: (m, n, number) in a layer
+SHAPES = [(24, 24, 2), (12, 24, 2), (24, 36, 3)]
+MATRICES = 4 * sum(m * n * number for m, n, number in SHAPES)
+NEWTON_SCHULZ = 4 * sum(number * (20 * m**2 * n + 10 * m**3) for m, n, number in SHAPES)
+
+
+def step_of(model=SMALL, **options):
+    return build_step(model, train_config({"stack": "compiled", "seq_len": 32, "optimizer": "muon", **options}))
+
+
+def products(step):
+    return [op for op in step.ops if op.phase == "optimizer" and op.kind == "matmul"]
+
+
+def flops(step):
+    return sum(op.flops * op.count for op in products(step))
+
+
+def test_newton_schulz_by_hand():
+    assert flops(step_of()) == pytest.approx(NEWTON_SCHULZ)
+    assert flops(step_of(optimizer="adamw")) == 0
+
+
+def test_a_sharded_optimizer_deals_matrices_out_one_at_the_least():
+    # 28 matrices: 4 ranks hold 7 each, 64 ranks no less than one
+    assert flops(step_of(num_devices=4)) == pytest.approx(NEWTON_SCHULZ)
+    assert flops(step_of(num_devices=4, sharding="zero1")) == pytest.approx(NEWTON_SCHULZ / 4)
+    assert flops(step_of(num_devices=64, sharding="zero1")) == pytest.approx(NEWTON_SCHULZ / 28)
+
+
+def test_tensor_parallel_slices_are_orthogonalised_as_they_are():
+    # tp 2 halves a side of every matrix: 12 x 24, 6 x 24, 18 x 24
+    shapes = [(12, 24, 2), (6, 24, 2), (18, 24, 3)]
+    expected = 4 * sum(number * (20 * m**2 * n + 10 * m**3) for m, n, number in shapes)
+    assert flops(step_of(tp=2)) == pytest.approx(expected)
+
+
+def test_a_pipeline_stage_updates_its_own():
+    assert flops(step_of(pp=2, stack="nemo")) == pytest.approx(NEWTON_SCHULZ / 2)
+
+
+def test_experts_are_matrices_of_their_own():
+    router = 4 * (20 * 8**2 * 24 + 10 * 8**3)
+    attention = 4 * sum(number * (20 * m**2 * n + 10 * m**3) for m, n, number in SHAPES[:2])
+    experts = 4 * 8 * 3 * (20 * 24**2 * 36 + 10 * 24**3)
+    assert flops(step_of(EXPERTS)) == pytest.approx(attention + router + experts)
+    spread = step_of(EXPERTS, num_devices=4, ep=4)
+    assert flops(spread) == pytest.approx(attention + router + experts / 4)
+
+
+def test_embeddings_head_and_norms_are_left_to_adamw():
+    step = step_of()
+    muon, rest = parameter_shares(SMALL, step.train, step.weights).updates
+    assert (muon.optimizer, rest.optimizer) == ("muon", "adamw")
+    assert muon.dense == MATRICES
+    assert rest.dense == count_parameters(SMALL).total - MATRICES
+    assert (muon.dense_state, rest.dense_state) == (4 * muon.dense, 8 * rest.dense)
+    updates = {op.name: op for op in step.ops if op.kind == "optimizer"}
+    assert updates["optimizer.adamw"].bytes == 28 * rest.dense  # fused: 16 read, 12 written
+    assert updates["optimizer.muon"].bytes == pytest.approx(5.2 * 20 * muon.dense)
+
+
+def test_whole_matrices_are_reduced_everywhere_or_gathered():
+    collectives = {
+        sharding: {op.name: op for op in step_of(num_devices=4, sharding=sharding).ops if op.group == "dp"}
+        for sharding in ("zero1", "zero2")
+    }
+    assert "gradients.all_reduce" in collectives["zero1"]  # not scattered: each rank needs whole gradients
+    gathered = collectives["zero2"]["update.all_gather"]
+    assert gathered.bytes_sent == 2 * MATRICES and gathered.role == "update"
+
+
+def test_adapters_are_hidden_matrices_too():
+    step = step_of(train="lora", lora_rank=4)
+    (muon, rest) = parameter_shares(SMALL, step.train, step.weights).updates
+    assert muon.dense > 0 and rest.dense == 0
+
+
+@pytest.mark.parametrize("name", ["muon", "soap", "galore", "adafactor", "adamw-8bit"])
+def test_arrays_of_layouts_equal_one_by_one(name):
+    numpy = pytest.importorskip("numpy")
+    degrees = {"tp": [1, 2, 2], "pp": [1, 1, 2], "num_devices": [8, 8, 8]}
+    options = {"optimizer": name, "stack": "compiled", "micro_batch": 1, "seq_len": 512, "sharding": "zero1"}
+    together = roofline.estimate("gpt2", "h100-sxm-80gb", global_batch=16, **options, **degrees)
+    for place in range(3):
+        one = {key: values[place] for key, values in degrees.items()}
+        alone = roofline.estimate("gpt2", "h100-sxm-80gb", global_batch=16, **options, **one)
+        assert alone.step_time_s == pytest.approx(numpy.asarray(together.step_time_s)[place])
+        assert alone.memory.optimizer_bytes == pytest.approx(numpy.asarray(together.memory.optimizer_bytes)[place])
+
+
+def test_its_products_are_time_of_the_optimizer_and_no_model_flops():
+    base = {"micro_batch": 1, "seq_len": 1024, "stack": "compiled"}
+    adamw, muon = (roofline.estimate("gpt2-xl", "h100-sxm-80gb", optimizer=each, **base) for each in ("adamw", "muon"))
+    assert muon.schedule.optimizer > adamw.schedule.optimizer
+    assert muon.hardware_flops_per_step == adamw.hardware_flops_per_step
+    shared = muon.schedule.total - adamw.schedule.total
+    assert shared == pytest.approx(muon.schedule.optimizer - adamw.schedule.optimizer)
+
+
+def test_json_has_the_coarse_word_and_the_detail():
+    train = roofline.memory("gpt2", optimizer="adamw-8bit-paged").to_dict()["train"]
+    assert (train["optimizer"], train["optimizer_detail"]) == ("adamw-8bit", "adamw-8bit-paged")
