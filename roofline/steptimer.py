@@ -5,20 +5,39 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from .arrays import is_scalar
 from .counting.mfu import DEFAULT_RULE, Rule, model_flops_per_token
-from .errors import RooflineError, shown
+from .errors import RooflineError, shown, unknown
 from .model.load import load_model
 from .model.spec import ModelConfig
+from .reading import packaged, read_packaged
 from .units import format_share, format_time
 
 if TYPE_CHECKING:
+    from .answers.estimate import Estimate
     from .hardware import Device
 
 MOST = 10**15  # steps, tokens, devices: more is a typing error
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The names of one framework: its keys, and the figure that each holds."""
+
+    source: str
+    keys: dict[str, str]
+
+
+@cache
+def styles() -> dict[str, Style]:
+    """The frameworks whose names are known (``steptimer.toml``)."""
+    return read_packaged(packaged(__name__, "steptimer.toml"), dict[str, Style])
 
 
 class StepTimer:
@@ -56,6 +75,7 @@ class StepTimer:
         window: int = 50,
         write: Callable[[str], Any] = print,
         clock: Callable[[], float] = time.perf_counter,
+        expected: Estimate | None = None,
     ) -> None:
         """Set the timer up.
 
@@ -74,6 +94,7 @@ class StepTimer:
             window: Steps that the median is taken over.
             write: What lines are given to.
             clock: Seconds, for tests.
+            expected: An estimate of the same run, to tell what to expect (see `of`).
 
         Raises:
             RooflineError: The tokens of a step are not stated, or a number is below 1.
@@ -91,11 +112,30 @@ class StepTimer:
             raise RooflineError(f"warmup must be at least 0 and whole, got {shown(warmup)}")
         self.flops_per_token = float(model_flops_per_token(found, length, rule))
         self.peak_flops_per_s = hardware.peak_flops_per_s(dtype) * num_devices
+        self.num_devices, self.expected = num_devices, expected
         self.total_steps, self.every, self.warmup, self.write = total_steps, every, warmup, write
         self.steps = 0
         self._clock = clock
         self._last: float | None = None
         self._times: deque[tuple[float, int]] = deque(maxlen=window)
+
+    @classmethod
+    def of(cls, expected: Estimate, **options: Any) -> StepTimer:
+        """A timer of the run that was estimated, which tells what to expect of it as well.
+
+        Args:
+            expected: The estimate; model, device, tokens of a step, number of devices and dtype are its own.
+            **options: The others of a StepTimer: total_steps, every, warmup, window, rule, write, clock.
+
+        Raises:
+            RooflineError: An estimate of several runs, or a number below 1.
+        """
+        train = expected.train
+        if not is_scalar(expected.step_time_s):
+            raise RooflineError("a StepTimer times one run, and this estimate is of several: estimate one")
+        run: dict[str, Any] = {"num_devices": train.num_devices, "dtype": train.dtype, "seq_len": train.seq_len}
+        run |= {"tokens_per_step": int(train.tokens_per_step), "expected": expected}
+        return cls(expected.model, expected.device, **run, **options)
 
     def step(self, tokens: int | None = None) -> None:
         """Mark the end of an optimizer step; the first call only starts the clock.
@@ -138,6 +178,60 @@ class StepTimer:
         """Seconds to finish at this pace; None without `total_steps`."""
         return None if self.total_steps is None else max(self.total_steps - self.steps, 0) * self.step_time_s
 
+    @property
+    def expected_mfu(self) -> tuple[float, float] | None:
+        """The MFU that 80 of 100 such runs have, by this timer's rule; None where no estimate was given."""
+        if self.expected is None:
+            return None
+        flops = self.tokens_per_step * self.flops_per_token / self.peak_flops_per_s
+        return flops / float(self.expected.step_time_high_s), flops / float(self.expected.step_time_low_s)
+
+    def metrics(self, style: str | None = None) -> dict[str, float]:
+        """What to log, under the names that a framework gives it; empty before the first step that counts.
+
+        Args:
+            style: torchtitan, lightning, composer, maxtext or megatron: the keys and units of that framework. The MFU,
+                what to expect of it and the seconds to finish are there in any case, as ``roofline/...``.
+
+        Raises:
+            RooflineError: An unknown style.
+        """
+        if style is not None and style not in styles():
+            raise unknown("style of metrics", style, styles())
+        if not self._times:
+            return {}
+        figures = self._figures()
+        keys = {} if style is None else styles()[style].keys
+        found = {key: figures[figure] for key, figure in keys.items()}
+        own: dict[str, float | None] = {name: figures[name] for name in ("step_time_s", "tokens_per_s", "mfu")}
+        own |= dict(zip(("expected_mfu_low", "expected_mfu_high"), self.expected_mfu or (), strict=False))
+        own["remaining_s"] = self.remaining_s
+        return {**found, **{f"roofline/{name}": value for name, value in own.items() if value is not None}}
+
+    def _figures(self) -> dict[str, float]:
+        """Every figure that a key of a style may hold."""
+        seconds, tokens = self.step_time_s, self.tokens_per_s
+        flops, number = tokens * self.flops_per_token, self.num_devices
+        return {
+            "step_time_s": seconds,
+            "steps_per_s": 1 / seconds,
+            "tokens_per_s": tokens,
+            "device_tokens_per_s": tokens / number,
+            "flops_per_s": flops,
+            "device_flops_per_s": flops / number,
+            "device_tflops_per_s": flops / number / 1e12,
+            "device_tflops": flops / number / 1e12 * seconds,
+            "mfu": self.mfu,
+            "mfu_percent": 100 * self.mfu,
+        }
+
+    def verdict(self) -> str:
+        """What to expect and what is: ``expected 42-51 %, yours 31 %``; empty before there is both."""
+        if self.expected_mfu is None or not self._times:
+            return ""
+        low, high = self.expected_mfu
+        return f"expected {100 * low:.0f}-{100 * high:.0f} %, yours {100 * self.mfu:.0f} %"
+
     def line(self) -> str:
         """One line: step, time, tokens per second, MFU, and time to finish; before the first that counts it says so."""
         of = f"/{self.total_steps}" if self.total_steps is not None else ""
@@ -151,7 +245,9 @@ class StepTimer:
         ]
         if self.mfu > 1:
             parts[-1] += " (impossible: check device, num_devices, dtype and tokens_per_step)"
-        if self.remaining_s is not None:
+        elif self.verdict():
+            parts[-1] = f"MFU {self.verdict()}"
+        if self.remaining_s:
             parts.append(f"{format_time(self.remaining_s)} left")
         return " | ".join(parts)
 

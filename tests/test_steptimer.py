@@ -10,7 +10,7 @@ from roofline.counting.mfu import model_flops_per_token
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
-from roofline.steptimer import StepTimer
+from roofline.steptimer import StepTimer, styles
 
 
 class Clock:
@@ -107,3 +107,77 @@ def test_numbers_out_of_range(options):
     (name,) = options
     with pytest.raises(RooflineError, match=f"{name} must be at least"):
         StepTimer("gpt2", "rtx-4090", global_batch=8, **options)
+
+
+def timed(seconds: float, **options) -> StepTimer:
+    """A timer of an estimated run on 4 devices whose steps take as long as said."""
+    import roofline
+
+    expected = roofline.estimate("gpt2", "h100-sxm-80gb", num_devices=4, micro_batch=8, seq_len=512)
+    clock = Clock()
+    timer = StepTimer.of(expected, warmup=0, clock=clock, **options)
+    run(timer, clock, [seconds, seconds])
+    return timer
+
+
+# 4 x 8 x 512 = 16,384 tokens in half a second: 32,768 tokens/s, 8,192 of each device
+@pytest.mark.parametrize(
+    ("style", "tokens", "mfu", "scale"),
+    [
+        ("torchtitan", "throughput(tps)", "mfu(%)", 100),
+        ("lightning", "device/items_per_sec", "device/mfu", 1),
+        ("composer", "throughput/device/tokens_per_sec", "throughput/device/mfu", 1),
+        ("maxtext", "perf/per_device_tokens_per_sec", "roofline/mfu", 1),
+        ("megatron", None, "roofline/mfu", 1),
+    ],
+)
+def test_each_framework_has_its_own_keys(style, tokens, mfu, scale):
+    timer = timed(0.5, total_steps=12)
+    found = timer.metrics(style)
+    assert found[mfu] == pytest.approx(scale * timer.mfu)
+    assert tokens is None or found[tokens] == 8192
+    assert found["roofline/remaining_s"] == 5.0  # 10 steps
+    assert found["roofline/expected_mfu_low"] < found["roofline/expected_mfu_high"]
+
+
+def test_tflops_are_of_one_device():
+    timer = timed(0.5)
+    flops = model_flops_per_token(load_model("gpt2"), 512) * 8192 / 1e12  # in a second, of one device
+    assert timer.metrics("megatron")["throughput"] == pytest.approx(flops)
+    assert timer.metrics("megatron")["iteration-time"] == 0.5
+    assert timer.metrics("torchtitan")["tflops"] == pytest.approx(flops)
+    assert timer.metrics("maxtext")["perf/per_device_tflops"] == pytest.approx(flops / 2)  # of one step
+
+
+def test_what_was_expected_is_told():
+    timer = timed(0.5)
+    low, high = timer.expected_mfu
+    assert low < timer.expected.mfu < high
+    assert timer.verdict() == f"expected {100 * low:.0f}-{100 * high:.0f} %, yours {100 * timer.mfu:.0f} %"
+    assert timer.verdict() in timer.line()
+    assert timed(float(timer.expected.step_time_s)).mfu == pytest.approx(timer.expected.mfu)
+
+
+def test_nothing_is_logged_before_a_step_counts():
+    timer = StepTimer("gpt2", "h100-sxm-80gb", tokens_per_step=1000)
+    assert timer.metrics("torchtitan") == {}
+    assert timer.verdict() == ""
+
+
+def test_an_unknown_style_names_the_nearest():
+    with pytest.raises(RooflineError, match="did you mean 'megatron'"):
+        StepTimer("gpt2", "h100-sxm-80gb", tokens_per_step=1000).metrics("megatrom")
+
+
+def test_an_estimate_of_several_runs_is_refused():
+    import roofline
+
+    with pytest.raises(RooflineError, match="times one run"):
+        StepTimer.of(roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch=[1, 2]))
+
+
+def test_styles_hold_figures_that_exist_and_say_where_they_are_from():
+    figures = timed(0.5)._figures()
+    for style in styles().values():
+        assert style.source
+        assert set(style.keys.values()) <= set(figures)
