@@ -7,7 +7,10 @@ argument is an array the result is a NumPy array by the usual broadcasting rules
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import replay
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +21,7 @@ else:
     Number: TypeAlias = Any
 
 _SCALARS = (int, float)
+_ONE = (int, float, replay.Figure)  # a number, or one whose arithmetic is recorded
 
 
 def number(value: Any) -> Any:
@@ -59,8 +63,21 @@ def _array(value: Any) -> Any:
 
 
 def is_scalar(*values: Any) -> bool:
-    """Whether every value is a plain Python number (or bool)."""
+    """Whether every value is one number (or bool), no array."""
+    return all(isinstance(value, _ONE) for value in values)
+
+
+def _plain(*values: Any) -> bool:
     return all(isinstance(value, _SCALARS) for value in values)
+
+
+def _operation(name: str, *values: Any) -> Any:
+    """NumPy's function of this name, or the one that is recorded where a value's arithmetic is."""
+    if any(isinstance(value, replay.Figure) for value in values):
+        return getattr(_Recorded, name)
+    import numpy as np
+
+    return getattr(np, name)
 
 
 def size(*values: Any) -> int:
@@ -79,12 +96,11 @@ def maximum(first: Any, *others: Any) -> Any:
     >>> maximum(1, 2.5, 2)
     2.5
     """
-    if is_scalar(first, *others):
+    if _plain(first, *others):
         return max((first, *others))
-    import numpy as np
-
+    larger = _operation("maximum", first, *others)
     for other in others:
-        first = np.maximum(first, other)
+        first = larger(first, other)
     return first
 
 
@@ -94,12 +110,11 @@ def minimum(first: Any, *others: Any) -> Any:
     >>> minimum(1, 2.5, 2)
     1
     """
-    if is_scalar(first, *others):
+    if _plain(first, *others):
         return min((first, *others))
-    import numpy as np
-
+    smaller = _operation("minimum", first, *others)
     for other in others:
-        first = np.minimum(first, other)
+        first = smaller(first, other)
     return first
 
 
@@ -111,11 +126,9 @@ def where(condition: Any, if_true: Any, if_false: Any) -> Any:
     """
     if isinstance(condition, _SCALARS):
         return if_true if condition else if_false
-    if is_scalar(if_true, if_false) and if_true == if_false:
+    if _plain(if_true, if_false) and if_true == if_false:
         return if_true
-    import numpy as np
-
-    return np.where(condition, if_true, if_false)
+    return _operation("where", condition, if_true, if_false)(condition, if_true, if_false)
 
 
 def first_where(condition: Any, *values: Any) -> tuple[Any, ...] | None:
@@ -162,18 +175,30 @@ def divide(numerator: Any, denominator: Any) -> Any:
     >>> divide(8, 2), divide(7, 2)
     (4, 3.5)
     """
-    if isinstance(numerator, int) and isinstance(denominator, int) and numerator % denominator == 0:
-        return numerator // denominator
-    return numerator / denominator
+    return (replay.divide if _plain(numerator, denominator) else partial(replay.apply, "divide"))(
+        numerator, denominator
+    )
 
 
 def exp(value: Any) -> Any:
     """Element-wise exponential."""
-    if is_scalar(value):
-        return math.exp(value)
+    return math.exp(value) if _plain(value) else _operation("exp", value)(value)
+
+
+def log(value: Any) -> Any:
+    """Element-wise natural logarithm; minus infinity of zero.
+
+    >>> log(1), log(0)
+    (0.0, -inf)
+    """
+    if _plain(value):
+        return replay.log(value)
+    if isinstance(value, replay.Figure):
+        return replay.apply("log", value)
     import numpy as np
 
-    return np.exp(value)
+    with np.errstate(divide="ignore"):
+        return np.log(value)
 
 
 def p_norm(first: Any, second: Any, p: float) -> Any:
@@ -203,13 +228,26 @@ class _Scalars:
     log2 = staticmethod(math.log2)
 
 
+class _Recorded:
+    """The same functions and `where`, on numbers whose arithmetic is recorded, and on plain ones among them."""
+
+    maximum = staticmethod(partial(replay.apply, "maximum"))
+    minimum = staticmethod(partial(replay.apply, "minimum"))
+    ceil = staticmethod(partial(replay.apply, "ceil"))
+    exp = staticmethod(partial(replay.apply, "exp"))
+    log2 = staticmethod(partial(replay.apply, "log2"))
+    where = staticmethod(partial(replay.apply, "where"))
+
+
 def namespace(*values: Any) -> Any:
-    """Where to find maximum, minimum, ceil, exp and log2 for these values: plain functions, or NumPy.
+    """Where to find maximum, minimum, ceil, exp and log2 for these values: plain functions, NumPy, or recorded ones.
 
     >>> namespace(3, 4.0).maximum(3, 4.0)
     4.0
     """
     for value in values:
+        if isinstance(value, replay.Figure):
+            return _Recorded
         if not isinstance(value, _SCALARS):
             import numpy as np
 

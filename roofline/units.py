@@ -94,6 +94,8 @@ def _measure(typed: Typed, units: Mapping[str, float], allowed: str) -> int | fl
 
 
 def _whole(typed: Typed, units: Mapping[str, float], allowed: str) -> int:
+    if type(typed) is int and 0 < typed <= LARGEST and "" in units:
+        return typed
     value = _measure(typed, units, allowed)
     if not isinstance(value, int):
         raise UnitError(f"{_quoted(typed)} is not a whole number: give {allowed}")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from ..arrays import Number, divide, is_scalar, maximum, some, where
 from ..config.settle import Run
-from ..counting.step import build_step
+from ..counting.step import Step
 from ..errors import RooflineError
 from ..footprint.parts import SURE, memory_of
 from ..timing.ranks import price
 from ..timing.schedule import schedule
+from .replayed import replayed
+
+if TYPE_CHECKING:
+    from ..hardware import Device
 
 LARGEST_MICRO_BATCH = 128
 
@@ -54,6 +60,9 @@ def _rate(run: Run, size: int) -> Number:
         if size == 1:
             raise
         return 0
-    step = build_step(tried.model, tried.train)
-    seconds = schedule(step, run.device, price(step, run.device)).total
-    return where(memory_of(step, run.device).fit_probability >= SURE, tried.train.tokens_per_step / seconds, 0)
+    return replayed(_sure_rate, tried.model, tried.train, run.device)
+
+
+def _sure_rate(step: Step, device: Device) -> Number:
+    seconds = schedule(step, device, price(step, device)).total
+    return where(memory_of(step, device).fit_probability >= SURE, step.train.tokens_per_step / seconds, 0)

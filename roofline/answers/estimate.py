@@ -12,7 +12,7 @@ from ..config.run import TrainConfig
 from ..config.settle import Run, settle
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from ..counting.stages import stages
-from ..counting.step import Step, build_step
+from ..counting.step import Step
 from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
@@ -22,6 +22,7 @@ from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
 from .choice import fastest
 from .machine import machine_notes
+from .replayed import replayed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,12 +154,27 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
 
 def estimate_run(run: Run) -> Estimate:
     """Estimate one training step of a run already settled (see `estimate`)."""
-    result = estimate_step(build_step(run.model, run.train), run.device)
+    result = _ordered(replayed(_estimated, run.model, run.train, run.device))
     return msgspec.structs.replace(result, run=run, notes=(*run.assumed, *result.notes))
 
 
 def estimate_step(step: Step, device: Device) -> Estimate:
     """Estimate a step already laid out (see `estimate`)."""
+    return _ordered(_estimated(step, device))
+
+
+def _ordered(result: Estimate) -> Estimate:
+    costliest_first(result.ops)
+    return result
+
+
+def costliest_first(ops: list[OpTime]) -> None:
+    """Sort ops by their time, where times are no arrays."""
+    if is_scalar(*(op.expected_s for op in ops)):
+        ops.sort(key=lambda op: -op.expected_s)
+
+
+def _estimated(step: Step, device: Device) -> Estimate:
     train = step.train
     priced = price(step, device)
     times = schedule(step, device, priced)
@@ -306,7 +322,7 @@ def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
 
 
 def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]:
-    """Every op with its time per step on the busiest device, the costliest first where times are scalars."""
+    """Every op with its time per step on the busiest device."""
     rows = []
     passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s
     for item in priced:
@@ -330,8 +346,6 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
                 shape=op.shape,
             )
         )
-    if is_scalar(*(row.expected_s for row in rows)):
-        rows.sort(key=lambda row: -row.expected_s)
     return rows
 
 

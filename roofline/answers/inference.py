@@ -28,7 +28,7 @@ from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
-from .estimate import OpTime, op_times
+from .estimate import OpTime, costliest_first, op_times
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -162,6 +162,7 @@ def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]
     train = step.train
     tokens = train.micro_batch * (train.sequence_length if phase == "prefill" else 1)
     ops = op_times(step, priced, device)
+    costliest_first(ops)
     return Inference(
         model=model,
         device=device,

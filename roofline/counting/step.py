@@ -52,7 +52,11 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
     Raises:
         RooflineError: The configuration does not fit the model (see `settle.resolve`).
     """
-    train = resolve(train, model)
+    return lay_out(model, resolve(train, model))
+
+
+def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
+    """The step of a configuration that is resolved already (see `build_step`)."""
     stack = load_stack(train.stack)
     if train.fused:
         stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, exp, is_scalar, maximum, where
+from ..arrays import Number, exp, log, maximum, where
 from ..counting.ownership import stage_shares
 from ..counting.step import Step
 from .allocator import driver_bytes, reserved_bytes
@@ -146,18 +146,9 @@ def fit_probability(total: Number, capacity: Number) -> Number:
     >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
     (0.5, True, True)
     """
-    x = _log(capacity / total) / SPREAD
+    x = log(capacity / total) / SPREAD
     x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
 _FAR = 8.0  # standard deviations: beyond it the probability is 0 or 1
-
-
-def _log(value: Number) -> Number:
-    if is_scalar(value):
-        return math.log(value) if value > 0 else -math.inf
-    import numpy as np
-
-    with np.errstate(divide="ignore"):
-        return np.log(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,15 +64,28 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     if not text.strip():
         raise RooflineError("no model given: name a preset ('roofline models' lists all), a .toml or a config.json")
     if _PRESET.fullmatch(text):
-        resource = _folder() / f"{text}.toml"
-        if resource.is_file():
-            return _noting_shadow(_from_values(read_packaged(resource, dict[str, Any]), text, overrides), text)
+        preset = _from_preset(text, overrides) if overrides else _preset(text)
+        if preset is not None:
+            return _noting_shadow(preset, text)
     if is_size(text) and not _exists(text):
         return _of_size(text, overrides)
     named = text.isprintable() and not text.endswith((".json", ".toml")) and not _exists(text)
     if named and (model_id := _read_name(text)):
         return _named(model_id, text, overrides)
     return _from_path(Path(text), overrides)
+
+
+@lru_cache(maxsize=64)
+def _preset(model_id: str) -> ModelConfig | None:
+    """The preset as it is packaged; None where there is none of that name."""
+    return _from_preset(model_id, {})
+
+
+def _from_preset(model_id: str, overrides: Mapping[str, object]) -> ModelConfig | None:
+    resource = _folder() / f"{model_id}.toml"
+    if not resource.is_file():
+        return None
+    return _from_values(read_packaged(resource, dict[str, Any]), model_id, overrides)
 
 
 def _exists(text: str) -> bool:
@@ -100,7 +114,8 @@ def _read_name(text: str) -> str | None:
 
 def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelConfig:
     """A preset under a name of another spelling, which is said unless it is the repository the preset is of."""
-    preset = _from_values(read_packaged(_folder() / f"{model_id}.toml", dict[str, Any]), model_id, overrides)
+    preset = _from_preset(model_id, overrides)
+    assert preset is not None  # its name is from the list
     if hub_id(preset.source) == text:
         return preset
     return msgspec.structs.replace(

@@ -17,11 +17,15 @@ from collections.abc import Callable
 from functools import partial
 
 import roofline
-from roofline.answers.estimate import estimate_step, estimate_times
-from roofline.config.settle import train_config
-from roofline.counting.step import build_step
+from roofline.answers.estimate import estimate_step
+from roofline.answers.replayed import replayed
+from roofline.config.settle import resolve, train_config
+from roofline.counting.step import Step, build_step
+from roofline.hardware import Device
 from roofline.model.load import model_from_flat
 from roofline.search.space import divisors
+from roofline.timing.ranks import price
+from roofline.timing.schedule import schedule
 
 GPT3 = model_from_flat(
     {
@@ -96,22 +100,48 @@ def searches() -> None:
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
+def _loop() -> None:
+    """A fixed piece of work of the interpreter: what a ratio to it says holds on other machines, too."""
+    total = 0.0
+    for number in range(1, 1_000):
+        total += (number * 3.0 + 1.0) / number
+    assert total > 0
+
+
 def single_estimates() -> None:
-    """Estimates per second, one at a time: the step time alone, and the full result."""
+    """Estimates per second, one at a time and no two of one batch: the step time alone, and the full result.
+
+    As they are counted anew, and as the same questions are answered where only the batch differs from earlier ones.
+    """
     model = roofline.load_model("llama-2-70b")
-    train = train_config(ONE)
-    count = 200
+    trains = [resolve(train_config({**ONE, "global_batch": 2 * passes}), model) for passes in range(8, 208)]
+    count = len(trains)
 
-    def times() -> None:
-        for _ in range(count):
-            estimate_times(build_step(model, train), DEVICE)
+    def counted(answer: Callable[[Step, Device], object]) -> Callable[[], object]:
+        return lambda: [answer(build_step(model, train), DEVICE) for train in trains]
 
-    def full() -> None:
-        for _ in range(count):
-            estimate_step(build_step(model, train), DEVICE)
+    def again(answer: Callable[[Step, Device], object]) -> Callable[[], object]:
+        return lambda: [replayed(answer, model, train, DEVICE) for train in trains]
 
-    rates = f"{count / best_of(times):,.0f}/s step time, {count / best_of(full):,.0f}/s full result"
-    print(f"single estimates: {rates}")
+    def asked() -> None:
+        for passes in range(8, 208):
+            roofline.estimate("llama-2-70b", DEVICE, **{**ONE, "global_batch": 2 * passes})
+
+    loop = best_of(lambda: [_loop() for _ in range(count)])
+    for words, run in (
+        ("step time, counted", counted(step_time)),
+        ("step time, replayed", again(step_time)),
+        ("full result, counted", counted(estimate_step)),
+        ("roofline.estimate, reading the options too", asked),
+    ):
+        run()
+        seconds = best_of(run)
+        print(f"{words}: {count / seconds:,.0f}/s, {seconds / loop:.2f} x a loop of 1,000 divisions")
+
+
+def step_time(step: Step, device: Device) -> object:
+    """The step time alone."""
+    return schedule(step, device, price(step, device)).total
 
 
 def start_up(repeats: int = 15) -> None:
