@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..config.defaults import default_dtype
 from ..config.lora import MODULES
-from ..config.options import WORDS, frozen, fusions, modules, stage_sizes, word
+from ..config.options import WORDS, frozen, fusions, modules, moments, stage_sizes, word
 from ..config.run import (
     ATTENTIONS,
+    BYTES,
     DTYPES,
     IMBALANCE,
+    MASTERS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -163,6 +165,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         "master_weights",
         const=False,
     )
+    _add_precision(group, words)
     group.add_argument(
         "--fused",
         metavar="WHAT",
@@ -278,6 +281,31 @@ def _add_words(
         type=known("optimizer"),
         help="adamw (default), adamw-8bit, adafactor, lion, muon, sgd, ... (a name that is none lists all)",
     )
+
+
+def _add_precision(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
+    """What is kept in a dtype of its own, with Megatron-LM's names beside."""
+    group.add_argument(
+        "--moment-dtype",
+        metavar="DTYPE",
+        type=moments,
+        help="the optimizer's moments: fp32 (default), bf16, fp16 or fp8, or first,second (--exp-avg-dtype, "
+        "--exp-avg-sq-dtype)",
+    )
+    for option, names, text in (
+        ("gradient", BYTES, "summed gradients (default the stack's; --main-grads-dtype, --grad-reduce-in-bf16)"),
+        (
+            "master",
+            MASTERS,
+            "copies of 16-bit weights (default fp32; --main-params-dtype; split: store_param_remainders)",
+        ),
+        ("weight", ("fp8",), "weights of linear layers that train in fp8 (default 16 bits; --fp8-param-gather)"),
+        ("saved", ("fp8",), "what activation functions keep for backward (activation_func_fp8_input_store)"),
+    ):
+        allowed = f"{', '.join(names)}: {text}"
+        group.add_argument(
+            f"--{option}-dtype", metavar="DTYPE", type=words(f"{option} dtype", tuple(names)), help=allowed
+        )
 
 
 def _flag(group: Any, option: str, text: str, dest: str | None = None, *, const: bool = True) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..arrays import first_where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
-from .optimizer import refuse_optimizer
+from .optimizer import coarse_word, refuse_optimizer
 from .run import TrainConfig
 from .sharding import SHARDINGS
 
@@ -37,6 +37,11 @@ def _experts(model: ModelConfig) -> bool:
     return any(isinstance(group.mlp, Moe) for group in model.groups)
 
 
+def _precision_aware(train: TrainConfig) -> bool:
+    """Whether Megatron-LM needs its precision-aware optimizer; gradients follow --grad-reduce-in-bf16 without it."""
+    return bool(train.moment_dtype) or train.master_dtype not in {None, "fp32"}
+
+
 ASSERTS = (
     Assert(
         MEGATRON,
@@ -60,6 +65,21 @@ ASSERTS = (
         "use a --seq-len that is a multiple of tp",
         "NVIDIA/Megatron-LM megatron/core/tensor_parallel/mappings.py (first dimension divisible by tp); "
         "pytorch/torchtitan torchtitan/distributed/parallel_dims.py (seq_len_divisor)",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: bool(_precision_aware(train)) & (train.sharding != "zero1") & (train.data_parallel > 1),
+        "moments or masters in a dtype of their own without the distributed optimizer",
+        "use --sharding zero1",
+        "NVIDIA/Megatron-LM@0075637 megatron/core/optimizer/optimizer_config.py: --use-precision-aware-optimizer is "
+        "only supported with the distributed optimizer",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: bool(_precision_aware(train)) & (coarse_word(train.optimizer) != "adamw"),
+        "moments or masters in a dtype of their own with an optimizer that is not AdamW",
+        "use --optimizer adamw",
+        "NVIDIA/Megatron-LM@0075637, the same file: --use-precision-aware-optimizer is only supported with adam",
     ),
     Assert(
         ("torchtitan",),

@@ -13,11 +13,13 @@ from .lora import MODULES
 from .optimizer import optimizers
 from .run import (
     ATTENTIONS,
+    BYTES,
     COUNTS,
     DTYPES,
     FREEZES,
     GRAPHS,
     IMBALANCE,
+    MASTERS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -92,6 +94,12 @@ def modules(value: Any) -> str:
     return ",".join(joined(word("lora module", MODULES), "lora_modules")(words))
 
 
+def moments(value: Any) -> tuple[str, ...]:
+    """Read what an optimizer's moments are kept in: one dtype for all, or the first's and the second's."""
+    words = joined(word("moment dtype", tuple(BYTES)), "moment_dtype")(value)
+    return words[:1] if len(set(words)) == 1 else words
+
+
 def flag(value: Any) -> bool:
     """Read a switch."""
     if isinstance(value, bool):
@@ -145,10 +153,19 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "expert_balance": balance,
     "cuda_graph": word("CUDA graph", GRAPHS),
     "lora_modules": modules,
+    "gradient_dtype": word("gradient dtype", tuple(BYTES)),
+    "master_dtype": word("master dtype", tuple(MASTERS)),
+    "weight_dtype": word("weight dtype", ("fp8",)),
+    "saved_dtype": word("saved dtype", ("fp8",)),
     **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights"), flag),
 }
 # several words are one value
-LISTS: dict[str, Callable[[Any], Any]] = {"fused": fusions, "freeze": frozen, "pp_layout": stage_sizes}
+LISTS: dict[str, Callable[[Any], Any]] = {
+    "fused": fusions,
+    "freeze": frozen,
+    "moment_dtype": moments,
+    "pp_layout": stage_sizes,
+}
 _PLAIN = {"stack", "sequence_parallel", "exchange_overlap", "dropout", "master_weights", "expert_balance"}
 OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 

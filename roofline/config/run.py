@@ -32,6 +32,8 @@ COUNTS = (
 # section 2.2, trains with).
 IMBALANCE = {"forced": 1.0, "dropped": 1.0, "natural": 1.25}
 GRAPHS = ("none", "partial", "full")
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}  # of a number that is kept
+MASTERS = {"fp32": 4, "fp16": 2, "bf16": 2, "split": 2}  # bytes beside a 16-bit weight
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
 
 
@@ -76,6 +78,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             stack overlaps them.
         cuda_graph: What is captured in CUDA graphs: none, partial (all but the experts), or full (the iteration).
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
+        moment_dtype: What the optimizer's moments are kept in, or the first and the second; empty: fp32, in pure 16-bit
+            training the weights' dtype.
+        gradient_dtype: What gradients are summed and kept in; None: the stack's.
+        master_dtype: What the copies of 16-bit weights are kept in: fp32 (None), fp16, bf16, or split (the 16 bits that
+            complete a bf16 weight).
+        weight_dtype: fp8: the weights of linear layers are kept in 8 bits beside their master copy (primary weights).
+        saved_dtype: fp8: what activation functions keep for backward is kept in 8 bits.
     """
 
     micro_batch: Number = 1
@@ -111,6 +120,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     expert_balance: str | float = "natural"
     cuda_graph: str = "none"
     exchange_overlap: bool | None = None
+    moment_dtype: tuple[str, ...] = ()
+    gradient_dtype: str | None = None
+    master_dtype: str | None = None
+    weight_dtype: str | None = None
+    saved_dtype: str | None = None
 
     @property
     def expert_tensor_parallel(self) -> Number:
@@ -161,13 +175,27 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def moment_bytes(self) -> float:
         """Bytes of a number that an optimizer keeps, where it has no format of its own."""
+        if self.moment_dtype:
+            return sum(BYTES[word] for word in self.moment_dtype) / len(self.moment_dtype)
         return 4 if self.master_weights else self.activation_bytes
 
     @property
+    def keeps_masters(self) -> bool:
+        """Whether copies of 16-bit weights are updated in their place."""
+        return self.master_weights and self.activation_bytes == 2
+
+    @property
     def master_bytes(self) -> float:
-        """Bytes of the fp32 copies that 16-bit training updates: weights, and in fp16 the unscaled gradients."""
-        copies = 2 if self.dtype == "fp16" else 1
-        return 4 * copies if self.master_weights and self.activation_bytes == 2 else 0
+        """Bytes of the copies that 16-bit training updates: weights, and in fp16 the unscaled gradients in fp32."""
+        unscaled = 4 if self.dtype == "fp16" else 0
+        return MASTERS[self.master_dtype or "fp32"] + unscaled if self.keeps_masters else 0
+
+    @property
+    def updated_bytes(self) -> float:
+        """Bytes of a weight as the optimizer reads and writes it: of its copy, with the weight where that is split."""
+        if not self.keeps_masters:
+            return self.activation_bytes
+        return 4 if self.master_dtype == "split" else MASTERS[self.master_dtype or "fp32"]
 
     @property
     def compute_dtype(self) -> str:

@@ -11,7 +11,7 @@ from ..arrays import divide, first_where, is_scalar, where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
-from .checks import check_against, check_numbers, check_words
+from .checks import check_against, check_numbers, check_precision, check_words
 from .defaults import FILL, assumed, defaults
 from .options import of_one_run
 from .run import TrainConfig
@@ -131,6 +131,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
     """
     check_words(train)
+    check_precision(train)
     check_numbers(train)
     seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
     group = train.tp * train.pp * train.cp

@@ -6,6 +6,7 @@ The notation is that of `layers`.
 from __future__ import annotations
 
 from ..arrays import Number, divide, is_scalar
+from ..config.run import BYTES
 from ..config.stack import Fusion
 from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
@@ -44,10 +45,11 @@ def mlp(
         chain, kept = traffic.GELU_NEW_EAGER, 4
     else:
         chain, kept = traffic.ACTIVATION, 1
+    stored = es if tape.train.saved_dtype is None else BYTES[tape.train.saved_dtype]
     product = elements * es  # the last projection keeps its input, in low precision where it runs in that
     if spec.sub_norm is not None:
         kept, product = kept + 1, 0
-    tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * es)
+    tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * stored)
     if spec.sub_norm is not None:
         tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es)
     fusion: Fusion | None = None if routed else "activation_cast"

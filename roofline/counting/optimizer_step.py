@@ -15,7 +15,7 @@ from . import kernels
 from .op import Collective, Group, Op
 from .ownership import Shares, Update, expert_ranks, parameter_shares, shard_degree
 from .stages import stages
-from .weights import Matrices, Weights
+from .weights import Matrices, Weights, gradient_bytes
 
 FUSED_KERNELS, FOREACH_KERNELS = 4, 96
 
@@ -24,7 +24,7 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     """The optimizer step and the data-parallel collectives, once per step."""
     weights = tuple(weights)
     shares = parameter_shares(model, train, weights)
-    grad = stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
+    grad = gradient_bytes(train, stack)
     updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
     ops = [_clip(updated, grad), *(_update(train, stack, each, grad) for each in shares.updates)]
     if optimizer(train.optimizer).matmuls:
@@ -69,11 +69,12 @@ def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> Op:
         on_one_rank(train, update.dense, update.expert),
         on_one_rank(train, update.dense_state, update.expert_state),
     )
-    weight = 4 if master else es
+    weight = train.updated_bytes
+    copied = 0 if not master or stack.cast_weights or train.master_dtype == "split" else es
     fused = how.fused_on(stack.fused)
     passes, kernels = (how.fused_passes, FUSED_KERNELS) if fused else (how.passes, FOREACH_KERNELS)
     read = params * (grad + weight) + state
-    written = params * (weight + (es if master and not stack.cast_weights else 0)) + state
+    written = params * (weight + copied) + state
     return _step_op(f"optimizer.{update.optimizer}", how.flops * params, read * passes, written * passes, kernels)
 
 
@@ -134,13 +135,13 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
     ops: list[Op] = []
     stage_layers = maximum(0, *(stage.depth for stage in stages(model, train)))
     main, whole = shares.updates[0], optimizer(train.optimizer).whole
-    for prefix, params, all_params, matrices in (
-        ("", shares.trainable_dense, shares.dense, main.dense),
-        ("expert_", shares.trainable_expert, shares.expert, main.expert),
+    for prefix, params, all_params, matrices, in_8_bits in (
+        ("", shares.trainable_dense, shares.dense, main.dense, shares.dense_8bit),
+        ("expert_", shares.trainable_expert, shares.expert, main.expert, shares.expert_8bit),
     ):
         if not (isinstance(all_params, (int, float)) and all_params == 0):
-            gathered = matrices if whole else 0
-            ops += _data_parallel(train, stack, prefix, params, all_params, gathered, grad, stage_layers)
+            gathered, saved = matrices if whole else 0, in_8_bits * (train.activation_bytes - 1)
+            ops += _data_parallel(train, stack, prefix, params, all_params, gathered, saved, grad, stage_layers)
     return ops
 
 
@@ -151,12 +152,13 @@ def _data_parallel(
     params: Number,
     all_params: Number,
     matrices: Number,
+    saved: Number,
     grad: int,
     stage_layers: Number,
 ) -> list[Op]:
     """The collectives of dense (no prefix) or expert parameters, with the copies in and out of their buffers.
 
-    `matrices` are the parameters whose update needs them whole.
+    `matrices` are the parameters whose update needs them whole; `saved` the bytes that primary weights of 8 bits save.
     """
     es = train.activation_bytes
     hybrid = train.sharding == "hsdp" and not prefix
@@ -187,7 +189,7 @@ def _data_parallel(
     if train.sharding == "none":
         return [collect("gradients", "all_reduce", params * grad, 1)]
     if train.sharding == "zero1":
-        gathered = collect("parameters", "all_gather", params * es, 1)
+        gathered = collect("parameters", "all_gather", params * es - saved, 1)
         reduced: Collective = "all_reduce" if some(matrices > 0) else stack.zero1
         return [collect("gradients", reduced, params * grad, 1), gathered]
     ops = [
@@ -202,10 +204,11 @@ def _data_parallel(
     if hybrid:
         ops.append(collect("replicas", "all_reduce", shard, passes, among="replica"))
     if train.sharding == "zero2":
-        return [*ops, collect("parameters", "all_gather", params * es, 1)]
+        return [*ops, collect("parameters", "all_gather", params * es - saved, 1)]
     twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
-    ops.append(collect("parameters", "all_gather", all_params * es, passes, twice))
-    ops.append(_copy(f"parameters.{prefix}copy_out", all_params * es, all_params * es, passes * twice))
+    held = all_params * es - saved
+    ops.append(collect("parameters", "all_gather", held, passes, twice))
+    ops.append(_copy(f"parameters.{prefix}copy_out", held, held, passes * twice))
     return ops
 
 

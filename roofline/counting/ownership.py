@@ -41,7 +41,14 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     expert: Number  # reduced over dp*cp*tp/ep ranks
     trainable_dense: Number
     trainable_expert: Number
+    dense_8bit: Number = 0  # of the trainable ones, kept in 8 bits (primary weights)
+    expert_8bit: Number = 0
     updates: tuple[Update, ...] = ()  # of the trainable ones, by the optimizer that takes them
+
+    @property
+    def in_8_bits(self) -> tuple[Number, Number]:
+        """Primary weights, dense and of experts."""
+        return self.dense_8bit, self.expert_8bit
 
     @property
     def total(self) -> Number:
@@ -63,6 +70,8 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
     for weight in weights:
         copies = weight.count * (where(train.pp == 1, 0, 1) if weight.tied else 1)
         figures: dict[tuple[object, ...], Number] = {("parameters", weight.expert, weight.trainable): weight.local}
+        if weight.trainable and weight.low_precision and train.weight_dtype is not None:
+            figures["8 bits", weight.expert] = weight.local
         for name, taken, state in updates_of(weight, train) if weight.trainable else ():
             figures |= {(name, weight.expert): taken, (name, "state", weight.expert): state}
         place = (weight.part, weight.layer_kind)
@@ -82,6 +91,8 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
             expert=trained[1] + frozen[1],
             trainable_dense=trained[0],
             trainable_expert=trained[1],
+            dense_8bit=held("8 bits", False),
+            expert_8bit=held("8 bits", True),
             updates=tuple(
                 Update(
                     optimizer=name,

@@ -22,7 +22,7 @@ from . import kernels, traffic
 from .kernels import Kernel
 from .op import Collective, Group, Kind, Op, Part, Phase, Role
 from .traffic import Passes
-from .weights import Matrices, Weights
+from .weights import Matrices, Weights, gradient_bytes
 
 
 class Tape:
@@ -63,7 +63,7 @@ class Tape:
     @property
     def gradient_bytes(self) -> int:
         """Bytes of a gradient element as summed over micro batches."""
-        return self.stack.gradient_bytes(self.train.dtype, self.es, master=self.train.master_weights)
+        return gradient_bytes(self.train, self.stack)
 
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""
@@ -106,8 +106,11 @@ class Tape:
             )
         )
 
-    def weight(self, name: str, local: Number, *, tied: bool = False, matrices: tuple[Matrices, ...] = ()) -> None:
-        """Record parameters this device holds, and which of them are matrices: of experts, while tokens are routed."""
+    def weight(self, name: str, local: Number, *, matrices: tuple[Matrices, ...] = (), **extra: bool) -> None:
+        """Record parameters this device holds, and which of them are matrices: of experts, while tokens are routed.
+
+        `extra` are further `Weights` fields: whether they are the embedding's table again, or in low precision.
+        """
         self.weights.append(
             Weights(
                 name=name,
@@ -117,8 +120,8 @@ class Tape:
                 trainable=not self.frozen,
                 expert=self.routed,
                 layer_kind=self.layer_kind,
-                tied=tied,
                 matrices=matrices,
+                **extra,
             )
         )
 
@@ -196,7 +199,8 @@ class Tape:
         dtype = self.train.dtype if low_precision else self.compute_dtype
         es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
         x, w, y = batch * m * k, batch * k * n, batch * m * n
-        self.weight(name, w + batch * bias, tied=tied, matrices=matrices or (Matrices(k, n, batch),))
+        matrices = matrices or (Matrices(k, n, batch),)
+        self.weight(name, w + batch * bias, matrices=matrices, tied=tied, low_precision=low_precision)
         each = batch if self.routed else 1
         if es < self.es:
             self._quantise(name, "forward", x, es, quantised_by, each)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import msgspec
 
 from ..arrays import Number
+from ..config.run import BYTES, TrainConfig
+from ..config.stack import Stack
 from .op import Part
 
 
@@ -35,3 +37,11 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
     tied: bool = False  # the embedding's table once more: one stage holds it once
     matrices: tuple[Matrices, ...] = ()  # in `local`; what is left are vectors
+    low_precision: bool = False  # kept in 8 bits where primary weights are
+
+
+def gradient_bytes(train: TrainConfig, stack: Stack) -> int:
+    """Bytes of a gradient as summed and reduced: as said, else the stack's."""
+    if train.gradient_dtype is not None:
+        return BYTES[train.gradient_dtype]
+    return stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)

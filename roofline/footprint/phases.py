@@ -17,6 +17,7 @@ from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
+from ..counting.weights import gradient_bytes
 from .activations import gathered_bytes, kept_bytes, logits_bytes
 
 Name = Literal["backward starts", "backward ends", "update"]
@@ -80,6 +81,7 @@ def kept_by(step: Step, shares: Shares) -> Kept:
         frozen_bytes = weight_bytes
     weights = split(*trained, train.shards_parameters) * weight_bytes
     weights = weights + split(*frozen, train.shards_parameters) * frozen_bytes
+    weights = weights - split(*shares.in_8_bits, train.shards_parameters) * (weight_bytes - 1)
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
         weights = weights + where(train.pp > 1, shares.total * es, 0)
     copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
@@ -158,7 +160,7 @@ def _weight_bytes(step: Step) -> int:
 def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
-    summed = step.stack.gradient_bytes(step.train.dtype, es, master=step.train.master_weights)
+    summed = gradient_bytes(step.train, step.stack)
     whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
     return summed if whole or summed == es else summed + es
 

@@ -44,12 +44,25 @@ def method_words(train: TrainConfig) -> str:
     words += [f"{train.stack} stack"]
     words += ["dropout"] if train.dropout else []
     words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
+    words += _kept_words(train)
     words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
     if train.train == "lora":
         words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
     if train.freeze:
         words.insert(0, f"frozen {' and '.join(train.freeze)}")
     return ", ".join(words)
+
+
+def _kept_words(train: TrainConfig) -> list[str]:
+    """What is kept in a dtype of its own."""
+    said = {
+        "moments": " and ".join(train.moment_dtype),
+        "gradients": train.gradient_dtype,
+        "masters": train.master_dtype,
+        "primary weights": train.weight_dtype,
+        "saved activations": train.saved_dtype,
+    }
+    return [f"{what} in {dtype}" for what, dtype in said.items() if dtype]
 
 
 def device_notes(device: Device) -> list[str]:

@@ -31,6 +31,8 @@ BROKEN = [
     (DENSE, {"stack": "nemo", "cp": 4, "seq_len": 1028}, "2 x cp = 2 x 4"),
     (DENSE, {"stack": "torchtitan", "tp": 4, "seq_len": 1022}, "a multiple of tp"),
     (DENSE, {"stack": "torchtitan", "pp": 4, "vp": 2, "global_batch": 6}, "6 micro batches"),
+    (DENSE, {"stack": "nemo", "dp": 2, "sharding": "none", "moment_dtype": "bf16"}, "--sharding zero1"),
+    (DENSE, {"stack": "megatron", "optimizer": "lion", "master_dtype": "fp16"}, "--optimizer adamw"),
     (DENSE, {"stack": "deepspeed", "pp": 2, "num_devices": 4, "sharding": "zero3"}, "--sharding zero1"),
 ]
 
