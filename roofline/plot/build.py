@@ -193,6 +193,7 @@ def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
 
 def validation_data(predictions: Iterable[Prediction], by: str = "device") -> ValidationData:
     """Predicted beside measured throughput, by device or source. Skipped rows are left out."""
+    from ..validation.rows import source_name
     from ..validation.runs import predicted, source_of
 
     if by not in {"device", "source"}:
@@ -200,7 +201,7 @@ def validation_data(predictions: Iterable[Prediction], by: str = "device") -> Va
     runs = []
     for p in predicted(predictions):
         figures = {name: getattr(p, name) for name in ("measured", "predicted", "low", "high")}
-        runs.append(Measurement(id=p.id, device=p.row["device"], source=source_of(p), **figures))
+        runs.append(Measurement(id=p.id, device=p.row["device"], source=source_name(source_of(p)), **figures))
     if not runs:
         raise RooflineError("nothing to draw: no row of the table could be predicted")
     return ValidationData(title="Published training runs", by=by, runs=tuple(runs))

@@ -7,11 +7,12 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RooflineError, shown
-from ..reading import LARGEST_NUMBER, read_text
+from ..reading import LARGEST_NUMBER, packaged, read_text
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -45,6 +46,21 @@ def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) 
     if missing:
         raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
     return rows
+
+
+@cache
+def _source_names() -> dict[str, str]:
+    table = read_table(packaged(__name__, "data") / "sources.csv", ("code", "name"))
+    return {row["code"]: row["name"] for row in table}
+
+
+def source_name(code: str) -> str:
+    """A source in words; the code itself of tables that are not ours.
+
+    >>> source_name("mbr"), source_name("mine")
+    ('Megatron-Bridge', 'mine')
+    """
+    return _source_names().get(code, code)
 
 
 def number(row: Mapping[str, str], key: str) -> float | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
 SHOWN_FRONT = 10
 WORDS = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}
+METHODS = {"sharding": "Sharding", "recompute": "Recompute", "sequence_parallel": "SP"}
 EXTRAS: dict[str, Callable[[float], str]] = {
     "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
     "energy_j_per_step": lambda value: units.format_si(value, "J"),
@@ -168,7 +169,7 @@ def recommendation(result: SearchResult) -> list[list[str]]:
 
 
 def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
-    """Layouts, one a row; degrees that are 1 everywhere are left out."""
+    """Layouts, one a row; degrees that are 1 everywhere are left out, and said in the title what all do alike."""
     degrees = [
         (name, name)
         for name in ("num_devices", "tp", "pp", "vp", "cp", "ep", "dp")
@@ -176,15 +177,11 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
         or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
     ]
     head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
-    columns = [*head, "Batch", "Sharding", "Recompute", "SP", "Step", "10-90 % range", "MFU", "Memory"]
-    keys = [
-        *(key for _, key in degrees),
-        "micro_batch",
-        "sharding",
-        "recompute",
-        "sequence_parallel",
-        "step_time_s",
-    ]
+    methods = [name for name in METHODS if len({getattr(layout, name) for layout in found}) > 1]
+    if len(methods) < len(METHODS):
+        title += f" (all with {', '.join(_method(found[0], name) for name in METHODS if name not in methods)})"
+    columns = [*head, "Batch", *(METHODS[name] for name in methods), "Step", "10-90 % range", "MFU", "Memory"]
+    keys = [*(key for _, key in degrees), "micro_batch", *methods, "step_time_s"]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
     words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
     if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
@@ -201,9 +198,7 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
             [
                 *(data[key] for _, key in degrees),
                 Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
-                layout.sharding,
-                layout.recompute,
-                layout.sequence_parallel,
+                *(getattr(layout, name) for name in methods),
                 Cell(layout.step_time_s, step(layout.step_time_s)),
                 _interval(layout, step),
                 Cell(layout.mfu, units.format_share(layout.mfu)),
@@ -223,7 +218,15 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
         "energy_j_per_step": "Energy/step",
     }
     columns += [titles.get(name, name) for name in words + extras] + [""] * marked
-    return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked])
+    return Table(title, columns, rows, keys=[*keys, *words, *extras, *["simplest"] * marked], names=len(degrees))
+
+
+def _method(layout: Layout, name: str) -> str:
+    """What a layout does, as words that stand alone."""
+    value = getattr(layout, name)
+    if name == "sequence_parallel":
+        return "sequence parallelism" if value else "no sequence parallelism"
+    return f"{'no' if value == 'none' else value} {name}"
 
 
 def remark_of(layout: Layout, result: SearchResult) -> str:

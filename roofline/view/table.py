@@ -12,6 +12,10 @@ import msgspec
 from ..errors import printable
 from ..result import plain
 
+SENTENCE, NARROWEST = 30, 16  # columns that a text gives way to: at first, and where that is not enough
+WARNING = "DOES NOT FIT"  # in red where there are colours: nothing else is coloured
+TALL = 40  # rows
+LONG_WORD = 30  # columns: longer words are broken
 PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
 _FORMULA = re.compile(r"[=@]|[-+](?![\d.,]*(e[-+]?\d+)?\s?%?$)")  # what a spreadsheet runs
@@ -33,6 +37,7 @@ class Table(msgspec.Struct, frozen=True):
         rows: Cells: text, numbers, None (missing), or `Cell` where CSV wants another value than people do.
         align: One letter per column, "l" or "r"; by default columns of numbers are right-aligned.
         keys: Column names in CSV; by default `columns`.
+        names: How many of the first columns say what a row is: they are repeated where a table stands in parts.
     """
 
     title: str
@@ -40,6 +45,7 @@ class Table(msgspec.Struct, frozen=True):
     rows: Sequence[Sequence[Any]]
     align: str = ""
     keys: Sequence[str] = ()
+    names: int = 1
 
 
 class Shown(NamedTuple):
@@ -105,14 +111,15 @@ def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
 def render_text(
     tables: Sequence[Table], notes: Sequence[str] = (), width: int = PLAIN_WIDTH, *, bold: bool = False
 ) -> str:
-    """Tables and notes as aligned plain text of `width` columns; a table's widest text column is wrapped."""
+    """Tables and notes as aligned plain text of `width` columns; `bold` on a terminal that shows it."""
     import textwrap
 
     blocks = [_text_table(table, width, bold=bold) for table in tables]
     if notes:
         room = min(width, PLAIN_WIDTH)
         blocks.append("\n".join(textwrap.fill(printable(note), room, break_long_words=False) for note in notes))
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    text = "\n\n".join(block for block in blocks if block) + "\n"
+    return text.replace(WARNING, f"\033[1;31m{WARNING}\033[0m") if bold else text
 
 
 def cell_text(cell: Any) -> str:
@@ -152,28 +159,89 @@ def alignment(table: Table) -> str:
 
 
 def _text_table(table: Table, width: int, *, bold: bool) -> str:
+    """One table of at most `width` columns where that can be, whole words kept.
+
+    What is too wide gives way in this order: long sentences, headings of several words, the space between columns, the
+    widest text. What is still too wide stands in parts, each with the columns that name its rows.
+    """
+    title = "\n".join(_wrapped(printable(table.title), width)) if table.title else ""
+    lines = ["\n".join(f"\033[1m{line}\033[0m" if bold else line for line in title.split("\n"))] if title else []
     cells = [[cell_text(cell) for cell in row] for row in table.rows]
-    sides = alignment(table)
-    header = [[printable(column) for column in table.columns]] if any(table.columns) else []
-    title = printable(table.title)
-    widths = [max((len(row[i]) for row in header + cells), default=0) for i in range(len(table.columns))]
-    if "l" in sides:  # the widest text column gives way
-        wide = max((i for i, side in enumerate(sides) if side == "l"), key=widths.__getitem__)
-        excess = sum(widths) + 2 * (len(widths) - 1) - width
-        widths[wide] = max(min(widths[wide], 16), widths[wide] - max(excess, 0))
+    header = [printable(column) for column in table.columns]
+    columns = [[head, *texts] for head, *texts in zip(header, *cells, strict=True)] if header else []
+    parts = _parts(columns, alignment(table), width, table.names)
+    for place, (part, sides) in enumerate(parts):
+        lines += ([""] if place else []) + _aligned(part, sides, width, headed=any(header))
+    return "\n".join(lines)
 
-    def line(row: Sequence[str]) -> str:
-        padded = (t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(row, widths, sides, strict=True))
-        return "  ".join(padded).rstrip()
 
-    lines = [f"\033[1m{title}\033[0m" if bold else title] if title else []
-    if header:
-        lines += [line(header[0]), "  ".join("─" * w for w in widths)]
-    for row in cells:
+def _parts(columns: list[list[str]], sides: str, width: int, names: int) -> list[tuple[list[list[str]], str]]:
+    """Columns side by side where they have room; else in parts, the first `names` columns in each."""
+    tall = bool(columns) and len(columns[0]) > TALL  # parts of it would lie screens apart
+    if not columns or tall or sum(_layout(columns, sides, width)[0]) + len(columns) - 1 <= width:
+        return [(columns, sides)]
+    named, letters = columns[:names], sides[:names]
+    parts: list[tuple[list[list[str]], str]] = []
+    held, of = list(named), letters
+    for column, side in zip(columns[names:], sides[names:], strict=True):
+        widths, gap = _layout([*held, column], of + side, width)
+        if len(held) > names and sum(widths) + gap * len(held) > width:
+            parts.append((held, of))
+            held, of = list(named), letters
+        held, of = [*held, column], of + side
+    return [*parts, (held, of)]
+
+
+def _layout(columns: list[list[str]], sides: str, width: int) -> tuple[list[int], int]:
+    """The width of each column, and the space between them."""
+    heads = [column[0] for column in columns]
+    texts = [max(map(len, column[1:]), default=0) for column in columns]
+    widths = [max(len(head), text) for head, text in zip(heads, texts, strict=True)]
+    gap, left = 2, [place for place, side in enumerate(sides) if side == "l"]
+
+    def excess() -> int:
+        return sum(widths) + gap * (len(widths) - 1) - width
+
+    def shorten(least: int) -> None:
+        wide = max(left, key=widths.__getitem__, default=None)
+        if wide is not None and widths[wide] > least and excess() > 0:
+            longest = max((len(word) for text in columns[wide] for word in text.split()), default=0)
+            widths[wide] = max(min(widths[wide], max(least, min(longest, LONG_WORD))), widths[wide] - excess())
+
+    shorten(SENTENCE)
+    narrow = [max(text, *map(len, head.split()), 0) for head, text in zip(heads, texts, strict=True)]
+    for place in sorted(range(len(widths)), key=lambda place: narrow[place] - widths[place]):
+        if excess() > 0:
+            widths[place] = max(min(narrow[place], widths[place]), widths[place] - excess())
+    if excess() > 0:
+        gap = 1
+    shorten(NARROWEST)
+    return widths, gap
+
+
+def _aligned(columns: list[list[str]], sides: str, width: int, *, headed: bool) -> list[str]:
+    """Lines of columns that have room."""
+    widths, gap = _layout(columns, sides, width)
+
+    def lines(row: Sequence[str], *, at_foot: bool = False) -> list[str]:
         wrapped = [_wrapped(text, max(w, 1)) for text, w in zip(row, widths, strict=True)]
         depth = max((len(part) for part in wrapped), default=1)
-        lines += [line([part[i] if i < len(part) else "" for part in wrapped]) for i in range(depth)]
-    return "\n".join(lines)
+        if at_foot:
+            wrapped = [[""] * (depth - len(part)) + part for part in wrapped]
+        filled = [[*part, *[""] * (depth - len(part))] for part in wrapped]
+        return [_line([part[i] for part in filled], widths, sides, gap) for i in range(depth)]
+
+    found = []
+    if headed:
+        found = [*lines([column[0] for column in columns], at_foot=True), (" " * gap).join("─" * w for w in widths)]
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        found += lines(row)
+    return found
+
+
+def _line(texts: Sequence[str], widths: Sequence[int], sides: str, gap: int) -> str:
+    padded = (t.rjust(w) if side == "r" else t.ljust(w) for t, w, side in zip(texts, widths, sides, strict=True))
+    return (" " * gap).join(padded).rstrip()
 
 
 def _wrapped(text: str, width: int) -> list[str]:

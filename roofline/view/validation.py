@@ -9,6 +9,7 @@ from ..errors import RooflineError
 from ..units import format_bytes, format_share
 from ..validation import budgets as budget
 from ..validation import memory as peak
+from ..validation.rows import source_name
 from ..validation.runs import group_by, source_of, summarise
 from .prediction import records_of
 from .table import Cell, Shown, Table
@@ -99,7 +100,7 @@ def memory(predictions: Sequence[Any], worst: int) -> Shown:
         ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
         [
             [
-                s.name,
+                Cell(s.name, source_name(s.name)),
                 s.rows,
                 s.bytes_rows,
                 _percent(s.mape),
@@ -162,7 +163,7 @@ def budgets(predictions: Sequence[Any]) -> Shown:
     }
     shown = Table(
         "Device-hours of whole trainings",
-        ["", "model", "device-hours", "predicted", "low", "high", "measured / predicted"],
+        ["", "model", "device-hours", "predicted", "low", "high", "ratio"],
         [
             [
                 p.id,
@@ -190,7 +191,7 @@ def _percent(value: float | None, sign: str = "") -> Cell:
 def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
     rows = [
         [
-            s.name,
+            Cell(s.name, source_name(s.name)),
             s.rows,
             _percent(s.mape),
             _percent(s.median_ape),

@@ -9,7 +9,7 @@ import pytest
 from roofline.validation import budgets as validate_budgets
 from roofline.validation import memory as validate_memory
 from roofline.validation import runs as validate
-from roofline.validation.rows import read_rows, read_table
+from roofline.validation.rows import read_rows, read_table, source_name
 from roofline.validation.runs import (
     Prediction,
     data_file,
@@ -222,3 +222,10 @@ def test_figures_that_cannot_be_are_skipped_with_a_reason():
 def test_a_table_of_budgets_has_its_columns(tmp_path, run):
     (tmp_path / "x.csv").write_text("id,hardwar\na,b\n")
     assert run("validate", "budgets", "--data", str(tmp_path / "x.csv"))[0] == 2
+
+
+def test_every_source_has_a_name_of_its_own():
+    codes = {row["id"].split("-")[0] for what in ("runs", "memory") for row in read_table(data_file(what))}
+    names = [source_name(code) for code in codes]
+    assert not [code for code in codes if source_name(code) == code and code != "nanochat"]
+    assert len(set(names)) == len(names)

@@ -71,3 +71,48 @@ def test_markdown():
         "| matmul | 2.9 s | 61.2 % | - |",
     ]
     assert "scores \\| softmax" in render_markdown([TIMES])
+
+
+WIDE = Table(
+    "Layouts",
+    ["tp", "pp", "Step", "10-90 % range", "MFU", "Memory"],
+    [
+        [1, 8, "70.9 s", "65.9 to 76.4 s", "65.8 %", "70.97 GiB"],
+        [2, 16, "71.4 s", "66.3 to 76.9 s", "65.4 %", "65.04 GiB"],
+    ],
+    names=2,
+)
+
+
+def test_a_table_that_is_too_wide_stands_in_parts_that_each_name_their_rows():
+    text = render_text([WIDE], width=30)
+    assert max(map(len, text.splitlines())) <= 30
+    heads = [line.split()[:2] for line in text.splitlines() if "tp" in line]
+    assert heads == [["tp", "pp"]] * 2
+    assert all(each in text for row in WIDE.rows for each in map(str, row))  # no word is broken
+
+
+@pytest.mark.parametrize("width", [24, 30, 40, 48, 60, 80, 100])
+def test_no_table_is_wider_than_the_terminal(width):
+    assert max(map(len, render_text([WIDE], width=width).splitlines())) <= width
+
+
+def test_headings_give_way_before_figures_do():
+    table = Table("", ["", "in 10-90 % range"], [["all", "87.4 %"]])
+    assert render_text([table], width=14).splitlines() == [
+        "      in 10-90",
+        "       % range",
+        "───  ─────────",
+        "all     87.4 %",
+    ]
+
+
+def test_a_tall_table_stays_whole():
+    table = Table("", ["device", "a long heading", "another long heading"], [["x" * 20, "y" * 20, "z" * 20]] * 60)
+    assert sum("device" in line for line in render_text([table], width=40).splitlines()) == 1
+
+
+def test_red_says_only_that_it_does_not_fit():
+    table = Table("", ["", ""], [["Answer", "DOES NOT FIT: 3 GiB short"]], align="ll")
+    assert "\033[1;31mDOES NOT FIT\033[0m: 3 GiB" in render_text([table], bold=True)
+    assert "\033" not in render_text([table])
