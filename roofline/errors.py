@@ -12,6 +12,10 @@ class RooflineError(ValueError):
     """What a user can mend: the command line prints the message on one line and exits with status 2."""
 
 
+class NotDescribedError(RooflineError):
+    """A model whose config is a model's, and whose type nobody described: it can still be built and traced."""
+
+
 def printable(text: str) -> str:
     r"""`text` with what a terminal would obey instead of showing it (escapes, marks of direction) written out.
 

@@ -8,8 +8,6 @@ None for others, for which the function is called anew. There is one set of form
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -315,8 +313,7 @@ class Replays:
     """Recordings of functions by what they close over, the least used forgotten first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: dict[Hashable, _Kept] = {}
 
     def call(
         self, key: Hashable, owners: tuple[Any, ...], function: Callable[..., Any], numbers: tuple[Any, ...]
@@ -346,12 +343,9 @@ class Replays:
         return recording(*numbers)[0]
 
     def _of(self, key: Hashable, owners: tuple[Any, ...]) -> _Kept:
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is None:
-                kept = self._kept[key] = _Kept(owners)
-                if len(self._kept) > _MOST_FUNCTIONS:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            kept.calls += 1
-            return kept
+        kept = self._kept.pop(key, None) or _Kept(owners)
+        self._kept[key] = kept  # the last used stands last
+        if len(self._kept) > _MOST_FUNCTIONS:
+            self._kept.pop(next(iter(self._kept)), None)
+        kept.calls += 1
+        return kept

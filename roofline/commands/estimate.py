@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ..config.options import word
-from ..errors import RooflineError
+from ..errors import NotDescribedError, RooflineError
 from . import options
 from .output import add_format_arguments, show
 
@@ -67,12 +67,12 @@ def training(args: argparse.Namespace, device: Device, given: dict[str, Any]) ->
 def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:
     """The estimate of a model that is described, or of a config.json that transformers can build where it is there."""
     from ..answers.estimate import estimate
-    from ..model.family import NotDescribedError
-    from ..tracing import architecture
 
     try:
         model = options.model(args)
     except NotDescribedError:
+        from ..tracing import architecture
+
         if args.overrides or not architecture.available():
             raise
         from ..tracing.step import estimate_config

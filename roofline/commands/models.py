@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..errors import NotDescribedError
 from . import options
 from .output import add_format_arguments, emit
 
@@ -44,13 +45,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace) -> Shown:
     """One model: as it is described, or as transformers builds it where that is installed."""
-    from ..model.family import NotDescribedError
-    from ..tracing import architecture
     from ..view import models as view
 
     try:
         return view.one(options.model(args), args.model)
     except NotDescribedError:
+        from ..tracing import architecture
+
         if args.overrides or not architecture.available():
             raise
         return view.built(architecture.build(*architecture.read(args.model)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -15,6 +14,7 @@ from ..errors import RooflineError
 from ..result import Result
 from ..view.files import check_writable, write_atomically
 from ..view.table import PLAIN_WIDTH, Table, render_csv, render_json, render_markdown, render_text
+from .terminal import columns
 
 FORMATS = ("table", "json", "csv", "markdown")
 SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
@@ -131,7 +131,7 @@ def write_text(text: str) -> None:
 
 def terminal_width() -> int:
     """Columns of the terminal (or what COLUMNS says); 100 where standard output is a file or a pipe."""
-    return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+    return columns(PLAIN_WIDTH)
 
 
 def _styled() -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from ..errors import RooflineError, nearest
+from .terminal import columns
 
 _SYNONYMS = {  # our option: what other tools of the field call it
     "--num-devices": "-n --gpus --num-gpus --n-gpus --devices --world-size",
@@ -70,6 +71,13 @@ QUESTIONS: dict[str, dict[str, Command]] = {
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() for name, command in group.items()}
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal, with argparse's margin; argparse makes one of these for every option."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=columns(80) - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,7 +141,7 @@ def command_parser(name: str) -> tuple[Parser, Any]:
         prog=f"roofline {name}",
         description=f"{command.summary[0].upper()}{command.summary[1:]}.",
         epilog="examples:\n" + "\n".join(f"  {example}" for example in module.EXAMPLES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     module.configure(parser)

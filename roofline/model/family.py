@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import RooflineError, nearest
+from ..errors import NotDescribedError, nearest
 from ..reading import packaged, read_packaged
 from .expressions import names_in
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 _LANGUAGE_MODEL = "counts the language model alone, not the image (and audio) encoders"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
-
-
-class NotDescribedError(RooflineError):
-    """A model whose config is a model's, and whose type nobody described: it can still be built and traced."""
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

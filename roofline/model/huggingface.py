@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import NotDescribedError, RooflineError
 from ..reading import Work, parse_json
 from ..units import format_count
 from . import quantization, recognise
@@ -24,7 +24,7 @@ from .config_fields import (
     require,
 )
 from .expressions import Scope, evaluate
-from .family import Family, NotDescribedError, load_family, recognised_fields, wrappers
+from .family import Family, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
 from .parameters import count_parameters
 from .spec import ModelConfig, Quantization

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from roofline.errors import RooflineError
-from roofline.model.family import NotDescribedError
+from roofline.errors import NotDescribedError, RooflineError
 from roofline.model.huggingface import model_from_config
 from roofline.tracing import architecture
 
