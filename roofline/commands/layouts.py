@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from .. import units
 from ..config.options import word
@@ -14,6 +13,7 @@ from ..errors import RooflineError
 from ..view.files import write_atomically
 from . import options
 from .output import add_format_arguments, show, write_text
+from .progress import Progress
 
 if TYPE_CHECKING:
     from ..search.layout import SearchResult
@@ -27,7 +27,6 @@ DOES_NOT_FIT, INTERRUPTED = 3, 130
 OBJECTIVES = ("time", "cost", "energy", "memory")
 ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "optimizer", "stack")
 LONG_SEARCH = 5_000_000  # layouts: about five seconds
-SLOW_S = 1.0  # a progress bar appears after this long
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,14 @@ def run(args: argparse.Namespace) -> int:
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
-    with Progress() as progress:
+    with Progress("layouts") as progress:
+
+        def told(done: int, total: int) -> None:
+            if done == 0 and total > LONG_SEARCH:
+                seconds = units.format_time(total / 1e6)
+                sys.stderr.write(f"roofline: {total:,} layouts take about {seconds}; Ctrl-C shows the best so far\n")
+            progress(done, total)
+
         result = layouts(
             options.model(args),
             options.device(args),
@@ -79,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             price=args.price,
             top=args.top,
             across_nodes=args.across_nodes,
-            progress=progress,
+            progress=told,
             **given,
         )
     if args.emit is not None and result.layouts:
@@ -113,36 +119,3 @@ def write_layout(args: argparse.Namespace, result: SearchResult) -> None:
         write_atomically(Path(args.output), text.encode())
     if place:
         sys.stderr.write(f"roofline: number {place + 1} of the best: {args.emit} has no keys for those before it\n")
-
-
-class Progress:
-    """Says on stderr what a long search takes, and draws a bar on a terminal if it lasts."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.bar: Any = None
-        self.task: Any = None
-
-    def __enter__(self) -> Self:
-        """Start."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Layouts decided of layouts in all."""
-        if done == 0 and total > LONG_SEARCH:
-            seconds = units.format_time(total / 1e6)
-            sys.stderr.write(f"roofline: {total:,} layouts take about {seconds}; Ctrl-C shows the best so far\n")
-        if self.bar is None and sys.stderr.isatty() and time.perf_counter() - self.start > SLOW_S:
-            from rich.console import Console
-            from rich.progress import Progress as Bar
-
-            self.bar = Bar(console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task("layouts", total=total)
-            self.bar.start()
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done)

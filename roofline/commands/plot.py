@@ -11,7 +11,10 @@ from ..errors import RooflineError
 from . import options
 
 if TYPE_CHECKING:
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
     from ..plot.data import PlotData
+    from ..plot.front import FrontData
 
 SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
 EXAMPLES = (
@@ -19,6 +22,7 @@ EXAMPLES = (
     "roofline plot -d h100-sxm-80gb -d mi300x -d tpu-v5e --output devices.svg",
     "roofline plot gpt2-xl -d a100-sxm-80gb --kind batch --output batch.pdf --data batch.csv",
     "roofline plot llama-3-8b -d h200-sxm-141gb --kind batch --over seq-len --num-devices 8 --sharding fsdp",
+    "roofline plot llama-2-70b -d a100-sxm-80gb --kind layouts --num-devices 64 --global-batch 512",
     "roofline plot --kind validate --by source",
 )
 KINDS = {
@@ -26,6 +30,7 @@ KINDS = {
     "waterfall": "from the dense peak down to the MFU, cause by cause",
     "memory": "parts against capacity, by micro batch or by device",
     "batch": "MFU and memory against micro batch, or with step time against sequence length (--over)",
+    "layouts": "step time against memory of the layouts that no other beats in both",
     "validate": "predicted against measured runs",
 }
 OVER = ("micro-batch", "seq-len")
@@ -44,6 +49,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--runs", metavar="CSV", help="validate: runs of your own instead of the published ones")
     add("--over", choices=OVER, default="micro-batch", help="batch: what varies (default micro-batch)")
     add("--by", choices=("device", "source"), default="device", help="validate: what is told apart")
+    add(
+        "--phase",
+        choices=("train", "prefill", "decode"),
+        default="train",
+        help="roofline: of training (default), or of one pass of inference as 'estimate --phase' has it",
+    )
     options.add_device_arguments(parser, repeatable=True)
     options.add_training_arguments(parser, sweeps=True)
 
@@ -68,10 +79,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace) -> PlotData:
+def _data(args: argparse.Namespace) -> PlotData | FrontData:
     """What to draw."""
     from .. import plot
-    from ..answers.estimate import estimate
 
     if args.kind == "validate":
         return _validation(args)
@@ -82,18 +92,54 @@ def _data(args: argparse.Namespace) -> PlotData:
             raise RooflineError(f"--kind {args.kind} needs a MODEL, such as: roofline plot gpt2-xl --kind {args.kind}")
         return plot.roofline_data(devices, given.get("dtype"))
     model = options.model(args)
-    if args.kind == "batch":
-        values = given.pop(_varied(args), ())
-        draw = plot.batch_data if args.over == "micro-batch" else plot.sequence_data
-        return draw(model, devices, values, **given)
-    if args.kind == "memory" and len(devices) == 1:
-        batches = given.pop("micro_batch", ())
-        batches = batches if isinstance(batches, tuple) else (batches,)
-        return plot.memory_sweep(model, devices[0], batches, **given)
+    if args.phase != "train":
+        return _inference(args, model, devices, given)
+    draw = {"batch": _sweep, "memory": _memory, "layouts": _front}.get(args.kind, _step)
+    return draw(args, model, devices, given)
+
+
+def _sweep(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+    from .. import plot
+
+    values = given.pop(_varied(args), ())
+    draw = plot.batch_data if args.over == "micro-batch" else plot.sequence_data
+    return draw(model, devices, values, **given)
+
+
+def _memory(_: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+    from .. import plot
+    from ..answers.estimate import estimate
+
+    if len(devices) > 1:
+        return plot.memory_data([estimate(model, device, **given) for device in devices])
+    batches = given.pop("micro_batch", ())
+    return plot.memory_sweep(model, devices[0], batches if isinstance(batches, tuple) else (batches,), **given)
+
+
+def _step(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+    from .. import plot
+    from ..answers.estimate import estimate
+
     estimates = [estimate(model, device, **given) for device in devices]
-    if args.kind == "memory":
-        return plot.memory_data(estimates)
     return plot.waterfall_data(estimates) if args.kind == "waterfall" else plot.roofline_data(estimates)
+
+
+def _inference(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+    from .. import plot
+    from ..answers.inference import infer
+
+    if args.kind != "roofline":
+        raise RooflineError(f"--phase {args.phase}: only a roofline shows inference; leave --kind {args.kind} out")
+    return plot.roofline_data([infer(model, device, args.phase, **given) for device in devices])
+
+
+def _front(_: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> FrontData:
+    from .. import plot
+    from ..search.answer import layouts
+
+    if len(devices) > 1:
+        raise RooflineError("--kind layouts shows one device: name one")
+    return plot.front_data(layouts(model, devices[0], **given))
 
 
 def _validation(args: argparse.Namespace) -> PlotData:
@@ -121,7 +167,7 @@ def _train_options(args: argparse.Namespace) -> dict[str, Any]:
     given = options.train_options(args)
     varied = _varied(args)
     for name, value in given.items():
-        if isinstance(value, tuple) and name != varied:
+        if isinstance(value, tuple) and name != varied and args.kind != "layouts":
             flag, text = f"--{name.replace('_', '-')}", ",".join(map(str, value))
             raise RooflineError(f"{flag} {text}: a {args.kind} picture shows one value; give one")
     if args.over != "micro-batch" and args.kind != "batch":

@@ -111,7 +111,7 @@ def _read(args: argparse.Namespace, path: Path, more: list[Path], model: str | N
 def _free(args: argparse.Namespace, command: str) -> frozenset[str]:
     """Options that the command varies by itself, or that the command line sweeps: the file does not fix them."""
     swept = {name for name in TrainConfig.__struct_fields__ if isinstance(getattr(args, name, None), tuple)}
-    if command == "layouts":
+    if command == "layouts" or (command == "plot" and args.kind == "layouts"):
         return SEARCHED
     if command == "plot" and args.kind in {"batch", "memory"}:
         swept |= {"seq_len"} if args.over != "micro-batch" and args.kind == "batch" else {"micro_batch"}

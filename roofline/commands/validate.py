@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
 from .output import add_format_arguments, emit
+from .progress import Progress
 
 if TYPE_CHECKING:
     from ..view.table import Shown
 
+CHUNK = 25  # rows between two looks at the clock
 SUMMARY = "the estimator's error against published measurements"
 EXAMPLES = (
     "roofline validate",
@@ -60,7 +62,12 @@ def _runs(args: argparse.Namespace) -> Shown:
     from ..validation.runs import data_file, predict_runs
     from ..view.validation import runs
 
-    return runs(predict_runs(_select(args, read_rows(data_file("runs", args.data)))), args.worst)
+    rows, predictions = _select(args, read_rows(data_file("runs", args.data))), []
+    with Progress("rows") as progress:
+        for done in range(0, len(rows), CHUNK):
+            predictions += predict_runs(rows[done : done + CHUNK])
+            progress(done, len(rows))
+    return runs(predictions, args.worst)
 
 
 def _memory(args: argparse.Namespace) -> Shown:

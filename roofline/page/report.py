@@ -129,6 +129,7 @@ def _answer(found: Estimate) -> str:
     headline, detail = step, fit_words(memory)
     if not found.fits:
         short = format_bytes(memory.total_bytes - memory.capacity_bytes)
+        detail = detail.removeprefix("DOES NOT FIT: ")
         headline, detail = f"Does not fit: {short} short", f"{detail}; {step} if it did"
     unit = "tokens/s" if found.model.d_model else "passes/s"
     tiles = [

@@ -130,10 +130,20 @@ def _marks(panel: Panel, plane: Plane) -> tuple[list[str], list[Box]]:
 
 def _told(point: Point) -> str:
     """What an op says of itself: a heading, then a line each."""
-    rates = f"{point.flops_per_s / TERA:,.3g} of {point.ideal_flops_per_s / TERA:,.3g} TFLOP/s that its roofline allows"
+    rate, ideal = (_three(each / TERA) for each in (point.flops_per_s, point.ideal_flops_per_s))
+    rates = f"{rate} of {ideal} TFLOP/s that its roofline allows"
     time = f"{format_time(point.seconds)} a step, {format_share(point.share)} of it"
-    what = f"{point.intensity:,.3g} FLOP per byte; {point.kind}, {point.dtype}"
+    what = f"{_three(point.intensity)} FLOP per byte; {point.kind}, {point.dtype}"
     return f"{point.name}, {point.phase}: {time}; {rates}; {what}"
+
+
+def _three(value: float) -> str:
+    """A figure in three digits, or all before its point.
+
+    >>> _three(1912.3), _three(0.4567)
+    ('1,912', '0.457')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _names(panel: Panel, plane: Plane, marks: Sequence[Box], texts: Sequence[Box], most: int) -> list[str]:

@@ -51,7 +51,7 @@ def _caption(shown: Timeline, step_time_s: float) -> str:
     else:
         drawn, ends, estimate = f"All of a step of {batches}", format_time(shown.seconds), format_time(step_time_s)
         drawn += "" if ends == estimate else f": it ends after {ends}, where the estimate is {estimate}"
-    how = f", in the order that the rules of {shown.schedule} make" if shown.devices > 1 else ""
+    how = f", in the order that the rules of the {shown.schedule} schedule make" if shown.devices > 1 else ""
     return f"{drawn}{how}. Passes hold their exposed communication and waits for launches; blank is waiting."
 
 

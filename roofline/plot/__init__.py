@@ -21,6 +21,7 @@ from ..result import plain
 from ..view.files import check_writable, write_atomically
 from .build import roofline_data, validation_data, waterfall_data
 from .data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
+from .front import FrontData, draw_front, front_data
 from .measured import measured_data
 from .sweeps import batch_data, memory_data, memory_sweep, sequence_data
 from .timeline import TimelineData, draw_timeline, timeline_data
@@ -33,6 +34,7 @@ __all__ = [
     "batch_data",
     "check_output",
     "draw",
+    "front_data",
     "measured_data",
     "memory_data",
     "memory_sweep",
@@ -48,7 +50,7 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 
-def draw(data: PlotData | TimelineData) -> Figure:
+def draw(data: PlotData | TimelineData | FrontData) -> Figure:
     """Draw the picture that `data` describes.
 
     Raises:
@@ -75,6 +77,8 @@ def draw(data: PlotData | TimelineData) -> Figure:
             draw_curves(figure, data)
         elif isinstance(data, TimelineData):
             draw_timeline(figure, data)
+        elif isinstance(data, FrontData):
+            draw_front(figure, data)
         else:
             draw_validation(figure, data)
     return figure
@@ -97,7 +101,7 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
-def save_data(data: PlotData | TimelineData, path: str | Path) -> None:
+def save_data(data: PlotData | TimelineData | FrontData, path: str | Path) -> None:
     """Write what a picture shows as CSV, in base units.
 
     Raises:

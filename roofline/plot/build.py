@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.estimate import BOUND_OF_TERM, Estimate
+from ..answers.inference import Inference
 from ..arrays import is_scalar, some
 from ..config.run import TrainConfig
 from ..config.words import layout_words
@@ -36,17 +37,17 @@ if TYPE_CHECKING:
 
 # what a bare device is shown in: the first it has
 TRAINING_DTYPES = ("bf16", "fp16", "tf32", "fp32", "fp8", "fp64")
-# endings that name a part of the backward pass of one op
+LEAST_SHARE = 0.001  # of the time: what takes less would only stretch the axes
 
 
 # --- roofline ---------------------------------------------------------------------------------------------
 
 
-def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) -> RooflineData:
+def roofline_data(items: Iterable[Estimate | Inference | Device], dtype: str | None = None) -> RooflineData:
     """The rooflines of devices, or of devices with the ops of an estimate on them.
 
     Args:
-        items: Devices, or scalar estimates.
+        items: Devices, or scalar estimates of training or of a pass of inference.
         dtype: The dtype a bare device is shown in; by default the first of bf16, fp16, tf32, fp32 it has.
 
     Raises:
@@ -56,9 +57,9 @@ def roofline_data(items: Iterable[Estimate | Device], dtype: str | None = None) 
     items = list(items)
     if not items:
         raise RooflineError("nothing to draw: name at least one device")
-    title, own = shared_words([_words(i) if isinstance(i, Estimate) else "" for i in items])
+    title, own = shared_words([_words(i) if isinstance(i, Estimate | Inference) else "" for i in items])
     panels = tuple(
-        _estimate_panel(i, words) if isinstance(i, Estimate) else Panel(roof=roof_of(i, dtype))
+        _estimate_panel(i, words) if isinstance(i, Estimate | Inference) else Panel(roof=roof_of(i, dtype))
         for i, words in zip(items, own, strict=True)
     )
     return RooflineData(title=title, panels=_alike(panels))
@@ -113,12 +114,13 @@ def roof_of(device: Device, dtype: str | None = None, others: Iterable[str] = ()
     )
 
 
-def points_of(estimate: Estimate) -> tuple[Point, ...]:
+def points_of(estimate: Estimate | Inference) -> tuple[Point, ...]:
     """The ops of an estimate as points, the costliest first.
 
     The parts of one op's backward pass (data and weight gradients) are one point.
     Ops without FLOPs have no place on the plane.
     """
+    whole = float(estimate.time_s if isinstance(estimate, Inference) else estimate.step_time_s)
     groups: dict[tuple[str, str, str, str], list[Any]] = {}
     for op in estimate.ops:
         if op.flops > 0 and op.expected_s > 0:
@@ -138,17 +140,22 @@ def points_of(estimate: Estimate) -> tuple[Point, ...]:
                 flops_per_s=flops / seconds,
                 ideal_flops_per_s=flops / float(sum(op.ideal_s for op in ops)),
                 seconds=seconds,
-                share=seconds / float(estimate.step_time_s),
+                share=seconds / whole,
             )
         )
     return tuple(sorted(points, key=lambda point: -point.seconds))
 
 
-def _estimate_panel(estimate: Estimate, own: str) -> Panel:
-    points = points_of(estimate)
+def _estimate_panel(estimate: Estimate | Inference, own: str) -> Panel:
+    points = tuple(point for point in points_of(estimate) if point.share >= LEAST_SHARE)
     dtypes = {point.dtype for point in points if point.kind in {"matmul", "attention"}}
     return Panel(
-        roof=roof_of(estimate.device, estimate.train.dtype, dtypes, by_use=True),
+        roof=roof_of(
+            estimate.device,
+            estimate.dtype if isinstance(estimate, Inference) else estimate.train.dtype,
+            dtypes,
+            by_use=True,
+        ),
         points=points,
         rest=max(1.0 - sum(point.share for point in points), 0.0),
         caption=caption(estimate, own),
@@ -210,19 +217,34 @@ def validation_data(predictions: Iterable[Prediction], by: str = "device") -> Va
 # --- titles -----------------------------------------------------------------------------------------------
 
 
-def caption(estimate: Estimate, own: str = "") -> str:
-    """Step time with its interval, MFU, and what of the workload is this estimate's own."""
-    times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
+def caption(estimate: Estimate | Inference, own: str = "") -> str:
+    """The time with its interval, MFU or tokens per second, and what of the workload is this estimate's own."""
+    if isinstance(estimate, Inference):
+        times: tuple[Any, ...] = (estimate.time_low_s, estimate.time_s, estimate.time_high_s)
+        what = "pass"
+        rate = f"{estimate.tokens_per_s:,.0f} tokens/s"
+    else:
+        what = "step"
+        times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
+        rate = f"MFU {100 * estimate.mfu:.1f} %"
     low, middle, high = (format_time(float(seconds)) for seconds in times)
     if len({text.split()[1] for text in (low, middle, high)}) == 1:
         low, high = low.split()[0], high.split()[0]
     fits = "" if estimate.fits else ", does not fit in memory"
     words = f", {own}" if own else ""
-    return f"step {middle} ({low} to {high}), MFU {100 * estimate.mfu:.1f} %{fits}{words}"
+    return f"{what} {middle} ({low} to {high}), {rate}{fits}{words}"
 
 
-def _words(estimate: Estimate) -> str:
+def _words(estimate: Estimate | Inference) -> str:
     """The workload of one configuration."""
+    if isinstance(estimate, Inference):
+        tokens = f"prompts of {estimate.context:,}" if estimate.phase == "prefill" else f"{estimate.context:,} cached"
+        words = [
+            model_words(estimate.model),
+            estimate.dtype,
+            f"{estimate.phase} of {estimate.batch:,} x {tokens} tokens",
+        ]
+        return ", ".join([*words, *([f"tp {estimate.tp}"] if estimate.tp > 1 else [])])
     if not is_scalar(estimate.step_time_s):
         raise RooflineError("this picture shows one configuration, and the estimate holds an array of them")
     return workload(estimate.model, estimate.train)

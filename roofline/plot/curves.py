@@ -14,6 +14,7 @@ from .style import (
     GREY,
     INK,
     LARGE,
+    LETTER,
     NORMAL,
     PLATE,
     SERIES,
@@ -42,7 +43,7 @@ LEFT = 0.1  # of the width
 def draw_curves(figure: Figure, data: CurveData) -> None:
     """Draw MFU with its 10 to 90 % band over memory, and step time where sequences grow; mark what does not fit."""
     several, curves = len(data.curves) > 1, data.curves
-    columns = 2 if any(len(curve.name) > 34 for curve in curves) and several else 4
+    columns = _key_columns(curves) if several else 4
     keys = math.ceil((len(curves) + 2 if several else 3) / columns)  # rows of the key
     ratios = (3, 2) if data.over == "micro_batch" else (3, 2, 2)
     top, bottom, height = 0.52 + 0.13 * len(wrapped(data.title)) + 0.17 * keys, 0.47, 0.8 * sum(ratios)
@@ -81,6 +82,12 @@ def draw_curves(figure: Figure, data: CurveData) -> None:
         "ncols": columns,
     }
     figure.legend(handles=handles, **place, borderpad=0.1, columnspacing=1.4)
+
+
+def _key_columns(curves: Sequence[Curve]) -> int:
+    """Entries of the key that stand side by side in the width of the picture."""
+    longest = max(len(curve.name) + (0 if curve.fitting else len(": none fits")) for curve in curves)
+    return max(min(int((0.97 - LEFT) * WIDTH / (0.45 + LETTER * longest)), 4), 1)
 
 
 def _frame(panels: Sequence[Axes], data: CurveData) -> None:

@@ -35,7 +35,7 @@ def draw_key(figure: Figure, data: RooflineData) -> None:
     for title, handles, x, columns in (
         ("kind", kinds, left, _kind_columns(width)),
         ("phase", phases, 0.5, 2),
-        ("share of the step", shares, 0.745, 3),
+        ("share of the time", shares, 0.745, 3),
     ):
         place: Style = {
             "loc": "upper left",
@@ -70,6 +70,6 @@ def _note(data: RooflineData, width: float) -> str:
     several = len(data.panels) > 1
     rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
     mark = "Mark: measured rate. Cross: expected." if data.measured else "Mark: expected rate."
-    note = f"{mark} Tick above it: what the roofline allows. Not shown, having no FLOPs (look-ups, casts, "
-    note += f"communication, waiting): {rest} of the step."
+    note = f"{mark} Tick above it: what the roofline allows. Not shown: what has no FLOPs (look-ups, casts, "
+    note += f"communication, waiting) and ops of less than 0.1 %, {rest} of the time."
     return fill(note, int((width - 0.7) / NOTE_LETTER))
