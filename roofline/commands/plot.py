@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..model.spec import ModelConfig
     from ..plot.data import PlotData
     from ..plot.front import FrontData
+    from ..plot.timeline import TimelineData
 
 SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
 EXAMPLES = (
@@ -31,6 +32,7 @@ KINDS = {
     "memory": "parts against capacity, by micro batch or by device",
     "batch": "MFU and memory against micro batch, or with step time against sequence length (--over)",
     "layouts": "step time against memory of the layouts that no other beats in both",
+    "timeline": "the passes of a step over time, on each stage of a pipeline",
     "validate": "predicted against measured runs",
 }
 OVER = ("micro-batch", "seq-len")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace) -> PlotData | FrontData:
+def _data(args: argparse.Namespace) -> PlotData | FrontData | TimelineData:
     """What to draw."""
     from .. import plot
 
@@ -116,11 +118,17 @@ def _memory(_: argparse.Namespace, model: ModelConfig, devices: list[Device], gi
     return plot.memory_sweep(model, devices[0], batches if isinstance(batches, tuple) else (batches,), **given)
 
 
-def _step(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _step(
+    args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]
+) -> PlotData | TimelineData:
     from .. import plot
     from ..answers.estimate import estimate
 
     estimates = [estimate(model, device, **given) for device in devices]
+    if args.kind == "timeline":
+        if len(estimates) > 1:
+            raise RooflineError("--kind timeline shows one device: name one")
+        return plot.step_data(estimates[0])
     return plot.waterfall_data(estimates) if args.kind == "waterfall" else plot.roofline_data(estimates)
 
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 
-from ..timing.pipeline import Kind, Pass, Timeline
-from ..units import format_time
-from ..view.colours import BLUE, GREEN, ORANGE, PINK, RED, SKY
+from ..timing.pipeline import Pass, Timeline
+from ..view.colours import PASS_COLOURS
+from ..view.passes import PASS_WORDS, shown_words
 from .svg import Scale, line, number, picture, text
 
-COLOURS: Mapping[Kind, str] = {
-    "forward": BLUE,
-    "recompute": PINK,
-    "backward": ORANGE,
-    "weight gradients": SKY,
-    "data parallel": RED,
-    "update": GREEN,
-}
-WORDS: Mapping[Kind, str] = {
-    "data parallel": "exposed data-parallel communication",
-    "update": "update of the parameters",
-}
 WIDTHS = {"wide": 1040.0, "narrow": 340.0}
 LEFT, RIGHT, BOTTOM, LANE = 58.0, 14.0, 34.0, 20.0
 MOST_LANES = 24
@@ -31,28 +18,17 @@ LIGHTER = 0.62  # opacity of the passes of every other chunk of a device
 def pipeline(shown: Timeline, step_time_s: float) -> str:
     """Both sizes of the picture, of which a page shows one, with its key and what it leaves out."""
     drawn = "".join(_drawn(shown, kind) for kind in WIDTHS)
-    kinds = [kind for kind in COLOURS if any(each.kind == kind for each in shown.passes)]
+    kinds = [kind for kind in PASS_COLOURS if any(each.kind == kind for each in shown.passes)]
     items = "".join(
-        f'<li><i style="background:{COLOURS[kind]}"></i>{escape(WORDS.get(kind, kind))}</li>' for kind in kinds
+        f'<li><i style="background:{PASS_COLOURS[kind]}"></i>{escape(PASS_WORDS.get(kind, kind))}</li>'
+        for kind in kinds
     )
     lighter = '<li class="soft">lighter: every other virtual stage</li>' if _chunks(shown) > 1 else ""
-    return f'{drawn}<ul class="key">{items}{lighter}</ul><p class="soft">{escape(_caption(shown, step_time_s))}</p>'
+    return f'{drawn}<ul class="key">{items}{lighter}</ul><p class="soft">{escape(shown_words(shown, step_time_s))}</p>'
 
 
 def _chunks(shown: Timeline) -> int:
     return 1 + max(each.chunk for each in shown.passes)
-
-
-def _caption(shown: Timeline, step_time_s: float) -> str:
-    """What is drawn, and how it compares with the estimate."""
-    batches = f"{shown.of:,} micro batch{'es' if shown.of > 1 else ''}"
-    if shown.micro_batches < shown.of:
-        drawn = f"The first {shown.micro_batches:,} of {batches}, whose pattern repeats, and what ends the step"
-    else:
-        drawn, ends, estimate = f"All of a step of {batches}", format_time(shown.seconds), format_time(step_time_s)
-        drawn += "" if ends == estimate else f": it ends after {ends}, where the estimate is {estimate}"
-    how = f", in the order that the rules of the {shown.schedule} schedule make" if shown.devices > 1 else ""
-    return f"{drawn}{how}. Passes hold their exposed communication and waits for launches; blank is waiting."
 
 
 def _drawn(shown: Timeline, kind: str) -> str:
@@ -71,7 +47,7 @@ def _drawn(shown: Timeline, kind: str) -> str:
     for place in range(lanes):
         name = "device" if shown.devices == 1 else f"stage {place + 1}"
         body.append(text(name, LEFT - 6, place * lane + lane / 2 + 6, "tick", anchor="end"))
-    for of, light in ((of, light) for of in COLOURS for light in (False, True)):
+    for of, light in ((of, light) for of in PASS_COLOURS for light in (False, True)):
         bars = [
             _bar(each, time, scale, lane)
             for each in shown.passes
@@ -79,7 +55,7 @@ def _drawn(shown: Timeline, kind: str) -> str:
         ]
         if bars:
             opacity = f' opacity="{LIGHTER}"' if light else ""
-            body.append(f'<path style="fill:{COLOURS[of]}"{opacity} d="{"".join(bars)}"/>')
+            body.append(f'<path style="fill:{PASS_COLOURS[of]}"{opacity} d="{"".join(bars)}"/>')
     label = f"Passes of a step on {shown.devices} device{'s' if shown.devices > 1 else ''} of a pipeline over time"
     return picture(body, width, bottom + BOTTOM, label, f"chart {kind}")
 

@@ -24,7 +24,7 @@ from .data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
 from .front import FrontData, draw_front, front_data
 from .measured import measured_data
 from .sweeps import batch_data, memory_data, memory_sweep, sequence_data
-from .timeline import TimelineData, draw_timeline, timeline_data
+from .timeline import TimelineData, draw_timeline, step_data, timeline_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +42,7 @@ __all__ = [
     "save",
     "save_data",
     "sequence_data",
+    "step_data",
     "timeline_data",
     "validation_data",
     "waterfall_data",

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..counting.step import build_step
+from ..errors import RooflineError
 from ..profiling.steps import OUTSIDE
+from ..timing.pipeline import timeline
 from ..units import format_time
+from ..view.colours import PASS_COLOURS
 from .data import Row
 from .style import (
     FAINT,
@@ -24,14 +28,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from ..answers.estimate import Estimate
     from ..profiling.rank import Rank
     from ..profiling.result import Profile
 
 YELLOW = "#F0E442"  # the eighth colour of Okabe and Ito
-COLOURS = {**KIND_COLOURS, "communication": YELLOW, "copy": GREY, "other": "#bdbdbd"}
-HATCHES = {"communication": "xxxx", "copy": "////"}
+COLOURS = {**PASS_COLOURS, **KIND_COLOURS, "communication": YELLOW, "copy": GREY, "other": "#bdbdbd"}
+HATCHES = {"communication": "xxxx", "copy": "////", "recompute": "....", "data parallel": "xxxx"}
 TERM_KINDS = {"memory_bound": "elementwise"}
 MOST_LANES = 16
+MOST_PASSES = 96  # of one device
 LANE, TOP, BOTTOM, LEFT = 0.3, 0.34, 0.85, 1.15  # inches
 JOINED = 1 / 3000  # of the step: kernels of one kind closer than this are one bar
 
@@ -58,6 +64,8 @@ class TimelineData(msgspec.Struct, frozen=True, kw_only=True):
     caption: str
     seconds: float
     lanes: tuple[Lane, ...]
+    origin: str = "the step's first kernel"
+    apart: bool = False  # whether neighbours of one kind are told apart
 
     def rows(self) -> list[Row]:
         """One bar a row."""
@@ -66,6 +74,35 @@ class TimelineData(msgspec.Struct, frozen=True, kw_only=True):
             for lane in self.lanes
             for bar in lane.bars
         ]
+
+
+def step_data(estimate: Estimate) -> TimelineData:
+    """The passes of an estimated step on each device of a pipeline.
+
+    Raises:
+        RooflineError: The estimate is of a traced module, or of several runs.
+    """
+    run = estimate.run
+    if run is None:
+        raise RooflineError("the passes of a traced module are not known: name a model")
+    run.alone("a timeline")
+    shown = timeline(build_step(run.model, run.train), run.device, MOST_PASSES)
+    words = [f"pp {shown.devices}", shown.schedule] if shown.devices > 1 else []
+    first = f"the first {shown.micro_batches:,} of " if shown.micro_batches < shown.of else ""
+    words.append(f"{first}{shown.of:,} micro batch{'es' if shown.of > 1 else ''}")
+    lanes = []
+    for device in range(min(shown.devices, MOST_LANES)):
+        passes = [each for each in shown.passes if each.device == device]
+        bars = tuple(Bar(kind=each.kind, start=each.start, end=each.end) for each in passes)
+        lanes.append(Lane(name="device" if shown.devices == 1 else f"stage {device + 1}", bars=bars))
+    return TimelineData(
+        title=f"{estimate.model.name} on {estimate.train.num_devices:,} x {estimate.device.name}",
+        caption=", ".join(words),
+        seconds=shown.seconds,
+        lanes=tuple(lanes),
+        origin="the start of the step",
+        apart=True,
+    )
 
 
 def timeline_data(ranks: Sequence[Rank], result: Profile) -> TimelineData:
@@ -133,13 +170,14 @@ def draw_timeline(figure: Figure, data: TimelineData) -> None:
         for kind, colour in COLOURS.items():
             spans = [(scale * b.start, scale * (b.end - b.start)) for b in lane.bars if b.kind == kind]
             if spans:
-                axes.broken_barh(spans, (place - 0.35, 0.7), facecolor=colour, **_texture(kind))
+                edge: Style = {"edgecolor": "white", "linewidth": 0.4} if data.apart else {}
+                axes.broken_barh(spans, (place - 0.35, 0.7), facecolor=colour, **{**_texture(kind), **edge})
     axes.set(xlim=(0, scale * data.seconds), ylim=(len(data.lanes) - 0.4, -0.6))
     axes.set_yticks(range(len(data.lanes)), [lane.name for lane in data.lanes])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(plain_number)
-    axes.set_xlabel(f"{unit} from the step's first kernel")
+    axes.set_xlabel(f"{unit} from {data.origin}")
     _key(figure, axes, data)
 
 

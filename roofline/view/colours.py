@@ -14,6 +14,14 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK = (
 )
 SILVER = "#bdbdbd"
 CAUSE_COLOURS = {"compute": BLUE, "memory": SKY, "communication": RED, "latency": ORANGE}
+PASS_COLOURS = {  # what runs over the time of a step, in its order
+    "forward": BLUE,
+    "recompute": PINK,
+    "backward": ORANGE,
+    "weight gradients": SKY,
+    "data parallel": RED,
+    "update": GREEN,
+}
 PART_COLOURS = {  # parts of memory
     "weights_bytes": BLUE,
     "gradients_bytes": SKY,
