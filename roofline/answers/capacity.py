@@ -229,7 +229,13 @@ def _largest(holds: Callable[[int], bool], limit: int) -> int:
 
 
 def fit_words(memory: Memory) -> str:
-    """Total against capacity, and what is left or missing."""
+    """Total against capacity, what is left or missing, and what lives elsewhere."""
+    places = (("in the memory of each host", memory.host_bytes), ("on the drives of each host", memory.nvme_bytes))
+    elsewhere = [f"{format_bytes(held)} {where}" for where, held in places if held]  # type: ignore[arg-type]
+    return "; ".join([_fit_words(memory), *elsewhere])
+
+
+def _fit_words(memory: Memory) -> str:
     needed: Any = memory.total_bytes  # of one configuration: a number
     there: Any = memory.capacity_bytes
     if there is None:

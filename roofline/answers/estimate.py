@@ -17,6 +17,7 @@ from ..footprint.parts import Memory, memory_of
 from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..result import Result
+from ..timing.host import ON_HOST
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
@@ -121,6 +122,7 @@ BOUND_OF_TERM = {
     "data_parallel": "communication",
     "pipeline_bubble": "latency",
     "launch": "latency",
+    "offload": "communication",
 }
 
 
@@ -255,7 +257,9 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
         seconds = item.ideal * op.count
         if op.part != "step":
             seconds = seconds * step.accumulation / step.train.pp
-        if op.kind == "collective":
+        if op.kind in ON_HOST:
+            communication["host"] = communication.get("host", 0) + seconds
+        elif op.kind == "collective":
             group = (op.group or "").removeprefix("expert_")
             communication[group] = communication.get(group, 0) + seconds
         else:
@@ -342,7 +346,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]
                 intensity=op.flops / maximum(moved, 1),
                 ideal_s=item.ideal * runs,
                 expected_s=item.expected * runs,
-                bound="communication" if op.kind == "collective" else bound,
+                bound="communication" if op.kind == "collective" or op.kind in ON_HOST else bound,
                 shape=op.shape,
             )
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..config.defaults import default_dtype
 from ..config.lora import MODULES
-from ..config.options import WORDS, frozen, fusions, modules, moments, stage_sizes, word
+from ..config.options import WORDS, frozen, fusions, modules, moments, offloads, stage_sizes, word
 from ..config.run import (
     ATTENTIONS,
     BYTES,
@@ -166,6 +166,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         const=False,
     )
     _add_precision(group, words)
+    _add_offload(group, words)
     group.add_argument(
         "--fused",
         metavar="WHAT",
@@ -306,6 +307,34 @@ def _add_precision(group: Any, words: Callable[[str, tuple[str, ...]], Callable[
         group.add_argument(
             f"--{option}-dtype", metavar="DTYPE", type=words(f"{option} dtype", tuple(names)), help=allowed
         )
+
+
+def _add_offload(group: Any, words: Callable[[str, tuple[str, ...]], Callable[[str], Any]]) -> None:
+    """What lives on the host, with the frameworks' names beside."""
+    group.add_argument(
+        "--offload",
+        metavar="WHAT",
+        type=offloads,
+        help="what lives on the host, joined with commas: optimizer, parameters, activations, or all (optimizer and "
+        "parameters: offload_optimizer and offload_param of DeepSpeed, FSDP's cpu_offload, --optimizer-cpu-offload)",
+    )
+    group.add_argument(
+        "--offload-layers",
+        metavar="N",
+        type=units.positive_int,
+        help="layers whose activations go to the host (default all; Megatron's --cpu-offloading-num-layers)",
+    )
+    group.add_argument(
+        "--offload-to",
+        metavar="WHERE",
+        type=words("place in offload_to:", ("cpu", "nvme")),
+        help="cpu (default, its memory) or nvme (its drives)",
+    )
+    for option, dest, text in (
+        ("--host-bandwidth", "host_gb_per_s", "memory of one host, for the update there (default of two EPYC 7742)"),
+        ("--nvme-bandwidth", "nvme_gb_per_s", "drives of one host, reading and writing alike"),
+    ):
+        group.add_argument(option, dest=dest, metavar="GB/s", type=units.positive, help=text)
 
 
 def _flag(group: Any, option: str, text: str, dest: str | None = None, *, const: bool = True) -> None:

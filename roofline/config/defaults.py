@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
 from .checks import check_attention, check_trains
+from .offload import offload_note
 from .optimizer import optimizer
 from .run import TrainConfig
 from .sharding import SHARDINGS
@@ -107,6 +108,7 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
         notes.append(f"assumed: sequence parallelism, which {train.stack} runs with tp > 1 (--no-sequence-parallel)")
     if device is None:
         return tuple(notes)
+    notes += filter(None, (offload_note(train, device),))
     if "dtype" not in options and train.dtype == "fp16":
         notes.append(f"assumed: fp16, because {device.id} has no bf16 engine (--dtype)")
     usual = load_stack(train.stack).attention

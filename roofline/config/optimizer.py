@@ -43,6 +43,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         fused_passes: The same of one kernel.
         matmuls: (rows, columns, inner, times) of the matrix products of one update.
         whole: Whether it needs whole matrices: each rank updates some of them, and gradients are not scattered.
+        on_host: Whether its update also runs on a CPU.
         paged: Whether its state lies in unified memory, from which pages go to the host where the device is full.
         source: Where the facts come from.
     """
@@ -69,6 +70,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fused_passes: float = 1
     matmuls: tuple[tuple[Side, Side, Side, float], ...] = ()
     whole: bool = False
+    on_host: bool = False
     paged: bool = False
     source: str
 

@@ -20,6 +20,7 @@ from .run import (
     GRAPHS,
     IMBALANCE,
     MASTERS,
+    OFFLOADS,
     RECOMPUTES,
     TRAINS,
     TrainConfig,
@@ -100,6 +101,14 @@ def moments(value: Any) -> tuple[str, ...]:
     return words[:1] if len(set(words)) == 1 else words
 
 
+def offloads(value: Any) -> tuple[str, ...]:
+    """Read what lives on the host, joined with commas or plus signs; all is what is kept from step to step."""
+    read_each = word("offload", (*OFFLOADS, "all", "none"))
+    words = joined(read_each, "offload")(value.replace("+", ",") if isinstance(value, str) else value)
+    chosen = {each for word in words for each in (("optimizer", "parameters") if word == "all" else (word,))}
+    return tuple(each for each in OFFLOADS if each in chosen)
+
+
 def flag(value: Any) -> bool:
     """Read a switch."""
     if isinstance(value, bool):
@@ -136,9 +145,9 @@ def lazily(what: str, table: Callable[[], Iterable[str]]) -> Callable[[Any], str
 
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys((*COUNTS, "lora_rank"), units.positive_int),
+    **dict.fromkeys((*COUNTS, "lora_rank", "offload_layers"), units.positive_int),
     "seq_len": units.sequence_length,
-    "network_gbit_per_s": units.positive,
+    **dict.fromkeys(("network_gbit_per_s", "host_gb_per_s", "nvme_gb_per_s"), units.positive),
 }
 WORDS: dict[str, Callable[[Any], Any]] = {
     "dtype": word("dtype", DTYPES),
@@ -153,6 +162,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "expert_balance": balance,
     "cuda_graph": word("CUDA graph", GRAPHS),
     "lora_modules": modules,
+    "offload_to": word("place in offload_to:", ("cpu", "nvme")),
     "gradient_dtype": word("gradient dtype", tuple(BYTES)),
     "master_dtype": word("master dtype", tuple(MASTERS)),
     "weight_dtype": word("weight dtype", ("fp8",)),
@@ -164,6 +174,7 @@ LISTS: dict[str, Callable[[Any], Any]] = {
     "fused": fusions,
     "freeze": frozen,
     "moment_dtype": moments,
+    "offload": offloads,
     "pp_layout": stage_sizes,
 }
 _PLAIN = {"stack", "sequence_parallel", "exchange_overlap", "dropout", "master_weights", "expert_balance"}

@@ -32,6 +32,7 @@ COUNTS = (
 # section 2.2, trains with).
 IMBALANCE = {"forced": 1.0, "dropped": 1.0, "natural": 1.25}
 GRAPHS = ("none", "partial", "full")
+OFFLOADS = ("optimizer", "parameters", "activations")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}  # of a number that is kept
 MASTERS = {"fp32": 4, "fp16": 2, "bf16": 2, "split": 2}  # bytes beside a 16-bit weight
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
@@ -84,6 +85,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         master_dtype: What the copies of 16-bit weights are kept in: fp32 (None), fp16, bf16, or split (the 16 bits that
             complete a bf16 weight).
         weight_dtype: fp8: the weights of linear layers are kept in 8 bits beside their master copy (primary weights).
+        offload: What lives in host memory: optimizer (state and masters, and with sharded gradients these), parameters,
+            activations.
+        offload_layers: How many layers' activations; None: all.
+        offload_to: cpu (host memory), or nvme (drives of the host).
+        host_gb_per_s: Rate of one host's memory, for the update there; None: of the usual CPUs (`host_memory`).
+        nvme_gb_per_s: Rate of one host's drives.
         saved_dtype: fp8: what activation functions keep for backward is kept in 8 bits.
     """
 
@@ -125,6 +132,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     master_dtype: str | None = None
     weight_dtype: str | None = None
     saved_dtype: str | None = None
+    offload: tuple[str, ...] = ()
+    offload_layers: int | None = None
+    offload_to: str = "cpu"
+    host_gb_per_s: Number | None = None
+    nvme_gb_per_s: Number | None = None
 
     @property
     def expert_tensor_parallel(self) -> Number:
@@ -178,6 +190,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.moment_dtype:
             return sum(BYTES[word] for word in self.moment_dtype) / len(self.moment_dtype)
         return 4 if self.master_weights else self.activation_bytes
+
+    def offloaded_share(self, layers: int) -> float:
+        """Share of the layers whose activations live on the host."""
+        if "activations" not in self.offload:
+            return 0.0
+        return 1.0 if self.offload_layers is None else min(self.offload_layers / layers, 1.0)
 
     @property
     def keeps_masters(self) -> bool:

@@ -13,6 +13,7 @@ from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
 from .checks import check_against, check_numbers, check_precision, check_words
 from .defaults import FILL, assumed, defaults
+from .offload import check_host, check_offload
 from .options import of_one_run
 from .run import TrainConfig
 from .stage_layout import stage_layout
@@ -92,6 +93,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
             "sequence_parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
         )
     refuse(train, model)
+    if device is not None:
+        check_host(train, device)
     notes = assumed(train, device, given)
     return Run(model=model, device=device, options=given, train=train, assumed=notes)
 
@@ -132,6 +135,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     """
     check_words(train)
     check_precision(train)
+    check_offload(train)
     check_numbers(train)
     seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
     group = train.tp * train.pp * train.cp

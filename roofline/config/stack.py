@@ -43,6 +43,8 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pipeline: float = 0.0
     expert: float = 0.0
     context: float = 0.0
+    host: float = 0.0  # gradients and parameters on their way to or from the host
+    activations: float = 1.0  # activations likewise: copies run on engines of their own
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

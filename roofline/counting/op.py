@@ -22,6 +22,9 @@ Kind = Literal[
     "embedding",  # gather or scatter-add of rows
     "collective",
     "optimizer",
+    "transfer",  # between device and host
+    "host",  # a pass over host memory
+    "nvme",  # from drives of the host, and back
 ]
 Phase = Literal["forward", "backward", "recompute", "optimizer"]
 Part = Literal["layer", "embedding", "head", "step"]
@@ -67,7 +70,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         role: What else the op is, where something depends on it.
         of: Name of the forward op whose backward pass this is (not of what only prepares or sums): a label, too.
         routed: Runs on tokens that a router dealt out: the fullest rank sets the pace.
-        bytes_sent: Payload of a collective, in the convention of `timing/collective.py` (0 for everything else).
+        bytes_sent: Payload of a collective, in the convention of `timing/collective.py`, or of a transfer to or from
+            the host (0 for everything else).
         collective: all_reduce, all_gather, reduce_scatter, all_to_all or send_recv; None for everything else.
         copies: Times each element of an all_to_all is sent: experts per token.
         spread: Share of the expert groups that the copies of one token may go to (node-limited routing); 1: all.

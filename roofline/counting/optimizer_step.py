@@ -12,6 +12,7 @@ from ..config.run import TrainConfig
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from . import kernels
+from .offload import host_transfers, update_on_host
 from .op import Collective, Group, Op
 from .ownership import Shares, Update, expert_ranks, parameter_shares, shard_degree
 from .stages import stages
@@ -26,12 +27,17 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     shares = parameter_shares(model, train, weights)
     grad = gradient_bytes(train, stack)
     updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
-    ops = [_clip(updated, grad), *(_update(train, stack, each, grad) for each in shares.updates)]
+    ops = [_clip(updated, grad)]
+    for each in shares.updates:
+        ops += _update(train, stack, each, grad)
     if optimizer(train.optimizer).matmuls:
         ops += matrix_products(model, train, weights)
     if "wgrad_accumulation" in stack.fused and not train.shards_parameters:  # PyTorch drops them instead
         ops.append(_zero_gradients(shares.trainable, grad))
     ops += data_parallel_ops(model, train, stack, shares, grad)
+    if train.offload:
+        slices = shares.dense / shard_degree(train) + shares.expert / expert_ranks(train)
+        ops += host_transfers(train, updated, slices, grad)
     return ops
 
 
@@ -58,7 +64,7 @@ def _zero_gradients(params: Number, grad: int) -> Op:
     return _step_op("optimizer.zero_gradients", 0, 0, params * grad)
 
 
-def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> Op:
+def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> list[Op]:
     """One update: reads gradient, weight and state, writes weight, state and the 16-bit copy that master weights need.
 
     Fused it is one pass in a few launches; a foreach implementation runs a dozen kernels per chunk of tensors, in
@@ -75,7 +81,9 @@ def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> Op:
     passes, kernels = (how.fused_passes, FUSED_KERNELS) if fused else (how.passes, FOREACH_KERNELS)
     read = params * (grad + weight) + state
     written = params * (weight + copied) + state
-    return _step_op(f"optimizer.{update.optimizer}", how.flops * params, read * passes, written * passes, kernels)
+    if "optimizer" in train.offload:
+        return update_on_host(train, update.optimizer, read, written, state + params * train.updated_bytes)
+    return [_step_op(f"optimizer.{update.optimizer}", how.flops * params, read * passes, written * passes, kernels)]
 
 
 def on_one_rank(train: TrainConfig, dense: Number, expert: Number) -> Number:

@@ -12,6 +12,7 @@ from ..config.stack import Stack, load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
 from . import layers
+from .offload import activation_transfers
 from .op import Op, total
 from .optimizer_step import update_of
 from .recorder import Tape
@@ -89,6 +90,9 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         layer_saved = total(tape.ops, "saved_bytes", where=lambda op: op.part == "layer")
         working = working + layer_saved / max(1, model.n_layers)
     ops = _recomputed(tape.ops, train, stack, first_ops, hidden)
+    if "activations" in train.offload:
+        share = train.offloaded_share(model.n_layers)
+        ops += activation_transfers(tuple(ops), [group.count for group in model.groups], share)
     ops += update_of(model, train, stack, weights)
     return Step(
         model=model,

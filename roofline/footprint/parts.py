@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, exp, log, maximum, where
-from ..counting.ownership import stage_shares
+from ..arrays import Number, exp, log, maximum, minimum, where
+from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
 from .allocator import driver_bytes, reserved_bytes
 from .phases import Phase, choose, peak, phases_of
@@ -51,6 +51,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         total_low_bytes, total_high_bytes: 10th and 90th percentile of the total.
         fit_probability: How likely the total is within the capacity.
         phases: Live tensors at each moment that may be the peak.
+        host_bytes: What lives in the memory of one host instead, of all its devices.
+        nvme_bytes: What lives on the drives of one host.
     """
 
     weights_bytes: Number
@@ -70,6 +72,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     total_high_bytes: Number = 0
     fit_probability: Number = 1.0
     phases: tuple[Phase, ...] = ()
+    host_bytes: Number = 0
+    nvme_bytes: Number = 0
 
     @property
     def verdict(self) -> str:
@@ -79,16 +83,19 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 def memory_of(step: Step, device: Device) -> Memory:
     """Peak memory of `step` on its fullest device (see `memory_for`)."""
-    return memory_for(step, device.memory_bytes)
+    return memory_for(step, device.memory_bytes, device.devices_per_node)
 
 
-def memory_for(step: Step, capacity_bytes: Number) -> Memory:
+def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_NODE) -> Memory:
     """Peak memory of `step` on a device of `capacity_bytes`: of the stage that needs most, in the phase it needs most.
 
-    Activations in flight follow the schedule (see `activations.in_flight`).
+    Activations in flight follow the schedule (see `activations.in_flight`). A host has `devices_per_node` devices where
+    the configuration does not say; all of one host are taken to hold what the fullest does.
     """
+    usual = devices_per_node if step.train.devices_per_node is None else step.train.devices_per_node
+    ranks = minimum(step.train.num_devices, usual)
     found = [
-        _stage_memory(step, capacity_bytes, phases_of(step, stage, shares))
+        _stage_memory(step, capacity_bytes, phases_of(step, stage, shares), ranks)
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
 
@@ -102,30 +109,36 @@ def memory_for(step: Step, capacity_bytes: Number) -> Memory:
     return reduce(fuller, found)
 
 
-def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...]) -> Memory:
-    """Peak memory of the devices of one stage."""
+def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...], ranks: Number) -> Memory:
+    """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
     reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
     total = driver_bytes(step, reserved)
+    # pages in unified memory leave where the device is full (where a device is named)
+    short = where(capacity_bytes > 0, maximum(total - capacity_bytes, 0), 0)
+    evicted = minimum(short, live.paged)
+    reserved, total = reserved - evicted, total - evicted
     fits: Any = total <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,
         gradients_bytes=live.gradients,
-        optimizer_bytes=live.optimizer,
+        optimizer_bytes=live.optimizer - evicted,
         activations_bytes=live.activations,
         logits_bytes=live.logits,
         communication_bytes=live.communication,
-        context_bytes=total - live.total,
+        context_bytes=total + evicted - live.total,
         total_bytes=total,
         capacity_bytes=capacity_bytes,
         fits=fits,
-        allocated_bytes=live.total,
+        allocated_bytes=live.total - evicted,
         reserved_bytes=reserved,
         driver_bytes=total,
         total_low_bytes=total * math.exp(-Z80 * SPREAD),
         total_high_bytes=total * math.exp(Z80 * SPREAD),
         fit_probability=fit_probability(total, capacity_bytes),
         phases=phases,
+        host_bytes=(maximum(*(phase.host for phase in phases)) + evicted) * ranks,
+        nvme_bytes=live.nvme * ranks,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..arrays import Number, is_scalar, maximum, where
+from ..arrays import Number, is_scalar, maximum, minimum, where
 from ..config.optimizer import optimizer
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
@@ -18,7 +18,7 @@ from ..counting.ownership import Shares, expert_ranks, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..counting.weights import gradient_bytes
-from .activations import gathered_bytes, kept_bytes, logits_bytes
+from .activations import gathered_bytes, in_flight, kept_bytes, logits_bytes
 
 Name = Literal["backward starts", "backward ends", "update"]
 
@@ -35,6 +35,9 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
         activations: What is kept for backward, and the working set.
         logits: Logits, their fp32 copy and their gradient.
         communication: Gathered parameters and buckets.
+        host: Bytes in host memory instead.
+        nvme: Bytes on drives instead.
+        paged: Of the optimizer's, those that leave for the host where the device is full.
     """
 
     name: Name
@@ -44,6 +47,9 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     activations: Number
     logits: Number
     communication: Number
+    host: Number = 0
+    nvme: Number = 0
+    paged: Number = 0
 
     @property
     def total(self) -> Number:
@@ -59,6 +65,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: Number
     temporaries: Number
     casts: Number  # 16-bit copies of fp32 weights, from their first use to the end of backward
+    host: Number  # in host memory instead
+    nvme: Number  # on drives instead
+    paged: Number  # of the optimizer's, what leaves where the device is full
 
 
 def kept_by(step: Step, shares: Shares) -> Kept:
@@ -82,19 +91,47 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     weights = split(*trained, train.shards_parameters) * weight_bytes
     weights = weights + split(*frozen, train.shards_parameters) * frozen_bytes
     weights = weights - split(*shares.in_8_bits, train.shards_parameters) * (weight_bytes - 1)
+    whole: Number = 0
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
-        weights = weights + where(train.pp > 1, shares.total * es, 0)
+        whole = where(train.pp > 1, shares.total * es, 0)
     copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
     state = sum(on_one_rank(train, update.dense_state, update.expert_state) for update in shares.updates)
     masters = train.master_bytes if weight_bytes < 4 else 0
     casts = es < weight_bytes and not train.shards_parameters  # those of gathered layers live as long as these
-    return Kept(
-        weights=weights * copies,
+    paged = optimizer(train.optimizer).paged
+    kept = Kept(
+        weights=(weights + whole) * copies,
         gradients=split(*trained, train.reduces_every_pass) * _gradient_bytes(step) * copies,
         optimizer=state + on_one_rank(train, *trained) * masters,
         temporaries=_temporaries(step, shares),
         casts=shares.trainable * es if casts else 0,
+        host=0,
+        nvme=0,
+        paged=state if paged else 0,
     )
+    return _offloaded(step, kept, whole, on_one_rank(train, *trained)) if train.offload else kept
+
+
+def _offloaded(step: Step, kept: Kept, whole: Number, updated: Number) -> Kept:
+    """What is kept, with what lives on the host taken from the device; `whole` are weights that stay gathered.
+
+    Gradients wait on the host for the update; sharded ones leave the device bucket by bucket (arXiv:2101.06840, 4.1).
+    """
+    train = step.train
+    changes: dict[str, Number] = {}
+    moved: Number = 0
+    waiting: Number = 0
+    if "optimizer" in train.offload:
+        moved, waiting = kept.optimizer, updated * gradient_bytes(train, step.stack)
+        changes = {"optimizer": 0, "temporaries": 0}
+        if train.reduces_every_pass:
+            changes["gradients"] = 0
+    if "parameters" in train.offload:
+        moved = moved + kept.weights - whole
+        changes["weights"] = whole
+    swapped = train.offload_to == "nvme"
+    places = {"host": waiting if swapped else waiting + moved, "nvme": moved if swapped else 0}
+    return msgspec.structs.replace(kept, **changes, **places)
 
 
 def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
@@ -115,17 +152,31 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
         logits_bytes(step) * where(stage.head > 0, 1, 0),
         gathered_bytes(step),
     )
+    in_hand, share = held, train.offloaded_share(step.model.n_layers)
+    if share:  # the layer in hand is here, and the next to come or go
+        layer = held / maximum(in_flight(step, stage) * stage.depth, 1)
+        in_hand = minimum(held, held * (1 - share) + 2 * layer)
     start = Phase(
         name="backward starts",
         weights=kept.weights + kept.casts,
         gradients=kept.gradients * beside,
         optimizer=kept.optimizer,
-        activations=held + step.working_bytes,
+        activations=in_hand + step.working_bytes,
         logits=logits,
         communication=gathered,
+        host=kept.host + held - in_hand,
+        nvme=kept.nvme,
+        paged=kept.paged,
     )
     replaced = msgspec.structs.replace
-    end = replaced(start, name="backward ends", gradients=kept.gradients, activations=step.working_bytes, logits=0)
+    end = replaced(
+        start,
+        name="backward ends",
+        gradients=kept.gradients,
+        activations=step.working_bytes,
+        logits=0,
+        host=kept.host,
+    )
     update = replaced(
         end, name="update", weights=kept.weights, activations=0, optimizer=kept.optimizer + kept.temporaries
     )

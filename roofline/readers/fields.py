@@ -74,11 +74,6 @@ LATER: dict[str, Later] = {
     "expert_balance": Later(neutral=(None, "natural"), say="experts balanced as {value} are priced as usual"),
     "cuda_graph": Later(neutral=(None, "none"), say="CUDA graphs ({value}) are not modelled"),
     "dispatcher": Later(neutral=(None, "alltoall"), say="the dispatcher {value} is not modelled"),
-    "offload": Later(
-        neutral=(None, "none"),
-        say="offload of {value} to the host is not modelled: memory is overstated, time understated",
-    ),
-    "offload_to": Later(neutral=(None, "cpu"), say=""),
     "base_dtype": Later(neutral=(None, "bf16", "fp16"), say="the base's {value} weights are counted in 16 bits"),
     "mean_len": Later(
         neutral=(None,), say="a mean length of {value} is not modelled: every sequence is as long as the longest"

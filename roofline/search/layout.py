@@ -30,6 +30,7 @@ WAITING = (
     "pipeline_transfer",
     "data_parallel",
     "launch",
+    "offload",
 )
 
 

@@ -31,6 +31,7 @@ SPREAD = {
     "data_parallel": 0.50,
     "launch": 0.30,
     "optimizer": 0.30,
+    "offload": 0.50,
 }
 # What a lack of evidence adds to the software's spread.
 EVIDENCE = {"device": 0.0, "architecture": 0.0, "default": 0.12}

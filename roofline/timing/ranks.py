@@ -14,6 +14,7 @@ from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
 from ..counting.step import Step
 from . import collective, kernel
 from .collective import ALONE, Sharing
+from .host import ON_HOST, host_time
 from .power import clock_share
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             where_["sharing"] = sharing_of(step, op, ranks)
             ideal = collective.ideal_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
             expected = collective.expected_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+        elif op.kind in ON_HOST:
+            ideal, expected = host_time(op, step.train, device)
         else:
             ideal = kernel.ideal_time(op, device)
             expected = kernel.expected_time(op, device, attention=step.train.attention)

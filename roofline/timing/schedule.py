@@ -5,7 +5,7 @@ The result is a list of terms, in seconds, that add up to the step time: each te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +16,7 @@ from ..counting.op import Op
 from ..counting.stages import stages
 from ..counting.step import Step
 from . import collective
+from .host import ON_HOST
 from .ranks import PricedOp, network_bytes_per_s, rank_groups
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         data_parallel: Exposed gradient reduction and parameter gathers.
         launch: Time the device waits for the host to launch kernels.
         optimizer: The update.
+        offload: Exposed transfers between device and host, and the update there.
         total: The step.
     """
 
@@ -58,6 +60,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     data_parallel: Number
     launch: Number
     optimizer: Number
+    offload: Number
     total: Number
 
 
@@ -76,6 +79,8 @@ def term_of(priced: PricedOp) -> str:
     op = priced.op
     if op.kind == "collective":
         return _TERM_OF_GROUP[op.group or ""]
+    if op.kind in ON_HOST:
+        return "offload"
     if op.phase == "recompute":
         return "recompute"
     if op.kind == "attention" or op.in_attention_core:
@@ -118,7 +123,13 @@ def exposed_times(
     Of communication only what the stack leaves exposed; what the device waits for launches is a term.
     """
     parts, overlap = stage_times(priced), step.stack.overlap
-    hidden = _hide(parts, overlap.tensor, overlap.context, _exchange_overlap(step))
+    shares = {
+        "tensor_parallel": overlap.tensor,
+        "context_parallel": overlap.context,
+        "expert_parallel": _exchange_overlap(step),
+        "offload": overlap.activations,
+    }
+    hidden = _hide(parts, shares)
     for place, times in parts.items():
         times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
     return parts, hidden
@@ -149,7 +160,23 @@ def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
         for item in priced
         if item.op.part == "step" and item.op.kind in {"optimizer", "matmul"}
     )
+    terms["offload"] = terms["offload"] + _offload(priced, step.stack.overlap.host * window * passes)
     return Schedule(**terms, total=sum(terms.values()))
+
+
+def _offload(priced: list[PricedOp], room: Number) -> Number:
+    """Exposed seconds per step of what crosses to the host for its own sake, and of the update there.
+
+    Transfers beside the passes hide in `room`; those of the update do not, nor does the host's pass over its memory,
+    beside which drives swap (arXiv:2104.07857, section 5.2.2).
+    """
+    seconds: dict[str, Number] = {}
+    for item in priced:
+        if item.op.part == "step" and item.op.kind in ON_HOST:
+            kind = "update" if item.op.role == "update" else item.op.kind
+            seconds[kind] = seconds.get(kind, 0) + item.expected * item.op.count
+    beside = maximum(seconds.get("transfer", 0) - room, 0)
+    return beside + seconds.get("update", 0) + maximum(seconds.get("host", 0), seconds.get("nvme", 0))
 
 
 def _waits(step: Step, priced: list[PricedOp], everything: Number) -> Number:
@@ -189,8 +216,8 @@ def _busiest_stage(step: Step, parts: dict[Place, dict[str, Number]], totals: di
     return busiest
 
 
-def _hide(parts: dict[Place, dict[str, Number]], tensor: float, context: float, expert: float) -> dict[Place, Number]:
-    """Leave only the exposed part of collectives that the stack runs beside compute.
+def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, float]) -> dict[Place, Number]:
+    """Leave only the exposed part of what the stack runs beside compute, by the share of each term that may hide.
 
     Returns the seconds of compute that have communication beside them, by part: there is room for no more.
     """
@@ -198,14 +225,11 @@ def _hide(parts: dict[Place, dict[str, Number]], tensor: float, context: float, 
     for part, times in parts.items():
         compute: Number = sum(times.get(term, 0) for term in _COMPUTE)
         room = compute
-        for term, share in (
-            ("tensor_parallel", tensor),
-            ("context_parallel", context),
-            ("expert_parallel", expert),
-        ):
+        for term, share in shares.items():
             if term in times:
                 hidden = minimum(times[term] * share, room)
-                times[term] = times[term] - hidden * (1 - INTERFERENCE)
+                takes = 0 if term == "offload" else INTERFERENCE  # copy engines need no units
+                times[term] = times[term] - hidden * (1 - takes)
                 room = room - hidden
         taken[part] = compute - room
     return taken
@@ -275,7 +299,7 @@ def _data_parallel(step: Step, priced: list[PricedOp], window: Number) -> Number
     reducing: Number = 0
     gathering: Number = 0
     for item in priced:
-        if item.op.role == "update":
+        if item.op.role == "update" and item.op.kind == "collective":
             exposed = exposed + item.expected * item.op.count
         elif item.op.part == "step" and item.op.kind == "collective":
             communication = communication + item.expected * item.op.count

@@ -16,4 +16,5 @@ TERM_WORDS = {
     "data_parallel": "exposed data-parallel communication",
     "launch": "waiting for kernel launches",
     "optimizer": "optimizer",
+    "offload": "copies to and from the host, and the update there",
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..config.run import TrainConfig
+from ..config.run import OFFLOADS, TrainConfig
 from ..config.settle import settle
 from ..config.stack import load_stack, stack_of_software
 from ..errors import RooflineError
@@ -122,8 +122,21 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         expert_balance=row.get("expert_balance") or "natural",
         exchange_overlap=_flag(row, "a2a_overlap"),
         cuda_graph=row.get("cuda_graph") or "none",
+        **_offload(row),
         **sizes,
     )
+
+
+def _offload(row: Mapping[str, str]) -> dict[str, Any]:
+    """What lives on the host: ``adamw-cpu``, ``parameters``, ``activations`` or ``activations:20`` (layers)."""
+    words = (row.get("offload") or "").replace("adamw-cpu", "optimizer")
+    notes = dict(re.findall(r"\b(opt|param) offload=([YN])", row.get("notes") or ""))  # as a table's own notes say
+    said = [word for word in words.split("+") if word]
+    said += [word for key, word in (("opt", "optimizer"), ("param", "parameters")) if notes.get(key) == "Y"]
+    layers = re.search(r"activations(?::| of )(\d+)", f"{words} {row.get('notes') or ''}")
+    found = {word.partition(":")[0] for word in said}
+    chosen = tuple(word for word in OFFLOADS if word in found)
+    return {"offload": chosen, "offload_layers": int(layers[1]) if layers and "activations" in found else None}
 
 
 def _flag(row: Mapping[str, str], key: str) -> bool | None:

@@ -62,7 +62,9 @@ def _kept_words(train: TrainConfig) -> list[str]:
         "primary weights": train.weight_dtype,
         "saved activations": train.saved_dtype,
     }
-    return [f"{what} in {dtype}" for what, dtype in said.items() if dtype]
+    kept = [f"{what} in {dtype}" for what, dtype in said.items() if dtype]
+    where = "on NVMe" if train.offload_to == "nvme" else "on the host"
+    return kept + ([f"{' and '.join(train.offload)} {where}"] if train.offload else [])
 
 
 def device_notes(device: Device) -> list[str]:

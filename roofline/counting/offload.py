@@ -1,0 +1,87 @@
+"""What crosses between device and host where tensors live there, and the update that runs there.
+
+Optimizer: gradients go down, the host updates, 16-bit weights come up (ZeRO-Offload, arXiv:2101.06840, section 4).
+Parameters: slices come up for every gather (ZeRO-Infinity, arXiv:2104.07857, section 5). Activations: what is kept for
+backward goes down behind its layer, and comes up before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ..arrays import Number, divide, where
+from ..config.run import TrainConfig
+from .op import Kind, Op, Role, total
+
+
+def transfer(name: str, payload: Number, count: Number, *, role: Role | None = None) -> Op:
+    """Bytes between device and host, once per step `count` times."""
+    return _op(name, "transfer", bytes_sent=payload, count=count, role=role)
+
+
+def update_on_host(train: TrainConfig, name: str, read: Number, written: Number, state: Number) -> list[Op]:
+    """The update in host memory; `state` bytes of it are read from drives and written back where they live there."""
+    found = [_op(f"optimizer.{name}", "host", bytes_read=read, bytes_written=written)]
+    if train.offload_to == "nvme":
+        found.append(_op("optimizer.swap", "nvme", bytes_read=state, bytes_written=state))
+    return found
+
+
+def host_transfers(train: TrainConfig, trained: Number, held: Number, grad: int) -> list[Op]:
+    """Gradients down, weights up: of the `trained` parameters that a rank updates, and the `held` ones of its slice.
+
+    What moves beside the passes has no role; Megatron-LM and ZeRO-1 copy within the update.
+    """
+    es, ops = train.activation_bytes, []
+    passes = where(train.pp > 1, 1, train.accumulation)
+    if "optimizer" in train.offload:
+        every = train.reduces_every_pass
+        role: Role | None = None if every else "update"
+        ops.append(transfer("offload.gradients", trained * grad, passes if every else 1, role=role))
+        if "parameters" not in train.offload:
+            ops.append(transfer("offload.weights", trained * es, 1, role="update"))
+    if "parameters" in train.offload:
+        twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
+        ops.append(transfer("offload.parameters", held * es, passes * twice))
+        if train.offload_to == "nvme":
+            ops.append(_op("offload.swap", "nvme", bytes_read=held * es * passes * twice, bytes_written=trained * es))
+    return ops
+
+
+def activation_transfers(ops: Sequence[Op], layers: Sequence[int], share: float) -> list[Op]:
+    """What a layer of each kind keeps for backward goes down and comes up, in every micro batch, of a share of them."""
+    found = []
+    for kind, count in enumerate(layers):
+        kept = total((op for op in ops if op.part == "layer" and op.layer_kind == kind), "saved_bytes")
+        for phase in ("forward", "backward"):
+            each = _op("offload.activations", "transfer", bytes_sent=divide(kept, count), count=count * share)
+            found.append(msgspec.structs.replace(each, part="layer", phase=phase, layer_kind=kind))
+    return found
+
+
+def _op(
+    name: str,
+    kind: Kind,
+    *,
+    bytes_sent: Number = 0,
+    bytes_read: Number = 0,
+    bytes_written: Number = 0,
+    count: Number = 1,
+    role: Role | None = None,
+) -> Op:
+    return Op(
+        name=name,
+        kind=kind,
+        phase="optimizer",
+        part="step",
+        dtype="fp32",
+        flops=0,
+        bytes_read=bytes_read,
+        bytes_written=bytes_written,
+        bytes_sent=bytes_sent,
+        count=count,
+        role=role,
+        kernels=0,
+    )
