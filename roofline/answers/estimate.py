@@ -140,8 +140,9 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
             num_devices, devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp, sharding,
             sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap. Method:
             cuda_graph, dtype, recompute, attention, optimizer, stack, fused, dropout, master_weights, train,
-            lora_rank, lora_modules, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype. Any
-            number may be an array, or text as typed on the command line (``"2k"``).
+            lora_rank, lora_modules, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype,
+            offload, offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Any number may be an array, or text as
+            typed on the command line (``"2k"``).
 
     Returns:
         Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.

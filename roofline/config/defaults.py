@@ -102,6 +102,8 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
     how = optimizer(train.optimizer)
     if how.rank > 1:
         notes.append(f"assumed: {train.optimizer} projects to rank {how.rank}")
+    if how.paged:
+        notes.append(f"pages of {train.optimizer} that leave a full device for its host are not in the time")
     if how.whole and some(train.tp > 1):
         notes.append(f"assumed: {train.optimizer} updates each tensor-parallel slice of a matrix by itself (blockwise)")
     if "sequence_parallel" not in options and train.sequence_parallel:
