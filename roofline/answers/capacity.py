@@ -231,7 +231,7 @@ def _largest(holds: Callable[[int], bool], limit: int) -> int:
 def fit_words(memory: Memory) -> str:
     """Total against capacity, what is left or missing, and what lives elsewhere."""
     places = (("in the memory of each host", memory.host_bytes), ("on the drives of each host", memory.nvme_bytes))
-    elsewhere = [f"{format_bytes(held)} {where}" for where, held in places if held]  # type: ignore[arg-type]
+    elsewhere = [f"{format_bytes(float(held))} {where}" for where, held in places if is_scalar(held) and held]
     return "; ".join([_fit_words(memory), *elsewhere])
 
 
