@@ -230,7 +230,8 @@ class StepTimer:
         if self.expected_mfu is None or not self._times:
             return ""
         low, high = self.expected_mfu
-        return f"expected {100 * low:.0f}-{100 * high:.0f} %, yours {100 * self.mfu:.0f} %"
+        digits = 0 if min(low, self.mfu) >= 0.1 else 1
+        return f"expected {100 * low:.{digits}f}-{100 * high:.{digits}f} %, yours {100 * self.mfu:.{digits}f} %"
 
     def line(self) -> str:
         """One line: step, time, tokens per second, MFU, and time to finish; before the first that counts it says so."""

@@ -150,12 +150,19 @@ def test_tflops_are_of_one_device():
 
 
 def test_what_was_expected_is_told():
-    timer = timed(0.5)
+    timer = timed(0.02)
     low, high = timer.expected_mfu
     assert low < timer.expected.mfu < high
     assert timer.verdict() == f"expected {100 * low:.0f}-{100 * high:.0f} %, yours {100 * timer.mfu:.0f} %"
     assert timer.verdict() in timer.line()
     assert timed(float(timer.expected.step_time_s)).mfu == pytest.approx(timer.expected.mfu)
+
+
+def test_a_low_mfu_has_a_digit_more():
+    timer = timed(20.0)
+    low, high = timer.expected_mfu
+    assert timer.mfu < 0.1
+    assert timer.verdict() == f"expected {100 * low:.1f}-{100 * high:.1f} %, yours {100 * timer.mfu:.1f} %"
 
 
 def test_nothing_is_logged_before_a_step_counts():
