@@ -1,11 +1,15 @@
+from .answers.asked import settle_run as settle
 from .answers.capacity import MemoryFit, memory
 from .answers.comparison import Comparison, compare
+from .answers.counts import count
 from .answers.diagnosis import Diagnosis, diagnose
 from .answers.diagnosis import diagnose as mfu
 from .answers.estimate import Estimate, estimate
 from .answers.inference import Inference, infer
 from .config.run import TrainConfig
-from .counting.count import Count, count
+from .config.settle import Run
+from .config.typed import Options
+from .counting.count import Count
 from .counting.op import Op
 from .counting.textbook import accounting
 from .errors import RooflineError
@@ -21,6 +25,7 @@ from .readers.read import read_run
 from .readers.result import RunFile
 from .search.answer import layouts
 from .steptimer import StepTimer
+from .tracing.recorder import Trace
 from .tracing.trace import trace
 from .validation.runs import validate_runs
 
@@ -37,11 +42,14 @@ __all__ = [
     "MemoryFit",
     "ModelConfig",
     "Op",
+    "Options",
     "Plan",
     "RooflineError",
+    "Run",
     "RunFile",
     "StepTimer",
     "Terms",
+    "Trace",
     "TrainConfig",
     "__version__",
     "accounting",
@@ -62,6 +70,7 @@ __all__ = [
     "override",
     "plan",
     "read_run",
+    "settle",
     "trace",
     "validate_runs",
 ]

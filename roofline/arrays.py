@@ -15,10 +15,21 @@ from . import replay
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import TypeVar
 
     Number: TypeAlias = int | float | NDArray[np.float64]
+    Floats: TypeAlias = NDArray[np.float64]
+    Bools: TypeAlias = NDArray[np.bool_]
+    Texts: TypeAlias = NDArray[np.str_]
+    # of an answer: its numbers, truths and words, which are arrays where what was asked is an array
+    N = TypeVar("N", default=float)
+    B = TypeVar("B", default=bool)
+    W = TypeVar("W", default=str)
 else:
+    from typing import TypeVar
+
     Number: TypeAlias = Any
+    N, B, W = TypeVar("N"), TypeVar("B"), TypeVar("W")
 
 _SCALARS = (int, float)
 _ONE = (int, float, replay.Figure)  # a number, or one whose arithmetic is recorded

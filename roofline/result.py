@@ -68,3 +68,20 @@ def plain(value: Any) -> Any:
         items = [plain(item) for item in value]
         return sorted(items) if isinstance(value, set | frozenset) else items
     return str(value)
+
+
+def brief(value: msgspec.Struct) -> str:
+    """A Struct in one line: what differs from its defaults, arrays by their shape.
+
+    >>> from roofline.config.run import TrainConfig
+    >>> brief(TrainConfig(micro_batch=8))
+    'TrainConfig(micro_batch=8)'
+    """
+    shown = []
+    for field in msgspec.structs.fields(value):
+        found = getattr(value, field.name)
+        if hasattr(found, "shape"):
+            shown.append(f"{field.name}=<array {found.shape}>")
+        elif found != field.default:
+            shown.append(f"{field.name}={found!r}")
+    return f"{type(value).__name__}({', '.join(shown)})"

@@ -230,13 +230,22 @@ def test_compare_points_to_the_pictures(capsys):
 
 
 @pytest.mark.parametrize("command", ["count", "memory", "plot", "mfu", "layouts", "plan", "compare"])
-def test_a_function_is_traced_by_estimate_alone(command, capsys):
+def test_every_command_would_trace_a_function(command, capsys):
     more = {"mfu": ["--step-time-s", "1"], "plan": ["--tokens", "1B"], "layouts": ["--num-devices", "8"]}
     more["plot"] = ["--output", "x.png"]
     device = [] if command == "count" else ["-d", "h100-sxm-80gb"]
     assert cli.main([command, "file.py:build", *device, *more.get(command, [])]) == 2
     error = capsys.readouterr().err
-    assert "'file.py:build' is a function that builds a PyTorch module: 'roofline estimate' alone" in error
+    assert "tracing a module needs PyTorch" in error or "no file 'file.py'" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["models"], ["plot", "-d", "t4", "--kind", "batch", "--output", "x.png"]])
+def test_what_needs_shapes_says_so_of_a_function(words, capsys):
+    command, *more = words
+    assert cli.main([command, "file.py:build", *more]) == 2
+    error = capsys.readouterr().err
+    assert "'file.py:build' is a function that builds a PyTorch module" in error
     assert error.count("\n") == 1
 
 

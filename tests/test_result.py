@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import roofline
+from roofline.counting.textbook import accounting_table
 from roofline.result import plain
 
 DEVICE = "h100-sxm-80gb"
@@ -77,9 +78,13 @@ def test_every_answer_is_frozen():
 
 
 def test_what_answers_are_made_of_is_one_line():
-    for thing in (roofline.load_device(DEVICE), roofline.load_model("mixtral-8x7b")):
+    layout = roofline.layouts("gpt2", DEVICE, num_devices=2).layouts[0]
+    run = roofline.settle("mixtral-8x7b", DEVICE, num_devices=8, ep=8)
+    things = (run.device, run.model, run, run.train, layout, accounting_table(run.model, 4096), roofline.Terms(price=2))
+    for thing in things:
         assert "\n" not in repr(thing)
-        assert len(repr(thing)) < 140
+        assert len(repr(thing)) < 240
+    assert repr(roofline.TrainConfig(micro_batch=8, recompute="full")) == "TrainConfig(micro_batch=8, recompute='full')"
 
 
 def test_arrays_are_a_frame_with_a_row_each():
@@ -90,9 +95,43 @@ def test_arrays_are_a_frame_with_a_row_each():
         alone = roofline.estimate("gpt2", DEVICE, micro_batch=size)
         assert frame["step_time_s"][index] == pytest.approx(alone.step_time_s)
         assert frame["memory_total_bytes"][index] == pytest.approx(alone.memory.total_bytes)
-    assert not any(hasattr(cell, "shape") and cell.shape for cell in frame.iloc[0])
-    assert "step_time_s" in result._repr_html_()
-    json.dumps(result.to_dict())
+    assert '<th class="r">step time</th>' in result._repr_html_()
+
+
+SWEPT = {
+    "estimate": lambda sizes: roofline.estimate("gpt2", DEVICE, micro_batch=sizes),
+    "memory": lambda sizes: roofline.memory("gpt2", DEVICE, micro_batch=sizes),
+    "memory of no device": lambda sizes: roofline.memory("gpt2", micro_batch=sizes),
+    "count": lambda sizes: roofline.count("gpt2", micro_batch=sizes),
+}
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 4, 8], np.array([[1, 2], [4, 8]]), np.array([2], dtype=np.int8)])
+@pytest.mark.parametrize("name", SWEPT)
+def test_every_answer_to_a_sweep_is_alike(name, sizes):
+    result = SWEPT[name](sizes)
+    flat = np.asarray(sizes).reshape(-1).tolist()
+    frame = result.to_frame()
+    assert list(frame["micro_batch"]) == flat
+    counts = ["micro_batch", "global_batch", "seq_len", "num_devices", "tp", "dp"]
+    assert {str(frame[column].dtype) for column in counts} == {"int64"}  # what counts things stays whole
+    assert not any(hasattr(cell, "shape") and cell.shape for row in frame.itertuples() for cell in row)
+    told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert np.asarray(told["train"]["micro_batch"]).shape == np.shape(sizes)
+    (table,) = result.tables()
+    assert [row[0] for row in table.rows] == flat
+    page = Balanced()
+    page.feed(result._repr_html_())
+    assert page.open == []
+    assert f"{len(flat)} configurations" in repr(result)
+
+
+def test_a_sweep_of_memory_says_what_fits():
+    frame = roofline.memory("gpt2-xl", DEVICE, micro_batch=[1, 2, 4, 8, 16, 32]).to_frame()
+    alone = [roofline.memory("gpt2-xl", DEVICE, micro_batch=size) for size in (1, 32)]
+    assert list(frame["verdict"].iloc[[0, -1]]) == [one.verdict for one in alone]
+    assert frame["total_bytes"].iloc[0] == pytest.approx(alone[0].total_bytes)
+    assert frame["fits"].dtype == bool
 
 
 def test_plain_numpy_scalars_are_python_numbers():

@@ -22,7 +22,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advise(result: Estimate) -> Advice | None:
-    """What to change; None for a traced module, whose shape is its author's."""
+    """What to change; None for a step that no run was settled for."""
     if result.run is None:
         return None
     if not result.fits:

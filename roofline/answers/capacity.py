@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
-from ..arrays import Number, is_scalar, size
+from ..arrays import B, N, Number, is_scalar, size
 from ..config.run import TrainConfig
-from ..config.settle import Run, settle
+from ..config.settle import Run
 from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
 from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.activations import in_flight
 from ..footprint.parts import PARTS, Memory, memory_for, memory_of
-from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..units import format_bytes, format_count
-from .choice import fastest
+from .asked import run_of
 from .fixes import Fix, cheapest_fixes
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
 
-    from ..hardware import Device
+    from ..arrays import Bools, Floats
+    from ..config.typed import ArrayOptions, Options
+    from .asked import Described, Named
 
 LARGEST_BATCH = 2**20
 LONGEST_SEQUENCE = 2**24
 SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
 
 
-class MemoryFit(Result, Memory, frozen=True, kw_only=True):
+class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
     """Memory per device and what fits; attributes are the JSON keys of ``roofline memory``.
 
     Attributes:
@@ -40,7 +42,7 @@ class MemoryFit(Result, Memory, frozen=True, kw_only=True):
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does. None without a device,
-            and where runs are an array, as the two that follow.
+            of an array of runs and of a traced module, as the one that follows.
         max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
             the one given if that is longer; 0 where none does.
         fixes: The cheapest changes that make it fit; empty where it fits.
@@ -63,41 +65,48 @@ class MemoryFit(Result, Memory, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """The answer in one line."""
         where = "" if self.device is None else f" on {self.device.id}"
-        many = size(self.total_bytes)
-        words = fit_words(self) if many == 1 else f"{many} configurations"
+        words = fit_words(self) if is_scalar(self.total_bytes) else f"{size(self.total_bytes)} configurations"
         return f"<MemoryFit of {self.model.name}{where}: {words}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Bytes by part, as a pandas frame; of an array of runs a row for each."""
+        """Bytes by part, as a pandas frame; of an array of runs a row for each with what was asked."""
         import pandas as pd
 
+        if not is_scalar(self.total_bytes):
+            return super().to_frame()
         parts = [*PARTS, "total_bytes", "capacity_bytes"]
-        if size(self.total_bytes) > 1:
-            return pd.DataFrame({name: getattr(self, name) for name in parts})
         return pd.DataFrame({"part": parts, "bytes": [getattr(self, name) for name in parts]})
 
 
-def memory(model: str | Path | ModelConfig, device: str | Path | Device | None = None, **options: Any) -> MemoryFit:
+@overload
+def memory(model: Described, device: Named | None = None, **options: Unpack[Options]) -> MemoryFit: ...
+@overload
+def memory(
+    model: Described, device: Named | None = None, **options: Unpack[ArrayOptions]
+) -> MemoryFit[Floats, Bools]: ...
+@overload
+def memory(*, run: Run, **options: Unpack[Options]) -> MemoryFit: ...
+def memory(
+    model: Described | None = None, device: Named | None = None, *, run: Run | None = None, **options: Any
+) -> MemoryFit[Any, Any]:
     """Peak memory of one device, and what fits; where no micro batch is given, with the fastest that fits.
 
     >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
     <MemoryFit of gpt2-xl on h100-sxm-80gb: ... GiB of 79.65 GiB: fits, ... GiB free>
 
     Args:
-        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
-        device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`; None: the parts alone.
+        model: As for `estimate`.
+        device: As for `estimate`; None: the parts alone.
+        run: A settled run (`roofline.settle`), in place of both; options change it.
         **options: Fields of `TrainConfig` (see `estimate`), as plain numbers or as typed.
 
     Raises:
         RooflineError: Anything a user can mend.
     """
-    from ..hardware import load_device
-
-    run = settle(load_model(model), None if device is None else load_device(device), options)
-    return memory_run(run if device is None else fastest(run))
+    return memory_run(run_of(model, device, options, run, needs_device=False))
 
 
-def memory_run(run: Run) -> MemoryFit:
+def memory_run(run: Run) -> MemoryFit[Any, Any]:
     """Peak memory of a run already settled (see `memory`)."""
     step = build_step(run.model, run.train)
     used = memory_for(step, 0) if run.device is None else memory_of(step, run.device)
@@ -106,21 +115,22 @@ def memory_run(run: Run) -> MemoryFit:
         parts |= {"capacity_bytes": None, "fits": None, "fit_probability": None}
     one = is_scalar(used.total_bytes)
     asked = one and run.device is not None
+    shaped = asked and run.model.recorded is None  # a traced module has the batch and length it was traced with
     return MemoryFit(
         **parts,
         model=run.model,
         device=run.device,
         train=run.train,
         explained=explain(step, used) if one else {},
-        max_micro_batch=max_micro_batch(run) if asked else None,
-        max_seq_len=max_seq_len(run) if asked else None,
+        max_micro_batch=max_micro_batch(run) if shaped else None,
+        max_seq_len=max_seq_len(run) if shaped else None,
         fixes=cheapest_fixes(run) if asked and not used.fits else (),
         notes=run.assumed,
         chosen=run.chosen,
     )
 
 
-def explain(step: Step, used: Memory) -> dict[str, str]:
+def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     """How each part of the memory comes about, in words."""
     train = step.train
     shares = parameter_shares(step.model, train, step.weights)
@@ -142,6 +152,8 @@ def explain(step: Step, used: Memory) -> dict[str, str]:
     flight = in_flight(step)
     batches = "1 micro batch" if flight == 1 else f"{flight:.3g} micro batches in flight"
     words["activations_bytes"] = f"{kept[train.recompute]} kept for backward, {batches}"
+    if step.model.recorded is not None:
+        words["activations_bytes"] = "peak of the traced pass: all kept for backward, inputs, operands in hand"
     tokens = f"{train.micro_batch * train.sequence_length:,} tokens"
     words["logits_bytes"] = f"{tokens} x vocabulary of {step.model.vocab_size:,}, with the copies of the loss"
     words["communication_bytes"] = "gathered layers" if train.shards_parameters else "gradient buckets"
@@ -228,14 +240,14 @@ def _largest(holds: Callable[[int], bool], limit: int) -> int:
     return low
 
 
-def fit_words(memory: Memory) -> str:
+def fit_words(memory: Memory[Any, Any]) -> str:
     """Total against capacity, what is left or missing, and what lives elsewhere."""
     places = (("in the memory of each host", memory.host_bytes), ("on the drives of each host", memory.nvme_bytes))
     elsewhere = [f"{format_bytes(float(held))} {where}" for where, held in places if is_scalar(held) and held]
     return "; ".join([_fit_words(memory), *elsewhere])
 
 
-def _fit_words(memory: Memory) -> str:
+def _fit_words(memory: Memory[Any, Any]) -> str:
     needed: Any = memory.total_bytes  # of one configuration: a number
     there: Any = memory.capacity_bytes
     if there is None:

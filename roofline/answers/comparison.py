@@ -10,14 +10,19 @@ import msgspec
 
 from ..config.options import choices
 from ..errors import RooflineError
-from ..model.load import load_model
+from ..model.load import names_function
+from ..model.spec import ModelConfig
 from ..result import Result
 from ..timing.schedule import TERMS
+from .asked import described
 from .estimate import Estimate, estimate
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ..config.typed import Choices
     from ..hardware import Device
-    from ..model.spec import ModelConfig
+    from .asked import Described, Named
 
 MOST_CASES = 10_000
 JOINED = frozenset({"fused", "freeze"})  # options whose value is several words, not a choice
@@ -27,13 +32,13 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One combination.
 
     Attributes:
-        model: The model.
+        model: The model; text where it is a function that builds one.
         device: The device.
         options: Fields of `TrainConfig` that were given.
         varied: What tells this case from the others, in the order it was given.
     """
 
-    model: ModelConfig
+    model: ModelConfig | str
     device: Any
     options: dict[str, Any]
     varied: dict[str, Any]
@@ -46,7 +51,7 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
-def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
+def cases(models: Sequence[ModelConfig | str], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
     """Every combination of `models`, `devices` and the options whose value is a tuple.
 
     Raises:
@@ -62,14 +67,14 @@ def cases(models: Sequence[ModelConfig], devices: Sequence[Device], options: Map
 
 
 def _combinations(
-    models: Sequence[ModelConfig],
+    models: Sequence[ModelConfig | str],
     devices: Sequence[Device],
     options: Mapping[str, Any],
     swept: Mapping[str, tuple[Any, ...]],
 ) -> Iterator[Case]:
     for model, device, *values in product(models, devices, *swept.values()):
         chosen = dict(zip(swept, values, strict=True))
-        varied = {"model": model.name} if len(models) > 1 else {}
+        varied = {"model": getattr(model, "name", model)} if len(models) > 1 else {}
         varied |= {"device": device.id} if len(devices) > 1 else {}
         yield Case(model=model, device=device, options={**options, **chosen}, varied=varied | chosen)
 
@@ -111,7 +116,9 @@ def run_cases(chosen: Sequence[Case]) -> Comparison:
     return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
 
 
-def compare(models: Any, devices: Any, **options: Any) -> Comparison:
+def compare(
+    models: Described | Sequence[Described], devices: Named | Sequence[Named], **options: Unpack[Choices]
+) -> Comparison:
     """Estimate every combination of models, devices and options.
 
     >>> compare("gpt2", ["a100-sxm-80gb", "h100-sxm-80gb"], micro_batch=[1, 2])
@@ -128,11 +135,16 @@ def compare(models: Any, devices: Any, **options: Any) -> Comparison:
     from ..hardware import load_device
 
     chosen = cases(
-        [load_model(each) for each in _listed(models)],
+        [_read(each) for each in _listed(models)],
         [load_device(each) for each in _listed(devices)],
         choices(options),
     )
     return run_cases(chosen)
+
+
+def _read(model: Any) -> ModelConfig | str:
+    """A model, as far as it is one whatever it is trained in: a file's module is traced in the dtype of its case."""
+    return str(model) if names_function(model) else described(model, None, {})[0]
 
 
 def _listed(given: Any) -> Sequence[Any]:

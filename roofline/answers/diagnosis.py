@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from .. import units
 from ..config.options import check_names, read_one
 from ..config.run import DTYPES, TrainConfig
-from ..config.settle import Run, settle
+from ..config.settle import Run
 from ..counting.mfu import mfu_by_rule
 from ..errors import RooflineError
-from ..model.load import load_model
-from ..model.spec import ModelConfig
 from ..result import Result
 from ..units import format_rate, format_ratio, format_share, format_time
+from .asked import run_of
 from .changes import Suspect, improvements, suspects
-from .choice import fastest
 from .estimate import COUNTED_RULE, Estimate, estimate_run
 from .reported import Mistake, Printed, explain_alone, explain_printed, mistakes, read_printed
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
 
+    from ..config.typed import Options
     from ..hardware import Device
+    from .asked import Described, Named
 
 AGREE = 0.05  # two figures of one run that differ by less are the same
 MISTAKEN = 4.0  # times the peak: faster cards are not taken for this one
@@ -99,20 +100,22 @@ class Diagnosis(Result, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def diagnose(
-    model: str | Path | ModelConfig,
-    device: str | Path | Device,
+    model: Described | None = None,
+    device: Named | None = None,
     *,
+    run: Run | None = None,
     step_time_s: float | str | None = None,
     tokens_per_s: float | str | None = None,
     tflops: float | str | None = None,
     reported_mfu: float | str | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Diagnosis:
     """Judge a measured run.
 
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
+        run: A settled run (`roofline.settle`), in place of both; options change it.
         step_time_s: Measured seconds of one optimizer step, or text with a unit such as ``"340ms"``.
         tokens_per_s: Measured tokens per second of all devices, checked against the step time.
         tflops: TFLOP/s of one device as the framework printed them, where no time was measured; counted as MFU is here.
@@ -122,8 +125,6 @@ def diagnose(
     Raises:
         RooflineError: Nothing was measured, or the figures are impossible (MFU above 100 %).
     """
-    from ..hardware import load_device
-
     check_names(options, "step_time_s", "tokens_per_s", "tflops", "reported_mfu")
     if step_time_s is None and tokens_per_s is None and tflops is None and reported_mfu is None:
         raise RooflineError(
@@ -134,8 +135,7 @@ def diagnose(
     rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
     achieved: float | None = read_one("tflops", tflops, units.positive)
     printed = None if reported_mfu is None else read_printed(reported_mfu)
-    model, device = load_model(model), load_device(device)
-    run = fastest(settle(model, device, options).alone("a measured run"))
+    run = run_of(model, device, options, run).alone("a measured run")
     expected = estimate_run(run)
     tokens = float(run.train.tokens_per_step)
     alone = printed is not None and step is None and rate is None and achieved is None

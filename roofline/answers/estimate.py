@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 import msgspec
 
-from ..arrays import Number, divide, is_scalar, maximum, size, where
+from ..arrays import B, N, Number, W, divide, is_scalar, maximum, size, where
 from ..config.run import TrainConfig
-from ..config.settle import Run, settle
+from ..config.settle import Run
 from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
 from ..counting.stages import stages
 from ..counting.step import Step
 from ..footprint.parts import Memory, memory_of
-from ..model.load import load_model
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..timing.host import ON_HOST
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
-from .choice import fastest
+from .asked import run_of
 from .machine import machine_notes
 from .replayed import replayed
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import pandas as pd
 
+    from ..arrays import Bools, Floats, Texts
+    from ..config.typed import ArrayOptions, Options
     from ..hardware import Device
+    from .asked import Described, Named
 
 COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass that runs, full attention"
 
 
-class OpTime(msgspec.Struct, frozen=True, kw_only=True):
+class OpTime(msgspec.Struct, Generic[N, W], frozen=True, kw_only=True):
     """An op with its time per step on the busiest device."""
 
     name: str
     kind: str
     phase: str
     dtype: str
-    runs: Number  # per step
-    flops: Number  # per run
-    bytes: Number
-    intensity: Number  # FLOP per byte
-    ideal_s: Number  # per step
-    expected_s: Number
+    runs: N  # per step
+    flops: N  # per run
+    bytes: N
+    intensity: N  # FLOP per byte
+    ideal_s: N  # per step
+    expected_s: N
     of: str  # the forward op that it belongs to
-    bound: Any  # compute or memory, by intensity against the ridge of its engine; or communication
-    shape: tuple[Number, ...] | None = None  # of a matmul or attention, as in `Op`
+    bound: W  # compute or memory, by intensity against the ridge of its engine; or communication
+    shape: tuple[N, ...] | None = None  # of a matmul or attention, as in `Op`
 
 
-class WaterfallStep(msgspec.Struct, frozen=True, kw_only=True):
+class WaterfallStep(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     """One step of the way from 100 % of peak down to the expected MFU: `lost` of the peak goes to `term`."""
 
     term: str
-    seconds: Number
-    lost: Number
-    remaining: Number
+    seconds: N
+    lost: N
+    remaining: N
 
 
-class Estimate(Result, msgspec.Struct, frozen=True, kw_only=True):
+class Estimate(Result, msgspec.Struct, Generic[N, B, W], frozen=True, kw_only=True):
     """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``."""
 
     VIEW: ClassVar[str] = "estimate"
@@ -68,25 +71,25 @@ class Estimate(Result, msgspec.Struct, frozen=True, kw_only=True):
     model: ModelConfig
     device: Any
     train: TrainConfig
-    step_time_s: Number
-    step_time_low_s: Number
-    step_time_high_s: Number
-    ideal_step_time_s: Number
-    tokens_per_s: Number
-    tokens_per_s_per_device: Number
-    mfu: Number
-    hfu: Number
+    step_time_s: N
+    step_time_low_s: N
+    step_time_high_s: N
+    ideal_step_time_s: N
+    tokens_per_s: N
+    tokens_per_s_per_device: N
+    mfu: N
+    hfu: N
     mfu_rule: str
-    model_flops_per_step: Number
-    hardware_flops_per_step: Number
-    bound: Any
-    schedule: Schedule
-    waterfall: list[WaterfallStep]
-    memory: Memory
-    fits: Any
-    ops: list[OpTime]
+    model_flops_per_step: N
+    hardware_flops_per_step: N
+    bound: W
+    schedule: Schedule[N]
+    waterfall: list[WaterfallStep[N]]
+    memory: Memory[N, B]
+    fits: B
+    ops: list[OpTime[N, W]]
     notes: tuple[str, ...] = ()
-    run: Run | None = None  # None for a traced module
+    run: Run | None = None
 
     def __repr__(self) -> str:
         """The answer in one line."""
@@ -126,7 +129,15 @@ BOUND_OF_TERM = {
 }
 
 
-def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **options: Any) -> Estimate:
+@overload
+def estimate(model: Described, device: Named, **options: Unpack[Options]) -> Estimate: ...
+@overload
+def estimate(model: Described, device: Named, **options: Unpack[ArrayOptions]) -> Estimate[Floats, Bools, Texts]: ...
+@overload
+def estimate(*, run: Run, **options: Unpack[Options]) -> Estimate: ...
+def estimate(
+    model: Described | None = None, device: Named | None = None, *, run: Run | None = None, **options: Any
+) -> Estimate[Any, Any, Any]:
     """Estimate one training step; where no micro batch is given, with the fastest that fits.
 
     >>> result = estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8, seq_len="1k", recompute="selective")
@@ -134,8 +145,10 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
     <Estimate of gpt2-xl on h100-sxm-80gb: ... a step (10-90 % range ...), MFU ..., fits>
 
     Args:
-        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
+        model: Whatever describes one: a preset's id, the path of a ``.toml`` or ``config.json``, a `ModelConfig`, a
+            `Trace`, or ``path/to/file.py:function``, which is traced (one "token" is then one pass of its inputs).
         device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
+        run: A settled run (`roofline.settle`), in place of both; options change it.
         **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len. Layout:
             num_devices, devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp, sharding,
             sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap. Method:
@@ -150,34 +163,32 @@ def estimate(model: str | Path | ModelConfig, device: str | Path | Device, **opt
     Raises:
         RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
     """
-    from ..hardware import load_device
-
-    return estimate_run(fastest(settle(load_model(model), load_device(device), options)))
+    return estimate_run(run_of(model, device, options, run))
 
 
-def estimate_run(run: Run) -> Estimate:
+def estimate_run(run: Run) -> Estimate[Any, Any, Any]:
     """Estimate one training step of a run already settled (see `estimate`)."""
     result = _ordered(replayed(_estimated, run.model, run.train, run.device))
     return msgspec.structs.replace(result, run=run, notes=(*run.assumed, *result.notes))
 
 
-def estimate_step(step: Step, device: Device) -> Estimate:
+def estimate_step(step: Step, device: Device) -> Estimate[Any, Any, Any]:
     """Estimate a step already laid out (see `estimate`)."""
     return _ordered(_estimated(step, device))
 
 
-def _ordered(result: Estimate) -> Estimate:
+def _ordered(result: Estimate[Any, Any, Any]) -> Estimate[Any, Any, Any]:
     costliest_first(result.ops)
     return result
 
 
-def costliest_first(ops: list[OpTime]) -> None:
+def costliest_first(ops: list[OpTime[Any, Any]]) -> None:
     """Sort ops by their time, where times are no arrays."""
     if is_scalar(*(op.expected_s for op in ops)):
         ops.sort(key=lambda op: -op.expected_s)
 
 
-def _estimated(step: Step, device: Device) -> Estimate:
+def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:
     train = step.train
     priced = price(step, device)
     times = schedule(step, device, priced)
@@ -214,17 +225,17 @@ def _estimated(step: Step, device: Device) -> Estimate:
     )
 
 
-class Times(msgspec.Struct, frozen=True):
+class Times(msgspec.Struct, Generic[N], frozen=True):
     """The step time alone: expected, 10th and 90th percentile, its terms; and the memory."""
 
-    expected: Number
-    low: Number
-    high: Number
-    memory: Memory
-    schedule: Schedule
+    expected: N
+    low: N
+    high: N
+    memory: Memory[N]
+    schedule: Schedule[N]
 
 
-def estimate_times(step: Step, device: Device) -> Times:
+def estimate_times(step: Step, device: Device) -> Times[Any]:
     """The part of `estimate_step` that validation and searches need."""
     priced = price(step, device)
     times = schedule(step, device, priced)
@@ -296,7 +307,7 @@ def hardware_flops(step: Step) -> Number:
     return per_device * step.accumulation * train.tp * train.cp * train.data_parallel
 
 
-def bound_of(times: Schedule) -> Any:
+def bound_of(times: Schedule[Any]) -> Any:
     """What the step spends most of its time on: compute, memory, communication or latency."""
     sums: dict[str, Number] = {}
     for term in TERMS:
@@ -308,7 +319,7 @@ def bound_of(times: Schedule) -> Any:
     return best
 
 
-def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
+def waterfall(times: Schedule[Any], useful: Number) -> list[WaterfallStep[Any]]:
     """From 100 % of peak to the MFU, term by term: each loses its share of the step.
 
     `useful` is the time the model's FLOPs take at the dense peak. The steps sum exactly: 1 - sum(lost) = MFU.
@@ -326,7 +337,7 @@ def waterfall(times: Schedule, useful: Number) -> list[WaterfallStep]:
     return steps
 
 
-def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime]:
+def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime[Any, Any]]:
     """Every op with its time per step on the busiest device."""
     rows = []
     passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s

@@ -7,7 +7,6 @@ the cached keys and values, and reads every weight and the whole cache for it (a
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
@@ -21,20 +20,25 @@ from ..counting.recorder import Tape
 from ..counting.step import Step
 from ..errors import RooflineError, unknown
 from ..footprint.allocator import CONTEXT_BYTES
-from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig
 from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
+from .asked import described
 from .estimate import OpTime, costliest_first, op_times
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ..config.typed import ServingOptions
     from ..hardware import Device
+    from .asked import Described, Named
 
 Phase = Literal["prefill", "decode"]
 PHASES = ("prefill", "decode")
+SERVED = frozenset({"dtype", "tp", "attention", "stack", "network_gbit_per_s", "devices_per_node", "num_devices"})
 WEIGHT_BYTES = {"fp8": 1, "fp4": 0.5}
 
 
@@ -111,13 +115,13 @@ class Inference(Result, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def infer(
-    model: str | Path | ModelConfig,
-    device: str | Path | Device,
-    phase: str,
+    model: Described,
+    device: Named,
+    phase: Phase,
     *,
     micro_batch: int | str = 1,
     seq_len: int | str | None = None,
-    **options: Any,
+    **options: Unpack[ServingOptions],
 ) -> Inference:
     """Estimate one pass of inference.
 
@@ -136,14 +140,14 @@ def infer(
 
     if not isinstance(phase, str) or phase not in PHASES:
         raise unknown("phase", phase, PHASES)
-    meant = {"dtype", "tp", "attention", "stack", "network_gbit_per_s", "devices_per_node", "num_devices"}
     check_names(options, "phase")
     for name in options:
-        if name not in meant:
+        if name not in SERVED:
             raise RooflineError(
-                f"{name} has no meaning in {phase}: give {', '.join(sorted(meant))}, or leave --phase out"
+                f"{name} has no meaning in {phase}: give {', '.join(sorted(SERVED))}, or leave --phase out"
             )
-    model, device = load_model(model), load_device(device)
+    device = load_device(device)
+    model, _ = described(model, device, {})
     given = {**options, "micro_batch": micro_batch, "seq_len": seq_len}
     result = _infer(model, device, phase, given)
     return result if result.fits else msgspec.structs.replace(result, fixes=_fixes(result, given))
@@ -226,6 +230,8 @@ def _fix(result: Inference, given: dict[str, Any], change: str, options: dict[st
 
 def inference_step(model: ModelConfig, device: Device, phase: str, options: dict[str, Any]) -> Step:
     """The forward ops of one pass; logits are formed for the last token of each sequence only."""
+    if model.recorded is not None:
+        raise RooflineError(f"{model.name} is a traced training pass: inference needs a model that is described")
     if model.kind != "decoder" or any(group.recurrence is not None for group in model.groups):
         raise RooflineError(f"inference is counted for decoders with attention, and {model.name} is not one")
     model = model.without_ahead()

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the counts."""
-    from ..counting.count import count
+    from ..answers.counts import count
 
     result = count(options.model(args), **options.train_options(args))
     if args.style == "accounting":

@@ -6,12 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ..config.options import word
-from ..errors import NotDescribedError, RooflineError
 from . import options
 from .output import add_format_arguments, show
 
 if TYPE_CHECKING:
-    from ..answers.estimate import Estimate
     from ..hardware import Device
 
 SUMMARY = "step time, MFU and memory of a training run, and what limits it"
@@ -45,40 +43,11 @@ def run(args: argparse.Namespace) -> int:
     device, given = options.device(args), options.train_options(args)
     if args.phase != "train":
         return run_inference(args, device, given)
-    result = training(args, device, given)
-    show(args, result)
-    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
-
-
-def training(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:
-    """The estimate of a training step of MODEL: described, or a function that builds a PyTorch module."""
-    if options.names_function(args.model):
-        from ..tracing.step import estimate_file
-
-        if args.overrides:
-            key, value = args.overrides[0]
-            raise RooflineError(
-                f"--set {key}={value} does not apply to a traced module: change it in {args.model.rpartition(':')[0]}"
-            )
-        return estimate_file(args.model, device, **given)
-    return described(args, device, given)
-
-
-def described(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> Estimate:
-    """The estimate of a model that is described, or of a config.json that transformers can build where it is there."""
     from ..answers.estimate import estimate
 
-    try:
-        model = options.model(args)
-    except NotDescribedError:
-        from ..tracing import architecture
-
-        if args.overrides or not architecture.available():
-            raise
-        from ..tracing.step import estimate_config
-
-        return estimate_config(args.model, device, **given)
-    return estimate(model, device, **given)
+    result = estimate(options.model(args), device, **given)
+    show(args, result)
+    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
 
 
 def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..errors import NotDescribedError
+from ..model.load import names_function
 from . import options
 from .output import add_format_arguments, emit
 
@@ -45,13 +45,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace) -> Shown:
     """One model: as it is described, or as transformers builds it where that is installed."""
+    from ..model.load import load_model
     from ..view import models as view
 
-    try:
-        return view.one(options.model(args), args.model)
-    except NotDescribedError:
+    found = options.model(args)
+    if isinstance(found, str):
         from ..tracing import architecture
 
-        if args.overrides or not architecture.available():
-            raise
-        return view.built(architecture.build(*architecture.read(args.model)))
+        if names_function(found) or not architecture.available():
+            load_model(found)  # says why not
+        return view.built(architecture.build(*architecture.read(found)))
+    return view.one(found, args.model)

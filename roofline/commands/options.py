@@ -23,8 +23,8 @@ from ..config.run import (
     TrainConfig,
 )
 from ..config.sharding import SHARDINGS
-from ..errors import RooflineError
-from ..model.load import load_model
+from ..errors import NotDescribedError, RooflineError
+from ..model.load import load_model, names_function
 from ..reading import parse_toml
 from .runfile import add_run_file_arguments
 
@@ -426,33 +426,30 @@ def train_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def names_function(model: object) -> bool:
-    """Whether MODEL names a function that builds a PyTorch module: ``path/to/file.py:function``.
-
-    >>> names_function("models/unet.py:build"), names_function("gpt2-xl")
-    (True, False)
-    """
-    path, colon, function = model.rpartition(":") if isinstance(model, str) else ("", "", "")
-    return bool(colon and function) and path.endswith(".py")
-
-
-def model(args: argparse.Namespace) -> ModelConfig:
-    """The model that was named, with its ``--set`` overrides."""
+def model(args: argparse.Namespace) -> ModelConfig | str:
+    """The model that was named, with its ``--set`` overrides; text where it is yet to be traced."""
     return one_model(args.model, args.overrides)
 
 
-def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]]) -> ModelConfig:
-    """The model of one MODEL.
+def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]]) -> ModelConfig | str:
+    """The model of one MODEL: text where it names a function, or a file that nothing here describes.
 
     Raises:
-        RooflineError: It names a function, which `estimate` alone traces.
+        RooflineError: There is no such model, or a figure is changed of one that is traced.
     """
     if names_function(name):
-        raise RooflineError(
-            f"{name!r} is a function that builds a PyTorch module: 'roofline estimate' alone traces one; "
-            "give a preset, a config.json or a .toml here"
-        )
-    return load_model(name, dict(overrides))
+        if overrides:
+            key, value = overrides[0]
+            raise RooflineError(
+                f"--set {key}={value} does not apply to a traced module: change it in {str(name).rpartition(':')[0]}"
+            )
+        return name
+    try:
+        return load_model(name, dict(overrides))
+    except NotDescribedError:
+        if overrides or not isinstance(name, str):
+            raise
+        return name
 
 
 def device(args: argparse.Namespace) -> Device:

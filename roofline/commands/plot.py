@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..errors import RooflineError
+from ..model.load import load_model
 from . import options
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from ..hardware import Device
     from ..model.spec import ModelConfig
     from ..plot.data import PlotData
     from ..plot.front import FrontData
     from ..plot.timeline import TimelineData
+
+    Model: TypeAlias = ModelConfig | str  # as `options.model` gives it
 
 SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
 EXAMPLES = (
@@ -100,26 +105,27 @@ def _data(args: argparse.Namespace) -> PlotData | FrontData | TimelineData:
     return draw(args, model, devices, given)
 
 
-def _sweep(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _sweep(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
     from .. import plot
 
     values = given.pop(_varied(args), ())
     draw = plot.batch_data if args.over == "micro-batch" else plot.sequence_data
-    return draw(model, devices, values, **given)
+    return draw(load_model(model), devices, values, **given)
 
 
-def _memory(_: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _memory(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
     from .. import plot
     from ..answers.estimate import estimate
 
     if len(devices) > 1:
         return plot.memory_data([estimate(model, device, **given) for device in devices])
     batches = given.pop("micro_batch", ())
-    return plot.memory_sweep(model, devices[0], batches if isinstance(batches, tuple) else (batches,), **given)
+    batches = batches if isinstance(batches, tuple) else (batches,)
+    return plot.memory_sweep(load_model(model), devices[0], batches, **given)
 
 
 def _step(
-    args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]
+    args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]
 ) -> PlotData | TimelineData:
     from .. import plot
     from ..answers.estimate import estimate
@@ -132,7 +138,7 @@ def _step(
     return plot.waterfall_data(estimates) if args.kind == "waterfall" else plot.roofline_data(estimates)
 
 
-def _inference(args: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _inference(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
     from .. import plot
     from ..answers.inference import infer
 
@@ -141,7 +147,7 @@ def _inference(args: argparse.Namespace, model: ModelConfig, devices: list[Devic
     return plot.roofline_data([infer(model, device, args.phase, **given) for device in devices])
 
 
-def _front(_: argparse.Namespace, model: ModelConfig, devices: list[Device], given: dict[str, Any]) -> FrontData:
+def _front(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> FrontData:
     from .. import plot
     from ..search.answer import layouts
 

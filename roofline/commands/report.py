@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import RooflineError
 from . import options
-from .estimate import DOES_NOT_FIT, training
+from .estimate import DOES_NOT_FIT
 from .output import write_text
 
 SUMMARY = "one page to share: the answer, why, what else could be, and what it rests on"
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and say where it is; 3 where the run does not fit in memory."""
+    from ..answers.estimate import estimate
     from ..page.report import report_of, write
     from ..view.files import check_writable, write_atomically
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if path.suffix.lower() not in SUFFIXES:
         raise RooflineError(f"cannot write {path}: a page is HTML; name a file that ends in .html")
     check_writable(path)
-    found = training(args, options.device(args), options.train_options(args))
+    found = estimate(options.model(args), options.device(args), **options.train_options(args))
     notes = [f"Note: {note}." for note in getattr(args, "config_notes", ())]
     content = write(report_of(found, command(args.typed), notes))
     write_atomically(path, content)

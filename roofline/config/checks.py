@@ -11,6 +11,7 @@ from ..model.spec import Mlp, ModelConfig, Moe
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .optimizer import optimizer, optimizers
+from .recorded import check_recorded
 from .run import (
     ATTENTIONS,
     BYTES,
@@ -169,6 +170,8 @@ def check_numbers(train: TrainConfig) -> None:
 
 def check_against(train: TrainConfig, model: ModelConfig) -> None:
     """Check the resolved configuration against the model."""
+    if model.recorded is not None:
+        check_recorded(train)
     seq_len = train.sequence_length
     longer = first_where(seq_len > model.learned_positions, seq_len) if model.learned_positions else None
     if longer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from .. import arrays, units
@@ -43,40 +43,71 @@ DTYPE_ALIASES = {
 }
 
 
-def word(what: str, allowed: tuple[str, ...]) -> Callable[[Any], str]:
-    """A reader of one word of a closed list; the error names the nearest and all allowed."""
+class Word:
+    """A reader of one word of a closed list; the error names the nearest and all allowed.
 
-    def read_word(text: Any) -> str:
-        value = DTYPE_ALIASES.get(text.lower(), text.lower()) if what == "dtype" and isinstance(text, str) else text
-        if isinstance(value, str) and value in allowed:
+    Attributes:
+        several: Whether words joined with commas, and lists of them, are read too.
+        beside: What is read beside words, as a type.
+    """
+
+    several, beside = False, ""
+
+    def __init__(self, what: str, allowed: Iterable[str] | Callable[[], Iterable[str]]) -> None:
+        self.what, self._allowed = what, allowed
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The words; a table of facts is read when it is needed."""
+        return tuple(self._allowed() if callable(self._allowed) else self._allowed)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The words, and other names of theirs that are read."""
+        return (*self.allowed, *(DTYPE_ALIASES if self.what == "dtype" else ()))
+
+    def __call__(self, text: Any) -> Any:
+        """Read one word."""
+        named = self.what == "dtype" and isinstance(text, str)
+        value = DTYPE_ALIASES.get(text.lower(), text.lower()) if named else text
+        if isinstance(value, str) and value in self.allowed:
             return str(value)
-        if what == "dtype" and isinstance(value, str) and value in {"mixed", "amp", "auto"}:
+        if named and value in {"mixed", "amp", "auto"}:
             raise units.UnitError(
                 f"{text!r} does not say which: bf16 and fp16 are mixed precision with fp32 master weights "
-                f"(allowed: {', '.join(allowed)})"
+                f"(allowed: {', '.join(self.allowed)})"
             )
-        raise units.UnitError(str(unknown(what, text, allowed)))
-
-    return read_word
+        raise units.UnitError(str(unknown(self.what, text, self.allowed)))
 
 
-def joined(read_each: Callable[[str], str], what: str) -> Callable[[Any], tuple[str, ...]]:
-    """A reader of words joined with commas, or of a list of them."""
+word = lazily = Word
 
-    def read_words(value: Any) -> tuple[str, ...]:
+
+class Words(Word):
+    """A reader of words joined with commas, or of a list of them, of the option `name`."""
+
+    several = True
+
+    def __init__(self, name: str, what: str, allowed: Iterable[str]) -> None:
+        super().__init__(what, allowed)
+        self.name = name
+
+    def __call__(self, value: Any) -> tuple[str, ...]:
+        """Read several words."""
         words = value.split(",") if isinstance(value, str) else value
         if not isinstance(words, (list, tuple, set, frozenset)) or not all(isinstance(each, str) for each in words):
-            raise units.UnitError(f"{what} must be a word, or several in a list or with commas, not {shown(value)}")
-        return tuple(read_each(each.strip()) for each in words)
-
-    return read_words
-
-
-fusions = joined(lambda text: word("fusion", get_args(Fusion))(text.replace("-", "_")), "fused")
-frozen = joined(word("word in freeze:", FREEZES), "freeze")
+            raise units.UnitError(
+                f"{self.name} must be a word, or several in a list or with commas, not {shown(value)}"
+            )
+        read_one = super().__call__
+        return tuple(read_one(each.strip().replace("-", "_")) for each in words)
 
 
-def stage_sizes(value: Any) -> str:
+fusions = Words("fused", "fusion", get_args(Fusion))
+frozen = Words("freeze", "word in freeze:", FREEZES)
+
+
+def stage_sizes(value: str | Sequence[int]) -> str:
     """Read the layers of each pipeline stage: a list of numbers, or text (see `stage_layout`)."""
     if isinstance(value, (list, tuple)) and value and all(isinstance(each, int) for each in value):
         value = ",".join(map(str, value))
@@ -89,24 +120,35 @@ def stage_sizes(value: Any) -> str:
     return value
 
 
-def modules(value: Any) -> str:
+def modules(value: str | Sequence[str]) -> str:
     """Read the projections that have adapters, joined with commas or plus signs."""
     words = value.replace("+", ",") if isinstance(value, str) else value
-    return ",".join(joined(word("lora module", MODULES), "lora_modules")(words))
+    return ",".join(Words("lora_modules", "lora module", MODULES)(words))
 
 
-def moments(value: Any) -> tuple[str, ...]:
-    """Read what an optimizer's moments are kept in: one dtype for all, or the first's and the second's."""
-    words = joined(word("moment dtype", tuple(BYTES)), "moment_dtype")(value)
-    return words[:1] if len(set(words)) == 1 else words
+class Moments(Words):
+    """A reader of what an optimizer's moments are kept in: one dtype for all, or the first's and the second's."""
+
+    def __call__(self, value: Any) -> tuple[str, ...]:
+        """Read one or two words."""
+        words = super().__call__(value)
+        return words[:1] if len(set(words)) == 1 else words
 
 
-def offloads(value: Any) -> tuple[str, ...]:
-    """Read what lives on the host, joined with commas or plus signs; all is what is kept from step to step."""
-    read_each = word("offload", (*OFFLOADS, "all", "none"))
-    words = joined(read_each, "offload")(value.replace("+", ",") if isinstance(value, str) else value)
-    chosen = {each for word in words for each in (("optimizer", "parameters") if word == "all" else (word,))}
-    return tuple(each for each in OFFLOADS if each in chosen)
+moments = Moments("moment_dtype", "moment dtype", BYTES)
+
+
+class Offloads(Words):
+    """A reader of what lives on the host, joined with commas or plus signs; all is what is kept from step to step."""
+
+    def __call__(self, value: Any) -> tuple[str, ...]:
+        """Read the words."""
+        words = super().__call__(value.replace("+", ",") if isinstance(value, str) else value)
+        chosen = {each for word in words for each in (("optimizer", "parameters") if word == "all" else (word,))}
+        return tuple(each for each in OFFLOADS if each in chosen)
+
+
+offloads = Offloads("offload", "offload", (*OFFLOADS, "all", "none"))
 
 
 def flag(value: Any) -> bool:
@@ -118,30 +160,28 @@ def flag(value: Any) -> bool:
     raise units.UnitError(f"must be True or False, got {shown(value)}")
 
 
-def profile(value: Any) -> str:
+def profile(value: str | os.PathLike[str]) -> str:
     """Read the name of a software profile, or the path of its file."""
     if isinstance(value, (str, os.PathLike)) and isinstance(path := os.fspath(value), str):
         return str(path)
     raise units.UnitError(f"must be the name of a software profile or the path of its .toml, got {shown(value)}")
 
 
-def balance(value: Any) -> str | float:
-    """Read how evenly a router spreads tokens: a word, or tokens of the fullest expert rank over the mean."""
-    if isinstance(value, str) and not value[:1].isdigit():
-        return word("expert balance", tuple(IMBALANCE))(value)
-    measured = float(units.positive(arrays.number(value) if not isinstance(value, str) else value))
-    if measured < 1:
-        raise units.UnitError(f"expert_balance must be at least 1, the fullest rank over the mean, got {shown(value)}")
-    return measured
+class Balance(Word):
+    """A reader of how evenly a router spreads tokens: a word, or tokens of the fullest expert rank over the mean."""
 
+    beside = "float"
 
-def lazily(what: str, table: Callable[[], Iterable[str]]) -> Callable[[Any], str]:
-    """A reader of one word of a table of facts, which is read when it is needed."""
-
-    def read_word(value: Any) -> str:
-        return word(what, tuple(table()))(value)
-
-    return read_word
+    def __call__(self, value: Any) -> str | float:
+        """Read a word or a number."""
+        if isinstance(value, str) and not value[:1].isdigit():
+            return str(super().__call__(value))
+        measured = float(units.positive(arrays.number(value) if not isinstance(value, str) else value))
+        if measured < 1:
+            raise units.UnitError(
+                f"expert_balance must be at least 1, the fullest rank over the mean, got {shown(value)}"
+            )
+        return measured
 
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
@@ -150,17 +190,17 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("network_gbit_per_s", "host_gb_per_s", "nvme_gb_per_s"), units.positive),
 }
 WORDS: dict[str, Callable[[Any], Any]] = {
-    "dtype": word("dtype", DTYPES),
-    "sharding": word("sharding", tuple(SHARDINGS)),
-    "recompute": word("recompute", RECOMPUTES),
-    "attention": word("attention", ATTENTIONS),
-    "optimizer": lazily("optimizer", optimizers),
-    "train": word("train", TRAINS),
+    "dtype": Word("dtype", DTYPES),
+    "sharding": Word("sharding", SHARDINGS),
+    "recompute": Word("recompute", RECOMPUTES),
+    "attention": Word("attention", ATTENTIONS),
+    "optimizer": Word("optimizer", optimizers),
+    "train": Word("train", TRAINS),
     "stack": profile,
-    "schedule": lazily("schedule", schedules),
-    "dispatcher": lazily("dispatcher", dispatchers),
-    "expert_balance": balance,
-    "cuda_graph": word("CUDA graph", GRAPHS),
+    "schedule": Word("schedule", schedules),
+    "dispatcher": Word("dispatcher", dispatchers),
+    "expert_balance": Balance("expert balance", IMBALANCE),
+    "cuda_graph": Word("CUDA graph", GRAPHS),
     "lora_modules": modules,
     "offload_to": word("place in offload_to:", ("cpu", "nvme")),
     "gradient_dtype": word("gradient dtype", tuple(BYTES)),

@@ -6,6 +6,7 @@ import msgspec
 
 from ..arrays import Number, divide
 from ..errors import RooflineError
+from ..result import brief
 from .sharding import SHARDINGS
 
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
@@ -137,6 +138,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     offload_to: str = "cpu"
     host_gb_per_s: Number | None = None
     nvme_gb_per_s: Number | None = None
+
+    def __repr__(self) -> str:
+        """What is not the default, in one line."""
+        return brief(self)
 
     @property
     def expert_tensor_parallel(self) -> Number:

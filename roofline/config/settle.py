@@ -15,8 +15,10 @@ from .checks import check_against, check_numbers, check_precision, check_words
 from .defaults import FILL, assumed, defaults
 from .offload import check_host, check_offload
 from .options import of_one_run
+from .recorded import as_recorded
 from .run import TrainConfig
 from .stage_layout import stage_layout
+from .words import layout_words
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -40,6 +42,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     train: TrainConfig
     assumed: tuple[str, ...] = ()
     chosen: bool = False
+
+    def __repr__(self) -> str:
+        """Model, device, layout and batch in one line."""
+        where = "" if self.device is None else f" on {self.device.id}"
+        batch = f", micro batch {self.train.micro_batch}" if is_scalar(self.train.micro_batch) else ""
+        many = not is_scalar(
+            *(getattr(self.train, name) for name in ("num_devices", "tp", "pp", "cp", "dp", "vp", "ep"))
+        )
+        layout = "several layouts" if many else layout_words(self.train)
+        return f"<Run of {self.model.name}{where}: {layout}{batch}, {self.train.stack}>"
 
     def alone(self, what: str) -> Run:
         """This run, which must be one: no array of them.
@@ -85,6 +97,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
         RooflineError: An unknown option, a value outside its list or range, or options that contradict.
     """
     given = _staged(of_one_run(options))
+    if model.recorded is not None:
+        given = as_recorded(given)
     train = resolve(_configured(defaults(device, given, serves=serves)), model)
     if serves:
         return Run(model=model, device=device, options=given, train=train)

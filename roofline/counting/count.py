@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import msgspec
 
-from ..arrays import Number, is_scalar
+from ..arrays import N, Number, is_scalar, size
 from ..config.run import TrainConfig
-from ..config.settle import settle
-from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
 from .op import Op
-from .step import Step, build_step
+from .step import Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +21,7 @@ MATMULS = frozenset({"matmul", "attention"})
 PHASES = ("forward", "backward", "recompute", "optimizer")
 
 
-class Count(Result, msgspec.Struct, frozen=True, kw_only=True):
+class Count(Result, msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     """Counts of one model; attributes are the JSON keys of ``roofline count``.
 
     FLOPs are per micro batch, all devices of one model replica together, except `flops_step` and
@@ -56,16 +53,16 @@ class Count(Result, msgspec.Struct, frozen=True, kw_only=True):
     params_total: int
     params_active: int
     params_embedding: int
-    matmul_flops_forward: Number
-    matmul_flops_backward: Number
-    flops_forward: Number
-    flops_backward: Number
-    flops_recompute: Number
-    flops_optimizer: Number
-    flops_step: Number
-    executed_flops_step: Number
-    rule_6nd_ratio: Number
-    tokens: Number
+    matmul_flops_forward: N
+    matmul_flops_backward: N
+    flops_forward: N
+    flops_backward: N
+    flops_recompute: N
+    flops_optimizer: N
+    flops_step: N
+    executed_flops_step: N
+    rule_6nd_ratio: N
+    tokens: N
     ops: tuple[Op, ...]
 
     def __repr__(self) -> str:
@@ -75,12 +72,16 @@ class Count(Result, msgspec.Struct, frozen=True, kw_only=True):
         words = f"{self.model.name}: {format_count(self.params_total)} parameters"
         flops: Any = self.flops_step
         if not is_scalar(flops):
-            return f"<Count of {words}>"
-        return f"<Count of {words}, {format_flops(flops)} a step of {self.train.tokens_per_step:,} tokens>"
+            return f"<Count of {words}, {size(flops)} configurations>"
+        unit = "tokens" if self.model.recorded is None else "passes"
+        return f"<Count of {words}, {format_flops(flops)} a step of {self.train.tokens_per_step:,} {unit}>"
 
     def to_frame(self) -> pd.DataFrame:
-        """The ops as a pandas frame: per run, with how often each runs in a micro batch."""
+        """The ops as a pandas frame: per run, with how often each runs in a micro batch; of arrays a row a case."""
         import pandas as pd
+
+        if not is_scalar(self.flops_step):
+            return super().to_frame()
 
         return pd.DataFrame([op_record(op) for op in self.ops])
 
@@ -107,27 +108,13 @@ def _positive(value: Number) -> bool:
     return bool(value > 0) if isinstance(value, int | float) else bool((value > 0).all())
 
 
-def count(model: str | Path | ModelConfig, **options: Any) -> Count:
-    """Count one training step of `model`; no device is needed.
-
-    Args:
-        model: Preset id, path of a ``.toml`` or ``config.json``, or a `ModelConfig`.
-        **options: Fields of `TrainConfig`, such as ``micro_batch=2, seq_len=512``.
-
-    Raises:
-        RooflineError: Anything a user can mend.
-    """
-    run = settle(load_model(model), None, options)
-    return count_step(build_step(run.model, run.train))
-
-
 def model_flops(op: Op) -> Number:
     """FLOPs of one run as the model states them: full attention, scores once; recompute as it executes."""
     return op.flops if op.model_flops is None or op.phase == "recompute" else op.model_flops
 
 
-def count_step(step: Step) -> Count:
-    """Count a step already laid out (see `count`)."""
+def count_step(step: Step) -> Count[Any]:
+    """Count a step already laid out (see `answers.counts.count`)."""
     parameters = count_parameters(step.model)
     train = step.train
     shards = train.tp * train.cp  # devices that share one micro batch of a replica; op counts cover all its stages

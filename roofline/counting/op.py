@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from ..arrays import Number
+from ..result import brief
 
 Kind = Literal[
     "matmul",  # matrix multiplication, `shape` holds (m, n, k, batch)
@@ -112,6 +113,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     kernels: Number = 1
     saved_bytes: Number = 0
     model_flops: Number | None = None
+
+    def __repr__(self) -> str:
+        """What is not the default, in one line."""
+        return brief(self)
 
     @property
     def in_attention_core(self) -> bool:

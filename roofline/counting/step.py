@@ -10,11 +10,12 @@ from ..config.run import TrainConfig
 from ..config.settle import resolve
 from ..config.stack import Stack, load_stack
 from ..errors import RooflineError
-from ..model.spec import ModelConfig
+from ..model.spec import ModelConfig, RecordedPass
 from . import layers
 from .offload import activation_transfers
 from .op import Op, total
 from .optimizer_step import update_of
+from .recorded import recorded_pass
 from .recorder import Tape
 from .weights import Weights
 
@@ -61,6 +62,8 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     stack = load_stack(train.stack)
     if train.fused:
         stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))
+    if model.recorded is not None:
+        return _recorded_step(model, train, stack, model.recorded)
     tape = Tape(train, stack)
     tape.part = "embedding"
     layers.embedding(tape, model)
@@ -103,6 +106,14 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         working_bytes=working,
         counted=train.train == "lora" or bool(train.freeze),
     )
+
+
+def _recorded_step(model: ModelConfig, train: TrainConfig, stack: Stack, recorded: RecordedPass) -> Step:
+    """The step of a traced module: the recorded pass, then the update of what is trainable."""
+    ops, weights = recorded_pass(model, recorded)
+    ops += tuple(update_of(model, train, stack, weights))
+    # the peak of the pass holds what is in hand
+    return Step(model=model, train=train, stack=stack, ops=ops, weights=weights, working_bytes=0, counted=True)
 
 
 def _check_adapters(tape: Tape, model: ModelConfig) -> None:

@@ -57,6 +57,11 @@ class Accounting(Result, msgspec.Struct, frozen=True, kw_only=True):
     flops_6nd: int
     flops_6nd_ratio: float
 
+    def __repr__(self) -> str:
+        """The overall in one line."""
+        flops = self.rows[-1].flops_fmt
+        return f"<Accounting of {self.model.name}: {flops} FLOPs for {self.micro_batch:,} x {self.seq_len:,} tokens>"
+
 
 def textbook_model(
     *,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..arrays import Number, where
 from ..counting.step import Step
 from .activations import GIB
@@ -14,7 +16,7 @@ NCCL_BYTES = 1.5 * GIB  # communicators of one training job: tp, dp, pp and thei
 FRAGMENTATION = 0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
 
 
-def reserved_bytes(step: Step, live: Phase) -> Number:
+def reserved_bytes(step: Step, live: Phase[Any]) -> Number:
     """What the caching allocator holds at the peak: live tensors, and blocks that activations left and none fills."""
     lost = 0 if step.stack.static_memory else FRAGMENTATION
     return live.total + lost * (live.activations + live.logits)

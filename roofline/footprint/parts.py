@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from ..arrays import Number, exp, log, maximum, minimum, where
+from ..arrays import B, N, Number, exp, log, maximum, minimum, where
 from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
 from .allocator import driver_bytes, reserved_bytes
@@ -31,7 +31,7 @@ SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fi
 Z80 = 1.2816  # of the 10th and 90th percentile
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
+class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
     """Peak memory of the fullest device, in bytes, by what holds it.
 
     Attributes:
@@ -55,38 +55,38 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         nvme_bytes: What lives on the drives of one host.
     """
 
-    weights_bytes: Number
-    gradients_bytes: Number
-    optimizer_bytes: Number
-    activations_bytes: Number
-    logits_bytes: Number
-    communication_bytes: Number
-    context_bytes: Number
-    total_bytes: Number
-    capacity_bytes: Number
-    fits: bool | Number
-    allocated_bytes: Number = 0
-    reserved_bytes: Number = 0
-    driver_bytes: Number = 0
-    total_low_bytes: Number = 0
-    total_high_bytes: Number = 0
-    fit_probability: Number = 1.0
-    phases: tuple[Phase, ...] = ()
-    host_bytes: Number = 0
-    nvme_bytes: Number = 0
+    weights_bytes: N
+    gradients_bytes: N
+    optimizer_bytes: N
+    activations_bytes: N
+    logits_bytes: N
+    communication_bytes: N
+    context_bytes: N
+    total_bytes: N
+    capacity_bytes: N
+    fits: B
+    allocated_bytes: N
+    reserved_bytes: N
+    driver_bytes: N
+    total_low_bytes: N
+    total_high_bytes: N
+    fit_probability: N
+    phases: tuple[Phase[N], ...]
+    host_bytes: N
+    nvme_bytes: N
 
     @property
-    def verdict(self) -> str:
-        """``fits``, ``borderline`` or ``does not fit``, of one configuration."""
-        return verdict(float(self.fit_probability))
+    def verdict(self) -> Any:
+        """``fits``, ``borderline`` or ``does not fit``; of arrays an array."""
+        return verdict(self.fit_probability)
 
 
-def memory_of(step: Step, device: Device) -> Memory:
+def memory_of(step: Step, device: Device) -> Memory[Any, Any]:
     """Peak memory of `step` on its fullest device (see `memory_for`)."""
     return memory_for(step, device.memory_bytes, device.devices_per_node)
 
 
-def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_NODE) -> Memory:
+def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_NODE) -> Memory[Any, Any]:
     """Peak memory of `step` on a device of `capacity_bytes`: of the stage that needs most, in the phase it needs most.
 
     Activations in flight follow the schedule (see `activations.in_flight`). A host has `devices_per_node` devices where
@@ -99,7 +99,7 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
 
-    def fuller(one: Memory, other: Memory) -> Memory:
+    def fuller(one: Memory[Any, Any], other: Memory[Any, Any]) -> Memory[Any, Any]:
         more = other.total_bytes > one.total_bytes
         names = [name for name in Memory.__struct_fields__ if name != "phases"]
         larger = {name: where(more, getattr(other, name), getattr(one, name)) for name in names}
@@ -109,7 +109,9 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
     return reduce(fuller, found)
 
 
-def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...], ranks: Number) -> Memory:
+def _stage_memory(
+    step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...], ranks: Number
+) -> Memory[Any, Any]:
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
     reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
@@ -142,13 +144,13 @@ def _stage_memory(step: Step, capacity_bytes: Number, phases: tuple[Phase, ...],
     )
 
 
-def verdict(probability: float) -> str:
+def verdict(probability: Any) -> Any:
     """``fits``, ``borderline`` or ``does not fit``.
 
     >>> verdict(0.95), verdict(0.5), verdict(0.05)
     ('fits', 'borderline', 'does not fit')
     """
-    return "fits" if probability >= SURE else "does not fit" if probability < 1 - SURE else "borderline"
+    return where(probability >= SURE, "fits", where(probability < 1 - SURE, "does not fit", "borderline"))
 
 
 def fit_probability(total: Number, capacity: Number) -> Number:

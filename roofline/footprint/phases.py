@@ -6,11 +6,11 @@ one of them: where backward starts, where it ends, or in the update.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
 import msgspec
 
-from ..arrays import Number, is_scalar, maximum, minimum, where
+from ..arrays import N, Number, is_scalar, maximum, minimum, where
 from ..config.optimizer import optimizer
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
@@ -23,7 +23,7 @@ from .activations import gathered_bytes, in_flight, kept_bytes, logits_bytes
 Name = Literal["backward starts", "backward ends", "update"]
 
 
-class Phase(msgspec.Struct, frozen=True, kw_only=True):
+class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     """Bytes of live tensors at one moment of a step.
 
     Attributes:
@@ -41,20 +41,23 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: Name
-    weights: Number
-    gradients: Number
-    optimizer: Number
-    activations: Number
-    logits: Number
-    communication: Number
+    weights: N
+    gradients: N
+    optimizer: N
+    activations: N
+    logits: N
+    communication: N
     host: Number = 0
     nvme: Number = 0
     paged: Number = 0
 
     @property
-    def total(self) -> Number:
+    def total(self) -> N:
         """Bytes of all live tensors."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.communication
+        held: list[Any] = [self.weights, self.gradients, self.optimizer]
+        held += [self.activations, self.logits, self.communication]
+        total: N = sum(held)
+        return total
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +137,7 @@ def _offloaded(step: Step, kept: Kept, whole: Number, updated: Number) -> Kept:
     return msgspec.structs.replace(kept, **changes, **places)
 
 
-def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
+def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...]:
     """The moments of a step at which a stage may need most.
 
     Autograd frees gradients before a step where nobody keeps buffers for them, so those of a single micro batch do
@@ -185,7 +188,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase, ...]:
     return start, end, update
 
 
-def peak(phases: tuple[Phase, ...]) -> Phase:
+def peak(phases: tuple[Phase[Any], ...]) -> Phase[Any]:
     """The largest; of arrays element by element, by the name of the first that is largest anywhere."""
     largest, *others = phases
     for phase in others:
@@ -193,7 +196,7 @@ def peak(phases: tuple[Phase, ...]) -> Phase:
     return largest
 
 
-def choose(condition: Any, yes: Phase, no: Phase) -> Phase:
+def choose(condition: Any, yes: Phase[Any], no: Phase[Any]) -> Phase[Any]:
     """One of two moments; of arrays element by element, under the name of `no`."""
     if is_scalar(condition):
         return yes if condition else no

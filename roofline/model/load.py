@@ -37,7 +37,10 @@ def model_ids() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
-def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] | None = None) -> ModelConfig:
+def load_model(
+    spec: str | os.PathLike[str] | ModelConfig,
+    overrides: Mapping[str, object] | None = None,
+) -> ModelConfig:
     """The model that a preset's name, a ``.toml``, a ``config.json`` or a folder with one describes.
 
     Args:
@@ -63,6 +66,11 @@ def load_model(spec: str | Path | ModelConfig, overrides: Mapping[str, object] |
     text = os.fspath(spec)
     if not text.strip():
         raise RooflineError("no model given: name a preset ('roofline models' lists all), a .toml or a config.json")
+    if names_function(text):
+        raise RooflineError(
+            f"{text!r} is a function that builds a PyTorch module: estimate, memory, count, mfu, plan, layouts and "
+            "compare trace one; give a preset, a config.json or a .toml here"
+        )
     if _PRESET.fullmatch(text):
         preset = _from_preset(text, overrides) if overrides else _preset(text)
         if preset is not None:
@@ -86,6 +94,16 @@ def _from_preset(model_id: str, overrides: Mapping[str, object]) -> ModelConfig 
     if not resource.is_file():
         return None
     return _from_values(read_packaged(resource, dict[str, Any]), model_id, overrides)
+
+
+def names_function(spec: object) -> bool:
+    """Whether something names a function that builds a PyTorch module: ``path/to/file.py:function``.
+
+    >>> names_function("models/unet.py:build"), names_function("gpt2-xl")
+    (True, False)
+    """
+    path, colon, function = spec.rpartition(":") if isinstance(spec, str) else ("", "", "")
+    return bool(colon and function) and path.endswith(".py")
 
 
 def _exists(text: str) -> bool:

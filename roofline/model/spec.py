@@ -6,7 +6,7 @@ that any decoder, encoder or encoder-decoder is a recombination of known parts.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -191,6 +191,20 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         return (self.bits + (self.scale_bits / self.block if self.block else 0.0)) / 8
 
 
+class RecordedPass(msgspec.Struct, frozen=True, kw_only=True):
+    """One forward and backward pass of a module as it ran: what is known of a model that nothing describes.
+
+    Attributes:
+        ops: Its kernels, each a `counting.op.Op`.
+        trainable: Parameters that take a gradient.
+        peak_bytes: Largest sum of live tensors during the pass, parameters excluded.
+    """
+
+    ops: tuple[Any, ...]
+    trainable: int
+    peak_bytes: float
+
+
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A model as its cost sees it; `roofline.load_model` makes one of a preset or a ``config.json``."""
 
@@ -215,6 +229,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_seq_len: int | None = None
     beside_params: int = 0  # parameters of the whole model's other towers, which nothing else here counts
     quantization: Quantization | None = None  # of the weights as published; None: in the dtype of the model
+    recorded: RecordedPass | None = None  # of a traced module: its ops are known, and nothing else
     source: str = ""
     assumptions: tuple[str, ...] = ()  # values the config did not state, as sentences for the output
 

@@ -28,7 +28,7 @@ from ..view.devices import sources
 from ..view.html import pieces
 from ..view.html.style import CLASS, style_sheet
 from ..view.memory import memory_bar
-from ..view.words import batch_words, device_words, method_words, model_words
+from ..view.words import batch_words, device_words, method_words, model_words, unit_words
 from .explore import sliders
 from .rooflines import roofline
 from .tables import phases, waterfall
@@ -61,7 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def report_of(found: Estimate, command: str, notes: Iterable[str] = ()) -> Report:
     """Everything a page shows of an estimate of one configuration; `notes` of the run file come first."""
-    run = found.run
+    run = found.run if found.model.recorded is None else None  # a traced module has no other shapes
     return Report(
         estimate=found,
         panel=roofline_data([found]).panels[0],
@@ -131,7 +131,7 @@ def _answer(found: Estimate) -> str:
         short = format_bytes(memory.total_bytes - memory.capacity_bytes)
         detail = detail.removeprefix("DOES NOT FIT: ")
         headline, detail = f"Does not fit: {short} short", f"{detail}; {step} if it did"
-    unit = "tokens/s" if found.model.d_model else "passes/s"
+    unit = f"{unit_words(found.model)}/s"
     tiles = [
         ("10-90 % range", f"{low} to {high}"),
         (unit, f"{found.tokens_per_s:,.0f}"),

@@ -198,6 +198,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     extra = f"x {usual:g} for restarts, evaluation and checkpoints (assumed {least:g} to {most:g})"
     steady = one.steps * layout.step_time_s
+    rule = DEFAULT_RULE if one.model.recorded is None else "as counted; a token is one pass"
     lines = [
         ("parameters", one.model.name, format_count(count_parameters(one.model).total)),
         ("tokens", f"{format_ratio(one.tokens / count_parameters(one.model).total)} per parameter", f"{one.tokens:,}"),
@@ -207,7 +208,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
             f"{one.tokens_per_step:,}",
         ),
         ("steps", f"{one.tokens:,} / {one.tokens_per_step:,}, rounded up", f"{one.steps:,}"),
-        ("FLOPs per token", f"forward and backward, {DEFAULT_RULE}", format_flops(flops)),
+        ("FLOPs per token", f"forward and backward, {rule}", format_flops(flops)),
         ("FLOPs of the run", f"{format_flops(flops)} x {one.tokens:,}", f"{flops * one.tokens:.3g} FLOPs"),
         ("peak", rate, format_rate(peak * layout.num_devices)),
         ("step time", f"estimated: {low} to {high}", format_time(layout.step_time_s)),

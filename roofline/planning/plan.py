@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .. import units
+from ..answers.asked import described
 from ..config.options import check_names, choices, read_flag, read_one
 from ..errors import RooflineError, shown
-from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from .cost import COMPUTE_OPTIMAL, Asked, Plan, Terms, run_cost
 from .devices import DoesNotFit, Planner
 
 if TYPE_CHECKING:
-    from ..hardware import Device
+    from typing import Unpack
+
+    from ..answers.asked import Described, Named
+    from ..config.typed import LayoutChoices
 
 __all__ = ["DoesNotFit", "plan"]
 
@@ -26,8 +28,8 @@ FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a dig
 
 
 def plan(
-    model: str | Path | ModelConfig,
-    device: str | Path | Device,
+    model: Described,
+    device: Named,
     *,
     tokens: int | str | None = None,
     num_devices: int | str | None = None,
@@ -35,7 +37,7 @@ def plan(
     budget: float | str | None = None,
     terms: Terms | None = None,
     doubling: bool = False,
-    **options: Any,
+    **options: Unpack[LayoutChoices],
 ) -> Plan:
     """Plan a training run on the best layout, or on the one that `options` leave.
 
@@ -65,7 +67,9 @@ def plan(
     deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
     money: float | None = read_one("budget", budget, units.positive)
     device = load_device(device)
-    planner = Planner(load_model(model), device, read_terms(Terms() if terms is None else terms), choices(options))
+    charged = read_terms(Terms() if terms is None else terms)
+    model, left = described(model, device, options)
+    planner = Planner(model, device, charged, choices(left))
     if money is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
     count = read_tokens(tokens, planner.model)
@@ -94,6 +98,8 @@ def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
         RooflineError: So few or so many that a unit is missing or a digit too many.
     """
     if isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA:
+        if model.recorded is not None:
+            raise RooflineError(f"tokens: {CHINCHILLA} is a rule for text, and {model.name} is a traced module")
         return chinchilla_tokens(model)
     count: int | None = read_one("tokens", tokens, units.count)
     if count is not None and count < FEWEST_TOKENS:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .. import units
 from ..config.options import read, read_one
-from ..model.spec import ModelConfig
 from .layout import SearchResult
 from .remedy import remedy, shortage
 from .search import Progress, search
 
 if TYPE_CHECKING:
-    from ..hardware import Device
+    from typing import Unpack
+
+    from ..answers.asked import Described, Named
+    from ..config.typed import LayoutChoices
 
 
 def layouts(
-    model: str | Path | ModelConfig,
-    device: str | Path | Device,
+    model: Described,
+    device: Named,
     *,
     num_devices: int | str | Sequence[int] | None = None,
     objective: str = "time",
@@ -29,7 +30,7 @@ def layouts(
     across_nodes: bool = False,
     price: float | str | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[LayoutChoices],
 ) -> SearchResult:
     """Find the best parallel layouts.
 
@@ -67,6 +68,6 @@ def layouts(
     if not found.layouts and not found.interrupted:
         counts = counts or found.device.num_devices or 1
         most = counts if isinstance(counts, int) else max(counts)
-        fix = remedy(found.model, found.device, found, most, options)
+        fix = remedy(found.model, found.device, found, most, dict(options))
         ways = (f"It does not fit: {shortage(found)}.", f"To fit: {fix}.")
     return msgspec.structs.replace(found, price=charged, remedy=ways)

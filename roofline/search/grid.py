@@ -140,7 +140,7 @@ class Bundle:
                 found[variant] = memory[variant] < memory[base]
         return found
 
-    def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule:
+    def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule[Any]:
         """The terms of each layout's step time. All arguments and results: [layouts]."""
         import numpy as np
 

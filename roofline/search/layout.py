@@ -64,6 +64,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     train: TrainConfig
     schedule: Schedule
 
+    def __repr__(self) -> str:
+        """The layout, its software and its time in a few words."""
+        return f"<Layout of {layout_line(self)[1:]}"
+
 
 class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
     """What a search found.
@@ -175,7 +179,7 @@ def worse_by(best: Layout, other: Layout, objective: str, device: Device) -> tup
     return ratio / width - 1, ratio - 1, ratio * width - 1
 
 
-def mean_draw(times: Schedule) -> Any:
+def mean_draw(times: Schedule[Any]) -> Any:
     """Mean power of a device over its power limit: the limit while kernels run, half of it while waiting."""
     waiting = sum(getattr(times, term) for term in WAITING) / times.total
     return 1 - waiting * (1 - WAITING_DRAW)

@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import units
+from ..answers.asked import described
 from ..answers.machine import caveats_of, machine_notes
 from ..arrays import is_scalar
 from ..config.defaults import default_attention
 from ..config.options import check_names, read_flag, read_one
 from ..config.options import choices as said
+from ..config.recorded import as_recorded
 from ..config.run import TrainConfig
 from ..config.sharding import SHARDINGS
 from ..counting.step import build_step
 from ..errors import RooflineError, shown, unknown
 from ..footprint.parts import Memory, memory_of
-from ..model.load import load_model
 from ..model.spec import ModelConfig, Moe
 from ..timing.ranks import domain_size
 from ..timing.schedule import Schedule
@@ -42,6 +42,7 @@ from .space import (
 )
 
 if TYPE_CHECKING:
+    from ..answers.asked import Described, Named
     from ..hardware import Device
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
@@ -57,8 +58,8 @@ Progress = Callable[[int, int], None]
 
 
 def search(
-    model: str | Path | ModelConfig,
-    device: str | Path | Device,
+    model: Described,
+    device: Named,
     *,
     num_devices: int | Sequence[int] | None = None,
     objective: str = "time",
@@ -92,7 +93,8 @@ def search(
     from ..hardware import load_device
 
     check_names(options, "objective", "top", "across_nodes", "front", "tolerance", "progress")
-    model, device = load_model(model), load_device(device)
+    device = load_device(device)
+    model, left = described(model, device, options)
     if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
     if progress is not None and not callable(progress):
@@ -100,7 +102,9 @@ def search(
     top = read_one("top", top, units.positive_int) or TOP
     tolerance = read_one("tolerance", tolerance, units.share)
     across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
-    options = said({**options, "num_devices": num_devices})
+    options = said({**left, "num_devices": num_devices})
+    if model.recorded is not None:
+        options = as_recorded(options)
     if "pp_layout" in options:
         raise RooflineError("pp_layout is of one pipeline, and a search tries many: leave it out, or use estimate")
     counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
@@ -346,7 +350,7 @@ class _Search:
         words = np.array([train.recompute != "none" for train in bundle.trains], dtype=int)
         return row.take(rows) + words.take(variant)
 
-    def _objective(self, times: Schedule, memory: Any, num_devices: Any) -> Any:
+    def _objective(self, times: Schedule[Any], memory: Any, num_devices: Any) -> Any:
         match self.objective:
             case "memory":
                 return memory

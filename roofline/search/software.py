@@ -150,7 +150,10 @@ def choices_of(
     given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")
-    if batch is None:
+    if batch is None and model.recorded is not None:
+        batch = max(counts)
+        notes += (f"assumed a global batch of {batch:,} passes, one for each device: set --global-batch",)
+    elif batch is None:
         batch = default_global_batch(max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,))))
         tokens = f"{batch * base.sequence_length:,} tokens"
         most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"

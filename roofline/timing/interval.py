@@ -6,7 +6,7 @@ terms err independently, the software's own spread (`Stack.spread`) is shared by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..arrays import Number, exp
 from ..counting.step import Step
@@ -45,7 +45,7 @@ EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60
 SHAPES = 0.02
 
 
-def spread(step: Step, device: Device, times: Schedule) -> Number:
+def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
     """Standard deviation of the logarithm of the step time."""
     variance: Number = (step.stack.spread + EVIDENCE[device.measured.gemm.origin]) ** 2
     if step.train.dtype in {"fp8", "fp4"}:
@@ -65,7 +65,7 @@ def _of_host(term: str, device: Device) -> float:
     return device.between.spread**2 if device.between is not None and term in OVER_LINKS else 0.0
 
 
-def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tuple[Number, Number]:
+def interval(step: Step, device: Device, times: Schedule[Any], floor: Number) -> tuple[Number, Number]:
     """The 10th and 90th percentile of the step time, never below its ideal."""
     from ..arrays import maximum
 
@@ -73,7 +73,7 @@ def interval(step: Step, device: Device, times: Schedule, floor: Number) -> tupl
     return maximum(times.total * exp(-width), floor), times.total * exp(width)
 
 
-def ratio_spread(first: Schedule, other: Schedule, device: Device) -> Number:
+def ratio_spread(first: Schedule[Any], other: Schedule[Any], device: Device) -> Number:
     """Standard deviation of the logarithm of the ratio of two step times of one model, device and software.
 
     What errs in both alike cancels: a term that is some per cent off moves the ratio by the difference of its shares.

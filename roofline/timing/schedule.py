@@ -6,11 +6,11 @@ The result is a list of terms, in seconds, that add up to the step time: each te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
-from ..arrays import Number, maximum, minimum, p_norm, some, where
+from ..arrays import N, Number, maximum, minimum, p_norm, some, where
 from ..config.schedules import pipeline_schedule
 from ..counting.op import Op
 from ..counting.stages import stages
@@ -28,7 +28,7 @@ INTERFERENCE = 0.3
 LAUNCH_SHARPNESS = 8.0  # launch and compute overlap: close to the larger of the two
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+class Schedule(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     """Seconds of one step by cause; the terms add up to `total`.
 
     Attributes:
@@ -48,20 +48,20 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         total: The step.
     """
 
-    matmul: Number
-    attention: Number
-    memory_bound: Number
-    recompute: Number
-    tensor_parallel: Number
-    context_parallel: Number
-    expert_parallel: Number
-    pipeline_bubble: Number
-    pipeline_transfer: Number
-    data_parallel: Number
-    launch: Number
-    optimizer: Number
-    offload: Number
-    total: Number
+    matmul: N
+    attention: N
+    memory_bound: N
+    recompute: N
+    tensor_parallel: N
+    context_parallel: N
+    expert_parallel: N
+    pipeline_bubble: N
+    pipeline_transfer: N
+    data_parallel: N
+    launch: N
+    optimizer: N
+    offload: N
+    total: N
 
 
 TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
@@ -135,7 +135,7 @@ def exposed_times(
     return parts, hidden
 
 
-def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule:
+def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule[Any]:
     """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
     train = step.train
     parts, hidden = exposed_times(step, device, priced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -64,14 +64,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 def expected_step(device: Device, step: StepTime) -> Estimate:
     """The estimate of the step that calibration times: eager PyTorch, AdamW, no recompute."""
-    return estimate(
-        model_from_flat(MODEL),
-        device,
-        micro_batch=step.micro_batch,
-        seq_len=SEQUENCE,
-        dtype=step.dtype,
-        stack="eager",
-    )
+    options: dict[str, Any] = {"micro_batch": step.micro_batch, "seq_len": SEQUENCE, "dtype": step.dtype}
+    return estimate(model_from_flat(MODEL), device, stack="eager", **options)
 
 
 def hold(device: Device, step: StepTime) -> Held:

@@ -12,7 +12,9 @@ from ..timing.terms import TERM_WORDS
 from ..units import format_time
 from . import cells
 from .estimate import record
+from .html.pieces import answer, table
 from .table import Cell, Table
+from .words import unit_words
 
 if TYPE_CHECKING:
     from ..answers.comparison import Case, Comparison, Skipped
@@ -29,6 +31,18 @@ def tables(result: Comparison) -> list[Table]:
     if 2 <= len(results) <= SIDE_BY_SIDE:
         return [side_by_side(results), causes_table(results)]
     return [tidy_table(results)]
+
+
+def pieces(result: Comparison) -> list[str]:
+    """The fastest case that fits, and the tables."""
+    fitting = [(case, estimate) for case, estimate in _pairs(result) if estimate.fits]
+    title = f"{len(result.cases)} cases, {len(result.skipped)} left out"
+    if not fitting:
+        return [answer(title, "None fits", good=False), *map(table, tables(result))]
+    case, best = max(fitting, key=lambda pair: pair[1].tokens_per_s_per_device)
+    named = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in case.varied.items()) or best.model.name
+    detail = f"fastest per device that fits: {best.tokens_per_s_per_device:,.0f} {unit_words(best.model)}/s"
+    return [answer(title, named, detail), *map(table, tables(result))]
 
 
 def notes(result: Comparison) -> list[str]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ..arrays import is_scalar
 from ..counting.count import op_record
 from . import cells
 from .about import train_json
+from .cases import cases, sweep, trained
+from .html.pieces import answer, table
 from .table import Cell, Table
 from .words import batch_words, model_words
 
@@ -15,15 +20,45 @@ if TYPE_CHECKING:
 
 
 def tables(result: Count) -> list[Table]:
-    """Parameters and totals; every op of one micro batch."""
+    """Parameters and totals; every op of one micro batch. Of arrays a row a case."""
+    if not is_scalar(result.flops_step):
+        return [_sweep(result)]
     return [_summary(result), ops_table(result)]
+
+
+def pieces(result: Count[Any]) -> list[str]:
+    """What a step computes, and of what; the ops are what `to_frame` is for."""
+    first, *_ = tables(result)
+    if not is_scalar(result.flops_step):
+        return [table(first)]
+    headline = f"{cells.flops(result.flops_step).text} a step"
+    return [answer(model_words(result.model), headline), table(msgspec.structs.replace(first, title=""))]
 
 
 def data(result: Count) -> dict[str, Any]:
     """The JSON object."""
     model = {"name": result.model.name, "n_layers": result.model.n_layers, "source": result.model.source}
-    figures = {name: getattr(result, name) for name in result.__struct_fields__[2:-1]}
-    return {"model": model, "train": train_json(result.train), **figures, "ops": [op_record(op) for op in result.ops]}
+    return {
+        "model": model,
+        "train": train_json(result.train),
+        **_figures(result),
+        "ops": [op_record(op) for op in result.ops],
+    }
+
+
+def _figures(result: Count[Any]) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in result.__struct_fields__[2:-1]}
+
+
+def _sweep(result: Count[Any]) -> Table:
+    """Of arrays: what varies and the FLOPs, a row a case."""
+    flops: dict[str, Any] = {
+        "forward": (result.flops_forward, cells.flops),
+        "backward": (result.flops_backward, cells.flops),
+        "step": (result.flops_step, cells.flops),
+        "executed": (result.executed_flops_step, cells.flops),
+    }
+    return sweep(model_words(result.model), result.train, flops)
 
 
 def _summary(result: Count) -> Table:
@@ -43,9 +78,11 @@ def _summary(result: Count) -> Table:
     rows += [
         ["Optimizer", f"{cells.flops(result.flops_optimizer).text} per step, on one device"],
         ["Step", f"{cells.flops(result.flops_step).text} in all; kernels execute {_executed(result)}"],
-        ["6ND rule", f"{cells.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"],
     ]
-    title = f"{model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
+    title = f"{model_words(result.model)}, {train.dtype}"
+    if result.model.recorded is None:
+        rows.append(["6ND rule", f"{cells.flops(_rule(result)).text}: {_off(result.rule_6nd_ratio)}"])
+        title = f"{model_words(result.model)}, {train.sequence_length:,} tokens, {train.dtype}"
     return Table(title, ["", ""], rows, align="ll")
 
 
@@ -87,7 +124,9 @@ def ops_table(result: Count) -> Table:
 
 
 def records(result: Count) -> Table:
-    """Every op with the figures of one run, as programs want them."""
+    """Every op with the figures of one run, as programs want them; of arrays the figures of each case."""
+    if not is_scalar(result.flops_step):
+        return cases({"model": result.model.name, **trained(result.train), **_figures(result)})
     records = [op_record(op) for op in result.ops]
     return Table("", list(records[0]), [list(record.values()) for record in records])
 

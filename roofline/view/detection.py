@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..hardware import Device
 from .devices import data as device_data
+from .html.pieces import answer, table
 from .table import Cell, Table
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ def tables(result: Machine) -> list[Table]:
     found = [_gpu_table(result.gpus)] if result.gpus else []
     found.append(_cpu_table(result.cpu, "CPU" if result.replayed is None else "CPU of this machine"))
     return found if result.local is None else [*found, _local_table(result.local)]
+
+
+def pieces(result: Machine) -> list[str]:
+    """What there is in a few words, and the tables."""
+    names = [found.slice_name or found.gpu.name or "unknown GPU" for found in result.gpus]
+    counts = [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
+    first = answer("This machine", ", ".join(counts) or result.cpu.model_name or "unknown CPU")
+    return [first, *map(table, tables(result))]
 
 
 def records(result: Machine) -> Table:

@@ -16,17 +16,20 @@ from ..footprint.parts import PARTS
 from ..timing.schedule import TERMS
 from ..timing.terms import TERM_WORDS
 from .about import device_json, model_json, train_json
-from .cells import intensity, points, seconds, share
+from .cases import cases, sweep, trained
+from .cells import intensity, points, seconds, share, size
 from .changes import changes_table
 from .colours import CAUSE_COLOURS, GREEN
 from .html import pieces as pieces_of
 from .html.bars import Segment, bar
 from .memory import fixes_table, memory_bar, memory_table
 from .table import Cell, Table
-from .words import batch_words, device_notes, device_words, method_words, model_words
+from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
 
 if TYPE_CHECKING:
-    from ..answers.estimate import Estimate
+    from collections.abc import Sequence
+
+    from ..answers.estimate import Estimate, WaterfallStep
 
 FIGURES = (
     "step_time_s",
@@ -52,7 +55,7 @@ def tables(result: Estimate) -> list[Table]:
     Where it does not fit, memory and what makes it fit come before the rest.
     """
     if not is_scalar(result.step_time_s):
-        return [records(result)]
+        return [sweep_table(result)]
     advice = advice_tables(advise(result))
     summary, memory = summary_table(result), memory_table(result.memory, result.train)
     found = [waterfall_table(result), ops_table(result)]
@@ -91,24 +94,28 @@ def data(result: Estimate) -> dict[str, Any]:
     }
 
 
-def records(result: Estimate) -> Table:
+def records(result: Estimate[Any, Any, Any]) -> Table:
     """What was asked and the figures: one row, or of arrays one row a case."""
-    row = record(result)
-    if is_scalar(result.step_time_s):
-        return Table("", list(row), [list(row.values())])
-    import numpy as np
+    return cases(record(result))
 
-    count = int(np.size(result.step_time_s))
-    columns = [
-        np.broadcast_to(value, count).tolist() if hasattr(value, "shape") else [value] * count for value in row.values()
-    ]
-    return Table("", list(row), [list(cells) for cells in zip(*columns, strict=True)])
+
+def sweep_table(result: Estimate[Any, Any, Any]) -> Table:
+    """Of arrays: what varies and the figures, a row a case."""
+    figures: dict[str, Any] = {
+        "step time": (result.step_time_s, seconds),
+        f"{unit_words(result.model)}/s": (result.tokens_per_s, "{:,.0f}".format),
+        "MFU": (result.mfu, share),
+        "memory": (result.memory.total_bytes, size),
+        "fit": (result.memory.verdict, str),
+        "bound": (result.bound, str),
+    }
+    return sweep(f"{model_words(result.model)} on {result.device.name}", result.train, figures)
 
 
 def pieces(result: Estimate) -> list[str]:
     """The answer, where the peak goes, memory against capacity, and what was asked."""
     if not is_scalar(result.step_time_s):
-        return [pieces_of.table(records(result))]
+        return [pieces_of.table(sweep_table(result))]
     train = result.train
     step = f"{seconds(result.step_time_s).text} a step"
     low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
@@ -125,10 +132,15 @@ def pieces(result: Estimate) -> list[str]:
 
 def waterfall_bar(result: Estimate) -> str:
     """The dense peak: what the model's FLOPs take of it, and what each cause loses."""
-    useful = Segment(float(result.mfu), "MFU", share(result.mfu).text, GREEN)
+    return peak_bar(float(result.mfu), result.waterfall)
+
+
+def peak_bar(mfu: float, steps: Sequence[WaterfallStep]) -> str:
+    """The dense peak, as an MFU and what each step of a waterfall loses."""
+    useful = Segment(mfu, "MFU", share(mfu).text, GREEN)
     lost = [
         Segment(float(step.lost), TERM_WORDS[step.term], share(step.lost).text, CAUSE_COLOURS[_cause(step.term)])
-        for step in result.waterfall
+        for step in steps
         if step.lost > VISIBLE
     ]
     return bar("The dense peak, and where it goes", [useful, *lost])
@@ -138,14 +150,13 @@ def _cause(term: str) -> str:
     return BOUND_OF_TERM.get(term, "compute")  # kernels below their peak
 
 
-def record(result: Estimate) -> dict[str, Any]:
+def record(result: Estimate[Any, Any, Any]) -> dict[str, Any]:
     """One estimate as one flat row: what was asked, then the figures."""
-    train = {name: getattr(result.train, name) for name in result.train.__struct_fields__}
     memory = {f"memory_{name}": getattr(result.memory, name) for name in (*PARTS, "total_bytes", "capacity_bytes")}
     return {
         "model": result.model.name,
         "device": result.device.id,
-        **train,
+        **trained(result.train),
         **{name: getattr(result, name) for name in FIGURES},
         **memory,
         "fits": result.fits,
@@ -176,8 +187,7 @@ def summary_table(result: Estimate) -> Table:
 
 
 def _throughput(result: Estimate) -> str:
-    unit = "tokens/s" if result.model.d_model else "passes/s"
-    rate = f"{result.tokens_per_s:,.0f} {unit}"
+    rate = f"{result.tokens_per_s:,.0f} {unit_words(result.model)}/s"
     return rate if result.train.num_devices == 1 else f"{rate}, {result.tokens_per_s_per_device:,.0f} per device"
 
 

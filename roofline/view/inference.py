@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .about import device_json, model_json
 from .cells import intensity, seconds, share, size
+from .colours import BLUE, GREEN, ORANGE, SILVER
 from .estimate import COSTLIEST
+from .html.pieces import answer, table
+from .memory import parts_bar
 from .table import Table
 from .words import device_notes, device_words, model_words
 
@@ -38,6 +43,7 @@ MEMORY_WORDS = {
     "activations_bytes": "activations",
     "context_bytes": "context and libraries",
 }
+_COLOURS = dict(zip(MEMORY_WORDS, (BLUE, GREEN, ORANGE, SILVER), strict=True))
 
 
 def tables(result: Inference) -> list[Table]:
@@ -65,6 +71,18 @@ def tables(result: Inference) -> list[Table]:
     title = f"{model_words(result.model)} on {device_words(result.device, result.dtype)}"
     found = [Table(title, ["", ""], rows, align="ll"), _memory_table(result)]
     return [*found, *([] if result.fits else [_fixes_table(result)]), _ops_table(result)]
+
+
+def pieces(result: Inference) -> list[str]:
+    """The time of a pass, memory against capacity, and the tables."""
+    summary, *others = tables(result)
+    low, high = seconds(result.time_low_s).text, seconds(result.time_high_s).text
+    detail = f"10-90 % range {low} to {high}; {result.tokens_per_s:,.0f} tokens/s; bound by {result.bound}"
+    headline = f"{seconds(result.time_s).text} {WORDS[result.phase]}"
+    parts = [(words, getattr(result.memory, name), _COLOURS[name]) for name, words in MEMORY_WORDS.items()]
+    first = answer(summary.title, headline, detail, good=result.fits)
+    shown = [msgspec.structs.replace(summary, title=""), *others[1:]]
+    return [first, parts_bar(parts, result.memory.capacity_bytes), *map(table, shown)]
 
 
 def records(result: Inference) -> Table:

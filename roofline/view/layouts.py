@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .. import units
+from ..answers.estimate import waterfall as lost_to
 from ..config.words import layout_words as degrees_words
 from ..search.layout import WAITING_DRAW, layout_dict, worse_by
 from .cells import one_unit
+from .colours import ORANGE
+from .estimate import peak_bar
+from .html.pieces import answer, table
+from .memory import parts_bar
 from .table import Cell, Table
 from .words import device_words, model_words
 
 if TYPE_CHECKING:
+    from ..hardware import Device
     from ..search.layout import Layout, SearchResult
 
 BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
@@ -113,6 +121,31 @@ def tables(result: SearchResult) -> list[Table]:
     return [header(result), _best(result)]
 
 
+def pieces(result: SearchResult) -> list[str]:
+    """The layout to run, where its time and its memory go, and the others."""
+    chosen = result.simplest or next(iter(result.layouts), None)
+    head = header(result)
+    if chosen is None:
+        title = f"{model_words(result.model)} on {result.device.name}"
+        return [answer(title, "No layout fits", " ".join(result.remedy), good=False), table(head), table(_best(result))]
+    headline = f"{layout_words(chosen)}: {units.format_time(chosen.step_time_s)} a step"
+    first = answer(head.title, headline, _why(result))
+    facts = table(msgspec.structs.replace(head, title=""))
+    return [first, *bars(chosen, result.device), facts, table(_best(result))]
+
+
+def _why(result: SearchResult) -> str:
+    """The reason of the recommendation."""
+    return recommendation(result)[1][1]
+
+
+def bars(layout: Layout, device: Device) -> list[str]:
+    """Where the peak goes on a layout, and its memory against the capacity."""
+    times = layout.schedule
+    steps = lost_to(times, layout.mfu * times.total)
+    return [peak_bar(layout.mfu, steps), parts_bar([("in all", layout.memory_bytes, ORANGE)], device.memory_bytes)]
+
+
 def full_tables(result: SearchResult) -> list[Table]:
     """The same, the fastest within usual memory sizes, and the front of time against memory."""
     return [*tables(result), *_tradeoffs(result)]
@@ -138,7 +171,9 @@ def header(result: SearchResult) -> Table:
     rows = [*recommendation(result), ["Device", device_words(result.device, found[0].dtype if found else "bf16")]]
     if found:
         length = found[0].train.sequence_length
-        rows.append(["Batch", f"{result.global_batch:,} sequences of {length:,} tokens a step"])
+        sequences = f"{result.global_batch:,} sequences of {length:,} tokens"
+        traced = f"{result.global_batch:,} passes of the example inputs"
+        rows.append(["Batch", f"{sequences if result.model.recorded is None else traced} a step"])
         best = {layout.stack: layout for layout in result.by_software[::-1] or found}
         rows.append(["Software", ", ".join(list(best)[::-1])])
     devices = sorted({layout.num_devices for layout in found})

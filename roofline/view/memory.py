@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..answers.capacity import MemoryFit, fit_words
+from ..arrays import is_scalar
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..config.words import layout_words
 from ..footprint.parts import Memory
 from .about import model_json, train_json
+from .cases import cases, sweep, trained
 from .cells import points, seconds, share, size
 from .colours import PART_COLOURS
 from .html.bars import Segment, bar
@@ -34,7 +36,9 @@ MEMORY_PARTS = {
 
 
 def tables(result: MemoryFit) -> list[Table]:
-    """The answer, memory by part, and what makes it fit where it does not."""
+    """The answer, memory by part, and what makes it fit where it does not; of arrays a row a case."""
+    if not is_scalar(result.total_bytes):
+        return [_sweep(result)]
     found = [_summary(result), memory_table(result, result.train, result.explained)]
     return found if result.fits is not False else [*found, fixes_table(result.fixes)]
 
@@ -55,14 +59,29 @@ def data(result: MemoryFit) -> dict[str, Any]:
     }
 
 
-def records(result: MemoryFit) -> Table:
-    """The figures as one row."""
-    figures = {
-        name: value
-        for name, value in data(result).items()
-        if name != "device" and (value is None or isinstance(value, int | float))
+def records(result: MemoryFit[Any, Any]) -> Table:
+    """The figures as one row; of arrays what was asked and the figures, one row a case."""
+    figures = {name: value for name, value in data(result).items() if name != "device" and _figure(value)}
+    if is_scalar(result.total_bytes):
+        return cases(figures)
+    device = None if result.device is None else result.device.id
+    return cases({"model": result.model.name, "device": device, **trained(result.train), **figures})
+
+
+def _sweep(result: MemoryFit[Any, Any]) -> Table:
+    """Of arrays: what varies, and whether it fits, a row a case."""
+    figures: dict[str, Any] = {
+        name: (getattr(result, f"{name}_bytes"), size) for name in ("allocated", "reserved", "total")
     }
-    return Table("", list(figures), [list(figures.values())])
+    where = ""
+    if result.device is not None:
+        figures |= {"capacity": (result.capacity_bytes, size), "fit": (result.verdict, str)}
+        where = f" on {result.device.name}"
+    return sweep(f"{model_words(result.model)}{where}", result.train, figures)
+
+
+def _figure(value: Any) -> bool:
+    return value is None or isinstance(value, int | float) or hasattr(value, "shape")
 
 
 def notes(result: MemoryFit) -> list[str]:
@@ -82,11 +101,11 @@ def _summary(result: MemoryFit) -> Table:
         ["Answer", fit_words(result)],
     ]
     title = model_words(result.model)
-    if result.device is not None:
+    if result.device is not None and result.model.recorded is None:
         of, at = f" of {train.sequence_length:,} tokens", f" tokens at micro batch {train.micro_batch:,}"
         rows.append(["Largest micro batch", _or_none(result.max_micro_batch, of)])
         rows.append(["Longest sequence", _or_none(result.max_seq_len, at)])
-        title += f" on {result.device.name}"
+    title += "" if result.device is None else f" on {result.device.name}"
     return Table(title, ["", ""], rows, align="ll")
 
 
@@ -96,6 +115,8 @@ def _or_none(value: int | None, unit: str) -> Cell:
 
 def pieces(result: MemoryFit) -> list[str]:
     """Whether it fits, memory against capacity, what would fit at most, what makes it fit."""
+    if not is_scalar(result.total_bytes):
+        return [table(_sweep(result))]
     name = model_words(result.model)
     title = name if result.device is None else f"{name} on {result.device.name}"
     summary = [(str(row[0]), cell_text(row[1])) for row in _summary(result).rows if row[0] and row[0] != "Answer"]
@@ -107,11 +128,16 @@ def pieces(result: MemoryFit) -> list[str]:
 def memory_bar(memory: Memory, train: TrainConfig) -> str:
     """The parts side by side against the capacity, which a line marks where they exceed it."""
     labels = {**MEMORY_PARTS, "optimizer_bytes": optimizer_words(train)}
+    parts = [(labels[name], float(getattr(memory, name)), PART_COLOURS[name]) for name in MEMORY_PARTS]
+    return parts_bar(parts, memory.capacity_bytes)
+
+
+def parts_bar(parts: Sequence[tuple[str, float, str]], capacity: float | None) -> str:
+    """Bytes of one device by part, each a name, its bytes and its colour, against the capacity."""
     segments = [
-        Segment(float(getattr(memory, name)), labels[name], size(getattr(memory, name)).text, PART_COLOURS[name])
-        for name in sorted(MEMORY_PARTS, key=lambda name: -float(getattr(memory, name)))
+        Segment(held, name, size(held).text, colour) for name, held, colour in sorted(parts, key=lambda part: -part[1])
     ]
-    total, capacity = float(memory.total_bytes), memory.capacity_bytes
+    total = sum(segment.share for segment in segments)
     title = f"Memory of the fullest device: {size(total).text}"
     if capacity is None:
         return bar(title, segments, whole=total)

@@ -16,7 +16,7 @@ from .changes import changes_table
 from .estimate import VISIBLE, waterfall_bar
 from .html.pieces import answer, table
 from .table import Cell, Table
-from .words import batch_words, device_notes, device_words, method_words, model_words
+from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
 
 if TYPE_CHECKING:
     from ..answers.diagnosis import Diagnosis
@@ -40,7 +40,7 @@ def tables(result: Diagnosis) -> list[Table]:
     rows = [
         ["MFU", f"{units.format_share(result.mfu)}, {verdict_words(result)}"],
         ["HFU", f"{units.format_share(result.hfu)} (all FLOPs executed, recompute and all)"],
-        ["Step", f"{units.format_time(result.step_time_s)}: {result.tokens_per_s:,.0f} tokens/s"],
+        ["Step", f"{units.format_time(result.step_time_s)}: {result.tokens_per_s:,.0f} {unit_words(expected.model)}/s"],
         ["Expected", f"{expected_step}, MFU {units.format_share(result.expected_mfu)}"],
         ["Device", device_words(expected.device, train.dtype)],
         ["Layout", layout_words(train)],
@@ -51,7 +51,8 @@ def tables(result: Diagnosis) -> list[Table]:
     if result.findings:
         found = [[f"{number}.", finding.what] for number, finding in enumerate(result.findings, start=1)]
         shown.append(Table("Check these figures first", ["", ""], found, align="ll"))
-    shown.append(rules_table(result))
+    if expected.model.recorded is None:
+        shown.append(rules_table(result))
     if result.suspects:
         shown.append(changes_table("What would explain it, best first", "Explains", result.suspects))
     if result.improvements:

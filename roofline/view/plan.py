@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .. import units
 from ..config.words import layout_words
 from ..model.parameters import count_parameters
 from ..planning.cost import ladder
 from ..search.layout import layout_dict
 from .cells import one_unit
+from .html.pieces import answer, table
+from .layouts import bars
 from .table import Cell, Shown, Table
-from .words import batch_words, model_words
+from .words import batch_words, model_words, unit_words
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan
@@ -38,6 +42,19 @@ HIDDEN = ("terms", "asked")  # in JSON: what was typed is known
 def tables(result: Plan) -> list[Table]:
     """The answer, and what it rests on."""
     return [summary(result)]
+
+
+def pieces(result: Plan) -> list[str]:
+    """The time and the cost, where the steps' time and memory go, and what it rests on."""
+    shown = summary(result)
+    headline = units.format_time(result.wall_time_s)
+    if result.cost is not None:
+        headline += f", cost {money(result.cost)}"
+    low, high = units.format_time(result.wall_time_low_s), units.format_time(result.wall_time_high_s)
+    detail = f"10-90 % range {low} to {high}; {result.device_hours:,.0f} device-hours"
+    late = result.asked.deadline_s is not None and result.wall_time_s > result.asked.deadline_s
+    first = answer(shown.title, headline, detail, good=not late)
+    return [first, *bars(result.layout, result.device), table(msgspec.structs.replace(shown, title=""))]
 
 
 def data(result: Plan) -> dict[str, Any]:
@@ -127,7 +144,7 @@ def summary(one: Plan) -> Table:
         rows.append(["CO2", f"{one.co2_kg / 1000:,.3g} t"])
     step = f"{units.format_time(layout.step_time_s)}, MFU {units.format_share(layout.mfu)}"
     rows += [
-        ["Tokens", f"{count}{read_as(one)}: {steps}"],
+        [unit_words(one.model).capitalize(), f"{count}{read_as(one)}: {steps}"],
         ["Layout", f"{layout_words(train)}{tail}; {train.stack} software"],
         ["Batch", batch_words(train, one.model)],
         ["Step", step],

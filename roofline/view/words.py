@@ -20,6 +20,11 @@ def model_words(model: ModelConfig) -> str:
     return f"{model.name} ({format_count(parameters.total)} parameters{active})"
 
 
+def unit_words(model: ModelConfig) -> str:
+    """What a model runs on: tokens, or passes of the example inputs that it was traced with."""
+    return "tokens" if model.recorded is None else "passes"
+
+
 def device_words(device: Device, dtype: str) -> str:
     """Name, and the dense peak that MFU divides by."""
     return f"{device.name}, {dtype} at {format_rate(device.peak_flops_per_s(dtype))} dense peak"
@@ -27,7 +32,7 @@ def device_words(device: Device, dtype: str) -> str:
 
 def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False) -> str:
     """The batch and its arithmetic, so that a wrong factor shows; `chosen` if nobody said the micro batch."""
-    if model.d_model == 0:
+    if model.recorded is not None:
         return f"{train.global_batch:,} pass(es) of the example inputs a step"
     accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
     ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"

@@ -85,12 +85,10 @@ def test_the_same_estimate_is_the_same_page():
 
 def test_a_traced_module_has_no_sliders(tmp_path):
     pytest.importorskip("torch")
-    from roofline.tracing.step import estimate_file
-
     source = tmp_path / "net.py"
     source.write_text(
         "import torch\ndef build():\n    return torch.nn.Sequential(torch.nn.Linear(64, 64)), (torch.zeros(8, 64),)\n"
     )
-    text = page(report_of(estimate_file(f"{source}:build", roofline.load_device("t4")), "roofline report"))
+    text = page(report_of(roofline.estimate(f"{source}:build", "t4"), "roofline report"))
     assert "Other batches" not in text
     assert "From the dense peak" in text
