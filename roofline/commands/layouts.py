@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import units
 from ..config.options import word
 from ..errors import RooflineError
-from ..view.files import write_atomically
+from ..view.files import check_writable, write_atomically
 from . import options
 from .output import add_format_arguments, show, write_text
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ..search.layout import SearchResult
 
 SUMMARY = "the fastest parallel layouts for a number of devices"
@@ -53,6 +57,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print the best layout in a framework's own keys instead: megatron, torchtitan, deepspeed or axolotl",
     )
     search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
+    search.add_argument(
+        "--jobs", metavar="N", type=units.positive_int, default=1, help="processes that search (default 1)"
+    )
+    search.add_argument(
+        "--all",
+        action="store_true",
+        help="write every layout that fits to --output (.csv or .parquet); a search that was stopped goes on where it "
+        "stood",
+    )
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
     options.add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
@@ -70,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
-    with Progress("layouts") as progress:
+    record = _record(args)
+    with Progress("layouts") as progress, processes(args.jobs) as executor:
 
         def told(done: int, total: int) -> None:
             if done == 0 and total > LONG_SEARCH:
@@ -86,8 +100,13 @@ def run(args: argparse.Namespace) -> int:
             top=args.top,
             across_nodes=args.across_nodes,
             progress=told,
+            executor=executor,
+            record=record,
             **given,
         )
+    if record is not None and not result.interrupted:
+        write_text(f"{result.priced:,} layouts that fit, of {result.evaluated:,}, are in {record}\n")
+        return 0 if result.layouts else DOES_NOT_FIT
     if args.emit is not None and result.layouts:
         write_layout(args, result)
         return 0
@@ -98,6 +117,29 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.layouts else DOES_NOT_FIT
+
+
+def _record(args: argparse.Namespace) -> Path | None:
+    """The file that gets every layout."""
+    if not args.all:
+        return None
+    if args.output in {None, "-"}:
+        raise RooflineError("--all writes millions of layouts: name a file with --output (.csv or .parquet)")
+    check_writable(Path(args.output))
+    return Path(args.output)
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Executor | None]:
+    """An executor of as many processes; None for one."""
+    if count == 1:
+        yield None
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
+        yield executor
 
 
 def emitted(text: str) -> str:

@@ -14,6 +14,8 @@ from .remedy import remedy, shortage
 from .search import Progress, search
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from pathlib import Path
     from typing import Unpack
 
     from ..answers.asked import Described, Named
@@ -30,6 +32,8 @@ def layouts(
     across_nodes: bool = False,
     price: float | str | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    record: str | Path | None = None,
     **options: Unpack[LayoutChoices],
 ) -> SearchResult:
     """Find the best parallel layouts.
@@ -44,6 +48,10 @@ def layouts(
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
         price: Money per device-hour.
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
+        executor: Where pieces of the search run: any executor of `concurrent.futures`, or of what speaks its language
+            (Dask's `Client.get_executor()`, loky, MPI). The answer is the same wherever they run.
+        record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that fits; a search that was stopped
+            goes on where it stood.
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
             to it (a tuple: to any of them); the others take every value that makes sense.
 
@@ -62,6 +70,8 @@ def layouts(
         top=top,
         across_nodes=across_nodes,
         progress=progress,
+        executor=executor,
+        record=record,
         **options,
     )
     ways: tuple[str, ...] = ()

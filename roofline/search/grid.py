@@ -100,12 +100,13 @@ class Bundle:
         rest, micro = divmod(index, len(self.micro))
         return *divmod(rest, len(self.key_of_row)), micro
 
-    def memory_floor(self, sharding: str) -> Any:
-        """Bytes each row needs whatever the micro batch: what holds no activations: [rows]."""
+    def memory_floor(self, sharding: str, rows: Any) -> Any:
+        """Bytes each of `rows` needs whatever the micro batch: what holds no activations: [rows]."""
         import numpy as np
 
-        step = self._step(sharding, self.columns, 1, self._row_weights(slice(None)), (), 0)
-        return np.broadcast_to(memory_of(step, self.device).total_bytes, self.key_of_row.shape)
+        degrees = {name: _take(column, rows) for name, column in self.columns.items()}
+        step = self._step(sharding, degrees, 1, self._row_weights(rows), (), 0)
+        return np.broadcast_to(memory_of(step, self.device).total_bytes, (len(rows),))
 
     def memory(self, sharding: str, rows: Any) -> Any:
         """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""

@@ -16,25 +16,48 @@ class Leaders:
         self._index: Any = None
         self._source: Any = None
 
-    def offer(self, values: Any, index: Any, source: int) -> None:
-        """Consider candidates: `values` [n] with their `index` [n, axes] in `source`."""
+    @property
+    def worst(self) -> float:
+        """The largest of the values kept; infinite while there is room."""
+        full = self._values is not None and len(self._values) == self.count
+        return float(self._values[-1]) if full else float("inf")
+
+    def offer(self, values: Any, index: Any, source: Any) -> None:
+        """Consider candidates: `values` [n] with their `index` [n] in `source` (a number, or [n])."""
         import numpy as np
 
+        source = np.broadcast_to(source, np.shape(values))
         if self._values is not None and len(self._values) == self.count:
             better = values < self._values[-1]
             if not better.any():
                 return
-            values, index = values[better], index[better]
+            values, index, source = values[better], index[better], source[better]
         if len(values) > self.count:
             best = np.argpartition(values, self.count - 1)[: self.count]
-            values, index = values[best], index[best]
-        sources = np.full(len(values), source)
+            best.sort()  # of equals the first stays, wherever it is offered
+            values, index, source = values[best], index[best], source[best]
         if self._values is not None:
             values = np.concatenate([self._values, values])
             index = np.concatenate([self._index, index])
-            sources = np.concatenate([self._source, sources])
+            source = np.concatenate([self._source, source])
         order = np.argsort(values, kind="stable")[: self.count]
-        self._values, self._index, self._source = values[order], index[order], sources[order]
+        self._values, self._index, self._source = values[order], index[order], source[order]
+
+    def merge(self, later: Leaders) -> None:
+        """Consider what others kept."""
+        if later._values is not None:
+            self.offer(later._values, later._index, later._source)
+
+    def arrays(self) -> dict[str, Any]:
+        """Its columns by name; none while it is empty."""
+        if self._values is None:
+            return {}
+        return {"values": self._values, "index": self._index, "source": self._source}
+
+    def from_arrays(self, arrays: dict[str, Any]) -> Leaders:
+        """Itself, with the columns of another."""
+        self._values, self._index, self._source = arrays["values"], arrays["index"], arrays["source"]
+        return self
 
     def best(self) -> list[tuple[int, Any]]:
         """(source, index) of the leaders, best first."""
@@ -52,10 +75,11 @@ class Front:
         self._cost, self._time, self._source = np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
         self._index: Any = None
 
-    def offer(self, cost: Any, time: Any, index: Any, source: int) -> None:
-        """Consider candidates with their `cost` [n], `time` [n] and `index` [n, axes] in `source`."""
+    def offer(self, cost: Any, time: Any, index: Any, source: Any) -> None:
+        """Consider candidates with their `cost` [n], `time` [n] and `index` [n] in `source` (a number, or [n])."""
         import numpy as np
 
+        source = np.broadcast_to(source, np.shape(cost))
         if len(self._cost):
             # the best time known at no more than this cost
             known = np.searchsorted(self._cost, cost, side="right") - 1
@@ -63,10 +87,10 @@ class Front:
             keep = time < best
             if not keep.any():
                 return
-            cost, time, index = cost[keep], time[keep], index[keep]
+            cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
         cost = np.concatenate([self._cost, cost])
         time = np.concatenate([self._time, time])
-        source_of = np.concatenate([self._source, np.full(len(index), source)])
+        source_of = np.concatenate([self._source, source])
         index = index if self._index is None else np.concatenate([self._index, index])
         order = np.lexsort((time, cost))
         fastest = np.minimum.accumulate(time[order])
@@ -78,6 +102,23 @@ class Front:
             index[order],
             source_of[order],
         )
+
+    def merge(self, later: Front) -> None:
+        """Consider what others kept."""
+        if later._index is not None:
+            self.offer(later._cost, later._time, later._index, later._source)
+
+    def arrays(self) -> dict[str, Any]:
+        """Its columns by name; none while it is empty."""
+        if self._index is None:
+            return {}
+        return {"cost": self._cost, "time": self._time, "index": self._index, "source": self._source}
+
+    def from_arrays(self, arrays: dict[str, Any]) -> Front:
+        """Itself, with the columns of another."""
+        self._cost, self._time = arrays["cost"], arrays["time"]
+        self._index, self._source = arrays["index"], arrays["source"]
+        return self
 
     def points(self) -> list[tuple[int, Any]]:
         """(source, index) along the front, thinned to the fastest of each step of cost."""

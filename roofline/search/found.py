@@ -1,0 +1,147 @@
+"""The layouts that stand out of a search, estimated one by one: the best, the simplest, the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..answers.machine import caveats_of, machine_notes
+from ..counting.step import build_step
+from ..footprint.parts import Memory, memory_of
+from .best import Best
+from .grid import Bundle
+from .layout import Layout, SearchResult, layout_of, value_of, worse_by
+from .question import Bundles, Piece, Question
+
+# Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
+# same degrees that are neither faster nor smaller are left out.
+TWINS = 50
+
+
+class Found:
+    """What a search kept, and the question it answers."""
+
+    def __init__(self, question: Question, best: Best, top: int, tolerance: float | None) -> None:
+        self.question, self.best, self.top, self.tolerance = question, best, top, tolerance
+        self.pieces, self.bundles = question.pieces(), Bundles(question)
+        self.layouts: dict[tuple[int, int], Layout] = {}
+
+    def result(self, *, seconds: float, interrupted: bool, notes: tuple[str, ...]) -> SearchResult:
+        """The answer."""
+        question, best = self.question, self.best
+        found = [self._layout(entry) for entry in self._distinct()]
+        simplest = self._simplest(found[0]) if found else None
+        front = [] if best.front is None else [self._layout(entry) for entry in best.front.points()]
+        smallest = None if found else next(iter(self._layout(entry) for entry in best.smallest.best()), None)
+        return SearchResult(
+            model=question.model,
+            device=question.device,
+            evaluated=best.evaluated,
+            priced=best.priced,
+            seconds=seconds,
+            layouts=found,
+            simplest=simplest,
+            front=front,
+            smallest=smallest,
+            smallest_memory=self._memory(smallest),
+            by_software=self._by_software(),
+            interrupted=interrupted,
+            objective=question.objective,
+            global_batch=int(question.base.global_batch or 1),
+            notes=(
+                *notes,
+                *(machine_notes(found[0].train, question.device) if found else ()),
+                *caveats_of(question.device),
+            ),
+        )
+
+    def _at(self, source: int) -> tuple[Bundle, Piece]:
+        piece = self.pieces[source]
+        return self.bundles.of(piece), piece
+
+    def _distinct(self) -> list[tuple[int, Any]]:
+        """The leaders: of those that differ in the virtual stages alone the best, and no dominated twins.
+
+        A twin has the same degrees, software, dtype and attention, and is neither better nor smaller.
+        """
+        seen: set[tuple[Any, ...]] = set()
+        smallest: dict[tuple[Any, ...], float] = {}  # memory of the best twin so far
+        found = []
+        for (source, index), memory in self._with_memory(self.best.leaders.best()):
+            bundle, piece = self._at(source)
+            variant, row, micro = bundle.layout_at(int(index))
+            train = bundle.trains[variant]
+            degrees = tuple(int(column[row]) for name, column in bundle.space.columns.items() if name != "vp")
+            twin = (*degrees, train.stack, train.dtype, train.attention)
+            if memory < smallest.get(twin, math.inf):
+                smallest[twin] = memory
+                alike = (piece.part, piece.bundle, piece.sharding, variant, micro, *degrees)
+                if alike not in seen:
+                    seen.add(alike)
+                    found.append((source, index))
+            if len(found) == self.top:
+                break
+        return found
+
+    def _with_memory(self, entries: list[tuple[int, Any]]) -> Iterator[tuple[tuple[int, Any], float]]:
+        """Each entry with its bytes, worked out for a few times as many as are wanted at once."""
+        for some in _chunks(entries, 4 * self.top):
+            yield from zip(some, self._memories(some), strict=True)
+
+    def _memories(self, entries: list[tuple[int, Any]]) -> list[float]:
+        """Bytes of each entry."""
+        import numpy as np
+
+        found = [0.0] * len(entries)
+        for source in {source for source, _ in entries}:
+            bundle, piece = self._at(source)
+            places = [place for place, entry in enumerate(entries) if entry[0] == source]
+            layouts = [bundle.layout_at(int(entries[place][1])) for place in places]
+            rows, back = np.unique([row for _, row, _ in layouts], return_inverse=True)
+            memory = bundle.memory(piece.sharding, rows)
+            for place, (variant, _, micro), row in zip(places, layouts, back.tolist(), strict=True):
+                found[place] = float(memory[variant, row, micro])
+        return found
+
+    def _memory(self, layout: Layout | None) -> Memory | None:
+        return (
+            None if layout is None else memory_of(build_step(self.question.model, layout.train), self.question.device)
+        )
+
+    def _by_software(self) -> list[Layout]:
+        found = [self._layout(leaders.best()[0]) for leaders in self.best.software.values()]
+        return sorted(found, key=lambda layout: value_of(layout, self.question.objective))
+
+    def _simplest(self, best: Layout) -> Layout:
+        for level in sorted(self.best.simple):
+            layout = self._layout(self.best.simple[level].best()[0])
+            least, expected, _ = worse_by(best, layout, self.question.objective, self.question.device)
+            if least <= 0 if self.tolerance is None else expected <= self.tolerance:
+                return layout
+        return best
+
+    def _layout(self, entry: tuple[int, Any]) -> Layout:
+        """The layout at `entry` (source, index in its bundle), estimated on its own, once."""
+        source, index = entry
+        key = (source, int(index))
+        if key not in self.layouts:
+            self.layouts[key] = self._estimated(source, *self._at(source)[0].layout_at(int(index)))
+        return self.layouts[key]
+
+    def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
+        bundle, piece = self._at(source)
+        degrees = {name: int(column[row]) for name, column in bundle.space.columns.items()}
+        train = msgspec.structs.replace(
+            bundle.trains[variant],
+            **degrees,
+            sharding=piece.sharding,
+            micro_batch=int(bundle.space.micro_batches[micro]),
+        )
+        return layout_of(build_step(self.question.model, train), self.question.device)
+
+
+def _chunks(values: Any, size: int) -> list[Any]:
+    return [values[start : start + size] for start in range(0, len(values), size)]

@@ -1,0 +1,103 @@
+"""Runs a search piece by piece, here or on an executor, and puts together what each kept, in their order."""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .best import Best
+from .question import Bundles, Question
+from .record import Record
+from .sift import sift
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+AHEAD = 64  # pieces handed to an executor before the first of them is back
+
+
+def run(
+    question: Question, progress: Callable[[int, int], None], executor: Executor | None, record: Path | None
+) -> tuple[Best, bool]:
+    """What was best of all pieces, and whether an interrupt (Ctrl-C) ended the search early.
+
+    Raises:
+        RooflineError: The search would take hours, or `record` cannot be written.
+    """
+    total = question.size()
+    best = Best(question.leaders, front=question.front)
+    rows = None if record is None else Record(record, question)
+    try:
+        progress(0, total)
+        for found in (
+            _here(question, best, progress, total, rows) if executor is None else _there(question, executor, rows)
+        ):
+            if found is not best:
+                best.merge(found)
+            progress(best.evaluated, total)
+        if rows is not None:
+            rows.finish(len(question.pieces()))
+    except KeyboardInterrupt:
+        return best, True
+    return best, False
+
+
+def _here(
+    question: Question, best: Best, progress: Callable[[int, int], None], total: int, rows: Record | None
+) -> Iterator[Best]:
+    """Each piece in turn, in this process."""
+    bundles = Bundles(question, kept=1)
+    for number, piece in enumerate(question.pieces()):
+        if rows is None:
+            sift(question, bundles, number, piece, best, decided=lambda done: progress(done, total))
+            yield best
+        else:
+            yield _recorded(question, bundles, number, rows)
+
+
+def _there(question: Question, executor: Executor, rows: Record | None) -> Iterator[Best]:
+    """Each piece on the executor, a few at a time, in their order."""
+    asked = pickle.dumps(question)
+    waiting: deque[Future[Best]] = deque()
+    try:
+        for number in range(len(question.pieces())):
+            waiting.append(executor.submit(_of_piece, asked, number, None if rows is None else rows.path))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _of_piece(asked: bytes, number: int, path: Path | None) -> Best:
+    """What is best of one piece: what a process elsewhere runs."""
+    question, bundles = _asked(asked)
+    if path is not None:
+        return _recorded(question, bundles, number, Record(path, question))
+    best = Best(question.leaders, front=question.front)
+    sift(question, bundles, number, question.pieces()[number], best)
+    return best
+
+
+@lru_cache(maxsize=2)
+def _asked(asked: bytes) -> tuple[Question, Bundles]:
+    question: Question = pickle.loads(asked)  # noqa: S301  (of our own making, from the process that asks)
+    return question, Bundles(question, kept=2)
+
+
+def _recorded(question: Question, bundles: Bundles, number: int, rows: Record) -> Best:
+    """What is best of one piece, whose rows are on disk afterwards: found there, or searched."""
+    best = Best(question.leaders, front=question.front)
+    if rows.restore(number, best):
+        return best
+    piece = question.pieces()[number]
+    with rows.writing(number, piece) as writer:
+        sift(question, bundles, number, piece, best, take=writer.take)
+        writer.keep(best)
+    return best

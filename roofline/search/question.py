@@ -1,0 +1,127 @@
+"""What a search is asked, in pieces that can be searched one by one, anywhere, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ..config.defaults import default_attention
+from ..config.run import TrainConfig
+from ..errors import RooflineError
+from ..model.spec import ModelConfig, Moe
+from .grid import Bundle
+from .software import Part
+from .space import LONGEST_SEARCH, WORDS, Choices, Space
+
+PIECE = 2**20  # layouts of a piece, about: a second of work
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Rows [first, last) of a part, priced as one bundle of words with one sharding."""
+
+    part: int
+    bundle: int
+    sharding: str
+    first: int
+    last: int
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A search: whatever its pieces need, and nothing that changes; it can be pickled.
+
+    Attributes:
+        model: The model.
+        device: The device.
+        choices: What may vary.
+        base: What does not.
+        objective: time, cost, energy or memory.
+        leaders: How many of the best are kept.
+        front: Whether the front of time against memory is.
+        parts: Each software profile with its layouts.
+    """
+
+    model: ModelConfig
+    device: Any
+    choices: Choices
+    base: TrainConfig
+    objective: str
+    leaders: int
+    front: bool
+    parts: tuple[tuple[Part, Space], ...]
+
+    def choices_of(self, part: Part) -> Choices:
+        """What may vary on one software profile, whose attention kernel runs where none is asked for."""
+        own = self.choices.attention or (default_attention(self.device, part.stack),)
+        return msgspec.structs.replace(self.choices, attention=own)
+
+    def bundles(self, part: Part) -> list[list[TrainConfig]]:
+        """Configurations that can be priced together: those that differ in the words that few formulas read.
+
+        Sequence parallelism is one of them unless there are experts: it decides how they are spread.
+        """
+        choices = self.choices_of(part)
+        experts = any(isinstance(group.mlp, Moe) for group in self.model.groups)
+        outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
+        inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
+        return [
+            [
+                msgspec.structs.replace(self.base, stack=part.stack, **words, **others)
+                for others in choices.words(*inner)
+            ]
+            for words in choices.words(*outer)
+        ]
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """All of them; a number of a piece is its place here."""
+        return tuple(self._pieces())
+
+    def _pieces(self) -> Iterator[Piece]:
+        for number, (part, space) in enumerate(self.parts):
+            if not space.consistent.any():
+                continue
+            count = len(space.consistent)
+            for bundle, trains in enumerate(self.bundles(part)):
+                rows = max(1, PIECE // (len(trains) * len(space.micro_batches)))
+                for sharding in part.shardings:
+                    for first in range(0, count, rows):
+                        yield Piece(number, bundle, sharding, first, min(first + rows, count))
+
+    def size(self) -> int:
+        """Layouts in all.
+
+        Raises:
+            RooflineError: There are more than can be searched in minutes to an hour.
+        """
+        names = [name for name in WORDS if name != "sharding"]
+        total = sum(
+            int(space.consistent.sum()) * len(part.shardings) * sum(1 for _ in self.choices_of(part).words(*names))
+            for part, space in self.parts
+        )
+        if total > LONGEST_SEARCH:
+            raise RooflineError(
+                f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree "
+                "(--tp, --pp, ...), a "
+                f"--micro-batch or a word (--recompute, --sharding), at most {LONGEST_SEARCH:,} layouts"
+            )
+        return total
+
+
+class Bundles:
+    """The bundles of a question, each counted when it is first needed; the last `kept` of them stay (None: all)."""
+
+    def __init__(self, question: Question, kept: int | None = None) -> None:
+        self.question, self.kept = question, kept
+        self._made: dict[tuple[int, int], Bundle] = {}
+
+    def of(self, piece: Piece) -> Bundle:
+        """The bundle of a piece."""
+        key = piece.part, piece.bundle
+        if key not in self._made:
+            part, space = self.question.parts[piece.part]
+            trains = self.question.bundles(part)[piece.bundle]
+            if self.kept is not None and len(self._made) >= self.kept:
+                del self._made[next(iter(self._made))]
+            self._made[key] = Bundle(self.question.model, self.question.device, space, trains)
+        return self._made[key]

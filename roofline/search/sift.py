@@ -1,0 +1,138 @@
+"""Searches one piece: rules out rows by what they always hold, layouts by their memory, and prices the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..arrays import is_scalar
+from ..config.sharding import SHARDINGS
+from ..timing.schedule import Schedule
+from .best import Best
+from .grid import Bundle
+from .layout import mean_draw
+from .question import Bundles, Piece, Question
+
+CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
+# What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
+MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
+# [layouts] each: what fits, as (variant, row, micro batch) of a bundle, with its bytes and seconds
+Take = Callable[[Bundle, Any, Any, Any, Any, Any], None]
+
+
+def sift(
+    question: Question,
+    bundles: Bundles,
+    number: int,
+    piece: Piece,
+    best: Best,
+    *,
+    decided: Callable[[int], None] | None = None,
+    take: Take | None = None,
+) -> None:
+    """Offer the layouts of a piece to `best`.
+
+    Args:
+        question: The search.
+        bundles: Where the piece's bundle is found.
+        number: Of the piece: where its entries come from.
+        piece: The piece.
+        best: What was best so far.
+        decided: Told of layouts as they are decided.
+        take: Given all that fit, a chunk at a time.
+    """
+    _Sift(question, bundles.of(piece), number, piece, best, take).run(decided)
+
+
+class _Sift:
+    def __init__(
+        self, question: Question, bundle: Bundle, number: int, piece: Piece, best: Best, take: Take | None
+    ) -> None:
+        self.question, self.bundle, self.number, self.piece = question, bundle, number, piece
+        self.sharding, self.best, self.take = piece.sharding, best, take
+        self.memory_bytes = question.device.memory_bytes
+
+    def run(self, decided: Callable[[int], None] | None) -> None:
+        space, best = self.bundle.space, self.best
+        meaningful = self._meaningful()  # [variants, rows]
+        sensible = meaningful.any(axis=0) & space.consistent.any(axis=1)
+        rows = sensible[self.piece.first : self.piece.last].nonzero()[0] + self.piece.first
+        if not len(rows):
+            return
+        floor = self.bundle.memory_floor(self.sharding, rows)
+        fitting = rows[floor <= self.memory_bytes]
+        if not len(fitting):
+            fitting = rows[[floor.argmin()]]  # to say what comes closest
+        layouts_of_row = meaningful.sum(axis=0) * space.consistent.sum(axis=1)
+        best.evaluated += int(layouts_of_row[rows].sum() - layouts_of_row[fitting].sum())
+        size = max(1, CHUNK // (len(self.bundle.trains) * len(space.micro_batches)))
+        for start in range(0, len(fitting), size):
+            chunk = fitting[start : start + size]
+            self._chunk(chunk, meaningful[:, chunk, None] & space.consistent[chunk])
+            best.evaluated += int(layouts_of_row[chunk].sum())
+            if decided is not None:
+                decided(best.evaluated)
+
+    def _chunk(self, rows: Any, candidates: Any) -> None:
+        """`candidates`: [variants, rows, micro batches]."""
+        bundle, best = self.bundle, self.best
+        memory = bundle.memory(self.sharding, rows)
+        fits = candidates & (memory <= self.memory_bytes)
+        if not fits.any():
+            variant, row, micro = candidates.nonzero()
+            best.smallest.offer(memory[candidates], bundle.index_of(variant, rows[row], micro), self.number)
+            return
+        best.priced += int(fits.sum())
+        if self.take is None:
+            fits &= bundle.saves(memory)
+        variant, row, micro = fits.nonzero()
+        row, needed = rows.take(row), memory[fits]
+        times = bundle.schedule(self.sharding, variant, row, micro)
+        if self.take is not None:
+            self.take(bundle, variant, row, micro, needed, times.total)
+        values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
+        index = bundle.index_of(variant, row, micro)
+        machinery, stack = self._machinery(variant, row), bundle.trains[0].stack
+        best.offer(values, needed, times.total, index, machinery, stack=stack, number=self.number)
+
+    def _machinery(self, variant: Any, rows: Any) -> Any:
+        """How much a layout adds to plain data parallelism (see `MACHINERY`)."""
+        import numpy as np
+
+        columns = self.bundle.space.columns
+        row = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
+        row = row + (self.sharding not in {"none", "zero1"})
+        words = np.array([train.recompute != "none" for train in self.bundle.trains], dtype=int)
+        return row.take(rows) + words.take(variant)
+
+    def _objective(self, times: Schedule[Any], memory: Any, num_devices: Any) -> Any:
+        match self.question.objective:
+            case "memory":
+                return memory
+            case "cost":
+                return times.total * num_devices
+            case "energy":
+                return mean_draw(times) * times.total * num_devices
+        return times.total
+
+    def _meaningful(self) -> Any:
+        """Where the words say something: nothing is sharded over one rank. Returns [variants, rows]."""
+        import numpy as np
+
+        columns, choices, sharding = self.bundle.space.columns, self.question.choices, self.sharding
+        keep = np.ones(len(columns["tp"]), dtype=bool)
+        if sharding != "none" and "none" in choices.sharding:
+            keep &= columns["dp"] * columns["cp"] > 1
+        if sharding == "zero2" and len(choices.sharding) > 1:  # a pipeline keeps all gradients until its end
+            keep &= columns["pp"] == 1
+        if SHARDINGS[sharding].parameters and choices.pp is None:
+            keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
+        several = columns["tp"] > 1
+        optional = False in choices.sequence_parallel
+        spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0  # experts that are split over tp
+        kept = {True: keep & several if optional else keep, False: keep & spreads}
+        return np.stack([kept[train.sequence_parallel] for train in self.bundle.trains])
+
+
+def _taken(column: Any, rows: Any) -> Any:
+    return column if is_scalar(column) else column.take(rows)

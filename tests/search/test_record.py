@@ -1,0 +1,178 @@
+"""A search is the same wherever its pieces run, and everything that fits is on disk, whole, once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import roofline
+from roofline.cli import main
+from roofline.errors import RooflineError
+from roofline.search import question, record
+from roofline.search.best import Best
+
+ASKED = {"num_devices": (8, 16), "global_batch": 64, "stack": "megatron", "seq_len": 2048}
+
+
+def found(**more):
+    return roofline.layouts("llama-2-7b", "a100-sxm-80gb", **ASKED, **more)
+
+
+def told(result):
+    """Everything but how long it took."""
+    kept = result.to_dict()
+    kept.pop("seconds")
+    return kept
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Pieces of a few rows, so that there are many."""
+    monkeypatch.setattr(question, "PIECE", 2000)
+
+
+class Backwards:
+    """An executor that runs what it is given when the last of it is asked for, last first."""
+
+    def __init__(self):
+        self.waiting = []
+
+    def submit(self, function, *args):
+        future = Future()
+        future.result = lambda: self.finish(future)
+        self.waiting.append((future, function, args))
+        return future
+
+    def finish(self, wanted):
+        while self.waiting:
+            future, function, args = self.waiting.pop()
+            value = function(*args)
+            future.result = lambda value=value: value
+        return wanted.result()
+
+
+def test_threads_and_any_order_give_the_same_answer(small_pieces):
+    here = found()
+    with ThreadPoolExecutor(3) as executor:
+        assert told(found(executor=executor)) == told(here)
+    assert told(found(executor=Backwards())) == told(here)
+
+
+def test_processes_give_the_same_answer():
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        assert told(found(executor=executor)) == told(found())
+
+
+def test_pieces_of_any_size_give_the_same_answer(monkeypatch):
+    whole = found()
+    monkeypatch.setattr(question, "PIECE", 500)
+    assert told(found()) == told(whole)
+
+
+def test_every_layout_that_fits_is_recorded(tmp_path, small_pieces):
+    path = tmp_path / "all.csv"
+    result = found(record=path)
+    assert told(result)["layouts"] == told(found())["layouts"]
+    rows = pd.read_csv(path)
+    assert tuple(rows.columns) == record.COLUMNS
+    assert len(rows) == result.priced
+    assert not rows.duplicated(list(record.COLUMNS[:-2])).any()
+    assert rows.step_time_s.min() == pytest.approx(result.layouts[0].step_time_s, rel=1e-4)
+    assert (rows.memory_bytes <= 80 * 2**30).all()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["all.csv"]
+    for row in rows.sample(5, random_state=1).to_dict("records"):
+        seconds, needed = row.pop("step_time_s"), row.pop("memory_bytes")
+        one = roofline.estimate("llama-2-7b", "a100-sxm-80gb", **{**ASKED, **row})
+        assert one.step_time_s == pytest.approx(seconds, rel=1e-4)
+        assert one.memory.total_bytes == pytest.approx(needed, rel=1e-4)
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path, small_pieces):
+    path = tmp_path / "all.csv"
+    whole = tmp_path / "whole.csv"
+    expected = found(record=whole)
+    told_of = []
+
+    def stop(done, _total):
+        told_of.append(done)
+        if len(told_of) == 6:
+            raise KeyboardInterrupt
+
+    assert found(record=path, progress=stop).interrupted
+    assert not path.exists()
+    kept = {each.name: each.stat().st_mtime_ns for each in (tmp_path / "all.csv.parts").glob("*.npz")}
+    assert len(kept) > 0
+    result = found(record=path)
+    assert path.read_bytes() == whole.read_bytes()
+    assert told(result) == told(expected)
+
+
+def test_parts_of_another_search_are_not_taken(tmp_path, small_pieces):
+    folder = tmp_path / "all.csv.parts"
+    folder.mkdir()
+    (folder / "question").write_text("another")
+    with pytest.raises(RooflineError, match="holds parts of another search"):
+        found(record=tmp_path / "all.csv")
+
+
+def test_what_is_kept_survives_its_file(tmp_path):
+    best = Best(5, front=True)
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        values, memory = rng.random(50), rng.random(50)
+        best.offer(values, memory, values, np.arange(50), rng.integers(0, 4, 50), stack=f"s{number}", number=number)
+    np.savez(tmp_path / "kept.npz", **best.arrays())
+    with np.load(tmp_path / "kept.npz", allow_pickle=False) as arrays:
+        again = Best(5, front=True).from_arrays({name: arrays[name] for name in arrays.files})
+    assert again.leaders.best() == best.leaders.best()
+    assert again.front.points() == best.front.points()
+    assert {level: one.best() for level, one in again.simple.items()} == {k: v.best() for k, v in best.simple.items()}
+    assert {stack: one.best() for stack, one in again.software.items()} == {
+        stack: one.best() for stack, one in best.software.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"record": "all.txt"}, "ends in .csv or .parquet"),
+        ({"record": Path("nowhere") / "all.csv"}, "cannot write"),
+        ({"executor": 3}, "executor must have a method submit"),
+    ],
+)
+def test_what_cannot_be_is_said(given, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RooflineError, match=says):
+        found(**given)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parquet_holds_the_same(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    found(record=tmp_path / "all.csv")
+    found(record=tmp_path / "all.parquet")
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "all.parquet"), pd.read_csv(tmp_path / "all.csv"), rtol=1e-4, check_dtype=False
+    )
+
+
+def test_a_dask_cluster_gives_the_same_answer():
+    distributed = pytest.importorskip("distributed", reason="dask is not installed")
+    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        assert told(found(executor=client.get_executor())) == told(found())
+
+
+def test_the_command_writes_all_with_several_processes(tmp_path, capsys):
+    path = tmp_path / "all.csv"
+    run = "--num-devices 8 --global-batch 64 --stack megatron --tp 2 --pp 1"
+    words = ["llama-2-7b", "-d", "a100-sxm-80gb", *run.split()]
+    assert main(["layouts", *words, "--all", "-o", str(path), "--jobs", "2"]) == 0
+    assert f"are in {path}" in capsys.readouterr().out
+    assert len(path.read_text().splitlines()) > 10
+    assert main(["layouts", *words, "--all"]) == 2
+    assert "name a file with --output" in capsys.readouterr().err
