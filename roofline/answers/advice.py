@@ -1,12 +1,39 @@
-"""What to change: what makes an estimate fit where it does not, what would make it faster where it does."""
+"""What to change: what makes a run fit, what would make it faster, what would explain one that is slow."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import msgspec
 
-from .changes import Suspect, improvements
-from .estimate import Estimate
-from .fixes import Fix, cheapest_fixes, fuller_pipeline
+from ..config.settle import Run
+from ..errors import RooflineError
+from .changes import EXPLAINS, FASTER, Change, applied, changes
+from .estimate import Estimate, estimate_run
+from .fixes import Fix, cheapest_fixes
+
+SHARE = 0.10  # a suspect that explains less of the gap is not one
+FASTER_BY = 0.02
+
+
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that may be otherwise than stated, and what the run would take then.
+
+    Attributes:
+        what: In words.
+        options: The options that say so; empty where it is another model or device.
+        step_time_s: Expected time of as many tokens as the run's step.
+        mfu: The run's FLOPs over that time.
+        explains: Share of the gap between expected and measured time, above 1 more than the gap; of an improvement
+            the share of the step that it saves.
+    """
+
+    what: str
+    options: dict[str, Any]
+    step_time_s: float
+    mfu: float
+    explains: float
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +54,51 @@ def advise(result: Estimate) -> Advice | None:
         return None
     if not result.fits:
         return Advice(fixes=cheapest_fixes(result.run))
-    fuller = fuller_pipeline(result)
-    found = improvements(result.run, result)
-    return Advice(improvements=found if fuller is None else (fuller, *found))
+    return Advice(improvements=improvements(result.run, result))
+
+
+def improvements(run: Run, expected: Estimate) -> tuple[Suspect, ...]:
+    """Changes that would make the expected step at least 2 % faster and fit, the largest gain first."""
+    step = float(expected.step_time_s)
+    found: list[Suspect] = []
+    for each in changes(FASTER, run).values():
+        tried = [_tried(run, change, expected, -step) for change in each]
+        faster = [one for one, fits in filter(None, tried) if fits and one.explains > FASTER_BY]
+        found += sorted(faster, key=lambda one: one.step_time_s)[:1]
+    return tuple(sorted(found, key=lambda one: one.step_time_s))
+
+
+def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, ...]:
+    """What would explain a run slower than expected, one thing changed at a time, the best of each kind first."""
+    if measured_s <= float(expected.step_time_high_s):
+        return ()
+
+    def distance(one: Suspect) -> float:
+        return abs(math.log(one.step_time_s / measured_s))
+
+    gap = measured_s - float(expected.step_time_s)
+    found: list[Suspect] = []
+    for each in changes(EXPLAINS, run).values():
+        tried = [_tried(run, change, expected, gap) for change in each]
+        slower = [one for one, _ in filter(None, tried) if one.explains >= SHARE]
+        found += sorted(slower, key=distance)[:1]
+    return tuple(sorted(found, key=distance))
+
+
+def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, bool] | None:
+    """A run with one change on the same software, and whether it fits; None where the device cannot run it."""
+    try:
+        changed, options = applied(run, (change,), same_software="stack" not in change.options)
+        result = estimate_run(changed)
+    except RooflineError:  # no such engine, no such figure
+        return None
+    before = float(expected.step_time_s)
+    seconds = float(result.step_time_s * run.train.tokens_per_step / changed.train.tokens_per_step)
+    found = Suspect(
+        what=change.what,
+        options=options,
+        step_time_s=seconds,
+        mfu=float(expected.mfu) * before / seconds,
+        explains=(seconds - before) / gap,
+    )
+    return found, bool(result.fits)

@@ -16,8 +16,8 @@ from ..counting.mfu import mfu_by_rule
 from ..errors import RooflineError
 from ..result import Result
 from ..units import format_rate, format_ratio, format_share, format_time
+from .advice import Suspect, improvements, suspects
 from .asked import run_of
-from .changes import Suspect, improvements, suspects
 from .estimate import COUNTED_RULE, Estimate, estimate_run
 from .reported import Mistake, Printed, explain_alone, explain_printed, mistakes, read_printed
 

@@ -27,7 +27,9 @@ from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
 from .asked import described
+from .changes import SERVES, WEIGHT_BYTES, changes
 from .estimate import OpTime, costliest_first, op_times
+from .minimal import Set, smallest_sets
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 Phase = Literal["prefill", "decode"]
 PHASES = ("prefill", "decode")
 SERVED = frozenset({"dtype", "tp", "attention", "stack", "network_gbit_per_s", "devices_per_node", "num_devices"})
-WEIGHT_BYTES = {"fp8": 1, "fp4": 0.5}
+MOST_TOGETHER = 2
 
 
 class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,43 +191,42 @@ def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]
 
 
 def _fixes(result: Inference, given: dict[str, Any]) -> tuple[InferenceFix, ...]:
-    """The smallest change of each kind that makes a pass fit: devices that share the model, dtype, batch, context."""
-    tps = [result.tp * 2**power for power in range(1, 7)]
-    dtypes = [dtype for dtype in WEIGHT_BYTES if dtype in result.device.peaks and dtype != result.dtype]
-    batches = [result.batch // 2**power for power in range(1, 21) if result.batch >= 2**power]
-    contexts = [result.context // 2**power for power in range(1, 21) if result.context >= 1024 * 2**power]
-    kinds: list[list[tuple[str, dict[str, Any]]]] = [
-        [(f"--tp {tp}", {"tp": tp, "num_devices": None}) for tp in tps],
-        [(f"--dtype {dtype}", {"dtype": dtype}) for dtype in dtypes],
-        [
-            (f"--tp {tp} --dtype {dtype}", {"tp": tp, "num_devices": None, "dtype": dtype})
-            for tp in tps
-            for dtype in dtypes[:1]
-        ],
-        [(f"--micro-batch {batch}", {"micro_batch": batch}) for batch in batches],
-        [(f"--seq-len {context}", {"seq_len": context}) for context in contexts],
-    ]
-    tried = (next(filter(None, (_fix(result, given, *change) for change in kind)), None) for kind in kinds)
-    found = [fix for fix in tried if fix is not None]
-    return tuple(fix for fix in found if not any(_simpler(other, fix) for other in found))
+    """The smallest sets of changes that make a pass fit: devices that share the model, dtype, sequences, context.
 
+    Of each choice of kinds the weakest; more changes only on fewer devices.
+    """
+    model, device, phase = result.model, result.device, result.phase
 
-def _simpler(one: InferenceFix, other: InferenceFix) -> bool:
-    """Whether `one` changes less than `other`, on no more devices."""
-    fewer = one.options.get("tp", 1) <= other.options.get("tp", 1)
-    return fewer and one.options.keys() < other.options.keys()
+    def options(made: Set) -> dict[str, Any]:
+        return {name: value for change in made for name, value in change.options.items()}
 
+    def memory(made: Set) -> InferenceMemory | None:
+        try:
+            return _memory(inference_step(model, device, phase, {**given, **options(made)}), device)
+        except RooflineError:  # heads that tp does not divide
+            return None
 
-def _fix(result: Inference, given: dict[str, Any], change: str, options: dict[str, Any]) -> InferenceFix | None:
-    """What a change gives; None where it does not fit, or is not possible."""
-    changed = {**given, **options}
-    try:
-        other = _infer(result.model, result.device, result.phase, changed)
-    except RooflineError:  # heads that tp does not divide
-        return None
-    if not other.fits:
-        return None
-    return InferenceFix(change=change, options=options, total_bytes=other.memory.total_bytes, time_s=other.time_s)
+    def passes(made: Set) -> bool:
+        found = memory(made)
+        return found is not None and found.fits
+
+    run = settle(model, device, given, serves=True)
+    kinds = {kind: [one for one in each if memory((one,))] for kind, each in changes(SERVES, run).items()}
+    sets = smallest_sets({kind: each for kind, each in kinds.items() if each}, passes, MOST_TOGETHER)
+    found: dict[tuple[str, ...], InferenceFix] = {}
+    for made in sets:
+        fewer = [fix.options.get("tp", 1) for names, fix in found.items() if len(names) < len(made)]
+        other = options(made)
+        if other.get("tp", 1) < min(fewer, default=math.inf):
+            priced = _infer(model, device, phase, {**given, **other})
+            fix = InferenceFix(
+                change=" ".join(change.what for change in made),
+                options=other,
+                total_bytes=priced.memory.total_bytes,
+                time_s=priced.time_s,
+            )
+            found.setdefault(tuple(change.kind for change in made), fix)
+    return tuple(found.values())
 
 
 def inference_step(model: ModelConfig, device: Device, phase: str, options: dict[str, Any]) -> Step:

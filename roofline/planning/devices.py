@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..answers.changes import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
-MOST_DEVICES = 2**17
 SCANNED = 16  # numbers of nodes tried one by one; more are halved first
 DEARER = 1.25  # beyond the cheapest number of devices, more only cost more: the search for it ends here
 
@@ -132,7 +132,7 @@ class Planner:
         node = self.device.devices_per_node
         nodes = int(min(wanted, MOST_DEVICES) // node)
         yield from (node * n for n in range(nodes, max(nodes - SCANNED, 0), -1))
-        yield from (n for n in reversed(list(_device_counts(node))) if n < min(wanted + 1, node))
+        yield from (n for n in reversed(list(device_counts(node))) if n < min(wanted + 1, node))
 
     # --- devices from tokens -------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Planner:
     def _ladder(self, least: float) -> Iterator[Layout]:
         """The best layout of rising numbers of devices, from `least` on."""
         failures = 0
-        for count in _device_counts(self.device.devices_per_node):
+        for count in device_counts(self.device.devices_per_node):
             if count < least:
                 continue
             try:
@@ -264,7 +264,7 @@ class Planner:
             DoesNotFit: None holds the model.
         """
         problem: RooflineError | None = None
-        for count in reversed(list(_device_counts(self.device.devices_per_node))):
+        for count in reversed(list(device_counts(self.device.devices_per_node))):
             try:
                 return self.best(count)
             except RooflineError as error:
@@ -315,20 +315,6 @@ def _relief(before: Layout, after: Layout) -> str:
     if after.sharding != before.sharding:
         changes.append(f"sharding {after.sharding} instead of {before.sharding}")
     return ", ".join(changes)
-
-
-def _device_counts(node: int) -> Iterator[int]:
-    """1, 2, 4, ... within a node, then 1, 2, 3, 4, 6, 8, 12, ... nodes."""
-    count = 1
-    while count < node:
-        yield count
-        count *= 2
-    nodes = 1
-    while node * nodes <= MOST_DEVICES:
-        yield node * nodes
-        if nodes >= 2:
-            yield node * nodes * 3 // 2
-        nodes *= 2
 
 
 def _largest_term(model: ModelConfig, device: Device, layout: Layout) -> str:

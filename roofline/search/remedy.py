@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ..answers.changes import LAYOUTS, Change, changes
+from ..config.settle import Run
+from ..config.words import layout_words
 from ..errors import RooflineError
-from ..footprint.allocator import FRAGMENTATION
 from ..footprint.parts import Memory
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
@@ -17,18 +21,6 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 MOST_TRIED = 2**13  # devices
-RESTRICTIONS = (
-    "sharding",
-    "recompute",
-    "micro_batch",
-    "sequence_parallel",
-    "tp",
-    "pp",
-    "vp",
-    "cp",
-    "ep",
-    "dp",
-)
 
 
 def shortage(found: SearchResult) -> str:
@@ -42,8 +34,12 @@ def shortage(found: SearchResult) -> str:
     )
 
 
+def _states(memory: Memory) -> float:
+    return float(memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes)
+
+
 def remedy(model: ModelConfig, device: Device, found: SearchResult, num_devices: int, options: dict[str, Any]) -> str:
-    """What would make it fit, each tried out.
+    """What would make it fit, the least of each kind of change, each tried out.
 
     Args:
         model: The model.
@@ -52,82 +48,46 @@ def remedy(model: ModelConfig, device: Device, found: SearchResult, num_devices:
         num_devices: Devices searched for.
         options: Its other options.
     """
-    ways = [
-        _freed(model, device, num_devices, options),
-        _more_devices(model, device, num_devices, options),
-        _adapters(model, device, num_devices, options),
-        "a shorter --seq-len" if _shorter_helps(found) else "",
-    ]
-    ways = [way for way in ways if way] or [f"no number of devices up to {MOST_TRIED:,} holds it"]
+    ways = []
+    if found.smallest is not None:
+        train = msgspec.structs.replace(found.smallest.train, num_devices=num_devices)
+        run = Run(model=model, device=device, options=options, train=train)
+        ways = [way for each in changes(LAYOUTS, run).values() if (way := _way(run, each))]
+    ways = ways or [f"no number of devices up to {MOST_TRIED:,} holds it"]
     return f"{', '.join(ways[:-1])} or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 
-def _states(memory: Memory) -> float:
-    return float(memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes)
-
-
-def _shorter_helps(found: SearchResult) -> bool:
-    """Whether what does not grow with the sequence fits."""
-    memory = found.smallest_memory
-    if memory is None:
-        return False
-    grows = (1 + FRAGMENTATION) * (memory.activations_bytes + memory.logits_bytes)
-    return bool(memory.total_bytes - grows < memory.capacity_bytes)
-
-
-def _adapters(model: ModelConfig, device: Device, num_devices: int, options: dict[str, Any]) -> str:
-    """Whether adapters alone fit."""
-    if options.get("train") == "lora":
-        return ""
-    layout = _first(model, device, num_devices, {**options, "train": "lora", "lora_rank": 16})
-    return "" if layout is None else f"--train lora --lora-rank 16 ({_words(layout)})"
+def _way(run: Run, each: list[Change]) -> str:
+    """The first of the changes with which a layout fits, and that layout; empty where none does."""
+    for change in each:
+        number = change.options.get("num_devices", run.train.num_devices)
+        if number > MOST_TRIED:
+            break
+        try:
+            layout = _first(run, {**run.options, "num_devices": number, **change.options})
+        except HardwareError as error:  # no figure for what joins so many
+            return f"more than {run.device.devices_per_node} devices ({error})"
+        if layout is not None:
+            use = "use " if change.kind == "num_devices" else ""
+            return f"{use}{change.what} ({_words(layout)})"
+    return ""
 
 
 def _words(layout: Layout) -> str:
     """The layout in a few words."""
-    from ..config.words import layout_words
-
     recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
     words = layout_words(layout.train).rpartition(": ")[2]
     return f"{words}{recompute}, micro batch {layout.micro_batch}: {format_bytes(layout.memory_bytes)}"
 
 
-def _freed(model: ModelConfig, device: Device, num_devices: int, options: dict[str, Any]) -> str:
-    """The layout that fits on the same devices if the restrictions are lifted."""
-    given = [name for name in RESTRICTIONS if options.get(name) is not None]
-    if not given:
-        return ""
-    freed = {name: value for name, value in options.items() if name not in given}
-    layout = _first(model, device, num_devices, freed)
-    names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-    return "" if layout is None else f"leave {names} out ({_words(layout)})"
-
-
-def _more_devices(model: ModelConfig, device: Device, num_devices: int, options: dict[str, Any]) -> str:
-    """The fewest devices, of those doubled or of whole nodes, that hold the model."""
-    node = device.devices_per_node
-    count = num_devices
-    while count < MOST_TRIED:
-        # within a node powers of two, then nodes by half as many more
-        count = count * 2 if count < node else -(-count * 5 // (4 * node)) * node
-        try:
-            layout = _first(model, device, count, options)
-        except HardwareError as error:  # no figure for what joins so many
-            return f"more than {device.devices_per_node} devices ({error})"
-        if layout is not None:
-            return f"use {count:,} devices ({_words(layout)})"
-    return ""
-
-
-def _first(model: ModelConfig, device: Device, num_devices: int, options: dict[str, Any]) -> Layout | None:
+def _first(run: Run, options: dict[str, Any]) -> Layout | None:
     """The simplest good layout; None where there is none.
 
     Raises:
         HardwareError: No figure for the links between devices.
     """
-    asked = {**options, "num_devices": num_devices, "top": 1, "front": False}
     try:
-        return search(model, device, **asked).simplest
+        return search(run.model, run.device, top=1, front=False, **options).simplest
     except HardwareError:
         raise
     except RooflineError:

@@ -9,7 +9,7 @@ from .cells import seconds, share
 from .table import Cell, Table
 
 if TYPE_CHECKING:
-    from ..answers.changes import Suspect
+    from ..answers.advice import Suspect
 
 
 def changes_table(title: str, heading: str, found: Sequence[Suspect], most: int = 6) -> Table:

@@ -178,19 +178,20 @@ def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str
 
 
 def fixes_table(fixes: Sequence[Fix]) -> Table:
-    """The cheapest changes that make it fit, each with what it saves and what it costs."""
-    columns = ["cheapest changes that make it fit", "saves", "peak", "step time", "device-time"]
+    """The cheapest changes that make it fit: what each saves, how surely it then fits, and what it costs."""
+    columns = ["cheapest changes that make it fit", "saves", "peak", "sure", "step time", "device-time"]
     if not fixes:
         none = "no combination of up to three changes fits: use more devices, or larger ones"
-        return Table("", columns, [[none, None, None, None, None]])
+        return Table("", columns, [[none, *[None] * 5]])
     rows = [
         [
             fix.change,
             size(fix.saved_bytes),
             size(fix.total_bytes),
+            Cell(fix.fit_probability, f"{100 * fix.fit_probability:.0f} %"),
             seconds(fix.step_time_s),
             points(fix.cost),
         ]
         for fix in fixes
     ]
-    return Table("", columns, rows, align="lrrrr")
+    return Table("", columns, rows, align="lrrrrr")

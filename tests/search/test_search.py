@@ -385,7 +385,9 @@ def test_a_shorter_sequence_helps_where_activations_do_not_fit():
     asked = {"seq_len": 2**20, "micro_batch": 1, "global_batch": 1}
     found = layouts(DENSE, DEVICE, num_devices=1, **asked)
     assert found.layouts == []
-    assert "a shorter --seq-len" in remedy(DENSE, DEVICE, found, 1, asked)
+    length = int(re.search(r"--seq-len (\d+)", remedy(DENSE, DEVICE, found, 1, asked))[1])
+    assert layouts(DENSE, DEVICE, num_devices=1, **{**asked, "seq_len": length}).layouts
+    assert not layouts(DENSE, DEVICE, num_devices=1, **{**asked, "seq_len": 2 * length}).layouts
 
 
 def test_each_layout_runs_the_attention_of_its_software():
