@@ -60,7 +60,7 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     for made in search.sets():
         fix = search.priced(made)
         kinds = tuple(change.kind for change in made)
-        if fix is not None and (kinds not in best or fix.cost < best[kinds].cost):
+        if fix is not None and (kinds not in best or fix.cost < best[kinds].cost - WORTH):
             best[kinds] = fix
     kept: list[Fix] = []
     for software in {fix.options.get("stack") for fix in best.values()}:
