@@ -50,13 +50,13 @@ def test_table_answers_and_explains(run):
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_does_not_fit_exits_3_and_offers_three_changes(run):
+def test_does_not_fit_exits_3_and_offers_changes(run):
     status, out, err = run("memory", "llama-2-13b", "-d", "a100-sxm-80gb", "--num-devices", "2", "--format", "json")
     assert (status, err) == (3, "")
     data = json.loads(out)
     assert data["fits"] is False
     assert data["max_micro_batch"] == 0
-    assert len(data["fixes"]) == 3
+    assert 3 <= len(data["fixes"]) <= 5
     for fix in data["fixes"]:
         assert fix["total_bytes"] <= data["capacity_bytes"]
         assert fix["saved_bytes"] > 0
