@@ -29,7 +29,8 @@ def overview() -> str:
         "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, a .toml file,",
         "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...);",
         "'estimate file.py:function' runs that file to trace the PyTorch module it builds.",
-        "Exit status: 2 bad input, 3 does not fit in memory, 70 a mistake of ours (--debug shows where).",
+        "Exit status: 2 bad input, 3 does not fit in memory or misses its deadline or budget,",
+        "70 a mistake of ours (--debug shows where).",
     ]
     return "\n".join(lines) + "\n"
 
@@ -163,8 +164,8 @@ def _place(error: BaseException) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    0; 2 for bad input; 3 where training does not fit; 70 for a mistake of ours; 130 after Ctrl-C. Never raises: what
-    went wrong is one line on standard error, and ``--debug`` anywhere adds the traceback.
+    0; 2 for bad input; 3 where training does not fit, or misses its deadline or budget; 70 for a mistake of ours; 130
+    after Ctrl-C. Never raises: what went wrong is one line on standard error; ``--debug`` anywhere adds the traceback.
     """
     given = sys.argv[1:] if argv is None else argv
     arguments = [argument for argument in given if argument != "--debug"]

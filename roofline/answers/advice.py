@@ -9,6 +9,7 @@ import msgspec
 
 from ..config.settle import Run
 from ..errors import RooflineError
+from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
 from .estimate import Estimate, estimate_run
 from .fixes import Fix, cheapest_fixes
@@ -27,6 +28,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         mfu: The run's FLOPs over that time.
         explains: Share of the gap between expected and measured time, above 1 more than the gap; of an improvement
             the share of the step that it saves.
+        measure: What to measure, to know whether it is so; empty where nothing is suggested.
     """
 
     what: str
@@ -34,6 +36,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     step_time_s: float
     mfu: float
     explains: float
+    measure: str = ""
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,17 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
         tried = [_tried(run, change, expected, gap) for change in each]
         slower = [one for one, _ in filter(None, tried) if one.explains >= SHARE]
         found += sorted(slower, key=distance)[:1]
-    return tuple(sorted(found, key=distance))
+    # what waits for data takes as long as it takes: nothing follows from the run, so it stands last
+    alone = format_time(float(expected.step_time_s))
+    input_bound = Suspect(
+        what=f"each step waits {format_time(gap)} for data (input-bound)",
+        options={},
+        step_time_s=measured_s,
+        mfu=float(expected.mfu * expected.step_time_s) / measured_s,
+        explains=1.0,
+        measure=f"the step on one batch that stays on the device: about {alone} if so",
+    )
+    return (*sorted(found, key=distance), input_bound)
 
 
 def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, bool] | None:
@@ -100,5 +113,6 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         step_time_s=seconds,
         mfu=float(expected.mfu) * before / seconds,
         explains=(seconds - before) / gap,
+        measure=change.measure,
     )
     return found, bool(result.fits)

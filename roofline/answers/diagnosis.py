@@ -131,37 +131,21 @@ def diagnose(
             "nothing measured: give --step-time-s, --tokens-per-s, --tflops or --reported-mfu "
             "('roofline estimate' says what to expect)"
         )
-    step: float | None = read_one("step_time_s", step_time_s, units.step_time_s)
-    rate: float | None = read_one("tokens_per_s", tokens_per_s, units.positive)
-    achieved: float | None = read_one("tflops", tflops, units.positive)
-    printed = None if reported_mfu is None else read_printed(reported_mfu)
+    measured = _Measured(
+        step_s=read_one("step_time_s", step_time_s, units.step_time_s),
+        rate=read_one("tokens_per_s", tokens_per_s, units.positive),
+        tflops=read_one("tflops", tflops, units.positive),
+        printed=None if reported_mfu is None else read_printed(reported_mfu),
+    )
     run = run_of(model, device, options, run).alone("a measured run")
     expected = estimate_run(run)
-    tokens = float(run.train.tokens_per_step)
-    alone = printed is not None and step is None and rate is None and achieved is None
-    if step is None and rate is None:
-        share = _share(achieved, printed, expected)
-        rate = share * float(expected.tokens_per_s / expected.mfu)
-    seconds = step if step is not None else tokens / float(rate or 1)
-    findings = list(_disagreement(run.train, seconds, rate) if step is not None else ())
-    rules = _rules(run, tokens / seconds)
+    seconds = measured.seconds(expected)
+    rules = _rules(run, float(run.train.tokens_per_step) / seconds)
     mfu = rules["6N+12LdS"]
     if expected.mfu_rule == COUNTED_RULE:  # part of the model is frozen: the rules count gradients it does not take
         mfu = float(expected.mfu * expected.step_time_s) / seconds
     low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
-    if step is None:
-        findings += _counted_wrong(run.train, mfu, tokens / seconds, (low, high))
-    else:
-        findings += _of_one_pass(run.train, mfu, tokens / seconds, (low, high))
-    possible = mistakes(expected.model, expected.device, expected.train, float(expected.hfu / expected.mfu))
-    if alone and printed is not None:
-        causes = explain_alone(printed, (low, high), possible)
-        findings = [Finding(what=f"{_said(printed)} {cause.what}", mfu=cause.mfu) for cause in causes]
-    if mfu > 1:
-        raise RooflineError(_impossible(run, mfu, findings, (low, high)))
-    if printed is not None and not alone:
-        findings += _how_counted(printed, mfu, possible)
-    verdict = "below" if mfu < low else "above" if mfu > high else "within"
+    findings = _findings(run, expected, measured, seconds, mfu, (low, high))
     return Diagnosis(
         mfu=mfu,
         hfu=float(expected.hfu * expected.step_time_s) / seconds,
@@ -169,17 +153,64 @@ def diagnose(
         mfu_6n=rules["6N"],
         mfu_by_rule=rules,
         step_time_s=seconds,
-        tokens_per_s=tokens / seconds,
+        tokens_per_s=float(run.train.tokens_per_step) / seconds,
         expected_mfu=float(expected.mfu),
         expected_mfu_low=low,
         expected_mfu_high=high,
-        verdict=verdict,
-        findings=tuple(findings),
+        verdict="below" if mfu < low else "above" if mfu > high else "within",
+        findings=findings,
         suspects=suspects(run, expected, seconds),
         improvements=improvements(run, expected),
         estimate=expected,
         notes=run.assumed,
     )
+
+
+class _Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured or printed: seconds of a step, tokens per second, TFLOP/s of one device, an MFU."""
+
+    step_s: float | None
+    rate: float | None
+    tflops: float | None
+    printed: Printed | None
+
+    @property
+    def only_printed(self) -> bool:
+        """Whether a printed MFU is all there is."""
+        return self.step_s is None and self.rate is None and self.tflops is None
+
+    def seconds(self, expected: Estimate) -> float:
+        """Seconds of one step."""
+        if self.step_s is not None:
+            return self.step_s
+        rate = self.rate
+        if rate is None:
+            rate = _share(self.tflops, self.printed, expected) * float(expected.tokens_per_s / expected.mfu)
+        return float(expected.train.tokens_per_step) / rate
+
+
+def _findings(
+    run: Run, expected: Estimate, measured: _Measured, seconds: float, mfu: float, band: tuple[float, float]
+) -> tuple[Finding, ...]:
+    """Mistakes in what was given, the likeliest first.
+
+    Raises:
+        RooflineError: The MFU is above 100 %; the likely causes are named.
+    """
+    train, rate, printed = run.train, float(run.train.tokens_per_step) / seconds, measured.printed
+    if measured.step_s is None:
+        found = list(_counted_wrong(train, mfu, rate, band))
+    else:
+        found = [*_disagreement(train, seconds, measured.rate), *_of_one_pass(train, mfu, rate, band)]
+    possible = mistakes(expected.model, expected.device, expected.train, float(expected.hfu / expected.mfu))
+    if printed is not None and measured.only_printed:
+        causes = explain_alone(printed, band, possible)
+        found = [Finding(what=f"{_said(printed)} {cause.what}", mfu=cause.mfu) for cause in causes]
+    if mfu > 1:
+        raise RooflineError(_impossible(run, mfu, found, band))
+    if printed is not None and not measured.only_printed:
+        found += _how_counted(printed, mfu, possible)
+    return tuple(found)
 
 
 def _slow_fast(expected: Estimate) -> tuple[float, float]:

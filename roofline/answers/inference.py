@@ -26,8 +26,9 @@ from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
+from .alternatives import WEIGHT_BYTES
 from .asked import described
-from .changes import SERVES, WEIGHT_BYTES, changes
+from .changes import SERVES, changes
 from .estimate import OpTime, costliest_first, op_times
 from .minimal import Set, smallest_sets
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+import time
 from typing import TYPE_CHECKING
 
 from .. import units
@@ -19,7 +21,8 @@ EXAMPLES = (
     "roofline plan llama-2-7b -d h100-sxm-80gb --num-devices 64 --tokens 2T --price 2.5/h",
     "roofline plan llama-2-7b -d a100-sxm-80gb -d h100-sxm-80gb --tokens chinchilla --deadline 7d --explain",
 )
-DOES_NOT_FIT = 3
+DOES_NOT_FIT = 3  # or deadline or budget are missed
+SLOW_S = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ask.add_argument("--tokens", metavar="N", type=tokens, help="tokens: 300B, 2e12, or chinchilla (20 per parameter)")
     ask.add_argument("--deadline", metavar="T", type=units.duration_s, help="time it may take: 7d, 36h")
     ask.add_argument("--budget", metavar="MONEY", type=units.positive, help="money it may cost (needs --price)")
+    ask.add_argument(
+        "--confidence",
+        metavar="P",
+        type=units.share,
+        default=0.5,
+        help="how sure deadline and budget must be: 90%% (default 50%%, an even chance)",
+    )
     ask.add_argument(
         "--price",
         metavar="P",
@@ -88,9 +98,10 @@ def overhead(text: str) -> tuple[float, float, float]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan, or the plans of several devices; 3 where none fits."""
+    """Print the plan, or the plans of several devices; 3 where none fits, or a deadline or budget is not met."""
     from ..hardware.errors import HardwareError
     from ..planning.plan import DoesNotFit, plan
+    from ..view.plan import none_fits, several
 
     model, devices = options.model(args), options.devices(args)
     given = options.train_options(args)
@@ -98,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     plans: list[Plan] = []
     problems: list[str] = []
     fitting = False
+    progress = Trying()
     for device, terms in zip(devices, terms_of(args, len(devices)), strict=True):
         try:
             plans.append(
@@ -108,8 +120,10 @@ def run(args: argparse.Namespace) -> int:
                     num_devices=count,
                     deadline_s=args.deadline,
                     budget=args.budget,
+                    confidence=args.confidence,
                     terms=terms,
                     doubling=len(devices) == 1,
+                    progress=progress,
                     **given,
                 )
             )
@@ -118,18 +132,35 @@ def run(args: argparse.Namespace) -> int:
                 raise
             fitting = fitting or not isinstance(error, DoesNotFit)
             problems.append(str(error))
+    progress.done()
     if not plans:
         if fitting:
             raise RooflineError("; ".join(problems))
-        import sys
-
-        sys.stderr.write("roofline: " + "; ".join(problems) + "\n")
+        emit(args, *none_fits(problems))
         return DOES_NOT_FIT
-    plans.sort(key=lambda one: order(one, args))
-    from ..view.plan import several
-
+    plans.sort(key=lambda one: (bool(one.missed), order(one, args)))
     emit(args, *several(plans, problems, explain=args.explain, with_ladder=args.ladder))
-    return 0
+    return DOES_NOT_FIT if plans[0].missed else 0
+
+
+class Trying:
+    """Names on a terminal the number of devices that is tried, once the answer takes longer than a moment."""
+
+    def __init__(self) -> None:
+        self.start, self.shown = time.perf_counter(), False
+
+    def __call__(self, num_devices: int) -> None:
+        """Say which number is tried."""
+        if sys.stderr.isatty() and time.perf_counter() - self.start > SLOW_S:
+            sys.stderr.write(f"\r\x1b[Ktrying {num_devices:,} devices ...")
+            sys.stderr.flush()
+            self.shown = True
+
+    def done(self) -> None:
+        """Take the line away."""
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            self.shown = False
 
 
 def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -12,6 +13,7 @@ from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
+from ..timing.interval import Z80
 from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 # of the best. Expected and high: about the median and the 80th percentile of published trainings
 # (`roofline validate budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
 OVERHEAD = (1.0, 1.3, 2.0)
-HOUR, DAY = 3600, 86400
+HOUR = 3600
 COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
 
 
@@ -63,11 +65,44 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for, where the answer says how it was met; None: it was not."""
+    """What was asked for, where the answer says how it was met; None: it was not.
+
+    Attributes:
+        deadline_s: Seconds the run may take.
+        budget: Money it may cost.
+        confidence: How sure it must be that time and money suffice: 0.5 is an even chance.
+        chinchilla: Whether tokens were given as this word.
+    """
 
     deadline_s: float | None = None
     budget: float | None = None
-    chinchilla: bool = False  # tokens, given as this word
+    confidence: float = 0.5
+    chinchilla: bool = False
+
+
+class Missed(msgspec.Struct, frozen=True, kw_only=True):
+    """A deadline or a budget that is not met.
+
+    Attributes:
+        what: deadline or budget.
+        by: Seconds, or money, too much at the confidence asked for.
+        why: What would meet it, or what stands in the way.
+        devices: The fewest devices that would meet a deadline; None where none does, and for a budget.
+    """
+
+    what: str
+    by: float
+    why: str
+    devices: int | None = None
+
+
+class OtherSoftware(msgspec.Struct, frozen=True, kw_only=True):
+    """The same run on another software profile, on its own best layout: whole-run time, over the plan's."""
+
+    stack: str
+    wall_time_s: float
+    slower: float
+    layout: Layout
 
 
 class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +122,8 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         overhead: Low, expected and high factor of the whole run over its steps.
         doubling: What twice the devices give; None where there is no such layout, or it was not asked for.
         devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
+        missed: Deadline and budget that are not met, each with how much is missing.
+        other_software: The same run on the other profiles that people train on, the fastest first.
         arithmetic: Every line of the calculation.
         notes: Assumptions.
         terms: What it is charged by.
@@ -114,8 +151,21 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     arithmetic: tuple[Line, ...]
     notes: tuple[str, ...]
     devices_in_time: int | None = None
+    missed: tuple[Missed, ...] = ()
+    other_software: tuple[OtherSoftware, ...] = ()
     terms: Terms = Terms()
     asked: Asked = Asked()
+
+    @property
+    def sure_time_s(self) -> float:
+        """Seconds that suffice with the confidence asked for."""
+        return self.wall_time_s * quantile(self.layout, self.overhead, self.asked.confidence)
+
+    def chance(self, seconds: float) -> float:
+        """How likely so many seconds suffice, up to the percentiles that are known."""
+        end = self.wall_time_high_s if seconds > self.wall_time_s else self.wall_time_low_s
+        width = abs(math.log(end / self.wall_time_s)) / Z80
+        return _normal(math.log(seconds / self.wall_time_s) / width) if width else float(seconds >= self.wall_time_s)
 
     def __repr__(self) -> str:
         """The run in one line."""
@@ -132,7 +182,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         import pandas as pd
 
         found = self.to_dict()
-        nested = ("layout", "overhead", "doubling", "arithmetic", "notes")
+        nested = ("layout", "overhead", "doubling", "arithmetic", "notes", "missed", "other_software")
         plain = {name: value for name, value in found.items() if name not in nested}
         return pd.DataFrame([{**plain, **{k: v for k, v in found["layout"].items() if k not in plain}}])
 
@@ -144,7 +194,7 @@ def run_cost(
     tokens_per_step = int(layout.train.tokens_per_step)
     steps = -(-tokens // tokens_per_step)
     wall = steps * layout.step_time_s * terms.overhead[1]
-    low, high = _interval(layout, terms.overhead)
+    low, high = (quantile(layout, terms.overhead, share) for share in (0.1, 0.9))
     hours = wall / HOUR * layout.num_devices
     power = mean_power(layout, device, terms)
     energy = None if power is None else hours * power * terms.pue / 1000
@@ -173,12 +223,24 @@ def run_cost(
     return msgspec.structs.replace(found, arithmetic=arithmetic(found, terms, power))
 
 
-def _interval(layout: Layout, overhead: tuple[float, float, float]) -> tuple[float, float]:
-    """Low and high of the whole run over its expectation: step time and overhead err independently."""
+def quantile(layout: Layout, overhead: tuple[float, float, float], confidence: float) -> float:
+    """What suffices with a confidence, over the expectation of the whole run.
+
+    Step time and overhead err independently; each side is log-normal through its 10th or 90th percentile.
+
+    >>> quantile(None, (1, 1, 1), 0.5)
+    1.0
+    """
+    if confidence == 0.5:
+        return 1.0
     step, least, usual, most = layout.step_time_s, *overhead
-    low = math.hypot(math.log(step / layout.step_time_low_s), math.log(usual / least))
-    high = math.hypot(math.log(layout.step_time_high_s / step), math.log(most / usual))
-    return math.exp(-low), math.exp(high)
+    end, factor = (layout.step_time_high_s, most) if confidence > 0.5 else (layout.step_time_low_s, least)
+    width = math.hypot(math.log(end / step), math.log(factor / usual)) / Z80
+    return math.exp(NormalDist().inv_cdf(confidence) * width)
+
+
+def _normal(deviations: float) -> float:
+    return NormalDist().cdf(deviations)
 
 
 def mean_power(layout: Layout, device: Device, terms: Terms) -> float | None:
@@ -193,7 +255,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     layout, train = one.layout, one.layout.train
     flops = float(model_flops_per_token(one.model, train.sequence_length))
     peak = one.device.peak_flops_per_s(train.dtype)
-    days, (least, usual, most) = one.wall_time_s / DAY, terms.overhead
+    hours, (least, usual, most) = one.wall_time_s / HOUR, terms.overhead
     low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     extra = f"x {usual:g} for restarts, evaluation and checkpoints (assumed {least:g} to {most:g})"
@@ -217,9 +279,9 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
             f"{format_flops(flops)} x {one.tokens_per_step:,} / ({layout.step_time_s:.4g} s x peak)",
             format_share(layout.mfu),
         ),
-        ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", f"{steady / DAY:,.2f} days"),
-        ("whole run", extra, f"{days:,.2f} days"),
-        ("device-hours", f"{days * 24:,.1f} h x {layout.num_devices:,} devices", f"{one.device_hours:,.0f}"),
+        ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", format_time(steady)),
+        ("whole run", extra, format_time(one.wall_time_s)),
+        ("device-hours", f"{hours:,.1f} h x {layout.num_devices:,} devices", f"{one.device_hours:,.0f}"),
     ]
     if one.energy_kwh is not None and power is not None:
         pue = f" x PUE {terms.pue:g}" if terms.pue != 1 else ""

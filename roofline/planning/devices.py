@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..answers.changes import MOST_DEVICES, device_counts
+from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
@@ -14,16 +14,22 @@ from ..model.spec import ModelConfig, default_seq_len
 from ..search.layout import Layout, SearchResult
 from ..search.remedy import remedy, shortage
 from ..search.search import search
-from ..search.space import RECOMPUTES
+from ..search.space import RECOMPUTES, default_global_batch
 from ..units import format_bytes, format_count, format_share, format_time
-from .cost import HOUR, Plan, Scaling, Terms
+from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
-SCANNED = 16  # numbers of nodes tried one by one; more are halved first
+SCANNED = 3  # numbers of devices tried one by one; more are halved first
+STEPS = 64  # of a large number of devices, in which it is refined
+USUAL_MFU = 0.4  # where the search for the fewest devices starts; what it finds decides whether it goes down or up
+RELIEF = 1.25  # how much more efficient each of more devices may be, as less of the model lies on it
 DEARER = 1.25  # beyond the cheapest number of devices, more only cost more: the search for it ends here
+
+
+Progress = Callable[[int], None]  # told each number of devices that is tried
 
 
 class DoesNotFit(RooflineError):  # noqa: N818  (says what is wrong, as RooflineError subclasses do)
@@ -33,11 +39,22 @@ class DoesNotFit(RooflineError):  # noqa: N818  (says what is wrong, as Roofline
 class Planner:
     """The arithmetic, with what stays the same over all numbers of devices."""
 
-    def __init__(self, model: ModelConfig, device: Device, terms: Terms, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        device: Device,
+        terms: Terms,
+        options: dict[str, Any],
+        confidence: float = 0.5,
+        progress: Progress | None = None,
+    ) -> None:
         self.model, self.device, self.terms, self.options = model, device, terms, options
+        self.confidence, self.progress = confidence, progress
+        self.fine_tunes = False
         self.notes: dict[int, tuple[str, ...]] = {}  # by number of devices
         self._found: dict[int, Layout | RooflineError] = {}
         self._failed: dict[int, SearchResult] = {}
+        self._others: dict[int, list[Layout]] = {}  # the best on each software profile
 
     def best(self, num_devices: int) -> Layout:
         """The fastest layout of `num_devices`, or the simplest that is hardly slower.
@@ -56,15 +73,24 @@ class Planner:
             raise found
         return found
 
-    def _search(self, num_devices: int, **fixed: int) -> Layout:
+    def _search(self, num_devices: int, **fixed: Any) -> Layout:
         options = {**self.options, **fixed}
+        notes: tuple[str, ...] = ()
+        if self.fine_tunes and options.get("global_batch") is None:
+            batch = default_global_batch(num_devices, self._seq_len(), fine_tunes=True)
+            options["global_batch"] = batch
+            notes = (f"assumed a global batch of {batch:,} sequences, as fine-tuning takes: set --global-batch",)
+        if self.progress is not None:
+            self.progress(num_devices)
         found = search(
             self.model, self.device, num_devices=num_devices, top=1, front=False, tolerance=SIMPLER, **options
         )
         if found.simplest is None:
             self._failed[num_devices] = found
             raise DoesNotFit(self._short(found, num_devices))
-        self.notes[num_devices] = found.notes
+        self.notes[num_devices] = (*found.notes, *notes)
+        if not fixed:
+            self._others[num_devices] = found.by_software
         return found.simplest
 
     def on(self, num_devices: int) -> Layout:
@@ -84,8 +110,13 @@ class Planner:
     # --- what a layout takes and costs ---------------------------------------------------------------------
 
     def wall_time(self, layout: Layout, tokens: int) -> float:
-        """Expected seconds of the whole run."""
-        return self.steps(layout, tokens) * layout.step_time_s * self.terms.overhead[1]
+        """Seconds of the whole run that suffice with the confidence asked for."""
+        return self.steps(layout, tokens) * self.step_time(layout)
+
+    def step_time(self, layout: Layout) -> float:
+        """Seconds of one step with its share of the overhead, that suffice with the confidence asked for."""
+        sure = quantile(layout, self.terms.overhead, self.confidence)
+        return layout.step_time_s * self.terms.overhead[1] * sure
 
     def steps(self, layout: Layout, tokens: int) -> int:
         """Optimizer steps."""
@@ -106,7 +137,7 @@ class Planner:
         seconds = math.inf if deadline_s is None else deadline_s
         if budget is not None and self.terms.price is not None:
             seconds = min(seconds, budget / self.terms.price / layout.num_devices * HOUR)
-        step = layout.step_time_s * self.terms.overhead[1]
+        step = self.step_time(layout)
         steps = int(seconds // step)
         if steps < 1:
             raise RooflineError(
@@ -123,7 +154,7 @@ class Planner:
                 layout = self._layout(count)
                 if layout is not None:
                     return layout
-        for layout in self._ladder(1):
+        for layout in self._ladder(lambda: 1):
             return layout
         return self._largest()
 
@@ -139,71 +170,100 @@ class Planner:
     def devices_for(self, tokens: int, deadline_s: float | None, budget: float | None) -> Layout:
         """The fewest devices that meet the deadline; without one, the most that the budget pays for.
 
+        Where none meets the deadline the fastest, where none is paid for the cheapest: `missed` says what is missing.
+
         Raises:
             DoesNotFit: No number of devices holds the model.
-            RooflineError: None is fast or cheap enough; the message says what stands in the way.
         """
         if deadline_s is None:
             return self._within_budget(tokens, budget or math.inf)
         fewest = self._fewest(tokens, deadline_s)
-        if budget is None or self.cost(fewest, tokens) <= budget:
+        if budget is None or self.cost(fewest, tokens) <= budget or self.wall_time(fewest, tokens) > deadline_s:
             return fewest
         cheapest = fewest
-        for layout in self._ladder(fewest.num_devices + 1):
+        for layout in self._ladder(lambda: fewest.num_devices + 1):
             if self.cost(layout, tokens) > DEARER * self.cost(cheapest, tokens):
                 break
             if self.wall_time(layout, tokens) <= deadline_s:
                 cheapest = min(cheapest, layout, key=lambda one: self.cost(one, tokens))
-        if self.cost(cheapest, tokens) <= budget:
-            return cheapest
-        raise RooflineError(
-            f"the deadline of {format_time(deadline_s)} and the budget of {budget:,.0f} contradict: the cheapest "
-            f"that meets the deadline, {cheapest.num_devices:,} x {self.device.id}, costs "
-            f"{self.cost(cheapest, tokens):,.0f}; the budget buys {self._bought(cheapest, tokens, budget)}: "
-            "allow more time or money, or train on fewer tokens"
-        )
+        return cheapest
 
-    def devices_in_time(self, tokens: int, deadline_s: float) -> int | None:
-        """The fewest devices that meet a deadline; None where none do."""
+    def missed(self, one: Plan) -> tuple[Missed, ...]:
+        """The deadline and the budget that a plan does not meet, with what would, or what stands in the way."""
+        layout, tokens, asked = one.layout, one.tokens, one.asked
+        seconds, cost = self.wall_time(layout, tokens), self.cost(layout, tokens)
+        found = []
+        if asked.deadline_s is not None and seconds > asked.deadline_s:
+            devices, why = self._in_time(tokens, asked.deadline_s)
+            found.append(Missed(what="deadline", by=seconds - asked.deadline_s, why=why, devices=devices))
+        if asked.budget is not None and cost > asked.budget:
+            why = f"it buys {self._bought(layout, tokens, asked.budget)}"
+            found.append(Missed(what="budget", by=cost - asked.budget, why=why))
+        return tuple(found)
+
+    def _in_time(self, tokens: int, deadline_s: float) -> tuple[int | None, str]:
+        """The fewest devices that meet a deadline, or None and what stands in the way."""
         try:
-            return self.devices_for(tokens, deadline_s, None).num_devices
-        except RooflineError:  # none in time, or no figure for the links (HardwareError)
-            return None
+            fewest = self._fewest(tokens, deadline_s)
+        except RooflineError as error:  # no figure for the links (HardwareError)
+            return None, str(error)
+        if self.wall_time(fewest, tokens) > deadline_s:
+            return None, self._too_late(fewest, tokens, deadline_s)
+        return fewest.num_devices, f"{fewest.num_devices:,} devices would meet it"
+
+    def other_software(self, one: Plan) -> tuple[OtherSoftware, ...]:
+        """The run on each other profile that its layouts were searched on."""
+        own = one.wall_time_s / (one.steps * one.layout.step_time_s)
+        found = []
+        for layout in self._others.get(one.num_devices, ()):
+            if layout.stack != one.layout.stack:
+                wall = self.steps(layout, one.tokens) * layout.step_time_s * own
+                slower = wall / one.wall_time_s - 1
+                found.append(OtherSoftware(stack=layout.stack, wall_time_s=wall, slower=slower, layout=layout))
+        return tuple(sorted(found, key=lambda other: other.wall_time_s))
 
     def _fewest(self, tokens: int, deadline_s: float) -> Layout:
-        """The fewest devices that meet a deadline, in whole nodes beyond one."""
+        """The fewest devices that meet a deadline, in whole nodes beyond one; the fastest where none does."""
         late: Layout | None = None  # the fastest that does not meet it
         below = 0  # devices of the last rung
-        for layout in self._ladder(self._least(tokens, deadline_s)):
-            if self.wall_time(layout, tokens) <= deadline_s:
+        least = [self._least(tokens, deadline_s) / USUAL_MFU]  # rises with what is found
+        for layout in self._ladder(lambda: least[0]):
+            seconds = self.wall_time(layout, tokens)
+            if seconds <= deadline_s:
                 return self._refined(layout, below, tokens, deadline_s)
             below = layout.num_devices
-            if late is None or self.wall_time(layout, tokens) < self.wall_time(late, tokens):
+            least[0] = below * seconds / deadline_s / RELIEF
+            if late is None or seconds < self.wall_time(late, tokens):
                 late = layout
-        raise RooflineError(self._too_late(late or self._largest(), tokens, deadline_s))
+        return late or self._largest()
 
     def _refined(self, layout: Layout, below: int, tokens: int, deadline_s: float) -> Layout:
-        """The fewest whole nodes that still meet the deadline, more than `below` devices: halved, then one by one."""
+        """The fewest whole nodes that still meet the deadline, more than `below` devices: halved, then one by one.
+
+        Of many nodes in steps of at most a 64th.
+        """
 
         def in_time(nodes: int) -> Layout | None:
             found = self._layout(nodes * node)
             return found if found is not None and self.wall_time(found, tokens) <= deadline_s else None
 
         node, best = self.device.devices_per_node, layout
+        grain = 2 ** max(int(math.log2(layout.num_devices / node / STEPS)), 0) if layout.num_devices >= node else 1
         # fewer would have to be more than 5 % more efficient each
         least = 0.95 * layout.num_devices * self.wall_time(layout, tokens) / deadline_s
-        low, high = max(below // node + 1, math.ceil(least / node)), layout.num_devices // node
+        low = math.ceil(max(below // node + 1, least / node) / grain)
+        high = layout.num_devices // node // grain
         while high - low > SCANNED:
             middle = (low + high) // 2
-            found = in_time(middle)
+            found = in_time(middle * grain)
             low, high, best = (low, middle, found) if found else (middle + 1, high, best)
-        return next((found for nodes in range(low, high) if (found := in_time(nodes))), best)
+        return next((found for steps in range(low, high) if (found := in_time(steps * grain))), best)
 
     def _within_budget(self, tokens: int, budget: float) -> Layout:
-        """The fastest layout on the ladder that a budget pays for."""
+        """The fastest layout on the ladder that a budget pays for; the cheapest where it pays for none."""
         best: Layout | None = None
         cheapest: Layout | None = None
-        for layout in self._ladder(1):
+        for layout in self._ladder(lambda: 1):
             cost = self.cost(layout, tokens)
             if cheapest is None or cost < self.cost(cheapest, tokens):
                 cheapest = layout
@@ -212,15 +272,7 @@ class Planner:
                     break
             elif best is None or self.wall_time(layout, tokens) < self.wall_time(best, tokens):
                 best = layout
-        if best is not None:
-            return best
-        cheapest = cheapest or self._largest()
-        raise RooflineError(
-            f"a budget of {budget:,.0f} does not pay for {format_count(tokens)} tokens on {self.device.id}: they cost "
-            f"at least {self.cost(cheapest, tokens):,.0f} ({cheapest.num_devices:,} devices for "
-            f"{format_time(self.wall_time(cheapest, tokens))}); the budget buys "
-            f"{self._bought(cheapest, tokens, budget)}: train on fewer, or raise --budget"
-        )
+        return best or cheapest or self._largest()
 
     def _bought(self, layout: Layout, tokens: int, budget: float) -> str:
         """The tokens that a budget pays for on a layout."""
@@ -239,11 +291,11 @@ class Planner:
         except RooflineError:
             return None
 
-    def _ladder(self, least: float) -> Iterator[Layout]:
-        """The best layout of rising numbers of devices, from `least` on."""
+    def _ladder(self, least: Callable[[], float]) -> Iterator[Layout]:
+        """The best layout of rising numbers of devices, each at least `least` when its turn comes."""
         failures = 0
         for count in device_counts(self.device.devices_per_node):
-            if count < least:
+            if count < least():
                 continue
             try:
                 layout = self.best(count)
@@ -281,20 +333,20 @@ class Planner:
         least = self._least(tokens, deadline_s)
         floor = f" (at 100 % of peak it would take {math.ceil(least):,})" if least > best.num_devices else ""
         return (
-            f"no number of {self.device.id} trains {tokens:,} tokens in "
-            f"{format_time(deadline_s)}{floor}: the fastest found, "
-            f"{best.num_devices:,} devices, take {format_time(self.wall_time(best, tokens))}, with {largest}: "
-            "allow more time, train on fewer tokens, or raise --global-batch: "
-            f"{batch:,} sequences ({format_count(per_step)} tokens) a step limit how far the work splits"
+            f"no number of {self.device.id} does{floor}: the fastest found, {best.num_devices:,} devices, take "
+            f"{format_time(self.wall_time(best, tokens))}, with {largest}; allow more time, train on fewer tokens, or "
+            f"raise --global-batch: {batch:,} sequences ({format_count(per_step)} tokens) a step limit how far the "
+            "work splits"
         )
 
     def doubled(self, one: Plan) -> Scaling | None:
-        """What twice the devices give at the same global batch; None where there is no such layout."""
+        """What twice the devices give at the same global batch on the same software; None where nothing does."""
+        same = {"global_batch": int(one.layout.train.global_batch or 1), "stack": one.layout.stack}
         try:
-            layout = self._search(2 * one.num_devices, global_batch=int(one.layout.train.global_batch or 1))
+            layout = self._search(2 * one.num_devices, **same)
         except RooflineError:  # no layout, or no figure for the links (HardwareError)
             return None
-        wall = self.wall_time(layout, one.tokens)
+        wall = self.steps(layout, one.tokens) * layout.step_time_s * self.terms.overhead[1]
         speedup = one.wall_time_s / wall
         why = _relief(one.layout, layout) if speedup > 2 else ""
         return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why)

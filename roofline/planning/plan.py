@@ -13,7 +13,7 @@ from ..errors import RooflineError, shown
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from .cost import COMPUTE_OPTIMAL, Asked, Plan, Terms, run_cost
-from .devices import DoesNotFit, Planner
+from .devices import DoesNotFit, Planner, Progress
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["DoesNotFit", "plan"]
 
 CHINCHILLA = "chinchilla"
+FINE_TUNING = 0.02  # tokens per parameter, below which a training is taken for fine-tuning
 FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
 
 
@@ -35,8 +36,10 @@ def plan(
     num_devices: int | str | None = None,
     deadline_s: float | str | None = None,
     budget: float | str | None = None,
+    confidence: float | str = 0.5,
     terms: Terms | None = None,
     doubling: bool = False,
+    progress: Progress | None = None,
     **options: Unpack[LayoutChoices],
 ) -> Plan:
     """Plan a training run on the best layout, or on the one that `options` leave.
@@ -51,28 +54,35 @@ def plan(
         num_devices: Devices; default 1 with tokens, unless it is what is asked for.
         deadline_s: Seconds the whole run may take, or text with a unit such as ``"30d"``.
         budget: Money the whole run may cost; needs ``terms.price``.
+        confidence: How sure it must be that deadline and budget suffice, such as 0.9 or ``"90%"``; an even chance.
         terms: Price, carbon intensity, power and overhead.
         doubling: Whether to work out what twice the devices give.
+        progress: Called with each number of devices that is tried.
         **options: Fields of `TrainConfig`; they restrict the search for a layout (see `search.layouts`).
 
     Raises:
         DoesNotFit: No layout fits in memory.
-        RooflineError: Too little or contradictory is given, or no number of devices meets the deadline.
+        RooflineError: Too little is given, or it makes no sense. What was given and cannot be met is no error: the
+            plan's `missed` says by how much.
     """
     from ..hardware import load_device
 
-    check_names(options, "tokens", "deadline_s", "budget", "terms", "doubling")
+    check_names(options, "tokens", "deadline_s", "budget", "confidence", "terms", "doubling", "progress")
     doubling = read_flag("doubling", doubling)
     devices: int | None = read_one("num_devices", num_devices, units.positive_int)
     deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
     money: float | None = read_one("budget", budget, units.positive)
+    sure: float = read_one("confidence", confidence, units.share)
+    if sure >= 1:
+        raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
     device = load_device(device)
     charged = read_terms(Terms() if terms is None else terms)
     model, left = described(model, device, options)
-    planner = Planner(model, device, charged, choices(left))
+    planner = Planner(model, device, charged, choices(left), sure, progress)
     if money is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
     count = read_tokens(tokens, planner.model)
+    planner.fine_tunes = count is not None and count < FINE_TUNING * count_parameters(planner.model).total
     if count is None:
         if deadline is None and money is None:
             raise RooflineError(
@@ -85,10 +95,20 @@ def plan(
         layout = planner.on(devices or device.num_devices or 1)
     one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
     chinchilla = isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA
-    one = msgspec.structs.replace(one, asked=Asked(deadline_s=deadline, budget=money, chinchilla=chinchilla))
-    if deadline is not None and one.wall_time_s > deadline:
-        one = msgspec.structs.replace(one, devices_in_time=planner.devices_in_time(count, deadline))
-    return msgspec.structs.replace(one, doubling=planner.doubled(one)) if doubling else one
+    asked = Asked(deadline_s=deadline, budget=money, confidence=sure, chinchilla=chinchilla)
+    return _answered(planner, msgspec.structs.replace(one, asked=asked), doubling=doubling)
+
+
+def _answered(planner: Planner, one: Plan, *, doubling: bool) -> Plan:
+    """The plan with what it misses, what other software takes and what twice the devices give."""
+    missed = planner.missed(one)
+    return msgspec.structs.replace(
+        one,
+        missed=missed,
+        devices_in_time=next((each.devices for each in missed if each.what == "deadline"), None),
+        other_software=planner.other_software(one),
+        doubling=planner.doubled(one) if doubling else None,
+    )
 
 
 def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:

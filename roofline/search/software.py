@@ -154,9 +154,11 @@ def choices_of(
         batch = max(counts)
         notes += (f"assumed a global batch of {batch:,} passes, one for each device: set --global-batch",)
     elif batch is None:
-        batch = default_global_batch(max(counts), int(base.sequence_length), max(given.get("micro_batch", (1,))))
-        tokens = f"{batch * base.sequence_length:,} tokens"
-        most = "" if batch >= max(counts) else ", the most that is assumed: it limits how far the work splits"
+        fine_tunes, length = base.train == "lora" or bool(base.freeze), int(base.sequence_length)
+        batch = default_global_batch(max(counts), length, max(given.get("micro_batch", (1,))), fine_tunes=fine_tunes)
+        tokens = f"{batch * base.sequence_length:,} tokens" + (", as fine-tuning takes" if fine_tunes else "")
+        limits = ", the most that is assumed: it limits how far the work splits"
+        most = "" if fine_tunes or batch >= max(counts) else limits
         notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
     base = msgspec.structs.replace(base, global_batch=batch)
     return Choices(**given, across_nodes=across_nodes), base, notes

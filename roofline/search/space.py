@@ -25,6 +25,7 @@ MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, d
 LARGEST_MICRO_BATCH = 128
 # Tokens of the largest step assumed: that of DeepSeek-V3, 15,360 sequences of 4,096 (arXiv:2412.19437, section 4.2)
 LARGEST_BATCH = 2**26
+FINE_TUNING_BATCH = 64  # sequences of supervised fine-tuning (Llama 2: arXiv:2307.09288, section 3.1)
 LONGEST_SEARCH = 2_000_000_000
 
 
@@ -260,8 +261,10 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
     return found
 
 
-def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -> int:
+def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1, *, fine_tunes: bool = False) -> int:
     """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
+
+    Fine-tuning takes fewer (`FINE_TUNING_BATCH`).
 
     So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
 
@@ -269,9 +272,12 @@ def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1) -
     (512, 256)
     >>> default_global_batch(98304, 4096)
     16384
+    >>> default_global_batch(8, 4096, fine_tunes=True)
+    64
     """
     each = num_devices * micro_batch
     if each * seq_len > LARGEST_BATCH:
         shared = divisors(num_devices)
         return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
-    return each * max(1, -(-(2**20) // (seq_len * each)))
+    wanted = FINE_TUNING_BATCH if fine_tunes else -(-(2**20) // seq_len)
+    return each * max(1, -(-wanted // each))

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..answers.diagnosis import Diagnosis
 
 
+LISTED = 6  # suspects shown
+
+
 def data(result: Diagnosis) -> dict[str, Any]:
     """The JSON object."""
     found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}}
@@ -54,7 +57,12 @@ def tables(result: Diagnosis) -> list[Table]:
     if expected.model.recorded is None:
         shown.append(rules_table(result))
     if result.suspects:
-        shown.append(changes_table("What would explain it, best first", "Explains", result.suspects))
+        *others, waits = result.suspects
+        suspects = [*others[: LISTED - 1], waits]
+        shown.append(changes_table("What would explain it, best first", "Explains", suspects))
+        measures = dict.fromkeys(one.measure for one in suspects if one.measure)
+        rows_next = [[f"{number}.", each] for number, each in enumerate(measures, start=1)]
+        shown.append(Table("What to measure next", ["", ""], rows_next, align="ll"))
     if result.improvements:
         title = f"What would make the expected step of {expected_step} faster, and fits"
         shown.append(changes_table(title, "Saves", result.improvements))

@@ -19,7 +19,7 @@ from .table import Cell, Shown, Table
 from .words import batch_words, model_words, unit_words
 
 if TYPE_CHECKING:
-    from ..planning.cost import Plan
+    from ..planning.cost import OtherSoftware, Plan, Scaling
 
 KEYS = (
     "tokens",
@@ -60,7 +60,27 @@ def pieces(result: Plan) -> list[str]:
 def data(result: Plan) -> dict[str, Any]:
     """The JSON object; what needs a price, power or intensity that is not known is null."""
     found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in HIDDEN}
-    return {**found, "model": result.model.name, "device": result.device.id, "layout": layout_dict(result.layout)}
+    others = [
+        {
+            "stack": each.stack,
+            "wall_time_s": each.wall_time_s,
+            "slower": each.slower,
+            "layout": layout_dict(each.layout),
+        }
+        for each in result.other_software
+    ]
+    asked = result.asked
+    return {
+        **found,
+        "model": result.model.name,
+        "device": result.device.id,
+        "layout": layout_dict(result.layout),
+        "other_software": others,
+        "deadline_s": asked.deadline_s,
+        "budget": asked.budget,
+        "confidence": asked.confidence,
+        "deadline_chance": None if asked.deadline_s is None else result.chance(asked.deadline_s),
+    }
 
 
 def records(result: Plan) -> Table:
@@ -85,6 +105,15 @@ def several(
         shown.append(ladder_table(best))
     left_out = [f"Left out: {problem}." for problem in problems]
     return Shown(found, shown, [*notes(best), *left_out], records_of(plans))
+
+
+def none_fits(problems: Sequence[str]) -> Shown:
+    """The answer where nothing fits: why, and what would."""
+    columns = list(records_of([]).columns)
+    found = {"fits": False, "plans": [], "problems": list(problems)}
+    return Shown(
+        found, [Table("Nothing fits", [""], [[problem] for problem in problems], align="l")], [], Table("", columns, [])
+    )
 
 
 def compute_of(one: Plan) -> float:
@@ -126,16 +155,9 @@ def summary(one: Plan) -> Table:
     tail = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
     count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
-    if one.asked.deadline_s is not None:
-        met = "is met" if one.wall_time_s <= one.asked.deadline_s else "IS MISSED"
-        slow = units.format_time(one.wall_time_high_s)
-        ends = f" (at the slow end: {slow})"
-        if met == "IS MISSED":
-            needed = one.devices_in_time
-            ends = f": {needed:,} devices would meet it" if needed else ": no number of devices found meets it"
-        rows.insert(0, ["Deadline", f"{units.format_time(one.asked.deadline_s)} {met}{ends}"])
+    rows = [*deadline_rows(one), *budget_rows(one), *rows]
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
-    rows.append(["Device-hours", f"{one.device_hours:,.0f}"])
+    rows.append(["Device-hours", money(one.device_hours)])
     if one.cost is not None:
         rows.append(["Cost", between(one, one.cost, money)])
     if one.energy_kwh is not None:
@@ -149,15 +171,61 @@ def summary(one: Plan) -> Table:
         ["Batch", batch_words(train, one.model)],
         ["Step", step],
     ]
-    if one.doubling is not None:
-        twice = one.doubling
-        wall = f"{units.format_time(twice.wall_time_s)} on {twice.num_devices:,}"
-        speedup = f"{twice.speedup:.2f} times as fast"
-        if twice.speedup > 2:
-            speedup = f"{speedup}, as less lies on each: {twice.why}" if twice.why else "about twice as fast"
-        rows.append(["Twice the devices", f"{wall}: {speedup}"])
+    rows += [["Twice the devices", doubling_words(one.doubling)]] if one.doubling is not None else []
+    rows += [[f"On {other.stack}", other_words(other)] for other in one.other_software]
     title = f"{model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
     return Table(title, ["", ""], rows, align="ll")
+
+
+def deadline_rows(one: Plan) -> list[list[str]]:
+    """Whether the deadline is met and how surely, or by how much it is missed; nothing without one."""
+    deadline = one.asked.deadline_s
+    if deadline is None:
+        return []
+    said = units.format_time(deadline)
+    late = next((each for each in one.missed if each.what == "deadline"), None)
+    if late is None:
+        return [["Deadline", f"{said} is met, {chance_words(one, deadline, units.format_time(one.wall_time_high_s))}"]]
+    return [["Deadline", f"{said} IS MISSED by {units.format_time(late.by)}{at_confidence(one)}: {late.why}"]]
+
+
+def budget_rows(one: Plan) -> list[list[str]]:
+    """Whether the budget suffices, or by how much it is exceeded; nothing without one."""
+    budget = one.asked.budget
+    if budget is None or one.cost is None:
+        return []
+    over = next((each for each in one.missed if each.what == "budget"), None)
+    if over is None:
+        most = money(one.cost * one.wall_time_high_s / one.wall_time_s)
+        return [["Budget", f"{money(budget)} suffices, {chance_words(one, one.wall_time_s * budget / one.cost, most)}"]]
+    return [["Budget", f"{money(budget)} IS EXCEEDED by {money(over.by)}{at_confidence(one)}: {over.why}"]]
+
+
+def chance_words(one: Plan, seconds: float, most: str) -> str:
+    """How surely so many seconds suffice, and what does at the slow end."""
+    sure = min(max(round(100 * one.chance(seconds)), 1), 99)
+    return f"{sure} % sure (90 % sure: {most})"
+
+
+def at_confidence(one: Plan) -> str:
+    """The confidence that was asked for, where it is no even chance."""
+    confidence = one.asked.confidence
+    return "" if confidence == 0.5 else f" with {100 * confidence:.3g} % confidence"
+
+
+def doubling_words(twice: Scaling) -> str:
+    """What twice the devices give."""
+    speedup = f"{twice.speedup:.2f} times as fast"
+    if twice.speedup > 2:
+        speedup = f"{speedup}, as less lies on each: {twice.why}" if twice.why else "about twice as fast"
+    return f"{units.format_time(twice.wall_time_s)} on {twice.num_devices:,}: {speedup}"
+
+
+def other_words(other: OtherSoftware) -> str:
+    """The run on another software profile."""
+    recompute = "" if other.layout.recompute == "none" else f", {other.layout.recompute} recompute"
+    layout = f"{layout_words(other.layout.train)}{recompute}"
+    return f"{units.format_time(other.wall_time_s)} ({100 * other.slower:+.0f} %): {layout}"
 
 
 def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
@@ -201,7 +269,7 @@ def comparison(plans: Sequence[Plan]) -> Table:
             one.num_devices,
             *times,
             Cell(one.tokens, units.format_count(one.tokens)),
-            Cell(one.device_hours, f"{one.device_hours:,.0f}"),
+            Cell(one.device_hours, money(one.device_hours)),
             Cell(one.layout.step_time_s, step(one.layout.step_time_s)),
             Cell(one.layout.mfu, units.format_share(one.layout.mfu)),
         ]

@@ -85,7 +85,12 @@ def test_recompute_left_on_is_a_suspect():
 def test_suspects_are_sorted_by_how_close_they_come():
     measured = 3 * expected().step_time_s
     result = diagnose(**RUN, step_time_s=measured)
-    distances = [max(s.step_time_s / measured, measured / s.step_time_s) for s in result.suspects]
+    *known, waits = result.suspects
+    distances = [max(s.step_time_s / measured, measured / s.step_time_s) for s in known]
+    assert "input-bound" in waits.what
+    assert waits.step_time_s == pytest.approx(measured)
+    assert any("host-bound" in one.what for one in diagnose(**RUN, stack="eager", step_time_s=3 * measured).suspects)
+    assert all(one.measure for one in known if "recompute" in one.what or "host" in one.what)
     assert distances == sorted(distances)
 
 
