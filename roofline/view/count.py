@@ -91,7 +91,9 @@ def _pair(all_flops: Any, matmul_flops: Any) -> str:
 
 
 def _executed(result: Count) -> str:
-    return cells.flops(result.executed_flops_step).text
+    """FLOPs that run, and why they are fewer: kernels of causal attention leave out what the mask hides."""
+    fewer = result.executed_flops_step < result.flops_step
+    return cells.flops(result.executed_flops_step).text + (" (causal attention)" if fewer else "")
 
 
 def _rule(result: Count) -> Any:

@@ -15,6 +15,7 @@ from ..config.words import layout_words
 from ..footprint.parts import PARTS
 from ..timing.schedule import TERMS
 from ..timing.terms import TERM_WORDS
+from ..units import format_time
 from .about import device_json, model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import intensity, points, seconds, share, size
@@ -187,8 +188,11 @@ def summary_table(result: Estimate) -> Table:
 
 
 def _throughput(result: Estimate) -> str:
-    rate = f"{result.tokens_per_s:,.0f} {unit_words(result.model)}/s"
-    return rate if result.train.num_devices == 1 else f"{rate}, {result.tokens_per_s_per_device:,.0f} per device"
+    """What is done per second, each device's share, and what a number of tokens takes."""
+    rate, unit = float(result.tokens_per_s), unit_words(result.model)
+    each = "" if result.train.num_devices == 1 else f", {result.tokens_per_s_per_device:,.0f} per device"
+    more = f"; 1B tokens take {format_time(1e9 / rate)}" if unit == "tokens" else ""
+    return f"{rate:,.0f} {unit}/s{each}{more}"
 
 
 def mfu_words(result: Estimate) -> str:

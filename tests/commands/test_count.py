@@ -110,3 +110,8 @@ def test_the_remedy_for_too_long_a_sequence_works(run):
     remedy = re.search(r"--set (\S+)", err)[1]
     for style in ("ops", "accounting"):
         assert run("count", "gpt2-xl", "--seq-len", "16384", "--set", remedy, "--style", style).status == 0
+
+
+def test_causal_attention_is_named_where_less_runs_than_is_counted(run):
+    assert "(causal attention)" in run("count", "llama-3-8b").out
+    assert "(causal attention)" not in run("count", "bert-base").out

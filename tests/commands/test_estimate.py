@@ -6,6 +6,7 @@ import pytest
 
 import roofline
 from roofline.footprint.parts import PARTS
+from roofline.units import format_time
 
 XL = ("estimate", "gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "4")
 KEYS = {
@@ -303,3 +304,10 @@ def test_absurd_sizes_stay_finite_or_are_refused(run):
         status, _, err = run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb", option, "1e30")
         assert status == 2
         assert "1,000,000,000,000" in err
+
+
+def test_what_a_billion_tokens_take_follows_from_the_rate(run):
+    result = roofline.estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8, num_devices=8)
+    words = format_time(1e9 / result.tokens_per_s)
+    out = run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--num-devices", "8").out
+    assert f"per device; 1B tokens take {words}" in out
