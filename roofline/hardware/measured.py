@@ -192,11 +192,13 @@ class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         eager_us: One framework operation launched from Python.
         compiled_us: One kernel launched from compiled host code.
         graph_us: One kernel of a recorded graph.
+        slowdown: Host time over the usual, of software's own too: above 1 on a slow or busy host.
     """
 
     eager_us: float
     compiled_us: float
     graph_us: float
+    slowdown: float = 1.0
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

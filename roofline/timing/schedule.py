@@ -257,7 +257,7 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place
     plain = launch.graph_us if captured != "none" else per_kernel
     expert = launch.graph_us if captured == "full" else per_kernel if stack.expert_us is None else stack.expert_us
     bookkeeping = 0.0 if captured == "full" else stack.dispatch_us / 2  # there and back
-    host = (kernels * plain + routed * expert + exchanges * bookkeeping) * 1e-6
+    host = (kernels * plain + routed * expert + exchanges * bookkeeping) * launch.slowdown * 1e-6
     return p_norm(busy, host, LAUNCH_SHARPNESS) - busy
 
 
