@@ -212,14 +212,15 @@ class Planner:
         return fewest.num_devices, f"{fewest.num_devices:,} devices would meet it"
 
     def other_software(self, one: Plan) -> tuple[OtherSoftware, ...]:
-        """The run on each other profile that its layouts were searched on."""
-        own = one.wall_time_s / (one.steps * one.layout.step_time_s)
+        """The run on each other profile that holds it, of those its layouts were searched on: its own best layout."""
         found = []
-        for layout in self._others.get(one.num_devices, ()):
-            if layout.stack != one.layout.stack:
-                wall = self.steps(layout, one.tokens) * layout.step_time_s * own
+        batch = int(one.layout.train.global_batch or 1)
+        for stack in dict.fromkeys(layout.stack for layout in self._others.get(one.num_devices, ())):
+            if stack != one.layout.stack:
+                layout = self._search(one.num_devices, stack=stack, global_batch=batch)
+                wall = self.steps(layout, one.tokens) * layout.step_time_s * self.terms.overhead[1]
                 slower = wall / one.wall_time_s - 1
-                found.append(OtherSoftware(stack=layout.stack, wall_time_s=wall, slower=slower, layout=layout))
+                found.append(OtherSoftware(stack=stack, wall_time_s=wall, slower=slower, layout=layout))
         return tuple(sorted(found, key=lambda other: other.wall_time_s))
 
     def _fewest(self, tokens: int, deadline_s: float) -> Layout:
