@@ -11,6 +11,7 @@ import msgspec
 from ..arrays import ceil_div
 from ..config.defaults import FILL, LORA_RANK
 from ..config.optimizer import coarse_word
+from ..config.run import OFFLOADS
 from ..config.settle import Run
 from ..config.sharding import SHARDINGS
 from ..config.stack import load_stack
@@ -149,6 +150,12 @@ def losses(run: Run) -> list[tuple[str, ...]]:
 def loss_words(_run: Run, fused: tuple[str, ...]) -> str:
     """The last of the fusions, in words."""
     return {"cross_entropy": "fused cross-entropy", "linear_cross_entropy": "fused linear cross-entropy"}[fused[-1]]
+
+
+def offloads(run: Run) -> list[tuple[str, ...]]:
+    """One thing more in the host's memory."""
+    there = run.train.offload
+    return [tuple(each for each in OFFLOADS if each in {*there, name}) for name in OFFLOADS if name not in there]
 
 
 def in_place_of_adamw(run: Run, name: str) -> list[str]:

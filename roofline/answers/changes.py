@@ -146,6 +146,7 @@ CATALOGUE = (
     Row("num_devices", (FITS, LAYOUTS), "{:,} devices", able.more_devices),
     Row("optimizer", (FITS,), "8-bit AdamW", lambda run: able.in_place_of_adamw(run, "adamw-8bit")),
     Row("optimizer", (FITS, FASTER), "fused AdamW", lambda run: able.in_place_of_adamw(run, "adamw-fused")),
+    Row("offload", (FITS,), lambda _run, what: f"{', '.join(what)} offloaded to the host", able.offloads),
     Row("fused", (FITS, FASTER), able.loss_words, able.losses),
     Row("dtype", (FITS, FASTER), "{} mixed precision", able.better_dtype),
     Row("dtype", (EXPLAINS,), "matmuls run in {}", able.slower_dtypes, measure=NAMES_OF_KERNELS),

@@ -20,6 +20,7 @@ MOST_CHANGES = 3
 MOST_DEVICES = 1024
 MOST_TIMES = 8  # more devices alone: beyond, recompute or another optimizer comes first
 DEAREST = 3.0  # what costs four times the device-time is no advice where there is another
+DEAR = 1.0  # what takes twice the device-time leaves room for another answer
 WORTH = 0.01  # of the device-time that one change more must save
 LISTED = 5
 OF_LARGER = 2  # sets of more changes than the fewest that do it
@@ -57,10 +58,9 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     """
     search = _Search(run)
     best: dict[tuple[str, ...], Fix] = {}
-    for made in search.sets():
-        fix = search.priced(made)
+    for made, fix in search.fixes():
         kinds = tuple(change.kind for change in made)
-        if fix is not None and (kinds not in best or fix.cost < best[kinds].cost - WORTH):
+        if kinds not in best or fix.cost < best[kinds].cost - WORTH:
             best[kinds] = fix
     kept: list[Fix] = []
     for software in {fix.options.get("stack") for fix in best.values()}:
@@ -89,21 +89,27 @@ class _Search:
         self.price = self._device_time(run, step)
         self._bytes: dict[tuple[str, ...], float | None] = {}
 
-    def sets(self) -> Iterator[Set]:
-        """The smallest sets on the devices given, then on the fewest more that hold it and up to twice as many."""
-        found = self._sets_with((), MOST_CHANGES)
+    def fixes(self) -> Iterator[tuple[Set, Fix]]:
+        """The smallest sets on the devices given, then on the fewest more that hold it and up to twice as many.
+
+        What takes more than twice the device-time ends no search.
+        """
+        found = self._priced(self._sets_with((), MOST_CHANGES))
         yield from found
         own = int(self.run.train.num_devices)
-        beside = min((len(made) for made in found), default=MOST_CHANGES) - 1
+        beside = min((len(made) for made, fix in found if fix.cost <= DEAR), default=MOST_CHANGES) - 1
         most = max(MOST_DEVICES, MOST_TIMES * own) if beside else MOST_TIMES * own
         for more in changes(FITS, self.run).get("num_devices", ()):
             number = more.options["num_devices"]
             if number > most:
                 return
-            on_more = self._sets_with((more,), beside)
+            on_more = self._priced(self._sets_with((more,), beside))
             yield from on_more
-            if on_more:
-                most = min(most, 2 * number if len(on_more[0]) > 1 else number)
+            if any(fix.cost <= DEAR for _, fix in on_more):
+                most = min(most, 2 * number if len(on_more[0][0]) > 1 else number)
+
+    def _priced(self, sets: Iterable[Set]) -> list[tuple[Set, Fix]]:
+        return [(made, fix) for made in sets if (fix := self.priced(made)) is not None]
 
     def _sets_with(self, first: Set, most: int) -> list[Set]:
         """The smallest sets of at most so many changes beside those that are made first."""
