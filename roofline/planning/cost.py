@@ -13,7 +13,6 @@ from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
-from ..timing.interval import Z80
 from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 # (`roofline validate budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
 OVERHEAD = (1.0, 1.3, 2.0)
 HOUR = 3600
+Z90 = NormalDist().inv_cdf(0.9)  # standard deviations from the median to the 90th percentile
 COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
 
 
@@ -164,7 +164,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     def chance(self, seconds: float) -> float:
         """How likely so many seconds suffice, up to the percentiles that are known."""
         end = self.wall_time_high_s if seconds > self.wall_time_s else self.wall_time_low_s
-        width = abs(math.log(end / self.wall_time_s)) / Z80
+        width = abs(math.log(end / self.wall_time_s)) / Z90
         return _normal(math.log(seconds / self.wall_time_s) / width) if width else float(seconds >= self.wall_time_s)
 
     def __repr__(self) -> str:
@@ -235,7 +235,7 @@ def quantile(layout: Layout, overhead: tuple[float, float, float], confidence: f
         return 1.0
     step, least, usual, most = layout.step_time_s, *overhead
     end, factor = (layout.step_time_high_s, most) if confidence > 0.5 else (layout.step_time_low_s, least)
-    width = math.hypot(math.log(end / step), math.log(factor / usual)) / Z80
+    width = math.hypot(math.log(end / step), math.log(factor / usual)) / Z90
     return math.exp(NormalDist().inv_cdf(confidence) * width)
 
 
