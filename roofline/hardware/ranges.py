@@ -90,6 +90,7 @@ MEASURED: dict[str, Interval] = {
     **dict.fromkeys(("cap", "cap_backward", "bandwidth", "eta", "eta_pairs", "switch_eta", "compute"), _SHARE),
     **dict.fromkeys(("t0_us", "tile_us", "tile_backward_us", "eager_us", "compiled_us", "graph_us"), _TIME_US),
     **dict.fromkeys(("alpha_us", "alpha_rank_us", "alpha_step_us", "ramp_us", "ramp_rank_us"), _TIME_US),
+    "slowdown": _SLOWER,
     **dict.fromkeys(("wgrad", "misaligned", "misaligned_odd", "misaligned_batch"), _SLOWER),
     "p": Interval(1, 20),  # (compute^p + memory^p) underflows beyond
     "k_half": Interval(0, 1e6),
