@@ -140,7 +140,7 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
         "gradients_bytes": _product(step, trained, used.gradients_bytes, train.reduces_every_pass),
         "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }
-    mixed = train.master_weights and train.activation_bytes == 2 and train.train == "full"
+    mixed = train.master_weights and train.activation_bytes == 2 and not train.adapts
     if mixed and step.stack.cast_weights:
         copies = "" if train.shards_parameters else ", and copies in 16 bits"
         words["weights_bytes"] += f" (kept in fp32{copies})"

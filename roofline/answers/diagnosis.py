@@ -220,7 +220,7 @@ def _slow_fast(expected: Estimate) -> tuple[float, float]:
 def _rules(run: Run, tokens_per_s: float) -> dict[str, float]:
     train = run.train
     peak = run.device.peak_flops_per_s(train.dtype)
-    by_rule = mfu_by_rule(run.model, train.sequence_length, tokens_per_s, train.num_devices, peak)
+    by_rule = mfu_by_rule(run.model, train.sample_length, tokens_per_s, train.num_devices, peak)
     return {rule: float(value) for rule, value in by_rule.items()}
 
 

@@ -149,13 +149,13 @@ def estimate(
             `Trace`, or ``path/to/file.py:function``, which is traced (one "token" is then one pass of its inputs).
         device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
         run: A settled run (`roofline.settle`), in place of both; options change it.
-        **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len. Layout:
-            num_devices, devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp, sharding,
-            sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap. Method:
-            cuda_graph, dtype, recompute, attention, optimizer, stack, fused, dropout, master_weights, train,
-            lora_rank, lora_modules, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype,
-            offload, offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Any number may be an array, or text as
-            typed on the command line (``"2k"``).
+        **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len,
+            mean_len, packing. Layout: num_devices, devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp,
+            sharding, sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap.
+            Method: cuda_graph, dtype, recompute, attention, optimizer, stack, fused, dropout, master_weights, train,
+            lora_rank, lora_modules, lora_variant, lora_dropout, base_dtype, double_quant, freeze, moment_dtype,
+            gradient_dtype, master_dtype, weight_dtype, saved_dtype, offload, offload_to, offload_layers, host_gb_per_s,
+            nvme_gb_per_s. Any number may be an array, or text as typed on the command line (``"2k"``).
 
     Returns:
         Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.
@@ -284,12 +284,13 @@ def model_flops_of(step: Step) -> Number:
     """FLOPs of one step that MFU counts: those of the rule, or of the matmuls themselves where none holds."""
     train = step.train
     if not step.counted:
-        return model_flops_per_token(step.model, train.sequence_length) * train.tokens_per_step
+        return model_flops_per_token(step.model, train.sample_length) * train.tokens_per_step
     total: Number = 0
     for op in step.ops:
         if op.kind in {"matmul", "attention"} and op.phase in {"forward", "backward"}:
             total = total + (op.flops if op.model_flops is None else op.model_flops) * op.count
-    return total * step.accumulation * train.tp * train.cp * train.data_parallel
+    useful = train.sample_length / train.sequence_length if train.packing == "padded" else 1
+    return total * step.accumulation * train.tp * train.cp * train.data_parallel * useful
 
 
 def hardware_flops(step: Step) -> Number:

@@ -119,7 +119,7 @@ def mistakes(model: ModelConfig, device: Device, train: TrainConfig, hfu_over_mf
 
 def _rules(model: ModelConfig, train: TrainConfig, hfu_over_mfu: float) -> Iterator[Mistake]:
     """Which parameters count as N, and how attention counts; and recompute, where there is any."""
-    length = train.sequence_length
+    length = train.sample_length
     ours = float(model_flops_per_token(model, length))
     parameters, weights = count_parameters(model), matmul_weights(model)
     head = (model.embedding_dim or model.d_model) * model.vocab_size if model.has_head else 0

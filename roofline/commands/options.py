@@ -9,17 +9,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import units
+from ..config.base import base_words
 from ..config.defaults import default_dtype
 from ..config.lora import MODULES
-from ..config.options import WORDS, frozen, fusions, modules, moments, offloads, stage_sizes, word
+from ..config.options import WORDS, frozen, fusions, modules, moments, offloads, probability, stage_sizes, word
 from ..config.run import (
     ATTENTIONS,
     BYTES,
     DTYPES,
     IMBALANCE,
     MASTERS,
+    PACKINGS,
     RECOMPUTES,
     TRAINS,
+    VARIANTS,
     TrainConfig,
 )
 from ..config.sharding import SHARDINGS
@@ -48,6 +51,10 @@ _NUMBERS: dict[str, tuple[Callable[[str], int], str]] = {
     "--seq-len": (
         units.sequence_length,
         "tokens per sequence, 2k is 2048 (default the model's, at most 8192)",
+    ),
+    "--mean-len": (
+        units.sequence_length,
+        "tokens of a sample on average, where --seq-len is the longest: memory by that, time by the mean",
     ),
 }
 _DEGREES: dict[str, tuple[Callable[[str], int], str]] = {
@@ -173,7 +180,30 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         type=fusions,
         help="fusions on top of the stack's, such as cross_entropy ('roofline stacks' explains them)",
     )
-    group.add_argument("--train", metavar="WHAT", type=words("train", TRAINS), help="full (default) or lora")
+    group.add_argument(
+        "--train",
+        metavar="WHAT",
+        type=words("train", TRAINS),
+        help="full (default), lora, or qlora: adapters over a base in 4 bits",
+    )
+    group.add_argument(
+        "--base-dtype",
+        metavar="DTYPE",
+        type=known("base_dtype"),
+        help=f"how the frozen base is stored: {', '.join(base_words())} (default 16 bits; nf4 with qlora)",
+    )
+    group.add_argument(
+        "--double-quant",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="scales of an nf4 or fp4 base are quantised as well (default)",
+    )
+    group.add_argument(
+        "--lora-variant", metavar="NAME", type=words("adapter variant", VARIANTS), help="lora (default), rslora or dora"
+    )
+    group.add_argument(
+        "--lora-dropout", metavar="P", type=probability, help="dropout on the input of each adapter (default 0)"
+    )
     group.add_argument(
         "--lora-rank", metavar="R", type=number(units.positive_int), help="rank of the adapters (default 16)"
     )
@@ -258,6 +288,12 @@ def _add_words(
     known: Callable[[str], Callable[[str], Any]],
 ) -> None:
     """The options whose value is one of a few words."""
+    group.add_argument(
+        "--packing",
+        metavar="HOW",
+        type=words("packing", PACKINGS),
+        help="of samples shorter than the sequence: packed (default with --mean-len), padded, or unpadded",
+    )
     group.add_argument(
         "--dtype",
         metavar="DTYPE",

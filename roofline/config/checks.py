@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ..arrays import first_where, is_scalar
 from ..errors import RooflineError, shown, unknown
 from ..model.spec import Mlp, ModelConfig, Moe
+from .base import HALF, base_dtypes, base_words
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .optimizer import optimizer, optimizers
@@ -22,8 +23,10 @@ from .run import (
     IMBALANCE,
     LARGEST,
     MASTERS,
+    PACKINGS,
     RECOMPUTES,
     TRAINS,
+    VARIANTS,
     TrainConfig,
     known,
 )
@@ -72,6 +75,9 @@ def check_words(train: TrainConfig) -> None:
         ("optimizer", train.optimizer, optimizers()),
         ("train", train.train, TRAINS),
         ("CUDA graph", train.cuda_graph, GRAPHS),
+        ("packing", train.packing or PACKINGS[0], PACKINGS),
+        ("base dtype", train.base_dtype or HALF[0], base_words()),
+        ("adapter variant", train.lora_variant or VARIANTS[0], VARIANTS),
         *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
         *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
         *(("word in freeze:", word, FREEZES) for word in train.freeze),
@@ -179,9 +185,11 @@ def check_against(train: TrainConfig, model: ModelConfig) -> None:
             f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
             f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
         )
+    _check_lengths(train)
     _check_batch(train)
     _check_degrees(train, model)
     _check_lora(train, model)
+    _check_base(train)
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -197,27 +205,58 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
     rank = train.lora_rank
     if rank is not None and not is_scalar(rank):
         raise RooflineError(f"lora_rank must be one whole number, got {shown(rank)}")
-    if train.train == "full":
-        if rank is not None:
-            raise RooflineError(f"lora_rank {rank} without train 'lora': add --train lora, or leave --lora-rank out")
-        if train.lora_modules is not None:
-            raise RooflineError(
-                f"lora_modules {train.lora_modules!r} without train 'lora': add --train lora, or leave "
-                "--lora-modules out"
-            )
+    if not train.adapts:
+        for name in ("lora_rank", "lora_modules", "lora_variant", "lora_dropout"):
+            if (value := getattr(train, name)) is not None:
+                option = name.replace("_", "-")
+                raise RooflineError(f"{name} {value!r} without train 'lora': add --train lora, or leave --{option} out")
         return
     if train.freeze:
         raise RooflineError(
-            f"freeze {', '.join(train.freeze)} with train 'lora', which trains adapters alone: leave --freeze out"
+            f"freeze {', '.join(train.freeze)} with train {train.train!r}, which trains adapters alone: leave "
+            "--freeze out"
         )
     if rank is None:
-        raise RooflineError("train 'lora' needs --lora-rank (8 to 64 is common)")
+        raise RooflineError(f"train {train.train!r} needs --lora-rank (8 to 64 is common)")
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
         raise RooflineError(
             f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"
         )
     if train.lora_modules == "attention" and all(group.attention is None for group in model.groups):
         raise RooflineError(f"lora_modules 'attention': {model.name} has no attention; use --lora-modules all")
+
+
+def _check_lengths(train: TrainConfig) -> None:
+    """Samples no longer than the longest."""
+    if train.mean_len is None:
+        if train.packing is not None:
+            raise RooflineError(f"packing {train.packing} is of samples shorter than seq_len: add --mean-len")
+        return
+    bad = first_where(train.mean_len > train.sequence_length, train.mean_len, train.sequence_length)
+    if bad is not None:
+        raise RooflineError(f"mean_len {bad[0]} is above seq_len {bad[1]}, the longest: use at most that")
+
+
+def _check_base(train: TrainConfig) -> None:
+    """A base that is quantised is frozen, and is dequantised to 16 bits or 32."""
+    name, known = train.base_dtype, base_dtypes().get(train.base_dtype or "")
+    if train.double_quant and (known is None or not known.double_block):
+        twice = ", ".join(other for other, kind in base_dtypes().items() if kind.double_block)
+        raise RooflineError(
+            f"double_quant is of scales in blocks: add --base-dtype with one of {twice}, or leave it out"
+        )
+    if known is None:
+        return
+    if not train.adapts:
+        raise RooflineError(
+            f"base_dtype {name} with train 'full': quantised weights take no gradient: use --train qlora or lora "
+            "(adapters over them), or leave --base-dtype out"
+        )
+    if train.dtype in {"fp8", "fp4"}:
+        raise RooflineError(
+            f"base_dtype {name} with dtype {train.dtype}: the weights are dequantised to 16 bits for each matmul: "
+            "use --dtype bf16"
+        )
 
 
 def _check_batch(train: TrainConfig) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
+from .base import base_dtypes, check_base
 from .checks import check_attention, check_trains
 from .offload import offload_note
 from .optimizer import optimizer
@@ -16,6 +17,7 @@ from .stack import Stack, load_stack
 if TYPE_CHECKING:
     from ..hardware import Device
 
+BASE_DTYPE = "nf4"  # of qlora: arXiv:2305.14314
 LORA_RANK = 16  # of adapters where nothing is said; 4 to 64 are common (arXiv:2106.09685, table 6)
 FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 
@@ -44,7 +46,8 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
     given = {"attention": default_attention(device, given["stack"]), **given}
     if device is not None:
         check_attention(device, given.get("attention"))
-    if given.get("train") == "lora":
+        check_base(device, given.get("base_dtype") or (BASE_DTYPE if given.get("train") == "qlora" else None))
+    if given.get("train") in {"lora", "qlora"}:
         given = {"lora_rank": LORA_RANK, **given}
     return given if serves else {**usual_layout(load_stack(given["stack"]), given), **given}
 
@@ -97,8 +100,9 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
         notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
     if "sharding" not in options and train.sharding != "none":
         notes.append(f"assumed: {train.sharding}, the usual sharding of {train.stack} (--sharding)")
-    if "lora_rank" not in options and train.train == "lora":
-        notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
+    if "packing" not in options and train.packing is not None:
+        notes.append("assumed: samples share sequences (--packing), of equal length each")
+    notes += _assumed_adapters(train, options)
     how = optimizer(train.optimizer)
     if how.rank > 1:
         notes.append(f"assumed: {train.optimizer} projects to rank {how.rank}")
@@ -117,6 +121,35 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
     if "attention" not in options and train.attention != usual:
         notes.append(f"assumed: {train.attention} attention, because {usual} does not run on {device.id} (--attention)")
     return tuple(notes)
+
+
+def base_format(train: TrainConfig) -> tuple[str | None, bool | None]:
+    """How the base is stored, and whether its scales are quantised as well, where nothing is said.
+
+    As published for qlora: nf4, quantised twice (arXiv:2305.14314, section 3).
+    """
+    name = train.base_dtype or (BASE_DTYPE if train.train == "qlora" else None)
+    known = base_dtypes().get(name or "")
+    if train.double_quant is None and known is not None and known.double_block:
+        return name, True
+    return name, train.double_quant
+
+
+def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[str]:
+    """What was assumed of adapters and the base under them."""
+    if not train.adapts:
+        return []
+    notes = []
+    if "train" not in options:
+        notes.append(f"assumed: adapters over the {train.base_dtype} weights of the checkpoint (--train)")
+    if "base_dtype" not in options and "train" in options and train.train == "qlora":
+        notes.append(f"assumed: a base in {train.base_dtype} (--base-dtype)")
+    if "double_quant" not in options and train.double_quant is not None:
+        twice = "quantised as well" if train.double_quant else "in fp32"
+        notes.append(f"assumed: scales of the {train.base_dtype} base {twice} (--[no-]double-quant)")
+    if "lora_rank" not in options:
+        notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
+    return notes
 
 
 def _profile_reason(train: TrainConfig, device: Device | None) -> str:

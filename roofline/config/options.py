@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
+from .base import base_words
 from .dispatch import dispatchers
 from .lora import MODULES
 from .optimizer import optimizers
@@ -21,8 +23,10 @@ from .run import (
     IMBALANCE,
     MASTERS,
     OFFLOADS,
+    PACKINGS,
     RECOMPUTES,
     TRAINS,
+    VARIANTS,
     TrainConfig,
 )
 from .schedules import schedules
@@ -184,9 +188,20 @@ class Balance(Word):
         return measured
 
 
+def probability(value: Any) -> float:
+    """Read a probability below 1."""
+    try:
+        found = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 <= found < 1:
+        raise units.UnitError(f"must be a probability from 0 to below 1, got {shown(value)}")
+    return found
+
+
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys((*COUNTS, "lora_rank", "offload_layers"), units.positive_int),
-    "seq_len": units.sequence_length,
+    **dict.fromkeys(("seq_len", "mean_len"), units.sequence_length),
     **dict.fromkeys(("network_gbit_per_s", "host_gb_per_s", "nvme_gb_per_s"), units.positive),
 }
 WORDS: dict[str, Callable[[Any], Any]] = {
@@ -203,11 +218,15 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "cuda_graph": Word("CUDA graph", GRAPHS),
     "lora_modules": modules,
     "offload_to": word("place in offload_to:", ("cpu", "nvme")),
+    "packing": word("packing", PACKINGS),
     "gradient_dtype": word("gradient dtype", tuple(BYTES)),
     "master_dtype": word("master dtype", tuple(MASTERS)),
     "weight_dtype": word("weight dtype", ("fp8",)),
     "saved_dtype": word("saved dtype", ("fp8",)),
-    **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights"), flag),
+    "base_dtype": lazily("base dtype", base_words),
+    "lora_variant": word("adapter variant", VARIANTS),
+    "lora_dropout": probability,
+    **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights", "double_quant"), flag),
 }
 # several words are one value
 LISTS: dict[str, Callable[[Any], Any]] = {
@@ -217,7 +236,16 @@ LISTS: dict[str, Callable[[Any], Any]] = {
     "offload": offloads,
     "pp_layout": stage_sizes,
 }
-_PLAIN = {"stack", "sequence_parallel", "exchange_overlap", "dropout", "master_weights", "expert_balance"}
+_PLAIN = {
+    "stack",
+    "sequence_parallel",
+    "exchange_overlap",
+    "dropout",
+    "master_weights",
+    "expert_balance",
+    "double_quant",
+    "lora_dropout",
+}
 OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 
 

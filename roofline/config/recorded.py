@@ -13,7 +13,8 @@ from .run import TrainConfig
 # one pass of the example inputs stands for a micro batch of one sequence of one token
 _ONE = ("seq_len", "micro_batch", "tp", "pp", "vp", "cp", "ep")
 _FIXED: dict[str, Any] = {**dict.fromkeys(_ONE, 1), "recompute": "none", "train": "full"}
-_ABSENT: dict[str, Any] = {"lora_rank": None, "lora_modules": None, "freeze": ()}
+_ADAPTERS = ("lora_rank", "lora_modules", "lora_variant", "lora_dropout", "base_dtype", "double_quant")
+_ABSENT: dict[str, Any] = {**dict.fromkeys((*_ADAPTERS, "mean_len", "packing")), "freeze": ()}
 
 
 def as_recorded(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from .sharding import SHARDINGS
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 RECOMPUTES = ("none", "selective", "full")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
-TRAINS = ("full", "lora")
+TRAINS = ("full", "lora", "qlora")
+VARIANTS = ("lora", "rslora", "dora")
 FREEZES = ("embeddings", "positions")
+PACKINGS = ("packed", "padded", "unpadded")
 COUNTS = (
+    "mean_len",
     "micro_batch",
     "global_batch",
     "seq_len",
@@ -47,6 +50,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         global_batch: Sequences per optimizer step, all devices; None: one micro batch per data-parallel rank, or four
             per pipeline stage.
         seq_len: Tokens per sequence; None: the model's own (see `resolve`).
+        mean_len: Tokens of a sample on average, where samples are shorter than the longest sequence, `seq_len`.
+        packing: What becomes of them: packed (several share a sequence, and attend within themselves), padded (each
+            fills a sequence, padding and all), or unpadded (each is computed at its own length); None: packed.
         dtype: What the matmuls run in; fp8 and fp4 keep everything but the linear layers in bf16.
         num_devices: Devices in all: tp * pp * cp * dp.
         devices_per_node: Devices that share a node; None: the device's usual.
@@ -62,8 +68,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         optimizer: adamw, adamw-8bit, lion, muon, ... (`optimizer`).
         stack: The software profile: what is fused, what overlaps, what a launch costs.
         dropout: Whether dropout runs (masks are kept, and unfused dropout is a kernel of its own).
-        train: full, or lora (adapters only).
+        train: full, lora (adapters only), or qlora (adapters over a base in 4 bits).
         lora_rank: Rank of the adapters.
+        base_dtype: How the frozen base is stored under adapters: nf4, fp4, int8, gptq or awq (`base`), or bf16; None:
+            in the dtype of the activations, with qlora nf4.
+        double_quant: Whether the scales of nf4 and fp4 are quantised as well; None: they are.
+        lora_variant: lora, rslora (another factor, no other cost) or dora (a learned magnitude beside the direction).
+        lora_dropout: Probability by which the input of each adapter is dropped; any above 0 costs the same.
         lora_modules: Which projections have adapters: all (default), attention, mlp (experts as well), or names such as
             ``q_proj,v_proj``.
         freeze: What takes no gradient: embeddings (the token look-up table, with a tied head's weight), positions
@@ -98,6 +109,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     micro_batch: Number = 1
     global_batch: Number | None = None
     seq_len: Number | None = None
+    mean_len: Number | None = None
+    packing: str | None = None
     dtype: str = "bf16"
     num_devices: Number = 1
     devices_per_node: Number | None = None
@@ -118,6 +131,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     train: str = "full"
     lora_rank: int | None = None
     lora_modules: str | None = None
+    base_dtype: str | None = None
+    double_quant: bool | None = None
+    lora_variant: str | None = None
+    lora_dropout: float | None = None
     freeze: tuple[str, ...] = ()
     fused: tuple[str, ...] = ()
     network_gbit_per_s: Number | None = None
@@ -142,6 +159,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """What is not the default, in one line."""
         return brief(self)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether adapters alone are trained, beside a frozen base."""
+        return self.train != "full"
 
     @property
     def expert_tensor_parallel(self) -> Number:
@@ -171,8 +193,29 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tokens_per_step(self) -> Number:
-        """Tokens per optimizer step, all devices."""
-        return known(self.global_batch) * self.sequence_length
+        """Tokens per optimizer step that are trained on, all devices: no padding."""
+        filled = self.sequence_length if self.packing in {None, "packed"} else self.sample_length
+        return known(self.global_batch) * filled
+
+    @property
+    def sample_length(self) -> Number:
+        """Tokens of a sample, which attend to each other, on average."""
+        return self.sequence_length if self.mean_len is None else self.mean_len
+
+    @property
+    def computed_length(self) -> Number:
+        """Tokens of a sequence that a step computes on average, padding included."""
+        return self.sample_length if self.packing == "unpadded" else self.sequence_length
+
+    @property
+    def attended_length(self) -> Number:
+        """Tokens of a sequence that are computed with each other in attention."""
+        return self.sequence_length if self.packing == "padded" else self.sample_length
+
+    @property
+    def longest(self) -> Number:
+        """The longest sequence, which decides memory, over what a step computes of one."""
+        return 1 if self.packing != "unpadded" else self.sequence_length / self.computed_length
 
     @property
     def shards_parameters(self) -> bool:

@@ -11,8 +11,9 @@ from ..arrays import divide, first_where, is_scalar, where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
+from .base import checkpoint_notes, of_checkpoint
 from .checks import check_against, check_numbers, check_precision, check_words
-from .defaults import FILL, assumed, defaults
+from .defaults import FILL, assumed, base_format, defaults
 from .offload import check_host, check_offload
 from .options import of_one_run
 from .recorded import as_recorded
@@ -99,7 +100,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     given = _staged(of_one_run(options))
     if model.recorded is not None:
         given = as_recorded(given)
-    train = resolve(_configured(defaults(device, given, serves=serves)), model)
+    asked = given if serves else {**given, **of_checkpoint(model, given)}
+    train = resolve(_configured(defaults(device, asked, serves=serves)), model)
     if serves:
         return Run(model=model, device=device, options=given, train=train)
     if given.get("sequence_parallel") and is_scalar(train.tp) and train.tp == 1:
@@ -109,7 +111,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     refuse(train, model)
     if device is not None:
         check_host(train, device)
-    notes = assumed(train, device, given)
+    stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
+    notes = (*assumed(train, device, {**given, **stated}), *checkpoint_notes(model, train))
     return Run(model=model, device=device, options=given, train=train, assumed=notes)
 
 
@@ -151,6 +154,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     check_precision(train)
     check_offload(train)
     check_numbers(train)
+    base, double = base_format(train)
     seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
     group = train.tp * train.pp * train.cp
     num_devices, dp = train.num_devices, train.dp
@@ -182,7 +186,10 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         dp=dp,
         num_devices=num_devices,
         global_batch=global_batch,
-        lora_modules=train.lora_modules or ("all" if train.train == "lora" else None),
+        packing=train.packing or (None if train.mean_len is None else "packed"),
+        lora_modules=train.lora_modules or ("all" if train.adapts else None),
+        base_dtype=base,
+        double_quant=double,
     )
     check_against(resolved, model)
     return resolved

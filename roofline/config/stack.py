@@ -28,6 +28,7 @@ Fusion = Literal[
     "activation_cast",  # so does an activation
     "optimizer",  # all parameters in one multi-tensor kernel
     "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
+    "adapter",  # low-rank adapters in the dtype of their input, added in their matmuls, without copies of it
     "padding",  # matmuls of ragged dimensions run padded to whole vectors of 16 bytes
 ]
 
@@ -71,6 +72,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
             the device file's launch time.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
+        adapter_dtype: Dtype adapters are kept and run in where nothing fuses them: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
@@ -99,6 +101,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     vocab_multiple: int = 1
     host_us: float | None = None
     gradient_dtype: Literal["fp32", "model"] = "fp32"
+    adapter_dtype: Literal["fp32", "model"] = "model"
     cast_weights: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 else:
     Count = Amount = Counts = Amounts = Any
 
+Packing: TypeAlias = Literal["packed", "padded", "unpadded"]
 Dtype: TypeAlias = Literal[
     "fp32",
     "tf32",
@@ -69,7 +70,9 @@ Optimizer: TypeAlias = Literal[
     "apollo",
     "apollo-mini",
 ]
-Train: TypeAlias = Literal["full", "lora"]
+Train: TypeAlias = Literal["full", "lora", "qlora"]
+BaseDtype: TypeAlias = Literal["nf4", "fp4", "int8", "gptq", "awq", "bf16", "fp16"]
+LoraVariant: TypeAlias = Literal["lora", "rslora", "dora"]
 Freeze: TypeAlias = Literal["embeddings", "positions"]
 Fused: TypeAlias = Literal[
     "norm",
@@ -86,6 +89,7 @@ Fused: TypeAlias = Literal[
     "activation_cast",
     "optimizer",
     "wgrad_accumulation",
+    "adapter",
     "padding",
 ]
 Schedule: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "dualpipe"]
@@ -107,6 +111,8 @@ class Options(TypedDict, total=False):
     micro_batch: Count | None
     global_batch: Count | None
     seq_len: Count | None
+    mean_len: Count | None
+    packing: Packing | None
     dtype: Dtype | None
     num_devices: Count | None
     devices_per_node: Count | None
@@ -127,6 +133,10 @@ class Options(TypedDict, total=False):
     train: Train | None
     lora_rank: Count | None
     lora_modules: str | Sequence[str] | None
+    base_dtype: BaseDtype | None
+    double_quant: bool | None
+    lora_variant: LoraVariant | None
+    lora_dropout: float | None
     freeze: Freeze | Sequence[Freeze] | None
     fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | None
@@ -155,6 +165,8 @@ class ArrayOptions(TypedDict, total=False):
     micro_batch: Count | Counts | None
     global_batch: Count | Counts | None
     seq_len: Count | Counts | None
+    mean_len: Count | Counts | None
+    packing: Packing | None
     dtype: Dtype | None
     num_devices: Count | Counts | None
     devices_per_node: Count | Counts | None
@@ -175,6 +187,10 @@ class ArrayOptions(TypedDict, total=False):
     train: Train | None
     lora_rank: Count | Counts | None
     lora_modules: str | Sequence[str] | None
+    base_dtype: BaseDtype | None
+    double_quant: bool | None
+    lora_variant: LoraVariant | None
+    lora_dropout: float | None
     freeze: Freeze | Sequence[Freeze] | None
     fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | Amounts | None
@@ -203,6 +219,8 @@ class LayoutChoices(TypedDict, total=False):
     micro_batch: Count | Counts | Sequence[Count] | None
     global_batch: Count | Counts | Sequence[Count] | None
     seq_len: Count | Counts | Sequence[Count] | None
+    mean_len: Count | Counts | Sequence[Count] | None
+    packing: Packing | Sequence[Packing] | None
     dtype: Dtype | Sequence[Dtype] | None
     devices_per_node: Count | Counts | Sequence[Count] | None
     tp: Count | Counts | Sequence[Count] | None
@@ -222,6 +240,10 @@ class LayoutChoices(TypedDict, total=False):
     train: Train | Sequence[Train] | None
     lora_rank: Count | Counts | Sequence[Count] | None
     lora_modules: str | Sequence[str] | Sequence[str | Sequence[str]] | None
+    base_dtype: BaseDtype | Sequence[BaseDtype] | None
+    double_quant: bool | Sequence[bool] | None
+    lora_variant: LoraVariant | Sequence[LoraVariant] | None
+    lora_dropout: float | Sequence[float] | None
     freeze: Freeze | Sequence[Freeze] | None
     fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | Amounts | Sequence[Amount] | None

@@ -13,6 +13,7 @@ from ..model.spec import Attention, Block
 from ..model.tensors import Projection
 from . import kernels, traffic
 from .keys import all_compressed_keys, counted_keys, visible_keys
+from .projection import project
 from .recorder import Tape
 
 
@@ -28,7 +29,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         kv_heads = kv_heads if spec.kv_lora_rank is None else heads
     else:
         qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
-        tape.project(qkv, tokens, saves=tape.norm_tokens * d_model * es, quantised_by="cast")
+        project(tape, qkv, tokens, saves=tape.norm_tokens * d_model * es, quantised_by="cast")
     if spec.sinks:
         tape.weight(f"{what}.sinks", heads)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -52,7 +53,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
     for projection in projections[-1 - (spec.out_lora_rank is not None) :]:
-        tape.project((projection,), tokens, saves=tokens * value * es if projection.part == "out_down" else 0)
+        project(tape, (projection,), tokens, saves=tokens * value * es if projection.part == "out_down" else 0)
 
 
 def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
@@ -61,7 +62,7 @@ def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], w
     tape.frozen, tape.input_needs_grad = True, False
     heads, width, tokens = spec.index_heads, spec.index_head_dim, tape.tokens
     for projection in projections:
-        tape.project((projection,), tokens, quantised_by="cast")
+        project(tape, (projection,), tokens, quantised_by="cast")
     if spec.index_extra_params:
         tape.weight(f"{what}.index.extra", spec.index_extra_params)
     keys = all_compressed_keys(spec, tape.seq_kv) if spec.compress_ratio else tape.seq_kv
@@ -85,7 +86,7 @@ def _latent_projections(
         if not projection.takes_gradient or projection.part in {"out", "out_down"}:
             continue
         up = projection.part in {"q_up", "kv_up"}
-        tape.project((projection,), tokens, saves=tokens * projection.d_in * es if up else kept, quantised_by="cast")
+        project(tape, (projection,), tokens, saves=tokens * projection.d_in * es if up else kept, quantised_by="cast")
         kept = kept if up else 0
         name, norm = latent.get(projection.part, ("", None))
         if norm is not None:
@@ -112,19 +113,21 @@ def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number,
 
 
 def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
-    es, counted = tape.es, counted_keys(spec, tape.seq_kv)
-    seen = counted if tape.decoding else visible_keys(spec, tape.seq_kv)  # the last query sees every key
+    length = tape.attended  # packed samples are sequences of their own to the kernel
+    samples = 1 if is_scalar(length, tape.seq_kv) and length == tape.seq_kv else tape.seq_kv / length
+    es, counted = tape.es, counted_keys(spec, length)
+    seen = counted if tape.decoding else visible_keys(spec, length)  # the last query sees every key
     shape = kernels.AttentionShape(
-        batch=tape.batch,
+        batch=tape.batch * samples,
         heads=heads,
         kv_heads=kv_heads,
-        seq_q=tape.seq_q,
-        seq_kv=tape.seq_kv,
+        seq_q=divide(tape.seq_q, samples),
+        seq_kv=length,
         head_dim=spec.head_dim,
         value_head_dim=spec.value_head_dim,
         seen=seen,
         counted=counted,
-        read=seen if tape.decoding else tape.seq_kv,
+        read=seen if tape.decoding else length,
     )
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
@@ -147,7 +150,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
     q = tape.tokens * heads * spec.head_dim
     # eager code expands grouped keys and values to every query head before the matmul, and keeps the copies
     kv_kept = tape.tokens * heads * (spec.head_dim + spec.value_head_dim)
-    counted = divide(counted_keys(spec, tape.seq_kv), seq_kv)  # share of the scores that the MFU rule counts
+    counted = divide(counted_keys(spec, tape.attended), seq_kv)  # share of the scores that the MFU rule counts
     tape.batched_matmul(
         f"{what}.scores",
         batch * heads,
@@ -158,6 +161,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
         counted=counted,
         role="attention_entry",
     )
+    longest = tape.train.longest  # scores grow with its square, and `Tape.op` knows of one factor
     dropout, upcast = bool(tape.train.dropout), spec.rotary and es < 4
     kept = es  # probabilities
     if tape.fused("softmax"):
@@ -167,10 +171,10 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
     else:
         chain = traffic.SOFTMAX_EAGER
     core: dict[str, Any] = {"role": "attention_core"}
-    tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept, kind="softmax", **core)
+    tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept * longest, kind="softmax", **core)
     if dropout:
         masked = traffic.dropout(tape.mask)
-        tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1), **core)
+        tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1) * longest, **core)
     width = spec.value_head_dim
     tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, width, counted=counted, **core)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps

@@ -128,7 +128,7 @@ def count_step(step: Step) -> Count[Any]:
     executed = sum(total(phase, executed=True) for phase in PHASES[:3])
     matmul_forward, matmul_backward = total("forward", matmuls=True), total("backward", matmuls=True)
     passes = step.accumulation * train.data_parallel
-    tokens = train.micro_batch * train.sequence_length
+    tokens = train.micro_batch * train.computed_length
     return Count(
         model=step.model,
         train=train,

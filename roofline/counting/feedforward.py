@@ -12,6 +12,7 @@ from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
 from . import traffic
 from .op import Collective
+from .projection import project
 from .recorder import Tape
 
 
@@ -33,7 +34,7 @@ def mlp(
     """
     es, routed = tape.es, tape.routed
     *up, down = mlp_projections(spec, d_model, name, count)
-    tape.project(up, rows, tp=tp, count=here, saves=saves, quantised_by=None if routed else "cast")
+    project(tape, up, rows, tp=tp, count=here, saves=saves, quantised_by=None if routed else "cast")
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
     fused = tape.fused("activation")
@@ -53,7 +54,7 @@ def mlp(
     if spec.sub_norm is not None:
         tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es)
     fusion: Fusion | None = None if routed else "activation_cast"
-    tape.project((down,), rows, tp=tp, count=here, saves=product, quantised_by=fusion)
+    project(tape, (down,), rows, tp=tp, count=here, saves=product, quantised_by=fusion)
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -70,7 +71,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows that leave this device
     router = feed_forward_projections(spec, d_model)[:1]
-    tape.project(router, tokens, tp=1, saves=tokens * d_model * es)
+    project(tape, router, tokens, tp=1, saves=tokens * d_model * es)
     if spec.extra_params:
         tape.weight("router.extra", spec.extra_params)
     kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
@@ -78,7 +79,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     width = spec.latent_dim or d_model
     latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
     for down in latent[:1]:
-        tape.project((down,), tokens)
+        project(tape, (down,), tokens)
     moved = routed * width
     tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
     _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
@@ -94,11 +95,11 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
     tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
     for up in latent[1:]:
-        tape.project((up,), tokens, saves=tokens * width * es)
+        project(tape, (up,), tokens, saves=tokens * width * es)
     if spec.shared is not None:
         mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert")
         if spec.shared_gate:
-            tape.project(feed_forward_projections(spec, d_model)[-1:], tape.tokens)
+            project(tape, feed_forward_projections(spec, d_model)[-1:], tape.tokens)
 
 
 def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Number) -> None:

@@ -143,13 +143,14 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
     ops: list[Op] = []
     stage_layers = maximum(0, *(stage.depth for stage in stages(model, train)))
     main, whole = shares.updates[0], optimizer(train.optimizer).whole
-    for prefix, params, all_params, matrices, in_8_bits in (
-        ("", shares.trainable_dense, shares.dense, main.dense, shares.dense_8bit),
-        ("expert_", shares.trainable_expert, shares.expert, main.expert, shares.expert_8bit),
+    stored = shares.stored(train.activation_bytes)
+    for prefix, params, all_bytes, matrices, in_8_bits in (
+        ("", shares.trainable_dense, stored[0], main.dense, shares.dense_8bit),
+        ("expert_", shares.trainable_expert, stored[1], main.expert, shares.expert_8bit),
     ):
-        if not (isinstance(all_params, (int, float)) and all_params == 0):
+        if not (isinstance(all_bytes, (int, float)) and all_bytes == 0):
             gathered, saved = matrices if whole else 0, in_8_bits * (train.activation_bytes - 1)
-            ops += _data_parallel(train, stack, prefix, params, all_params, gathered, saved, grad, stage_layers)
+            ops += _data_parallel(train, stack, prefix, params, all_bytes, gathered, saved, grad, stage_layers)
     return ops
 
 
@@ -158,7 +159,7 @@ def _data_parallel(
     stack: Stack,
     prefix: str,
     params: Number,
-    all_params: Number,
+    all_bytes: Number,
     matrices: Number,
     saved: Number,
     grad: int,
@@ -214,9 +215,8 @@ def _data_parallel(
     if train.sharding == "zero2":
         return [*ops, collect("parameters", "all_gather", params * es - saved, 1)]
     twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
-    held = all_params * es - saved
-    ops.append(collect("parameters", "all_gather", held, passes, twice))
-    ops.append(_copy(f"parameters.{prefix}copy_out", held, held, passes * twice))
+    ops.append(collect("parameters", "all_gather", all_bytes, passes, twice))
+    ops.append(_copy(f"parameters.{prefix}copy_out", all_bytes, all_bytes, passes * twice))
     return ops
 
 

@@ -43,6 +43,10 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     trainable_expert: Number
     dense_8bit: Number = 0  # of the trainable ones, kept in 8 bits (primary weights)
     expert_8bit: Number = 0
+    quantised_dense: Number = 0  # of the frozen ones, those that are stored in few bits
+    quantised_expert: Number = 0
+    quantised_dense_bytes: Number = 0
+    quantised_expert_bytes: Number = 0
     updates: tuple[Update, ...] = ()  # of the trainable ones, by the optimizer that takes them
 
     @property
@@ -54,6 +58,12 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True):
     def total(self) -> Number:
         """All parameters of the device."""
         return self.dense + self.expert
+
+    def stored(self, es: Number) -> tuple[Number, Number]:
+        """Bytes of the dense and the expert parameters at `es` each, those in few bits as they are kept."""
+        dense = (self.dense - self.quantised_dense) * es + self.quantised_dense_bytes
+        expert = (self.expert - self.quantised_expert) * es + self.quantised_expert_bytes
+        return dense - self.dense_8bit * (es - 1), expert - self.expert_8bit * (es - 1)
 
     @property
     def trainable(self) -> Number:
@@ -72,6 +82,9 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
         figures: dict[tuple[object, ...], Number] = {("parameters", weight.expert, weight.trainable): weight.local}
         if weight.trainable and weight.low_precision and train.weight_dtype is not None:
             figures["8 bits", weight.expert] = weight.local
+        if weight.stored_bytes is not None:
+            figures["quantised", weight.expert] = weight.local
+            figures["stored", weight.expert] = weight.local * weight.stored_bytes
         for name, taken, state in updates_of(weight, train) if weight.trainable else ():
             figures |= {(name, weight.expert): taken, (name, "state", weight.expert): state}
         place = (weight.part, weight.layer_kind)
@@ -93,6 +106,10 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
             trainable_expert=trained[1],
             dense_8bit=held("8 bits", False),
             expert_8bit=held("8 bits", True),
+            quantised_dense=held("quantised", False),
+            quantised_expert=held("quantised", True),
+            quantised_dense_bytes=held("stored", False),
+            quantised_expert_bytes=held("stored", True),
             updates=tuple(
                 Update(
                     optimizer=name,

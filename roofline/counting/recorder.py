@@ -6,18 +6,18 @@ Shapes are local: what one device sees after tensor, context and expert parallel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, is_scalar, where
-from ..config.lora import adapters, module_words
+from ..arrays import Number, divide, is_scalar, maximum, where
+from ..config.base import base_dtypes
+from ..config.lora import module_words
 from ..config.run import TrainConfig
 from ..config.stack import Fusion, Stack
-from ..model.spec import Norm
-from ..model.tensors import Projection, joined_words
+from ..model.spec import Norm, Quantization
 from . import kernels, traffic
 from .kernels import Kernel
 from .op import Collective, Group, Kind, Op, Part, Phase, Role
@@ -38,18 +38,21 @@ class Tape:
         self.count: Number = 1
         self.routed = False  # what is recorded now runs on tokens that a router dealt out
         self.decoding = decoding  # one query per sequence, against all cached keys
-        self.frozen = inference or train.train == "lora"  # weights recorded now take no gradient (LoRA's base model)
+        self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
+        self.base: Quantization | None = None  # how frozen matrices of the layers are stored, where not in 16 bits
         self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.es = train.activation_bytes
         self.compute_dtype = train.compute_dtype
-        sequence_length = train.sequence_length
+        sequence_length = train.computed_length
         self.batch = train.micro_batch
         self.seq_q: Number = (
             1 if decoding else divide(sequence_length, train.cp)
         )  # queries of a sequence on this device
         self.seq_kv: Number = sequence_length
+        self.attended: Number = train.attended_length  # of it, what a query may see
+        self.longest = train.longest  # the sequence that decides memory, over the one that decides time
         self.tokens: Number = train.micro_batch * self.seq_q
         # Sequence parallelism shards norms, residuals and dropout over tp as well (arXiv:2205.05198, section 4.2.2).
         self.norm_tokens: Number = divide(self.tokens, train.tp) if train.sequence_parallel else self.tokens
@@ -57,7 +60,7 @@ class Tape:
     @property
     def stream_es(self) -> int:
         """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
-        wide = self.stack.cast_weights and self.train.master_weights and self.train.train == "full"
+        wide = self.stack.cast_weights and self.train.master_weights and not self.train.adapts
         return 4 if wide else self.es
 
     @property
@@ -87,6 +90,8 @@ class Tape:
     def op(self, name: str, kind: Kind, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """Append the op of a kernel; `extra` are further `Op` fields."""
         extra.setdefault("dtype", self.compute_dtype)
+        if "saved_bytes" in extra:
+            extra["saved_bytes"] = extra["saved_bytes"] * self.longest
         self.ops.append(
             Op(
                 name=name,
@@ -106,10 +111,11 @@ class Tape:
             )
         )
 
-    def weight(self, name: str, local: Number, *, matrices: tuple[Matrices, ...] = (), **extra: bool) -> None:
+    def weight(self, name: str, local: Number, *, matrices: tuple[Matrices, ...] = (), **extra: Any) -> None:
         """Record parameters this device holds, and which of them are matrices: of experts, while tokens are routed.
 
-        `extra` are further `Weights` fields: whether they are the embedding's table again, or in low precision.
+        `extra` are further `Weights` fields: whether they are the embedding's table again, or in low precision; bytes
+        of each where a quantised base stores them.
         """
         self.weights.append(
             Weights(
@@ -125,43 +131,6 @@ class Tape:
             )
         )
 
-    def project(
-        self,
-        parts: Sequence[Projection],
-        rows: Number,
-        *,
-        tp: Number | None = None,
-        count: Number | None = None,
-        saves: Number = 0,
-        quantised_by: Fusion | None = None,
-    ) -> None:
-        """The matrices of one kernel on this device, over `rows` tokens each.
-
-        Args:
-            parts: The matrices; they read one input (see `projections`).
-            rows: Rows of each of them.
-            tp: How many devices share each matrix, where that is not the tensor parallelism of the layer.
-            count: How many stand side by side, where that is not what the device holds (experts that tokens reach).
-            saves: Bytes of input kept for backward that no earlier op keeps.
-            quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
-        """
-        first = parts[0]
-        sizes = [part.local(self.train.tp if tp is None else tp, self.train.ep) for part in parts]
-        outputs = [d_out for _, d_out, _ in sizes]
-        self.linear(
-            first.kernel,
-            rows * first.runs,
-            sizes[0][0],
-            sum(outputs),
-            batch=sizes[0][2] if count is None else count,
-            bias=sum(out for part, out in zip(parts, outputs, strict=True) if part.bias),
-            saves=saves,
-            low_precision=first.low_precision,
-            quantised_by=quantised_by,
-            adapters=self._adapters(parts, outputs),
-            matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),
-        )
-
     def linear(
         self,
         name: str,
@@ -174,10 +143,12 @@ class Tape:
         saves: Number = 0,
         low_precision: bool = True,
         quantised_by: Fusion | None = None,
-        adapters: tuple[int, Number] = (0, 0),
+        adapted: bool = False,
+        own_dtype: str | None = None,
         role: Role | None = None,
         tied: bool = False,
         matrices: tuple[Matrices, ...] = (),
+        stored: float | None = None,
     ) -> None:
         """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
 
@@ -191,42 +162,72 @@ class Tape:
             saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
-            adapters: How many low-rank adapters stand beside it, and their outputs.
+            adapted: Whether adapters beside a frozen weight read the input that it keeps.
+            own_dtype: What it runs in, where that is not what the step does.
             role: Of the forward op.
             tied: Whether the weight is the embedding's table.
             matrices: What w holds, where that is not `batch` matrices of k x n.
+            stored: Bytes of a weight of a quantised base; None: as training keeps it.
         """
-        dtype = self.train.dtype if low_precision else self.compute_dtype
-        es = {"fp8": 1, "fp4": 0.5}.get(dtype, self.es)  # bytes of an operand element
+        dtype = own_dtype or (self.train.dtype if low_precision else self.compute_dtype)
+        es = {"fp8": 1, "fp4": 0.5, "fp32": 4}.get(dtype, self.es)  # bytes of an operand element
+        out = maximum(es, self.es)
         x, w, y = batch * m * k, batch * k * n, batch * m * n
         matrices = matrices or (Matrices(k, n, batch),)
-        self.weight(name, w + batch * bias, matrices=matrices, tied=tied, low_precision=low_precision)
+        if stored is None:
+            self.weight(name, w + batch * bias, matrices=matrices, tied=tied, low_precision=low_precision)
+        else:
+            self.weight(name, w, matrices=matrices, stored_bytes=stored)
+            if not (is_scalar(bias) and bias == 0):
+                self.weight(f"{name}.bias", batch * bias)
         each = batch if self.routed else 1
         if es < self.es:
             self._quantise(name, "forward", x, es, quantised_by, each)
         trainable = not self.frozen
-        own, outputs = adapters
-        kept = saves if es == self.es else saves * es / self.es
-        cast = trainable or self.train.train == "full"  # adapters: the base model is loaded in 16 bits
+        kept = saves * es / self.es if es < self.es else saves
+        cast = trainable or not self.train.adapts  # adapters: the base model is loaded in 16 bits
         if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
-        kept = kept if trainable or own > 0 else 0
-        forward = kernels.matmul(m, n, k, batch, es, self.es)
-        self._matmul(name, "forward", forward, dtype=dtype, saved_bytes=kept, role=role)
-        if own > 0:
-            self._adapter(name, m, k, outputs, batch, own)
+        kept = kept if trainable or adapted else 0
+        if stored is not None:
+            self._quantised_forward(name, m, k, n, batch, stored, saved_bytes=kept, role=role)
+        else:
+            forward = kernels.matmul(m, n, k, batch, es, out)
+            self._matmul(name, "forward", forward, dtype=dtype, saved_bytes=kept, role=role)
         if not (trainable or self.input_needs_grad):
             return
         if es < self.es:
             self._quantise(name, "backward", y, es, None, each)
         if self.input_needs_grad:
-            kernel = kernels.data_gradient(m, n, k, batch, es, self.es)
+            if stored is not None:
+                self._dequantise(name, "backward", w, stored)
+            kernel = kernels.data_gradient(m, n, k, batch, es, out)
             self._matmul(f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
         if trainable:
             self._weight_gradient(name, m, k, n, batch, dtype, es)
             self._bias_gradient(name, m, bias, batch)
             self.input_needs_grad = True
+
+    def _quantised_forward(
+        self, name: str, m: Number, k: Number, n: Number, batch: Number, stored: float, **extra: Any
+    ) -> None:
+        """The forward matmul with a quantised weight: of integers, or of its 16-bit copy.
+
+        Integers: rows of x to 8 bits (largest value, then the cast), and the sums back (arXiv:2208.07339, section 3.1).
+        """
+        es = self.es
+        if not base_dtypes()[self.train.base_dtype or ""].int8_forward:
+            self._dequantise(name, "forward", batch * k * n, stored)
+            self._matmul(name, "forward", kernels.matmul(m, n, k, batch, es, es), dtype=self.compute_dtype, **extra)
+            return
+        self.op(f"{name}.cast", "elementwise", "forward", kernels.chain(batch * m * k, traffic.TO_INT8, es, 2))
+        self._matmul(name, "forward", kernels.matmul(m, n, k, batch, es=1, out=4), dtype="int8", **extra)
+        self.op(f"{name}.scale", "elementwise", "forward", kernels.convert(batch * m * n, 4, es))
+
+    def _dequantise(self, name: str, phase: Phase, weights: Number, stored: float) -> None:
+        """The copy of a quantised weight that a matmul with it reads (arXiv:2305.14314, equation 5)."""
+        self.op(f"{name}.dequantise", "elementwise", phase, kernels.convert(weights, stored, self.es))
 
     def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """A matmul with weights: of one expert each while tokens are routed."""
@@ -244,31 +245,6 @@ class Tape:
     def _bias_gradient(self, name: str, rows: Number, n: Number, batch: Number) -> None:
         if not (is_scalar(n) and n == 0):
             self.op(f"{name}.bias_grad", "elementwise", "backward", kernels.bias_gradient(rows, n, batch, self.es))
-
-    def _adapters(self, parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:
-        """Adapters of the matrices of one kernel and their outputs: frozen, in a layer, of the modules asked for."""
-        if not (self.lora_words and self.frozen) or self.part != "layer":
-            return 0, 0
-        self.lora_known |= {word for part in parts for word in part.words} | set(joined_words(tuple(parts)))
-        return adapters(self.lora_words, parts, outputs)
-
-    def _adapter(self, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int) -> None:
-        """`parts` low-rank adapters beside a frozen projection: y += (x . a) . b, a [k, r], b [r, n / parts].
-
-        arXiv:2106.09685, section 4.1.
-        """
-        rank = self.train.lora_rank or 0
-        kept = batch * m * parts * rank * self.es
-        self.frozen = False
-        self.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, low_precision=False)
-        wide = divide(n, parts)
-        self.linear(f"{name}.lora_b", m, rank, wide, batch=batch * parts, low_precision=False, saves=kept)
-        self.frozen = True
-        # scaled and added to y; backward scales dy, and adds the adapter's dx to that of the frozen weight
-        added = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
-        self.elementwise(f"{name}.lora_add", batch * m * n, added, flops=2)
-        summed = kernels.chain(batch * m * k, Passes(reads=2, writes=1, back_reads=0, back_writes=0), self.es, 1)
-        self.op(f"{name}.lora_grad_add", "elementwise", "backward", summed)
 
     def _weight_gradient(
         self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float

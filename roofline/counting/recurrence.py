@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..arrays import divide
 from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
+from .projection import project
 from .recorder import Tape
 from .traffic import Passes
 
@@ -32,7 +33,7 @@ def linears(tape: Tape, projections: tuple[Linear, ...]) -> None:
         d_in, _, _ = projection.local(tape.train.tp)
         kept = 0 if projection.block == "attention" else tape.tokens * d_in * tape.es
         after_norm = projection.split != "rows"  # the last projection of a block reads what its core wrote
-        tape.project((projection,), tape.tokens, saves=kept, quantised_by="cast" if after_norm else None)
+        project(tape, (projection,), tape.tokens, saves=kept, quantised_by="cast" if after_norm else None)
 
 
 def _scan(tape: Tape, core: Recurrence) -> None:

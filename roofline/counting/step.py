@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..arrays import Number, divide
+from ..arrays import Number, divide, maximum
+from ..config.base import base_of
 from ..config.lora import MODULES
 from ..config.run import TrainConfig
 from ..config.settle import resolve
@@ -65,6 +66,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     if model.recorded is not None:
         return _recorded_step(model, train, stack, model.recorded)
     tape = Tape(train, stack)
+    tape.base = base_of(train, model)
     tape.part = "embedding"
     layers.embedding(tape, model)
     tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
@@ -88,7 +90,8 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     _check_adapters(tape, model)
     weights = tuple(tape.weights)
     hidden = model.d_model * tape.norm_tokens * tape.es
-    working = 4 * hidden
+    hidden = hidden * train.longest
+    working = 4 * hidden + _dequantised(weights) * tape.es
     if train.recompute == "full":
         layer_saved = total(tape.ops, "saved_bytes", where=lambda op: op.part == "layer")
         working = working + layer_saved / max(1, model.n_layers)
@@ -104,7 +107,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         ops=tuple(ops),
         weights=weights,
         working_bytes=working,
-        counted=train.train == "lora" or bool(train.freeze),
+        counted=train.adapts or bool(train.freeze),
     )
 
 
@@ -114,6 +117,11 @@ def _recorded_step(model: ModelConfig, train: TrainConfig, stack: Stack, recorde
     ops += tuple(update_of(model, train, stack, weights))
     # the peak of the pass holds what is in hand
     return Step(model=model, train=train, stack=stack, ops=ops, weights=weights, working_bytes=0, counted=True)
+
+
+def _dequantised(weights: tuple[Weights, ...]) -> Number:
+    """Weights of the largest quantised matrix: what a matmul multiplies is there beside them, in 16 bits."""
+    return maximum(0, *(weight.local for weight in weights if weight.stored_bytes is not None))
 
 
 def _check_adapters(tape: Tape, model: ModelConfig) -> None:

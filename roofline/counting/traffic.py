@@ -51,6 +51,13 @@ POSITIONS = Passes(reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, 
 LOSS_FUSED = Passes(reads=1, writes=1, back_reads=0, back_writes=0)
 
 
+TO_INT8 = Passes(reads=2, writes=0.5, back_reads=0, back_writes=0, kernels=2)  # of 16 bits: largest value, then cast
+# the norm of W + scale a . b: a . b, scaled, W added, squares summed over the rows
+DORA_NORM = Passes(reads=4, writes=3, back_reads=0, back_writes=0, kernels=5)
+# (magnitude / norm - 1) x . W, and the product by magnitude / norm; backward both again, and the magnitude's own
+DORA_SCALE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_kernels=6)
+
+
 def dropout(mask: float) -> Passes:
     """Dropout alone; `mask` is the bytes of a mask element over those of an activation."""
     return Passes(reads=1, writes=1 + mask, back_reads=1 + mask, back_writes=1)

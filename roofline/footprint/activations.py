@@ -46,7 +46,7 @@ def logits_bytes(step: Step) -> Number:
         if op.part == "head" and op.phase == "forward":
             kept = kept + op.saved_bytes
             if op.role == "logits":
-                logits = op.bytes_written
+                logits = op.bytes_written * step.train.longest
     # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
     # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
     fused = {"cross_entropy", "linear_cross_entropy"} & step.stack.fused
@@ -63,9 +63,11 @@ def gathered_bytes(step: Step) -> Number:
     if train.shards_parameters:
         parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
         for weight in step.weights:
-            parts[weight.part] = parts[weight.part] + (0 if weight.tied else weight.local * weight.count)
+            stored = weight.stored_bytes
+            held = weight.local * weight.count * (train.activation_bytes if stored is None else stored)
+            parts[weight.part] = parts[weight.part] + (0 if weight.tied else held)
         layer = parts["layer"] / max(step.model.n_layers, 1)
         gathered = parts["embedding"] + parts["head"] + 3 * layer
-        return where(train.pp > 1, 0, gathered * train.activation_bytes)
+        return where(train.pp > 1, 0, gathered)
     buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
     return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets

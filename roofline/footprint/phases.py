@@ -85,7 +85,11 @@ def kept_by(step: Step, shares: Shares) -> Kept:
         return dense / dense_ranks + expert / moe_ranks if shard else dense + expert
 
     trained = shares.trainable_dense, shares.trainable_expert
-    frozen = shares.dense - shares.trainable_dense, shares.expert - shares.trainable_expert
+    frozen = (
+        shares.dense - shares.trainable_dense - shares.quantised_dense,
+        shares.expert - shares.trainable_expert - shares.quantised_expert,
+    )
+    quantised = shares.quantised_dense_bytes, shares.quantised_expert_bytes
     weight_bytes = _weight_bytes(step)
     # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
     frozen_bytes = 1 if train.dtype == "fp8" and "cast" in stack.fused else es
@@ -94,9 +98,10 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     weights = split(*trained, train.shards_parameters) * weight_bytes
     weights = weights + split(*frozen, train.shards_parameters) * frozen_bytes
     weights = weights - split(*shares.in_8_bits, train.shards_parameters) * (weight_bytes - 1)
+    weights = weights + split(*quantised, train.shards_parameters)
     whole: Number = 0
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
-        whole = where(train.pp > 1, shares.total * es, 0)
+        whole = where(train.pp > 1, sum(shares.stored(es)), 0)
     copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
     state = sum(on_one_rank(train, update.dense_state, update.expert_state) for update in shares.updates)
     masters = train.master_bytes if weight_bytes < 4 else 0

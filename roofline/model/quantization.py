@@ -11,9 +11,9 @@ from .spec import Block, ModelConfig, Quantization
 from .tensors import Projection, Vector
 
 # Never quantised by any of the methods: look-up tables, head, routers, and what is no matrix.
-_WHOLE: tuple[Block, ...] = ("embedding", "positions", "logits", "router", "norm", "indexer")
+WHOLE: tuple[Block, ...] = ("embedding", "positions", "logits", "router", "norm", "indexer")
 _NOT_EXPERTS: tuple[Block, ...] = (
-    *_WHOLE,
+    *WHOLE,
     "attention",
     "cross_attention",
     "mlp",
@@ -54,8 +54,8 @@ def _bitsandbytes(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantizatio
     if entry.get("load_in_4bit") or entry.get("_load_in_4bit"):
         kind = "nf4" if entry.get("bnb_4bit_quant_type", "fp4") == "nf4" else "fp4"
         scale = 8 + 32 / 256 if entry.get("bnb_4bit_use_double_quant") else 32.0
-        return Quantization(method="bitsandbytes", dtype=kind, bits=4, block=64, scale_bits=scale, whole=_WHOLE)
-    return Quantization(method="bitsandbytes", dtype="int8", bits=8, whole=_WHOLE)
+        return Quantization(method="bitsandbytes", dtype=kind, bits=4, block=64, scale_bits=scale, whole=WHOLE)
+    return Quantization(method="bitsandbytes", dtype="int8", bits=8, whole=WHOLE)
 
 
 def _fp8(entry: Mapping[str, Any], config: Mapping[str, Any]) -> Quantization:
@@ -70,7 +70,7 @@ def _fp8(entry: Mapping[str, Any], config: Mapping[str, Any]) -> Quantization:
         bits=8,
         block=block,
         scale_bits=scale,
-        whole=_WHOLE,
+        whole=WHOLE,
         experts=Quantization(method="fp8", dtype="mxfp4", bits=4, block=32, scale_bits=8.0) if small else None,
     )
 
@@ -88,7 +88,7 @@ def _integer(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization:
     )
     method = str(entry.get("quant_method"))
     return Quantization(
-        method=method, dtype=f"int{bits}", bits=bits, block=max(group, 0), scale_bits=16.0 + bits, whole=_WHOLE
+        method=method, dtype=f"int{bits}", bits=bits, block=max(group, 0), scale_bits=16.0 + bits, whole=WHOLE
     )
 
 
@@ -105,7 +105,7 @@ def _compressed(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization 
     kind = "mxfp4" if packed.startswith("mxfp4") else "nvfp4" if packed.startswith("nvfp4") else kind
     scale = 8.0 if kind in {"mxfp4", "nvfp4"} else 16.0
     ignored = " ".join(str(pattern) for pattern in entry.get("ignore") or ())
-    whole = [*_WHOLE, *(block for word, blocks in _SKIPS.items() if word in ignored for block in blocks)]
+    whole = [*WHOLE, *(block for word, blocks in _SKIPS.items() if word in ignored for block in blocks)]
     return Quantization(
         method="compressed-tensors", dtype=kind, bits=bits, block=group, scale_bits=scale, whole=tuple(whole)
     )
@@ -114,13 +114,13 @@ def _compressed(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization 
 def _modelopt(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization:
     """NVIDIA ModelOpt: FP8 with a scale per tensor, or NVFP4 with one of 8 bits for 16 weights."""
     if "FP4" in str(entry.get("quant_algo", "")).upper():
-        return Quantization(method="modelopt", dtype="nvfp4", bits=4, block=16, scale_bits=8.0, whole=_WHOLE)
-    return Quantization(method="modelopt", dtype="fp8", bits=8, whole=_WHOLE)
+        return Quantization(method="modelopt", dtype="nvfp4", bits=4, block=16, scale_bits=8.0, whole=WHOLE)
+    return Quantization(method="modelopt", dtype="fp8", bits=8, whole=WHOLE)
 
 
 def _bitnet(_: Mapping[str, Any], __: Mapping[str, Any]) -> Quantization:
     """Ternary weights, four to a byte (arXiv:2402.17764)."""
-    return Quantization(method="bitnet", dtype="int2", bits=2, whole=_WHOLE)
+    return Quantization(method="bitnet", dtype="int2", bits=2, whole=WHOLE)
 
 
 _METHODS: Mapping[str, Any] = {

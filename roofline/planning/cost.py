@@ -253,7 +253,7 @@ def mean_power(layout: Layout, device: Device, terms: Terms) -> float | None:
 def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]:
     """Every line from tokens to cost, so that a reader can check it."""
     layout, train = one.layout, one.layout.train
-    flops = float(model_flops_per_token(one.model, train.sequence_length))
+    flops = float(model_flops_per_token(one.model, train.sample_length))
     peak = one.device.peak_flops_per_s(train.dtype)
     hours, (least, usual, most) = one.wall_time_s / HOUR, terms.overhead
     low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from ..config.optimizer import optimizers
-from ..config.run import TRAINS, TrainConfig
+from ..config.run import TrainConfig
 from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
@@ -74,11 +74,6 @@ LATER: dict[str, Later] = {
     "expert_balance": Later(neutral=(None, "natural"), say="experts balanced as {value} are priced as usual"),
     "cuda_graph": Later(neutral=(None, "none"), say="CUDA graphs ({value}) are not modelled"),
     "dispatcher": Later(neutral=(None, "alltoall"), say="the dispatcher {value} is not modelled"),
-    "base_dtype": Later(neutral=(None, "bf16", "fp16"), say="the base's {value} weights are counted in 16 bits"),
-    "mean_len": Later(
-        neutral=(None,), say="a mean length of {value} is not modelled: every sequence is as long as the longest"
-    ),
-    "lora_scaling": Later(neutral=(None,), say=""),
 }
 
 
@@ -138,6 +133,4 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     optimizer = options.get("optimizer")
     if optimizer is not None and optimizer not in optimizers():
         raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(optimizers())})")
-    if options.get("train") == "qlora" and "qlora" not in TRAINS:
-        options["train"] = "lora"
     return options, notes

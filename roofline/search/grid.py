@@ -296,7 +296,7 @@ def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
     """Weights added up by where they are, how they are reduced, and whether they may be tied."""
     merged: dict[Hashable, Weights] = {}
     for weight in weights:
-        group = (weight.part, weight.layer_kind, weight.expert, weight.trainable, weight.tied)
+        group = (weight.part, weight.layer_kind, weight.expert, weight.trainable, weight.tied, weight.stored_bytes)
         local = weight.local * weight.count
         if group in merged:
             local = merged[group].local + local

@@ -15,12 +15,14 @@ from ..errors import RooflineError
 from ..hardware import Device, device_ids, load_device
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig, Moe
+from .row_adapters import ADAPTED, TRAINER, adapter_options, mixes_precision, of_trainer
 from .rows import Skipped, integer, number
 
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
 SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
 LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
 FLASH_YEAR = 2023
+DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
 SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
@@ -69,8 +71,6 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
 
 
 def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:
-    if row.get("workload") == "qlora":
-        raise Skipped("the frozen weights are quantised (qlora), which is not modelled yet")
     degrees = {key: integer(row, key) for key in ("tp", "pp", "vp", "cp", "ep")}
     for key in ("tp", "pp"):
         if degrees[key] is None and integer(row, "n_devices") != 1:
@@ -78,14 +78,17 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
                 raise Skipped(f"{key} is not stated")
             assumed.append(f"{key} 1")
     sizes: dict[str, Any] = {key: value or 1 for key, value in degrees.items()}
+    packed = integer(row, "packed") or 0
     n_devices, seq_len = integer(row, "n_devices"), integer(row, "seq_len")
     if not n_devices or not seq_len:
         raise Skipped("n_devices or seq_len is not stated")
+    if packed == 1:
+        assumed.append("samples as long as the sequence they are packed in")
     group = sizes["tp"] * sizes["pp"] * sizes["cp"]
     if n_devices % group:
         raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
     dtype = row.get("dtype") or ""
-    if not dtype and row.get("workload") == "lora":
+    if not dtype and row.get("workload") in ADAPTED:
         raise Skipped("dtype is not stated, and frozen weights may be in any")
     stack = _stack(row, assumed)
     attention = _attention(row, stack, assumed)
@@ -99,6 +102,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     gpt = not row.get("gated_mlp") or not integer(row, "gated_mlp")
     return TrainConfig(
         seq_len=seq_len,
+        mean_len=packed if 1 < packed <= seq_len else None,
         num_devices=n_devices,
         global_batch=integer(row, "global_batch_sequences"),
         devices_per_node=integer(row, "devices_per_node"),
@@ -107,15 +111,13 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=stack,
-        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes), and BERT (arXiv:1810.04805, appendix A.2);
-        # Llama-era code and MPT do not
-        dropout=gpt and (stack in {"megatron", "deepspeed"} or "bert" in (row.get("model") or "").lower()),
-        train="lora" if row.get("workload") == "lora" else "full",
-        lora_rank=16 if row.get("workload") == "lora" else None,
+        # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes; GPT2Config and its like in transformers), and
+        # BERT (arXiv:1810.04805, appendix A.2); Llama-era code and MPT do not
+        dropout=gpt and (stack in DROPS or "bert" in (row.get("model") or "").lower()),
         fused=fusions_of(row),
         network_gbit_per_s=_network(row),
         optimizer=_optimizer(row),
-        master_weights="no fp32 copy" not in (row.get("optimizer") or ""),
+        master_weights=mixes_precision(row),
         schedule=SCHEDULES.get(row.get("schedule") or ""),
         etp=integer(row, "etp") if degrees["ep"] is not None else None,
         dispatcher=row.get("dispatcher") or None,
@@ -124,6 +126,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         cuda_graph=row.get("cuda_graph") or "none",
         **_offload(row),
         **sizes,
+        **adapter_options(row),
     )
 
 
@@ -148,7 +151,7 @@ def _flag(row: Mapping[str, str], key: str) -> bool | None:
 def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     """The profile of the software that the row names, or whose name its source or model carries; else plain PyTorch."""
     words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
-    stack = next(filter(None, map(stack_of_software, words)), None)
+    stack = TRAINER if of_trainer(row) else next(filter(None, map(stack_of_software, words)), None)
     if stack is None:
         sharding, degrees = row.get("sharding") or "", [number(row, key) or 1 for key in ("tp", "pp")]
         stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
@@ -176,6 +179,7 @@ FUSION_WORDS = {
     "rope": "rotary",
     "swiglu": "activation",
     "adamw": "optimizer",
+    "lora": "adapter",
 }
 
 
@@ -187,6 +191,8 @@ def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
     words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
     words += re.findall(r"([a-z]+) kernel", text)
     words += ["linear-cross-entropy"] if "linear cross entropy" in text else []
+    if not row.get("quantization"):  # Unsloth's kernels in a plugin that leaves them out of a base in 16 bits
+        words = [word for word in words if word != "lora"]
     return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
 
 
@@ -253,8 +259,8 @@ def _optimizer(row: Mapping[str, str]) -> str:
 
 
 def _lora_modules(base: TrainConfig, assumed: list[str]) -> tuple[str | None, ...]:
-    """Which projections have adapters: no table says; attention's alone are as common as all."""
-    if base.train != "lora":
+    """Which projections have adapters: as stated; attention's alone are as common as all."""
+    if not base.adapts or base.lora_modules is not None:
         return (base.lora_modules,)
     assumed.append("adapters in attention or everywhere")
     return ("attention", "all")

@@ -17,7 +17,7 @@ from .estimate import peak_bar
 from .html.pieces import answer, table
 from .memory import parts_bar
 from .table import Cell, Table
-from .words import device_words, model_words
+from .words import device_words, length_words, model_words
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -65,7 +65,7 @@ def figures(layout: Layout, result: SearchResult) -> dict[str, Any]:
     if result.device.tdp_w is not None:
         found["energy_j_per_step"] = layout.device_seconds_per_step * result.device.tdp_w * share
     if result.price is not None:
-        tokens = result.global_batch * layout.train.sequence_length
+        tokens = layout.train.tokens_per_step
         found["cost_per_billion_tokens"] = layout.device_seconds_per_step / 3600 * result.price / tokens * 1e9
     found["near_tie"] = bool(result.layouts) and result.ties(layout)
     return found
@@ -171,7 +171,7 @@ def header(result: SearchResult) -> Table:
     rows = [*recommendation(result), ["Device", device_words(result.device, found[0].dtype if found else "bf16")]]
     if found:
         length = found[0].train.sequence_length
-        sequences = f"{result.global_batch:,} sequences of {length:,} tokens"
+        sequences = f"{result.global_batch:,} sequences of {length:,} tokens{length_words(found[0].train)}"
         traced = f"{result.global_batch:,} passes of the example inputs"
         rows.append(["Batch", f"{sequences if result.model.recorded is None else traced} a step"])
         best = {layout.stack: layout for layout in result.by_software[::-1] or found}

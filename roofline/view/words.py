@@ -39,7 +39,13 @@ def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False)
     fastest = " (the fastest power of two that surely fits)" if chosen and train.micro_batch > 1 else ""
     parts = f"micro batch {train.micro_batch:,}{fastest}{accumulation}{ranks}"
     total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
-    return f"{parts}{total} of {train.sequence_length:,} tokens: {train.tokens_per_step:,} tokens a step"
+    length = f"{train.sequence_length:,} tokens{length_words(train)}"
+    return f"{parts}{total} of {length}: {train.tokens_per_step:,} tokens a step"
+
+
+def length_words(train: TrainConfig) -> str:
+    """How long samples are where they are shorter than the sequence: `` (samples of 700, packed)``."""
+    return "" if train.mean_len is None else f" (samples of {train.mean_len:,}, {train.packing})"
 
 
 def method_words(train: TrainConfig) -> str:
@@ -51,8 +57,8 @@ def method_words(train: TrainConfig) -> str:
     words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]
     words += _kept_words(train)
     words += [f"fused {', '.join(train.fused).replace('_', '-')}"] if train.fused else []
-    if train.train == "lora":
-        words.insert(0, f"LoRA of rank {train.lora_rank} on {train.lora_modules} projections")
+    if train.adapts:
+        words.insert(0, adapter_words(train))
     if train.freeze:
         words.insert(0, f"frozen {' and '.join(train.freeze)}")
     return ", ".join(words)
@@ -70,6 +76,16 @@ def _kept_words(train: TrainConfig) -> list[str]:
     kept = [f"{what} in {dtype}" for what, dtype in said.items() if dtype]
     where = "on NVMe" if train.offload_to == "nvme" else "on the host"
     return kept + ([f"{' and '.join(train.offload)} {where}"] if train.offload else [])
+
+
+def adapter_words(train: TrainConfig) -> str:
+    """What is trained beside a frozen base, and how that is stored: ``LoRA of rank 16 on all projections over nf4``."""
+    name = {"rslora": "rsLoRA", "dora": "DoRA"}.get(train.lora_variant or "", "LoRA")
+    words = f"{name} of rank {train.lora_rank} on {train.lora_modules} projections"
+    words += f" with dropout {train.lora_dropout:g}" if train.lora_dropout else ""
+    if train.base_dtype is None:
+        return words
+    return f"{words} over a base in {train.base_dtype}{' (scales quantised as well)' if train.double_quant else ''}"
 
 
 def device_notes(device: Device) -> list[str]:

@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from roofline.validation.row_adapters import ADAPTED, adapters_said
 from roofline.validation.row_config import fusions_of, network_of
 
 TARGET = Path(__file__).parents[2] / "roofline" / "validation" / "data"
@@ -49,6 +50,9 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
     """Words of the source as the figures and short kinds that are read from them."""
     if "notes" in row and "tokens" not in row:  # a run
         row["fused"] = "/".join(fusions_of(row))
+    if "workload" in row:
+        row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else ""
+        row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"

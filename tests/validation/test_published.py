@@ -4,7 +4,8 @@ import pytest
 
 from roofline.errors import RooflineError
 from roofline.validation.published import case_of, cases
-from roofline.validation.row_config import network_of
+from roofline.validation.row_adapters import mixes_precision
+from roofline.validation.row_config import fusions_of, network_of
 from roofline.validation.row_model import model_of
 from roofline.validation.rows import Skipped, read_rows, read_table
 
@@ -117,6 +118,51 @@ def test_a_blank_dtype_may_be_fp8_where_the_software_is_made_for_it():
     assert dtypes(software="NeMo", device="h100-sxm-80gb") == {"bf16", "fp8"}
     assert dtypes(software="NeMo") == {"bf16"}  # an A100 has no fp8
     assert dtypes(device="h100-sxm-80gb") == {"bf16"}
+
+
+def test_a_quantised_base_is_read_with_its_adapters():
+    said = {"workload": "qlora", "quantization": "nf4", "tp": "1", "pp": "1", "n_devices": "1", "sharding": "none"}
+    (train,) = case(
+        **said, notes="LoRA rank 32 on q,v, dropout 0.05; base in nf4", global_batch_sequences="2"
+    ).candidates
+    assert (train.train, train.base_dtype, train.double_quant) == ("qlora", "nf4", True)
+    assert (train.lora_rank, train.lora_modules, train.lora_dropout) == (32, "q_proj,v_proj", 0.05)
+
+
+def test_a_trainer_mixes_precision_over_a_quantised_base_alone():
+    said = {"workload": "lora", "software": "HF Trainer (transformers 4.48)"}
+    assert not mixes_precision(said)
+    assert mixes_precision({**said, "workload": "qlora", "quantization": "nf4"})
+    assert mixes_precision({**said, "software": "NeMo 24.07"})
+    assert not mixes_precision({"workload": "sft", "notes": "weights and Adam states in bf16, no fp32 copy"})
+
+
+@pytest.mark.parametrize(
+    ("software", "stack"),
+    [
+        ("Unsloth 2025.3", "unsloth"),
+        ("axolotl 0.9 (PyTorch 2.6)", "axolotl"),
+        ("torchtune", "torchtune"),
+        ("PyTorch FSDP (HF Trainer, transformers 4.48)", "hf-trainer"),
+        ("TRL 0.16", "hf-trainer"),
+        ("PyTorch FSDP", "fsdp"),
+    ],
+)
+def test_fine_tuners_have_profiles_of_their_own(software, stack):
+    assert case(software=software, tp="1", pp="1", sharding="fsdp").candidates[0].stack == stack
+
+
+def test_samples_packed_in_a_sequence_are_as_long_as_stated():
+    assert case(packed="700").candidates[0].mean_len == 700
+    unsaid = case(packed="1")
+    assert unsaid.candidates[0].mean_len is None
+    assert "samples as long as the sequence they are packed in" in unsaid.assumed
+
+
+def test_fused_adapters_are_those_of_a_quantised_base():
+    notes = "fused rms/rope/ce kernels and fused LoRA matmuls"
+    assert "adapter" in fusions_of({"notes": notes, "quantization": "nf4"})
+    assert "adapter" not in fusions_of({"notes": notes})
 
 
 def test_adapters_are_in_attention_or_everywhere():

@@ -1,0 +1,147 @@
+"""How a frozen base is stored under adapters: formats in `base_dtypes.toml`, or those of the checkpoint itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import RooflineError, unknown
+from ..model.quantization import WHOLE
+from ..model.spec import ModelConfig, Quantization
+from ..reading import packaged, read_packaged
+from .run import TrainConfig
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+HALF = ("bf16", "fp16")  # words for a base that is not quantised
+
+
+class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One format of frozen weights.
+
+    Attributes:
+        summary: One line.
+        bits: Bits of a weight.
+        block: Weights that share a scale; 0: so many that scales do not count.
+        scale_bits: Bits of a scale, with its zero point.
+        double_block: Scales that share a scale of their own where they are quantised in turn; 0: they never are.
+        double_bits: Bits of such a quantised scale.
+        int8_forward: Whether the forward pass multiplies integers; otherwise weights are dequantised for each matmul.
+        library: Whose kernels run it.
+        architectures: Those that have kernels.
+        cpu: Whether CPUs have.
+        source: Where the facts come from.
+    """
+
+    summary: str
+    bits: float
+    block: int = 0
+    scale_bits: float = 0.0
+    double_block: int = 0
+    double_bits: float = 0.0
+    int8_forward: bool = False
+    library: str
+    architectures: tuple[str, ...]
+    cpu: bool = False
+    source: str
+
+    def stored(self, name: str, *, double: bool) -> Quantization:
+        """Bits, blocks and scales of a base in this format; scales are quantised as well where `double` says so."""
+        scale = self.double_bits + 32 / self.double_block if double and self.double_block else self.scale_bits
+        return Quantization(
+            method=self.library, dtype=name, bits=self.bits, block=self.block, scale_bits=scale, whole=WHOLE
+        )
+
+
+@cache
+def base_dtypes() -> Mapping[str, BaseDtype]:
+    """All of them by name."""
+    return read_packaged(packaged(__name__, "base_dtypes.toml"), dict[str, BaseDtype])
+
+
+def base_words() -> tuple[str, ...]:
+    """What ``--base-dtype`` takes."""
+    return (*base_dtypes(), *HALF)
+
+
+def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
+    """How the frozen base is stored; None where it is in the dtype of the activations.
+
+    A checkpoint in the format that is asked for has blocks of its own.
+    """
+    name = train.base_dtype
+    if name is None or name in HALF:
+        return None
+    own = model.quantization
+    if own is not None and checkpoint_word(own) == name and train.double_quant in {None, doubled(own)}:
+        return own
+    return base_dtypes()[name].stored(name, double=bool(train.double_quant))
+
+
+def checkpoint_word(stored: Quantization) -> str | None:
+    """The word of ``--base-dtype`` for weights as a checkpoint has them; None where adapters do not train over them."""
+    if stored.method in base_dtypes():  # gptq, awq
+        return stored.method
+    return stored.dtype if stored.method == "bitsandbytes" else None
+
+
+def doubled(stored: Quantization) -> bool | None:
+    """Whether the scales of a checkpoint are quantised as well; None where they never are."""
+    known = base_dtypes().get(stored.dtype)
+    return stored.scale_bits < known.scale_bits if known is not None and known.double_block else None
+
+
+def of_checkpoint(model: ModelConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How to train a checkpoint of quantised weights where nothing is said: adapters over them as they are.
+
+    Raises:
+        RooflineError: All weights are to be trained, and those of the checkpoint take no gradient.
+    """
+    word = None if model.quantization is None else checkpoint_word(model.quantization)
+    if model.quantization is None or word is None or given.get("base_dtype") is not None:
+        return {}
+    if given.get("train") == "full":
+        raise RooflineError(
+            f"train 'full' of {model.name}: the {word} weights of its checkpoint take no gradient: use --train qlora, "
+            "or --base-dtype bf16 to train dequantised weights"
+        )
+    found = {"train": "qlora", "base_dtype": word, "double_quant": doubled(model.quantization)}
+    return {name: value for name, value in found.items() if value is not None and given.get(name) is None}
+
+
+def checkpoint_notes(model: ModelConfig, train: TrainConfig) -> tuple[str, ...]:
+    """A sentence where a checkpoint's weights are quantised and the configuration does not keep them so."""
+    own = model.quantization
+    if own is None or base_of(train, model) == own:
+        return ()
+    if train.base_dtype is not None:
+        return (f"the {own.dtype} weights of the checkpoint are taken as {train.base_dtype}",)
+    return (f"the {own.dtype} weights of the checkpoint are counted in {train.compute_dtype}, dequantised",)
+
+
+def check_base(device: Device, name: str | None) -> None:
+    """Refuse a format without kernels on a device.
+
+    Raises:
+        RooflineError: There are none; the formats that have some are named.
+    """
+    if name is None or name in HALF:
+        return
+    if name not in base_dtypes():
+        raise unknown("base dtype", name, base_words())
+    if _runs(base_dtypes()[name], device):
+        return
+    others = [other for other, kind in base_dtypes().items() if _runs(kind, device)]
+    instead = f"use {', '.join(others)}, or --train lora" if others else "use --train lora with a base in 16 bits"
+    raise RooflineError(
+        f"base_dtype {name}: {base_dtypes()[name].library} has no kernels for it on {device.id} "
+        f"({device.family.name}): {instead}"
+    )
+
+
+def _runs(kind: BaseDtype, device: Device) -> bool:
+    return kind.cpu if device.kind == "cpu" else device.architecture in kind.architectures

@@ -1,0 +1,190 @@
+"""A projection as it is recorded: one matmul for the matrices of a kernel, and low-rank adapters beside a frozen one.
+
+The notation is that of `layers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ..arrays import Number, divide
+from ..config.lora import adapters
+from ..config.stack import Fusion
+from ..model.tensors import Projection, joined_words
+from . import kernels, traffic
+from .kernels import Kernel
+from .recorder import Tape
+from .traffic import Passes
+from .weights import Matrices
+
+WIDE = 4  # bytes of an element of an adapter that is kept in fp32
+
+
+def project(
+    tape: Tape,
+    parts: Sequence[Projection],
+    rows: Number,
+    *,
+    tp: Number | None = None,
+    count: Number | None = None,
+    saves: Number = 0,
+    quantised_by: Fusion | None = None,
+) -> None:
+    """The matrices of one kernel on this device, over `rows` tokens each, with the adapters beside them.
+
+    Args:
+        tape: What records.
+        parts: The matrices; they read one input (see `projections`).
+        rows: Rows of each of them.
+        tp: How many devices share each matrix, where that is not the tensor parallelism of the layer.
+        count: How many stand side by side, where that is not what the device holds (experts that tokens reach).
+        saves: Bytes of input kept for backward that no earlier op keeps.
+        quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
+    """
+    first, train = parts[0], tape.train
+    sizes = [part.local(train.tp if tp is None else tp, train.ep) for part in parts]
+    outputs = [d_out for _, d_out, _ in sizes]
+    own, adapted = _adapters_of(tape, parts, outputs)
+    m, k, batch = rows * first.runs, sizes[0][0], sizes[0][2] if count is None else count
+    tape.linear(
+        first.kernel,
+        m,
+        k,
+        sum(outputs),
+        batch=batch,
+        bias=sum(out for part, out in zip(parts, outputs, strict=True) if part.bias),
+        saves=saves,
+        low_precision=first.low_precision,
+        quantised_by=quantised_by,
+        adapted=own > 0 and not _copies_input(tape),
+        stored=_stored_bytes(tape, first),
+        matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),
+    )
+    if own:
+        _adapter(tape, first.kernel, m, k, adapted, batch, own)
+
+
+def _adapters_of(tape: Tape, parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:
+    """Adapters of the matrices of one kernel and their outputs: frozen, in a layer, of the modules asked for."""
+    if not (tape.lora_words and tape.frozen) or tape.part != "layer":
+        return 0, 0
+    tape.lora_known |= {word for part in parts for word in part.words} | set(joined_words(tuple(parts)))
+    return adapters(tape.lora_words, parts, outputs)
+
+
+def _stored_bytes(tape: Tape, projection: Projection) -> float | None:
+    """Bytes of a weight of a projection where the frozen base is quantised, and this one is of a kind that is."""
+    if tape.base is None or not tape.frozen or tape.part != "layer" or not projection.stored:
+        return None
+    return tape.base.bytes_per_weight(projection.block, whole=0.0) or None
+
+
+class Widths(msgspec.Struct, frozen=True):
+    """Bytes of an element of adapters over those of an activation, and what they run in.
+
+    Attributes:
+        held: Of their weights, to which each casts its input.
+        run: Of what their matmuls read and write: under autocast as wide as an activation.
+        dtype: What their matmuls run in; None: what the step does.
+    """
+
+    held: float = 1.0
+    run: float = 1.0
+    dtype: str | None = None
+
+
+def widths(tape: Tape) -> Widths:
+    """How wide adapters are: as activations, or kept in fp32 by software that does so (`Stack.adapter_dtype`)."""
+    if tape.fused("adapter") or tape.stack.adapter_dtype == "model" or tape.es >= WIDE:
+        return Widths()
+    if tape.train.master_weights:
+        return Widths(held=WIDE / tape.es)
+    return Widths(held=WIDE / tape.es, run=WIDE / tape.es, dtype="fp32")
+
+
+def _copies_input(tape: Tape) -> bool:
+    """Whether adapters keep inputs of their own (dropped, or cast) instead of the frozen projection's."""
+    return not tape.fused("adapter") and (widths(tape).held > 1 or bool(tape.train.lora_dropout))
+
+
+def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int) -> None:
+    """`parts` low-rank adapters beside a frozen projection: y += scale (x . a) . b, a [k, r], b [r, n / parts].
+
+    arXiv:2106.09685, section 4.1. Fused (`adapter` of `stack.Fusion`) they run in the dtype of x and add in the
+    epilogue of their matmul.
+    """
+    train, rank, wide = tape.train, tape.train.lora_rank or 0, widths(tape)
+    elements, copies = parts * batch * m * k, _copies_input(tape)
+    _inputs(tape, name, elements, wide)
+    kept = batch * m * parts * rank * tape.es * wide.run
+    how: dict[str, Any] = {"low_precision": False, "own_dtype": wide.dtype}
+    tape.frozen = False
+    saves = elements * tape.es * wide.run if copies else 0
+    tape.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, saves=saves, **how)
+    tape.linear(f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, saves=kept, **how)
+    if train.lora_variant == "dora":
+        _magnitude(tape, name, batch * m * n, batch * k * n, batch * n, rank)
+    tape.frozen = True
+    _add(tape, name, batch * m * n, wide)
+    if not tape.fused("adapter"):  # its dx is added to that of the frozen weight; those of own inputs one by one
+        times = parts if copies else 1
+        summed = Passes(reads=2 * times, writes=times, back_reads=0, back_writes=0, kernels=times)
+        tape.op(f"{name}.lora_grad_add", "elementwise", "backward", kernels.chain(batch * m * k, summed, tape.es, 1))
+
+
+def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
+    """The input of each adapter cast to its dtype, dropped, and cast again under autocast: a kernel each in eager."""
+    drops = bool(tape.train.lora_dropout)
+    if tape.stack.launch == "compiled" or tape.fused("adapter"):
+        if drops:
+            chain = Passes(reads=1, writes=1 + tape.mask, back_reads=1 + tape.mask, back_writes=1)
+            tape.elementwise(f"{name}.lora_dropout", elements, chain, flops=2, saves=elements)
+        return
+    casts = [(1.0, wide.held)] if wide.held > 1 else []
+    casts += [(wide.held, wide.run)] if wide.run < wide.held else []
+    for narrow, other in casts:
+        chain = Passes(reads=narrow, writes=other, back_reads=other, back_writes=narrow)
+        tape.elementwise(f"{name}.lora_cast", elements, chain, flops=0)
+    if drops:
+        each = wide.held + tape.mask
+        chain = Passes(reads=wide.held, writes=each, back_reads=each, back_writes=wide.held)
+        tape.elementwise(f"{name}.lora_dropout", elements, chain, flops=2, saves=elements)
+
+
+def _add(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
+    """Y plus the scaled product: in one kernel where compiled, else scaled, added and cast back by one each."""
+    run, back = wide.run, wide.run > 1
+    if tape.fused("adapter"):  # y is the addend of the last matmul, and backward scales in its own
+        chain = Passes(reads=1, writes=0, back_reads=0, back_writes=0, kernels=0, back_kernels=0)
+    elif tape.stack.launch == "compiled":
+        chain = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
+    else:
+        chain = Passes(
+            reads=run + (1 + run) + run * back,
+            writes=2 * run + back,
+            back_reads=run + (1 + run) * back,
+            back_writes=run + (run + 1) * back,
+            kernels=2 + back,
+            back_kernels=1 + 2 * back,
+        )
+    tape.elementwise(f"{name}.lora_add", elements, chain, flops=2)
+
+
+def _magnitude(tape: Tape, name: str, y: Number, weights: Number, outputs: Number, rank: int) -> None:
+    """DoRA's magnitude: y [m, n] scaled by one learned figure a column over the norm of W + scale a . b.
+
+    arXiv:2402.09353, equation 5; the norm takes no gradient (section 4.3), but forms the whole [k, n] sum anew in each
+    pass. The magnitude's gradient needs both terms of y.
+    """
+    tape.weight(f"{name}.magnitude", outputs)
+    product = Kernel(
+        flops=2 * rank * weights + 4 * weights,
+        bytes_read=(traffic.DORA_NORM.reads * weights) * tape.es,
+        bytes_written=(traffic.DORA_NORM.writes * weights) * tape.es,
+        kernels=traffic.DORA_NORM.kernels,
+    )
+    tape.op(f"{name}.dora_norm", "elementwise", "forward", product)
+    tape.elementwise(f"{name}.dora_scale", y, traffic.DORA_SCALE, flops=3, saves=2 * y * tape.es)
