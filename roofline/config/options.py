@@ -190,8 +190,9 @@ class Balance(Word):
 
 def probability(value: Any) -> float:
     """Read a probability below 1."""
+    plain = value if isinstance(value, str) else arrays.number(value)  # None for what is no real number
     try:
-        found = math.nan if isinstance(value, bool) else float(value)
+        found = math.nan if plain is None or isinstance(plain, bool) else float(plain)
     except (TypeError, ValueError):
         found = math.nan
     if not 0 <= found < 1:
