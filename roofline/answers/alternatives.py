@@ -294,4 +294,4 @@ def free_words(_run: Run, given: Mapping[str, Any]) -> str:
 
 def adapters(run: Run) -> list[dict[str, Any]]:
     """Adapters in place of all weights."""
-    return [] if run.train.train == "lora" else [{"train": "lora", "lora_rank": LORA_RANK}]
+    return [] if run.train.adapts else [{"train": "lora", "lora_rank": LORA_RANK}]

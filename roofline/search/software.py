@@ -154,7 +154,7 @@ def choices_of(
         batch = max(counts)
         notes += (f"assumed a global batch of {batch:,} passes, one for each device: set --global-batch",)
     elif batch is None:
-        fine_tunes, length = base.train == "lora" or bool(base.freeze), int(base.sequence_length)
+        fine_tunes, length = base.adapts or bool(base.freeze), int(base.sequence_length)
         batch = default_global_batch(max(counts), length, max(given.get("micro_batch", (1,))), fine_tunes=fine_tunes)
         tokens = f"{batch * base.sequence_length:,} tokens" + (", as fine-tuning takes" if fine_tunes else "")
         limits = ", the most that is assumed: it limits how far the work splits"
