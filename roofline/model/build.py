@@ -134,7 +134,8 @@ def _layers_ahead(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
     """The layers that predict tokens further ahead, each made like the last (arXiv:2412.19437, section 2.2).
 
     ``mtp_like`` names others that it is made like, one behind the other. Beside them each has a projection of hidden
-    state and embedding together, their norms and a final norm; table and head are the model's own.
+    state and embedding together, their norms and a final norm; table and head are the model's own. Where the residual
+    stream has several copies, the hidden state of each is projected, and the embedding once.
     """
     count = flat.integer("mtp_layers", 0)
     if not count:
@@ -142,7 +143,12 @@ def _layers_ahead(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
     norm, width = read_norm(flat), flat.integer("d_model")
     changes, like = _variations(flat, n_layers), flat.values.get("mtp_like", [n_layers - 1])
     layers = [_layer(flat.with_values(dict(changes.get(i, ())))) for i in _layer_indices(flat, like, n_layers, Work())]
-    first = (linear("ahead.project", 2 * width, width), *read_linears(flat, "mtp_linears"))
+    streams = flat.integer("residual_streams", 1)
+    if streams == 1:
+        project = (linear("ahead.project", 2 * width, width),)
+    else:
+        project = (linear("ahead.embedding", width, width), linear("ahead.hidden", width, width, runs=streams))
+    first = (*project, *read_linears(flat, "mtp_linears"))
     last = len(layers) - 1
     return tuple(
         msgspec.structs.replace(

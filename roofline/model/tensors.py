@@ -96,8 +96,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def met(self) -> int:
-        """Weights that one token is multiplied with, wherever they are stored; no bias."""
-        return self.visited * self.d_in * self.d_out
+        """Weights that one token is multiplied with, as often as it is, wherever they are stored; no bias."""
+        return self.visited * self.runs * self.d_in * self.d_out
 
     def local(self, tp: Number = 1, ep: Number = 1) -> tuple[Number, Number, Number]:
         """(d_in, d_out, count) on one of `tp` tensor-parallel and `ep` expert-parallel devices.

@@ -94,6 +94,7 @@ _CHUNK_SCORES = "transformers forms part of the scores within a chunk element by
 _SCAN = "transformers reads the scan's states out with a matmul; the fused kernel does so element by element"
 _CHUNK_STATES = "transformers combines the states of chunks by a matmul over pairs; kernels pass them on in turn"
 _COPIES = "transformers mixes the copies of the residual stream with matmuls of four by four, which we leave out"
+_IDENTITIES = "transformers allocates matrices for the identities among the experts, which checkpoints do not hold"
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
@@ -103,6 +104,7 @@ KNOWN: Mapping[str, str] = {
     "gemma3n": _COPIES,
     "gemma3n_text": _COPIES,
     "jamba": _SCAN,
+    "longcat_flash": _IDENTITIES,
     "kimi_linear": _CHUNK_SCORES,
     "mamba": _SCAN,
     "mamba2": _CHUNK_STATES,

@@ -52,6 +52,14 @@ def test_layers_ahead_are_made_like_the_last() -> None:
     assert [linear.name for linear in last.linears] == ["ahead.project"]
 
 
+def test_a_layer_ahead_projects_every_copy_of_the_residual_stream() -> None:
+    model = model_from_flat({**TINY, "mtp_layers": 1, "residual_streams": 4})
+    assert [(each.name, each.d_in, each.runs) for each in model.groups[-1].linears] == [
+        ("ahead.embedding", 8, 1),
+        ("ahead.hidden", 8, 4),
+    ]
+
+
 def test_layers_ahead_may_be_made_like_others_one_behind_the_other() -> None:
     model = model_from_flat({**TINY, "mtp_layers": 1, "mtp_like": [0, 3], "variations": [{"layers": [3], "d_ff": 30}]})
     ahead = [group for group in model.groups if group.ahead]

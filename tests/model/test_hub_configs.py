@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from roofline.config.run import TrainConfig
+from roofline.counting.mfu import matmul_weights, model_flops_per_token
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.model.huggingface import model_from_config
@@ -42,7 +43,7 @@ def test_the_first_chatglm_is_refused_by_name() -> None:
 
 
 def test_active_parameters_of_mixtures_are_those_published() -> None:
-    published = {"gemma-4-26b-a4b": 3.8, "mimo-v2-flash": 15.4, "deepseek-moe-16b": 2.8}
+    published = {"gemma-4-26b-a4b": 3.8, "mimo-v2-flash": 15.4, "deepseek-moe-16b": 2.8, "longcat-flash": 28.0}
     for name, billions in published.items():
         active = count_parameters(model_from_config(BY_NAME[name])).active / 1e9
         assert active == pytest.approx(billions, abs=0.05)
@@ -76,6 +77,20 @@ def test_latent_experts_work_at_their_own_width() -> None:
         },
     }
     assert count_parameters(model_from_config(kimi)).total / 1e12 == pytest.approx(2.8, abs=0.05)
+
+
+def test_flops_of_deepseek_v4_are_those_published() -> None:
+    """92,762,352,876 per token at 4,096 tokens with the prediction layer (torchtitan pull request 4441).
+
+    That figure trains the indexer (queries, keys, weights and scores count three times; its weights take no gradient
+    here), and counts norms and other vectors as if they multiplied.
+    """
+    model = model_from_config(BY_NAME["deepseek-v4-flash"])
+    indexer = 64 * 128 * 1024 + 128 * 4 * 4096 + 64 * 4096  # queries, four matrices of keys and gates, weights
+    parameters = count_parameters(model)
+    vectors = parameters.active - parameters.embedding + 4096 * 129280 + 3 * 4096**2 - matmul_weights(model)
+    assert vectors - 21 * indexer == pytest.approx(1.8e6, rel=0.1)
+    assert model_flops_per_token(model, 4096) + 6 * vectors == 92_762_352_876
 
 
 def test_blocks_that_were_left_out_or_narrowed_are_counted_as_they_are() -> None:
