@@ -144,10 +144,9 @@ def _layers_ahead(flat: Flat, n_layers: int) -> tuple[LayerGroup, ...]:
     changes, like = _variations(flat, n_layers), flat.values.get("mtp_like", [n_layers - 1])
     layers = [_layer(flat.with_values(dict(changes.get(i, ())))) for i in _layer_indices(flat, like, n_layers, Work())]
     streams = flat.integer("residual_streams", 1)
-    if streams == 1:
-        project = (linear("ahead.project", 2 * width, width),)
-    else:
-        project = (linear("ahead.embedding", width, width), linear("ahead.hidden", width, width, runs=streams))
+    project = [linear("ahead.project", 2 * width, width)]
+    if streams > 1:
+        project = [linear("ahead.embedding", width, width), linear("ahead.hidden", width, width, runs=streams)]
     first = (*project, *read_linears(flat, "mtp_linears"))
     last = len(layers) - 1
     return tuple(
