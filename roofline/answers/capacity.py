@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 from ..arrays import B, N, Number, is_scalar, size
+from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.settle import Run
 from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
@@ -151,7 +152,8 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     }
     flight = in_flight(step)
     batches = "1 micro batch" if flight == 1 else f"{flight:.3g} micro batches in flight"
-    words["activations_bytes"] = f"{kept[train.recompute]} kept for backward, {batches}"
+    what = kept[train.recompute] if train.recompute_detail is None else f"{recompute_words(train)}: the rest"
+    words["activations_bytes"] = f"{what} kept for backward, {batches}"
     if step.model.recorded is not None:
         words["activations_bytes"] = "peak of the traced pass: all kept for backward, inputs, operands in hand"
     tokens = f"{train.micro_batch * train.sequence_length:,} tokens"

@@ -13,7 +13,7 @@ import msgspec
 
 from ..arrays import ceil_div
 from ..config.defaults import LORA_RANK
-from ..config.run import RECOMPUTES
+from ..config.recompute import RECOMPUTES
 from ..config.settle import Run
 from ..config.stack import load_stack
 from ..errors import RooflineError

@@ -12,7 +12,19 @@ from .. import units
 from ..config.base import base_words
 from ..config.defaults import default_dtype
 from ..config.lora import MODULES
-from ..config.options import WORDS, frozen, fusions, modules, moments, offloads, probability, stage_sizes, word
+from ..config.options import (
+    WORDS,
+    frozen,
+    fusions,
+    modules,
+    moments,
+    offloads,
+    probability,
+    recompute,
+    stage_sizes,
+    word,
+)
+from ..config.recompute import RECOMPUTES, recompute_modules
 from ..config.run import (
     ATTENTIONS,
     BYTES,
@@ -20,7 +32,6 @@ from ..config.run import (
     IMBALANCE,
     MASTERS,
     PACKINGS,
-    RECOMPUTES,
     TRAINS,
     VARIANTS,
     TrainConfig,
@@ -157,6 +168,14 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     for option, (read, text) in _NUMBERS.items():
         group.add_argument(option, metavar="N", type=number(read), help=text)
     _add_words(group, words, known)
+    group.add_argument(
+        "--recompute",
+        metavar="HOW",
+        type=_recomputes if sweeps else recompute,
+        help="what runs again in backward: none (default), full (every layer), full:N (N layers of a stage), uniform:N "
+        "(N layers from one input), every:N (every Nth layer), matmuls (all else), selective (the stack's), or modules "
+        f"joined with {'+' if sweeps else 'commas'}: {', '.join(recompute_modules())}",
+    )
     group.add_argument(
         "--stack",
         metavar="STACK",
@@ -301,12 +320,6 @@ def _add_words(
         help=f"{', '.join(DTYPES)} (default bf16; fp16 on a GPU without it)",
     )
     group.add_argument(
-        "--recompute",
-        metavar="HOW",
-        type=words("recompute", RECOMPUTES),
-        help="what runs again in backward: none (default), selective (attention core) or full (every layer)",
-    )
-    group.add_argument(
         "--attention",
         metavar="KERNEL",
         type=words("attention", ATTENTIONS),
@@ -422,6 +435,13 @@ def _several(text: str, read: Callable[[str], str]) -> str | tuple[str, ...]:
     """One word, or several joined with commas."""
     values = tuple(read(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
+
+
+def _recomputes(text: str) -> str | tuple[str, ...]:
+    """One way to recompute, or several: commas between modules alone join them."""
+    parts = text.split(",")
+    several = any(part in RECOMPUTES or ":" in part or part == "matmuls" for part in parts)
+    return _several(text, recompute) if several else recompute(text)
 
 
 def override(text: str) -> tuple[str, object]:

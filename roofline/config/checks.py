@@ -12,6 +12,7 @@ from .base import HALF, base_dtypes, base_words
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .optimizer import optimizer, optimizers
+from .recompute import RECOMPUTES, read_recompute
 from .recorded import check_recorded
 from .run import (
     ATTENTIONS,
@@ -24,7 +25,6 @@ from .run import (
     LARGEST,
     MASTERS,
     PACKINGS,
-    RECOMPUTES,
     TRAINS,
     VARIANTS,
     TrainConfig,
@@ -87,6 +87,9 @@ def check_words(train: TrainConfig) -> None:
     ):
         if not isinstance(got, str) or got not in allowed:
             raise unknown(what, str(got), allowed)
+    detail = train.recompute_detail
+    if detail is not None and detail != (ours := read_recompute(detail)):
+        raise RooflineError(f"recompute_detail {detail!r}: write {ours!r}")
     if train.schedule is not None:
         _check_schedule(train)
     if train.dispatcher is not None and train.dispatcher not in dispatchers():

@@ -13,6 +13,7 @@ from .base import base_words
 from .dispatch import dispatchers
 from .lora import MODULES
 from .optimizer import optimizers
+from .recompute import RECOMPUTES, read_recompute, recompute_modules
 from .run import (
     ATTENTIONS,
     BYTES,
@@ -24,7 +25,6 @@ from .run import (
     MASTERS,
     OFFLOADS,
     PACKINGS,
-    RECOMPUTES,
     TRAINS,
     VARIANTS,
     TrainConfig,
@@ -200,6 +200,30 @@ def probability(value: Any) -> float:
     return found
 
 
+class Recomputes(Word):
+    """A reader of what is recomputed: a word, a form with a number, or modules.
+
+    To type checkers it is a word or a list of modules; `recompute_detail` takes any text.
+    """
+
+    beside = "Sequence[Recompute]"
+
+    def __call__(self, value: Any) -> str:
+        """Read it in our spelling."""
+        try:
+            return read_recompute(value)
+        except RooflineError as error:
+            raise units.UnitError(str(error)) from None
+
+
+def recompute_detail(value: str) -> str:
+    """Read what is recomputed beyond the coarse word."""
+    return recompute(value)
+
+
+recompute = Recomputes("recompute", lambda: (*RECOMPUTES, "matmuls", *recompute_modules()))
+
+
 NUMBERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys((*COUNTS, "lora_rank", "offload_layers"), units.positive_int),
     **dict.fromkeys(("seq_len", "mean_len"), units.sequence_length),
@@ -208,7 +232,8 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
 WORDS: dict[str, Callable[[Any], Any]] = {
     "dtype": Word("dtype", DTYPES),
     "sharding": Word("sharding", SHARDINGS),
-    "recompute": Word("recompute", RECOMPUTES),
+    "recompute": recompute,
+    "recompute_detail": recompute_detail,
     "attention": Word("attention", ATTENTIONS),
     "optimizer": Word("optimizer", optimizers),
     "train": Word("train", TRAINS),
@@ -364,6 +389,8 @@ def of_one_run(options: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = arrays.number(value)
         elif isinstance(value, tuple) and name == "lora_modules":
             found[name] = ",".join(value)
+        elif isinstance(value, tuple) and name == "recompute" and not set(value) & set(RECOMPUTES):
+            found[name] = recompute(value)
         elif isinstance(value, tuple) and name not in LISTS:
             raise RooflineError(f"{name}: {shown(value)} are several, and a run has one: use compare, or several calls")
     _check_shapes({name: value.shape for name, value in found.items() if hasattr(value, "shape")})

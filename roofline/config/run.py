@@ -10,7 +10,6 @@ from ..result import brief
 from .sharding import SHARDINGS
 
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
-RECOMPUTES = ("none", "selective", "full")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 TRAINS = ("full", "lora", "qlora")
 VARIANTS = ("lora", "rslora", "dora")
@@ -62,7 +61,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         sharding: What data parallelism shards: none, zero1 (optimizer), zero2 (and gradients), zero3 or fsdp (and
             parameters), hsdp (fsdp inside a node, replicated across nodes).
         sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
-        recompute: none, selective (attention core) or full (every layer's forward pass).
+        recompute: none, selective (the stack's, or what `recompute_detail` says) or full (every layer's forward pass).
+        recompute_detail: What runs again, where it is neither every layer nor the stack's selection: modules joined
+            with commas, or a form with a number (`recompute.read_recompute`).
         attention: Kernel generation: unfused, flash1, flash2, flash3 or te (cuDNN through Transformer Engine). Where
             nothing is said, `estimate` and its like take the stack's (`Stack.attention`).
         optimizer: adamw, adamw-8bit, lion, muon, ... (`optimizer`).
@@ -124,6 +125,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     sharding: str = "none"
     sequence_parallel: bool = False
     recompute: str = "none"
+    recompute_detail: str | None = None
     attention: str = "flash2"
     optimizer: str = "adamw"
     stack: str = "compiled"

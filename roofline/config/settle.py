@@ -16,6 +16,7 @@ from .checks import check_against, check_numbers, check_precision, check_words
 from .defaults import FILL, assumed, base_format, defaults
 from .offload import check_host, check_offload
 from .options import of_one_run
+from .recompute import coarse, recompute_fields
 from .recorded import as_recorded
 from .run import TrainConfig
 from .stage_layout import stage_layout
@@ -138,7 +139,7 @@ def _configured(given: dict[str, Any]) -> TrainConfig:
     degrees = [given.get(name, 1) for name in ("tp", "pp", "cp")]
     if not {"num_devices", "dp"} & set(given):
         given = {**given, "num_devices": degrees[0] * degrees[1] * degrees[2]}  # as many as the degrees need
-    return TrainConfig(**given)
+    return TrainConfig(**recompute_fields(given))
 
 
 def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
@@ -180,8 +181,10 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     global_batch = train.global_batch
     if global_batch is None:
         global_batch = train.micro_batch * dp * where(train.pp > 1, FILL * train.pp, 1)
+    detail = train.recompute_detail  # of the word it was said with: another word takes its place
     resolved = msgspec.structs.replace(
         train,
+        recompute_detail=None if detail is None or coarse(detail) != train.recompute else detail,
         seq_len=seq_len,
         dp=dp,
         num_devices=num_devices,

@@ -42,7 +42,19 @@ Dtype: TypeAlias = Literal[
     "mxfp4",
 ]
 Sharding: TypeAlias = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]
-Recompute: TypeAlias = Literal["none", "selective", "full"]
+Recompute: TypeAlias = Literal[
+    "none",
+    "selective",
+    "full",
+    "matmuls",
+    "core_attn",
+    "layernorm",
+    "mla_up_proj",
+    "mlp",
+    "moe",
+    "moe_act",
+    "shared_experts",
+]
 Attention: TypeAlias = Literal["unfused", "flash1", "flash2", "flash3", "te"]
 Optimizer: TypeAlias = Literal[
     "adamw",
@@ -125,7 +137,8 @@ class Options(TypedDict, total=False):
     etp: Count | None
     sharding: Sharding | None
     sequence_parallel: bool | None
-    recompute: Recompute | None
+    recompute: Recompute | Sequence[Recompute] | None
+    recompute_detail: str | None
     attention: Attention | None
     optimizer: Optimizer | None
     stack: str | os.PathLike[str] | None
@@ -179,7 +192,8 @@ class ArrayOptions(TypedDict, total=False):
     etp: Count | Counts | None
     sharding: Sharding | None
     sequence_parallel: bool | None
-    recompute: Recompute | None
+    recompute: Recompute | Sequence[Recompute] | None
+    recompute_detail: str | None
     attention: Attention | None
     optimizer: Optimizer | None
     stack: str | os.PathLike[str] | None
@@ -232,7 +246,8 @@ class LayoutChoices(TypedDict, total=False):
     etp: Count | Counts | Sequence[Count] | None
     sharding: Sharding | Sequence[Sharding] | None
     sequence_parallel: bool | Sequence[bool] | None
-    recompute: Recompute | Sequence[Recompute] | None
+    recompute: Recompute | Sequence[Recompute] | Sequence[Recompute | Sequence[Recompute]] | None
+    recompute_detail: str | Sequence[str] | None
     attention: Attention | Sequence[Attention] | None
     optimizer: Optimizer | Sequence[Optimizer] | None
     stack: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Number, divide, is_scalar, maximum
+from ..config.recompute import Module
 from ..model.projections import attention_projections
 from ..model.spec import Attention, Block
 from ..model.tensors import Projection
 from . import kernels, traffic
 from .keys import all_compressed_keys, counted_keys, visible_keys
+from .op import Saved
 from .projection import project
 from .recorder import Tape
 
@@ -24,12 +26,16 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
     tokens, es = tape.tokens, tape.es
     projections = attention_projections(spec, d_model, what)
-    if spec.kv_lora_rank is not None or spec.q_lora_rank is not None:
+    latent = spec.kv_lora_rank is not None or spec.q_lora_rank is not None
+    made: Module = "mla_up_proj" if latent else "qkv"  # queries, keys and values
+    if latent:
         _latent_projections(tape, spec, projections, d_model, what)
         kv_heads = kv_heads if spec.kv_lora_rank is None else heads
     else:
         qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
-        project(tape, qkv, tokens, saves=tape.norm_tokens * d_model * es, quantised_by="cast")
+        kept = tape.norm_tokens * d_model * es
+        with tape.within("qkv"):
+            project(tape, qkv, tokens, saves=kept, made_by="layernorm", quantised_by="cast")
     if spec.sinks:
         tape.weight(f"{what}.sinks", heads)
     query, key = heads * spec.head_dim * tokens, kv_heads * spec.head_dim * tokens
@@ -37,16 +43,19 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     for norm, local, name in ((spec.q_norm, heads, "q_norm"), (k_norm, kv_heads, "k_norm")):
         if norm is not None:
             rows, width = (tokens * local, spec.head_dim) if spec.qk_norm_per_head else (tokens, local * spec.head_dim)
-            tape.norm(f"{what}.{name}", norm, rows, width, saves=tokens * local * spec.head_dim * es)
+            with tape.within(made):
+                kept = tokens * local * spec.head_dim * es
+                tape.norm(f"{what}.{name}", norm, rows, width, saves=kept, made_by=made)
     if spec.rotary:
         rope = spec.rope_head_dim / spec.head_dim if spec.rope_head_dim else 1
         rotated = (query + key) * rope
         chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
-        tape.elementwise(f"{what}.rotary", rotated, chain, flops=3)
+        with tape.within(made):
+            tape.elementwise(f"{what}.rotary", rotated, chain, flops=3)
     _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
-    attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what)
+    attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
     value = heads * spec.value_head_dim
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
@@ -86,12 +95,21 @@ def _latent_projections(
         if not projection.takes_gradient or projection.part in {"out", "out_down"}:
             continue
         up = projection.part in {"q_up", "kv_up"}
-        project(tape, (projection,), tokens, saves=tokens * projection.d_in * es if up else kept, quantised_by="cast")
+        with tape.within("mla_up_proj" if up else "qkv"):
+            project(
+                tape,
+                (projection,),
+                tokens,
+                saves=tokens * projection.d_in * es if up else kept,
+                made_by="mla_up_proj" if up else "layernorm",
+                quantised_by="cast",
+            )
         kept = kept if up else 0
         name, norm = latent.get(projection.part, ("", None))
         if norm is not None:
             rank = (spec.q_lora_rank if projection.part == "q_down" else spec.kv_lora_rank) or 0
-            tape.norm(f"{what}.{name}", norm, tokens, rank, saves=tokens * rank * es)
+            with tape.within("mla_up_proj"):
+                tape.norm(f"{what}.{name}", norm, tokens, rank, saves=tokens * rank * es, made_by="qkv")
 
 
 def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
@@ -104,15 +122,21 @@ def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
     tape.collective(f"{what}.kv_reduce_scatter_grad", "reduce_scatter", "cp", payload, "backward")
 
 
-def attention_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
-    """softmax(q.k^T / sqrt(d)) . v: one fused kernel, or two batched matmuls around a softmax."""
-    if tape.train.attention == "unfused":
-        _unfused_core(tape, spec, heads, what)
-    else:
-        _fused_core(tape, spec, heads, kv_heads, what)
+def attention_core(
+    tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str, made: Module = "qkv"
+) -> None:
+    """softmax(q.k^T / sqrt(d)) . v: one fused kernel, or two batched matmuls around a softmax.
+
+    `made` is the module that wrote queries, keys and values.
+    """
+    with tape.within("core_attn"):
+        if tape.train.attention == "unfused":
+            _unfused_core(tape, spec, heads, what, made)
+        else:
+            _fused_core(tape, spec, heads, kv_heads, what, made)
 
 
-def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
+def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str, made: Module) -> None:
     length = tape.attended  # packed samples are sequences of their own to the kernel
     samples = 1 if is_scalar(length, tape.seq_kv) and length == tape.seq_kv else tape.seq_kv / length
     es, counted = tape.es, counted_keys(spec, length)
@@ -136,14 +160,17 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         kernel = kernels.latent_decode(shape, es, spec.kv_lora_rank, spec.rope_head_dim)
     else:
         kernel = kernels.attention(shape, es)
-    kept = (shape.q + kv_kept + shape.o) * es + shape.lse
-    tape.op(f"{what}.core", "attention", "forward", kernel, saved_bytes=kept, role="attention_entry")
+    # the output projection keeps the output, too; its statistics are small, and count with it
+    inputs, output = (shape.q + kv_kept) * es, shape.o * es + shape.lse
+    kept = inputs + output
+    saved = Saved(made_by=made, input=inputs, whole=inputs, output=output)
+    tape.op(f"{what}.core", "attention", "forward", kernel, saved_bytes=kept, saved=saved, role="attention_entry")
     if tape.input_needs_grad:
         kernel, of = kernels.attention_backward(shape, es), f"{what}.core"
         tape.op(f"{of}.backward", "attention", "backward", kernel, role="attention_entry", of=of)
 
 
-def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None:
+def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: Module) -> None:
     batch, seq_q, es = tape.batch, tape.seq_q, tape.es
     seq_kv = tape.seq_kv + all_compressed_keys(spec, tape.seq_kv)
     scores = batch * heads * seq_q * seq_kv
@@ -158,6 +185,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
         spec.head_dim,
         seq_kv,
         saves=(q + kv_kept) * es,
+        made_by=made,
         counted=counted,
         role="attention_entry",
     )
@@ -179,4 +207,5 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str) -> None
     tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, width, counted=counted, **core)
     # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
     o = tape.tokens * heads * spec.value_head_dim
-    tape.elementwise(f"{what}.transpose", o, traffic.COPY, flops=0, saves=o * es)
+    with tape.within(None):
+        tape.elementwise(f"{what}.transpose", o, traffic.COPY, flops=0, saves=o * es)

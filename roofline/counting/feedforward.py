@@ -5,15 +5,24 @@ The notation is that of `layers`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..arrays import Number, divide, is_scalar
+from ..config.recompute import Module
 from ..config.run import BYTES
 from ..config.stack import Fusion
 from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
 from . import traffic
-from .op import Collective
+from .op import Collective, Saved
 from .projection import project
 from .recorder import Tape
+
+# of a feed-forward block by its name: its matrices, and its activation
+_MODULES: dict[str, tuple[Module, Module]] = {
+    "experts": ("experts", "moe_act"),
+    "shared_expert": ("shared_experts", "shared_experts"),
+}
 
 
 def mlp(
@@ -27,14 +36,19 @@ def mlp(
     count: int = 1,
     here: Number = 1,
     saves: Number = 0,
+    made_by: Module | None = None,
 ) -> None:
     """Up (and gate), activation, down: `rows` tokens through each of the `here` experts, of `count`, on this device.
 
-    `saves` is the input as kept for backward: a shard of it under sequence parallelism, gathered again when needed.
+    `saves` is the input, which `made_by` wrote, as kept for backward: a shard of it under sequence parallelism,
+    gathered again when needed.
     """
     es, routed = tape.es, tape.routed
     *up, down = mlp_projections(spec, d_model, name, count)
-    project(tape, up, rows, tp=tp, count=here, saves=saves, quantised_by=None if routed else "cast")
+    matrices, inner = _MODULES.get(name, ("mlp", "mlp"))
+    with tape.within(matrices):
+        cast: Fusion | None = None if routed else "cast"
+        project(tape, up, rows, tp=tp, count=here, saves=saves, made_by=made_by, quantised_by=cast)
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
     fused = tape.fused("activation")
@@ -50,11 +64,15 @@ def mlp(
     product = elements * es  # the last projection keeps its input, in low precision where it runs in that
     if spec.sub_norm is not None:
         kept, product = kept + 1, 0
-    tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * stored)
-    if spec.sub_norm is not None:
-        tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es)
-    fusion: Fusion | None = None if routed else "activation_cast"
-    project(tape, (down,), rows, tp=tp, count=here, saves=product, quantised_by=fusion)
+    inputs = (2 if spec.gated else 1) * elements * es
+    saved = Saved(made_by=matrices, input=inputs * stored / es, whole=inputs)
+    with tape.within(inner):
+        tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * stored, saved=saved)
+    with tape.within(matrices):
+        if spec.sub_norm is not None:
+            tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es, made_by=inner)
+        fusion: Fusion | None = None if routed else "activation_cast"
+        project(tape, (down,), rows, tp=tp, count=here, saves=product, made_by=inner, quantised_by=fusion)
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -71,35 +89,41 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows that leave this device
     router = feed_forward_projections(spec, d_model)[:1]
-    project(tape, router, tokens, tp=1, saves=tokens * d_model * es)
-    if spec.extra_params:
-        tape.weight("router.extra", spec.extra_params)
-    kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
-    tape.elementwise("router.topk", tokens * spec.n_experts, traffic.ROUTER, flops=8, kind="softmax", es=4, saves=kept)
+    with tape.within("router"):
+        project(tape, router, tokens, tp=1, saves=tokens * d_model * es, made_by="layernorm")
+        if spec.extra_params:
+            tape.weight("router.extra", spec.extra_params)
+        kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
+        chain, scores = traffic.ROUTER, tokens * spec.n_experts
+        tape.elementwise("router.topk", scores, chain, flops=8, kind="softmax", es=4, saves=kept)
     width = spec.latent_dim or d_model
     latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
-    for down in latent[:1]:
-        project(tape, (down,), tokens)
     moved = routed * width
-    tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
-    _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
+    with tape.within("dispatch"):
+        for down in latent[:1]:
+            project(tape, (down,), tokens)
+        tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
+        _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
         reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
         experts_here = experts_here * reached
     rows, many = divide(routed * gathered, experts_here), spec.n_experts
-    kept = moved * gathered * es
+    sizes: dict[str, Any] = {"tp": etp, "count": many, "here": experts_here, "saves": moved * gathered * es}
     with tape.routing():
-        mlp(tape, spec.expert, width, rows, "experts", tp=etp, count=many, here=experts_here, saves=kept)
-    _exchange(tape, spec, "moe.combine", moved * es, gathered)
+        mlp(tape, spec.expert, width, rows, "experts", made_by="dispatch", **sizes)
     part = 1 / spec.experts_per_token  # a token's experts are summed
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
-    tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es)
-    for up in latent[1:]:
-        project(tape, (up,), tokens, saves=tokens * width * es)
+    saved = Saved(made_by="experts", input=moved * es, whole=moved * es)
+    with tape.within("dispatch"):
+        _exchange(tape, spec, "moe.combine", moved * es, gathered)
+        tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es, saved=saved)
+        for up in latent[1:]:
+            project(tape, (up,), tokens, saves=tokens * width * es)
     if spec.shared is not None:
-        mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert")
-        if spec.shared_gate:
-            project(tape, feed_forward_projections(spec, d_model)[-1:], tape.tokens)
+        with tape.within("shared_experts"):
+            mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert", made_by="layernorm")
+            if spec.shared_gate:
+                project(tape, feed_forward_projections(spec, d_model)[-1:], tape.tokens)
 
 
 def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Number) -> None:

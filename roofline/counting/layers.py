@@ -25,14 +25,16 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
     per_block = len(norms) // max(1, len(blocks) + mixer)
     if group.parallel:
-        _norms(tape, norms[:3], d_model, ("attention.norm", "mlp.norm", "parallel.norm"))
+        with tape.within("layernorm"):
+            _norms(tape, norms[:3], d_model, ("attention.norm", "mlp.norm", "parallel.norm"))
         _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
         norms, per_block = [], 0
     for block in [group.linears, *blocks] if mixer else blocks:
         what: Block = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
         what = "recurrence" if isinstance(block, tuple) else what
         mine, norms = norms[:per_block], norms[per_block:]
-        _norms(tape, mine[:1], d_model, (f"{what}.norm",))
+        with tape.within("layernorm"):
+            _norms(tape, mine[:1], d_model, (f"{what}.norm",))
         # whole experts take sharded tokens as they are (see `feedforward.moe`)
         split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
         # parallel blocks read one input, and their sum is reduced and added once (PaLM, arXiv:2204.02311, section 2)
@@ -47,7 +49,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
             moe(tape, block, d_model)
         else:
             saved = tape.norm_tokens * d_model * tape.es
-            mlp(tape, block, d_model, tape.tokens, saves=saved)
+            mlp(tape, block, d_model, tape.tokens, saves=saved, made_by="layernorm")
         if split and final:
             _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)

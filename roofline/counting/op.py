@@ -11,7 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from ..arrays import Number
+from ..arrays import Number, is_scalar
+from ..config.recompute import Module
 from ..result import brief
 
 Kind = Literal[
@@ -51,6 +52,32 @@ GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "w
 CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})
 
 
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tensors an op keeps for backward: what of `Op.saved_bytes` can go when modules run again.
+
+    Attributes:
+        made_by: The module that wrote its input; None: something that never runs again on its own.
+        input: Bytes of that input as it is kept (a low-precision copy, or nothing of a frozen weight's).
+        whole: Bytes of the same as it was written: what is kept where this op runs again, unless an earlier op has it.
+        output: Bytes of its result, which whoever reads that result keeps as well.
+    """
+
+    made_by: Module | None = None
+    input: Number = 0
+    whole: Number = 0
+    output: Number = 0
+
+    def times(self, factor: Number) -> Saved:
+        """The same of tensors that are `factor` times as large."""
+        if is_scalar(factor) and factor == 1:
+            return self
+        sizes = {name: getattr(self, name) * factor for name in ("input", "whole", "output")}
+        return msgspec.structs.replace(self, **sizes)
+
+
+NOTHING = Saved()
+
+
 class Op(msgspec.Struct, frozen=True, kw_only=True):
     """One operation of a training step, on one device, for one micro batch.
 
@@ -85,6 +112,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         rounds: Micro batches of a step that it runs beside (a data-parallel collective).
         kernels: Kernel launches per run.
         saved_bytes: Bytes this op keeps for the backward pass (only tensors no earlier op keeps already).
+        module: The part of a layer it belongs to, where that may run again on its own.
+        saved: Which of the saved bytes are whose.
         model_flops: FLOPs that count as the model's (full attention, no recompute); None means `flops`.
     """
 
@@ -112,6 +141,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     rounds: Number = 1
     kernels: Number = 1
     saved_bytes: Number = 0
+    module: Module | None = None
+    saved: Saved = NOTHING
     model_flops: Number | None = None
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ import msgspec
 
 from ..arrays import Number, divide
 from ..config.lora import adapters
+from ..config.recompute import Module
 from ..config.stack import Fusion
 from ..model.tensors import Projection, joined_words
 from . import kernels, traffic
@@ -31,6 +32,7 @@ def project(
     tp: Number | None = None,
     count: Number | None = None,
     saves: Number = 0,
+    made_by: Module | None = None,
     quantised_by: Fusion | None = None,
 ) -> None:
     """The matrices of one kernel on this device, over `rows` tokens each, with the adapters beside them.
@@ -42,6 +44,7 @@ def project(
         tp: How many devices share each matrix, where that is not the tensor parallelism of the layer.
         count: How many stand side by side, where that is not what the device holds (experts that tokens reach).
         saves: Bytes of input kept for backward that no earlier op keeps.
+        made_by: The module that wrote the input.
         quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
     """
     first, train = parts[0], tape.train
@@ -57,6 +60,7 @@ def project(
         batch=batch,
         bias=sum(out for part, out in zip(parts, outputs, strict=True) if part.bias),
         saves=saves,
+        made_by=made_by,
         low_precision=first.low_precision,
         quantised_by=quantised_by,
         adapted=own > 0 and not _copies_input(tape),

@@ -15,12 +15,13 @@ import msgspec
 from ..arrays import Number, divide, is_scalar, maximum, where
 from ..config.base import base_dtypes
 from ..config.lora import module_words
+from ..config.recompute import Module
 from ..config.run import TrainConfig
 from ..config.stack import Fusion, Stack
 from ..model.spec import Norm, Quantization
 from . import kernels, traffic
 from .kernels import Kernel
-from .op import Collective, Group, Kind, Op, Part, Phase, Role
+from .op import NOTHING, Collective, Group, Kind, Op, Part, Phase, Role, Saved
 from .traffic import Passes
 from .weights import Matrices, Weights, gradient_bytes
 
@@ -36,6 +37,7 @@ class Tape:
         self.part: Part = "layer"
         self.layer_kind = 0
         self.count: Number = 1
+        self.module: Module | None = None
         self.routed = False  # what is recorded now runs on tokens that a router dealt out
         self.decoding = decoding  # one query per sequence, against all cached keys
         self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
@@ -81,6 +83,13 @@ class Tape:
         self.frozen = before
 
     @contextmanager
+    def within(self, module: Module | None) -> Iterator[None]:
+        """What is recorded inside belongs to a part of the layer that may run again on its own."""
+        before, self.module = self.module, module
+        yield
+        self.module = before
+
+    @contextmanager
     def routing(self) -> Iterator[None]:
         """What is recorded inside runs on tokens that a router dealt out."""
         before, self.routed = self.routed, True
@@ -92,6 +101,8 @@ class Tape:
         extra.setdefault("dtype", self.compute_dtype)
         if "saved_bytes" in extra:
             extra["saved_bytes"] = extra["saved_bytes"] * self.longest
+        if "saved" in extra:
+            extra["saved"] = extra["saved"].times(self.longest)
         self.ops.append(
             Op(
                 name=name,
@@ -101,6 +112,7 @@ class Tape:
                 layer_kind=self.layer_kind,
                 count=self.count,
                 routed=self.routed,
+                module=self.module,
                 flops=kernel.flops,
                 bytes_read=kernel.bytes_read,
                 bytes_written=kernel.bytes_written,
@@ -141,6 +153,7 @@ class Tape:
         batch: Number = 1,
         bias: Number = 0,
         saves: Number = 0,
+        made_by: Module | None = None,
         low_precision: bool = True,
         quantised_by: Fusion | None = None,
         adapted: bool = False,
@@ -160,6 +173,7 @@ class Tape:
             batch: Independent matmuls in one grouped kernel (experts).
             bias: Output features to which a bias is added (in the epilogue), with its gradient summed.
             saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
+            made_by: The module that wrote the input.
             low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
             quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
             adapted: Whether adapters beside a frozen weight read the input that it keeps.
@@ -190,11 +204,12 @@ class Tape:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
         kept = kept if trainable or adapted else 0
+        saved: dict[str, Any] = {"saved_bytes": kept, "saved": Saved(made_by=made_by, input=kept, whole=saves)}
         if stored is not None:
-            self._quantised_forward(name, m, k, n, batch, stored, saved_bytes=kept, role=role)
+            self._quantised_forward(name, m, k, n, batch, stored, role=role, **saved)
         else:
             forward = kernels.matmul(m, n, k, batch, es, out)
-            self._matmul(name, "forward", forward, dtype=dtype, saved_bytes=kept, role=role)
+            self._matmul(name, "forward", forward, dtype=dtype, role=role, **saved)
         if not (trainable or self.input_needs_grad):
             return
         if es < self.es:
@@ -291,6 +306,7 @@ class Tape:
         n: Number,
         *,
         saves: Number = 0,
+        made_by: Module | None = None,
         counted: Number = 1,
         role: Role | None = None,
     ) -> None:
@@ -304,7 +320,8 @@ class Tape:
             self.op(name, "matmul", phase, kernel, form="batched", role=role, **extra)
 
         es = self.es
-        record(name, "forward", kernels.matmul(m, n, k, batch, es, es), saved_bytes=saves)
+        saved = Saved(made_by=made_by, input=saves, whole=saves)
+        record(name, "forward", kernels.matmul(m, n, k, batch, es, es), saved_bytes=saves, saved=saved)
         if self.input_needs_grad:
             back: dict[str, Any] = {"gradient": "data", "of": name}
             record(f"{name}.dgrad_a", "backward", kernels.data_gradient(m, n, k, batch, es, es), **back)
@@ -322,10 +339,15 @@ class Tape:
         kind: Kind = "elementwise",
         es: float | None = None,
         role: Role | None = None,
+        saved: Saved = NOTHING,
     ) -> None:
-        """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element."""
+        """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element.
+
+        `saves` are bytes kept for backward, and `saved` says whose they are where that matters.
+        """
         es = self.es if es is None else es
-        self.op(name, kind, "forward", kernels.chain(elements, chain, es, flops), saved_bytes=saves, role=role)
+        kernel = kernels.chain(elements, chain, es, flops)
+        self.op(name, kind, "forward", kernel, saved_bytes=saves, saved=saved, role=role)
         if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
             kernel = kernels.chain_backward(elements, chain, es, flops)
             self.op(f"{name}.backward", kind, "backward", kernel, role=role, of=name)
@@ -336,12 +358,20 @@ class Tape:
         return 1.0 / self.es
 
     def norm(
-        self, name: str, norm: Norm, rows: Number, width: Number, *, saves: Number = 0, stream: bool = False
+        self,
+        name: str,
+        norm: Norm,
+        rows: Number,
+        width: Number,
+        *,
+        saves: Number = 0,
+        made_by: Module | None = None,
+        stream: bool = False,
     ) -> None:
         """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
 
-        `saves` is the input where no earlier op keeps it; of the residual `stream` it is kept here. Statistics come on
-        top, and what the eager chain keeps: an fp32 copy of the input and the normalised value.
+        `saves` is the input, which `made_by` wrote, where no earlier op keeps it; of the residual `stream` it is kept
+        here. Statistics come on top, and what the eager chain keeps: an fp32 copy of the input, the normalised value.
         """
         elements = rows * width
         if norm.weight or norm.bias:
@@ -349,15 +379,24 @@ class Tape:
             self.input_needs_grad = self.input_needs_grad or not self.frozen
         fused, wide = self.fused("norm"), stream and self.stream_es > self.es
         es = self.stream_es if stream else self.es
+        whole = elements * es if stream else saves
         if norm.kind == "layer" or fused:
             chain = (traffic.NORM_OF_FP32 if fused else traffic.NORM_OF_FP32_EAGER) if wide else traffic.NORM
-            saves = (elements * es if stream else saves) + rows * (8 if norm.kind == "layer" else 4)
+            saved, saves = whole, whole + rows * (8 if norm.kind == "layer" else 4)
         else:
             chain = traffic.RMS_NORM_EAGER if es < 4 else traffic.RMS_NORM_EAGER_FP32
             chain = traffic.RMS_NORM_OF_FP32_EAGER if wide else chain
-            saves = elements * (4 + (0 if self.frozen else es)) + rows * 4  # a frozen weight keeps no input
+            saved, saves = 0, elements * (4 + (0 if self.frozen else es)) + rows * 4  # a frozen weight keeps no input
         flops = 5 if norm.kind == "rms" else 8
-        self.elementwise(name, elements, chain, flops=flops, saves=saves, kind="normalization")
+        self.elementwise(
+            name,
+            elements,
+            chain,
+            flops=flops,
+            saves=saves,
+            kind="normalization",
+            saved=Saved(made_by=made_by, input=saved, whole=whole),
+        )
 
     def collective(
         self,

@@ -14,8 +14,9 @@ from ..errors import RooflineError
 from ..model.spec import ModelConfig, RecordedPass
 from . import layers
 from .offload import activation_transfers
-from .op import Op, total
+from .op import Op
 from .optimizer_step import update_of
+from .recompute import recomputed
 from .recorded import recorded_pass
 from .recorder import Tape
 from .weights import Weights
@@ -89,24 +90,20 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         tape.weight("extra", model.extra_params)
     _check_adapters(tape, model)
     weights = tuple(tape.weights)
-    hidden = model.d_model * tape.norm_tokens * tape.es
-    hidden = hidden * train.longest
-    working = 4 * hidden + _dequantised(weights) * tape.es
-    if train.recompute == "full":
-        layer_saved = total(tape.ops, "saved_bytes", where=lambda op: op.part == "layer")
-        working = working + layer_saved / max(1, model.n_layers)
-    ops = _recomputed(tape.ops, train, stack, first_ops, hidden)
+    hidden = model.d_model * tape.norm_tokens * train.longest
+    found = recomputed(tape.ops, model, train, stack, first_ops, hidden * tape.stream_es)
+    ops = found.ops
     if "activations" in train.offload:
         share = train.offloaded_share(model.n_layers)
-        ops += activation_transfers(tuple(ops), [group.count for group in model.groups], share)
-    ops += update_of(model, train, stack, weights)
+        ops = [*ops, *activation_transfers(tuple(ops), [group.count for group in model.groups], share)]
+    ops = [*ops, *update_of(model, train, stack, weights)]
     return Step(
         model=model,
         train=train,
         stack=stack,
         ops=tuple(ops),
         weights=weights,
-        working_bytes=working,
+        working_bytes=(4 * hidden + _dequantised(weights)) * tape.es + found.working,
         counted=train.adapts or bool(train.freeze),
     )
 
@@ -135,35 +132,6 @@ def _check_adapters(tape: Tape, model: ModelConfig) -> None:
 def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:
     """The ops of one training step (see `build_step`)."""
     return build_step(model, train).ops
-
-
-def _recomputed(ops: list[Op], train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number) -> list[Op]:
-    """Drop what recompute does not keep and add the forward ops it runs again.
-
-    Full recompute keeps each layer's input only. Selective recompute is the stack's: the attention core keeps q, k, v
-    and drops scores, probabilities and masks (arXiv:2205.05198, section 5); or half of each layer.
-    """
-    result: list[Op] = []
-    half = train.recompute == "selective" and stack.selective == "half"
-    for index, op in enumerate(ops):
-        again = op.phase == "forward" and op.part == "layer" and train.recompute != "none"
-        if train.recompute == "selective" and not half:
-            again = again and op.in_attention_core
-        if not again:
-            result.append(op)
-            continue
-        kept = layer_input if index in first_ops else 0
-        if half:
-            kept = (op.saved_bytes + kept) / 2
-        elif train.recompute == "selective":
-            kept = op.saved_bytes if op.role == "attention_entry" else 0
-        result.append(msgspec.structs.replace(op, saved_bytes=kept))
-        result.append(
-            msgspec.structs.replace(
-                op, phase="recompute", saved_bytes=0, model_flops=0, count=op.count / 2 if half else op.count
-            )
-        )
-    return result
 
 
 def update_ops(step: Step) -> list[Op]:

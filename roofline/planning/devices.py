@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
+from ..config.recompute import RECOMPUTES
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from ..search.layout import Layout, SearchResult
 from ..search.remedy import remedy, shortage
 from ..search.search import search
-from ..search.space import RECOMPUTES, default_global_batch
+from ..search.space import default_global_batch
 from ..units import format_bytes, format_count, format_share, format_time
 from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
 

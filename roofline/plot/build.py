@@ -10,6 +10,7 @@ import msgspec
 from ..answers.estimate import BOUND_OF_TERM, Estimate
 from ..answers.inference import Inference
 from ..arrays import is_scalar, some
+from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.words import layout_words
 from ..errors import RooflineError
@@ -263,7 +264,7 @@ def workload(model: ModelConfig, train: TrainConfig, *, without: str = "") -> st
     if train.num_devices != 1:
         words.append(layout_words(train))
     if train.recompute != "none":
-        words.append(f"{train.recompute} recompute")
+        words.append(recompute_words(train))
     if train.train != "full":
         words.append(f"{ADAPTERS.get(train.train, train.train)} of rank {train.lora_rank}")
     words += [train.optimizer, f"{train.attention} attention", f"{train.stack} stack"]

@@ -47,6 +47,10 @@ def emit_layout(name: str, layouts: Sequence[TrainConfig], devices_per_node: int
 def _values(train: TrainConfig, devices_per_node: int) -> dict[str, Any]:
     """What the expressions of a framework look up."""
     values = {field: getattr(train, field) for field in TrainConfig.__struct_fields__}
+    form, _, number = (train.recompute_detail or "").partition(":")
+    by_module = train.recompute == "selective" and form not in {"", "every", "matmuls"}
+    values["recompute_modules"] = form.replace(",", " ") if by_module else None
+    values |= {"recompute_form": form, "recompute_number": number or None}
     return values | {"accumulation": train.accumulation, "devices_per_node": train.devices_per_node or devices_per_node}
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from ..config.optimizer import optimizers
+from ..config.recompute import read_recompute
 from ..config.run import TrainConfig
 from ..config.stack import Fusion
 from ..errors import RooflineError
@@ -126,6 +127,9 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             continue  # experts split like the rest, or whole over the ranks of sequence parallelism
         if later.say:
             notes.append(later.say.format(value=value))
+    detail = options.pop("recompute_detail", None)
+    if detail is not None:  # one option says both, so that another on the command line takes the place of both
+        options["recompute"] = read_recompute(detail)
     fusion = FUSED.get(str(said.get("fused_loss")))
     if fusion is not None:
         known = get_args(Fusion)

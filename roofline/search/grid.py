@@ -53,7 +53,7 @@ class Bundle:
         self.weights = _merged_weights(self.steps[0].weights)
         self.working = self._table([step.working_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
-        self.plain = [plain.get(msgspec.structs.replace(t, recompute="none")) for t in trains]
+        self.plain = [plain.get(msgspec.structs.replace(t, recompute="none", recompute_detail=None)) for t in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from ..answers.estimate import estimate_times, model_flops_of
+from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..footprint.parts import Memory
@@ -142,7 +143,7 @@ def layout_line(layout: Layout) -> str:
     from ..config.words import layout_words
     from ..units import format_bytes, format_share, format_time
 
-    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    recompute = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     figures = f"{format_time(layout.step_time_s)}, MFU {format_share(layout.mfu)}"
     return (
         f"<{layout_words(layout.train)}, micro batch {layout.micro_batch}{recompute}, {layout.stack}: "

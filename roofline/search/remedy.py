@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.changes import LAYOUTS, Change, changes
+from ..config.recompute import recompute_words
 from ..config.settle import Run
 from ..config.words import layout_words
 from ..errors import RooflineError
@@ -75,7 +76,7 @@ def _way(run: Run, each: list[Change]) -> str:
 
 def _words(layout: Layout) -> str:
     """The layout in a few words."""
-    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    recompute = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     words = layout_words(layout.train).rpartition(": ")[2]
     return f"{words}{recompute}, micro batch {layout.micro_batch}: {format_bytes(layout.memory_bytes)}"
 

@@ -147,6 +147,11 @@ def choices_of(
     for name in WORDS:
         for word in given.get(name, ()):
             run.changed(**{name: word})  # raises on a word that is none, and a kernel that does not run
+            if name == "recompute" and word.partition(":")[0] in {"full", "uniform"} and ":" in word:
+                raise RooflineError(
+                    f"recompute {word}: a search takes none, selective, full, every:N, matmuls or modules; "
+                    "layers by number depend on the stages: 'roofline estimate' prices them in one layout"
+                )
     given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ..arrays import Number
+from ..config.recompute import RECOMPUTES, recompute_fields
 from ..config.run import TrainConfig
 from ..errors import RooflineError
 from ..model.spec import Mlp, ModelConfig, Moe
@@ -19,7 +20,6 @@ from ..model.spec import Mlp, ModelConfig, Moe
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
 OTHER_SHARDINGS = ("none", "zero1", "zero2", "fsdp")
-RECOMPUTES = ("none", "selective", "full")
 SHORTEST_SLICE = 1024  # tokens of a sequence per context-parallel rank: shorter slices only add communication
 MOST_UNEVEN = 1.15  # layers of the fullest stage over the average: beyond it, devices mostly wait
 LARGEST_MICRO_BATCH = 128
@@ -56,7 +56,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     def words(self, *names: str) -> Iterator[dict[str, Any]]:
         """Every combination of the words `names`, as fields of TrainConfig."""
         for values in product(*(getattr(self, name) for name in names)):
-            yield dict(zip(names, values, strict=True))
+            detail = {"recompute_detail": None} if "recompute" in names else {}
+            yield recompute_fields(detail | dict(zip(names, values, strict=True)))
 
 
 class Space(msgspec.Struct, frozen=True):

@@ -313,6 +313,9 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed
 
 
 def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
+    detail = row.get("recompute_detail")
+    if detail:
+        return (detail,)
     recompute = row.get("recompute") or ""
     if recompute in {"none", "selective", "full"}:
         return (recompute,)

@@ -9,6 +9,7 @@ import msgspec
 
 from .. import units
 from ..answers.estimate import waterfall as lost_to
+from ..config.recompute import recompute_words
 from ..config.words import layout_words as degrees_words
 from ..search.layout import WAITING_DRAW, layout_dict, worse_by
 from .cells import one_unit
@@ -212,13 +213,13 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
         or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
     ]
     head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
-    methods = [name for name in METHODS if len({getattr(layout, name) for layout in found}) > 1]
+    methods = [name for name in METHODS if len({_word(layout, name) for layout in found}) > 1]
     if len(methods) < len(METHODS):
         title += f" (all with {', '.join(_method(found[0], name) for name in METHODS if name not in methods)})"
     columns = [*head, "Batch", *(METHODS[name] for name in methods), "Step", "10-90 % range", "MFU", "Memory"]
     keys = [*(key for _, key in degrees), "micro_batch", *methods, "step_time_s"]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
-    words = [name for name in ("dtype", "stack") if len({getattr(layout, name) for layout in found}) > 1]
+    words = [name for name in ("dtype", "stack") if len({_word(layout, name) for layout in found}) > 1]
     if len({(layout.stack, layout.attention) for layout in found}) > len({one.stack for one in found}):
         words.append("attention")  # where it does not follow from the software
     extras = [name for name in ("cost_per_billion_tokens",) if result.price is not None]
@@ -233,7 +234,7 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
             [
                 *(data[key] for _, key in degrees),
                 Cell(layout.micro_batch, f"{layout.micro_batch} x {layout.accumulation}"),
-                *(getattr(layout, name) for name in methods),
+                *(_word(layout, name) for name in methods),
                 Cell(layout.step_time_s, step(layout.step_time_s)),
                 _interval(layout, step),
                 Cell(layout.mfu, units.format_share(layout.mfu)),
@@ -258,7 +259,7 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
 
 def _method(layout: Layout, name: str) -> str:
     """What a layout does, as words that stand alone."""
-    value = getattr(layout, name)
+    value = _word(layout, name)
     if name == "sequence_parallel":
         return "sequence parallelism" if value else "no sequence parallelism"
     return f"{'no' if value == 'none' else value} {name}"
@@ -270,6 +271,11 @@ def remark_of(layout: Layout, result: SearchResult) -> str:
         return "simplest"
     others = [one for one in result.by_software if one.stack != result.layouts[0].stack]
     return f"best on {layout.stack}" if any(layout.train == one.train for one in others) else ""
+
+
+def _word(layout: Layout, name: str) -> Any:
+    """A word of a layout; of recompute what exactly runs again."""
+    return layout.train.recompute_detail or layout.recompute if name == "recompute" else getattr(layout, name)
 
 
 def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:
@@ -303,7 +309,7 @@ def budgets(result: SearchResult) -> Table:
 
 def layout_words(layout: Layout) -> str:
     """A layout in words."""
-    recompute = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    recompute = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     return f"{degrees_words(layout.train)}, micro batch {layout.micro_batch}{recompute}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
+from ..config.recompute import recompute_words
 from ..config.words import layout_words
 from ..model.parameters import count_parameters
 from ..planning.cost import ladder
@@ -152,7 +153,7 @@ def records_of(plans: Sequence[Plan]) -> Table:
 def summary(one: Plan) -> Table:
     """The answer, and what it rests on."""
     layout, train = one.layout, one.layout.train
-    tail = "" if layout.recompute == "none" else f", {layout.recompute} recompute"
+    tail = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
     rows = [*deadline_rows(one), *budget_rows(one), *rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..model.parameters import count_parameters
 from ..units import format_count, format_rate
@@ -51,7 +52,7 @@ def length_words(train: TrainConfig) -> str:
 def method_words(train: TrainConfig) -> str:
     """Optimizer, kernels, recompute and software."""
     words = [train.optimizer, f"{train.attention} attention"]
-    words.append("no recompute" if train.recompute == "none" else f"{train.recompute} recompute")
+    words.append(recompute_words(train))
     words += [f"{train.stack} stack"]
     words += ["dropout"] if train.dropout else []
     words += [] if train.master_weights or train.activation_bytes == 4 else ["no fp32 master weights"]

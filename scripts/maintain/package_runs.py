@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from roofline.config.recompute import read_recompute
 from roofline.validation.row_adapters import ADAPTED, adapters_said
 from roofline.validation.row_config import fusions_of, network_of
 
@@ -33,6 +34,14 @@ LEFT_OUT = {
 }
 KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
 NOT_PEAKS = {"(ratio)": "ratio of activations", "weights loaded": "weights loaded"}
+# what is recomputed, in the words of sources, and in ours
+RECOMPUTED = (
+    (r"per-op (?:selective AC|SAC)|selective op AC", "matmuls:2"),
+    (r"selective layer AC", "every:2"),
+    (r"remat policy minimal_flash", "matmuls"),
+    (r"activation checkpointing on ([1-9][0-9]*) layers", r"full:\1"),
+    (r"recompute[_ ]modules[=: ]+((?!full|none)[a-z_]+(?:, ?[a-z_]+)*)", r"\1"),
+)
 TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")
 
 
@@ -46,6 +55,12 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return rows
 
 
+def recompute_detail(row: dict[str, str]) -> str:
+    """What a row recomputes where its notes say more than none, selective or full; else blank."""
+    found = ((re.search(pattern, row["notes"]), ours) for pattern, ours in RECOMPUTED)
+    return next((read_recompute(match.expand(ours)) for match, ours in found if match), "")
+
+
 def tidy(row: dict[str, str]) -> dict[str, str]:
     """Words of the source as the figures and short kinds that are read from them."""
     if "notes" in row and "tokens" not in row:  # a run
@@ -54,6 +69,7 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else ""
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
+        row["recompute_detail"] = recompute_detail(row)
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
     for column in KINDS:

@@ -7,7 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate, estimate_step, estimate_times, ideal_step_time
-from roofline.config.run import ATTENTIONS, RECOMPUTES
+from roofline.config.recompute import RECOMPUTES
+from roofline.config.run import ATTENTIONS
 from roofline.config.settle import resolve, train_config
 from roofline.config.sharding import SHARDINGS
 from roofline.config.stack import stack_names

@@ -89,10 +89,11 @@ def test_full_recompute_runs_the_layers_forward_once_more(model, attention):
         assert flops(full, phase) == flops(none, phase)
 
 
-def test_full_recompute_keeps_each_layers_input():
-    full = step_of(recompute="full", micro_batch=2, seq_len=8)
+@pytest.mark.parametrize(("stack", "size"), [("megatron", 2), ("compiled", 4)])  # autocast: the stream is fp32
+def test_full_recompute_keeps_each_layers_input(stack, size):
+    full = step_of(recompute="full", micro_batch=2, seq_len=8, stack=stack)
     kept = sum(op.saved_bytes * op.count for op in full.ops if op.part == "layer")
-    assert kept == 6 * 2 * 8 * 24 * 2  # layers x sequences x tokens x width x 2 bytes
+    assert kept == 6 * 2 * 8 * 24 * size  # layers x sequences x tokens x width
 
 
 def test_selective_recompute_is_the_attention_core_or_half_a_layer():
