@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..errors import RooflineError
 from ..model.load import load_model
-from . import options
+from . import measures, options
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -52,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--kind", choices=KINDS, default="roofline", help=f"what to draw (default roofline). {kinds}")
     add("-o", "--output", metavar="FILE", help="a .png, .svg or .pdf (default KIND.png here)")
     add("--dpi", metavar="N", type=units.positive_int, default=200, help="dots per inch (default 200)")
+    measures.add_arguments(add)
     add("--data", metavar="FILE", help="write what is drawn as CSV too")
     add("--runs", metavar="CSV", help="validate: runs of your own instead of the published ones")
     add("--over", choices=OVER, default="micro-batch", help="batch: what varies (default micro-batch)")
@@ -69,6 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
     from .. import plot
+    from ..plot.style import page
     from ..view.files import check_writable
     from .output import write_text
 
@@ -78,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
     if not DPI_RANGE[0] <= args.dpi <= DPI_RANGE[1]:
         low, high = DPI_RANGE
         raise RooflineError(f"--dpi {args.dpi} is out of range: give {low} to {high} (print needs 300)")
+    page(args.width, args.font_size)
     data = _data(args)
-    plot.save(plot.draw(data), output, dpi=args.dpi)
+    plot.save(plot.draw(data, width=args.width, font_size=args.font_size), output, dpi=args.dpi)
     if args.data is not None:
         plot.save_data(data, args.data)
     write_text(f"wrote {output}{'' if args.data is None else f' and {args.data}'}\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..errors import RooflineError
 from ..view.files import check_writable
-from . import options
+from . import measures, options
 from .output import add_format_arguments, emit
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pictures = parser.add_argument_group("pictures (.png, .svg or .pdf)")
     pictures.add_argument("--roofline", metavar="FILE", help="measured ops on the device's roofline")
     pictures.add_argument("--timeline", metavar="FILE", help="one step over time, a lane per stream and rank")
+    measures.add_arguments(pictures.add_argument)
     parser.add_argument(
         "--write-device",
         metavar="FILE",
@@ -100,8 +101,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
     """Refuse files that cannot be written before the work."""
     for path in filter(None, (args.roofline, args.timeline)):
         from ..plot import check_output
+        from ..plot.style import page
 
         check_output(path)
+        page(args.width, args.font_size)
     if args.write_device is not None:
         if not args.write_device.endswith(".toml"):
             raise RooflineError(f"--write-device {args.write_device}: a device file ends in .toml")
@@ -130,11 +133,11 @@ def _pictures(args: argparse.Namespace, ranks: list[Rank], result: Profile) -> l
         return []
     from .. import plot
 
-    notes = []
+    notes, size = [], {"width": args.width, "font_size": args.font_size}
     if args.roofline is not None:
-        plot.save(plot.draw(plot.measured_data(result)), args.roofline)
+        plot.save(plot.draw(plot.measured_data(result), **size), args.roofline)
         notes.append(f"Measured ops on the roofline: {args.roofline}.")
     if args.timeline is not None:
-        plot.save(plot.draw(plot.timeline_data(ranks, result)), args.timeline)
+        plot.save(plot.draw(plot.timeline_data(ranks, result), **size), args.timeline)
         notes.append(f"One step over time: {args.timeline}.")
     return notes

@@ -11,16 +11,16 @@ Needs no display, and leaves matplotlib's global state as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
 from ..result import plain
 from ..view.files import check_writable, write_atomically
 from .build import roofline_data, validation_data, waterfall_data
-from .data import CurveData, MemoryData, PlotData, RooflineData, WaterfallData
+from .data import CurveData, MemoryData, PlotData, RooflineData, ValidationData, WaterfallData
 from .front import FrontData, draw_front, front_data
 from .measured import measured_data
 from .sweeps import batch_data, memory_data, memory_sweep, sequence_data
@@ -28,6 +28,8 @@ from .timeline import TimelineData, draw_timeline, step_data, timeline_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .style import Page
 
 __all__ = [
     "FORMATS",
@@ -51,38 +53,55 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 
-def draw(data: PlotData | TimelineData | FrontData) -> Figure:
+def draw(
+    data: PlotData | TimelineData | FrontData, *, width: float | None = None, font_size: float | None = None
+) -> Figure:
     """Draw the picture that `data` describes.
 
+    Args:
+        data: What to show.
+        width: Inches; by default what its kind needs, of text as wide as two columns of a page. Heights follow.
+        font_size: Points of its normal text; by default 7.5, and down to 6 in a narrow picture.
+
     Raises:
-        RooflineError: matplotlib is not installed.
+        RooflineError: matplotlib is not installed; the width or the font size is out of range.
     """
-    from .charts import draw_memory, draw_waterfalls
-    from .curves import draw_curves
-    from .roofline import draw_rooflines
-    from .validation import draw_validation
+    from .style import page
 
     with _style():
+        natural, paint = _drawing(data)
+        measures = page(width, font_size, natural=natural)
+    with _style(measures):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(dpi=DPI)
+        figure = Figure(dpi=DPI, figsize=(measures.width, measures.width))
         FigureCanvasAgg(figure)
-        if isinstance(data, RooflineData):
-            draw_rooflines(figure, data)
-        elif isinstance(data, WaterfallData):
-            draw_waterfalls(figure, data)
-        elif isinstance(data, MemoryData):
-            draw_memory(figure, data)
-        elif isinstance(data, CurveData):
-            draw_curves(figure, data)
-        elif isinstance(data, TimelineData):
-            draw_timeline(figure, data)
-        elif isinstance(data, FrontData):
-            draw_front(figure, data)
-        else:
-            draw_validation(figure, data)
+        paint(figure, data)
     return figure
+
+
+def _drawing(data: PlotData | TimelineData | FrontData) -> tuple[float, Callable[[Figure, Any], None]]:
+    """The width in inches that a kind of picture has by itself, and what draws it."""
+    from . import charts, curves, roofline, validation
+    from .style import WIDTH
+
+    natural: dict[type, Callable[[Any], float]] = {
+        RooflineData: roofline.natural_width,
+        WaterfallData: charts.natural_width_of_waterfalls,
+        MemoryData: charts.natural_width_of_memory,
+    }
+    paint: dict[type, Callable[[Figure, Any], None]] = {
+        RooflineData: roofline.draw_rooflines,
+        WaterfallData: charts.draw_waterfalls,
+        MemoryData: charts.draw_memory,
+        CurveData: curves.draw_curves,
+        TimelineData: draw_timeline,
+        FrontData: draw_front,
+        ValidationData: validation.draw_validation,
+    }
+    kind = type(data)
+    return natural[kind](data) if kind in natural else WIDTH, paint[kind]
 
 
 def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
@@ -137,9 +156,9 @@ def check_output(path: str | Path) -> Path:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def _style(measures: Page | None = None) -> Iterator[None]:
     """Our settings over matplotlib's own defaults, whatever the user's are, for the time of drawing."""
-    from .style import SETTINGS
+    from .style import page, settings
 
     try:
         import matplotlib as mpl
@@ -147,5 +166,5 @@ def _style() -> Iterator[None]:
         raise RooflineError("plotting needs matplotlib: pip install matplotlib") from error
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(SETTINGS)  # type: ignore[arg-type]  # keys are literals there
+        mpl.rcParams.update(settings(measures or page()))  # type: ignore[arg-type]  # keys are literals there
         yield

@@ -16,16 +16,17 @@ from ..view.words import model_words
 from .data import Row
 from .labels import Box, place
 from .style import (
+    EDGE,
     FAINT,
     GREY,
     INK,
-    LARGE,
-    SMALL,
-    WIDTH,
     box_of,
+    head_of,
+    heading,
+    page_of,
     plain_number,
     subject,
-    wrapped,
+    subject_height,
     write,
 )
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GIB = 2**30
-LEFT, RIGHT, BOTTOM, HEIGHT = 0.62, 0.2, 0.47, 3.3  # inches
+TITLE = "Time against memory: no layout is both faster and smaller"
 MOST_NAMES = 6
 
 
@@ -110,14 +111,17 @@ def _short(layout: Layout) -> str:
 
 def draw_front(figure: Figure, data: FrontData) -> None:
     """Step time with its interval against memory: what the front gives for more memory, and the capacity."""
-    top = 0.34 + 0.13 * len(wrapped(data.title))
-    height = top + HEIGHT + BOTTOM
-    figure.set_size_inches(WIDTH, height)
+    measures = page_of(figure)
+    width, left, right = measures.width, measures.scaled(0.62), EDGE if measures.narrow else 0.2
+    bottom, tall = measures.scaled(0.47), max(min(0.46 * width, 3.3), measures.scaled(2.1))
+    head = head_of(measures, [(TITLE, "")], width - left - right)
+    top = subject_height(measures, data.title, left) + head.height
+    height = top + tall + bottom
+    figure.set_size_inches(width, height)
     axes = figure.subplots()
-    figure.subplots_adjust(left=LEFT / WIDTH, right=1 - RIGHT / WIDTH, bottom=BOTTOM / height, top=1 - top / height)
-    subject(figure, data.title, LEFT)
-    words = "Time against memory: no layout is both faster and smaller"
-    figure.text(LEFT / WIDTH, 1 - (top - 0.14) / height, words, va="center", fontsize=LARGE, fontweight="bold")
+    figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height)
+    subject(figure, data.title, left)
+    heading(axes, TITLE, "", head)
     memory = [point.memory_bytes / GIB for point in data.points]
     times = [point.step_time_s for point in data.points]
     front = [(m, t) for m, t, point in zip(memory, times, data.points, strict=True) if not _beaten(point, data.points)]
@@ -135,10 +139,17 @@ def draw_front(figure: Figure, data: FrontData) -> None:
     for axis in (axes.yaxis, axes.xaxis):
         axis.set_major_formatter(plain_number)
     axes.yaxis.set_minor_formatter(plain_number)
-    axes.tick_params(which="minor", labelsize=SMALL)
+    axes.tick_params(which="minor", labelsize=measures.small)
     axes.grid(color=FAINT, linewidth=0.4)
-    write(axes, f"capacity {capacity:.1f} GiB", (capacity, 1), (-3, -9), of=("data", "axes fraction"), ha="right")
-    _name(axes, data.points, front)
+    write(
+        axes,
+        f"capacity {capacity:.1f} GiB",
+        (capacity, 1),
+        (-3, -1.4 * measures.small),
+        of=("data", "axes fraction"),
+        ha="right",
+    )
+    _name(axes, data, front)
 
 
 def _beaten(point: FrontPoint, points: Sequence[FrontPoint]) -> bool:
@@ -146,8 +157,9 @@ def _beaten(point: FrontPoint, points: Sequence[FrontPoint]) -> bool:
     return any(each.step_time_s < point.step_time_s and each.memory_bytes <= point.memory_bytes for each in points)
 
 
-def _name(axes: Axes, points: Sequence[FrontPoint], front: Sequence[tuple[float, float]]) -> None:
+def _name(axes: Axes, data: FrontData, front: Sequence[tuple[float, float]]) -> None:
     """The recommended layout, the ends of the front, and some between, clear of each other."""
+    points = data.points
     spare = [point for point in points if not point.recommended]
     step = -(-len(spare) // (MOST_NAMES - 1))
     named = [point for point in points if point.recommended] + spare[::-1][::step]
@@ -161,13 +173,19 @@ def _name(axes: Axes, points: Sequence[FrontPoint], front: Sequence[tuple[float,
         label.remove()
         sizes.append((extent.x1 - extent.x0, extent.y1 - extent.y0))
     whole = axes.get_window_extent()
-    marks = [Box(x - 4 * pixel, y - 4 * pixel, x + 4 * pixel, y + 4 * pixel) for x, y in anchors]
-    room = Box(whole.x0, whole.y0, whole.x1 - 3 * pixel, whole.y1 - 11 * pixel)
+    end = float(axes.transData.transform((data.capacity_bytes / GIB, 1))[0])
+    every = [axes.transData.transform((p.memory_bytes / GIB, p.step_time_s)) for p in points]
+    marks = [Box(x, y, x, y).padded(2.5 * pixel) for x, y in every]
+    room = Box(whole.x0 + 3 * pixel, whole.y0, end - 3 * pixel, whole.y1 - 1.6 * page_of(axes.figure).small * pixel)
     steps = [tuple(axes.transData.transform(at)) for at in front]
     lines = [(one, (other[0], one[1])) for one, other in pairwise(steps)]
     lines += [((other[0], one[1]), other) for one, other in pairwise(steps)]
     for point, text, anchor, box in zip(
-        named, words, anchors, place(anchors, sizes, room, obstacles=marks, lines=lines, gap=1.5 * pixel), strict=True
+        named,
+        words,
+        anchors,
+        place(anchors, sizes, room, obstacles=marks, barriers=lines, gap=1.5 * pixel),
+        strict=True,
     ):
         if box is not None:
             style = {"fontweight": "bold", "color": INK} if point.recommended else {"color": INK}

@@ -1,75 +1,103 @@
-"""Draws the key of a roofline picture: kinds, phases and shares, and a note on what is not shown."""
+"""Keys of pictures: as many columns as their width holds, blocks beside or under one another."""
 
 from __future__ import annotations
 
 import math
-from textwrap import fill
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from .data import RooflineData
 from .points import area
-from .style import GREY, INK, KIND_COLOURS, PHASE_MARKERS, SMALL, WIDTH, Style
+from .style import EDGE, GREY, INK, KIND_COLOURS, PHASE_MARKERS, Page, page_of, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
-NOTE_LETTER = 0.0475  # inches: mean width of a letter of the note
+APART = 0.2  # inches between blocks
 
 
-def draw_key(figure: Figure, data: RooflineData) -> None:
-    """Kinds by colour, phases by mark, shares of the step by area: keys below the panels, and a note."""
+class Key(msgspec.Struct, frozen=True):
+    """The blocks of a key with their places: inches from the left and down from the key's top."""
+
+    places: tuple[tuple[Any, float, float], ...]
+    height: float  # inches
+
+    def put(self, figure: Figure, left: float, top: float) -> None:
+        """Move the blocks to where they belong once the figure has its size; in inches from its lower left."""
+        width, height = figure.get_size_inches()
+        for block, x, y in self.places:
+            block.set_bbox_to_anchor(((left + x) / width, (top - y) / height), transform=figure.transFigure)
+
+
+def block_of(figure: Figure, handles: Sequence[Any], inches: float, title: str | None = None, most: int = 5) -> Legend:
+    """One block of a key, in at most `most` columns, and as many as `inches` hold."""
+    measures = page_of(figure)
+    widest = max(text_width(line, measures.normal) for handle in handles for line in handle.get_label().split("\n"))
+    columns = max(min(int((inches + 0.1) / (widest + measures.scaled(0.38))), most, len(handles)), 1)
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / columns))  # full rows
+    return figure.legend(
+        handles=handles,
+        title=title,
+        loc="upper left",
+        ncols=columns,
+        alignment="left",
+        borderaxespad=0,
+        borderpad=0.1,
+        columnspacing=1.2,
+        handlelength=1.8,
+        handletextpad=0.5,
+        labelspacing=0.45,
+    )
+
+
+def flow(figure: Figure, blocks: Sequence[Legend], inches: float) -> Key:
+    """Blocks side by side as far as `inches` hold them, then under one another."""
+    x = y = row = 0.0
+    places = []
+    for block in blocks:
+        extent = block.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+        width, height = extent.width / figure.dpi, extent.height / figure.dpi
+        if x and x + width > inches:
+            x, y, row = 0.0, y + row + 0.06, 0.0
+        places.append((block, x, y))
+        x, row = x + width + APART, max(row, height)
+    return Key(tuple(places), y + row)
+
+
+def roofline_key(figure: Figure, data: RooflineData, inches: float) -> Key:
+    """Kinds by colour, phases by mark, shares of the step by area."""
+    from matplotlib.lines import Line2D
+
     points = [point for panel in data.panels for point in panel.points]
-    axes, left = figure.axes[0], figure.axes[0].get_position().x0
-    width, height = figure.get_size_inches()
-    plain: Style = {"marker": "o", "edgecolor": "none"}
-    kinds = [axes.scatter([], [], s=34, facecolor=KIND_COLOURS[kind], label=kind, **plain) for kind in _kinds(data)]
-    phases = [
-        axes.scatter([], [], s=30, marker=mark, facecolor="none", edgecolor=INK, linewidth=0.8, label=phase)
-        for phase, mark in PHASE_MARKERS.items()
-        if phase in {point.phase for point in points}
+
+    def mark(label: str, square_points: float, **style: Any) -> Line2D:
+        plain = {"marker": "o", "markeredgecolor": "none", "markersize": math.sqrt(square_points), "linestyle": ""}
+        return Line2D([], [], label=label, **{**plain, **style})
+
+    kinds = {point.kind for point in points}
+    phases = {point.phase for point in points}
+    outline = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.8}
+    groups = {
+        "kind": [mark(kind, 34, color=colour) for kind, colour in KIND_COLOURS.items() if kind in kinds],
+        "phase": [mark(name, 30, **outline, marker=sign) for name, sign in PHASE_MARKERS.items() if name in phases],
+        "share of the time": [mark(f"{100 * share:g} %", area(share), color=GREY) for share in (0.01, 0.05, 0.1)],
+    }
+    most = {"kind": inches / 2, "phase": inches / 4}
+    blocks = [
+        block_of(figure, handles, max(most.get(title, inches), inches if page_of(figure).narrow else 0), title)
+        for title, handles in groups.items()
     ]
-    shares = [
-        axes.scatter([], [], s=area(share), facecolor=GREY, label=f"{100 * share:g} %", **plain)
-        for share in (0.01, 0.05, 0.1)
-    ]
-    for title, handles, x, columns in (
-        ("kind", kinds, left, _kind_columns(width)),
-        ("phase", phases, 0.5, 2),
-        ("share of the time", shares, 0.745, 3),
-    ):
-        place: Style = {
-            "loc": "upper left",
-            "bbox_to_anchor": (x, key_top(data, width) / height),
-            "ncols": columns,
-            "alignment": "left",
-        }
-        space: Style = {"columnspacing": 1.0, "handletextpad": 0.3, "labelspacing": 0.5, "borderpad": 0}
-        figure.legend(handles=handles, title=title, **place, **space)
-    figure.text(left, 0.1 / height, _note(data, width), fontsize=SMALL, color=GREY, va="bottom")
+    return flow(figure, blocks, inches)
 
 
-def _kinds(data: RooflineData) -> list[str]:
-    """Kinds of the ops shown."""
-    shown = {point.kind for panel in data.panels for point in panel.points}
-    return [kind for kind in KIND_COLOURS if kind in shown]
-
-
-def _kind_columns(width: float) -> int:
-    """Columns of the key of kinds: what the left half of the picture holds."""
-    return 3 if width <= WIDTH else 5
-
-
-def key_top(data: RooflineData, width: float) -> float:
-    """Upper end of the key in inches: room for its rows, and the note below them."""
-    rows = max(2, math.ceil(len(_kinds(data)) / _kind_columns(width)))
-    return 0.27 + 0.18 * rows + 0.12 * (_note(data, width).count("\n") + 1) + 0.05
-
-
-def _note(data: RooflineData, width: float) -> str:
-    """What the marks mean and what is not shown, in lines that a picture of that width holds."""
+def note_lines(measures: Page, data: RooflineData, left: float) -> list[str]:
+    """What the marks mean and what is not shown, in lines that the picture holds."""
     several = len(data.panels) > 1
     rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
     mark = "Mark: measured rate. Cross: expected." if data.measured else "Mark: expected rate."
     note = f"{mark} Tick above it: what the roofline allows. Not shown: what has no FLOPs (look-ups, casts, "
     note += f"communication, waiting) and ops of less than 0.1 %, {rest} of the time."
-    return fill(note, int((width - 0.7) / NOTE_LETTER))
+    return wrapped(note, measures.width - left - EDGE, measures.small)

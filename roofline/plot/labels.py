@@ -75,6 +75,7 @@ def place(
     obstacles: Iterable[Box] = (),
     fixed: Iterable[Box] = (),
     lines: Iterable[Segment] = (),
+    barriers: Iterable[Segment] = (),
     gap: float = 2.0,
 ) -> list[Box | None]:
     """Place a label of each size near its anchor, the first ones first.
@@ -84,20 +85,21 @@ def place(
         sizes: Width and height of each label.
         bounds: Labels stay inside.
         obstacles: What labels should not cover: markers.
-        fixed: What labels must not cover: other text.
+        fixed: What labels and their leaders must not cover: other text.
         lines: What labels should not lie on.
+        barriers: What labels must not lie on, but leaders may cross.
         gap: Free space around each label.
 
     Returns:
-        A box for each label, none overlapping another; None where there is no room.
+        A box for each label, none overlapping another or its leader; None where there is no room.
     """
-    obstacles, fixed, lines = list(obstacles), list(fixed), list(lines)
+    obstacles, fixed, lines, barriers = list(obstacles), list(fixed), list(lines), list(barriers)
     placed: list[Box | None] = [None] * len(anchors)
     for _ in range(_ROUNDS):
         before = list(placed)
         for index, (anchor, size) in enumerate(zip(anchors, sizes, strict=True)):
             others = [(box, anchors[i]) for i, box in enumerate(placed) if box is not None and i != index]
-            placed[index] = _best(anchor, size, bounds, others, obstacles, fixed, lines, gap)
+            placed[index] = _best(anchor, size, bounds, others, obstacles, fixed, lines, barriers, gap)
         if placed == before:
             break
     return placed
@@ -111,6 +113,7 @@ def _best(
     obstacles: Sequence[Box],
     fixed: Sequence[Box],
     lines: Sequence[Segment],
+    barriers: Sequence[Segment],
     gap: float,
 ) -> Box | None:
     """The cheapest place that is inside the bounds and clear of the other labels."""
@@ -128,12 +131,15 @@ def _best(
             cost += _OVER_OBSTACLE * sum(math.sqrt(room.overlap(each)) for each in obstacles) / height
         if cost < lowest:
             cost += _OVER_LINE * sum(any(cross(edge, line) for edge in room.edges()) for line in lines)
+        if cost < lowest and any(cross(edge, line) for line in barriers for edge in room.edges()):
+            continue
         if cost < lowest:
             leader = (end, anchor)
-            faults = sum(cross(leader, other) for other in (*leaders, *lines))
-            faults += sum(any(cross(leader, edge) for edge in other.edges()) for other in taken)
-            faults += sum(any(cross(other, edge) for edge in room.edges()) for other in leaders)
-            cost += _CROSSING * faults
+            if any(cross(leader, edge) for other in taken for edge in other.edges()):
+                continue
+            if any(cross(other, edge) for other in leaders for edge in room.edges()):
+                continue
+            cost += _CROSSING * sum(cross(leader, other) for other in (*leaders, *lines))
         if cost < lowest:
             best, lowest = box, cost
     return best

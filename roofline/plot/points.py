@@ -83,7 +83,8 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
         [_size(axes, name) for name in names],
         Box(extent.x0, extent.y0, extent.x1 - 3 * pixel, extent.y1),
         obstacles=markers,
-        fixed=[text.padded(4 * pixel) for text in texts],
+        fixed=[text.padded(1.5 * pixel) for text in texts],
+        barriers=_ceilings(axes, panel.roof),
         lines=[*_roof_lines(axes, panel.roof), *_stems(axes, points)],
         gap=1.5 * pixel,
     )
@@ -137,13 +138,19 @@ def _size(axes: Axes, text: str) -> Xy:
 
 def _roof_lines(axes: Axes, roof: Roof) -> list[Segment]:
     """Every line of the roof, in pixels."""
-    (x0, x1), bottom = axes.get_xlim(), axes.get_ylim()[0] * TERA
+    x0, bottom = axes.get_xlim()[0], axes.get_ylim()[0] * TERA
     top, main = roof.ceilings[0].flops_per_s, roof.main
-    lines = [(pixels(axes, c.ridge, c.flops_per_s), pixels(axes, x1, c.flops_per_s)) for c in roof.ceilings]
+    lines = _ceilings(axes, roof)
     for slope in roof.slopes:
         rate = slope.bytes_per_s
         lines.append((pixels(axes, x0, rate * x0), pixels(axes, top / rate, top)))
     return [*lines, (pixels(axes, main.ridge, bottom), pixels(axes, main.ridge, main.flops_per_s))]
+
+
+def _ceilings(axes: Axes, roof: Roof) -> list[Segment]:
+    """The ceilings, in pixels."""
+    x1 = axes.get_xlim()[1]
+    return [(pixels(axes, c.ridge, c.flops_per_s), pixels(axes, x1, c.flops_per_s)) for c in roof.ceilings]
 
 
 def _stems(axes: Axes, points: Sequence[Point]) -> list[Segment]:

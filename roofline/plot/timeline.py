@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,18 +14,21 @@ from ..timing.pipeline import timeline
 from ..units import format_time
 from ..view.colours import PASS_COLOURS
 from .data import Row
+from .key import block_of, flow
 from .style import (
+    EDGE,
     FAINT,
     GREY,
     KIND_COLOURS,
-    WIDTH,
     Style,
+    head_of,
     heading,
+    page_of,
     plain_number,
+    text_width,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from ..answers.estimate import Estimate
@@ -38,7 +41,7 @@ HATCHES = {"communication": "xxxx", "copy": "////", "recompute": "....", "data p
 TERM_KINDS = {"memory_bound": "elementwise"}
 MOST_LANES = 16
 MOST_PASSES = 96  # of one device
-LANE, TOP, BOTTOM, LEFT = 0.3, 0.34, 0.85, 1.15  # inches
+LANE = 0.3  # inches
 JOINED = 1 / 3000  # of the step: kernels of one kind closer than this are one bar
 
 
@@ -159,11 +162,19 @@ def _joined(bars: list[tuple[float, float, str]], span: float) -> tuple[Bar, ...
 
 def draw_timeline(figure: Figure, data: TimelineData) -> None:
     """Draw one lane under another over the time of the step."""
-    height = TOP + BOTTOM + LANE * len(data.lanes)
-    figure.set_size_inches(WIDTH, height)
+    measures = page_of(figure)
+    width, right = measures.width, 0.15
+    left = 0.15 + max(text_width(lane.name, measures.normal) for lane in data.lanes)
+    key = flow(figure, [block_of(figure, _handles(data), width - 2 * EDGE, most=8)], width)
+    head = head_of(measures, [(data.title, data.caption)], width - left - right)
+    bottom = 0.05 + key.height + 0.06 + measures.scaled(0.4)
+    lanes = measures.scaled(LANE) * (len(data.lanes) + 0.4)
+    height = 0.06 + head.height + bottom + lanes
+    figure.set_size_inches(width, height)
     axes = figure.subplots()
-    figure.subplots_adjust(left=LEFT / WIDTH, right=1 - 0.15 / WIDTH, bottom=BOTTOM / height, top=1 - TOP / height)
-    heading(axes, data.title, data.caption)
+    margins = {"left": left / width, "right": 1 - right / width}
+    figure.subplots_adjust(**margins, bottom=bottom / height, top=(bottom + lanes) / height)
+    heading(axes, data.title, data.caption, head)
     scale, unit = (1e3, "ms") if data.seconds < 1 else (1.0, "s")
     for place, lane in enumerate(data.lanes):
         axes.axhspan(place - 0.35, place + 0.35, color=FAINT, alpha=0.5, linewidth=0)
@@ -178,7 +189,7 @@ def draw_timeline(figure: Figure, data: TimelineData) -> None:
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(plain_number)
     axes.set_xlabel(f"{unit} from {data.origin}")
-    _key(figure, axes, data)
+    key.put(figure, left if not measures.narrow else EDGE, 0.05 + key.height)
 
 
 def _texture(kind: str) -> Style:
@@ -186,11 +197,10 @@ def _texture(kind: str) -> Style:
     return {"hatch": HATCHES.get(kind, ""), "edgecolor": "white" if kind == "copy" else GREY, "linewidth": 0}
 
 
-def _key(figure: Figure, axes: Axes, data: TimelineData) -> None:
-    width, height = figure.get_size_inches()
+def _handles(data: TimelineData) -> list[Any]:
+    """The key's patches: kinds that are shown."""
+    from matplotlib.patches import Patch
+
     shown = [kind for kind in COLOURS if any(bar.kind == kind for lane in data.lanes for bar in lane.bars)]
-    handles = [axes.barh(0, 0, color=COLOURS[kind], label=kind, **_texture(kind)) for kind in shown]
-    handles.append(axes.barh(0, 0, color=FAINT, alpha=0.5, linewidth=0, label="nothing runs"))
-    place: Style = {"loc": "lower left", "bbox_to_anchor": (LEFT / width, 0.03 / height)}
-    columns = max(min(len(handles), int((width - LEFT) / 1.1)), 1)
-    figure.legend(handles=handles, **place, ncols=columns, borderpad=0.1, columnspacing=1.0, handlelength=1.2)
+    handles = [Patch(facecolor=COLOURS[kind], label=kind, **_texture(kind)) for kind in shown]
+    return [*handles, Patch(facecolor=FAINT, alpha=0.5, linewidth=0, label="nothing runs")]

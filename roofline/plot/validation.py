@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 from .data import Measurement, ValidationData
 from .style import (
+    EDGE,
     FAINT,
     GREY,
     INK,
-    LARGE,
     MARKERS,
-    NORMAL,
     SERIES,
-    SMALL,
-    WIDTH,
+    Page,
     Style,
+    page_of,
+    text_width,
     thousands,
+    wrapped,
     write,
 )
 
@@ -48,27 +49,44 @@ def groups_of(data: ValidationData) -> Groups:
 
 
 def draw_validation(figure: Figure, data: ValidationData) -> None:
-    """Draw every run as a point on the left, and the spread of each group's errors on the right."""
-    groups = groups_of(data)
-    rows = 0.23 * len(groups)  # inches
-    height = max(3.0, rows) + 1.35
-    figure.set_size_inches(WIDTH, height)
-    top = height - 0.85
-    left = figure.add_axes((0.6 / WIDTH, (top - 2.75) / height, 2.75 / WIDTH, 2.75 / height))
-    right = figure.add_axes((4.6 / WIDTH, (top - rows) / height, 1.4 / WIDTH, rows / height))
+    """Draw every run as a point, and the spread of each group's errors at its right or, where narrow, below it."""
+    groups, measures = groups_of(data), page_of(figure)
+    width, small = measures.width, measures.small
     error = median(abs(run.measured / run.predicted - 1) for run in data.runs)
     inside = sum(run.inside for run in data.runs) / len(data.runs)
-    x = 0.12 / WIDTH
-    figure.text(x, 1 - 0.1 / height, data.title, va="top", fontsize=LARGE, fontweight="bold")
     words = f"{len(data.runs):,} runs, median error of the step time {100 * error:.1f} %; "
     words += f"{100 * inside:.0f} % of the measurements lie in the interval from 10th to 90th percentile"
-    figure.text(x, 1 - 0.29 / height, words, va="top", fontsize=NORMAL, color=GREY)
-    _draw_scatter(left, groups)
-    _draw_errors(right, groups)
+    caption = wrapped(words, width - 2 * EDGE, measures.normal)
+    top = EDGE + measures.lines(1, measures.large) + measures.lines(len(caption)) + 0.08
+    columns = measures.lines(2, small) + 0.06  # their headings
+    axis, left = measures.scaled(0.42), measures.scaled(0.6)
+    side = min(2.75, width - left - EDGE)
+    rows = measures.scaled(0.23) * len(groups)
+    names = min(max(text_width(name, small) for name in groups), _room(measures)) + 0.12
+    figures = measures.scaled(1.2)  # inches of the three columns
+    if measures.narrow:
+        height = top + side + axis + columns + 0.12 + rows + axis
+        lower, x, spread = axis, names, width - names - figures - EDGE
+    else:
+        height = top + columns + max(side, rows) + axis
+        x = left + side + 0.2 + names
+        lower, spread = height - top - columns - rows, width - x - figures - EDGE
+    figure.set_size_inches(width, height)
+    upper = height - top - (0 if measures.narrow else columns)
+    scatter = figure.add_axes((left / width, (upper - side) / height, side / width, side / height))
+    errors = figure.add_axes((x / width, lower / height, spread / width, rows / height))
+    at = EDGE / width
+    figure.text(at, 1 - EDGE / height, data.title, va="top", fontsize=measures.large, fontweight="bold")
+    below = 1 - (EDGE + measures.lines(1, measures.large)) / height
+    figure.text(at, below, "\n".join(caption), va="top", fontsize=measures.normal, color=GREY)
+    _draw_scatter(scatter, groups)
+    _draw_errors(errors, groups)
 
 
 def _draw_scatter(axes: Axes, groups: Groups) -> None:
     """Predicted against measured throughput of every run, with its interval where there are few enough."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     runs = [run for members in groups.values() for run in members]
     low = min(min(run.measured, run.predicted) for run in runs) / 1.5
     high = max(max(run.measured, run.predicted) for run in runs) * 1.5
@@ -86,8 +104,10 @@ def _draw_scatter(axes: Axes, groups: Groups) -> None:
         axes.scatter(xs, ys, s=11, marker=marker, facecolor=colour, alpha=0.85, label=name, zorder=3, **edge)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     axes.set(xlabel="measured tokens/s per device", ylabel="predicted tokens/s per device")
-    axes.xaxis.set_major_formatter(thousands)
-    axes.yaxis.set_major_formatter(thousands)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1,) if high > 30 * low else (1, 2, 5)))
+        axis.set_major_formatter(thousands)
+        axis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=1.5, width=0.4)
     axes.grid(color=FAINT, linewidth=0.4)
 
@@ -126,18 +146,36 @@ def _draw_errors(axes: Axes, groups: Groups) -> None:
     axes.set_xticks(ticks[(limit > 2) + (limit > 3)])
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(thousands)
-    axes.set_yticks(range(last), list(groups), fontsize=SMALL)
+    axes.set_yticks(range(last), [_cut(name, axes) for name in groups], fontsize=page_of(axes.figure).small)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
+def _room(measures: Page) -> float:
+    """Inches that names of groups may take: the rest belongs to their errors."""
+    return (0.38 if measures.narrow else 0.25) * measures.width
+
+
+def _cut(name: str, axes: Axes) -> str:
+    """A group's name, shortened where it is longer than the room left of the axes."""
+    measures = page_of(axes.figure)
+    room = _room(measures)
+    if text_width(name, measures.small) <= room:
+        return name
+    while text_width(f"{name}…", measures.small) > room:
+        name = name[:-1]
+    return f"{name.rstrip(' ,')}…"
+
+
 def _columns(axes: Axes, texts: Sequence[str], row: int | None) -> None:
     """Figures at the right of a row; headings above all rows where `row` is None."""
-    for x, text in zip((1.25, 1.5, 1.8), texts, strict=True):
+    measures = page_of(axes.figure)
+    for inches, text in zip((0.35, 0.72, 1.18), texts, strict=True):
+        x = 72 * measures.scaled(inches)
         if row is None:
-            write(axes, text, (x, 1), (0, 3), of="axes fraction", ha="right", color=GREY)
+            write(axes, text, (1, 1), (x, 3), of="axes fraction", ha="right", color=GREY)
         else:
-            write(axes, text, (x, row), of=("axes fraction", "data"), ha="right", va="center")
+            write(axes, text, (1, row), (x, 0), of=("axes fraction", "data"), ha="right", va="center")
 
 
 def _spread(values: Sequence[float]) -> tuple[float, ...]:

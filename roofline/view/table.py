@@ -162,7 +162,8 @@ def _text_table(table: Table, width: int, *, bold: bool) -> str:
     """One table of at most `width` columns where that can be, whole words kept.
 
     What is too wide gives way in this order: long sentences, headings of several words, the space between columns, the
-    widest text. What is still too wide stands in parts, each with the columns that name its rows.
+    widest text. What is still too wide stands in parts, each with the columns that name its rows; a tall table stays
+    whole, and its long names break.
     """
     title = "\n".join(_wrapped(printable(table.title), width)) if table.title else ""
     lines = ["\n".join(f"\033[1m{line}\033[0m" if bold else line for line in title.split("\n"))] if title else []
@@ -216,6 +217,9 @@ def _layout(columns: list[list[str]], sides: str, width: int) -> tuple[list[int]
     if excess() > 0:
         gap = 1
     shorten(NARROWEST)
+    if excess() > 0 and len(columns[0]) > TALL and left:  # no parts: long names break behind their dashes and dots
+        wide = max(left, key=widths.__getitem__)
+        widths[wide] = max(NARROWEST, widths[wide] - excess())
     return widths, gap
 
 

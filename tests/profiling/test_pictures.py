@@ -63,3 +63,14 @@ def test_the_command_draws_both(found, tmp_path, capsys):
     assert time.read_bytes()[:4] == b"\x89PNG"
     assert main(["profile", trace, "--timeline", str(tmp_path / "time.gif")]) == 2
     assert "picture format" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("picture", ["--roofline", "--timeline"])
+def test_both_at_the_width_of_a_column(run, tmp_path, two_steps, picture):
+    trace, out = two_steps(rank=0, world_size=8).write(tmp_path / "t.json"), tmp_path / "a.svg"
+    status, _, err = run("profile", str(trace), picture, str(out), "--width", "3.3in", "--font-size", "7")
+    assert (status, err) == (0, "")
+    assert 'width="237.6pt"' in out.read_text()
+    status, _, err = run("profile", str(trace), picture, str(tmp_path / "b.svg"), "--width", "1in")
+    assert (status, err.count("\n")) == (2, 1)
+    assert not (tmp_path / "b.svg").exists()

@@ -116,3 +116,14 @@ def test_red_says_only_that_it_does_not_fit():
     table = Table("", ["", ""], [["Answer", "DOES NOT FIT: 3 GiB short"]], align="ll")
     assert "\033[1;31mDOES NOT FIT\033[0m: 3 GiB" in render_text([table], bold=True)
     assert "\033" not in render_text([table])
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_tall_table_breaks_its_long_names_and_stays_whole(width):
+    name = "a-device-of-a-very-long-name-80gb"
+    numbers = tuple(f"figure{n}" for n in range(5))
+    table = Table("", ("device", *numbers), [(name, *(1000.5 + row for _ in numbers)) for row in range(50)])
+    lines = render_text([table], width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith("device") for line in lines) == 1
+    assert sum("80gb" in line for line in lines) == 50
