@@ -9,7 +9,10 @@ _LONGEST = 3000  # letters of a message
 
 
 class RooflineError(ValueError):
-    """What a user can mend: the command line prints the message on one line and exits with status 2."""
+    """What a user can mend, on one line: the command line prints it and exits with status 2."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class NotDescribedError(RooflineError):

@@ -15,6 +15,7 @@ import msgspec
 from .arrays import is_scalar
 from .counting.mfu import DEFAULT_RULE, Rule, model_flops_per_token
 from .errors import RooflineError, shown, unknown
+from .gate import FUNCTION, gated
 from .model.load import load_model
 from .model.spec import ModelConfig
 from .reading import packaged, read_packaged
@@ -58,6 +59,7 @@ class StepTimer:
     meaningless, but the median over a window is right.
     """
 
+    @gated(write=FUNCTION, clock=FUNCTION)
     def __init__(
         self,
         model: str | Path | ModelConfig,

@@ -16,6 +16,7 @@ from .. import units
 from ..config.options import read_one
 from ..config.run import LARGEST
 from ..errors import RooflineError, shown, unknown
+from ..gate import gated
 from ..model.load import load_model
 from ..model.projections import attention_projections, feed_forward_projections
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
@@ -106,6 +107,7 @@ def textbook_model(
     )
 
 
+@gated()
 def accounting(
     model: str | Path | ModelConfig | None = None, *, seq_len: int | str, micro_batch: int | str = 1, **shapes: Any
 ) -> pd.DataFrame:

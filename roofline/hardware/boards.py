@@ -284,7 +284,7 @@ def _pcie(text: str) -> float:
     generation, _, lanes = text.partition(" x")
     try:
         return PCIE_X16_GB_PER_S[int(float(generation))] * int(lanes or 16) / 16
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):  # no number, no such generation, infinite
         raise HardwareError(f"pcie = '{text}': give generation and lanes, e.g. 4.0 x16") from None
 
 

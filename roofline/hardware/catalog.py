@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ..gate import gated
 from ..reading import read_packaged
 from . import boards
 from .architecture import Architecture
@@ -35,6 +36,7 @@ def _files() -> frozenset[str]:
     return frozenset(ids("devices"))
 
 
+@gated()
 @lru_cache(maxsize=1)
 def device_ids() -> tuple[str, ...]:
     """Ids of the catalog, sorted."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..errors import shown, unknown
+from ..gate import TEXT, gated
 from .architecture import Architecture
 from .errors import HardwareError
 from .host import Host, HostKind
@@ -375,6 +376,7 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         peaks = ", ".join(f"{dtype} {peak / 1e12:g}" for dtype, peak in self.peaks.items() if dtype in {"bf16", "fp8"})
         return f"<Device {self.id}: {self.name}, {memory}{f', {peaks} TFLOP/s dense' if peaks else ''}>"
 
+    @gated(figure=TEXT)
     def source_of(self, figure: str) -> str:
         """Where a figure comes from, in words.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import unknown
+from ..gate import TEXT, gated
 from .catalog import all_devices
 from .device import DTYPES, Device
 
@@ -29,6 +30,7 @@ def chosen(vendor: str | None = None, kind: str | None = None) -> list[Device]:
     return found
 
 
+@gated(vendor=TEXT, kind=TEXT)
 def devices(vendor: str | None = None, kind: str | None = None) -> pd.DataFrame:
     """The catalog as a pandas frame, a row a device, indexed by id.
 

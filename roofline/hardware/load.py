@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from ..errors import shown
+from ..gate import gated
 from .catalog import catalog_device, is_device_id
 from .device import Device
 from .errors import HardwareError
@@ -16,6 +17,7 @@ _MANY = re.compile(r"(\d+)\s*[x×](?:\s+|(?=\S*\d))(\S.*)", re.IGNORECASE)  # 8x
 _MOST = 10_000_000
 
 
+@gated()
 def load_device(spec: str | os.PathLike[str] | Device) -> Device:
     """A device by id or name, by path to a ``.toml`` or a row of a table of boards, ``"local"``, ``"cpu"``, or itself.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ..errors import unknown
+from ..gate import FIGURES, NUMBER, TEXT, gated, instance
 from .catalog import complete, hosts
 from .check.consistency import is_same
 from .device import DTYPES, SAME_ENGINE, Device, Dtype, Link, LinkKey, Node, Peak
@@ -191,6 +192,17 @@ def _bridge(device: Device) -> Link:
         raise HardwareError(f"--topology bridge: no bridge fits {device.id} in the catalog: leave it out") from None
 
 
+@gated(
+    device=instance("a Device (roofline.load_device makes one)", Device),
+    peak_tflops=FIGURES,
+    bandwidth_gb_per_s=NUMBER,
+    memory_gib=NUMBER,
+    link_gb_per_s=NUMBER,
+    network_gbit_per_s=NUMBER,
+    devices_per_node=NUMBER,
+    topology=TEXT,
+    power_limit_w=NUMBER,
+)
 def override(
     device: Device,
     *,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import RooflineError, shown
+from ..gate import gated
 from ..reading import packaged, read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
@@ -32,11 +33,13 @@ def _folder() -> Traversable:
     return packaged(__name__, "presets")
 
 
+@gated()
 def model_ids() -> list[str]:
     """The ids of all presets, sorted."""
     return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
 
 
+@gated()
 def load_model(
     spec: str | os.PathLike[str] | ModelConfig,
     overrides: Mapping[str, object] | None = None,

@@ -141,9 +141,20 @@ def read_terms(terms: Terms) -> Terms:
         terms,
         price=read_one("price", terms.price, units.price),
         intensity=read_one("intensity", terms.intensity, units.positive),
-        pue=read_one("pue", terms.pue, units.overhead),
+        pue=read_one("pue", 1.0 if terms.pue is None else terms.pue, units.overhead),
         power_w=read_one("power_w", terms.power_w, units.power),
+        overhead=_read_overhead(terms.overhead),
     )
+
+
+def _read_overhead(factors: object) -> tuple[float, float, float]:
+    """Low, expected and high factor, as numbers that rise."""
+    if not isinstance(factors, tuple | list) or len(factors) != 3:
+        raise RooflineError(f"overhead must be three factors, low, expected and high, got {shown(factors)}")
+    low, expected, high = (read_one("overhead", factor, units.overhead) for factor in factors)
+    if not low <= expected <= high:
+        raise RooflineError(f"overhead must rise from low to expected to high, got {shown(factors)}")
+    return low, expected, high
 
 
 def chinchilla_tokens(model: ModelConfig) -> int:

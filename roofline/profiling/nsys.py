@@ -29,6 +29,10 @@ _TEXT = re.compile(
     r"(?:, input_op_ids = .*)?",
     re.DOTALL,
 )
+_TEXTS = {"text", "name"}  # columns of text; the others hold whole numbers
+_REQUIRED = {"start", "end"}
+_SQL = {str: "text", int: "integers", float: "fractions", bytes: "bytes", type(None): "nothing"}
+_LONGEST = 10_000_000  # bytes of a text, a row or a query
 # kind of activity -> category, the column that names it (None: its own word), and whether it says bytes
 _ACTIVITIES = {
     "KERNEL": ("kernel", "demangledName", False),
@@ -66,6 +70,7 @@ def read_export(path: Path, take: Callable[[list[Event]], None]) -> dict[str, An
         database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
             database.execute("PRAGMA trusted_schema = OFF")
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             database.text_factory = lambda text: text.decode("utf-8", "replace")
             return _Export(path, database).read(take)
         finally:
@@ -78,7 +83,7 @@ class _Export:
     """One database, and the processes that wrote it."""
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
-        self.database = database
+        self.path, self.database = path, database
         listed = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         self.columns: dict[str, set[str]] = {
             str(table): {row[1] for row in database.execute(f'PRAGMA table_info("{table}")')} for (table,) in listed
@@ -115,7 +120,16 @@ class _Export:
         query = f"SELECT {', '.join(picked)} FROM {table} t {join} {where}"  # noqa: S608  (all words are of this file)
         cursor = self.database.execute(query)
         while rows := cursor.fetchmany(_BATCH):
+            for place, column in enumerate((*wanted, "value")):
+                self.check(table, column, {type(row[place]) for row in rows})
             yield rows
+
+    def check(self, table: str, column: str, found: set[type]) -> None:
+        """Refuse a column that holds what it should not: SQLite lets any value into any column."""
+        allowed = {str if column in _TEXTS | {"value"} else int} | (set() if column in _REQUIRED else {type(None)})
+        if wrong := found - allowed:
+            kinds = ", ".join(sorted(_SQL[kind] for kind in wrong))
+            raise RooflineError(f"{self.path}: {table}.{column} holds {kinds}: no export of nsys does; export it again")
 
     def ranges(self) -> Iterator[list[Event]]:
         """NVTX ranges: operators with their shapes, and annotations."""

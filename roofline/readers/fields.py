@@ -91,7 +91,7 @@ def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]
             continue
         try:
             result[name] = _whole(name, value)
-        except (UnitError, ValueError, OverflowError) as error:
+        except UnitError as error:
             option = OPTION.get(name, "--" + name.replace("_", "-"))
             raise RooflineError(f"{where}: {name}: {error}: mend the file, or give {option}") from None
         if isinstance(value, str):
@@ -103,7 +103,7 @@ def _whole(name: str, value: Any) -> int:
     """A count, as a number or as people write one."""
     if isinstance(value, str):
         return sequence_length(value) if name in {"seq_len", "mean_len"} else positive_int(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
         raise UnitError(f"{value!r:.60} is not a whole number")
     if value < 1:
         raise UnitError(f"{value!r:.60} is below 1")

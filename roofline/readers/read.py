@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RooflineError
+from ..gate import MAPPING, PATH, PATHS, TEXT, gated
 from .account import account
 from .fields import OPTION, STANDS_FOR, WORDS, numbers, present
 from .gather import gather
@@ -16,6 +17,7 @@ from .result import RunFile
 from .rules import Rules, short
 
 
+@gated(path=PATH, more=PATHS, given=MAPPING, overrides=MAPPING, framework=TEXT)
 def read_run(
     path: str | Path,
     *,

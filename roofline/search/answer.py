@@ -9,6 +9,7 @@ import msgspec
 
 from .. import units
 from ..config.options import read, read_one
+from ..gate import EXECUTOR, FUNCTION, PATH, gated
 from .layout import SearchResult
 from .remedy import remedy, shortage
 from .search import Progress, search
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..config.typed import LayoutChoices
 
 
+@gated(progress=FUNCTION, record=PATH, executor=EXECUTOR)
 def layouts(
     model: Described,
     device: Named,

@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from ..errors import RooflineError, unknown
+from ..gate import gated
 from .modes import fake_mode, gpu_kernels, with_data, without_data
 from .recorder import ModuleCost, Recorder, Trace
 
@@ -37,6 +38,7 @@ def import_torch() -> Any:
     return torch
 
 
+@gated()
 def trace(
     module: Any,
     *example_inputs: Any,

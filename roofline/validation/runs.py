@@ -14,6 +14,7 @@ import msgspec
 from ..answers.estimate import estimate_times
 from ..counting.step import build_step
 from ..errors import RooflineError
+from ..gate import PATH, gated
 from ..reading import packaged
 from ..result import Result
 from ..timing.interval import Z80
@@ -104,6 +105,7 @@ def predict_runs(rows: Iterable[Mapping[str, str]]) -> list[Prediction]:
     return [_predict(case) for case in cases(rows)]
 
 
+@gated(path=PATH)
 def validate_runs(path: str | Path | None = None) -> list[Prediction]:
     """Predict every row of the packaged table, or of a CSV in the same columns."""
     return predict_runs(read_rows(data_file("runs") if path is None else path))

@@ -33,6 +33,24 @@ class Call(NamedTuple):
 
 
 FIELDS = roofline.TrainConfig.__struct_fields__
+
+
+def charged(**terms: Any) -> roofline.Plan:
+    """A plan of one layout with these terms."""
+    one = roofline.Terms(**terms)
+    return roofline.plan(
+        MODEL,
+        DEVICE,
+        tokens=10**9,
+        num_devices=1,
+        micro_batch=1,
+        global_batch=8,
+        recompute="none",
+        sharding="none",
+        terms=one,
+    )
+
+
 CALLS: dict[str, Call] = {
     "estimate": Call(roofline.estimate, {"model": MODEL, "device": DEVICE, "micro_batch": 1}, FIELDS),
     "memory": Call(roofline.memory, {"model": MODEL, "device": DEVICE, "micro_batch": 1}, FIELDS),
@@ -63,7 +81,7 @@ CALLS: dict[str, Call] = {
             "objective": "time",
             "top": 1,
         },
-        ("across_nodes", "front", "tolerance", *FIELDS),
+        ("across_nodes", "front", "tolerance", "price", "progress", "executor", "record", *FIELDS),
     ),
     "plan": Call(
         roofline.plan,
@@ -83,7 +101,8 @@ CALLS: dict[str, Call] = {
     ),
     "accounting": Call(
         roofline.accounting,
-        {"n_layers": 2, "d_model": 64, "n_heads": 4, "d_ff": 256, "vocab_size": 100, "seq_len": 16, "batch": 1},
+        {"n_layers": 2, "d_model": 64, "n_heads": 4, "d_ff": 256, "vocab_size": 100, "seq_len": 16, "micro_batch": 1},
+        ("model",),
     ),
     "load_model": Call(roofline.load_model, {"spec": MODEL}, ("overrides",)),
     "load_device": Call(roofline.load_device, {"spec": DEVICE}),
@@ -92,8 +111,26 @@ CALLS: dict[str, Call] = {
     "StepTimer": Call(
         roofline.StepTimer,
         {"model": MODEL, "device": DEVICE, "seq_len": 128, "global_batch": 8},
-        ("tokens_per_step", "num_devices", "dtype", "warmup", "total_steps", "every", "window"),
+        ("tokens_per_step", "num_devices", "dtype", "warmup", "total_steps", "every", "window", "write", "clock"),
     ),
+    "settle": Call(roofline.settle, {"model": MODEL, "device": DEVICE, "micro_batch": 1}, FIELDS),
+    "diagnose": Call(
+        roofline.diagnose, {"model": MODEL, "device": DEVICE, "tokens_per_s": 1e4, "micro_batch": 1}, ("tflops",)
+    ),
+    "override": Call(
+        roofline.override,
+        {"device": roofline.load_device(DEVICE)},
+        tuple(inspect.signature(roofline.override).parameters)[1:],
+    ),
+    "devices": Call(roofline.devices, {}, ("vendor", "kind")),
+    "detect": Call(roofline.detect, {"replay": "/nowhere.json"}),
+    "read_run": Call(
+        roofline.read_run, {"path": "/nowhere.yaml"}, ("more", "given", "model", "overrides", "framework")
+    ),
+    "source_of": Call(roofline.load_device(DEVICE).source_of, {"figure": "bf16"}),
+    "Terms": Call(charged, {}, roofline.Terms.__struct_fields__),
+    "model_ids": Call(roofline.model_ids, {}),
+    "device_ids": Call(roofline.device_ids, {}),
 }
 
 
@@ -176,12 +213,12 @@ def attempts(calls: dict[str, Call] | None = None) -> Iterator[tuple[str, str, s
     for name, call in (calls or CALLS).items():
         for parameter in dict.fromkeys((*call.good, *call.others)):
             for words, value in WRONG.items():
-                if (name, words) == ("validate_runs", "None"):
-                    continue  # the packaged table
+                if (name, words) in {("validate_runs", "None"), ("detect", "None")}:
+                    continue  # the packaged table, this machine
                 given = (each for each in (1, 2)) if words == "generator" else value
                 arguments = {**call.good, parameter: given}
                 yield name, parameter, words, lambda f=call.function, a=arguments: f(**a)  # type: ignore[misc]
-        if any(kind.kind == kind.VAR_KEYWORD for kind in inspect.signature(call.function).parameters.values()):
+        if name != "Terms":  # a struct refuses what it has not, as Python does
             for unknown in ("micro_bach", "nonsense", "step_tim"):
                 yield name, unknown, "unknown", lambda f=call.function, a={**call.good, unknown: 1}: f(**a)  # type: ignore[misc]
 

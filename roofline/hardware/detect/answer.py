@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
+from ...errors import RooflineError
+from ...gate import PATH, gated
 from ...result import Result
 from ..device import Device
 from ..errors import HardwareError
@@ -37,7 +40,8 @@ class Machine(Result, Detection, frozen=True, kw_only=True):
         return f"<Machine: {names or 'no GPU'}; {self.cpu.model_name or 'unknown CPU'}>"
 
 
-def detect(replay: str | None = None) -> Machine:
+@gated(replay=PATH)
+def detect(replay: str | os.PathLike[str] | None = None) -> Machine:
     """The GPUs of this machine, matched to the catalog, and its CPU; a missing driver is an answer, not an error.
 
     Args:
@@ -53,12 +57,14 @@ def detect(replay: str | None = None) -> Machine:
     except HardwareError as error:
         why_not = str(error)
     known = {name: getattr(found, name) for name in Detection.__struct_fields__}
-    return Machine(**known, cpu=read_cpu(), local=local, no_local=why_not, replayed=replay)
+    return Machine(
+        **known, cpu=read_cpu(), local=local, no_local=why_not, replayed=None if replay is None else os.fspath(replay)
+    )
 
 
-def _recorded(path: str) -> Detection:
+def _recorded(path: str | os.PathLike[str]) -> Detection:
     try:
         recording, machine = load_recording(path)
-    except (OSError, ValueError) as error:
+    except RooflineError as error:
         raise HardwareError(f"--replay {path}: not a recorded machine: {error}") from error
     return detect_gpus(recording, machine.get("environment", {}), machine.get("host_memory_bytes"))

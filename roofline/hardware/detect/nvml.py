@@ -6,9 +6,13 @@ The only module that imports pynvml (the nvidia-ml-py distribution), and only in
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Protocol
+
+from ...reading import parse_json, read_text
+from ..errors import HardwareError
 
 # What each NVML return code means to a user (nvml.h, nvmlReturn_t).
 SENTENCES = {
@@ -147,22 +151,21 @@ class Recording:
         return answer
 
 
-def load_recording(path: str) -> tuple[Recording, dict[str, Any]]:
+def load_recording(path: str | os.PathLike[str]) -> tuple[Recording, dict[str, Any]]:
     """The answers of a recorded machine, and the rest of its file (about, environment, system memory).
 
     Raises:
-        ValueError: the file holds no recorded answers.
+        RooflineError: It cannot be read, or holds no recorded answers.
     """
-    with open(path, encoding="utf-8") as file:
-        try:
-            data = json.load(file)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+    try:
+        data = parse_json(read_text(path, "recorded machine"), os.fspath(path))
+    except json.JSONDecodeError as error:
+        raise HardwareError(f"no JSON: {error}") from None
     if not isinstance(data, dict) or not isinstance(data.get("answers"), dict):
-        raise ValueError("no table of answers in it")  # noqa: TRY004  (what the file holds, not the argument)
+        raise HardwareError("no table of answers in it")
     environment, memory = data.get("environment", {}), data.get("host_memory_bytes")
     if not (isinstance(environment, dict) and all(isinstance(value, str) for value in environment.values())):
-        raise ValueError("its environment is no table of texts")
+        raise HardwareError("its environment is no table of texts")
     if not (memory is None or (isinstance(memory, int) and memory > 0)):
-        raise ValueError("its host_memory_bytes is no number of bytes")
+        raise HardwareError("its host_memory_bytes is no number of bytes")
     return Recording(data.pop("answers")), data

@@ -102,7 +102,7 @@ def test_a_call_that_raises_anything_fails_alone() -> None:
         ('{"answers": {}, "environment": [1]}', "environment is no table"),
         ('{"answers": {}, "environment": {"CUDA_VISIBLE_DEVICES": 0}}', "environment is no table"),
         ('{"answers": {}, "host_memory_bytes": "many"}', "no number of bytes"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 100_000, "nested more than 32 deep"),
     ],
 )
 def test_a_malformed_recording_is_one_line(tmp_path: Path, text: str, why: str) -> None:
