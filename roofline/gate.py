@@ -56,7 +56,6 @@ NUMBER = Kind("a number", _is_number)
 MAPPING = Kind("a mapping of names", _is_mapping)
 FIGURES = Kind("a mapping of names to numbers", _is_figures)
 FUNCTION = Kind("a function", callable)
-EXECUTOR = Kind("an executor of concurrent.futures", lambda value: callable(getattr(value, "submit", None)))
 
 
 def instance(words: str, kind: type) -> Kind:

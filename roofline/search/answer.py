@@ -9,7 +9,7 @@ import msgspec
 
 from .. import units
 from ..config.options import read, read_one
-from ..gate import EXECUTOR, FUNCTION, PATH, gated
+from ..gate import FUNCTION, PATH, gated
 from .layout import SearchResult
 from .remedy import remedy, shortage
 from .search import Progress, search
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..config.typed import LayoutChoices
 
 
-@gated(progress=FUNCTION, record=PATH, executor=EXECUTOR)
+@gated(progress=FUNCTION, record=PATH)
 def layouts(
     model: Described,
     device: Named,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import RooflineError
 from .best import Best
 from .question import Bundles, Question
 from .record import Record
@@ -61,6 +62,8 @@ def _here(
 
 def _there(question: Question, executor: Executor, rows: Record | None) -> Iterator[Best]:
     """Each piece on the executor, a few at a time, in their order."""
+    from concurrent.futures import BrokenExecutor  # whoever brings an executor has it imported
+
     asked = pickle.dumps(question)
     waiting: deque[Future[Best]] = deque()
     try:
@@ -70,6 +73,11 @@ def _there(question: Question, executor: Executor, rows: Record | None) -> Itera
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenExecutor as error:
+        raise RooflineError(
+            f"the search lost a process ({error}): it was ended from outside, as where memory runs out, or cannot "
+            "start; take fewer jobs, and search below `if __name__ == '__main__':` in a script"
+        ) from error
     finally:
         for future in waiting:
             future.cancel()

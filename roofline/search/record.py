@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import msgspec
 
@@ -61,7 +62,7 @@ class Record:
             self.folder.mkdir(exist_ok=True)
             if not note.exists():
                 _whole(note, lambda to: to.write_text(self.asked))
-            elif note.read_text() != self.asked:
+            elif note.read_bytes() != self.asked.encode():
                 raise RooflineError(
                     f"{self.folder} holds parts of another search: finish that one, or remove the folder"
                 )
@@ -78,8 +79,11 @@ class Record:
         kept = self._part(number, ".npz")
         if not kept.exists():
             return False
-        with np.load(kept, allow_pickle=False) as arrays:
-            best.from_arrays({name: arrays[name] for name in arrays.files})
+        try:
+            with np.load(kept, allow_pickle=False) as arrays:
+                best.from_arrays({name: arrays[name] for name in arrays.files})
+        except (OSError, ValueError, KeyError, AttributeError, EOFError, BadZipFile) as error:
+            raise RooflineError(f"{kept} is damaged ({error}): remove it, and its piece is searched again") from error
         return True
 
     @contextmanager

@@ -21,6 +21,7 @@ import random
 import resource
 import shlex
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -175,6 +176,107 @@ def table(draw: random.Random) -> list[str]:
     return ["validate", what, "--data", "x.csv", "--format", draw.choice(["table", "csv", "json"])]
 
 
+NSYS = """
+CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE TARGET_INFO_GPU (id INT, name TEXT, smCount INT, totalMemory INT, cuDevice INT);
+CREATE TABLE NVTX_EVENTS (start INT, end INT, eventType INT, text TEXT, textId INT, globalTid INT);
+CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT, end INT, globalTid INT, correlationId INT, nameId INT);
+CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, correlationId INT,
+    globalPid INT, demangledName INT);
+CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, streamId INT, correlationId INT,
+    globalPid INT, bytes INT);
+INSERT INTO StringIds VALUES (1, 'nvjet_tst_128x256_forward'), (2, 'cudaLaunchKernel'), (3, 'ncclDevKernel');
+INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100 80GB HBM3', 132, 85018279936, 0);
+INSERT INTO NVTX_EVENTS VALUES (0, 1000000, 59, 'ProfilerStep#1', NULL, 1), (1000000, 2000000, 59, 'ProfilerStep#2',
+    NULL, 1), (100, 20000, 59, 'aten::mm, seq = 1, op_id = 2, sizes = [[4096, 1024], [1024, 2048]]', NULL, 1);
+INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (200, 900, 1, 7, 2), (1000200, 1000900, 1, 8, 2);
+INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (2000, 90000, 0, 7, 7, 1, 1), (1002000, 1900000, 0, 7, 8, 1, 3);
+INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (95000, 99000, 0, 7, 9, 1, 4096);
+"""  # two steps as nsys exports them
+ODD_CELLS = (
+    "NULL", "'x'", "''", "x'00ff'", "-1", "0", "9223372036854775807", "-9223372036854775808", "9e999", "-9e999", "0.5",
+    "'[[[[[[['", "'aten::mm, seq = 1, op_id = 2, sizes = [[-1, 1e9], \"x\"]'",
+    "'aten::mm, op_id = ' || hex(zeroblob(9))",
+    "'aten::mm, seq = ' || replace(hex(zeroblob(5000)), '0', '9')", "zeroblob(20000000)", "char(27) || '[2J'",
+    "'sizes = ' || replace(hex(zeroblob(50000)), '0', '[')",
+)  # fmt: skip
+
+
+def database(draw: random.Random) -> list[str]:
+    """An export of nsys with cells changed, tables dropped, renamed or made views, and bytes flipped."""
+    path = Path("x.sqlite")
+    path.unlink(missing_ok=True)
+    base = sqlite3.connect(path)
+    base.executescript(NSYS)
+    for _ in range(draw.randint(1, 4)):
+        tables = [name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = draw.choice(tables)
+        columns = [row[1] for row in base.execute(f'PRAGMA table_info("{table}")')]
+        column = draw.choice(columns)
+        with contextlib.suppress(sqlite3.Error):  # a NOT NULL, the last column
+            match draw.randrange(8):
+                case 0:
+                    base.execute(f'DROP TABLE "{table}"')
+                case 1:
+                    base.execute(f'ALTER TABLE "{table}" DROP COLUMN "{column}"')
+                case 2:
+                    base.execute(f'ALTER TABLE "{table}" RENAME TO "{draw.choice(["x", "a b", "é"])}"')
+                case 3:
+                    base.execute(f'CREATE TABLE y AS SELECT * FROM "{table}"')  # noqa: S608
+                    base.execute(f'DROP TABLE "{table}"')
+                    base.execute(f'CREATE VIEW "{table}" AS SELECT y.* FROM y, y, y')  # noqa: S608
+                case 4:
+                    base.execute(f'DELETE FROM "{table}"')  # noqa: S608
+                case _:
+                    base.execute(f'UPDATE "{table}" SET "{column}" = {draw.choice(ODD_CELLS)}')  # noqa: S608
+    base.commit()
+    base.close()
+    if draw.random() < 0.2:
+        content = bytearray(path.read_bytes())
+        for _ in range(draw.randint(1, 30)):
+            content[draw.randrange(100, len(content))] = draw.randrange(256)
+        path.write_bytes(content[: draw.choice([len(content), len(content) // 2, 5000])])
+    return draw.choice([["profile", "x.sqlite"], ["profile", "x.sqlite", "--model", "gpt2", "--format", "json"]])
+
+
+NEW = {
+    "--pp-layout": (
+        "7,8,8,7",
+        "Et*7|t*8|t*8|t*7L",
+        "t*999999999|L",
+        "6,6",
+        "1,1,1",
+        "E|t*12|L",
+        "|||",
+        "t*-1",
+        "9" * 99,
+    ),
+    "--optimizer": ("adamw", "muon", "adamw8bit", "sgd", "adafactor", "lion", "x"),
+    "--offload": ("optimizer", "all", "none", "params", "activations", "optimizer,activations", "x,x"),
+    "--moment-dtype": ("fp32", "bf16", "fp8", "int4", "x"),
+    "--jobs": ("1", "0", "-1", "x", "1e9"),
+    "--record": ("x.csv", "x.parquet", "x.txt", ".", "/dev/null", "x" * 300 + ".csv", "no/x.csv", ""),
+    "--host-memory": ("1TB", "0", "1e300", "x"),
+    "--schedule": ("1f1b", "zb-h1", "gpipe", "interleaved", "dualpipe"),
+}
+
+
+def surface(draw: random.Random) -> list[str]:
+    """The newest options with words that they take, and words that they do not."""
+    line = draw.choice([
+        ["layouts", "gpt2", "-d", "h100-sxm-80gb", "--num-devices", "2", "--global-batch", "16", "--micro-batch", "1"],
+        ["estimate", "gpt2", "-d", "h100-sxm-80gb", "--num-devices", "4", "--pp", draw.choice(["1", "2", "4"])],
+        ["memory", "llama-3-8b", "-d", "a100-sxm-80gb", "--num-devices", "8"],
+        ["compare", "gpt2", "-d", "h100-sxm-80gb", "--optimizer", "adamw,muon"],
+        ["report", "gpt2", "-d", "h100-sxm-80gb", "-o", "x.html"],
+        ["plot", "gpt2", "-d", "h100-sxm-80gb", "--kind", draw.choice(["timeline", "layouts"]), "-o", "x.svg",
+         "--num-devices", "4", "--pp", "2"],
+    ])  # fmt: skip
+    for option in draw.sample(sorted(NEW), draw.randint(1, 3)):
+        line += [option, draw.choice([*NEW[option], *NEW[option], draw.choice(WEIRD)])]
+    return line
+
+
 def python_call(draw: random.Random) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """A function with its arguments, some of them odd."""
     name, more = draw.choice([
@@ -243,6 +345,8 @@ KINDS: dict[str, Callable[[random.Random], Any]] = {
     "config": config,
     "toml": toml,
     "csv": table,
+    "database": database,
+    "surface": surface,
     "python": python_call,
 }
 CONFIGS = recorded_configs()

@@ -144,3 +144,28 @@ def test_what_is_no_export_says_so(tmp_path, two_steps):
     host = export(two_steps(), tmp_path / "host.sqlite", tables=("CUPTI_ACTIVITY_KIND_KERNEL",))
     with pytest.raises(RooflineError, match="no kernel|no GPU kernels"):
         profile([host])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET start = 'x'", "KERNEL.start holds text"),
+        ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET end = NULL", "KERNEL.end holds nothing"),
+        ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET end = 9e999", "KERNEL.end holds fractions"),  # infinity
+        ("UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET correlationId = '7x'", "RUNTIME.correlationId holds text"),
+        ("UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET globalTid = x'00'", "RUNTIME.globalTid holds bytes"),
+        ("UPDATE NVTX_EVENTS SET text = x'00ff'", "NVTX_EVENTS.text holds bytes"),
+        ("UPDATE StringIds SET value = x'00'", "value holds bytes"),
+        ("UPDATE TARGET_INFO_GPU SET smCount = 0.5", "TARGET_INFO_GPU.smCount holds fractions"),
+        ("UPDATE StringIds SET value = CAST(zeroblob(12000000) AS TEXT)", "damaged or no export of nsys"),
+        ("DROP TABLE StringIds", "no table StringIds"),
+        ("DROP TABLE StringIds; CREATE VIEW StringIds AS SELECT 1 AS id, 'x' AS value", "no table StringIds"),
+    ],
+)
+def test_what_nsys_never_writes_is_told_by_table_and_column(change, says, tmp_path, two_steps):
+    path = export(named(two_steps()), tmp_path / "t.sqlite")
+    with sqlite3.connect(path) as base:
+        base.executescript(change)
+    base.close()
+    with pytest.raises(RooflineError, match=re.escape(says)):
+        profile([path])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -118,6 +119,31 @@ def test_parts_of_another_search_are_not_taken(tmp_path, small_pieces):
     (folder / "question").write_text("another")
     with pytest.raises(RooflineError, match="holds parts of another search"):
         found(record=tmp_path / "all.csv")
+
+
+def test_a_damaged_part_is_told_and_never_unpickled(tmp_path, monkeypatch):
+    monkeypatch.setattr(record.shutil, "rmtree", lambda _: None)  # the parts stay
+    few = {"tp": 8, "pp": 1, "recompute": "full", "sharding": "none"}
+    found(record=tmp_path / "all.csv", **few)
+    damaged = next((tmp_path / "all.csv.parts").glob("*.npz"))
+    for content in (b"", b"PK", b"\x93NUMPY", b"\x80\x04."):  # the last: a pickle
+        damaged.write_bytes(content)
+        with pytest.raises(RooflineError, match="is damaged .*: remove it"):
+            found(record=tmp_path / "all.csv", **few)
+    damaged.unlink()
+    found(record=tmp_path / "all.csv", **few)
+    assert damaged.exists()
+
+
+def test_a_lost_process_is_told():
+    class Broken:
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("ended"))
+            return future
+
+    with pytest.raises(RooflineError, match="lost a process .*fewer jobs"):
+        found(executor=Broken())
 
 
 def test_what_is_kept_survives_its_file(tmp_path):

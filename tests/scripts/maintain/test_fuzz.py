@@ -1,0 +1,26 @@
+"""A few seeded cases of what the fuzzer throws at the newest readers; `scripts/check` runs more."""
+
+import importlib.util
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+path = Path(__file__).parents[3] / "scripts" / "maintain" / "fuzz.py"
+spec = importlib.util.spec_from_file_location("fuzz", path)
+fuzz = importlib.util.module_from_spec(spec)
+sys.modules["fuzz"] = fuzz
+spec.loader.exec_module(fuzz)
+
+
+@pytest.mark.parametrize(("kind", "cases"), [("database", 40), ("toml", 15), ("config", 15), ("csv", 10)])
+def test_odd_files_end_in_an_answer_or_one_line(kind, cases, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    before = signal.signal(signal.SIGALRM, fuzz.ticked)
+    try:
+        problems = {number: fuzz.one_case(kind, number, seed=23, longest_s=60)[1] for number in range(cases)}
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert {number: problem for number, problem in problems.items() if problem} == {}
