@@ -12,7 +12,7 @@ class RooflineError(ValueError):
     """What a user can mend, on one line: the command line prints it and exits with status 2."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(one_line(message))
+        super().__init__(message if len(message.splitlines()) < 2 else one_line(message))
 
 
 class NotDescribedError(RooflineError):

@@ -33,8 +33,10 @@ class Leaders:
                 return
             values, index, source = values[better], index[better], source[better]
         if len(values) > self.count:
-            best = np.argpartition(values, self.count - 1)[: self.count]
-            best.sort()  # of equals the first stays, wherever it is offered
+            limit = np.partition(values, self.count - 1)[self.count - 1]
+            below, equal = (values < limit).nonzero()[0], (values == limit).nonzero()[0]
+            best = np.concatenate([below, equal[: self.count - len(below)]])  # of equals the first stays
+            best.sort()
             values, index, source = values[best], index[best], source[best]
         if self._values is not None:
             values = np.concatenate([self._values, values])

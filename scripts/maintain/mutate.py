@@ -44,6 +44,10 @@ TARGETS = {  # module -> tests that should notice, nearest first
     "counting/ownership.py": ("tests/counting", "tests/footprint", *WHOLE),
     "search/ranking.py": ("tests/search", *WHOLE),
     "search/grid.py": ("tests/search", *WHOLE),
+    "search/sift.py": ("tests/search/test_search.py", "tests/search", *WHOLE),
+    "search/best.py": ("tests/search/test_best.py", "tests/search", *WHOLE),
+    "footprint/phases.py": ("tests/footprint", *WHOLE),
+    "replay.py": ("tests/test_replay.py", *WHOLE),
 }
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,

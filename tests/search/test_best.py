@@ -1,0 +1,83 @@
+"""What a search keeps is what sorting everything would keep, in whatever pieces it comes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roofline.search.best import Best
+from roofline.search.ranking import Front, Leaders
+
+
+def by_hand() -> Best:
+    """Two pieces: (seconds, bytes, machinery) of (5, 1, 0), (3, 4, 2), (3, 3, 2), then (4, 2, 0), (9, 9, 1)."""
+    best = Best(2, front=True)
+    seconds = np.array([5.0, 3.0, 3.0])
+    best.offer(seconds, np.array([1.0, 4.0, 3.0]), seconds, np.arange(3), np.array([0, 2, 2]), stack="nemo", number=0)
+    seconds = np.array([4.0, 9.0])
+    best.offer(seconds, np.array([2.0, 9.0]), seconds, np.arange(2), np.array([0, 1]), stack="fsdp", number=1)
+    return best
+
+
+def check(best: Best) -> None:
+    assert best.leaders.best() == [(0, 1), (0, 2)]  # of equals the first, before the 4 of piece 1
+    assert {level: one.best() for level, one in best.simple.items()} == {0: [(1, 0)], 1: [(1, 1)], 2: [(0, 1)]}
+    assert {stack: one.best() for stack, one in best.software.items()} == {"nemo": [(0, 1)], "fsdp": [(1, 0)]}
+    assert best.front is not None
+    assert best.front.points() == [(0, 0), (1, 0), (0, 2)]  # bytes 1, 2, 3 in 5, 4, 3 seconds
+
+
+def test_the_best_by_each_measure():
+    check(by_hand())
+
+
+def test_merging_and_writing_change_nothing():
+    whole = by_hand()
+    whole.evaluated, whole.priced = 7, 5
+    empty = Best(2, front=True)
+    empty.evaluated, empty.priced = 10, 20
+    empty.merge(whole)
+    check(empty)
+    assert (empty.evaluated, empty.priced) == (17, 25)
+    again = Best(2, front=True).from_arrays(whole.arrays())
+    check(again)
+    assert (again.evaluated, again.priced) == (7, 5)
+    assert again.smallest.best() == []
+
+
+def test_the_smallest_is_kept_where_nothing_fits():
+    first, later = Best(1, front=False), Best(1, front=False)
+    first.smallest.offer(np.array([8.0, 6.0]), np.arange(2), 0)
+    later.smallest.offer(np.array([6.0, 7.0]), np.arange(2), 1)
+    first.merge(later)
+    assert first.smallest.best() == [(0, 1)]
+    assert first.front is None
+    assert Best(1, front=False).from_arrays(first.arrays()).smallest.best() == [(0, 1)]
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 50])
+def test_leaders_are_the_first_of_a_stable_sort(pieces):
+    """Among many equals the first stay: which they are may not hang on how the values come."""
+    values = np.random.default_rng(pieces).integers(0, 4, 3000).astype(float)
+    leaders = Leaders(7)
+    for part in np.array_split(np.arange(3000), pieces):
+        leaders.offer(values[part], part, 0)
+    assert [index for _, index in leaders.best()] == np.argsort(values, kind="stable")[:7].tolist()
+    assert leaders.worst == np.sort(values)[6]
+
+
+@pytest.mark.parametrize("pieces", [1, 4])
+def test_the_front_is_what_no_other_beats(pieces):
+    rng = np.random.default_rng(2)
+    cost, time = rng.integers(0, 30, 200).astype(float), rng.integers(0, 30, 200).astype(float)
+    front = Front()
+    for part in np.array_split(np.arange(200), pieces):
+        front.offer(cost[part], time[part], part, 0)
+    beaten = [
+        any(
+            (cost[j] <= cost[i] and time[j] < time[i]) or (cost[j] < cost[i] and time[j] <= time[i]) for j in range(200)
+        )
+        for i in range(200)
+    ]
+    expected = sorted({(cost[i], time[i]) for i in range(200) if not beaten[i]})
+    assert [(cost[i], time[i]) for _, i in front.points()] == expected
