@@ -16,6 +16,7 @@ from ..config.settle import Run
 from ..config.sharding import SHARDINGS
 from ..config.stack import load_stack
 from ..errors import RooflineError
+from ..hardware.device import SAME_ENGINE
 from ..model.spec import Moe
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ SLOW_NETWORK = 4.0
 SLOW_HOST = 3.0  # host time per kernel, where other work or a virtual machine slows the launching thread
 VOCABULARY = 64  # rows that a vocabulary is padded to: nanoGPT's 50,257 to 50,304
 RESTRICTIONS = ("sharding", "recompute", "micro_batch", "sequence_parallel", "tp", "pp", "cp", "vp", "ep", "dp")
-# Bytes of a served weight in the dtypes below 16 bits.
-WEIGHT_BYTES = {"fp8": 1, "fp4": 0.5}
+LOW_PRECISION = ("fp8", "nvfp4")  # in which served weights take half and a quarter of their 16 bits
+
+
+def narrower(run: Run) -> list[str]:
+    """Dtypes below 16 bits that the device has an engine for."""
+    peaks = run.device.peaks
+    return others((name for name in LOW_PRECISION if SAME_ENGINE.get(name, name) in peaks), run.train.dtype)
 
 
 def others(values: Iterable[Any], own: Any) -> list[Any]:

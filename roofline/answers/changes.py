@@ -213,7 +213,7 @@ CATALOGUE = (
         "dtype",
         (SERVES,),
         "--dtype {}",
-        lambda run: able.others((name for name in able.WEIGHT_BYTES if name in run.device.peaks), run.train.dtype),
+        able.narrower,
     ),
     Row("micro_batch", (SERVES,), "--micro-batch {}", able.fewer_sequences),
     Row("train", (LAYOUTS,), f"--train lora --lora-rank {LORA_RANK}", able.adapters),

@@ -26,7 +26,6 @@ from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
 from ..timing.schedule import launch_wait, stage_times
-from .alternatives import WEIGHT_BYTES
 from .asked import described
 from .changes import SERVES, changes
 from .estimate import OpTime, costliest_first, op_times
@@ -294,7 +293,7 @@ def kv_cache_bytes(step: Step) -> float:
 
 def _memory(step: Step, device: Device) -> InferenceMemory:
     train = step.train
-    weight_bytes = WEIGHT_BYTES.get(train.dtype, train.activation_bytes)
+    weight_bytes = train.activation_bytes if train.recipe is None else train.recipe.bytes
     weights = float(divide(count_parameters(step.model).total, train.tp) * weight_bytes)
     cache = kv_cache_bytes(step)
     widest = max(float(op.bytes_written) for op in step.ops)

@@ -177,6 +177,13 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         f"joined with {'+' if sweeps else 'commas'}: {', '.join(recompute_modules())}",
     )
     group.add_argument(
+        "--fp8-recipe",
+        dest="low_precision_recipe",
+        metavar="HOW",
+        type=known("low_precision_recipe"),
+        help="how fp8 operands are scaled: delayed, current, rowwise or blockwise (default what the stack does)",
+    )
+    group.add_argument(
         "--stack",
         metavar="STACK",
         type=(lambda text: _several(text, str)) if sweeps else str,

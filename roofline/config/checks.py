@@ -12,6 +12,7 @@ from .base import HALF, base_dtypes, base_words
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .optimizer import optimizer, optimizers
+from .recipes import recipes
 from .recompute import RECOMPUTES, read_recompute
 from .recorded import check_recorded
 from .run import (
@@ -53,6 +54,20 @@ def check_attention(device: Device, kernel: Any) -> None:
         )
 
 
+def check_engine(device: Device, dtype: str) -> None:
+    """Refuse operands whose scales the matrix engines of a device do not read.
+
+    Raises:
+        RooflineError: What it can run instead.
+    """
+    if dtype == "mxfp8" and "fp4" not in device.peaks:  # engines that read scales per block came with 4-bit ones
+        instead = "fp8" if "fp8" in device.peaks else "bf16"
+        raise RooflineError(
+            f"dtype mxfp8 needs matrix engines that read a scale per block, and those of {device.id} "
+            f"({device.family.name}) do not: use {instead}"
+        )
+
+
 def check_trains(stack: str) -> None:
     """Refuse a software profile that cannot train.
 
@@ -90,6 +105,8 @@ def check_words(train: TrainConfig) -> None:
     detail = train.recompute_detail
     if detail is not None and detail != (ours := read_recompute(detail)):
         raise RooflineError(f"recompute_detail {detail!r}: write {ours!r}")
+    if train.low_precision_recipe is not None and train.low_precision_recipe not in recipes():
+        raise unknown("fp8 recipe", str(train.low_precision_recipe), recipes())
     if train.schedule is not None:
         _check_schedule(train)
     if train.dispatcher is not None and train.dispatcher not in dispatchers():

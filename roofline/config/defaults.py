@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
 from .base import base_dtypes, check_base
-from .checks import check_attention, check_trains
+from .checks import check_attention, check_engine, check_trains
 from .offload import offload_note
 from .optimizer import optimizer
 from .run import TrainConfig
@@ -46,6 +46,7 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
     given = {"attention": default_attention(device, given["stack"]), **given}
     if device is not None:
         check_attention(device, given.get("attention"))
+        check_engine(device, given["dtype"])
         check_base(device, given.get("base_dtype") or (BASE_DTYPE if given.get("train") == "qlora" else None))
     if given.get("train") in {"lora", "qlora"}:
         given = {"lora_rank": LORA_RANK, **given}

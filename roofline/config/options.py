@@ -13,6 +13,7 @@ from .base import base_words
 from .dispatch import dispatchers
 from .lora import MODULES
 from .optimizer import optimizers
+from .recipes import recipes
 from .recompute import RECOMPUTES, read_recompute, recompute_modules
 from .run import (
     ATTENTIONS,
@@ -41,9 +42,8 @@ DTYPE_ALIASES = {
     "float32": "fp32",
     "float": "fp32",
     "fp8_e4m3": "fp8",
-    "mxfp8": "fp8",
-    "nvfp4": "fp4",
-    "mxfp4": "fp4",
+    "fp4": "nvfp4",
+    "mxfp4": "nvfp4",
 }
 
 
@@ -239,6 +239,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "train": Word("train", TRAINS),
     "stack": profile,
     "schedule": Word("schedule", schedules),
+    "low_precision_recipe": Word("fp8 recipe", recipes),
     "dispatcher": Word("dispatcher", dispatchers),
     "expert_balance": Balance("expert balance", IMBALANCE),
     "cuda_graph": Word("CUDA graph", GRAPHS),

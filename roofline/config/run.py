@@ -7,9 +7,10 @@ import msgspec
 from ..arrays import Number, divide
 from ..errors import RooflineError
 from ..result import brief
+from .recipes import Recipe, recipes, recipes_of
 from .sharding import SHARDINGS
 
-DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
+DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 TRAINS = ("full", "lora", "qlora")
 VARIANTS = ("lora", "rslora", "dora")
@@ -52,7 +53,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         mean_len: Tokens of a sample on average, where samples are shorter than the longest sequence, `seq_len`.
         packing: What becomes of them: packed (several share a sequence, and attend within themselves), padded (each
             fills a sequence, padding and all), or unpadded (each is computed at its own length); None: packed.
-        dtype: What the matmuls run in; fp8 and fp4 keep everything but the linear layers in bf16.
+        dtype: What the matmuls run in; fp8, mxfp8 and nvfp4 keep everything but the linear layers in bf16.
+        low_precision_recipe: How fp8 operands are scaled: delayed, current, rowwise or blockwise (`recipes`); None: as
+            the stack does.
         num_devices: Devices in all: tp * pp * cp * dp.
         devices_per_node: Devices that share a node; None: the device's usual.
         tp, pp, vp, cp, ep: Degrees of tensor, pipeline, virtual pipeline (stages per device), context and expert
@@ -113,6 +116,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     mean_len: Number | None = None
     packing: str | None = None
     dtype: str = "bf16"
+    low_precision_recipe: str | None = None
     num_devices: Number = 1
     devices_per_node: Number | None = None
     tp: Number = 1
@@ -267,8 +271,14 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype of matmuls that stay out of fp8/fp4 (attention, head, router)."""
-        return "bf16" if self.dtype in {"fp8", "fp4"} else self.dtype
+        """The dtype of matmuls that stay out of low precision (attention, head, router)."""
+        return "bf16" if recipes_of(self.dtype) else self.dtype
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How operands of matmuls are scaled and cast, known after `resolve`; None in 16 bits and above."""
+        name = self.low_precision_recipe
+        return None if name is None or self.dtype != recipes()[name].dtype else recipes()[name]
 
 
 def known(value: Number | None) -> Number:

@@ -16,9 +16,11 @@ from .checks import check_against, check_numbers, check_precision, check_words
 from .defaults import FILL, assumed, base_format, defaults
 from .offload import check_host, check_offload
 from .options import of_one_run
+from .recipes import check_recipe, recipe_for
 from .recompute import coarse, recompute_fields
 from .recorded import as_recorded
 from .run import TrainConfig
+from .stack import load_stack
 from .stage_layout import stage_layout
 from .words import layout_words
 
@@ -72,7 +74,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             RooflineError: As `settle.settle`.
         """
-        changed = settle(self.model, self.device, {**self.options, **options})
+        before = {**self.options}
+        if "dtype" in options:  # another dtype has another recipe
+            before.pop("low_precision_recipe", None)
+        changed = settle(self.model, self.device, {**before, **options})
         return msgspec.structs.replace(changed, chosen=self.chosen and "micro_batch" not in options)
 
     def replaced(self, *, model: ModelConfig | None = None, device: Any = None, **fields: Any) -> Run:
@@ -102,7 +107,9 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     if model.recorded is not None:
         given = as_recorded(given)
     asked = given if serves else {**given, **of_checkpoint(model, given)}
-    train = resolve(_configured(defaults(device, asked, serves=serves)), model)
+    complete = defaults(device, asked, serves=serves)
+    check_recipe(complete["dtype"], complete.get("low_precision_recipe"))
+    train = resolve(_configured(complete), model)
     if serves:
         return Run(model=model, device=device, options=given, train=train)
     if given.get("sequence_parallel") and is_scalar(train.tp) and train.tp == 1:
@@ -115,6 +122,12 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
     notes = (*assumed(train, device, {**given, **stated}), *checkpoint_notes(model, train))
     return Run(model=model, device=device, options=given, train=train, assumed=notes)
+
+
+def with_recipe(train: TrainConfig) -> TrainConfig:
+    """The configuration with the recipe of its dtype: the one it names where it is one, else what the stack runs."""
+    recipe = recipe_for(train.dtype, load_stack(train.stack), train.low_precision_recipe)
+    return msgspec.structs.replace(train, low_precision_recipe=recipe)
 
 
 def train_config(options: Mapping[str, Any]) -> TrainConfig:
@@ -195,4 +208,4 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         double_quant=double,
     )
     check_against(resolved, model)
-    return resolved
+    return with_recipe(resolved)

@@ -87,6 +87,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             bookkeeping for each expert's tensors; None: as for any kernel.
         dispatch_us: Host time per expert layer and micro batch that no graph captures, in microseconds: permutation
             maps, and waiting for token counts from the device.
+        fp8_recipe: How it scales fp8 operands where nothing is said (see `recipes`).
+        quantised_gathers: Whether tensor parallelism gathers operands, and data parallelism parameters, as they were
+            cast (Transformer Engine).
+        ends_in_16_bit: Layers at either end that a recipe leaves in 16 bits, by recipe.
         software: Names, in lower case, by which published runs call this software.
         source: Where the facts come from.
     """
@@ -119,6 +123,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expert_launches: Literal["each", "grouped"] = "grouped"
     expert_us: float | None = None
     dispatch_us: float = 0.0
+    fp8_recipe: str = "current"
+    quantised_gathers: bool = False
+    ends_in_16_bit: dict[str, int] = {}
     software: tuple[str, ...] = ()
     source: str
 

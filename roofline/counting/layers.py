@@ -73,8 +73,9 @@ def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
         return
     payload = tape.tokens * d_model * tape.es
     if tape.train.sequence_parallel:
-        tape.collective(f"{what}.all_gather", "all_gather", "tp", payload)
-        tape.collective(f"{what}.regather", "all_gather", "tp", payload, "backward")
+        gathered = tape.tokens * d_model * tape.gathered_bytes
+        tape.collective(f"{what}.all_gather", "all_gather", "tp", gathered)
+        tape.collective(f"{what}.regather", "all_gather", "tp", gathered, "backward")
         tape.collective(f"{what}.reduce_scatter_grad", "reduce_scatter", "tp", payload, "backward")
     else:
         tape.collective(f"{what}.all_reduce_grad", "all_reduce", "tp", payload, "backward")
@@ -86,7 +87,8 @@ def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
     payload = tape.tokens * d_model * tape.es
     if tape.train.sequence_parallel:
         tape.collective(f"{what}.reduce_scatter", "reduce_scatter", "tp", payload)
-        tape.collective(f"{what}.all_gather_grad", "all_gather", "tp", payload, "backward")
+        gathered = tape.tokens * d_model * tape.gathered_bytes
+        tape.collective(f"{what}.all_gather_grad", "all_gather", "tp", gathered, "backward")
     else:
         tape.collective(f"{what}.all_reduce", "all_reduce", "tp", payload)
 

@@ -47,6 +47,7 @@ Role = Literal[
     "loss",
     "grad_accumulate",  # adds whole weight gradients up
     "update",  # communication within an update: nothing runs beside it
+    "weight_cast",  # quantises a weight for all micro batches of a step
 ]
 GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "wgrad"}  # as names of ops have them
 CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})

@@ -34,7 +34,7 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
         ops += matrix_products(model, train, weights)
     if "wgrad_accumulation" in stack.fused and not train.shards_parameters:  # PyTorch drops them instead
         ops.append(_zero_gradients(shares.trainable, grad))
-    ops += data_parallel_ops(model, train, stack, shares, grad)
+    ops += data_parallel_ops(model, train, stack, shares, grad, gathered_bytes(train, stack, weights))
     if train.offload:
         slices = shares.dense / shard_degree(train) + shares.expert / expert_ranks(train)
         ops += host_transfers(train, updated, slices, grad)
@@ -134,7 +134,19 @@ def _product(train: TrainConfig, name: str, m: Number, n: Number, k: Number, cou
     )
 
 
-def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int) -> list[Op]:
+def gathered_bytes(train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> Number:
+    """Bytes per parameter that data parallelism gathers: those of layers as they were cast, where the stack can."""
+    es, recipe = train.activation_bytes, train.recipe
+    if recipe is None or not (recipe.gathers_weights and stack.quantised_gathers):
+        return es
+    every = [(weight.part == "layer", weight.local * weight.count) for weight in weights]
+    in_layers = sum(params for in_layer, params in every if in_layer) / maximum(sum(params for _, params in every), 1)
+    return es + (recipe.bytes - es) * in_layers
+
+
+def data_parallel_ops(
+    model: ModelConfig, train: TrainConfig, stack: Stack, shares: Shares, grad: int, gathered: Number
+) -> list[Op]:
     """Gradient reduction and, where the optimizer or the parameters are sharded, the parameter gathers.
 
     ``count`` is per step: parameters that are sharded are gathered for each micro batch's forward and backward pass
@@ -149,8 +161,10 @@ def data_parallel_ops(model: ModelConfig, train: TrainConfig, stack: Stack, shar
         ("expert_", shares.trainable_expert, stored[1], main.expert, shares.expert_8bit),
     ):
         if not (isinstance(all_bytes, (int, float)) and all_bytes == 0):
-            gathered, saved = matrices if whole else 0, in_8_bits * (train.activation_bytes - 1)
-            ops += _data_parallel(train, stack, prefix, params, all_bytes, gathered, saved, grad, stage_layers)
+            whole_ones, saved = matrices if whole else 0, in_8_bits * (train.activation_bytes - 1)
+            ops += _data_parallel(
+                train, stack, prefix, params, all_bytes, whole_ones, saved, grad, gathered, stage_layers
+            )
     return ops
 
 
@@ -163,6 +177,7 @@ def _data_parallel(
     matrices: Number,
     saved: Number,
     grad: int,
+    weight: Number,
     stage_layers: Number,
 ) -> list[Op]:
     """The collectives of dense (no prefix) or expert parameters, with the copies in and out of their buffers.
@@ -198,7 +213,7 @@ def _data_parallel(
     if train.sharding == "none":
         return [collect("gradients", "all_reduce", params * grad, 1)]
     if train.sharding == "zero1":
-        gathered = collect("parameters", "all_gather", params * es - saved, 1)
+        gathered = collect("parameters", "all_gather", params * weight - saved, 1)
         reduced: Collective = "all_reduce" if some(matrices > 0) else stack.zero1
         return [collect("gradients", reduced, params * grad, 1), gathered]
     ops = [
@@ -213,10 +228,11 @@ def _data_parallel(
     if hybrid:
         ops.append(collect("replicas", "all_reduce", shard, passes, among="replica"))
     if train.sharding == "zero2":
-        return [*ops, collect("parameters", "all_gather", params * es - saved, 1)]
+        return [*ops, collect("parameters", "all_gather", params * weight - saved, 1)]
     twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
-    ops.append(collect("parameters", "all_gather", all_bytes, passes, twice))
-    ops.append(_copy(f"parameters.{prefix}copy_out", all_bytes, all_bytes, passes * twice))
+    held = all_bytes * (weight / es)  # as they were cast
+    ops.append(collect("parameters", "all_gather", held, passes, twice))
+    ops.append(_copy(f"parameters.{prefix}copy_out", held, held, passes * twice))
     return ops
 
 

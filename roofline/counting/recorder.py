@@ -15,6 +15,7 @@ import msgspec
 from ..arrays import Number, divide, is_scalar, maximum, where
 from ..config.base import base_dtypes
 from ..config.lora import module_words
+from ..config.recipes import Recipe
 from ..config.recompute import Module
 from ..config.run import TrainConfig
 from ..config.stack import Fusion, Stack
@@ -46,6 +47,7 @@ class Tape:
         self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.es = train.activation_bytes
+        self.recipe = train.recipe  # None as well while layers are recorded that stay in 16 bits
         self.compute_dtype = train.compute_dtype
         sequence_length = train.computed_length
         self.batch = train.micro_batch
@@ -64,6 +66,11 @@ class Tape:
         """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
         wide = self.stack.cast_weights and self.train.master_weights and not self.train.adapts
         return 4 if wide else self.es
+
+    @property
+    def gathered_bytes(self) -> float:
+        """Bytes of an operand element as tensor parallelism gathers it: cast first where the stack does so."""
+        return self.recipe.bytes if self.recipe is not None and self.stack.quantised_gathers else self.es
 
     @property
     def gradient_bytes(self) -> int:
@@ -172,9 +179,9 @@ class Tape:
             n: Output features.
             batch: Independent matmuls in one grouped kernel (experts).
             bias: Output features to which a bias is added (in the epilogue), with its gradient summed.
-            saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in fp8 and fp4).
+            saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in low precision).
             made_by: The module that wrote the input.
-            low_precision: Whether fp8 or fp4 training runs this matmul in low precision.
+            low_precision: Whether training in fp8 and below runs this matmul so.
             quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
             adapted: Whether adapters beside a frozen weight read the input that it keeps.
             own_dtype: What it runs in, where that is not what the step does.
@@ -183,8 +190,9 @@ class Tape:
             matrices: What w holds, where that is not `batch` matrices of k x n.
             stored: Bytes of a weight of a quantised base; None: as training keeps it.
         """
-        dtype = own_dtype or (self.train.dtype if low_precision else self.compute_dtype)
-        es = {"fp8": 1, "fp4": 0.5, "fp32": 4}.get(dtype, self.es)  # bytes of an operand element
+        recipe = self.recipe if low_precision and own_dtype is None else None
+        dtype = own_dtype or (self.compute_dtype if recipe is None else recipe.dtype)
+        es = {"fp32": 4}.get(dtype, self.es) if recipe is None else recipe.bytes  # of an operand element
         out = maximum(es, self.es)
         x, w, y = batch * m * k, batch * k * n, batch * m * n
         matrices = matrices or (Matrices(k, n, batch),)
@@ -195,14 +203,16 @@ class Tape:
             if not (is_scalar(bias) and bias == 0):
                 self.weight(f"{name}.bias", batch * bias)
         each = batch if self.routed else 1
-        if es < self.es:
-            self._quantise(name, "forward", x, es, quantised_by, each)
+        if recipe is not None:
+            self._quantise(name, "forward", x, recipe, quantised_by, each)
         trainable = not self.frozen
         kept = saves * es / self.es if es < self.es else saves
         cast = trainable or not self.train.adapts  # adapters: the base model is loaded in 16 bits
         if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
+        if recipe is not None and trainable:
+            self._quantise_weight(name, w, recipe, each)
         kept = kept if trainable or adapted else 0
         saved: dict[str, Any] = {"saved_bytes": kept, "saved": Saved(made_by=made_by, input=kept, whole=saves)}
         if stored is not None:
@@ -212,8 +222,8 @@ class Tape:
             self._matmul(name, "forward", forward, dtype=dtype, role=role, **saved)
         if not (trainable or self.input_needs_grad):
             return
-        if es < self.es:
-            self._quantise(name, "backward", y, es, None, each)
+        if recipe is not None:
+            self._quantise(name, "backward", y, recipe, None, each)
         if self.input_needs_grad:
             if stored is not None:
                 self._dequantise(name, "backward", w, stored)
@@ -282,20 +292,34 @@ class Tape:
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 
     def _quantise(
-        self, name: str, phase: Phase, elements: Number, es: float, quantised_by: Fusion | None, batch: Number
+        self, name: str, phase: Phase, elements: Number, recipe: Recipe, quantised_by: Fusion | None, batch: Number
     ) -> None:
         """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
 
         Where the kernel before it does so (see `stack.Fusion`), it writes two copies of 8 bits instead of one of 16:
         a norm for every projection but the last of attention and of a feed-forward layer.
         """
-        if self.train.dtype == "fp8" and quantised_by is not None and self.fused(quantised_by):
+        if recipe.norm_casts and quantised_by is not None and self.fused(quantised_by):
             return
-        # fp4 reads it for the largest value, for its rows and for its columns, Hadamard-transformed (arXiv:2509.25149)
-        kernel = kernels.quantise(elements, self.es, es, passes=3 if self.train.dtype == "fp4" else 1)
+        known = recipe.amax_before and quantised_by is not None
+        kernel = kernels.quantise(elements, self.es, recipe.bytes, passes=recipe.reads - known)
+        self._cast(f"{name}.cast", phase, kernel, batch)
+
+    def _quantise_weight(self, name: str, weights: Number, recipe: Recipe, batch: Number) -> None:
+        """Quantise a weight: once per step where the stack keeps the copy, else for every micro batch."""
+        kernel = kernels.quantise(weights, self.es, recipe.bytes, passes=recipe.reads)
+        if not self.stack.quantised_gathers:
+            self._cast(f"{name}.weight_cast", "forward", kernel, batch)
+            return
+        share = 1 / self.train.accumulation
+        once = {field: getattr(kernel, field) * share for field in ("flops", "bytes_read", "bytes_written", "kernels")}
+        self._cast(f"{name}.weight_cast", "forward", msgspec.structs.replace(kernel, **once), batch, role="weight_cast")
+
+    def _cast(self, name: str, phase: Phase, kernel: Kernel, batch: Number, role: Role | None = None) -> None:
+        """A kernel that quantises: one for each of `batch` experts where they are launched one by one."""
         if self.stack.expert_launches == "each":
             kernel = msgspec.structs.replace(kernel, kernels=kernel.kernels * batch)
-        self.op(f"{name}.cast", "elementwise", phase, kernel)
+        self.op(name, "elementwise", phase, kernel, role=role)
 
     def batched_matmul(
         self,

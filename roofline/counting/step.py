@@ -74,11 +74,16 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     tape.part = "layer"
     first_ops = set()
     for tape.layer_kind, group in enumerate(model.groups):
-        tape.count = group.count
-        first_ops.add(len(tape.ops))
-        layers.layer(tape, group, model.d_model)
-        if group.extra_params:
-            tape.weight("extra", divide(group.extra_params, train.tp))
+        whole = _ends_in_16_bits(model, train, stack, tape.layer_kind)
+        for count, recipe in ((group.count - whole, train.recipe), (whole, None)):
+            if count == 0:
+                continue
+            first_ops.add(len(tape.ops))
+            tape.count, tape.recipe = count, recipe
+            layers.layer(tape, group, model.d_model)
+            if group.extra_params:
+                tape.weight("extra", divide(group.extra_params, train.tp))
+    tape.recipe = train.recipe
     tape.count, tape.part, tape.layer_kind = 1, "head", 0
     layers.head(tape, model)
     if model.heads_ahead:  # the same head once more for each token further ahead, behind a norm of its own
@@ -119,6 +124,13 @@ def _recorded_step(model: ModelConfig, train: TrainConfig, stack: Stack, recorde
 def _dequantised(weights: tuple[Weights, ...]) -> Number:
     """Weights of the largest quantised matrix: what a matmul multiplies is there beside them, in 16 bits."""
     return maximum(0, *(weight.local for weight in weights if weight.stored_bytes is not None))
+
+
+def _ends_in_16_bits(model: ModelConfig, train: TrainConfig, stack: Stack, kind: int) -> int:
+    """Layers of a kind among the first and last that the recipe leaves in 16 bits."""
+    ends = stack.ends_in_16_bit.get(train.low_precision_recipe or "", 0)
+    order = model.layer_order
+    return [*order[:ends], *order[max(ends, len(order) - ends) :]].count(kind) if ends else 0
 
 
 def _check_adapters(tape: Tape, model: ModelConfig) -> None:

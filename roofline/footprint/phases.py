@@ -92,7 +92,7 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     quantised = shares.quantised_dense_bytes, shares.quantised_expert_bytes
     weight_bytes = _weight_bytes(step)
     # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
-    frozen_bytes = 1 if train.dtype == "fp8" and "cast" in stack.fused else es
+    frozen_bytes = train.recipe.bytes if train.recipe is not None and "cast" in stack.fused else es
     if train.freeze:  # part of a model that is trained: kept like the rest of it
         frozen_bytes = weight_bytes
     weights = split(*trained, train.shards_parameters) * weight_bytes

@@ -240,6 +240,8 @@ _GEMM_TABLES = {
     "fp8": "gemm_fp8",
     "int8": "gemm_fp8",
     "fp4": "gemm_fp4",
+    "mxfp8": "gemm_fp8",
+    "nvfp4": "gemm_fp4",
     "fp32": "gemm_fp32",
     "fp64": "gemm_fp32",
 }

@@ -7,11 +7,13 @@ from typing import Any, get_args
 import msgspec
 
 from ..config.optimizer import optimizers
+from ..config.recipes import recipes
 from ..config.recompute import read_recompute
 from ..config.run import TrainConfig
 from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
+from .vocabulary import our_word
 
 DETAILS = ("recompute_detail", "low_precision_recipe", "optimizer_detail")  # in JSON beside the coarse words
 NUMBERS = (
@@ -118,7 +120,7 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     fields = TrainConfig.__struct_fields__
     options = {name: value for name, value in said.items() if value is not None and name in fields}
-    notes = []
+    notes = _recipe(options)
     for name, later in LATER.items():
         value = said.get(name)
         if name in fields or value in later.neutral:
@@ -138,3 +140,17 @@ def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if optimizer is not None and optimizer not in optimizers():
         raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(optimizers())})")
     return options, notes
+
+
+def _recipe(options: dict[str, Any]) -> list[str]:
+    """Put our word for a low-precision recipe in place of the file's, and its dtype; a sentence where we have none."""
+    named = options.pop("low_precision_recipe", None)
+    if options.get("dtype") == "fp4":
+        options["dtype"] = "nvfp4"
+    recipe = our_word("recipe", named)
+    if recipe is None:
+        return []
+    if recipe not in recipes():
+        return [f"the low-precision recipe {named} is priced as the stack's own"]
+    options |= {"low_precision_recipe": recipe, "dtype": recipes()[recipe].dtype}
+    return []

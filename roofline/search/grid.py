@@ -153,7 +153,7 @@ class Bundle:
 
         def at(table: Any, op: Op) -> Any:
             once = _take(table, index)
-            if is_scalar(table) or not _accumulates(op):
+            if is_scalar(table) or not _of_passes(op):
                 return once
             return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
 
@@ -269,8 +269,8 @@ def _by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> dict[Hashable, tup
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     launching: dict[Hashable, Hashable] = {}
     for item in priced:
-        op, accumulates = item.op, _accumulates(item.op)
-        place = (op.part, op.layer_kind, accumulates, op.routed, is_exchange(op))  # what the host's time depends on
+        op, varies = item.op, item.op.role if _of_passes(item.op) else None
+        place = (op.part, op.layer_kind, varies, op.routed, is_exchange(op))  # what the host's time depends on
         key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
         first = launching.setdefault(place, key)
         _add(sums, key, op, seconds=item.expected * op.count)
@@ -281,6 +281,11 @@ def _by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> dict[Hashable, tup
 def _accumulates(op: Op) -> bool:
     """Whether it adds whole gradients up, which sharded ones do not need (see `recorder.Tape`)."""
     return op.role == "grad_accumulate"
+
+
+def _of_passes(op: Op) -> bool:
+    """Whether its time depends on how many micro batches a step has, linearly in one over their number."""
+    return op.role in {"grad_accumulate", "weight_cast"}
 
 
 def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:

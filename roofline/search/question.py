@@ -9,6 +9,7 @@ import msgspec
 
 from ..config.defaults import default_attention
 from ..config.run import TrainConfig
+from ..config.settle import with_recipe
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
 from .grid import Bundle
@@ -67,7 +68,7 @@ class Question(msgspec.Struct, frozen=True):
         inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
         return [
             [
-                msgspec.structs.replace(self.base, stack=part.stack, **words, **others)
+                with_recipe(msgspec.structs.replace(self.base, stack=part.stack, **words, **others))
                 for others in choices.words(*inner)
             ]
             for words in choices.words(*outer)

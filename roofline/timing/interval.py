@@ -48,7 +48,7 @@ SHAPES = 0.02
 def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
     """Standard deviation of the logarithm of the step time."""
     variance: Number = (step.stack.spread + EVIDENCE[device.measured.gemm.origin]) ** 2
-    if step.train.dtype in {"fp8", "fp4"}:
+    if step.train.recipe is not None:
         variance = variance + LOW_PRECISION**2
     if any(weight.expert for weight in step.weights):
         variance = variance + EXPERTS**2

@@ -43,6 +43,7 @@ def price(step: Step, device: Device) -> list[PricedOp]:
     network = network_bytes_per_s(step.train)
     clock = clock_share(device)
     sustained = device.measured.sustained.compute * clock * step.stack.efficiency
+    recipe = step.train.recipe
     priced = []
     for op in step.ops:
         if op.kind == "collective":
@@ -67,6 +68,8 @@ def price(step: Step, device: Device) -> list[PricedOp]:
             expected = kernel.expected_time(op, device, attention=step.train.attention)
             if op.kind == "matmul":
                 expected = expected / sustained
+                if recipe is not None and op.dtype == recipe.dtype:
+                    expected = expected / recipe.rate
             elif op.kind == "attention":  # stays below the default power limit
                 expected = expected / (clock * step.stack.efficiency)
         if op.routed:

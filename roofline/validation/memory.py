@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ..config.run import DTYPES
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..footprint.activations import GIB
@@ -168,7 +169,7 @@ def as_run(row: Mapping[str, str]) -> dict[str, str]:
     run["recompute"] = recompute if recompute in {"none", "selective", "full"} else ""
     dtype = (row.get("dtype") or "").split("/")[0].split(" ")[0]
     either = "fp16/bf16" in (row.get("dtype") or "")
-    run["dtype"] = dtype if dtype in {"fp32", "tf32", "fp16", "bf16", "fp8"} and not either else ""
+    run["dtype"] = dtype if dtype in {*DTYPES} - {"nvfp4"} and not either else ""
     kernel = (row.get("attention_kernel") or "").lower()
     run["attention_note"] = kernel
     if not kernel:

@@ -20,7 +20,6 @@ from .rows import Skipped, integer, number
 
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
 SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
-LOW_PRECISION = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
 FLASH_YEAR = 2023
 DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
 SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
@@ -106,7 +105,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         num_devices=n_devices,
         global_batch=integer(row, "global_batch_sequences"),
         devices_per_node=integer(row, "devices_per_node"),
-        dtype=LOW_PRECISION.get(dtype, dtype) or "bf16",
+        dtype=dtype or "bf16",
+        low_precision_recipe=(row.get("low_precision_recipe") or "").removeprefix("fp8-") or None,
         sharding=sharding,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,

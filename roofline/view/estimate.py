@@ -199,8 +199,8 @@ def mfu_words(result: Estimate) -> str:
     """MFU and HFU with the peak they divide by; in low precision against the bf16 peak as well."""
     dtype, peaks = result.train.dtype, result.device.peaks
     words = f"{share(result.mfu).text} (HFU {share(result.hfu).text}) of the {dtype} peak"
-    if dtype in {"fp8", "fp4"} and "bf16" in peaks:
-        words += f"; {share(result.mfu * peaks[dtype] / peaks['bf16']).text} of the bf16 peak"
+    if result.train.recipe is not None and "bf16" in peaks:
+        words += f"; {share(result.mfu * result.device.peak_flops_per_s(dtype) / peaks['bf16']).text} of the bf16 peak"
     return words
 
 

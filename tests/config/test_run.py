@@ -51,7 +51,7 @@ def test_options_that_are_none_count_as_absent():
 def test_low_precision_keeps_the_rest_in_bf16(dtype):
     train = TrainConfig(dtype=dtype)
     assert train.activation_bytes == (4 if dtype in {"fp32", "tf32"} else 2)
-    assert train.compute_dtype == ("bf16" if dtype in {"fp8", "fp4"} else dtype)
+    assert train.compute_dtype == ("bf16" if dtype in {"fp8", "mxfp8", "nvfp4"} else dtype)
 
 
 def test_default_dtype_is_what_the_device_has():

@@ -266,6 +266,73 @@ def test_a_norm_casts_what_it_writes_and_an_activation_where_the_stack_says():
     assert {"experts.up.cast", "experts.down.cast"} <= experts
 
 
+def casts_of(name, phase="forward", **options):
+    """Bytes read and written by the cast of an operand."""
+    cast = next(op for op in step_of(**options).ops if op.name == name and op.phase == phase)
+    return cast.bytes_read, cast.bytes_written, cast.kernels
+
+
+def test_what_each_recipe_reads_and_writes():
+    # mlp.down's input: 10 tokens x 8 features; two copies of 1 byte, 1 + 1/32, 1/2 + 1/16
+    x = 10 * 8
+    fp8 = {"dtype": "fp8", "stack": "nemo"}
+    assert casts_of("mlp.down.cast", **fp8) == (x * 2, 2 * x, 1)
+    # current: SwiGLU finds the largest value; of a gradient a kernel of its own does
+    current = {**fp8, "low_precision_recipe": "current", "fused": ("norm",)}
+    assert casts_of("mlp.up.cast", **current)[2] == 1
+    assert casts_of("mlp.up.cast", "backward", **current)[2] == 2
+    rowwise = {**fp8, "low_precision_recipe": "rowwise"}
+    assert casts_of("mlp.down.cast", **rowwise) == (4 * x * 2, 2 * x, 4)
+    blockwise = {**fp8, "low_precision_recipe": "blockwise"}
+    assert casts_of("mlp.down.cast", **blockwise) == (x * 2, 2 * x * 33 / 32, 1)
+    assert casts_of("mlp.down.cast", dtype="mxfp8", stack="nemo") == (x * 2, 2 * x * 33 / 32, 1)
+    assert casts_of("mlp.down.cast", dtype="nvfp4", stack="nemo") == (3 * x * 2, 2 * x * 9 / 16, 3)
+
+
+def test_a_weight_is_cast_once_a_step_where_the_copy_is_kept():
+    kept = {"dtype": "fp8", "stack": "nemo", "global_batch": 4, "micro_batch": 1}
+    each = {**kept, "stack": "fsdp"}
+    w = op_of("mlp.down", **kept).shape[1] * op_of("mlp.down", **kept).shape[2]
+    assert casts_of("mlp.down.weight_cast", **kept) == (w * 2 / 4, w * 2 / 4, 1 / 4)
+    assert casts_of("mlp.down.weight_cast", **each) == (2 * w * 2, w * 2, 2)  # its largest value, then the cast
+    frozen = {op.name for op in step_of(dtype="fp8", stack="nemo", train="lora", lora_rank=2).ops}
+    assert "mlp.down.weight_cast" not in frozen
+
+
+def test_tensor_parallelism_gathers_what_was_cast():
+    def gathered(**options):
+        ops = {
+            op.name: op.bytes_sent
+            for op in step_of({**PLAIN, "d_ff": 9}, tp=3, sequence_parallel=True, num_devices=3, **options).ops
+        }
+        return [ops[f"mlp.{name}"] for name in ("all_gather", "regather", "all_gather_grad", "reduce_scatter")]
+
+    plain = gathered(stack="nemo")
+    assert gathered(stack="nemo", dtype="fp8") == [
+        each * share for each, share in zip(plain, (0.5, 0.5, 0.5, 1), strict=True)
+    ]
+    assert gathered(stack="fsdp", dtype="fp8") == gathered(stack="fsdp")
+
+
+def test_data_parallelism_gathers_layers_as_they_were_cast():
+    def gathered(dtype, stack="nemo"):
+        ops = step_of(dtype=dtype, stack=stack, sharding="zero1", num_devices=2, dp=2).ops
+        return next(op.bytes_sent * op.count for op in ops if op.name == "parameters.all_gather")
+
+    weights = step_of(stack="nemo").weights
+    in_layers = sum(weight.local * weight.count for weight in weights if weight.part == "layer")
+    assert gathered("bf16") - gathered("fp8") == pytest.approx(in_layers)  # 2 bytes to 1
+    assert gathered("mxfp8") == gathered("bf16")  # rows and columns are cast from 16 bits, after the gather
+    assert gathered("fp8", stack="deepspeed") == gathered("bf16", stack="deepspeed")
+
+
+def test_the_first_and_last_layer_stay_in_16_bits_where_the_recipe_says():
+    ops = step_of(dtype="fp8", stack="nemo", low_precision_recipe="current").ops
+    counts = {op.dtype: op.count for op in ops if op.name == "mlp.up" and op.phase == "forward"}
+    layers = op_of("mlp.up").count
+    assert counts == {"bf16": min(layers, 2), **({"fp8": layers - 2} if layers > 2 else {})}
+
+
 def test_the_last_projection_keeps_its_input_in_low_precision():
     # gate and up in 16 bits, their product in 16 or 8; adapters elsewhere need no input of a frozen weight
     assert op_of("mlp.activation").saved_bytes == 2 * 10 * 8 * 2

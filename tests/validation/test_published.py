@@ -228,7 +228,9 @@ def test_known_mixtures_come_from_their_preset():
 
 
 def test_words_that_say_more():
-    assert case(dtype="mxfp8").candidates[0].dtype == "fp8"
+    assert case(dtype="mxfp8", device="b200-sxm").candidates[0].dtype == "mxfp8"
+    fp8 = case(dtype="fp8", device="b200-sxm", low_precision_recipe="fp8-rowwise").candidates[0]
+    assert (fp8.dtype, fp8.low_precision_recipe) == ("fp8", "rowwise")
     assert case(attention="fused_softmax", notes="fused_softmax").candidates[0].attention == "unfused"
     assert case(attention_note="RMS kernel, fused CE/rotary").candidates[0].fused == (
         "cross_entropy",
