@@ -205,14 +205,13 @@ class Tape:
         each = batch if self.routed else 1
         if recipe is not None:
             self._quantise(name, "forward", x, recipe, quantised_by, each)
+            self._quantise_weight(name, w, recipe, each)
         trainable = not self.frozen
         kept = saves * es / self.es if es < self.es else saves
         cast = trainable or not self.train.adapts  # adapters: the base model is loaded in 16 bits
         if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
-        if recipe is not None and trainable:
-            self._quantise_weight(name, w, recipe, each)
         kept = kept if trainable or adapted else 0
         saved: dict[str, Any] = {"saved_bytes": kept, "saved": Saved(made_by=made_by, input=kept, whole=saves)}
         if stored is not None:
@@ -307,6 +306,8 @@ class Tape:
 
     def _quantise_weight(self, name: str, weights: Number, recipe: Recipe, batch: Number) -> None:
         """Quantise a weight: once per step where the stack keeps the copy, else for every micro batch."""
+        if self.frozen:  # cast once for all steps
+            return
         kernel = kernels.quantise(weights, self.es, recipe.bytes, passes=recipe.reads)
         if not self.stack.quantised_gathers:
             self._cast(f"{name}.weight_cast", "forward", kernel, batch)
