@@ -79,7 +79,10 @@ class Prediction(Result, msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Errors of the step time over a set of rows, as fractions; `coverage` is the share inside the interval."""
+    """Errors of the step time over a set of rows, as fractions.
+
+    `coverage` is the share inside the interval, `width` the median of its end over its beginning.
+    """
 
     name: str
     rows: int
@@ -87,6 +90,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     median_ape: float
     bias: float
     coverage: float
+    width: float
 
 
 def data_file(what: str, given: str | None = None) -> Path | Traversable:
@@ -210,6 +214,7 @@ def summarise(name: str, predictions: Sequence[Prediction]) -> Summary:
         median_ape=ordered[len(ordered) // 2],
         bias=math.exp(sum(logs) / len(logs)) - 1.0,
         coverage=sum(p.inside for p in predictions) / len(predictions),
+        width=sorted((p.high or 0.0) / (p.low or 1.0) for p in predictions)[len(predictions) // 2],
     )
 
 
@@ -224,6 +229,11 @@ def group_by(predictions: Iterable[Prediction], key: Callable[[Prediction], str]
     for p in predictions:
         groups.setdefault(key(p), []).append(p)
     return sorted((summarise(name, rows) for name, rows in groups.items()), key=lambda s: (-s.rows, s.name))
+
+
+def regime_of(p: Prediction) -> str:
+    """``dense``, or ``experts`` of a mixture of them: their step times are known unlike well."""
+    return "experts" if (p.row.get("n_experts") or "").strip() else "dense"
 
 
 def source_of(p: Prediction) -> str:

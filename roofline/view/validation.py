@@ -10,7 +10,7 @@ from ..units import format_bytes, format_share
 from ..validation import budgets as budget
 from ..validation import memory as peak
 from ..validation.rows import source_name
-from ..validation.runs import group_by, source_of, summarise
+from ..validation.runs import group_by, regime_of, source_of, summarise
 from .prediction import records_of
 from .table import Cell, Shown, Table
 
@@ -19,6 +19,7 @@ def runs(predictions: Sequence[Any], worst: int) -> Shown:
     """Errors of the step time: in all, by source and by device, and the `worst` rows."""
     done = _predicted(predictions)
     groups: dict[str, Callable[[Any], str]] = {
+        "by_regime": regime_of,
         "by_source": source_of,
         "by_device": lambda p: str(p.row["device"]),
         "by_stack": lambda p: str(p.stack),
@@ -40,6 +41,7 @@ def runs(predictions: Sequence[Any], worst: int) -> Shown:
     }
     tables = [
         _summary_table("Error of the step time", [total, *by_source]),
+        _regime_table(summaries["by_regime"]),
         _summary_table("By device", summaries["by_device"]),
         *_worst_runs(done, worst),
     ]
@@ -201,6 +203,12 @@ def _summary_table(title: str, summaries: Sequence[Any]) -> Table:
         for s in summaries
     ]
     return Table(title, ["", "rows", "MAPE", "median", "bias", "in 10-90 % range"], rows)
+
+
+def _regime_table(summaries: Sequence[Any]) -> Table:
+    """How often intervals hold what was measured, and how wide they are."""
+    rows = [[s.name, s.rows, _percent(s.coverage), f"{s.width:.2f}"] for s in summaries]
+    return Table("Intervals", ["", "rows", "in 10-90 % range", "high / low, median"], rows)
 
 
 def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:

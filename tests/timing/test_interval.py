@@ -12,7 +12,7 @@ from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step
 from roofline.hardware import all_devices, load_device
 from roofline.model.load import load_model
-from roofline.timing.interval import EVIDENCE, SHAPES, SPREAD, Z80, interval, ratio_spread, spread
+from roofline.timing.interval import EVIDENCE, SHAPES, SPREAD, Z80, evidence, interval, ratio_spread, spread
 from roofline.timing.schedule import TERMS, Schedule
 
 H100 = load_device("h100-sxm-80gb")
@@ -100,3 +100,13 @@ def test_what_errs_alike_cancels_in_a_ratio():
 def test_a_ratio_is_surer_than_either_step():
     (step, times), (_, other) = times_of(micro_batch=1), times_of(micro_batch=4)
     assert ratio_spread(times.schedule, other.schedule, H100) < spread(step, H100, times.schedule) / 2
+
+
+def test_an_assumption_is_known_less_well_than_a_measurement():
+    grades = {device.id: evidence(device) for device in all_devices()}
+    assert set(grades.values()) == set(EVIDENCE)
+    assert grades["h100-sxm-80gb"] == "architecture"
+    assert grades["gb300"] == "device"
+    assert grades["b300-sxm"] == "assumed"  # the fractions of GB300
+    values = [EVIDENCE[grade] for grade in ("device", "architecture", "assumed", "default")]
+    assert values == sorted(values)
