@@ -30,17 +30,18 @@ Dtype: TypeAlias = Literal[
     "fp16",
     "bf16",
     "fp8",
-    "fp4",
+    "mxfp8",
+    "nvfp4",
     "bfloat16",
     "float16",
     "half",
     "float32",
     "float",
     "fp8_e4m3",
-    "mxfp8",
-    "nvfp4",
+    "fp4",
     "mxfp4",
 ]
+LowPrecisionRecipe: TypeAlias = Literal["delayed", "current", "rowwise", "blockwise", "mxfp8", "nvfp4"]
 Sharding: TypeAlias = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]
 Recompute: TypeAlias = Literal[
     "none",
@@ -126,6 +127,7 @@ class Options(TypedDict, total=False):
     mean_len: Count | None
     packing: Packing | None
     dtype: Dtype | None
+    low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | None
     devices_per_node: Count | None
     tp: Count | None
@@ -181,6 +183,7 @@ class ArrayOptions(TypedDict, total=False):
     mean_len: Count | Counts | None
     packing: Packing | None
     dtype: Dtype | None
+    low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | Counts | None
     devices_per_node: Count | Counts | None
     tp: Count | Counts | None
@@ -236,6 +239,7 @@ class LayoutChoices(TypedDict, total=False):
     mean_len: Count | Counts | Sequence[Count] | None
     packing: Packing | Sequence[Packing] | None
     dtype: Dtype | Sequence[Dtype] | None
+    low_precision_recipe: LowPrecisionRecipe | Sequence[LowPrecisionRecipe] | None
     devices_per_node: Count | Counts | Sequence[Count] | None
     tp: Count | Counts | Sequence[Count] | None
     pp: Count | Counts | Sequence[Count] | None
