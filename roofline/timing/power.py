@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Of the default limit where no curve is known: leakage, memory and links, which the clock does not change.
 STATIC_POWER = 0.25
 _LEAST_DYNAMIC = 0.02  # limits below the static power cannot be set: the lowest clocks remain
-# Dynamic power relative to large matrix products at full clock: assumes what an H100 draws in long series of each kind.
+# Dynamic power relative to large matrix products at full clock: assumptions, no measurement is known.
 ATTENTION, STREAM = 0.7, 0.6
 _ROUNDS = 4
 
@@ -77,7 +77,7 @@ def clock_share(device: Device) -> float:
 
     >>> from roofline.hardware import load_device, override
     >>> round(clock_share(override(load_device("h100-sxm-80gb"), power_limit_w=350)), 2)
-    0.74
+    0.69
     """
     power = device.power
     if power is None or power.limit_w is None or power.limit_w >= power.tdp_w:
