@@ -25,13 +25,10 @@ def machine_notes(train: TrainConfig, device: Device) -> list[str]:
             said = f"assumes {said} (--topology chooses: {others})"
         notes.append(f"cards of a node: {said}")
     share = clock_share(device)
-    why = "assumes that power beyond a static quarter goes with the cube of the clock"
-    if device.measured.sustained.watts is not None:
-        why = f"the curve of {device.family.name}, beyond a static part with the cube of the clock"
     if share < 1 and device.power is not None:
         notes.append(
-            f"at {device.tdp_w:g} of {device.power.tdp_w:g} W large matmuls run at {share:.2f} of their usual clock: "
-            f"{why}"
+            f"at {device.tdp_w:g} of {device.power.tdp_w:g} W matrix kernels run at {share:.2f} of their usual clock: "
+            "assumes that power beyond a static quarter goes with the cube of the clock"
         )
     return notes
 

@@ -50,7 +50,6 @@ Role = Literal[
     "weight_cast",  # quantises a weight for all micro batches of a step
 ]
 GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "wgrad"}  # as names of ops have them
-OF_PASSES: frozenset[Role | None] = frozenset({"grad_accumulate", "weight_cast"})  # depend on how many passes there are
 CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})
 
 

@@ -176,20 +176,13 @@ class Network(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rates in long training runs relative to the short benchmarks behind the other constants.
 
-    Clocks fall at the power limit when matmuls follow one another for hours: by the curve where one is known
-    (`timing/power.py`), else `compute` stands for that as well.
+    Clocks fall at the power limit when matmuls follow one another for hours.
 
     Attributes:
-        compute: Matrix rate, at most 1: what the clock does not explain.
-        watts: Dynamic power of large matmuls at full clock, per TFLOP/s of the dense 16-bit peak.
-        static_watts: Power that the clock does not change, per TFLOP/s of that peak.
-        narrow: Dynamic power of matmuls in 8 and 4 bits at full clock, relative to 16 bits.
+        compute: Matrix rate, at most 1.
     """
 
     compute: float
-    watts: float | None = None
-    static_watts: float = 0.0
-    narrow: float = 1.0
 
 
 class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):

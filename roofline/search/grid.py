@@ -14,7 +14,7 @@ import msgspec
 
 from ..arrays import is_scalar
 from ..config.run import TrainConfig
-from ..counting.op import OF_PASSES, Op
+from ..counting.op import Op
 from ..counting.step import Step, build_step, update_ops
 from ..counting.weights import Weights
 from ..footprint.parts import memory_of
@@ -285,7 +285,7 @@ def _accumulates(op: Op) -> bool:
 
 def _of_passes(op: Op) -> bool:
     """Whether its time depends on how many micro batches a step has, linearly in one over their number."""
-    return op.role in OF_PASSES
+    return op.role in {"grad_accumulate", "weight_cast"}
 
 
 def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:

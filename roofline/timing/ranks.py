@@ -8,15 +8,14 @@ import msgspec
 
 from ..arrays import Number, maximum, minimum, some, where
 from ..config.dispatch import dispatcher
-from ..config.recipes import recipes_of
 from ..config.run import TrainConfig
-from ..counting.op import OF_PASSES, Group, Op
+from ..counting.op import Group, Op
 from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
 from ..counting.step import Step
 from . import collective, kernel
 from .collective import ALONE, Sharing
 from .host import ON_HOST, host_time
-from .power import Work, clock, clock_share
+from .power import clock_share
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -39,27 +38,12 @@ class Ranks(msgspec.Struct, frozen=True):
 
 
 def price(step: Step, device: Device) -> list[PricedOp]:
-    """Time every op of `step` on `device`: at full clock first, then at the clock that their power leaves."""
-    full = _at_full_clock(step, device)
-    share = clock(device, _work(full)) * step.stack.efficiency
-    if device.measured.sustained.watts is None:
-        share = share * clock_share(device)
-    sustained = device.measured.sustained.compute
-    priced = []
-    for item in full:
-        expected = item.expected
-        if item.op.kind == "matmul":
-            expected = expected / (share * sustained)
-        elif item.op.kind == "attention":  # alone it stays below the default limit
-            expected = expected / (clock_share(device) * step.stack.efficiency)
-        priced.append(PricedOp(item.op, item.ideal, expected))
-    return priced
-
-
-def _at_full_clock(step: Step, device: Device) -> list[PricedOp]:
-    """Every op as short benchmarks have it."""
+    """Time every op of `step` on `device`."""
     groups = rank_groups(step.train, device)
-    network, recipe = network_bytes_per_s(step.train), step.train.recipe
+    network = network_bytes_per_s(step.train)
+    clock = clock_share(device)
+    sustained = device.measured.sustained.compute * clock * step.stack.efficiency
+    recipe = step.train.recipe
     priced = []
     for op in step.ops:
         if op.kind == "collective":
@@ -82,25 +66,16 @@ def _at_full_clock(step: Step, device: Device) -> list[PricedOp]:
         else:
             ideal = kernel.ideal_time(op, device)
             expected = kernel.expected_time(op, device, attention=step.train.attention)
-            if recipe is not None and op.kind == "matmul" and op.dtype == recipe.dtype:
-                expected = expected / recipe.rate
+            if op.kind == "matmul":
+                expected = expected / sustained
+                if recipe is not None and op.dtype == recipe.dtype:
+                    expected = expected / recipe.rate
+            elif op.kind == "attention":  # stays below the default power limit
+                expected = expected / (clock * step.stack.efficiency)
         if op.routed:
             expected = expected * step.train.imbalance
         priced.append(PricedOp(op, ideal, expected))
     return priced
-
-
-def _work(priced: list[PricedOp]) -> Work:
-    """What draws power in one micro batch through the whole model: the same for every stage and number of passes."""
-    seconds: dict[str, Number] = dict.fromkeys(Work._fields, 0.0)
-    for item in priced:
-        op = item.op
-        if op.part == "step" or op.kind == "collective" or op.kind in ON_HOST or op.role in OF_PASSES:
-            continue
-        kind: str = op.kind if op.kind in {"matmul", "attention"} else "stream"
-        kind = "narrow" if kind == "matmul" and recipes_of(op.dtype) else kind
-        seconds[kind] = seconds[kind] + item.expected * op.count
-    return Work(**seconds)
 
 
 def sharing_of(step: Step, op: Op, ranks: Ranks) -> Sharing:

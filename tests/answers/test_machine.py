@@ -27,7 +27,7 @@ def test_the_host_is_said_where_ranks_talk_over_pcie():
 
 def test_a_power_limit_is_said_with_what_it_costs():
     (note,) = notes(override(load_device("h100-sxm-80gb"), power_limit_w=350))
-    assert "at 350 of 700 W large matmuls run at 0.78" in note
+    assert "at 350 of 700 W matrix kernels run at 0.69" in note
 
 
 def test_caveats_are_the_devices_and_its_architectures():

@@ -114,10 +114,9 @@ def test_one_rank_sends_nothing():
 def test_the_fullest_expert_rank_sets_the_pace(balance, factor):
     from roofline.timing.kernel import expected_time
 
-    found = {item.op.name: item for item in priced(MIXTRAL, expert_balance=balance)}
-    up, dense = found["experts.up"], found["attention.qkv"]
-    clock = expected_time(dense.op, H100) / dense.expected
-    assert up.expected == pytest.approx(expected_time(up.op, H100) / clock * factor)
+    (up,) = [item for item in priced(MIXTRAL, expert_balance=balance) if item.op.name == "experts.up"]
+    sustained = H100.measured.sustained.compute
+    assert up.expected == pytest.approx(expected_time(up.op, H100) / sustained * factor)
 
 
 def test_software_efficiency_slows_matmuls_only():
@@ -128,7 +127,7 @@ def test_software_efficiency_slows_matmuls_only():
 
     best, slower = times("megatron"), times("deepspeed")
     ratio = load_stack("deepspeed").efficiency / load_stack("megatron").efficiency
-    assert best["mlp.up"] == pytest.approx(slower["mlp.up"] * ratio, rel=0.01)  # clocks follow the mix
+    assert best["mlp.up"] == pytest.approx(slower["mlp.up"] * ratio)
     assert best["attention.core"] == pytest.approx(slower["attention.core"] * ratio)
     assert best["mlp.norm"] == slower["mlp.norm"]
 
