@@ -193,7 +193,7 @@ def probability(value: Any) -> float:
     plain = value if isinstance(value, str) else arrays.number(value)  # None for what is no real number
     try:
         found = math.nan if plain is None or isinstance(plain, bool) else float(plain)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not 0 <= found < 1:
         raise units.UnitError(f"must be a probability from 0 to below 1, got {shown(value)}")
