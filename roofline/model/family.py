@@ -8,6 +8,7 @@ are not counted) or of ``[refused]``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,17 @@ def _data() -> Traversable:
 def _types() -> Types:
     """The table of types."""
     return read_packaged(_data() / "types.toml", Types)
+
+
+@cache
+def _class_defaults() -> dict[str, dict[str, Any]]:
+    """The table of what configuration classes take."""
+    return read_packaged(_data() / "class_defaults.toml", dict[str, dict[str, Any]])
+
+
+def class_defaults(model_type: str) -> Mapping[str, Any]:
+    """What the configuration class of transformers takes for fields that a config leaves out (a null is no such)."""
+    return _class_defaults().get(model_type, {})
 
 
 def _known() -> list[str]:

@@ -24,7 +24,7 @@ from .config_fields import (
     require,
 )
 from .expressions import Scope, evaluate
-from .family import Family, load_family, recognised_fields, wrappers
+from .family import Family, class_defaults, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
 from .parameters import count_parameters
 from .spec import ModelConfig, Quantization
@@ -169,6 +169,8 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
     model_type, config = _text_config(config, where, towers)
     family = _family(model_type, where)
     defaults = family.defaults if config is whole else {**family.defaults, **family.nested_defaults}
+    usual = {key: value for key, value in class_defaults(model_type).items() if key not in config}
+    defaults = {**defaults, **usual}
     unstated = {key for key in defaults if config.get(key) is None}
     scope = Scope({**config, **{key: defaults[key] for key in unstated}}, unstated)
     names = field_names(family, config)

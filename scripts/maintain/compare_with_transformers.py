@@ -138,9 +138,10 @@ PRESET_FIELDS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def default_config(model_type: str) -> Any:
+def default_config(model_type: str, *, adjusted: bool = True) -> Any:
     """The default configuration of a model type, or of its language model where it has several towers."""
-    config = transformers.AutoConfig.for_model(model_type, **ADJUSTED.get(model_type, {}))
+    changes = ADJUSTED.get(model_type, {}) if adjusted else {}
+    config = transformers.AutoConfig.for_model(model_type, **changes)
     text = config.get_text_config()
     if text.model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not config.is_encoder_decoder:
         return text
@@ -293,7 +294,7 @@ def cases(names: list[str]) -> Iterator[tuple[str, Any, ModelConfig]]:
             config = configure(name)
             if config is None:
                 continue
-            ours = model_from_config(_fields(config), name)
+            ours = model_from_config(fields_of(config), name)
             if configure is preset_config and not same(load_model(name), ours):
                 print(f"{name}: the preset and its configuration differ:\n  {load_model(name)}\n  {ours}")
             yield f"preset {name}" if configure is preset_config else name, config, ours
@@ -301,7 +302,7 @@ def cases(names: list[str]) -> Iterator[tuple[str, Any, ModelConfig]]:
             print(f"{name}: cannot build its configuration: {type(error).__name__}: {str(error)[:160]}")
 
 
-def _fields(config: Any) -> dict[str, Any]:
+def fields_of(config: Any) -> dict[str, Any]:
     """A configuration as its ``config.json`` would state it, cut down to the fields that we read."""
     fields = json.loads(json.dumps(config.to_dict(), default=str))
     if "text_config" in fields:
@@ -317,7 +318,7 @@ def compare(name: str, config: Any, ours: ModelConfig) -> dict[str, Any]:
     theirs = measure(config, ours)
     mine = our_counts(ours, theirs["seq_len"])
     differs = {key: round(mine[key] / value - 1, 6) for key, value in theirs.items() if mine.get(key, value) != value}
-    record: dict[str, Any] = {"name": name, "config": _fields(config), "batch": BATCH, **theirs}
+    record: dict[str, Any] = {"name": name, "config": fields_of(config), "batch": BATCH, **theirs}
     if "parameters" in differs or any(abs(value) > TOLERANCE for value in differs.values()):
         record["differs"] = differs
         record["why"] = KNOWN.get(name, "unknown")
