@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
+T = TypeVar("T")
 _LONGEST = 3000  # letters of a message
 
 
@@ -84,3 +86,17 @@ def unknown(what: str, got: object, allowed: Iterable[str], remedy: str = "") ->
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     rest = remedy or f"allowed: {', '.join(allowed)}"
     return RooflineError(f"unknown {what} {shown(got)}{hint} ({rest})")
+
+
+def look_up(what: str, name: str, table: Mapping[str, T]) -> T:
+    """One of a table by name.
+
+    Raises:
+        RooflineError: There is none of that name.
+
+    >>> look_up("size", "small", {"small": 1})
+    1
+    """
+    if name not in table:
+        raise unknown(what, name, table)
+    return table[name]

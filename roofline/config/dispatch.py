@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..errors import unknown
+from ..errors import look_up
 from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
@@ -52,7 +52,4 @@ def dispatcher(name: str) -> Dispatcher:
     Raises:
         RooflineError: There is none of that name.
     """
-    known = dispatchers()
-    if name not in known:
-        raise unknown("dispatcher", name, known)
-    return known[name]
+    return look_up("dispatcher", name, dispatchers())

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ..arrays import Number, maximum, minimum, where
-from ..errors import RooflineError, unknown
+from ..errors import RooflineError, look_up
 from ..reading import packaged, read_packaged
 from .run import TrainConfig
 
@@ -151,10 +151,7 @@ def optimizer(name: str) -> Optimizer:
     Raises:
         RooflineError: There is none of that name.
     """
-    known = optimizers()
-    if name not in known:
-        raise unknown("optimizer", name, known)
-    return known[name]
+    return look_up("optimizer", name, optimizers())
 
 
 def coarse_word(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from ..arrays import Number
-from ..errors import unknown
+from ..errors import look_up
 from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
@@ -83,7 +83,4 @@ def pipeline_schedule(name: str) -> PipelineSchedule:
     Raises:
         RooflineError: There is none of that name.
     """
-    known = schedules()
-    if name not in known:
-        raise unknown("schedule", name, known)
-    return known[name]
+    return look_up("schedule", name, schedules())

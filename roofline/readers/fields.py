@@ -1,16 +1,13 @@
-"""Our options as readers know them: which the configuration has today, and what becomes of the others."""
+"""Our options as readers know them: which of what the files say are options, and in which words they are asked for."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
-
-import msgspec
+from typing import Any
 
 from ..config.optimizer import optimizers
 from ..config.recipes import recipes
 from ..config.recompute import read_recompute
 from ..config.run import TrainConfig
-from ..config.stack import Fusion
 from ..errors import RooflineError
 from ..units import UnitError, positive_int, sequence_length
 from .vocabulary import our_word
@@ -59,27 +56,6 @@ WORDS = {
 }
 
 
-class Later(msgspec.Struct, frozen=True, kw_only=True):
-    """A field that a run file may state before the configuration has it.
-
-    Attributes:
-        neutral: Values that change nothing.
-        say: What the output says of any other; "" refuses it.
-    """
-
-    neutral: tuple[Any, ...]
-    say: str
-
-
-LATER: dict[str, Later] = {
-    "etp": Later(neutral=(None,), say="experts' own tensor-parallel degree {value} is not modelled: they follow tp"),
-    "schedule": Later(neutral=(None, "1f1b", "interleaved"), say="the schedule {value} is priced as 1F1B"),
-    "expert_balance": Later(neutral=(None, "natural"), say="experts balanced as {value} are priced as usual"),
-    "cuda_graph": Later(neutral=(None, "none"), say="CUDA graphs ({value}) are not modelled"),
-    "dispatcher": Later(neutral=(None, "alltoall"), say="the dispatcher {value} is not modelled"),
-}
-
-
 def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
     """`said` with its counts as whole numbers, and a sentence where a unit was written (``4k``).
 
@@ -113,29 +89,20 @@ def _whole(name: str, value: Any) -> int:
 
 
 def present(said: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The options that the configuration has today, and sentences on the rest.
+    """The options of the configuration among what the files say, and a sentence on what is priced as another.
 
     Raises:
-        RooflineError: A value that is not modelled and must not be passed over.
+        RooflineError: An optimizer that is not modelled.
     """
     fields = TrainConfig.__struct_fields__
     options = {name: value for name, value in said.items() if value is not None and name in fields}
     notes = _recipe(options)
-    for name, later in LATER.items():
-        value = said.get(name)
-        if name in fields or value in later.neutral:
-            continue
-        if name == "etp" and (value == said.get("tp") or (value == 1 and said.get("sequence_parallel"))):
-            continue  # experts split like the rest, or whole over the ranks of sequence parallelism
-        if later.say:
-            notes.append(later.say.format(value=value))
     detail = options.pop("recompute_detail", None)
     if detail is not None:  # one option says both, so that another on the command line takes the place of both
         options["recompute"] = read_recompute(detail)
     fusion = FUSED.get(str(said.get("fused_loss")))
     if fusion is not None:
-        known = get_args(Fusion)
-        options["fused"] = (fusion if fusion in known else "cross_entropy",)
+        options["fused"] = (fusion,)
     optimizer = options.get("optimizer")
     if optimizer is not None and optimizer not in optimizers():
         raise RooflineError(f"optimizer {optimizer} is not modelled (--optimizer takes {', '.join(optimizers())})")

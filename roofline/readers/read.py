@@ -53,7 +53,7 @@ def read_run(
     rules.keys["our"] = solved
     rules.check(rules.framework.refuse)
     try:
-        options, later = present(solved)
+        options, stand_ins = present(solved)
     except RooflineError as error:
         raise RooflineError(f"{rules.where}: {error}") from None
     found, taken = model_of(rules, model, overrides or {})
@@ -74,7 +74,7 @@ def read_run(
         options=options,
         said=solved,
         report=account(rules, assumed),
-        notes=[*assumed, *notes, *units, *_overridden(said, given), *later],
+        notes=[*assumed, *notes, *units, *_overridden(said, given), *stand_ins],
     )
 
 

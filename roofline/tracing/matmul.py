@@ -67,14 +67,22 @@ def _linear_backward(call: Call) -> list[Cost]:
     """dx[m, k] = dy[m, n] . w[n, k] and dw[n, k] = dy^T[n, m] . x[m, k], as `output_mask` asks."""
     x, dy, w = call.args["self"], call.args["grad_output"], call.args["weight"]
     n, k = w.shape
-    m = x.numel // k
-    wants_x, wants_w, _ = call.args["output_mask"]
+    return _gradients(call, dy, x, w, (x.numel // k, n, k))
+
+
+def _gradients(
+    call: Call, dy: Operand, x: Operand, w: Operand, sizes: tuple[int, int, int], groups: int = 1
+) -> list[Cost]:
+    """Of x[m, k] @ w[k, n] the data gradient dx[m, k] and the weight gradient dw[n, k], as `output_mask` asks."""
+    m, n, k = sizes
+    wants_x, wants_w, *_ = call.args["output_mask"]
     kernels: list[tuple[bool, Gradient, int, int, tuple[int, ...]]] = [
-        (wants_x, "data", dy.bytes + w.bytes, x.bytes, (m, k, n, 1)),
-        (wants_w, "weight", dy.bytes + x.bytes, w.bytes, (n, k, m, 1)),
+        (wants_x, "data", dy.bytes + w.bytes, x.bytes, (m, k, n, groups)),
+        (wants_w, "weight", dy.bytes + x.bytes, w.bytes, (n, k, m, groups)),
     ]
+    flops = 2 * groups * m * n * k
     return [
-        Cost(kind="matmul", flops=2 * m * n * k, read=read, written=written, shape=shape, gradient=gradient)
+        Cost(kind="matmul", flops=flops, read=read, written=written, shape=shape, gradient=gradient)
         for wanted, gradient, read, written, shape in kernels
         if wanted
     ]
@@ -142,31 +150,8 @@ def _convolution_backward(call: Call) -> list[Cost]:
     groups = call.args["groups"]
     positions = _positions(image if call.args["transposed"] else dy)
     n, k = weight.shape[0] // groups, weight.numel // weight.shape[0]
-    flops = 2 * positions * weight.numel
-    wants_x, wants_w, wants_b = call.args["output_mask"]
-    result = []
-    if wants_x:
-        result.append(
-            Cost(
-                kind="matmul",
-                flops=flops,
-                read=dy.bytes + weight.bytes,
-                written=image.bytes,
-                shape=(positions, k, n, groups),
-                gradient="data",
-            )
-        )
-    if wants_w:
-        result.append(
-            Cost(
-                kind="matmul",
-                flops=flops,
-                read=dy.bytes + image.bytes,
-                written=weight.bytes,
-                shape=(n, k, positions, groups),
-                gradient="weight",
-            )
-        )
+    result = _gradients(call, dy, image, weight, (positions, n, k), groups)
+    *_, wants_b = call.args["output_mask"]
     if wants_b:
         written = dy.shape[1] * dy.itemsize
         result.append(Cost(kind="elementwise", flops=dy.elements, read=dy.bytes, written=written, suffix="bias_grad"))

@@ -47,7 +47,7 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "train"), itertools.product(NAMES, LAYOUTS))
+@pytest.mark.parametrize(("name", "train"), list(itertools.product(NAMES, LAYOUTS)))
 def test_what_is_emitted_reads_back(name: str, train: TrainConfig, write: Write) -> None:
     try:
         text, _ = emit_layout(name, [train], 8)

@@ -20,6 +20,16 @@ def table(folder: Path, *rows: str) -> str:
     return str(path)
 
 
+def refusal(path: str, message: str, begins: str) -> str:
+    """The one line that refuses a file: it matches `message`, and says first where it is."""
+    with pytest.raises(HardwareError, match=message) as error:
+        load_device(path)
+    line = str(error.value)
+    assert line.startswith(begins)
+    assert "\n" not in line
+    return line
+
+
 def test_a_board_of_ones_own(tmp_path: Path) -> None:
     path = table(tmp_path, ROW)
     assert load_device(path).peaks["bf16"] == pytest.approx(97.5e12, rel=1e-3)
@@ -41,11 +51,7 @@ def test_a_board_of_ones_own(tmp_path: Path) -> None:
 def test_mistakes_name_file_row_figure_and_rule(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in ROW
     path = table(tmp_path, ROW.replace(old, new, 1))
-    with pytest.raises(HardwareError, match=message) as error:
-        load_device(path)
-    assert str(error.value).startswith(f"{path}, row my-4080: ")
-    assert str(error.value).count("row my-4080") == 1
-    assert "\n" not in str(error.value)
+    assert refusal(path, message, f"{path}, row my-4080: ").count("row my-4080") == 1
 
 
 def test_which_row_is_asked_for(tmp_path: Path) -> None:
@@ -176,10 +182,7 @@ def test_own_file_works(tmp_path: Path) -> None:
 def test_own_file_mistakes_name_file_key_value_and_rule(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in OWN
     path = written(tmp_path, OWN.replace(old, new, 1))
-    with pytest.raises(HardwareError, match=message) as error:
-        load_device(path)
-    assert str(error.value).startswith(path)
-    assert "\n" not in str(error.value)
+    refusal(path, message, path)
 
 
 def test_a_byte_order_mark_before_a_file_does_not_matter(tmp_path: Path) -> None:
@@ -222,10 +225,7 @@ GEMM = '[measured.gemm]\nsource = "sheet"\n'
 )
 def test_measured_figures_are_checked_in_an_own_file(tmp_path: Path, tables: str, message: str) -> None:
     path = written(tmp_path, f"{OWN}{tables}\n")
-    with pytest.raises(HardwareError, match=message) as error:
-        load_device(path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
+    refusal(path, message, f"{path}: ")
 
 
 def test_missing_sections_and_files(tmp_path: Path) -> None:
