@@ -1,0 +1,19 @@
+"""Parameters that a device holds, and the bytes of their gradients."""
+
+from __future__ import annotations
+
+import pytest
+
+from roofline.config.run import TrainConfig
+from roofline.config.stack import load_stack
+from roofline.counting.weights import Matrices, gradient_bytes
+
+
+def test_parameters_of_matrices_side_by_side() -> None:
+    assert Matrices(3, 5, 7).parameters == 105
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("fp32", 4), ("bf16", 2)])
+def test_a_gradients_dtype_as_said(dtype: str, size: int) -> None:
+    train = TrainConfig(micro_batch=1, seq_len=8, gradient_dtype=dtype)
+    assert gradient_bytes(train, load_stack("megatron")) == size
