@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from roofline.search.best import Best
-from roofline.search.ranking import Front, Leaders
 
 
 def by_hand() -> Best:
@@ -55,29 +53,18 @@ def test_the_smallest_is_kept_where_nothing_fits():
     assert Best(1, front=False).from_arrays(first.arrays()).smallest.best() == [(0, 1)]
 
 
-@pytest.mark.parametrize("pieces", [1, 3, 50])
-def test_leaders_are_the_first_of_a_stable_sort(pieces):
-    """Among many equals the first stay: which they are may not hang on how the values come."""
-    values = np.random.default_rng(pieces).integers(0, 4, 3000).astype(float)
-    leaders = Leaders(7)
-    for part in np.array_split(np.arange(3000), pieces):
-        leaders.offer(values[part], part, 0)
-    assert [index for _, index in leaders.best()] == np.argsort(values, kind="stable")[:7].tolist()
-    assert leaders.worst == np.sort(values)[6]
-
-
-@pytest.mark.parametrize("pieces", [1, 4])
-def test_the_front_is_what_no_other_beats(pieces):
-    rng = np.random.default_rng(2)
-    cost, time = rng.integers(0, 30, 200).astype(float), rng.integers(0, 30, 200).astype(float)
-    front = Front()
-    for part in np.array_split(np.arange(200), pieces):
-        front.offer(cost[part], time[part], part, 0)
-    beaten = [
-        any(
-            (cost[j] <= cost[i] and time[j] < time[i]) or (cost[j] < cost[i] and time[j] <= time[i]) for j in range(200)
-        )
-        for i in range(200)
-    ]
-    expected = sorted({(cost[i], time[i]) for i in range(200) if not beaten[i]})
-    assert [(cost[i], time[i]) for _, i in front.points()] == expected
+def test_what_is_kept_survives_its_file(tmp_path):
+    best = Best(5, front=True)
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        values, memory = rng.random(50), rng.random(50)
+        best.offer(values, memory, values, np.arange(50), rng.integers(0, 4, 50), stack=f"s{number}", number=number)
+    np.savez(tmp_path / "kept.npz", **best.arrays())
+    with np.load(tmp_path / "kept.npz", allow_pickle=False) as arrays:
+        again = Best(5, front=True).from_arrays({name: arrays[name] for name in arrays.files})
+    assert again.leaders.best() == best.leaders.best()
+    assert again.front.points() == best.front.points()
+    assert {level: one.best() for level, one in again.simple.items()} == {k: v.best() for k, v in best.simple.items()}
+    assert {stack: one.best() for stack, one in again.software.items()} == {
+        stack: one.best() for stack, one in best.software.items()
+    }

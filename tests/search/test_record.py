@@ -1,78 +1,18 @@
-"""A search is the same wherever its pieces run, and everything that fits is on disk, whole, once."""
+"""Everything that fits is on disk, whole, once."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 import roofline
 from roofline.cli import main
 from roofline.errors import RooflineError
-from roofline.search import question, record
-from roofline.search.best import Best
+from roofline.search import record
 
-ASKED = {"num_devices": (8, 16), "global_batch": 64, "stack": "megatron", "seq_len": 2048}
-
-
-def found(**more):
-    return roofline.layouts("llama-2-7b", "a100-sxm-80gb", **ASKED, **more)
-
-
-def told(result):
-    """Everything but how long it took."""
-    kept = result.to_dict()
-    kept.pop("seconds")
-    return kept
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """Pieces of a few rows, so that there are many."""
-    monkeypatch.setattr(question, "PIECE", 2000)
-
-
-class Backwards:
-    """An executor that runs what it is given when the last of it is asked for, last first."""
-
-    def __init__(self):
-        self.waiting = []
-
-    def submit(self, function, *args):
-        future = Future()
-        future.result = lambda: self.finish(future)
-        self.waiting.append((future, function, args))
-        return future
-
-    def finish(self, wanted):
-        while self.waiting:
-            future, function, args = self.waiting.pop()
-            value = function(*args)
-            future.result = lambda value=value: value
-        return wanted.result()
-
-
-def test_threads_and_any_order_give_the_same_answer(small_pieces):
-    here = found()
-    with ThreadPoolExecutor(3) as executor:
-        assert told(found(executor=executor)) == told(here)
-    assert told(found(executor=Backwards())) == told(here)
-
-
-def test_processes_give_the_same_answer():
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
-        assert told(found(executor=executor)) == told(found())
-
-
-def test_pieces_of_any_size_give_the_same_answer(monkeypatch):
-    whole = found()
-    monkeypatch.setattr(question, "PIECE", 500)
-    assert told(found()) == told(whole)
+from .small import ASKED, found, told
 
 
 def test_every_layout_that_fits_is_recorded(tmp_path, small_pieces):
@@ -133,34 +73,6 @@ def test_a_damaged_part_is_told_and_never_unpickled(tmp_path, monkeypatch):
     damaged.unlink()
     found(record=tmp_path / "all.csv", **few)
     assert damaged.exists()
-
-
-def test_a_lost_process_is_told():
-    class Broken:
-        def submit(self, *_):
-            future = Future()
-            future.set_exception(BrokenProcessPool("ended"))
-            return future
-
-    with pytest.raises(RooflineError, match="lost a process .*fewer jobs"):
-        found(executor=Broken())
-
-
-def test_what_is_kept_survives_its_file(tmp_path):
-    best = Best(5, front=True)
-    rng = np.random.default_rng(1)
-    for number in range(3):
-        values, memory = rng.random(50), rng.random(50)
-        best.offer(values, memory, values, np.arange(50), rng.integers(0, 4, 50), stack=f"s{number}", number=number)
-    np.savez(tmp_path / "kept.npz", **best.arrays())
-    with np.load(tmp_path / "kept.npz", allow_pickle=False) as arrays:
-        again = Best(5, front=True).from_arrays({name: arrays[name] for name in arrays.files})
-    assert again.leaders.best() == best.leaders.best()
-    assert again.front.points() == best.front.points()
-    assert {level: one.best() for level, one in again.simple.items()} == {k: v.best() for k, v in best.simple.items()}
-    assert {stack: one.best() for stack, one in again.software.items()} == {
-        stack: one.best() for stack, one in best.software.items()
-    }
 
 
 @pytest.mark.parametrize(

@@ -47,4 +47,4 @@ def test_drives_have_their_own_rate() -> None:
 
 
 def test_kinds_that_no_kernel_of_the_device_runs() -> None:
-    assert ON_HOST == {"transfer", "host", "nvme"}
+    assert {"transfer", "host", "nvme"} == ON_HOST

@@ -1,0 +1,14 @@
+"""Inputs of an operator as a trace writes them."""
+
+from __future__ import annotations
+
+from roofline.profiling.inputs import is_true, whole_numbers
+
+
+def test_text_of_a_trace_as_values() -> None:
+    assert whole_numbers("[3, -1, 20]") == (3, -1, 20)
+    assert whole_numbers("[]") == ()
+    assert whole_numbers(7) is None
+    assert [is_true(text) for text in ("True", "1", "False", "0", "None", None, True)] == [
+        True, True, False, False, None, None, None,
+    ]  # fmt: skip

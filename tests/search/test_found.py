@@ -1,0 +1,46 @@
+"""The layouts that stand out: no twins, no dominated ones."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+
+from roofline.search.answer import layouts
+
+from .small import DENSE, DEVICE
+
+
+def test_no_layout_is_dominated_by_a_twin_of_the_same_degrees():
+    found = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, top=30).layouts
+    assert len(found) == 30
+    for better, worse in itertools.combinations(found, 2):
+        degrees = ("tp", "pp", "cp", "ep", "dp", "stack", "dtype", "attention")
+        if all(getattr(better, name) == getattr(worse, name) for name in degrees):
+            assert worse.memory_bytes < better.memory_bytes
+
+
+def test_virtual_stages_alone_do_not_make_another_layout():
+    result = layouts(DENSE, DEVICE, num_devices=16, global_batch=64, pp=4, top=20)
+    seen = [msgspec.structs.replace(layout.train, vp=1) for layout in result.layouts]
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_simplest_cannot_be_told_from_the_best():
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=64)
+    assert result.simplest is not None
+    assert result.ties(result.simplest)
+    assert (result.simplest.tp, result.simplest.pp, result.simplest.cp) == (
+        1,
+        1,
+        1,
+    )  # a 1B model: data parallel only
+
+
+def test_front_has_no_dominated_layout():
+    result = layouts(DENSE, DEVICE, num_devices=8, global_batch=32)
+    for one, other in itertools.pairwise(result.front):
+        assert one.memory_bytes < other.memory_bytes
+        assert one.step_time_s > other.step_time_s
+    assert result.front[-1].step_time_s == pytest.approx(result.layouts[0].step_time_s)

@@ -1,0 +1,85 @@
+"""Many layouts priced at once are what each is alone."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from roofline.answers.estimate import estimate, estimate_step
+from roofline.config.settle import resolve, train_config
+from roofline.counting.step import build_step
+from roofline.search.answer import layouts
+from roofline.search.grid import Bundle
+from roofline.search.layout import mean_draw
+from roofline.search.space import Choices, space_of
+
+from .small import DENSE, DEVICE, EXPERTS, TIED
+
+
+def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
+    """Every layout of the bundle with its array result and its configuration."""
+    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    base = msgspec.structs.replace(base, global_batch=global_batch)
+    space = space_of(model, base, Choices(), 8, num_devices)
+    trains = [msgspec.structs.replace(base, **words) for words in variants]
+    bundle = Bundle(model, DEVICE, space, trains)
+    rows, micro = np.nonzero(space.consistent)
+    for variant, train in enumerate(trains):
+        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"])))[variant, rows, micro]
+        times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
+        for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
+            degrees = {name: int(column[row]) for name, column in space.columns.items()}
+            one = msgspec.structs.replace(train, **degrees, sharding=sharding, micro_batch=int(space.micro_batches[m]))
+            yield one, times.total[i], mean_draw(times)[i], memory[i]
+
+
+@pytest.mark.parametrize(
+    ("model", "stack"), [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "fsdp")]
+)
+@pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
+def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
+    words = [{"recompute": r, "sequence_parallel": s} for r in ("none", "selective", "full") for s in (False, True)]
+    if model is EXPERTS:
+        words = [{"recompute": r, "sequence_parallel": True} for r in ("none", "full")]
+    if (stack, sharding) == ("megatron", "zero1"):  # passes told apart, weights held once
+        words = [{**each, "schedule": "zb-h1"} for each in words]
+    found = list(all_layouts(model, (4, 16), 48, words, sharding, stack=stack))
+    found = [case for case in found if case[0].schedule is None or case[0].vp == 1]
+    assert len(found) > 100
+    for train, seconds, draw, memory in found[:: max(1, len(found) // 60)]:
+        alone = estimate_step(build_step(model, train), DEVICE)
+        assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+        assert draw == pytest.approx(mean_draw(alone.schedule), rel=1e-9)
+
+
+def test_recompute_that_saves_nothing_is_not_a_choice():
+    kept = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", top=50)
+    assert "selective" not in {layout.recompute for layout in [*kept.layouts, *kept.front]}  # flash keeps no scores
+    unfused = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", attention="unfused", top=50)
+    assert "selective" in {layout.recompute for layout in unfused.layouts}
+
+
+@pytest.mark.parametrize("model", ["olmo-2-7b", "minimax-m2"])
+def test_a_norm_over_all_heads_is_searched_like_any_other(model):
+    """Its weights are those of the heads held, whatever the micro batch."""
+    best = layouts(model, DEVICE, num_devices=64, global_batch=64, sharding="fsdp", top=1).layouts[0]
+    names = ("num_devices", "tp", "pp", "vp", "cp", "ep", "micro_batch", "sharding", "recompute", "sequence_parallel")
+    given = {name: getattr(best, name) for name in (*names, "stack")}
+    alone = estimate(model, DEVICE, global_batch=64, **given)
+    assert best.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
+    assert best.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)
+
+
+def test_the_best_is_the_best_of_all():
+    result = layouts(
+        DENSE, DEVICE, num_devices=4, global_batch=16, sharding="zero1", recompute="none", stack="megatron"
+    )
+    words = [{"recompute": "none", "sequence_parallel": s} for s in (False, True)]
+    estimates = [
+        estimate_step(build_step(DENSE, train), DEVICE)
+        for train, *_ in all_layouts(DENSE, (4,), 16, words, "zero1", stack="megatron")
+    ]
+    best = min(e.step_time_s for e in estimates if e.fits)
+    assert result.layouts[0].step_time_s == pytest.approx(best, rel=1e-9)

@@ -1,0 +1,53 @@
+"""A search in pieces: every row of every part once, with every word."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roofline.config.run import TrainConfig
+from roofline.errors import RooflineError
+from roofline.search import question
+from roofline.search.question import Question
+from roofline.search.software import Part
+from roofline.search.space import LONGEST_SEARCH, Choices, Space
+
+from .small import DENSE, EXPERTS
+
+
+def asked(rows: int, model: Any = DENSE, **more: Any) -> Question:
+    """Of `rows` rows and two micro batches, one of which goes with no row."""
+    consistent = np.stack([np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool)], axis=1)
+    space = Space({}, np.array([1, 2]), consistent)
+    choices = Choices(recompute=("none", "full"), attention=("flash2",))
+    parts = ((Part("megatron", ("none", "zero1")), space),)
+    base = TrainConfig(micro_batch=1, seq_len=8, global_batch=8)
+    fields = {"model": model, "device": SimpleNamespace(), "choices": choices, "base": base, "parts": parts, **more}
+    return Question(objective="time", leaders=1, front=False, **fields)
+
+
+def test_pieces_cover_every_row_of_every_sharding_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question, "PIECE", 24)  # 4 configurations x 2 micro batches: 3 rows
+    pieces = asked(7).pieces()
+    for sharding in ("none", "zero1"):
+        assert [(p.first, p.last) for p in pieces if p.sharding == sharding] == [(0, 3), (3, 6), (6, 7)]
+    assert len(pieces) == 6
+
+
+def test_the_size_counts_consistent_layouts_with_every_word() -> None:
+    assert asked(7).size() == 7 * 2 * (2 * 2)  # rows that go with a micro batch; shardings; recompute x sequence par.
+
+
+def test_sequence_parallelism_is_priced_apart_where_there_are_experts() -> None:
+    for model, bundles, each in ((DENSE, 1, 4), (EXPERTS, 2, 2)):
+        found = asked(1, model)
+        assert [len(trains) for trains in found.bundles(found.parts[0][0])] == [each] * bundles
+
+
+def test_a_search_of_hours_is_refused() -> None:
+    many = SimpleNamespace(consistent=SimpleNamespace(sum=lambda: LONGEST_SEARCH))
+    with pytest.raises(RooflineError, match=r"layouts would take about \d+ minutes: fix a degree"):
+        asked(1, parts=((Part("megatron", ("none",)), many),)).size()

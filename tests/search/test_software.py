@@ -1,0 +1,60 @@
+"""Which software each layout is priced on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roofline.answers.estimate import estimate
+from roofline.search.answer import layouts
+from roofline.search.software import Part, several, splits
+from roofline.search.space import Space
+
+from .small import DENSE, DEVICE
+
+
+@pytest.mark.parametrize("model", ["llama-2-7b", "gpt2-xl"])
+def test_layouts_are_compared_on_one_footing(model):
+    asked = {"num_devices": 8, "recompute": "none"}
+    found = layouts(model, "h100-sxm-80gb", **asked)
+    best, alone = found.layouts[0], layouts(model, "h100-sxm-80gb", **asked, stack="nemo").layouts[0]
+    assert best.train == alone.train  # software does not decide
+    assert (best.dp, best.sharding) == (8, "zero1")
+    assert found.simplest == best
+    assert found.by_software[0].stack == "nemo"
+    assert {layout.stack for layout in found.by_software} == {"nemo", "compiled", "fsdp"}
+
+
+def test_software_that_no_layout_needs_is_left_out():
+    whole = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, tp=1, pp=1, cp=1)
+    assert {layout.stack for layout in whole.by_software} == {"compiled", "fsdp"}
+    asked = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, sharding="fsdp")
+    assert all(layout.tp * layout.pp * layout.cp > 1 for layout in asked.layouts if layout.stack == "nemo")
+
+
+def test_each_layout_runs_the_attention_of_its_software():
+    found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32).by_software
+    assert {(layout.stack, layout.attention) for layout in found} >= {("compiled", "flash2"), ("nemo", "te")}
+    asked = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, attention="flash3").layouts
+    assert {layout.attention for layout in asked} == {"flash3"}
+    for layout in (found[0], next(layout for layout in found if layout.stack == "nemo")):
+        same = {
+            name: getattr(layout, name) for name in ("tp", "pp", "vp", "cp", "micro_batch", "sharding", "recompute")
+        }
+        same |= {"sequence_parallel": layout.sequence_parallel, "stack": layout.stack}
+        alone = estimate("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32, **same)
+        assert alone.train.attention == layout.attention
+        assert float(alone.step_time_s) == pytest.approx(layout.step_time_s)
+
+
+def test_a_part_takes_the_rows_that_are_split_or_not():
+    columns = {"tp": np.array([1, 2, 1]), "pp": np.array([1, 1, 4]), "cp": np.ones(3, int), "ep": np.ones(3, int)}
+    space = Space(columns, np.array([1]), np.ones((3, 1), dtype=bool))
+    assert splits(space).tolist() == [False, True, True]
+    assert Part("x", (), split=True).rows_of(space).columns["pp"].tolist() == [1, 4]
+    assert Part("x", (), split=False).rows_of(space).columns["tp"].tolist() == [1]
+    assert Part("x", ()).rows_of(space) is space
+
+
+def test_one_value_or_several():
+    assert [several(value) for value in (None, 2, [1, 2], "a")] == [None, (2,), (1, 2), ("a",)]
