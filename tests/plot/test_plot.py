@@ -2,11 +2,8 @@ import csv
 import math
 import subprocess
 import sys
-from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from roofline import plot
 from roofline.answers.capacity import max_micro_batch, max_seq_len
@@ -18,10 +15,12 @@ from roofline.hardware import device_ids, load_device
 from roofline.model.load import load_model
 from roofline.plot.build import points_of, roof_of
 from roofline.plot.data import Measurement, ValidationData
-from roofline.plot.labels import Box, cross, place, spread
+from roofline.plot.labels import Box
 from roofline.plot.points import named_groups
 from roofline.units import format_time
 from roofline.validation.runs import Prediction
+
+from .overlap import overlaps
 
 GIB = 2**30
 
@@ -57,48 +56,6 @@ def visible_boxes(axes):
         text.update_positions(axes.figure.canvas.get_renderer())
     extents = [Text.get_window_extent(text) for text in texts]  # Annotation's own would add the leader line
     return [Box(extent.x0, extent.y0, extent.x1, extent.y1) for extent in extents]
-
-
-def overlaps(boxes):
-    return [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlap(b) > 1]
-
-
-# --- placement --------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=25)
-@given(
-    anchors=st.lists(st.tuples(st.floats(0, 600), st.floats(0, 400)), max_size=12),
-    width=st.floats(20, 120),
-)
-def test_placed_labels_stay_inside_and_apart(anchors, width):
-    bounds, fixed = Box(0, 0, 600, 400), [Box(200, 100, 300, 140)]
-    boxes = [
-        box for box in place(anchors, [(width, 12.0)] * len(anchors), bounds, fixed=fixed, gap=1) if box is not None
-    ]
-    assert not overlaps([*boxes, *fixed])
-    assert all(box.inside(bounds) for box in boxes)
-
-
-def test_a_label_without_room_is_left_out():
-    assert place([(5.0, 5.0)], [(50.0, 10.0)], Box(0, 0, 20, 20)) == [None]
-
-
-def test_a_label_avoids_markers_and_lines():
-    marker, line = Box(90, 90, 140, 110), ((0.0, 100.0), (400.0, 100.0))
-    box = place([(100.0, 100.0)], [(60.0, 10.0)], Box(0, 0, 400, 400), obstacles=[marker], lines=[line])[0]
-    assert box is not None
-    assert box.overlap(marker) == 0
-    assert not any(cross(edge, line) for edge in box.edges())
-
-
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted), st.floats(0.1, 30))
-def test_spread_keeps_order_gap_and_range(wanted, gap):
-    positions = spread(wanted, gap, 0, 100)
-    least = min(gap, 100 / max(len(wanted) - 1, 1))
-    assert all(b - a >= least - 1e-6 for a, b in pairwise(positions))
-    assert positions[0] >= -1e-6
-    assert positions[-1] <= 100 + 1e-6
 
 
 # --- rooflines --------------------------------------------------------------------------------------------

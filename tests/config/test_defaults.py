@@ -1,0 +1,60 @@
+"""What a training runs on where nothing is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from roofline.config.defaults import base_format, default_attention, default_dtype, default_stack, defaults, said
+from roofline.config.run import TrainConfig
+from roofline.config.stack import load_stack
+from roofline.hardware import load_device
+
+
+def test_none_is_not_said() -> None:
+    assert said({"tp": None, "pp": 1, "dropout": 0.0}) == {"pp": 1, "dropout": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [(None, "bf16"), ("h100-sxm-80gb", "bf16"), ("v100-sxm2-16gb", "fp16")],  # bf16 came with Ampere
+)
+def test_the_dtype_follows_the_engines(device: str | None, dtype: str) -> None:
+    assert default_dtype(None if device is None else load_device(device)) == dtype
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "stack"),
+    [
+        (None, {}, "compiled"),
+        (None, {"sharding": "zero1"}, "compiled"),
+        (None, {"sharding": "fsdp"}, "fsdp"),
+        (None, {"tp": 2, "sharding": "fsdp"}, "nemo"),
+        (None, {"ep": 8}, "nemo"),
+        ("tpu-v5p", {"tp": 2}, "jax"),
+    ],
+)
+def test_the_software_such_a_layout_is_usually_trained_with(
+    device: str | None, options: dict[str, Any], stack: str
+) -> None:
+    assert default_stack(None if device is None else load_device(device), options) == stack
+
+
+def test_a_kernel_that_does_not_run_gives_way_to_unfused_attention() -> None:
+    assert default_attention(None, "compiled") == load_stack("compiled").attention
+    v100 = load_device("v100-sxm2-16gb")
+    assert load_stack("compiled").attention not in v100.family.attention  # flash2 needs Ampere
+    assert default_attention(v100, "compiled") == "unfused"
+
+
+def test_what_is_said_stands() -> None:
+    given = {"dtype": "fp32", "stack": "eager", "attention": "unfused", "sharding": "none"}
+    found = defaults(load_device("h100-sxm-80gb"), {**given, "num_devices": 8})
+    assert {name: found[name] for name in given} == given
+
+
+def test_a_base_of_qlora_is_as_published() -> None:
+    assert base_format(TrainConfig(micro_batch=1, seq_len=8, train="qlora")) == ("nf4", True)
+    assert base_format(TrainConfig(micro_batch=1, seq_len=8, train="qlora", double_quant=False)) == ("nf4", False)
+    assert base_format(TrainConfig(micro_batch=1, seq_len=8)) == (None, None)

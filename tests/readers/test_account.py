@@ -1,0 +1,50 @@
+"""What became of a key: a size that no rule knows is refused, everything else passes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.readers.account import is_harmless, plain, refuse_size, shown
+from roofline.readers.values import Unresolved
+
+RULES: Any = SimpleNamespace(
+    where="run.yaml (X)",
+    files=SimpleNamespace(parts={"deepspeed"}),
+    framework=SimpleNamespace(harmless=["log_*", "optim.eps"]),
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("my_micro_batch_size", 4), ("model.num_layers", 12), ("tensor_parallel_extra", 2)]
+)
+def test_a_name_of_a_size_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(RooflineError, match=rf"^run\.yaml \(X\): {key} = {value} is not understood"):
+        refuse_size(RULES, key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("eval_batch_size", 4), ("micro_batch_size", 1), ("micro_batch_size", True), ("micro_batch_size", "x"), ("lr", 4)],
+)
+def test_what_sizes_no_training_passes(key: str, value: Any) -> None:
+    refuse_size(RULES, key, value)
+
+
+def test_harmless_by_its_path_or_its_last_part() -> None:
+    assert is_harmless(RULES, "trainer.log_every")
+    assert is_harmless(RULES, "optim.eps")
+    assert not is_harmless(RULES, "other.eps")
+
+
+def test_a_key_as_its_own_file_has_it() -> None:
+    assert shown(RULES, "deepspeed.zero.stage") == "zero.stage"
+    assert shown(RULES, "training.zero") == "training.zero"
+
+
+def test_a_variable_is_its_text_in_json() -> None:
+    assert plain(Unresolved(text="${A}", name="A")) == "${A}"
+    assert plain(3) == 3

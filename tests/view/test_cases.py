@@ -1,0 +1,24 @@
+"""A flat record as rows: one, or one for each case."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roofline.view.cases import cases
+
+
+def test_plain_values_are_one_row() -> None:
+    table = cases({"model": "gpt", "tp": 2})
+    assert (list(table.columns), table.rows) == (["model", "tp"], [["gpt", 2]])
+
+
+def test_arrays_are_a_row_for_each_element_in_order_and_the_others_repeat() -> None:
+    table = cases({"model": "gpt", "tp": np.array([[1.0], [2.0]]), "x": np.array([0.5, 1.5])})
+    assert table.rows == [["gpt", 1, 0.5], ["gpt", 1, 1.5], ["gpt", 2, 0.5], ["gpt", 2, 1.5]]
+    assert type(table.rows[0][1]) is int  # what counts things stays whole
+
+
+def test_arrays_that_do_not_go_together_are_an_error() -> None:
+    with pytest.raises(ValueError, match="broadcast"):
+        cases({"a": np.ones(2), "b": np.ones(3)})
