@@ -25,7 +25,7 @@ def test_what_is_no_count_names_file_field_and_option(value: Any) -> None:
 
 
 def test_only_options_are_passed_on() -> None:
-    said = {"etp": 2, "schedule": "zb-h1", "accumulation": 4, "recompute_detail": "x", "cp": None}
+    said = {"etp": 2, "schedule": "zb-h1", "accumulation": 4, "optimizer_detail": "x", "cp": None}
     assert present(said) == {"etp": 2, "schedule": "zb-h1"}
 
 
