@@ -6,6 +6,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
+import pytest
+
 from roofline.errors import RooflineError
 from roofline.search import question
 
