@@ -26,12 +26,12 @@ def test_what_is_no_count_names_file_field_and_option(value: Any) -> None:
 
 def test_only_options_are_passed_on() -> None:
     said = {"etp": 2, "schedule": "zb-h1", "accumulation": 4, "optimizer_detail": "x", "cp": None}
-    assert present(said) == {"etp": 2, "schedule": "zb-h1"}
+    assert present(said) == ({"etp": 2, "schedule": "zb-h1"}, [])
 
 
 def test_a_fused_loss_is_a_fusion() -> None:
-    assert present({"fused_loss": "linear"}) == {"fused": ("linear_cross_entropy",)}
-    assert present({"fused_loss": "none"}) == {}
+    assert present({"fused_loss": "linear"}) == ({"fused": ("linear_cross_entropy",)}, [])
+    assert present({"fused_loss": "none"}) == ({}, [])
 
 
 def test_an_optimizer_that_is_not_modelled_is_refused() -> None:
