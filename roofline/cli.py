@@ -30,7 +30,8 @@ def overview() -> str:
         "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...);",
         "'estimate file.py:function' runs that file to trace the PyTorch module it builds.",
         "Exit status: 2 bad input, 3 does not fit in memory or misses its deadline or budget,",
-        "70 a mistake of ours (--debug shows where).",
+        "1 measured, too noisy to be trusted (calibrate), 130 interrupted, 141 the reader of a pipe left,",
+        "70 a mistake of ours (--debug shows where); 0 all else, also a borderline fit.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -28,7 +28,8 @@ LISTED = 5  # causes named
 ENOUGH = 2  # causes that make two together idle
 MOST = 1000.0  # times the peak: beyond, it is no MFU
 # How often each kind is met, over that of a rule of one's own: an assumption that orders causes, and prices none.
-COMMON, USUAL, RARE, FAR = 1.0, 0.6, 0.3, 0.1
+COMMON, USUAL, RARE, FAR, LEAST = 1.0, 0.6, 0.3, 0.1, 0.01
+ELSEWHERE = ("laptop", "SoC")  # form factors that nobody takes a board for
 
 
 class Printed(msgspec.Struct, frozen=True):
@@ -181,22 +182,25 @@ def _peaks(device: Device, dtype: str) -> Iterator[Mistake]:
     for each in device.other_peaks:
         if each.engine.startswith("tensor"):
             yield other(each.tflops, f"the {each.dtype} peak with {each.accumulate} accumulate", USUAL)
-    yield from (other(tflops, f"the peak of {card} in the denominator", FAR) for card, tflops in _cards(device, dtype))
+    for card, tflops, odds in _cards(device, dtype):
+        yield other(tflops, f"the peak of {card} in the denominator", odds)
 
 
-def _cards(device: Device, dtype: str) -> Iterator[tuple[str, float]]:
-    """The peak of every other device of the vendor and kind in a dtype, by id."""
+def _cards(device: Device, dtype: str) -> Iterator[tuple[str, float, float]]:
+    """The peak of every other device of the vendor and kind in a dtype, by id, and how likely it was taken for ours."""
     from ..hardware import all_devices
 
     for each in all_devices():
         if (each.vendor, each.kind) == (device.vendor, device.kind) and dtype in each.peaks and each.id != device.id:
-            yield each.id, each.peaks[dtype] / 1e12
+            odds = LEAST if each.form_factor in ELSEWHERE and each.form_factor != device.form_factor else FAR
+            yield each.id, each.peaks[dtype] / 1e12, odds
 
 
 def _counts(device: Device, train: TrainConfig) -> Iterator[Mistake]:
     """What may be counted once too often, or left out, among passes, devices and ranks."""
     steps, devices, ranks = int(train.accumulation), int(train.num_devices), int(train.data_parallel)
-    node = min(int(train.devices_per_node or device.devices_per_node), devices)
+    whole = int(train.devices_per_node or device.devices_per_node)
+    node = min(whole, devices)
     numbers = {
         "the accumulation steps": (steps, COMMON),
         "the devices": (devices, COMMON),
@@ -207,6 +211,9 @@ def _counts(device: Device, train: TrainConfig) -> Iterator[Mistake]:
         if number > 1:
             yield Mistake(kind="count", what=f"{what} left out", how=f"1/{number:,}", factor=1 / number, odds=odds)
             yield Mistake(kind="count", what=f"{what} counted twice", how=f"{number:,}", factor=number, odds=odds)
+    if devices == 1 and whole > 1:
+        what = f"a node of {whole:,} devices, not one"
+        yield Mistake(kind="count", what=what, how=f"{whole:,}", factor=whole, odds=RARE)
 
 
 # --- which of it explains --------------------------------------------------------------------------------
@@ -256,7 +263,8 @@ def _cause(truth: float, value: float, way: tuple[Mistake, ...]) -> Cause:
 def explain_alone(printed: Printed, band: tuple[float, float], possible: Iterable[Mistake]) -> tuple[Cause, ...]:
     """What a printed MFU may really be, where nothing was measured: mistakes that bring it into the expected band."""
     singles = list(possible)
-    return _plausible(printed, band, ((one,) for one in singles)) or _plausible(printed, band, _pairs(singles))
+    alone = _plausible(printed, band, ((one,) for one in singles if one.odds > FAR))
+    return alone or _plausible(printed, band, (*((one,) for one in singles), *_pairs(singles)))
 
 
 def _plausible(printed: Printed, band: tuple[float, float], ways: Iterable[tuple[Mistake, ...]]) -> tuple[Cause, ...]:

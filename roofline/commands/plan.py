@@ -54,7 +54,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--overhead",
         metavar="X[:LOW:HIGH]",
         type=overhead,
-        help="whole-run time over its steps (default 1.3, from 1 to 2)",
+        help="whole-run time over its steps (default: derived from failures, checkpoints, evaluation and practice)",
+    )
+    ask.add_argument(
+        "--mtbf",
+        metavar="T",
+        type=units.duration_s,
+        help="time between failures of one device (default as published fleets, about 50,000h)",
+    )
+    ask.add_argument(
+        "--checkpoint-every",
+        metavar="T",
+        type=units.duration_s,
+        help="training between checkpoints: 30min (default what loses least)",
     )
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
     ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
@@ -165,8 +177,10 @@ class Trying:
 
 def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
     """What each device's run is charged by."""
-    from ..planning.cost import OVERHEAD, Terms
+    from ..planning.cost import Terms
 
+    if args.overhead is not None and (args.mtbf is not None or args.checkpoint_every is not None):
+        raise RooflineError("--overhead is the whole: leave it out to derive it from --mtbf and --checkpoint-every")
     prices: list[float | None] = list(args.price or [None])
     if len(prices) == 1:
         prices *= count
@@ -178,7 +192,9 @@ def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
             intensity=args.intensity,
             pue=float(args.pue),
             power_w=args.power,
-            overhead=args.overhead or OVERHEAD,
+            overhead=args.overhead,
+            mtbf_s=args.mtbf,
+            checkpoint_every_s=args.checkpoint_every,
         )
         for price in prices
     ]

@@ -14,16 +14,13 @@ from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
 from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
+from .overhead import Overhead, overhead_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..hardware import Device
 
-# Whole-run time over the best layout's steady-state steps: restarts, evaluation, slow phases, settings short
-# of the best. Expected and high: about the median and the 80th percentile of published trainings
-# (`roofline validate budgets`). Low: no rollback (DeepSeek-V3, arXiv:2412.19437, section 1).
-OVERHEAD = (1.0, 1.3, 2.0)
 HOUR = 3600
 Z90 = NormalDist().inv_cdf(0.9)  # standard deviations from the median to the 90th percentile
 COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
@@ -54,14 +51,25 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         intensity: kg of CO2 per kWh.
         pue: Energy of the data centre over that of its computers.
         power_w: Mean power of a device; None: the power limit while kernels run, half of it while waiting.
-        overhead: Low, expected and high factor of the whole run over its steps.
+        overhead: Low, expected and high factor of the whole run over its steps; None: derived (see `Overhead`).
+        mtbf_s: Seconds between failures of one device; None: as published fleets.
+        checkpoint_every_s: Seconds of training between checkpoints; None: what loses least.
     """
 
     price: float | None = None
     intensity: float | None = None
     pue: float = 1.0
     power_w: float | None = None
-    overhead: tuple[float, float, float] = OVERHEAD
+    overhead: tuple[float, float, float] | None = None
+    mtbf_s: float | None = None
+    checkpoint_every_s: float | None = None
+
+    def overhead_on(self, model: ModelConfig, device: Device, layout: Layout) -> Overhead:
+        """The overhead on a layout: as given, or derived."""
+        if self.overhead is not None:
+            low, usual, high = self.overhead
+            return Overhead(low=low, usual=usual, high=high)
+        return overhead_of(model, device, layout.train, self.mtbf_s, self.checkpoint_every_s)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +127,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         co2_kg: Energy times carbon intensity; None without one.
         num_devices: Devices.
         layout: The layout, with its step time and memory.
-        overhead: Low, expected and high factor of the whole run over its steps.
+        overhead: The whole run over its steps: low, expected and high factor, and its parts.
         doubling: What twice the devices give; None where there is no such layout, or it was not asked for.
         devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
         missed: Deadline and budget that are not met, each with how much is missing.
@@ -146,7 +154,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     co2_kg: float | None
     num_devices: int
     layout: Layout
-    overhead: tuple[float, float, float]
+    overhead: Overhead
     doubling: Scaling | None
     arithmetic: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -159,7 +167,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sure_time_s(self) -> float:
         """Seconds that suffice with the confidence asked for."""
-        return self.wall_time_s * quantile(self.layout, self.overhead, self.asked.confidence)
+        return self.wall_time_s * quantile(self.layout, self.overhead.range, self.asked.confidence)
 
     def chance(self, seconds: float) -> float:
         """How likely so many seconds suffice, up to the percentiles that are known."""
@@ -193,8 +201,9 @@ def run_cost(
     """The run of `tokens` on `layout`."""
     tokens_per_step = int(layout.train.tokens_per_step)
     steps = -(-tokens // tokens_per_step)
-    wall = steps * layout.step_time_s * terms.overhead[1]
-    low, high = (quantile(layout, terms.overhead, share) for share in (0.1, 0.9))
+    overhead = terms.overhead_on(model, device, layout)
+    wall = steps * layout.step_time_s * overhead.usual
+    low, high = (quantile(layout, overhead.range, share) for share in (0.1, 0.9))
     hours = wall / HOUR * layout.num_devices
     power = mean_power(layout, device, terms)
     energy = None if power is None else hours * power * terms.pue / 1000
@@ -214,7 +223,7 @@ def run_cost(
         co2_kg=co2,
         num_devices=layout.num_devices,
         layout=layout,
-        overhead=terms.overhead,
+        overhead=overhead,
         doubling=None,
         arithmetic=(),
         notes=notes,
@@ -255,10 +264,12 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     layout, train = one.layout, one.layout.train
     flops = float(model_flops_per_token(one.model, train.sample_length))
     peak = one.device.peak_flops_per_s(train.dtype)
-    hours, (least, usual, most) = one.wall_time_s / HOUR, terms.overhead
+    hours = one.wall_time_s / HOUR
     low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
-    extra = f"x {usual:g} for restarts, evaluation and checkpoints (assumed {least:g} to {most:g})"
+    least, usual, most = one.overhead.range
+    factors = " x ".join(f"{factor:.3f} {name}" for name, factor in one.overhead.parts.items()) or "given"
+    extra = f"x {usual:.3g}: {factors} ({least:.3g} to {most:.3g})"
     steady = one.steps * layout.step_time_s
     rule = DEFAULT_RULE if one.model.recorded is None else "as counted; a token is one pass"
     lines = [

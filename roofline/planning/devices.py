@@ -116,8 +116,13 @@ class Planner:
 
     def step_time(self, layout: Layout) -> float:
         """Seconds of one step with its share of the overhead, that suffice with the confidence asked for."""
-        sure = quantile(layout, self.terms.overhead, self.confidence)
-        return layout.step_time_s * self.terms.overhead[1] * sure
+        overhead = self.terms.overhead_on(self.model, self.device, layout)
+        return layout.step_time_s * overhead.usual * quantile(layout, overhead.range, self.confidence)
+
+    def expected_time(self, layout: Layout, tokens: int) -> float:
+        """Expected seconds of the whole run."""
+        overhead = self.terms.overhead_on(self.model, self.device, layout)
+        return self.steps(layout, tokens) * layout.step_time_s * overhead.usual
 
     def steps(self, layout: Layout, tokens: int) -> int:
         """Optimizer steps."""
@@ -219,7 +224,7 @@ class Planner:
         for stack in dict.fromkeys(layout.stack for layout in self._others.get(one.num_devices, ())):
             if stack != one.layout.stack:
                 layout = self._search(one.num_devices, stack=stack, global_batch=batch)
-                wall = self.steps(layout, one.tokens) * layout.step_time_s * self.terms.overhead[1]
+                wall = self.expected_time(layout, one.tokens)
                 slower = wall / one.wall_time_s - 1
                 found.append(OtherSoftware(stack=stack, wall_time_s=wall, slower=slower, layout=layout))
         return tuple(sorted(found, key=lambda other: other.wall_time_s))
@@ -348,7 +353,7 @@ class Planner:
             layout = self._search(2 * one.num_devices, **same)
         except RooflineError:  # no layout, or no figure for the links (HardwareError)
             return None
-        wall = self.steps(layout, one.tokens) * layout.step_time_s * self.terms.overhead[1]
+        wall = self.expected_time(layout, one.tokens)
         speedup = one.wall_time_s / wall
         why = _relief(one.layout, layout) if speedup > 2 else ""
         return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why)

@@ -55,7 +55,7 @@ def plan(
         deadline_s: Seconds the whole run may take, or text with a unit such as ``"30d"``.
         budget: Money the whole run may cost; needs ``terms.price``.
         confidence: How sure it must be that deadline and budget suffice, such as 0.9 or ``"90%"``; an even chance.
-        terms: Price, carbon intensity, power and overhead.
+        terms: Price, carbon intensity, power, overhead, failures and checkpoints.
         doubling: Whether to work out what twice the devices give.
         progress: Called with each number of devices that is tried.
         **options: Fields of `TrainConfig`; they restrict the search for a layout (see `search.layouts`).
@@ -143,7 +143,9 @@ def read_terms(terms: Terms) -> Terms:
         intensity=read_one("intensity", terms.intensity, units.positive),
         pue=read_one("pue", 1.0 if terms.pue is None else terms.pue, units.overhead),
         power_w=read_one("power_w", terms.power_w, units.power),
-        overhead=_read_overhead(terms.overhead),
+        overhead=None if terms.overhead is None else _read_overhead(terms.overhead),
+        mtbf_s=read_one("mtbf_s", terms.mtbf_s, units.duration_s),
+        checkpoint_every_s=read_one("checkpoint_every_s", terms.checkpoint_every_s, units.duration_s),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..planning.plan import plan
 from .memory import as_run
@@ -15,10 +16,15 @@ from .row_config import usual_attention
 from .row_model import model_of
 from .rows import Skipped, number
 
+if TYPE_CHECKING:
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
+
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
 COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare
-FEW, MANY = 64, 512  # devices assumed where the source does not say, below and above a model of LARGE parameters
-LARGE = 10e9
+# Where the source does not say how many devices: the power of two that takes at most so long at so much of the peak.
+USUAL_S, USUAL_MFU = 30 * 86400, 0.4
+USUAL_BATCH = 4 * 2**20  # tokens a step
 WITHIN = 1.5
 
 
@@ -84,14 +90,14 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
     device = load_device(row["hardware"])
     seq_len = int(number(row, "seq_len") or 4096)
     model = model_of({**as_run(row), "seq_len": str(seq_len)})
-    size = number(row, "n_params_reported") or 0
-    num_devices = int(number(row, "n_devices") or (MANY if size >= LARGE else FEW))
-    batch_tokens = number(row, "global_batch_tokens") or 4 * 2**20
+    dtype = _dtype(row, device)
+    num_devices = int(number(row, "n_devices") or _devices(model, device, tokens, seq_len, dtype))
+    batch_tokens = _batch_tokens(row)
     options: dict[str, Any] = {
         "num_devices": num_devices,
         "seq_len": seq_len,
         "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
-        "dtype": _dtype(row, device),
+        "dtype": dtype,
         "stack": _stack(device, num_devices),
         "attention": usual_attention(row, device),
     }
@@ -103,6 +109,21 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         low=run.device_hours * run.wall_time_low_s / run.wall_time_s,
         high=run.device_hours * run.wall_time_high_s / run.wall_time_s,
     )
+
+
+def _batch_tokens(row: Mapping[str, str]) -> float:
+    """Tokens a step; the usual 4M where none is stated, or one that changed."""
+    try:
+        return number(row, "global_batch_tokens") or USUAL_BATCH
+    except RooflineError:  # such as "3M then 6M tokens"
+        return USUAL_BATCH
+
+
+def _devices(model: ModelConfig, device: Device, tokens: float, seq_len: int, dtype: str) -> int:
+    """Devices assumed for a training of so many tokens: whole nodes, a power of two."""
+    flops = float(model_flops_per_token(model, seq_len)) * tokens
+    least = flops / (device.peak_flops_per_s(dtype) * USUAL_MFU * USUAL_S)
+    return max(2 ** math.ceil(math.log2(least)), int(device.devices_per_node))
 
 
 def _stack(device: Any, num_devices: int) -> str | None:

@@ -12,6 +12,7 @@ from ..config.recompute import recompute_words
 from ..config.words import layout_words
 from ..model.parameters import count_parameters
 from ..planning.cost import ladder
+from ..planning.overhead import facts
 from ..search.layout import layout_dict
 from .cells import one_unit
 from .html.pieces import answer, table
@@ -21,6 +22,7 @@ from .words import batch_words, model_words, unit_words
 
 if TYPE_CHECKING:
     from ..planning.cost import OtherSoftware, Plan, Scaling
+    from ..planning.overhead import Overhead
 
 KEYS = (
     "tokens",
@@ -284,10 +286,7 @@ def comparison(plans: Sequence[Plan]) -> Table:
 
 def notes(one: Plan) -> list[str]:
     """Assumptions behind the figures, and what was left out."""
-    least, usual, most = (f"{100 * (factor - 1):.0f}" for factor in one.overhead)
-    percentiles = "Low and high are the 10th and 90th percentile."
-    extra = f"assumed to add {usual} % to the steps ({least} to {most} %; --overhead)"
-    found = [f"{percentiles} Restarts, evaluation and checkpoints are {extra}."]
+    found = ["Low and high are the 10th and 90th percentile.", *overhead_words(one.overhead)]
     if one.energy_kwh is None:
         found.append("No energy: the power of this device is not in the catalog (--power).")
     elif one.terms.power_w is None:
@@ -300,3 +299,30 @@ def notes(one: Plan) -> list[str]:
     found += [f"{note[0].upper()}{note[1:]}." for note in one.notes]
     found += [f"Note: {note}." for note in one.model.assumptions]
     return found
+
+
+def overhead_words(overhead: Overhead) -> list[str]:
+    """What the whole run adds to its steps, by part, and what that rests on."""
+    least, usual, most = (f"{100 * (factor - 1):.3g}" for factor in overhead.range)
+    added = f"the whole run adds {usual} % to its steps ({least} to {most} %; --overhead)"
+    if not overhead.parts:
+        return [f"As given, {added}."]
+    shares = {name: f"{100 * (factor - 1):.2g} %" for name, factor in overhead.parts.items()}
+    known = facts()
+    failing = (
+        f"a failure every {units.format_time(overhead.mtbf_s or 0)} ({', '.join(f.name for f in known.fleet)}; --mtbf)"
+    )
+    every = units.format_time(overhead.checkpoint_every_s or 0)
+    size, writing = units.format_bytes(overhead.checkpoint_bytes or 0), units.format_time(overhead.checkpoint_s or 0)
+    return [
+        (
+            f"{added[0].upper()}{added[1:]}: failures {shares['failures']}, checkpoints {shares['checkpoints']}, "
+            f"evaluation {shares['evaluation']}, data {shares['data']}, layouts and settings short of the best "
+            f"{shares['practice']} (median of published trainings, less within {known.practice.nodes} nodes)."
+        ),
+        (
+            f"Failures: {failing}, {units.format_time(overhead.restart_s or 0)} to restart (assumed). Checkpoints: "
+            f"{size} in {writing} ({known.checkpoint.bytes_per_s / 1e9:g} GB/s a node, synchronous: assumed) "
+            f"every {every} (--checkpoint-every)."
+        ),
+    ]

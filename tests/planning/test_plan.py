@@ -265,7 +265,7 @@ def test_command_prints_the_contract(capsys):
     assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
     assert main([*arguments, "--explain", "--ladder"]) == 0
     text = capsys.readouterr().out
-    assert "x 1.3 for restarts" in text
+    assert "evaluation x 1.000 data" in text
     assert "The arithmetic" in text
 
 

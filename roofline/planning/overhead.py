@@ -1,0 +1,226 @@
+"""What a whole run takes beyond its steps: failures, checkpoints, evaluation, data, and layouts short of the best."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..config.optimizer import optimizer
+from ..errors import RooflineError
+from ..model.parameters import count_parameters
+from ..units import format_time
+
+if TYPE_CHECKING:
+    from ..config.run import TrainConfig
+    from ..hardware import Device
+    from ..model.spec import ModelConfig
+
+Range = tuple[float, float, float]  # low, usual, high
+
+
+class Fleet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Unexpected interruptions that a fleet published, and over how many device-hours."""
+
+    name: str
+    device_hours: float
+    interruptions: float
+    source: str
+
+
+class Assumed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure with its range, and where it is from."""
+
+    low: float
+    usual: float
+    high: float
+    source: str
+
+
+class Writing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one node writes a checkpoint at."""
+
+    bytes_per_s: float
+    source: str
+
+
+class Practice(Assumed, frozen=True, forbid_unknown_fields=True):
+    """Published trainings over the best layout's steps, from so many nodes on."""
+
+    nodes: int
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``fleets.toml``."""
+
+    fleet: tuple[Fleet, ...]
+    restart: Assumed
+    checkpoint: Writing
+    evaluation: Assumed
+    data: Assumed
+    practice: Practice
+
+
+@cache
+def facts() -> Facts:
+    """The figures that a run's overhead rests on, with their sources."""
+    return msgspec.convert(tomllib.loads((files(__package__) / "fleets.toml").read_text(encoding="utf-8")), Facts)
+
+
+class Overhead(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole-run time over the time of its steps.
+
+    Attributes:
+        low: 10th percentile.
+        usual: Expected: the product of the parts, or the factor that was given.
+        high: 90th percentile.
+        failures: Factor of work lost and restarts; the parts are None where the whole was given.
+        checkpoints: Factor of writing checkpoints.
+        evaluation: Factor of evaluation.
+        data: Factor of waiting for data.
+        practice: Factor of what real trainings fall short of the best layout.
+        mtbf_s: Seconds between two failures of the whole run.
+        checkpoint_every_s: Seconds of training between two checkpoints.
+        checkpoint_bytes: Weights and optimizer state.
+        checkpoint_s: Seconds that writing one takes.
+        restart_s: Seconds from a failure to the next useful step.
+    """
+
+    low: float
+    usual: float
+    high: float
+    failures: float | None = None
+    checkpoints: float | None = None
+    evaluation: float | None = None
+    data: float | None = None
+    practice: float | None = None
+    mtbf_s: float | None = None
+    checkpoint_every_s: float | None = None
+    checkpoint_bytes: float | None = None
+    checkpoint_s: float | None = None
+    restart_s: float | None = None
+
+    @property
+    def range(self) -> Range:
+        """Low, expected and high factor."""
+        return self.low, self.usual, self.high
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The factors by name; none where the whole was given."""
+        names = ("failures", "checkpoints", "evaluation", "data", "practice")
+        return {name: factor for name in names if (factor := getattr(self, name)) is not None}
+
+
+def device_mtbf_s() -> Range:
+    """Seconds between failures of one device: the worst fleet, the geometric mean, the best.
+
+    >>> [round(seconds / 3600) for seconds in device_mtbf_s()]
+    [29538, 49708, 82051]
+    """
+    hours = [fleet.device_hours / fleet.interruptions for fleet in facts().fleet]
+    mean = math.exp(sum(map(math.log, hours)) / len(hours))
+    return min(hours) * 3600, mean * 3600, max(hours) * 3600
+
+
+def overhead_of(
+    model: ModelConfig,
+    device: Device,
+    train: TrainConfig,
+    mtbf_s: float | None = None,
+    checkpoint_every_s: float | None = None,
+) -> Overhead:
+    """The overhead of a run on `train.num_devices`; `mtbf_s` is that of one device, in seconds.
+
+    Raises:
+        RooflineError: Failures come so fast that nothing is ever finished.
+    """
+    known, devices = facts(), int(train.num_devices)
+    nodes = devices / int(train.devices_per_node or device.devices_per_node)
+    state = checkpoint_bytes(model, train)
+    writing = state / (known.checkpoint.bytes_per_s * max(nodes, 1))
+    worst, usual, best = (mtbf_s,) * 3 if mtbf_s is not None else device_mtbf_s()
+    every = checkpoint_every_s or best_interval_s(writing, usual / devices)
+    checkpoints = 1 + writing / every
+    failures: Range = tuple(  # type: ignore[assignment]
+        with_failures(every, writing, restart, mtbf / devices) / checkpoints
+        for restart, mtbf in zip(_range(known.restart), (best, usual, worst), strict=True)
+    )
+    doublings = min(math.log2(max(nodes, 1)) / math.log2(known.practice.nodes), 1)
+    practice: Range = tuple(factor**doublings for factor in _range(known.practice))  # type: ignore[assignment]
+    evaluation, data = (_factor(_range(one)) for one in (known.evaluation, known.data))
+    if math.isinf(failures[1]):
+        raise RooflineError(
+            f"mtbf: a failure every {format_time(usual / devices)} on {devices:,} devices leaves no time for "
+            f"{format_time(every)} between checkpoints: give a longer --mtbf or a shorter --checkpoint-every"
+        )
+    low, expected, high = _product(failures, (checkpoints,) * 3, evaluation, data, practice)
+    return Overhead(
+        low=low,
+        usual=expected,
+        high=high,
+        failures=failures[1],
+        checkpoints=checkpoints,
+        evaluation=evaluation[1],
+        data=data[1],
+        practice=practice[1],
+        mtbf_s=usual / devices,
+        checkpoint_every_s=every,
+        checkpoint_bytes=state,
+        checkpoint_s=writing,
+        restart_s=known.restart.usual,
+    )
+
+
+def checkpoint_bytes(model: ModelConfig, train: TrainConfig) -> float:
+    """Bytes of all weights, or of their copies that are updated, and of the optimizer's moments."""
+    number = count_parameters(model).total
+    how = optimizer(train.optimizer)
+    moments = how.moments * float(how.stored_bytes(train.moment_bytes, number))
+    return number * (float(train.updated_bytes) + moments)
+
+
+def best_interval_s(writing_s: float, mtbf_s: float) -> float:
+    """Seconds of work between checkpoints that lose least (Daly 2006, equation 37; Young's sqrt(2 d M) to first order).
+
+    >>> round(best_interval_s(60, 86400))  # sqrt(2 x 60 x 86,400) = 3,220, less about the 60
+    3180
+    """
+    if writing_s >= 2 * mtbf_s:
+        return mtbf_s
+    x = writing_s / (2 * mtbf_s)
+    return math.sqrt(2 * writing_s * mtbf_s) * (1 + math.sqrt(x) / 3 + x / 9) - writing_s
+
+
+def with_failures(every_s: float, writing_s: float, restart_s: float, mtbf_s: float) -> float:
+    """Wall time over work, with checkpoints and exponentially distributed failures (Daly 2006, equation 20).
+
+    Infinite where failures come so fast that nothing is ever finished.
+
+    >>> round(with_failures(every_s=3600, writing_s=36, restart_s=0, mtbf_s=1e12), 4)
+    1.01
+    """
+    try:
+        return mtbf_s * math.exp(restart_s / mtbf_s) * math.expm1((every_s + writing_s) / mtbf_s) / every_s
+    except OverflowError:
+        return math.inf
+
+
+def _range(one: Assumed) -> Range:
+    return one.low, one.usual, one.high
+
+
+def _factor(shares: Range) -> Range:
+    return 1 + shares[0], 1 + shares[1], 1 + shares[2]
+
+
+def _product(*parts: Range) -> Range:
+    """Product of independent factors: each side is log-normal."""
+    usual = math.prod(part[1] for part in parts)
+    low = math.hypot(*(math.log(part[1] / part[0]) for part in parts))
+    high = math.hypot(*(math.log(part[2] / part[1]) for part in parts))
+    return max(usual * math.exp(-low), 1.0), usual, usual * math.exp(high)
