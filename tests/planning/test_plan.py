@@ -265,7 +265,7 @@ def test_command_prints_the_contract(capsys):
     assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
     assert main([*arguments, "--explain", "--ladder"]) == 0
     text = capsys.readouterr().out
-    assert "evaluation x 1.000 data" in text
+    assert "1.000 failures x" in text
     assert "The arithmetic" in text
 
 
