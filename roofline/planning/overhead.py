@@ -151,7 +151,7 @@ def overhead_of(
         for restart, mtbf in zip(_range(known.restart), (best, usual, worst), strict=True)
     )
     doublings = min(math.log2(max(nodes, 1)) / math.log2(known.practice.nodes), 1)
-    practice: Range = tuple(factor**doublings for factor in _range(known.practice))  # type: ignore[assignment]
+    practice: Range = tuple(factor**doublings for factor in _range(known.practice))
     evaluation, data = (_factor(_range(one)) for one in (known.evaluation, known.data))
     if math.isinf(failures[1]):
         raise RooflineError(

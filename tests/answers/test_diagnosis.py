@@ -220,9 +220,11 @@ def test_a_printed_figure_alone_says_what_it_may_really_be():
     assert "could be the 2x sparse peak" in result.findings[0].what
     assert result.findings[0].mfu == pytest.approx(0.54)
     assert result.mfu == pytest.approx(0.27)
+    node = diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, reported_mfu="430%")
+    assert "a node of 8 devices" in node.findings[0].what
+    assert node.findings[0].mfu == pytest.approx(4.3 / 8)
     impossible = diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, reported_mfu="563%")
-    assert "a node of 8 devices" in impossible.findings[0].what
-    assert impossible.findings[0].mfu < 1
+    assert 0 < impossible.findings[0].mfu < 1
     assert not any("laptop" in finding.what or "jetson" in finding.what for finding in impossible.findings[:3])
 
 
