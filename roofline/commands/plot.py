@@ -34,7 +34,7 @@ EXAMPLES = (
 KINDS = {
     "roofline": "devices, and the ops of MODEL on them",
     "waterfall": "from the dense peak down to the MFU, cause by cause",
-    "memory": "parts against capacity, by micro batch or by device",
+    "memory": "parts against capacity, by micro batch or by device; of one micro batch, over the moments of a step",
     "batch": "MFU and memory against micro batch, or with step time against sequence length (--over)",
     "layouts": "step time against memory of the layouts that no other beats in both",
     "timeline": "the passes of a step over time, on each stage of a pipeline",
@@ -123,7 +123,8 @@ def _memory(_: argparse.Namespace, model: Model, devices: list[Device], given: d
     if len(devices) > 1:
         return plot.memory_data([estimate(model, device, **given) for device in devices])
     batches = given.pop("micro_batch", ())
-    batches = batches if isinstance(batches, tuple) else (batches,)
+    if not isinstance(batches, tuple):
+        return plot.phase_data(estimate(model, devices[0], **given, micro_batch=batches))
     return plot.memory_sweep(load_model(model), devices[0], batches, **given)
 
 

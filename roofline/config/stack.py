@@ -75,6 +75,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         adapter_dtype: Dtype adapters are kept and run in where nothing fuses them: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
+        shards_in_fp32: Whether sharded weights are kept in fp32 alone and cast as they are gathered (FSDP's mixed
+            precision), not in 16 bits beside an fp32 master copy (ZeRO stage 3).
+        loss_copies: fp32 copies of the logits that a loss makes before its kernels: one as a whole, one shifted.
+        loss_frees_logits: Whether the 16-bit logits are gone by then.
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
             gathered layer by layer whatever it says.
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
@@ -107,6 +111,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     adapter_dtype: Literal["fp32", "model"] = "model"
     cast_weights: bool = False
+    shards_in_fp32: bool = False
+    loss_copies: int = 0
+    loss_frees_logits: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0
     efficiency: float = 1.0
@@ -170,6 +177,11 @@ def load_stack(name: str) -> Stack:
         raise RooflineError(f"stack file {name}: {error}") from error
 
 
+def _particular(name: str) -> bool:
+    """Whether a name of software carries what is in brackets, or a version: then it is looked for in all words."""
+    return "(" in name or name[-1].isdigit()
+
+
 def stack_of_software(words: str) -> str | None:
     """The profile whose software names occur in `words`; the longest name wins. None where none does.
 
@@ -181,7 +193,11 @@ def stack_of_software(words: str) -> str | None:
     words = words.lower()
     named = [(word, name) for name in stack_names() for word in load_stack(name).software]
     for text in (words.partition("(")[0], words):
-        found = [(len(word), name) for word, name in named if word in text]
+        found = [
+            (word[-1].isdigit(), len(word), name)
+            for word, name in named
+            if word in (words if _particular(word) else text)
+        ]
         if found:
-            return max(found)[1]
+            return max(found)[2]
     return None

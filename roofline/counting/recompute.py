@@ -14,17 +14,18 @@ from ..config.recompute import Module, Recompute, RecomputeModule, recompute_mod
 from ..config.run import TrainConfig
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
+from .live import Keeper, in_hand
 from .op import Op
 
 RESULTS = ("all_reduce", "reduce_scatter")  # collectives that sum, whose results torch's policies keep
 
 
 class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
-    """Ops with recompute, and what stands beside the kept tensors while it runs.
+    """Ops with recompute, and what stands beside the kept tensors.
 
     Attributes:
         ops: All ops, those that run again with phase recompute right after their first run.
-        working: Bytes of the layer in hand that are made anew for its backward pass.
+        working: Bytes beyond what is kept while a layer runs backward.
     """
 
     ops: list[Op]
@@ -32,7 +33,7 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recomputed(
-    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, first_ops: set[int], layer_input: Number
+    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, first_ops: set[int], stream: Number
 ) -> Recomputed:
     """Drop what recompute does not keep and add the forward ops it runs again.
 
@@ -42,36 +43,54 @@ def recomputed(
         train: The configuration.
         stack: The software profile.
         first_ops: Places of the first op of each group of equal layers.
-        layer_input: Bytes of a layer's input.
+        stream: Bytes of the residual stream, a layer's input.
     """
     how = recompute_of(train, stack.selective)
-    if how is None:
-        return Recomputed(ops=ops, working=0)
-    regions = _regions(how.words)
-    share = _share(how, model, train)
+    regions = _regions(() if how is None else how.words)
+    share = 0 if how is None else _share(how, model, train)
     result: list[Op] = []
-    dropped: dict[int, Number] = {}  # of a layer that is recomputed, by the kind of layer
+    layers: dict[int, list[Keeper]] = {}  # as they are recomputed, by the kind of layer
     for place, op in enumerate(ops):
         if op.phase != "forward" or op.part != "layer":
             result.append(op)
             continue
-        entry: Number = layer_input if place in first_ops else 0
-        again: Number
-        if how.words:
-            kept, again = _kept_by_module(op, regions), int(op.module in regions)
-        elif how.matmuls:
-            kept, again = _kept_by_matmul(op, entry, how.matmuls)
-        else:
-            kept, again = divide(entry, how.group), 1
-        dropped[op.layer_kind] = dropped.get(op.layer_kind, 0) + op.saved_bytes - kept
+        kept, again = _fate(op, how, regions, stream if place in first_ops else 0)
+        here = regions.get(op.module)
+        region = None if here is None else here.modules
+        layers.setdefault(op.layer_kind, []).append(Keeper(op=op, kept=kept, region=region))
         result.append(msgspec.structs.replace(op, saved_bytes=share * kept + (1 - share) * op.saved_bytes))
         if again:
             count = op.count * share * again
             result.append(msgspec.structs.replace(op, phase="recompute", saved_bytes=0, model_flops=0, count=count))
-    layer = maximum(0, *dropped.values())
-    # the first layers of a stage are recomputed when the others' tensors are gone
-    beside = 1 if how.layers is None else where(share < 1, 0, 1)
-    return Recomputed(ops=result, working=layer * how.group * beside)
+    working = [_working(layer, how, share, stream, train) for layer in layers.values()]
+    return Recomputed(ops=result, working=maximum(stream, *working))
+
+
+def _fate(
+    op: Op, how: Recompute | None, regions: Mapping[Module | None, RecomputeModule], entry: Number
+) -> tuple[Number, Number]:
+    """Bytes an op keeps, and how often it runs again; `entry` is the layer's input, where the op is the first."""
+    if how is None:
+        return op.saved_bytes, 0
+    if how.words:
+        return _kept_by_module(op, regions), int(op.module in regions)
+    if how.matmuls:
+        return _kept_by_matmul(op, entry, how.matmuls)
+    return divide(entry, how.group), 1
+
+
+def _working(layer: list[Keeper], how: Recompute | None, share: Number, stream: Number, train: TrainConfig) -> Number:
+    """Bytes beyond what is kept while a layer runs backward: of several from one input, all are made anew."""
+    es, longest = train.activation_bytes, train.longest
+    found = in_hand(layer, stream, es, longest)
+    if how is None:
+        return found
+    found = found + (how.group - 1) * sum(keeper.op.saved_bytes for keeper in layer)
+    if how.layers is None:
+        return found
+    # the last layers of a stage are not recomputed, and come first
+    plain = [msgspec.structs.replace(keeper, kept=keeper.op.saved_bytes) for keeper in layer]
+    return where(share < 1, in_hand(plain, stream, es, longest), found)
 
 
 def _share(how: Recompute, model: ModelConfig, train: TrainConfig) -> Number:

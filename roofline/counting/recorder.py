@@ -64,8 +64,12 @@ class Tape:
     @property
     def stream_es(self) -> int:
         """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
-        wide = self.stack.cast_weights and self.train.master_weights and not self.train.adapts
-        return 4 if wide else self.es
+        return 4 if self.autocasts and self.train.train == "full" else self.es
+
+    @property
+    def autocasts(self) -> bool:
+        """Whether weights are fp32 where they are used, and cast at each use."""
+        return self.stack.cast_weights and self.train.master_weights and self.es < 4
 
     @property
     def gathered_bytes(self) -> float:
@@ -209,7 +213,7 @@ class Tape:
         trainable = not self.frozen
         kept = saves * es / self.es if es < self.es else saves
         cast = trainable or not self.train.adapts  # adapters: the base model is loaded in 16 bits
-        if self.stack.cast_weights and self.train.master_weights and self.es < 4 and cast:
+        if self.autocasts and cast:
             # autocast: fp32 weight to 16 bits, once per forward pass
             self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
         kept = kept if trainable or adapted else 0
@@ -286,7 +290,7 @@ class Tape:
         """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own."""
         if self.train.reduces_every_pass:
             return
-        grad, casts = self.gradient_bytes, self.stack.cast_weights and self.train.master_weights and self.es < 4
+        grad, casts = self.gradient_bytes, self.autocasts
         kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 

@@ -32,7 +32,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         ops: Ops of one micro batch through the whole model (``part`` layer, embedding, head) and of one update (step).
         weights: Parameters held by one device before data-parallel sharding, per layer and part.
         counted: Whether MFU counts the ops themselves rather than a rule of the model: adapters, traced modules.
-        working_bytes: Bytes beside what is kept: gradients of the layer in hand, and what it would keep for backward
+        working_bytes: Bytes beside what is kept while a layer runs backward: its gradients, and what it makes anew
             where it is recomputed.
     """
 
@@ -108,7 +108,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         stack=stack,
         ops=tuple(ops),
         weights=weights,
-        working_bytes=(4 * hidden + _dequantised(weights)) * tape.es + found.working,
+        working_bytes=_dequantised(weights) * tape.es + found.working,
         counted=train.adapts or bool(train.freeze),
     )
 

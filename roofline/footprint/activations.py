@@ -38,19 +38,30 @@ def kept_bytes(step: Step, stage: Stage) -> Number:
 
 
 def logits_bytes(step: Step) -> Number:
-    """Tensors of tokens x vocabulary alive at once at the end of the forward pass: on the last stage only."""
+    """Tensors of tokens x vocabulary alive at once in the loss: on the last stage only.
+
+    Unfused, its forward pass has the 16-bit logits, the copies that the software makes of them and the fp32
+    log-probabilities (saved); its backward pass the logits, these and their gradient in fp32: 10 bytes a logit (12 in
+    fp32), measured on an H100. Fused, the gradient takes the place of the logits (saved).
+    """
     kept: Number = 0
-    logits: Number = 0
+    logits: Number = 0  # elements
     es = step.train.activation_bytes
     for op in step.ops:
         if op.part == "head" and op.phase == "forward":
             kept = kept + op.saved_bytes
             if op.role == "logits":
-                logits = op.bytes_written * step.train.longest
-    # unfused, backward starts with logits, log-probabilities (saved) and their gradient in fp32: 10 bytes per logit in
-    # 16-bit training, 12 in fp32; fused, the gradient takes the place of the logits (kept). Measured on an H100.
-    fused = {"cross_entropy", "linear_cross_entropy"} & step.stack.fused
-    return kept + (0 if fused else logits * (1 + 4 / es))
+                logits = op.bytes_written * step.train.longest / es
+    stack, fused = step.stack, step.stack.fused
+    if "linear_cross_entropy" in fused:
+        return kept
+    upcasts = any(group.attention is not None and group.attention.rotary for group in step.model.groups)
+    # Llama-era code takes the loss in fp32; older code shifts the logits as they are
+    copies = 4 * stack.loss_copies if upcasts else min(stack.loss_copies, 1) * es
+    freed = es if upcasts and stack.loss_frees_logits else 0
+    if "cross_entropy" in fused:
+        return kept + logits * (copies - freed)
+    return kept + logits * max(es - freed + copies, es + 4)
 
 
 def gathered_bytes(step: Step) -> Number:

@@ -1,7 +1,8 @@
 """What is alive when: the tensors of a step by phase, whose largest sum is the peak.
 
-Gradients grow while backward frees activations, and both sums are linear between the ends of a pass, so the peak is at
-one of them: where backward starts, where it ends, or in the update.
+The loss has its logits beside all activations; a layer's backward pass has its gradients in flight beside them.
+Gradients of weights grow while backward frees activations, and both sums are linear between the ends of the pass, so
+the peak is in the loss, where backward starts, where it ends, or in the update.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from ..counting.step import Step
 from ..counting.weights import gradient_bytes
 from .activations import gathered_bytes, in_flight, kept_bytes, logits_bytes
 
-Name = Literal["backward starts", "backward ends", "update"]
+Name = Literal["loss", "backward starts", "backward ends", "update"]
 
 
 class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     """Bytes of live tensors at one moment of a step.
 
     Attributes:
-        name: Where backward starts (activations of all micro batches in flight, and the loss), where it ends
-            (all gradients), or the optimizer's update (with its temporaries).
+        name: In the loss (activations of all micro batches in flight, and the logits), where backward starts (the last
+            layer's in hand), where it ends (all gradients), or in the optimizer's update (with its temporaries).
         weights: Parameters as kept, and their 16-bit copies where autocast makes them.
         gradients: Gradients.
         optimizer: Optimizer state, fp32 master weights, and temporaries of the update.
@@ -164,12 +165,12 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     if share:  # the layer in hand is here, and the next to come or go
         layer = held / maximum(in_flight(step, stage) * stage.depth, 1)
         in_hand = minimum(held, held * (1 - share) + 2 * layer)
-    start = Phase(
-        name="backward starts",
+    loss = Phase(
+        name="loss",
         weights=kept.weights + kept.casts,
         gradients=kept.gradients * beside,
         optimizer=kept.optimizer,
-        activations=in_hand + step.working_bytes,
+        activations=in_hand,
         logits=logits,
         communication=gathered,
         host=kept.host + held - in_hand,
@@ -177,6 +178,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         paged=kept.paged,
     )
     replaced = msgspec.structs.replace
+    start = replaced(loss, name="backward starts", activations=in_hand + step.working_bytes, logits=0)
     end = replaced(
         start,
         name="backward ends",
@@ -190,7 +192,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     )
     if train.shards_parameters:
         update = replaced(update, communication=0)
-    return start, end, update
+    return loss, start, end, update
 
 
 def peak(phases: tuple[Phase[Any], ...]) -> Phase[Any]:
@@ -212,8 +214,8 @@ def choose(condition: Any, yes: Phase[Any], no: Phase[Any]) -> Phase[Any]:
 def _weight_bytes(step: Step) -> int:
     """Bytes of a weight as kept: fp32 where it is trained in fp32 or cast at each use, 16-bit otherwise."""
     train = step.train
-    casts = step.stack.cast_weights and train.master_weights
-    return 4 if casts else train.activation_bytes
+    wide = step.stack.cast_weights or (step.stack.shards_in_fp32 and train.shards_parameters)
+    return 4 if wide and train.master_weights else train.activation_bytes
 
 
 def _gradient_bytes(step: Step) -> int:

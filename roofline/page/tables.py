@@ -10,13 +10,7 @@ from ..timing.terms import TERM_WORDS
 from ..units import format_bytes, format_share, format_time
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS, SILVER
 from ..view.estimate import VISIBLE
-from ..view.memory import MEMORY_PARTS
-
-PHASE_WORDS = {
-    "backward starts": "where backward starts",
-    "backward ends": "where backward ends",
-    "update": "in the optimizer's update",
-}
+from ..view.memory import MEMORY_PARTS, PHASE_WORDS
 
 
 def waterfall(result: Estimate) -> str:

@@ -23,7 +23,7 @@ from .build import roofline_data, validation_data, waterfall_data
 from .data import CurveData, MemoryData, PlotData, RooflineData, ValidationData, WaterfallData
 from .front import FrontData, draw_front, front_data
 from .measured import measured_data
-from .sweeps import batch_data, memory_data, memory_sweep, sequence_data
+from .sweeps import batch_data, memory_data, memory_sweep, phase_data, sequence_data
 from .timeline import TimelineData, draw_timeline, step_data, timeline_data
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "measured_data",
     "memory_data",
     "memory_sweep",
+    "phase_data",
     "roofline_data",
     "save",
     "save_data",

@@ -196,11 +196,11 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
         [block_of(figure, _memory_key(measures, data, parts, capacities, terse=terse), width, most=1 if beside else 2)],
         width,
     )
-    labels = [bar.label for bar in data.bars]
+    labels = [bar.label.replace(" ", "\n") for bar in data.bars]
     if by_device:
         figures = [f"{there:.1f} GiB" for there in capacities]
         labels = [f"{_broken(each, room, measures)}\n{there}" for each, there in zip(labels, figures, strict=True)]
-    axis = wrapped("" if by_device else _batch_words(data), width - left - EDGE, measures.normal + 0.5)
+    axis = wrapped(_axis_words(data), width - left - EDGE, measures.normal + 0.5)
     under = 0.12 + measures.lines(max(label.count("\n") for label in labels) + 1 + len(axis))
     bottom = under + (0.05 if beside else key.height + 0.12)
     height = max(min(0.42 * width, 3.05), measures.scaled(2.1), key.height if beside else 0)
@@ -258,6 +258,12 @@ def _broken(device: str, inches: float, measures: Page) -> str:
     ['h100-', 'sxm-', '80gb']
     """
     return "\n".join(wrapped(device.replace("-", "- "), inches - 0.05, measures.normal)).replace("- ", "-")
+
+
+def _axis_words(data: MemoryData) -> str:
+    if data.axis == "micro batch":
+        return _batch_words(data)
+    return "" if data.axis == "device" else f"{data.axis}: live tensors; and the peak as the driver shows it"
 
 
 def _batch_words(data: MemoryData) -> str:

@@ -56,6 +56,32 @@ def memory_sweep(model: ModelConfig, device: Device, micro_batches: Sequence[int
     )
 
 
+def phase_data(result: Estimate) -> MemoryData:
+    """Live tensors at each moment of a step that may be the peak, and that peak as the driver shows it."""
+    memory = result.memory
+    capacity = float(memory.capacity_bytes)
+    bars = [
+        MemoryBar(
+            label=phase.name,
+            parts={
+                name: float(getattr(phase, name.removesuffix("_bytes"))) for name in MEMORY_PARTS if name != CONTEXT
+            },
+            total_bytes=float(phase.total),
+            capacity_bytes=capacity,
+            fits=bool(phase.total <= capacity),
+        )
+        for phase in memory.phases
+    ]
+    return MemoryData(
+        title=f"{workload(result.model, result.train)}, on {result.device.name}",
+        axis="moment of a step",
+        bars=(*bars, _bar("driver", memory, None)),
+    )
+
+
+CONTEXT = "context_bytes"
+
+
 def batch_data(
     model: ModelConfig, devices: Sequence[Device], micro_batches: Sequence[int] = (), **options: Any
 ) -> CurveData:

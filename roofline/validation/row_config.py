@@ -151,7 +151,9 @@ def _flag(row: Mapping[str, str], key: str) -> bool | None:
 def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     """The profile of the software that the row names, or whose name its source or model carries; else plain PyTorch."""
     words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
-    stack = TRAINER if of_trainer(row) else next(filter(None, map(stack_of_software, words)), None)
+    stack = next(filter(None, map(stack_of_software, words)), None)
+    if of_trainer(row) and not (stack or "").startswith(TRAINER):
+        stack = TRAINER
     if stack is None:
         sharding, degrees = row.get("sharding") or "", [number(row, key) or 1 for key in ("tp", "pp")]
         stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"

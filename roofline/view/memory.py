@@ -35,11 +35,19 @@ MEMORY_PARTS = {
 }
 
 
+PHASE_WORDS = {
+    "loss": "in the loss",
+    "backward starts": "where backward starts",
+    "backward ends": "where backward ends",
+    "update": "in the optimizer's update",
+}
+
+
 def tables(result: MemoryFit) -> list[Table]:
     """The answer, memory by part, and what makes it fit where it does not; of arrays a row a case."""
     if not is_scalar(result.total_bytes):
         return [_sweep(result)]
-    found = [_summary(result), memory_table(result, result.train, result.explained)]
+    found = [_summary(result), memory_table(result, result.train, result.explained), phases_table(result)]
     return found if result.fits is not False else [*found, fixes_table(result.fixes)]
 
 
@@ -175,6 +183,32 @@ def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str
     if explained is None:
         return Table("", columns, rows, align="lrr")
     return Table("", [*columns, "how it comes about"], rows, align="lrrl")
+
+
+def phases_table(memory: Memory) -> Table:
+    """Live tensors at each moment of a step that may be the peak, which is marked; and what the device shows for it."""
+    parts = [name for name in MEMORY_PARTS if name != "context_bytes"]
+    used = [name for name in parts if any(getattr(phase, name.removesuffix("_bytes")) for phase in memory.phases)]
+    most = max((phase.total for phase in memory.phases), default=0)
+    rows: list[list[Any]] = []
+    for phase in memory.phases:
+        figures = [size(getattr(phase, name.removesuffix("_bytes"))) for name in used]
+        rows.append([PHASE_WORDS[phase.name], *figures, size(phase.total), "peak" if phase.total == most else ""])
+    blank = [""] * len(used)
+    rows.append(["reserved by the allocator", *blank, size(memory.reserved_bytes), ""])
+    rows.append(["shown by the driver", *blank, size(memory.driver_bytes), ""])
+    heads = [PHASE_HEADS[name] for name in used]
+    return Table("", ["live tensors", *heads, "sum", ""], rows, align="l" + "r" * (len(used) + 1) + "l")
+
+
+PHASE_HEADS = {
+    "weights_bytes": "weights",
+    "gradients_bytes": "gradients",
+    "optimizer_bytes": "optimizer",
+    "activations_bytes": "activations",
+    "logits_bytes": "logits",
+    "communication_bytes": "buffers",
+}
 
 
 def fixes_table(fixes: Sequence[Fix]) -> Table:

@@ -55,6 +55,19 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return rows
 
 
+def optimizer_words(row: dict[str, str]) -> str:
+    """What a row's optimizer keeps.
+
+    The Liger table of fms-acceleration ran with the Trainer's bf16 flag, under which accelerate trains what FSDP
+    shards in fp32 (its prepare_model upcasts every flat parameter): the update's peak is 20 bytes a parameter over 2
+    and over 4 ranks, where runs without the flag have 10.
+    """
+    upcast = row["source"].partition(" @")[0].endswith("a100_80gb_liger.csv") and row["sharding"] == "fsdp"
+    if upcast and row["workload"] == "sft":
+        return "AdamW (fp32 weights, gradients and states)"
+    return row["optimizer"]
+
+
 def recompute_detail(row: dict[str, str]) -> str:
     """What a row recomputes where its notes say more than none, selective or full; else blank."""
     found = ((re.search(pattern, row["notes"]), ours) for pattern, ours in RECOMPUTED)
@@ -72,6 +85,8 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["recompute_detail"] = recompute_detail(row)
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
+    if "memory_kind" in row:
+        row["optimizer"] = optimizer_words(row)
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])

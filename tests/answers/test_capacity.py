@@ -178,8 +178,8 @@ def changes(model, device, **options):
     [
         ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2}, "8 devices with fsdp sharding"),
         ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 16}, "full recompute"),
-        ("llama-2-70b", "h100-sxm-80gb", {}, "24 devices with fsdp sharding + full recompute"),
-        ("llama-2-70b", "h100-sxm-80gb", {}, "24 devices with tensor parallel 8"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "16 devices with fsdp sharding + full recompute"),
+        ("llama-2-70b", "h100-sxm-80gb", {}, "32 devices with tensor parallel 8"),
         ("llama-3-8b", "a100-sxm-40gb", {"num_devices": 8}, "fsdp sharding + full recompute"),
     ],
 )

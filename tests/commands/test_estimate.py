@@ -61,7 +61,7 @@ def test_waterfall_and_memory_sum_to_their_totals(answer):
     assert sum(memory[part] for part in PARTS) == pytest.approx(total)
     assert memory["fits"] == (total <= capacity) == (memory["fit_probability"] >= 0.5)
     assert memory["verdict"] in {"fits", "borderline", "does not fit"}
-    assert [phase["name"] for phase in memory["phases"]] == ["backward starts", "backward ends", "update"]
+    assert [phase["name"] for phase in memory["phases"]] == ["loss", "backward starts", "backward ends", "update"]
 
 
 def test_ops_come_costliest_first_with_their_bound(answer):

@@ -30,7 +30,7 @@ def test_gradients_of_one_micro_batch_do_not_stand_beside_all_activations():
     once = memory(micro_batch=2, global_batch=2, **PURE)
     more = memory(micro_batch=2, global_batch=4, **PURE)
     start, again = (found.phases[0] for found in (once, more))
-    assert (start.name, start.gradients) == ("backward starts", 0)
+    assert (start.name, start.gradients) == ("loss", 0)
     assert again.gradients == 2 * 7_241_732_096
     assert start.activations == again.activations
 
@@ -76,4 +76,4 @@ def test_logits_that_are_never_there_as_a_whole():
     }
     kept, never = (memory(llama, **options, fused=(words,)) for words in ("cross_entropy", "linear_cross_entropy"))
     assert kept.phases[0].logits - never.phases[0].logits == 65_536 * 128_256 * 2
-    assert never.allocated_bytes / GIB < 48
+    assert never.allocated_bytes / GIB == pytest.approx(47.4, rel=0.03)
