@@ -1,9 +1,13 @@
 """What a type checker says to those who use the package."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import roofline
 
 GOOD = """
 import numpy as np
@@ -53,7 +57,9 @@ def said(tmp_path_factory):
     (folder / "good.py").write_text(GOOD)
     (folder / "bad.py").write_text("\n".join(["import roofline", *BAD]) + "\n")
     command = [sys.executable, "-m", "mypy", "--strict", "--no-pretty", "--no-error-summary", "good.py", "bad.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # an editable install is found through an import hook, which mypy does not follow: it is told where the package lies
+    path = os.environ | {"PYTHONPATH": str(Path(roofline.__file__).parents[1])}
+    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout.splitlines()
 
