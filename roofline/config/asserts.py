@@ -11,6 +11,7 @@ from ..model.spec import ModelConfig, Moe
 from .optimizer import coarse_word, refuse_optimizer
 from .run import TrainConfig
 from .sharding import SHARDINGS
+from .stack import family_of
 
 MEGATRON = ("megatron", "nemo")  # Megatron-LM, and what stands on Megatron-Core
 
@@ -100,7 +101,7 @@ ASSERTS = (
 
 def asserts_of(stack: str) -> Iterator[Assert]:
     """What the framework behind a software profile refuses."""
-    return (each for each in ASSERTS if stack in each.stacks)
+    return (each for each in ASSERTS if family_of(stack) in each.stacks)
 
 
 def refuse(train: TrainConfig, model: ModelConfig) -> None:

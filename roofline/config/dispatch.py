@@ -20,6 +20,8 @@ class Dispatcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         summary: One line.
         gathers: Whether every rank gets all tokens.
+        sorts: Whether what arrives, ordered by the rank it comes from, is copied once more in the order of the experts
+            there, and back.
         once_per_rank: Whether a token's copies for experts of one rank travel as one.
         once_per_node: Whether they cross the network once per node.
         forwards: Whether what comes over the network is handed on inside the node.
@@ -31,6 +33,7 @@ class Dispatcher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     summary: str
     gathers: bool = False
+    sorts: bool = False
     once_per_rank: bool = False
     once_per_node: bool = False
     forwards: bool = False

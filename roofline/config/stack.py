@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ Fusion = Literal[
     "norm",  # a norm is one kernel (else the chain of element-wise kernels eager RMSNorm runs)
     "activation",  # activation (and gate product, and bias) is one kernel
     "clamped_activation",  # so is the clamped one of gpt-oss
+    "expert_bias",  # the biases of experts' last projections are added in one kernel (else expert by expert)
     "residual",  # bias, dropout and residual addition are one kernel
     "residual_norm",  # the residual addition is fused into the next norm
     "rotary",  # rotary embedding is one kernel
@@ -26,6 +28,8 @@ Fusion = Literal[
     "linear_cross_entropy",  # head and loss run chunk by chunk of tokens: logits are never there as a whole
     "cast",  # a norm writes the low-precision operand of the projection behind it itself
     "activation_cast",  # so does an activation
+    "expert_epilogue",  # experts' matmuls are one kernel that adds biases, activates and quantises, of sizes the host
+    # never sees: where a graph holds the whole iteration
     "optimizer",  # all parameters in one multi-tensor kernel
     "wgrad_accumulation",  # weight-gradient matmuls add into the fp32 gradient themselves
     "adapter",  # low-rank adapters in the dtype of their input, added in their matmuls, without copies of it
@@ -48,11 +52,25 @@ class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     activations: float = 1.0  # activations likewise: copies run on engines of their own
 
 
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one release of the software brought, that those before it lack.
+
+    Attributes:
+        release: Year and month, as in 26.06; a third number is a patch.
+        brought: Fusions.
+        source: Where this is known from.
+    """
+
+    release: str
+    brought: frozenset[Fusion]
+    source: str
+
+
 class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One software profile.
 
     Attributes:
-        name: Id, equal to the file name.
+        name: Id, equal to the file name, and the release where it is one.
         summary: One line.
         fused: Which fusions hold (see `Fusion`).
         overlap: What communication hides behind compute.
@@ -87,10 +105,12 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel.
-        expert_us: Host time per kernel of an expert layer that no graph captures, in microseconds: a framework's own
-            bookkeeping for each expert's tensors; None: as for any kernel.
-        dispatch_us: Host time per expert layer and micro batch that no graph captures, in microseconds: permutation
-            maps, and waiting for token counts from the device.
+        expert_us: Host time per kernel of an expert layer that no graph captures, in microseconds; None: as for any
+            kernel.
+        dispatch_us: Host time of dealing tokens out to experts, per layer and pass that no graph captures, in
+            microseconds: the router's small kernels, permutation maps, and waiting for token counts from the device.
+        splits_experts: Whether experts are split over tp where nothing is said of them.
+        releases: What releases brought; the profile itself is the newest.
         fp8_recipe: How it scales fp8 operands where nothing is said (see `recipes`).
         quantised_gathers: Whether tensor parallelism gathers operands, and data parallelism parameters, as they were
             cast (Transformer Engine).
@@ -133,6 +153,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fp8_recipe: str = "current"
     quantised_gathers: bool = False
     ends_in_16_bit: dict[str, int] = {}
+    splits_experts: bool = False
+    releases: tuple[Release, ...] = ()
     software: tuple[str, ...] = ()
     source: str
 
@@ -162,19 +184,71 @@ def stack_names() -> tuple[str, ...]:
 
 @cache
 def load_stack(name: str) -> Stack:
-    """Load a software profile by id, or from the path of a `.toml` file.
+    """Load a software profile by id, as of a release (``nemo@26.04``), or from the path of a `.toml` file.
 
     Raises:
-        RooflineError: Unknown id, unreadable file, or a key or value outside the schema.
+        RooflineError: Unknown id, a release of a profile without any, unreadable file, or a key or value outside the
+            schema.
     """
     if not name.endswith(".toml"):
-        if name not in stack_names():
-            raise unknown("stack", name, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
-        return read_packaged(_folder() / f"{name}.toml", Stack)
+        family, dated, release = name.partition("@")
+        if family not in stack_names():
+            raise unknown("stack", family, stack_names(), "'roofline stacks' lists all; a path to a .toml works too")
+        stack = read_packaged(_folder() / f"{family}.toml", Stack)
+        return as_of(stack, release) if dated else stack
     try:
         return msgspec.convert(read_toml(name, "stack file"), Stack)
     except msgspec.ValidationError as error:
         raise RooflineError(f"stack file {name}: {error}") from error
+
+
+def as_of(stack: Stack, release: str) -> Stack:
+    """The profile as it was at a release, given as year and month.
+
+    Raises:
+        RooflineError: No such date, or no release of the profile is known to differ.
+    """
+    if not _RELEASE.fullmatch(release):
+        raise RooflineError(f"stack {stack.name}@{release}: a release is its year and month, as in {stack.name}@26.04")
+    if not stack.releases:
+        raise RooflineError(f"stack {stack.name}@{release}: {stack.name} has no dated variants, use {stack.name}")
+    later = (each for each in stack.releases if _date(each.release) > _date(release))
+    lacks = frozenset[Fusion]().union(*(each.brought for each in later))
+    return msgspec.structs.replace(stack, name=f"{stack.name}@{release}", fused=stack.fused - lacks)
+
+
+_RELEASE = re.compile(r"\d\d\.(0[1-9]|1[0-2])(\.\d+)?")
+
+
+def _date(release: str) -> tuple[int, ...]:
+    return tuple(map(int, release.split(".")))
+
+
+def family_of(stack: str) -> str:
+    """The profile without its release.
+
+    >>> family_of("nemo@26.04"), family_of("nemo")
+    ('nemo', 'nemo')
+    """
+    return stack if stack.endswith(".toml") else stack.partition("@")[0]
+
+
+def release_of(words: str, stack: str, year: float | None) -> str:
+    """The variant of a profile that ran: the release in the words of its software, else that of the year's end.
+
+    The newest where neither is known.
+
+    >>> release_of("NeMo 26.04 / Megatron-Bridge", "nemo", 2026), release_of("NeMo (MLPerf v5.1)", "nemo", 2025)
+    ('nemo@26.04', 'nemo@25.12')
+    >>> release_of("Megatron-LM", "megatron", 2021)
+    'megatron'
+    """
+    if stack.endswith(".toml") or not load_stack(stack).releases:
+        return stack
+    found = _RELEASE.search(words.partition("(")[0])
+    if not found and year is None:
+        return stack
+    return f"{stack}@{found[0]}" if found else f"{stack}@{int(year or 0) % 100:02d}.12"
 
 
 def _particular(name: str) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import Number, divide, is_scalar
+from ..arrays import Number, divide, is_scalar, where
+from ..config.dispatch import dispatcher
 from ..config.recompute import Module
 from ..config.run import BYTES
 from ..config.stack import Fusion
@@ -46,20 +47,15 @@ def mlp(
     es, routed = tape.es, tape.routed
     *up, down = mlp_projections(spec, d_model, name, count)
     matrices, inner = _MODULES.get(name, ("mlp", "mlp"))
+    epilogue = routed and tape.experts_in_one
+    sizes: dict[str, Any] = {"tp": tp, "count": here}
     with tape.within(matrices):
-        cast: Fusion | None = None if routed else "cast"
-        project(tape, up, rows, tp=tp, count=here, saves=saves, made_by=made_by, quantised_by=cast)
+        before: Fusion | None = None if routed else "cast"
+        input_: dict[str, Any] = {"saves": saves, "made_by": made_by, "quantised_by": before}
+        project(tape, up, rows, **sizes, **input_, quantises_gradient=not epilogue)
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
-    fused = tape.fused("activation")
-    if spec.activation == "swiglu_clamped" and not tape.fused("clamped_activation"):
-        chain, kept = traffic.GATED_CLAMPED_EAGER, 6  # both inputs, what is clamped of the gate, sigmoid, both factors
-    elif spec.gated:  # keeps gate and up; unfused, the activated gate as well
-        chain, kept = (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
-    elif spec.activation == "gelu_new" and not fused:
-        chain, kept = traffic.GELU_NEW_EAGER, 4
-    else:
-        chain, kept = traffic.ACTIVATION, 1
+    chain, kept = _activation(tape, spec)
     stored = es if tape.train.saved_dtype is None else BYTES[tape.train.saved_dtype]
     product = elements * es  # the last projection keeps its input, in low precision where it runs in that
     if spec.sub_norm is not None:
@@ -71,8 +67,25 @@ def mlp(
     with tape.within(matrices):
         if spec.sub_norm is not None:
             tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es, made_by=inner)
-        fusion: Fusion | None = None if routed else "activation_cast"
-        project(tape, (down,), rows, tp=tp, count=here, saves=product, made_by=inner, quantised_by=fusion)
+        fusion: Fusion | None = ("expert_epilogue" if epilogue else None) if routed else "activation_cast"
+        project(tape, (down,), rows, **sizes, saves=product, made_by=inner, quantised_by=fusion)
+        if routed and down.bias and not (epilogue or tape.fused("expert_bias")):
+            tape.repeated("experts.bias", here * rows * d_model, traffic.EXPERT_BIAS_EAGER, here, flops=2)
+
+
+def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, int]:
+    """The kernels of an activation, and how many tensors of its width they keep for backward."""
+    fused = tape.fused("activation")
+    if spec.gated and tape.routed and tape.experts_in_one:
+        return traffic.GATED_EPILOGUE, 2
+    if spec.activation == "swiglu_clamped" and not tape.fused("clamped_activation"):
+        # both inputs, and both as clamped; eager, what is clamped of the gate, sigmoid, both factors
+        return (traffic.GATED_CLAMPED, 4) if fused else (traffic.GATED_CLAMPED_EAGER, 6)
+    if spec.gated:  # keeps gate and up; unfused, the activated gate as well
+        return (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
+    if spec.activation == "gelu_new" and not fused:
+        return traffic.GELU_NEW_EAGER, 4
+    return traffic.ACTIVATION, 1
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -102,8 +115,10 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     with tape.within("dispatch"):
         for down in latent[:1]:
             project(tape, (down,), tokens)
-        tape.elementwise("moe.permute", moved, traffic.COPY, flops=0, kind="embedding", saves=routed * 28)
+        kept, copy = routed * 28, traffic.COPY
+        tape.elementwise("moe.permute", moved, copy, flops=0, kind="embedding", saves=kept, role="dispatch")
         _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
+        _sort(tape, "moe.sort", moved * gathered, experts_here)
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
         reached = 1 - (1 - spec.experts_per_token / spec.n_experts) ** tokens
         experts_here = experts_here * reached
@@ -115,6 +130,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
     saved = Saved(made_by="experts", input=moved * es, whole=moved * es)
     with tape.within("dispatch"):
+        _sort(tape, "moe.unsort", moved * gathered, experts_here)
         _exchange(tape, spec, "moe.combine", moved * es, gathered)
         tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es, saved=saved)
         for up in latent[1:]:
@@ -139,3 +155,14 @@ def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Numbe
             backward: Collective = "all_gather" if out else "reduce_scatter"
             tape.collective(f"{name}_{forward}", forward, "etp", payload * gathered)
             tape.collective(f"{name}_{backward}_grad", backward, "etp", payload * gathered, "backward")
+
+
+def _sort(tape: Tape, name: str, elements: Number, here: Number) -> None:
+    """Rows that arrive ordered by the rank they come from, in the order of the experts here, and back."""
+    train = tape.train
+    if not dispatcher(train.dispatcher or tape.stack.dispatcher).sorts or (is_scalar(train.ep) and train.ep == 1):
+        return
+    several = where((train.ep > 1) & (here > 1), 1, 0)
+    if not (is_scalar(several) and several == 0):
+        with tape.routing():
+            tape.repeated(name, elements * several, traffic.COPY, several, flops=0, kind="embedding")

@@ -48,6 +48,7 @@ Role = Literal[
     "grad_accumulate",  # adds whole weight gradients up
     "update",  # communication within an update: nothing runs beside it
     "weight_cast",  # quantises a weight for all micro batches of a step
+    "dispatch",  # deals tokens out to experts: the host prepares it, and learns how many each expert got
 ]
 GRADIENT_WORDS: dict[Gradient, str] = {"none": "", "data": "dgrad", "weight": "wgrad"}  # as names of ops have them
 CORE: frozenset[Role | None] = frozenset({"attention_entry", "attention_core"})

@@ -34,6 +34,7 @@ def project(
     saves: Number = 0,
     made_by: Module | None = None,
     quantised_by: Fusion | None = None,
+    quantises_gradient: bool = True,
 ) -> None:
     """The matrices of one kernel on this device, over `rows` tokens each, with the adapters beside them.
 
@@ -46,6 +47,7 @@ def project(
         saves: Bytes of input kept for backward that no earlier op keeps.
         made_by: The module that wrote the input.
         quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
+        quantises_gradient: Whether the gradient of the output is quantised by a kernel of its own.
     """
     first, train = parts[0], tape.train
     sizes = [part.local(train.tp if tp is None else tp, train.ep) for part in parts]
@@ -63,6 +65,7 @@ def project(
         made_by=made_by,
         low_precision=first.low_precision,
         quantised_by=quantised_by,
+        quantises_gradient=quantises_gradient,
         adapted=own > 0 and not _copies_input(tape),
         stored=_stored_bytes(tape, first),
         matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),

@@ -85,6 +85,11 @@ class Tape:
         """Whether the stack runs this chain as one kernel."""
         return what in self.stack.fused or what in self.train.fused
 
+    @property
+    def experts_in_one(self) -> bool:
+        """Whether the experts' matmuls are one kernel that activates and quantises what it writes."""
+        return self.fused("expert_epilogue") and self.train.cuda_graph == "full"
+
     @contextmanager
     def freezing(self, what: str) -> Iterator[bool]:
         """Weights recorded inside take no gradient where the configuration freezes `what`; yields whether it does."""
@@ -167,6 +172,7 @@ class Tape:
         made_by: Module | None = None,
         low_precision: bool = True,
         quantised_by: Fusion | None = None,
+        quantises_gradient: bool = True,
         adapted: bool = False,
         own_dtype: str | None = None,
         role: Role | None = None,
@@ -187,6 +193,7 @@ class Tape:
             made_by: The module that wrote the input.
             low_precision: Whether training in fp8 and below runs this matmul so.
             quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
+            quantises_gradient: Whether dy is quantised by a kernel of its own.
             adapted: Whether adapters beside a frozen weight read the input that it keeps.
             own_dtype: What it runs in, where that is not what the step does.
             role: Of the forward op.
@@ -225,7 +232,7 @@ class Tape:
             self._matmul(name, "forward", forward, dtype=dtype, role=role, **saved)
         if not (trainable or self.input_needs_grad):
             return
-        if recipe is not None:
+        if recipe is not None and quantises_gradient:
             self._quantise(name, "backward", y, recipe, None, each)
         if self.input_needs_grad:
             if stored is not None:
@@ -260,7 +267,8 @@ class Tape:
     def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """A matmul with weights: of one expert each while tokens are routed."""
         kernel = kernels.padded(kernel) if self.fused("padding") else kernel
-        if self.routed and self.stack.expert_launches == "each" and kernel.shape is not None:
+        each = self.routed and self.stack.expert_launches == "each" and not self.experts_in_one
+        if each and kernel.shape is not None:
             kernel = msgspec.structs.replace(kernel, kernels=kernel.shape[3])
         self.op(name, "matmul", phase, kernel, form="grouped" if self.routed else "dense", **extra)
 
@@ -302,7 +310,8 @@ class Tape:
         Where the kernel before it does so (see `stack.Fusion`), it writes two copies of 8 bits instead of one of 16:
         a norm for every projection but the last of attention and of a feed-forward layer.
         """
-        if recipe.norm_casts and quantised_by is not None and self.fused(quantised_by):
+        written = quantised_by is not None and self.fused(quantised_by)
+        if written and (recipe.norm_casts or quantised_by == "expert_epilogue"):
             return
         known = recipe.amax_before and quantised_by is not None
         kernel = kernels.quantise(elements, self.es, recipe.bytes, passes=recipe.reads - known)
@@ -380,6 +389,11 @@ class Tape:
         if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
             kernel = kernels.chain_backward(elements, chain, es, flops)
             self.op(f"{name}.backward", kind, "backward", kernel, role=role, of=name)
+
+    def repeated(self, name: str, elements: Number, chain: Passes, times: Number, **extra: Any) -> None:
+        """A chain launched so many `times`, each on its part of the elements; `extra` as of `elementwise`."""
+        kernels, back = chain.kernels * times, chain.back_kernels * times
+        self.elementwise(name, elements, msgspec.structs.replace(chain, kernels=kernels, back_kernels=back), **extra)
 
     @property
     def mask(self) -> float:

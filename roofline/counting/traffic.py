@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ..arrays import Number
+
 
 class Passes(msgspec.Struct, frozen=True, kw_only=True):
     """Memory passes per element and kernel launches of one chain."""
@@ -16,8 +18,8 @@ class Passes(msgspec.Struct, frozen=True, kw_only=True):
     writes: float
     back_reads: float
     back_writes: float
-    kernels: int = 1
-    back_kernels: int = 1
+    kernels: Number = 1
+    back_kernels: Number = 1
 
 
 COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
@@ -38,8 +40,15 @@ ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
 GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
+# its clamps and the tensor they are joined in are kernels of their own before the fused one
+GATED_CLAMPED = Passes(reads=6, writes=5, back_reads=9, back_writes=6, kernels=4, back_kernels=4)
+# in the epilogue of the matmul before: the product quantised in both orientations; backward, of gate and up
+GATED_EPILOGUE = Passes(reads=0, writes=1, back_reads=2, back_writes=1, kernels=0, back_kernels=0)
 # gpt-oss: clamp gate and up, scale, sigmoid, two products, one sum, and the router's weight: each a kernel of its own
 GATED_CLAMPED_EAGER = Passes(reads=10, writes=8, back_reads=17, back_writes=10, kernels=8, back_kernels=10)
+# y + p * b of each expert by itself, in fp32 like the router's p, their outputs joined and cast: backward casts dy, and
+# makes p * dy and the products that are summed to the gradient of p; that of b is summed as any bias's
+EXPERT_BIAS_EAGER = Passes(reads=7, writes=7, back_reads=10, back_writes=8, kernels=2, back_kernels=5)
 SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # scale, mask, softmax
 SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)

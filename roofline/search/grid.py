@@ -20,7 +20,7 @@ from ..counting.weights import Weights
 from ..footprint.parts import memory_of
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
-from ..timing.schedule import Schedule, is_exchange, schedule, term_of
+from ..timing.schedule import Schedule, deals_out, launches_forward, schedule, term_of
 from .space import Space
 
 if TYPE_CHECKING:
@@ -268,9 +268,13 @@ def _by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> dict[Hashable, tup
     """
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     launching: dict[Hashable, Hashable] = {}
+    priced = tuple(priced)
+    dealt = any(deals_out(item.op) for item in priced)
     for item in priced:
         op, varies = item.op, item.op.role if _of_passes(item.op) else None
-        place = (op.part, op.layer_kind, varies, op.routed, is_exchange(op))  # what the host's time depends on
+        # what the host's time depends on; where it deals tokens out, forward and backward each have their own
+        passes = deals_out(op), launches_forward(op) if dealt else True
+        place = (op.part, op.layer_kind, varies, op.routed, *passes)
         key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
         first = launching.setdefault(place, key)
         _add(sums, key, op, seconds=item.expected * op.count)

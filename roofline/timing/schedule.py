@@ -6,7 +6,7 @@ The result is a list of terms, in seconds, that add up to the step time: each te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import msgspec
 
@@ -99,9 +99,9 @@ def _exchange_overlap(step: Step) -> float:
     return step.stack.overlap.expert if train.exchange_overlap is None else float(train.exchange_overlap)
 
 
-def is_exchange(op: Op) -> bool:
-    """Whether the host prepares it: tokens go to their experts and back in each forward pass."""
-    return op.collective == "all_to_all" and op.phase == "forward"
+def deals_out(op: Op) -> bool:
+    """Whether the host prepares it, and waits for what comes of it: tokens go to their experts, again in recompute."""
+    return op.role == "dispatch" and op.phase in {"forward", "recompute"}
 
 
 def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
@@ -236,29 +236,52 @@ def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, float]) ->
 
 
 def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place, busy: Number) -> Number:
-    """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate."""
-    kernels: Number = 0
-    routed: Number = 0
-    exchanges: Number = 0
+    """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate.
+
+    The host runs ahead of the device, so that long kernels in backward make up for short ones in forward. Where it
+    waits in each layer for the number of tokens that every expert got, nothing is left of its lead: forward and
+    backward each wait for themselves.
+    """
+    cost = launch_costs(step, device)
+    host: dict[bool, Number] = {True: 0, False: 0}
+    seconds: dict[bool, Number] = {True: 0, False: 0}
     for item in priced:
         op = item.op
         if (op.part, op.layer_kind) != place:
             continue
-        if op.routed:
-            routed = routed + op.kernels * op.count
-            if is_exchange(op):
-                exchanges = exchanges + op.kernels * op.count
-        else:
-            kernels = kernels + op.kernels * op.count
+        each = (cost.routed if op.routed else cost.plain) + (cost.dispatch or 0) * deals_out(op)
+        forward = launches_forward(op)
+        host[forward] = host[forward] + each * op.kernels * op.count
+        seconds[forward] = seconds[forward] + item.expected * op.count
+    if cost.dispatch is None or not any(deals_out(i.op) for i in priced if (i.op.part, i.op.layer_kind) == place):
+        return p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy
+    whole = sum(seconds.values())
+    return sum(p_norm(busy * seconds[of] / whole, host[of], LAUNCH_SHARPNESS) for of in host) - busy
+
+
+def launches_forward(op: Op) -> bool:
+    """Whether the host launches it in the forward pass; what is run again belongs to backward."""
+    return op.phase == "forward"
+
+
+class LaunchCosts(NamedTuple):
+    """Host seconds of a kernel, of a kernel of an expert layer, and of dealing tokens out; None: it does not wait."""
+
+    plain: float
+    routed: float
+    dispatch: float | None
+
+
+def launch_costs(step: Step, device: Device) -> LaunchCosts:
+    """What launches cost the host with this software, on this device, under the graphs that are captured."""
     launch, stack, captured = device.measured.launch, step.stack, step.train.cuda_graph
-    per_kernel = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[stack.launch]
-    if stack.host_us is not None:
-        per_kernel = stack.host_us
-    plain = launch.graph_us if captured != "none" else per_kernel
-    expert = launch.graph_us if captured == "full" else per_kernel if stack.expert_us is None else stack.expert_us
-    bookkeeping = 0.0 if captured == "full" else stack.dispatch_us / 2  # there and back
-    host = (kernels * plain + routed * expert + exchanges * bookkeeping) * launch.slowdown * 1e-6
-    return p_norm(busy, host, LAUNCH_SHARPNESS) - busy
+    each = {"eager": launch.eager_us, "compiled": launch.compiled_us, "graph": launch.graph_us}[stack.launch]
+    each = each if stack.host_us is None else stack.host_us
+    plain = launch.graph_us if captured != "none" else each
+    routed = launch.graph_us if captured == "full" else each if stack.expert_us is None else stack.expert_us
+    static = captured == "full" or stack.launch == "graph"  # sizes that the host never sees
+    second = launch.slowdown * 1e-6
+    return LaunchCosts(plain * second, routed * second, None if static else stack.dispatch_us * second)
 
 
 def _pipeline_transfer(step: Step, device: Device) -> Number:

@@ -10,7 +10,7 @@ import msgspec
 
 from ..config.run import OFFLOADS, TrainConfig
 from ..config.settle import settle
-from ..config.stack import load_stack, stack_of_software
+from ..config.stack import family_of, load_stack, release_of, stack_of_software
 from ..errors import RooflineError
 from ..hardware import Device, device_ids, load_device
 from ..model.parameters import count_parameters
@@ -20,6 +20,7 @@ from .rows import Skipped, integer, number
 
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
 SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
+COMPILED = {"fsdp": "fsdp-compiled", "eager": "compiled"}  # profiles under torch.compile
 FLASH_YEAR = 2023
 DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
 SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
@@ -110,7 +111,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sharding=sharding,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
-        stack=stack,
+        stack=release_of(row.get("software") or "", stack, number(row, "year")),
         # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes; GPT2Config and its like in transformers), and
         # BERT (arXiv:1810.04805, appendix A.2); Llama-era code and MPT do not
         dropout=gpt and (stack in DROPS or "bert" in (row.get("model") or "").lower()),
@@ -119,7 +120,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         optimizer=_optimizer(row),
         master_weights=mixes_precision(row),
         schedule=SCHEDULES.get(row.get("schedule") or ""),
-        etp=integer(row, "etp") if degrees["ep"] is not None else None,
+        etp=_expert_split(row, stack, sizes["tp"]),
         dispatcher=row.get("dispatcher") or None,
         expert_balance=row.get("expert_balance") or "natural",
         exchange_overlap=_flag(row, "a2a_overlap"),
@@ -142,6 +143,13 @@ def _offload(row: Mapping[str, str]) -> dict[str, Any]:
     return {"offload": chosen, "offload_layers": int(layers[1]) if layers and "activations" in found else None}
 
 
+def _expert_split(row: Mapping[str, str], stack: str, tp: int) -> int | None:
+    """Devices that share each expert: as stated; else tp where the software splits experts like other layers."""
+    if integer(row, "ep") is None:
+        return None
+    return integer(row, "etp") or (tp if load_stack(stack).splits_experts else None)
+
+
 def _flag(row: Mapping[str, str], key: str) -> bool | None:
     """A yes or no; None where the source does not say."""
     value = number(row, key)
@@ -159,7 +167,7 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
         stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
         stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
         assumed.append(f"stack {stack}")
-    return stack
+    return COMPILED.get(stack, stack) if _flag(row, "compiled") else stack
 
 
 def _network(row: Mapping[str, str]) -> float | None:
@@ -228,7 +236,7 @@ def _dtypes(row: Mapping[str, str], base: TrainConfig, assumed: list[str]) -> tu
     if row.get("dtype"):
         return (base.dtype,)
     device = _device(row)
-    able = base.stack == "nemo" and device is not None and "fp8" in device.peaks
+    able = family_of(base.stack) == "nemo" and device is not None and "fp8" in device.peaks
     assumed.append("dtype bf16 or fp8" if able else "dtype bf16")
     return ("bf16", "fp8") if able else ("bf16",)
 
@@ -283,7 +291,7 @@ def _virtual_stages(
 ) -> tuple[int, ...]:
     """Stages per device: as stated; else one, or the most that divide the layers where the software interleaves."""
     stated, pp = integer(row, "vp"), int(base.pp)
-    if stated or pp == 1 or base.stack not in {"megatron", "nemo", "fsdp"}:
+    if stated or pp == 1 or family_of(base.stack) not in {"megatron", "nemo", "fsdp", "fsdp-compiled"}:
         return (stated or 1,)
     # embedding and head may count as layers (see `shares.stages`)
     counts = (model.n_layers, model.n_layers + 2)
@@ -314,11 +322,19 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed
     return plausible
 
 
+def _recomputed_share(row: Mapping[str, str]) -> float | None:
+    """The share of a forward pass that ran again, where both HFU and MFU are printed: a third of what is beyond 1."""
+    hfu, mfu = number(row, "hfu_printed"), number(row, "mfu_printed")
+    return 3 * (hfu / mfu - 1) if hfu and mfu else None
+
+
 def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
     detail = row.get("recompute_detail")
     if detail:
         return (detail,)
     recompute = row.get("recompute") or ""
+    if recompute == "selective" and (_recomputed_share(row) or 0) > (1 + 0.5) / 2:
+        recompute = "full"  # nearer to it than to half of each layer
     if recompute in {"none", "selective", "full"}:
         return (recompute,)
     assumed.append("recompute none or full")

@@ -22,6 +22,10 @@ FUSIONS: dict[str, str] = {
     "attention_layout": "fused attention takes q, k and v without a copy",
     "cast": "a norm casts to low precision what it writes",
     "activation_cast": "so does an activation",
+    "clamped_activation": "so is the clamped one of gpt-oss",
+    "expert_bias": "biases of all experts are added by one kernel",
+    "expert_epilogue": "experts' matmuls activate and quantise what they write, under graphs of the whole iteration",
+    "linear_cross_entropy": "head and loss run chunk by chunk of tokens",
     "padding": "ragged matmuls are padded to rows of 16 bytes",
 }
 LAUNCHES = {
@@ -53,7 +57,8 @@ def one_table(stack: Stack) -> Table:
         rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"])
     kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
     rows.append(["weights are kept", kept])
-    shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source"}
+    rows += [[f"brought by release {each.release}", ", ".join(sorted(each.brought))] for each in stack.releases]
+    shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source", "releases"}
     for name in stack.__struct_fields__:
         if name not in shown:
             rows.append([name.replace("_", " "), getattr(stack, name)])

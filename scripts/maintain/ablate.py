@@ -1,6 +1,6 @@
 """What each ingredient of the estimate buys: the error on published runs with one ingredient taken out at a time.
 
-    python scripts/maintain/ablate.py roofline/validation/data/published_runs.csv [--tier A]
+    python scripts/maintain/ablate.py roofline/validation/data/published_runs.csv [--tier A] [--experts]
 
 Nothing is fitted again, so a line shows how much the estimate leans on the ingredient, and errors that the
 ingredient compensated count too. The last line takes all of them out: the roofline, a schedule and the bytes on the
@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from roofline.config.dispatch import dispatchers
 from roofline.config.stack import load_stack, stack_names
 from roofline.hardware import load_device
 from roofline.hardware.measured import Measured
@@ -63,6 +64,20 @@ def changes(devices: Sequence[Measured], stacks: Sequence[Any]) -> dict[str, lis
         "slowdown beside communication": [(schedule, "INTERFERENCE", 0.0)],
         "sustained matrix rate": put([m.sustained for m in devices], compute=1.0),
         "stack efficiency": put(stacks, efficiency=1.0),
+        **expert_changes(stacks),
+    }
+
+
+def expert_changes(stacks: Sequence[Any]) -> dict[str, list[Change]]:
+    """The same for what only layers of experts have."""
+    apart = frozenset({"expert_bias", "clamped_activation"})
+    return {
+        "experts: dealing tokens out": [(stack, "dispatch_us", 0.0) for stack in stacks],
+        "experts: no lead of the host": [(schedule, "launches_forward", lambda _: True)],
+        "experts: sorting after an all-to-all": [(each, "sorts", False) for each in dispatchers().values()],
+        "experts: biases and clamps apart": [(stack, "fused", stack.fused | apart) for stack in stacks],
+        "experts: one kernel in whole graphs": [(s, "fused", s.fused - {"expert_epilogue"}) for s in stacks],
+        "experts: split like other layers": [(stack, "splits_experts", False) for stack in stacks],
     }
 
 
@@ -93,7 +108,7 @@ def line(name: str, predictions: Sequence[Prediction]) -> str:
     mape = sum(map(sum, sources.values())) / len(errors)
     macro = sum(sum(mine) / len(mine) for mine in sources.values()) / len(sources)
     bias = math.exp(sum(error for _, error in errors) / len(errors)) - 1
-    return f"{name:32s} {mape:8.1%} {macro:8.1%} {bias:+8.1%}"
+    return f"{name:36s} {mape:8.1%} {macro:8.1%} {bias:+8.1%}"
 
 
 def main() -> int:
@@ -101,12 +116,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs")
     parser.add_argument("--tier", choices=("A", "B", "all"), default="A")
+    parser.add_argument("--experts", action="store_true", help="rows of mixtures of experts alone")
     args = parser.parse_args()
     rows = [row for row in read_rows(args.runs) if args.tier in ("all", row["tier"])]
+    rows = [row for row in rows if not args.experts or float(row["n_experts"] or 0) > 1]
     devices = [load_device(name).measured for name in sorted({row["device"] for row in rows})]
-    table = changes(devices, [load_stack(name) for name in stack_names()])
     whole = predict_runs(rows)
-    print(f"{'without':32s} {'rows':>8s} {'sources':>8s} {'bias':>8s}   ({len(predicted(whole))} rows)")
+    variants = {p.stack for p in predicted(whole)} - set(stack_names())  # as of a release
+    table = changes(devices, [load_stack(name) for name in (*stack_names(), *sorted(variants))])
+    print(f"{'without':36s} {'rows':>8s} {'sources':>8s} {'bias':>8s}   ({len(predicted(whole))} rows)")
     print(line("(nothing taken out)", whole))
     for name, changed in table.items():
         with without(changed):

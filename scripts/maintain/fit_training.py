@@ -2,10 +2,10 @@
 
     python scripts/maintain/fit_training.py RUNS.csv [--folds 4]
 
-Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, and the
-slowdown of compute beside communication. The loss is the mean over sources of the mean absolute log
-error, so that a source with many rows weighs no more than one with few; rows of LoRA, and of sources that call
-themselves noisy, are left out.
+Constants: sustained matrix rate per architecture, efficiency of the software profiles that have one, the host time of
+dealing tokens out to experts, and the slowdown of compute beside communication. The loss is the mean over sources of
+the mean absolute log error, so that a source with many rows weighs no more than one with few; rows of LoRA, and of
+sources that call themselves noisy, are left out.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ NOISY = {"bsv100", "msl"}
 GRID = {
     "compute": [0.70, 0.74, 0.78, 0.82, 0.85, 0.88, 0.91, 0.94, 0.97, 1.0],
     "efficiency": [0.80, 0.84, 0.87, 0.90, 0.93, 0.96, 1.0],
+    "dispatch_us": [1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0],
     "interference": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
 }
 
@@ -40,7 +41,12 @@ def sustained_entries(rows: Sequence[dict[str, str]]) -> dict[str, list[Any]]:
     return entries
 
 
-def parameters(entries: dict[str, list[Any]]) -> dict[str, tuple[str, Callable[[float], None]]]:
+def variants(rows: Sequence[dict[str, str]]) -> list[str]:
+    """All profiles, and those as of a release that rows run on."""
+    return sorted({*stack_names(), *(p.stack for p in predicted(predict_runs(rows)))})
+
+
+def parameters(entries: dict[str, list[Any]], names: Sequence[str]) -> dict[str, tuple[str, Callable[[float], None]]]:
     """Name -> (grid, setter) of every free constant."""
 
     def setter(targets: list[Any], field: str) -> Callable[[float], None]:
@@ -54,9 +60,11 @@ def parameters(entries: dict[str, list[Any]]) -> dict[str, tuple[str, Callable[[
         schedule.INTERFERENCE = value
 
     free = {f"compute.{name}": ("compute", setter(group, "compute")) for name, group in entries.items()}
-    for name in stack_names():
+    for name in names:
         if load_stack(name).efficiency < 1:
             free[f"efficiency.{name}"] = ("efficiency", setter([load_stack(name)], "efficiency"))
+    waiting = [stack for stack in map(load_stack, names) if stack.dispatch_us]
+    free["dispatch_us"] = ("dispatch_us", setter(waiting, "dispatch_us"))
     free["interference"] = ("interference", interference)
     return free
 
@@ -79,7 +87,7 @@ def loss(rows: Sequence[dict[str, str]]) -> float:
 
 def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
     """Coordinate descent over the grids."""
-    free = parameters(sustained_entries(rows))
+    free = parameters(sustained_entries(rows), variants(rows))
     best = {
         name: 0.9 if grid in {"compute", "efficiency"} else GRID[grid][len(GRID[grid]) // 2]
         for name, (grid, _) in free.items()

@@ -68,6 +68,34 @@ def test_a_bad_file_is_one_line_with_file_and_key(stack_file, text, words):
     assert "\n" not in message
 
 
+def test_a_profile_as_of_a_release():
+    new, old = load_stack("nemo"), load_stack("nemo@26.04.01")
+    assert new.fused - old.fused == {"expert_epilogue"}
+    assert load_stack("nemo@26.06").fused == load_stack("nemo@26.06.01").fused == new.fused
+    assert old.name == "nemo@26.04.01"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nemo@new", "a release is its year and month, as in nemo@26.04"),
+        ("nemo@26.13", "a release is its year and month"),
+        ("nemo@", "a release is its year and month"),
+        ("eager@26.04", "eager has no dated variants, use eager"),
+        ("nemmo@26.04", "did you mean 'nemo'"),
+    ],
+)
+def test_a_release_that_is_none(name, words):
+    with pytest.raises(RooflineError, match=words):
+        load_stack(name)
+
+
+def test_every_release_says_where_it_is_from():
+    releases = [each for name in stack_names() for each in load_stack(name).releases]
+    assert releases
+    assert all(each.brought and len(each.source) > 20 for each in releases)
+
+
 def test_a_missing_file_and_an_unknown_name(tmp_path):
     with pytest.raises(RooflineError, match=r"none\.toml"):
         load_stack(str(tmp_path / "none.toml"))
@@ -83,6 +111,10 @@ def test_a_missing_file_and_an_unknown_name(tmp_path):
         ("NeMo 24.07", "nemo"),
         ("llm-foundry/Composer FSDP (torch 2.1)", "composer"),
         ("MaxText", "jax"),
+        ("NeMo AutoModel 0.4", "automodel"),
+        ("Primus (Megatron backend)", "primus"),
+        ("rocm/megatron-lm v25.5", "primus"),
+        ("PyTorch/XLA 2.6", "torch-xla"),
         ("in-house", None),
     ],
 )

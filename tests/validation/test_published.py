@@ -173,7 +173,39 @@ def test_adapters_are_in_attention_or_everywhere():
 
 def test_mlperf_is_no_plain_pytorch():
     words = "MLPerf Training v5.1 llama31_8b AMD MI355X_EPYC_9575F_pytorch"
-    assert case(software="", source=words).candidates[0].stack == "nemo"
+    assert case(software="", source=words, year="2025").candidates[0].stack == "nemo@25.12"
+
+
+def test_a_row_runs_on_the_release_of_its_software():
+    def stack(**changes):
+        return case(**changes).candidates[0].stack
+
+    assert stack(software="NeMo 26.06.01 / Megatron-Bridge (docs, 2026-07-21)") == "nemo@26.06.01"
+    assert stack(software="NeMo (MLPerf v5.1)", year="2025") == "nemo@25.12"
+    assert stack(software="NeMo", year="") == "nemo"  # the newest where nothing says when
+    assert stack(software="Megatron-LM") == "megatron"  # no release of it is known to differ
+
+
+def test_compiled_code_has_a_profile_of_its_own():
+    sharded = {"software": "PyTorch FSDP (fms-fsdp)", "sharding": "fsdp", "tp": "1", "pp": "1"}
+    assert case(**sharded, compiled="1").candidates[0].stack == "fsdp-compiled"
+    assert case(**sharded, compiled="0").candidates[0].stack == "fsdp"
+    assert case(software="torchtitan", compiled="1").candidates[0].stack == "torchtitan"
+
+
+def test_printed_hfu_says_how_much_ran_again():
+    def recompute(mfu, hfu):
+        return case(recompute="selective", mfu_printed=mfu, hfu_printed=hfu).candidates[0].recompute
+
+    # a forward pass is a third of the model's FLOPs: 55 % -> 74 % is 1.04 of one, 38 % -> 47 % is 0.71
+    assert recompute("55", "74") == "full"
+    assert recompute("38", "47") == recompute("", "") == "selective"
+
+
+def test_experts_are_split_like_other_layers_where_the_software_does_so():
+    experts = {**MIXTRAL, "sharding": "fsdp", "ep": "2"}
+    assert [case(**experts, etp=etp).candidates[0].etp for etp in ("", "1")] == [2, 1]  # tp 2
+    assert case(**experts, software="torchtitan").candidates[0].expert_tensor_parallel == 1
 
 
 def test_several_blanks_multiply():

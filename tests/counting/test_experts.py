@@ -1,0 +1,91 @@
+"""What an expert layer runs beside its matmuls: sorting, biases, clamped activations, one kernel for all experts."""
+
+import pytest
+
+from roofline.config.settle import train_config
+from roofline.counting.step import build_step
+from roofline.model.load import model_from_flat
+
+# 8 tokens of width 24, 2 experts of 4 each: 16 rows, 36 wide inside
+FLAT = {
+    "name": "small",
+    "n_layers": 1,
+    "d_model": 24,
+    "n_heads": 6,
+    "d_ff": 36,
+    "gated_mlp": True,
+    "vocab_size": 70,
+    "max_seq_len": 8,
+    "n_experts": 4,
+    "experts_per_token": 2,
+}
+MODEL = model_from_flat(FLAT)
+BIASED = model_from_flat({**FLAT, "expert_bias": True, "activation": "swiglu_clamped"})
+ROWS = 8 * 2
+
+
+def ops_of(model=MODEL, **options):
+    step = build_step(model, train_config({"stack": "nemo", "seq_len": 8, "num_devices": 2, "ep": 2, **options}))
+    return {(op.name, op.phase): op for op in step.ops}
+
+
+def moved(op):
+    """Elements of 16 bits that an op reads and writes."""
+    return op.bytes_read / 2, op.bytes_written / 2
+
+
+def test_an_all_to_all_leaves_rows_in_the_order_of_ranks():
+    ops = ops_of(dispatcher="alltoall")
+    for name in ("moe.sort", "moe.unsort"):
+        assert moved(ops[name, "forward"]) == moved(ops[f"{name}.backward", "backward"]) == (ROWS * 24, ROWS * 24)
+        assert ops[name, "forward"].routed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dispatcher": "deepep"},
+        {"dispatcher": "alltoall", "ep": 4, "num_devices": 4},
+        {"dispatcher": "alltoall", "ep": 1},
+    ],
+)
+def test_rows_of_one_expert_a_rank_or_of_deepep_need_no_sorting(options):
+    assert ("moe.sort", "forward") not in ops_of(**options)
+
+
+def test_biases_are_added_expert_by_expert():
+    ops = ops_of(BIASED)
+    forward, backward = ops["experts.bias", "forward"], ops["experts.bias.backward", "backward"]
+    # in 16-bit elements: p * b (written in fp32: 2), + y (3 read, 2 written), joined (2, 2), cast (2, 1)
+    assert moved(forward) == (7 * ROWS * 24, 7 * ROWS * 24)
+    # dy cast (1, 2) and back for y (2, 1), split (1, 1), p * dy and b * dy (2, 2 each), the latter summed (2)
+    assert moved(backward) == (10 * ROWS * 24, 8 * ROWS * 24)
+    assert (forward.kernels, backward.kernels) == (2 * 2, 2 * 5)  # two experts here
+    assert ("experts.bias", "forward") not in ops_of()
+    assert ("experts.bias", "forward") not in ops_of(BIASED, fused=("expert_bias",))
+
+
+def test_clamps_are_kernels_of_their_own():
+    within = {name: ops_of(BIASED, **options) for name, options in (("beside", {}), ("eager", {"stack": "eager"}))}
+    fused = ops_of(BIASED, fused=("clamped_activation",))
+    # two clamps (1, 1 each), joined (2, 2), then gate and up read for their product
+    assert moved(within["beside"]["experts.activation", "forward"]) == (6 * ROWS * 36, 5 * ROWS * 36)
+    assert moved(fused["experts.activation", "forward"]) == (2 * ROWS * 36, ROWS * 36)
+    assert within["eager"]["experts.activation", "forward"].kernels == 8
+
+
+def test_a_graph_of_the_iteration_has_one_kernel_for_all_experts():
+    graph = {"dtype": "fp8", "cuda_graph": "full"}
+    now, before, partial = (
+        ops_of(**graph),
+        ops_of(**graph, stack="nemo@26.04"),
+        ops_of(dtype="fp8", cuda_graph="partial"),
+    )
+    # the product's quantised copies are written by the matmul before it, those of its gradient by the one after
+    gone = {("experts.down.cast", "forward"), ("experts.up.cast", "backward")}
+    assert set(before) - set(now) == set(partial) - set(now) == gone
+    assert before["experts.up", "forward"].kernels == 2
+    assert now["experts.up", "forward"].kernels == 1
+    activation = now["experts.activation", "forward"]
+    assert (activation.bytes_read, activation.bytes_written) == (0, 2 * ROWS * 36)  # 8 bits, rows and columns
+    assert ("experts.bias", "forward") not in ops_of(BIASED, **graph)
