@@ -68,4 +68,4 @@ def test_quickstart_is_two_commands_of_one_line():
     first, second = blocks[:2]
     assert first.count("\n") == second.count("\n") == 1
     assert "roofline estimate gpt2-xl --device h100-sxm-80gb" in first
-    assert second.rstrip().endswith("pytest")
+    assert second.rstrip().endswith("pytest -n auto")
