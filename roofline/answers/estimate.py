@@ -227,11 +227,12 @@ def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:
 
 
 class Times(msgspec.Struct, Generic[N], frozen=True):
-    """The step time alone: expected, 10th and 90th percentile, its terms; and the memory."""
+    """The step time alone: expected, 10th and 90th percentile, at the speed of light, its terms; and the memory."""
 
     expected: N
     low: N
     high: N
+    ideal: N
     memory: Memory[N]
     schedule: Schedule[N]
 
@@ -240,8 +241,9 @@ def estimate_times(step: Step, device: Device) -> Times[Any]:
     """The part of `estimate_step` that validation and searches need."""
     priced = price(step, device)
     times = schedule(step, device, priced)
-    low, high = interval(step, device, times, ideal_step_time(step, priced))
-    return Times(times.total, low, high, memory_of(step, device), times)
+    ideal = ideal_step_time(step, priced)
+    low, high = interval(step, device, times, ideal)
+    return Times(times.total, low, high, ideal, memory_of(step, device), times)
 
 
 def runs_per_step(step: Step) -> dict[tuple[str, int], Number]:

@@ -1,7 +1,7 @@
 """How sure an expected step time is: each term's spread, and what the evidence behind it adds.
 
-The spreads are standard deviations of log(measured / predicted) by cause, fitted to the residuals of published runs;
-terms err independently, the software's own spread (`Stack.spread`) is shared by the whole step.
+The spreads are standard deviations of log(measured / predicted) by cause, independent of each other, fitted to the
+residuals of published runs by `scripts/maintain/fit_spreads.py`, which tries them on sources left out.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ if TYPE_CHECKING:
 
 Z80 = 1.2816  # half-width of the central 80 % of a normal distribution, in standard deviations
 
+# What errs in all kernels of one kind or in all traffic of a group; `scripts/maintain/fit_spreads.py` fits their scale,
+# and the two figures for experts and (in `Stack`) for software.
 SPREAD = {
-    "matmul": 0.03,
-    "attention": 0.12,
-    "memory_bound": 0.15,
-    "recompute": 0.04,
-    "tensor_parallel": 0.30,
-    "context_parallel": 0.40,
-    "expert_parallel": 0.60,
-    "pipeline_bubble": 0.25,
-    "pipeline_transfer": 0.50,
-    "data_parallel": 0.50,
-    "launch": 0.30,
-    "optimizer": 0.30,
-    "offload": 0.50,
+    "matmul": 0.02,
+    "attention": 0.08,
+    "memory_bound": 0.10,
+    "recompute": 0.03,
+    "tensor_parallel": 0.20,
+    "context_parallel": 0.28,
+    "expert_parallel": 0.42,
+    "pipeline_bubble": 0.18,
+    "pipeline_transfer": 0.35,
+    "data_parallel": 0.35,
+    "launch": 0.20,
+    "optimizer": 0.20,
+    "offload": 0.35,
 }
+EXPERTS = 0.12  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
 # What a lack of evidence adds to the software's spread; "assumed" are figures that nobody measured on such a chip.
 EVIDENCE = {"device": 0.0, "architecture": 0.0, "assumed": 0.09, "default": 0.12}
-LOW_PRECISION = 0.06  # fp8 and fp4 recipes differ in what they cast and when
 POWER = 0.25  # of what a power limit is expected to cost
 OVER_LINKS = frozenset({"tensor_parallel", "context_parallel", "expert_parallel", "pipeline_transfer", "data_parallel"})
-EXPERTS = 0.22  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
 
 # What two layouts do not share in a term of theirs: kernels of other shapes, whose fits are right to about 5 % one by
 # one, half a dozen of which make most of a step.
@@ -54,18 +55,27 @@ def evidence(device: Device) -> str:
     return "assumed" if gemm.origin != "default" and gemm.source.lstrip().startswith("assumes") else gemm.origin
 
 
-def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
-    """Standard deviation of the logarithm of the step time."""
-    variance: Number = (step.stack.spread + EVIDENCE[evidence(device)]) ** 2
-    if step.train.recipe is not None:
-        variance = variance + LOW_PRECISION**2
-    if any(weight.expert for weight in step.weights):
-        variance = variance + EXPERTS**2
-    variance = variance + (device.spread or 0.0) ** 2
-    variance = variance + (POWER * (1 - clock_share(device))) ** 2
+def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Number]:
+    """The variance of the logarithm of the step time, by cause."""
+    terms: Number = 0.0
+    host: Number = 0.0
     for term in TERMS:
         share = getattr(times, term) / times.total
-        variance = variance + (SPREAD[term] ** 2 + _of_host(term, device)) * share**2
+        terms = terms + SPREAD[term] ** 2 * share**2
+        host = host + _of_host(term, device) * share**2
+    return {
+        "software": step.stack.spread**2,
+        "terms": terms,
+        "experts": EXPERTS**2 if any(weight.expert for weight in step.weights) else 0.0,
+        "evidence": EVIDENCE[evidence(device)] ** 2,
+        "device": (device.spread or 0.0) ** 2 + (POWER * (1 - clock_share(device))) ** 2,
+        "host": host,
+    }
+
+
+def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
+    """Standard deviation of the logarithm of the step time."""
+    variance: Number = sum(variances(step, device, times).values())
     return variance**0.5
 
 

@@ -17,7 +17,7 @@ from ..errors import RooflineError
 from ..gate import PATH, gated
 from ..reading import packaged
 from ..result import Result
-from ..timing.interval import Z80
+from ..timing.interval import Z80, variances
 from .published import Case, cases
 from .rows import read_rows
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..config.run import TrainConfig
     from ..hardware import Device
 
-ASSUMED_SPREAD = 0.15  # what filling a source's blanks adds to the spread of log(measured / predicted)
-COVERED = {"stack parallel"}  # its spread is that of runs whose software nobody named
+BLANKS = 0.09  # what filling a source's blanks adds to the spread (`scripts/maintain/fit_spreads.py`)
+COVERED = {"stack parallel"}  # what it stands for is runs whose software nobody named
 MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
 
 
@@ -42,6 +42,7 @@ class Prediction(Result, msgspec.Struct, frozen=True, kw_only=True):
     predicted: float | None = None
     low: float | None = None
     high: float | None = None
+    variances: Mapping[str, float] = {}  # of log(measured / predicted), by cause
     stack: str = ""
     skipped_reason: str = ""
     assumed: tuple[str, ...] = ()
@@ -132,37 +133,29 @@ def _predict(case: Case | tuple[Mapping[str, str], str]) -> Prediction:
         return Prediction(row=case.row, measured=case.measured, skipped_reason=str(error))
     outcomes += _part_recomputed(case, outcomes)
     feasible = [outcome for outcome in outcomes if outcome.fullness <= MEMORY_ERROR] or outcomes
-    if set(case.assumed) - COVERED:
-        feasible = [_widened(outcome) for outcome in feasible]
     # people run the best of the choices a source leaves open
-    center = max(outcome.expected for outcome in feasible)
+    best = max(feasible, key=lambda outcome: outcome.expected)
+    causes = {**best.variances, "blanks": BLANKS**2 if set(case.assumed) - COVERED else 0.0}
+    width = math.exp(Z80 * math.sqrt(sum(causes.values())))
     return Prediction(
         row=case.row,
         measured=case.measured,
-        predicted=center,
-        low=min(outcome.low for outcome in feasible),
-        high=max(outcome.high for outcome in feasible),
+        predicted=best.expected,
+        low=best.expected / width,
+        high=min(best.expected * width, best.ideal),
+        variances=causes,
         stack=case.candidates[0].stack,
         assumed=case.assumed,
     )
 
 
 class _Outcome(NamedTuple):
-    """Tokens per second and device of one choice, and its memory over the capacity."""
+    """Tokens per second and device of one choice, expected and at the speed of light; its memory over the capacity."""
 
     expected: Any
-    low: Any
-    high: Any
+    ideal: Any
+    variances: Mapping[str, float]
     fullness: float
-
-
-def _widened(outcome: _Outcome) -> _Outcome:
-    """The interval with the spread of what was assumed added to that of the estimate (independent: in quadrature)."""
-    expected, more = outcome.expected, Z80 * ASSUMED_SPREAD
-    return outcome._replace(
-        low=expected * math.exp(-math.hypot(math.log(expected / outcome.low), more)),
-        high=expected * math.exp(math.hypot(math.log(outcome.high / expected), more)),
-    )
 
 
 def _tokens(case: Case, train: TrainConfig, device: Device) -> _Outcome:
@@ -170,7 +163,8 @@ def _tokens(case: Case, train: TrainConfig, device: Device) -> _Outcome:
     times = estimate_times(step, device)
     per_device = step.train.tokens_per_step / step.train.num_devices
     fullness = float(times.memory.total_bytes / times.memory.capacity_bytes)
-    return _Outcome(per_device / times.expected, per_device / times.high, per_device / times.low, fullness)
+    causes = {cause: float(value) for cause, value in variances(step, device, times.schedule).items()}
+    return _Outcome(per_device / times.expected, per_device / times.ideal, causes, fullness)
 
 
 def _part_recomputed(case: Case, outcomes: Sequence[_Outcome]) -> list[_Outcome]:
@@ -183,19 +177,9 @@ def _part_recomputed(case: Case, outcomes: Sequence[_Outcome]) -> list[_Outcome]
     for (train, kept), (other, redone) in pairwise(choices):
         pair = (train.recompute, other.recompute) == ("none", "full")
         if pair and redone.fullness <= MEMORY_ERROR < kept.fullness:
-            layers = (kept.fullness - MEMORY_ERROR) / (kept.fullness - redone.fullness)
-
-            def rate(without: Any, with_: Any, share: float = layers) -> Any:
-                return 1 / ((1 - share) / without + share / with_)
-
-            found.append(
-                _Outcome(
-                    rate(kept.expected, redone.expected),
-                    rate(kept.low, redone.low),
-                    rate(kept.high, redone.high),
-                    MEMORY_ERROR,
-                )
-            )
+            share = (kept.fullness - MEMORY_ERROR) / (kept.fullness - redone.fullness)
+            expected = 1 / ((1 - share) / kept.expected + share / redone.expected)
+            found.append(_Outcome(expected, kept.ideal, redone.variances, MEMORY_ERROR))
     return found
 
 

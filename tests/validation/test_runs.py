@@ -16,6 +16,7 @@ from roofline.validation.runs import (
     group_by,
     predict_runs,
     predicted,
+    regime_of,
     source_of,
     summarise,
 )
@@ -68,7 +69,11 @@ def test_error_of_korthikanti(tier_a):
 
 def test_intervals_are_honest(runs, tier_a):
     assert 0.75 <= summarise("A", tier_a).coverage <= 0.90
-    assert summarise("all", predicted(runs)).coverage >= 0.78
+    rows = [p for p in predicted(runs) if source_of(p) != "bsv100"]  # as fit_spreads.py leaves it out
+    widest = {"dense": 1.35, "experts": 1.8}
+    for regime in group_by(rows, regime_of):
+        assert 0.77 <= regime.coverage <= 0.87, regime.name
+        assert regime.width <= widest[regime.name]
     for p in predicted(runs):
         assert p.low <= p.predicted <= p.high
 
