@@ -11,12 +11,12 @@ from .catalog import all_devices as all_devices
 from .catalog import device_ids as device_ids
 from .database import architecture_ids as architecture_ids
 from .database import load_architecture as load_architecture
-from .device import Cache as Cache
 from .device import Device as Device
-from .device import Link as Link
 from .errors import HardwareError as HardwareError
 from .load import load_device as load_device
 from .overrides import override as override
+from .sections import Cache as Cache
+from .sections import Link as Link
 
 __all__ = [
     "Cache",

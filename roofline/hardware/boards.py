@@ -13,7 +13,9 @@ import msgspec
 
 from .architecture import Rates
 from .database import facts, load_architecture, read_csv
-from .device import (
+from .device import Figures
+from .errors import HardwareError
+from .sections import (
     DTYPES,
     Bandwidth,
     BestMatmul,
@@ -23,7 +25,6 @@ from .device import (
     Clock,
     Confidence,
     Dtype,
-    Figures,
     Kind,
     Link,
     LinkKey,
@@ -33,7 +34,6 @@ from .device import (
     Power,
     Settled,
 )
-from .errors import HardwareError
 
 BoardKind = Literal["desktop", "laptop", "workstation", "server", "soc"]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import unknown
 from ..gate import TEXT, gated
 from .catalog import all_devices
-from .device import DTYPES, Device
+from .device import Device
+from .sections import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd

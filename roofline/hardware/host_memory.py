@@ -8,7 +8,8 @@ from .catalog import catalog_device
 from .errors import HardwareError
 
 if TYPE_CHECKING:
-    from .device import Device, Link
+    from .device import Device
+    from .sections import Link
 
 # What copies reach of a link's one-way rate: H100 51 and 52 of 63 GB/s, H200 52, MI300X 55, A100 26.3 of 31.5 (PCIe;
 # github:Azure/AI-benchmarking-guide; H200 55 of 63: github:stas00/ml-engineering network/README.md); GB200 201 of 450

@@ -10,8 +10,9 @@ import msgspec
 
 from .catalog import catalog_device, complete
 from .database import facts, read_csv
-from .device import Citation, Device, Link, LinkKey, Node
+from .device import Device
 from .errors import HardwareError
+from .sections import Citation, Link, LinkKey, Node
 from .words import tokens
 
 _PREFIXES = ("standard", "ml")  # Azure's, and Amazon SageMaker's, which people leave out or put in

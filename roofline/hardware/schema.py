@@ -14,7 +14,7 @@ from .errors import nearest
 def mistake(tables: Any, schema: type[msgspec.Struct], place: str = "") -> str | None:
     """The first key below `place` that `schema` does not allow, None where all are well.
 
-    >>> from roofline.hardware.device import Clock
+    >>> from roofline.hardware.sections import Clock
     >>> mistake({"source": "x", "boost_hz": 1}, Clock, "clock")[:51]
     "clock.boost_hz: unknown key, did you mean 'boost_mh"
     """

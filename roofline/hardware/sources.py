@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from .database import facts, read_csv
-from .device import Citation
+from .sections import Citation
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

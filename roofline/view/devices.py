@@ -8,7 +8,7 @@ from typing import Any
 
 from ..hardware import Device
 from ..hardware.catalog import hosts
-from ..hardware.device import DTYPES
+from ..hardware.sections import DTYPES
 from ..hardware.sources import text_of_source
 from .table import Cell, Shown, Table
 

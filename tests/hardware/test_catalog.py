@@ -13,7 +13,8 @@ from roofline.hardware.catalog import heads
 from roofline.hardware.check.consistency import derived_tflops
 from roofline.hardware.check.rules import named_sources, problems
 from roofline.hardware.database import architecture_ids, load_architecture
-from roofline.hardware.device import DTYPES, Device
+from roofline.hardware.device import Device
+from roofline.hardware.sections import DTYPES
 
 IDS = hardware.device_ids()
 # Devices of the published training runs, in the spelling that the packaged validation data uses.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roofline.hardware import HardwareError, device_ids, load_device
-from roofline.hardware.device import Citation
 from roofline.hardware.instances import instance, instances, like, named
+from roofline.hardware.sections import Citation
 from roofline.hardware.sources import documents, missing
 from roofline.hardware.words import tokens
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from roofline.hardware.boards import Board
-from roofline.hardware.device import Figures, Link
+from roofline.hardware.device import Figures
 from roofline.hardware.schema import from_text, mistake
+from roofline.hardware.sections import Link
 
 LINK = {"name": "NVLink", "gb_per_s": 450, "source": "sheet"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from roofline.hardware import boards, load_device
 from roofline.hardware.check.rules import figure_problems, named_sources
-from roofline.hardware.device import Citation
+from roofline.hardware.sections import Citation
 from roofline.hardware.sources import documents, missing, text_of_source
 
 CITED = Citation(document="ada-whitepaper", place="appendix A, table 2")

@@ -15,8 +15,9 @@ from ..detect.gpu import Gpu
 from ..detect.local import architecture_of
 from ..detect.machine import machine_device
 from ..detect.match import match, rates_of
-from ..device import Bandwidth, Capacity, Device, Dtype, Figures, Memory, Node, Peak, Power
+from ..device import Device, Figures
 from ..errors import HardwareError
+from ..sections import Bandwidth, Capacity, Dtype, Memory, Node, Peak, Power
 from .measure import Sample
 
 UNKNOWN = 1e9  # bytes/s, until the rounds have measured it

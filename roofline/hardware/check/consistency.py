@@ -10,8 +10,9 @@ from itertools import pairwise
 
 from ..catalog import of_architecture
 from ..database import load_architecture
-from ..device import Dtype, Figures, OtherPeak, Peak
+from ..device import Figures
 from ..ranges import Problem
+from ..sections import Dtype, OtherPeak, Peak
 
 SAME = 0.006  # relative difference below which two printed figures are the same figure
 DERIVED_TOLERANCE = 0.02  # of a peak against units x FLOPs per cycle x clock

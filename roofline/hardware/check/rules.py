@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from ..catalog import of_architecture
 from ..database import architecture_ids, load_architecture
-from ..device import Device, Figures, Peak
+from ..device import Device, Figures
 from ..errors import nearest
 from ..measured import range_problems
 from ..ranges import Problem, in_range
+from ..sections import Peak
 from ..sources import missing, text_of_source
 from .consistency import agreement_problems, derived_tflops, is_same
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..device import Capacity, Device, Node
+from ..device import Device
+from ..sections import Capacity, Node
 from .gpu import Gpu
 
 # One driver name of two cards: compute units of a GCD tell them apart (ROCm documentation, accelerator specifications).

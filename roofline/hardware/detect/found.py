@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..device import Device, Link, LinkKey, Power
+from ..device import Device
+from ..sections import Link, LinkKey, Power
 from .gpu import Gpu
 
 MEMORY_TOLERANCE = 0.03  # NVML, CUDA and marketing disagree by less

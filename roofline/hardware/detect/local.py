@@ -9,7 +9,8 @@ from functools import lru_cache
 from ..architecture import Architecture, Rates
 from ..catalog import complete
 from ..database import architecture_ids, load_architecture
-from ..device import Bandwidth, Cache, Capacity, Clock, Confidence, Device, Dtype, Figures, Memory, Node, Peak
+from ..device import Device, Figures
+from ..sections import Bandwidth, Cache, Capacity, Clock, Confidence, Dtype, Memory, Node, Peak
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus
 from .machine import machine_device

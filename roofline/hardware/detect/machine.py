@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from ..catalog import complete
-from ..device import Device, Link, LinkKey, Node
+from ..device import Device
 from ..errors import HardwareError
+from ..sections import Link, LinkKey, Node
 from .detect import Detection, Found
 
 _SOURCE = "this-machine"

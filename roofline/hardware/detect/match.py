@@ -9,24 +9,11 @@ from ..architecture import Architecture, Rates
 from ..catalog import complete
 from ..check.rules import figure_problems
 from ..database import architecture_ids, load_architecture
-from ..device import (
-    DTYPES,
-    Bandwidth,
-    Capacity,
-    Clock,
-    Device,
-    Dtype,
-    Figures,
-    Link,
-    LinkKey,
-    Memory,
-    Node,
-    Peak,
-    Power,
-)
+from ..device import Device, Figures
 from ..driver_names import by_driver_name, plain_name, sharing
 from ..errors import quoted
 from ..lookup import variants
+from ..sections import DTYPES, Bandwidth, Capacity, Clock, Dtype, Link, LinkKey, Memory, Node, Peak, Power
 from ..words import tokens
 from .amd import CARD_OF
 from .gpu import Gpu

@@ -6,7 +6,8 @@ import re
 
 import msgspec
 
-from ..device import Capacity, Device, Node
+from ..device import Device
+from ..sections import Capacity, Node
 from .gpu import Gpu, MigSlice
 
 _MEMORY_SLICES = 8  # of a GPU that can be partitioned
