@@ -10,6 +10,7 @@ from ..errors import RooflineError
 from . import options
 from .output import add_format_arguments, show
 from .parser import command_parser
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..answers.comparison import Case
@@ -40,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="one case, written as its own [MODEL] and options over those outside (repeatable)",
     )
     options.add_device_arguments(parser, repeatable=True)
-    options.add_training_arguments(parser, sweeps=True)
+    add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
 
 

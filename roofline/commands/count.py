@@ -6,6 +6,7 @@ import argparse
 
 from . import options
 from .output import add_format_arguments, show
+from .training import add_training_arguments
 
 SUMMARY = "parameters, FLOPs and bytes of a model, op by op"
 EXAMPLES = (
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="ops",
         help="ops (default): every kernel; accounting: the textbook table of forward FLOPs by part",
     )
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     add_format_arguments(parser)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..config.options import word
+from ..config.values import Word
 from . import options
 from .output import add_format_arguments, show
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -26,11 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model_arguments(parser)
     options.add_device_arguments(parser)
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     parser.add_argument(
         "--phase",
         metavar="PHASE",
-        type=word("phase", ("train", "prefill", "decode")),
+        type=Word("phase", ("train", "prefill", "decode")),
         default="train",
         help="train (default); or inference: prefill of --micro-batch prompts of --seq-len tokens, or decode, "
         "one token of each sequence with --seq-len tokens cached",

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import units
-from ..config.options import word
+from ..config.values import Word
 from ..errors import RooflineError
 from ..view.files import check_writable, write_atomically
 from . import options
 from .output import add_format_arguments, show, write_text
 from .progress import Progress
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "stood",
     )
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
-    options.add_training_arguments(parser, sweeps=True)
+    add_training_arguments(parser, sweeps=True)
     add_format_arguments(parser)
 
 
@@ -146,7 +147,7 @@ def emitted(text: str) -> str:
     """Read the name of a framework whose keys a layout can be printed in."""
     from ..readers.emit import emit_names
 
-    return word("framework", emit_names())(text)
+    return Word("framework", emit_names())(text)
 
 
 def write_layout(args: argparse.Namespace, result: SearchResult) -> None:

@@ -7,6 +7,7 @@ import argparse
 from ..errors import RooflineError
 from . import options
 from .output import add_format_arguments, show
+from .training import add_training_arguments
 
 SUMMARY = "bytes per device: does it fit, and the largest micro batch that does"
 EXAMPLES = (
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     options.add_model_arguments(parser)
     options.add_device_arguments(parser)
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     add_format_arguments(parser)
 
 

@@ -9,6 +9,7 @@ from .. import units
 from ..errors import RooflineError
 from . import options
 from .output import add_format_arguments, emit, show
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..profiling.series import Series
@@ -54,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what the run logged: printed lines (Megatron, NeMo, torchtitan, llm.c, nanoGPT, ...), trainer_state.json "
         "of Hugging Face, or CSV of wandb or TensorBoard; without MODEL, the log alone",
     )
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     add_format_arguments(parser)
 
 

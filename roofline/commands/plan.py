@@ -12,6 +12,7 @@ from .. import units
 from ..errors import RooflineError
 from . import options
 from .output import add_format_arguments, emit
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan, Terms
@@ -70,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
     ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     add_format_arguments(parser)
 
 

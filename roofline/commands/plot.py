@@ -10,6 +10,7 @@ from .. import units
 from ..errors import RooflineError
 from ..model.load import load_model
 from . import measures, options
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -64,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="roofline: of training (default), or of one pass of inference as 'estimate --phase' has it",
     )
     options.add_device_arguments(parser, repeatable=True)
-    options.add_training_arguments(parser, sweeps=True)
+    add_training_arguments(parser, sweeps=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from ..errors import RooflineError
 from ..view.files import check_writable
 from . import measures, options
 from .output import add_format_arguments, emit
+from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..profiling.beside import Beside
@@ -56,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_set_argument(model)
     options.add_device_arguments(parser)
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
     add_format_arguments(parser)
 
 

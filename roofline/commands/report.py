@@ -11,6 +11,7 @@ from ..errors import RooflineError
 from . import options
 from .estimate import DOES_NOT_FIT
 from .output import write_text
+from .training import add_training_arguments
 
 SUMMARY = "one page to share: the answer, why, what else could be, and what it rests on"
 EXAMPLES = (
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("page").add_argument
     add("-o", "--output", metavar="FILE", default="report.html", help="an .html (default report.html here)")
     options.add_device_arguments(parser)
-    options.add_training_arguments(parser)
+    add_training_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,8 +15,9 @@ from typing import Any
 
 from roofline import units
 from roofline.answers.inference import SERVED
-from roofline.config.options import LISTS, NUMBERS, WORDS, Words
+from roofline.config.options import LISTS, NUMBERS, WORDS
 from roofline.config.run import TrainConfig
+from roofline.config.values import Words
 
 PATH = Path(__file__).resolve().parents[2] / "roofline" / "config" / "typed.py"
 HEAD = '''"""The options of a run as type checkers see them; written by ``scripts/maintain/write_options.py``."""
