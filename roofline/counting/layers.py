@@ -12,6 +12,7 @@ from ..model.spec import Attention, Block, LayerGroup, ModelConfig, Moe, Norm
 from . import kernels, traffic
 from .attention import attention
 from .feedforward import mlp, moe
+from .linear import Linear, bias, record_linear
 from .recorder import Tape
 from .recurrence import linears, mix_linearly
 from .weights import Matrices
@@ -145,7 +146,7 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
             tape.weight("token_types", model.token_types * width)
             tape.input_needs_grad = tape.input_needs_grad or not frozen
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
-        tape.linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model)
+        record_linear(tape, Linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model))
     if model.embedding_norm is not None:
         tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
     if tape.train.dropout:
@@ -168,11 +169,11 @@ def head(tape: Tape, model: ModelConfig) -> None:
         return
     width = model.embedding_dim or model.d_model
     if width != model.d_model:
-        tape.linear("head.project", tokens, model.d_model, width)
+        record_linear(tape, Linear("head.project", tokens, model.d_model, width))
     vocab = _padded_vocabulary(tape, model)
     _enter_tensor_parallel(tape, "head", width)
     with tape.freezing("embeddings" if model.tied_embeddings else ""):  # a tied head's weight is the table
-        tape.linear(
+        linear = Linear(
             "head.logits",
             tokens,
             width,
@@ -182,8 +183,9 @@ def head(tape: Tape, model: ModelConfig) -> None:
             role="logits",
             tied=model.tied_embeddings,
         )
+        record_linear(tape, linear)
     if model.head_bias:
-        tape.bias("head.logits", tokens, vocab)
+        bias(tape, "head.logits", tokens, vocab)
     if not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4, role="loss")
     logits = tokens * vocab

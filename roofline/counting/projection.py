@@ -17,6 +17,7 @@ from ..config.stack import Fusion
 from ..model.tensors import Projection, joined_words
 from . import kernels, traffic
 from .kernels import Kernel
+from .linear import Linear, record_linear
 from .recorder import Tape
 from .traffic import Passes
 from .weights import Matrices
@@ -54,7 +55,7 @@ def project(
     outputs = [d_out for _, d_out, _ in sizes]
     own, adapted = _adapters_of(tape, parts, outputs)
     m, k, batch = rows * first.runs, sizes[0][0], sizes[0][2] if count is None else count
-    tape.linear(
+    linear = Linear(
         first.kernel,
         m,
         k,
@@ -70,6 +71,7 @@ def project(
         stored=_stored_bytes(tape, first),
         matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),
     )
+    record_linear(tape, linear)
     if own:
         _adapter(tape, first.kernel, m, k, adapted, batch, own)
 
@@ -130,8 +132,8 @@ def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Numb
     how: dict[str, Any] = {"low_precision": False, "own_dtype": wide.dtype}
     tape.frozen = False
     saves = elements * tape.es * wide.run if copies else 0
-    tape.linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, saves=saves, **how)
-    tape.linear(f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, saves=kept, **how)
+    record_linear(tape, Linear(f"{name}.lora_a", m, k, parts * rank, batch=batch, saves=saves, **how))
+    record_linear(tape, Linear(f"{name}.lora_b", m, rank, divide(n, parts), batch=batch * parts, saves=kept, **how))
     if train.lora_variant == "dora":
         _magnitude(tape, name, batch * m * n, batch * k * n, batch * n, rank)
     tape.frozen = True

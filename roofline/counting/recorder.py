@@ -12,13 +12,11 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, is_scalar, maximum, where
-from ..config.base import base_dtypes
+from ..arrays import Number, divide, where
 from ..config.lora import module_words
-from ..config.recipes import Recipe
 from ..config.recompute import Module
 from ..config.run import TrainConfig
-from ..config.stack import Fusion, Stack
+from ..config.stack import Stack
 from ..model.spec import Norm, Quantization
 from . import kernels, traffic
 from .kernels import Kernel
@@ -159,141 +157,6 @@ class Tape:
             )
         )
 
-    def linear(
-        self,
-        name: str,
-        m: Number,
-        k: Number,
-        n: Number,
-        *,
-        batch: Number = 1,
-        bias: Number = 0,
-        saves: Number = 0,
-        made_by: Module | None = None,
-        low_precision: bool = True,
-        quantised_by: Fusion | None = None,
-        quantises_gradient: bool = True,
-        adapted: bool = False,
-        own_dtype: str | None = None,
-        role: Role | None = None,
-        tied: bool = False,
-        matrices: tuple[Matrices, ...] = (),
-        stored: float | None = None,
-    ) -> None:
-        """y[batch,m,n] = x[batch,m,k] . w[batch,k,n] (+ bias), with its two backward matmuls.
-
-        Args:
-            name: Op name.
-            m: Rows: tokens.
-            k: Input features.
-            n: Output features.
-            batch: Independent matmuls in one grouped kernel (experts).
-            bias: Output features to which a bias is added (in the epilogue), with its gradient summed.
-            saves: Bytes of input kept for backward that no earlier op keeps (its quantised copy in low precision).
-            made_by: The module that wrote the input.
-            low_precision: Whether training in fp8 and below runs this matmul so.
-            quantised_by: The fusion by which the kernel that wrote x quantises it; None where none can.
-            quantises_gradient: Whether dy is quantised by a kernel of its own.
-            adapted: Whether adapters beside a frozen weight read the input that it keeps.
-            own_dtype: What it runs in, where that is not what the step does.
-            role: Of the forward op.
-            tied: Whether the weight is the embedding's table.
-            matrices: What w holds, where that is not `batch` matrices of k x n.
-            stored: Bytes of a weight of a quantised base; None: as training keeps it.
-        """
-        recipe = self.recipe if low_precision and own_dtype is None else None
-        dtype = own_dtype or (self.compute_dtype if recipe is None else recipe.dtype)
-        es = {"fp32": 4}.get(dtype, self.es) if recipe is None else recipe.bytes  # of an operand element
-        out = maximum(es, self.es)
-        x, w, y = batch * m * k, batch * k * n, batch * m * n
-        matrices = matrices or (Matrices(k, n, batch),)
-        if stored is None:
-            self.weight(name, w + batch * bias, matrices=matrices, tied=tied, low_precision=low_precision)
-        else:
-            self.weight(name, w, matrices=matrices, stored_bytes=stored)
-            if not (is_scalar(bias) and bias == 0):
-                self.weight(f"{name}.bias", batch * bias)
-        each = batch if self.routed else 1
-        if recipe is not None:
-            self._quantise(name, "forward", x, recipe, quantised_by, each)
-            self._quantise_weight(name, w, recipe, each)
-        trainable = not self.frozen
-        kept = saves * es / self.es if es < self.es else saves
-        cast = trainable or not self.train.adapts  # adapters: the base model is loaded in 16 bits
-        if self.autocasts and cast:
-            # autocast: fp32 weight to 16 bits, once per forward pass
-            self.op(f"{name}.autocast", "elementwise", "forward", kernels.convert(w, 4, self.es))
-        kept = kept if trainable or adapted else 0
-        saved: dict[str, Any] = {"saved_bytes": kept, "saved": Saved(made_by=made_by, input=kept, whole=saves)}
-        if stored is not None:
-            self._quantised_forward(name, m, k, n, batch, stored, role=role, **saved)
-        else:
-            forward = kernels.matmul(m, n, k, batch, es, out)
-            self._matmul(name, "forward", forward, dtype=dtype, role=role, **saved)
-        if not (trainable or self.input_needs_grad):
-            return
-        if recipe is not None and quantises_gradient:
-            self._quantise(name, "backward", y, recipe, None, each)
-        if self.input_needs_grad:
-            if stored is not None:
-                self._dequantise(name, "backward", w, stored)
-            kernel = kernels.data_gradient(m, n, k, batch, es, out)
-            self._matmul(f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
-        if trainable:
-            self._weight_gradient(name, m, k, n, batch, dtype, es)
-            self._bias_gradient(name, m, bias, batch)
-            self.input_needs_grad = True
-
-    def _quantised_forward(
-        self, name: str, m: Number, k: Number, n: Number, batch: Number, stored: float, **extra: Any
-    ) -> None:
-        """The forward matmul with a quantised weight: of integers, or of its 16-bit copy.
-
-        Integers: rows of x to 8 bits (largest value, then the cast), and the sums back (arXiv:2208.07339, section 3.1).
-        """
-        es = self.es
-        if not base_dtypes()[self.train.base_dtype or ""].int8_forward:
-            self._dequantise(name, "forward", batch * k * n, stored)
-            self._matmul(name, "forward", kernels.matmul(m, n, k, batch, es, es), dtype=self.compute_dtype, **extra)
-            return
-        self.op(f"{name}.cast", "elementwise", "forward", kernels.chain(batch * m * k, traffic.TO_INT8, es, 2))
-        self._matmul(name, "forward", kernels.matmul(m, n, k, batch, es=1, out=4), dtype="int8", **extra)
-        self.op(f"{name}.scale", "elementwise", "forward", kernels.convert(batch * m * n, 4, es))
-
-    def _dequantise(self, name: str, phase: Phase, weights: Number, stored: float) -> None:
-        """The copy of a quantised weight that a matmul with it reads (arXiv:2305.14314, equation 5)."""
-        self.op(f"{name}.dequantise", "elementwise", phase, kernels.convert(weights, stored, self.es))
-
-    def _matmul(self, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
-        """A matmul with weights: of one expert each while tokens are routed."""
-        kernel = kernels.padded(kernel) if self.fused("padding") else kernel
-        each = self.routed and self.stack.expert_launches == "each" and not self.experts_in_one
-        if each and kernel.shape is not None:
-            kernel = msgspec.structs.replace(kernel, kernels=kernel.shape[3])
-        self.op(name, "matmul", phase, kernel, form="grouped" if self.routed else "dense", **extra)
-
-    def bias(self, name: str, rows: Number, n: Number) -> None:
-        """A bias that stands beside a weight of another kind (a tied table), with its gradient."""
-        self.weight(f"{name}.bias", n)
-        if not self.frozen:
-            self._bias_gradient(name, rows, n, 1)
-
-    def _bias_gradient(self, name: str, rows: Number, n: Number, batch: Number) -> None:
-        if not (is_scalar(n) and n == 0):
-            self.op(f"{name}.bias_grad", "elementwise", "backward", kernels.bias_gradient(rows, n, batch, self.es))
-
-    def _weight_gradient(
-        self, name: str, m: Number, k: Number, n: Number, batch: Number, dtype: str, es: float
-    ) -> None:
-        """The gradient of a weight and its sum over micro batches, in the matmul's epilogue where that is fused."""
-        grad = self.gradient_bytes
-        in_place = self.fused("wgrad_accumulation")
-        out = grad if in_place else self.es
-        kernel = kernels.weight_gradient(m, n, k, batch, es, out, adds=in_place)
-        self._matmul(f"{name}.wgrad", "backward", kernel, dtype=dtype, gradient="weight", of=name)
-        if not in_place:
-            self.accumulate(name, batch * k * n)
-
     def accumulate(self, name: str, weights: Number) -> None:
         """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own."""
         if self.train.reduces_every_pass:
@@ -301,39 +164,6 @@ class Tape:
         grad, casts = self.gradient_bytes, self.autocasts
         kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
-
-    def _quantise(
-        self, name: str, phase: Phase, elements: Number, recipe: Recipe, quantised_by: Fusion | None, batch: Number
-    ) -> None:
-        """Quantise a matmul operand: both orientations are written, for the forward and the gradient matmul.
-
-        Where the kernel before it does so (see `stack.Fusion`), it writes two copies of 8 bits instead of one of 16:
-        a norm for every projection but the last of attention and of a feed-forward layer.
-        """
-        written = quantised_by is not None and self.fused(quantised_by)
-        if written and (recipe.norm_casts or quantised_by == "expert_epilogue"):
-            return
-        known = recipe.amax_before and quantised_by is not None
-        kernel = kernels.quantise(elements, self.es, recipe.bytes, passes=recipe.reads - known)
-        self._cast(f"{name}.cast", phase, kernel, batch)
-
-    def _quantise_weight(self, name: str, weights: Number, recipe: Recipe, batch: Number) -> None:
-        """Quantise a weight: once per step where the stack keeps the copy, else for every micro batch."""
-        if self.frozen:  # cast once for all steps
-            return
-        kernel = kernels.quantise(weights, self.es, recipe.bytes, passes=recipe.reads)
-        if not self.stack.quantised_gathers:
-            self._cast(f"{name}.weight_cast", "forward", kernel, batch)
-            return
-        share = 1 / self.train.accumulation
-        once = {field: getattr(kernel, field) * share for field in ("flops", "bytes_read", "bytes_written", "kernels")}
-        self._cast(f"{name}.weight_cast", "forward", msgspec.structs.replace(kernel, **once), batch, role="weight_cast")
-
-    def _cast(self, name: str, phase: Phase, kernel: Kernel, batch: Number, role: Role | None = None) -> None:
-        """A kernel that quantises: one for each of `batch` experts where they are launched one by one."""
-        if self.stack.expert_launches == "each":
-            kernel = msgspec.structs.replace(kernel, kernels=kernel.kernels * batch)
-        self.op(name, "elementwise", phase, kernel, role=role)
 
     def batched_matmul(
         self,

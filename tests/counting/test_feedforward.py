@@ -9,11 +9,19 @@ from roofline.counting.op import Op
 from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 
+from .tiny import EXPERTS, op_of
+
 D, F, T, LAYERS = 24, 36, 2 * 16, 3
 FLAT = {
-    "name": "small", "n_layers": LAYERS, "d_model": D, "n_heads": 4, "d_ff": F, "vocab_size": 64, "max_seq_len": 64,
+    "name": "small",
+    "n_layers": LAYERS,
+    "d_model": D,
+    "n_heads": 4,
+    "d_ff": F,
+    "vocab_size": 64,
+    "max_seq_len": 64,
     "gated_mlp": True,
-}  # fmt: skip
+}
 
 
 def ops(flat: dict[str, Any], **options: Any) -> list[Op]:
@@ -48,3 +56,34 @@ def test_each_token_passes_through_its_experts_wherever_they_are() -> None:
     (dispatch,) = [o for o in spread if o.name == "moe.dispatch"]
     assert (dispatch.collective, dispatch.bytes_sent, dispatch.copies) == ("all_to_all", 2 * T * D * 2, 2)
     assert not [o for o in found if o.collective == "all_to_all"]
+
+
+def test_experts_run_the_rows_routed_to_them():
+    # 10 tokens to 2 of 4 experts: 20 rows, 5 per expert; gate and up [6, 16], down [8, 6]
+    assert op_of("router", EXPERTS).flops == 2 * 10 * 6 * 4
+    up, down = op_of("experts.up", EXPERTS, stack="eager"), op_of("experts.down", EXPERTS, stack="eager")
+    assert (up.shape, down.shape) == ((5, 16, 6, 4), (5, 6, 8, 4))
+    assert (up.flops, down.flops) == (2 * 20 * 6 * 16, 2 * 20 * 8 * 6)
+    parallel = op_of("experts.up", EXPERTS, ep=2, num_devices=2, dp=2, stack="eager")
+    assert parallel.shape == (10, 16, 6, 2)  # half the experts, tokens of both ranks
+    dispatch = op_of("moe.dispatch", EXPERTS, ep=2, num_devices=2, dp=2)
+    assert (dispatch.bytes_sent, dispatch.copies) == (20 * 6 * 2, 2)
+
+
+def test_an_expert_that_ranks_share_gathers_the_tokens_of_all():
+    # 64 tokens over tp 4: 16 rows each, to 2 of 4 experts on ep 2 = 2 here: 16 rows an expert
+    options = {
+        "stack": "megatron",
+        "micro_batch": 2,
+        "seq_len": 32,
+        "tp": 4,
+        "num_devices": 4,
+        "sequence_parallel": True,
+    }
+    flat = {**EXPERTS, "n_heads": 4, "n_kv_heads": 4, "d_model": 8}
+    whole = op_of("experts.up", flat, ep=2, **options)
+    shared = op_of("experts.up", flat, ep=2, etp=2, **options)
+    assert whole.shape == (16, 16, 8, 2)  # gate and up of width 8
+    assert shared.shape == (32, 8, 8, 2)  # twice the rows, half the width
+    gathered = op_of("moe.dispatch_all_gather", flat, ep=2, etp=2, **options)
+    assert gathered.bytes_sent == 2 * 16 * 2 * 8 * 2  # 2 ranks x 16 tokens x 2 experts x 8 wide x 2 bytes

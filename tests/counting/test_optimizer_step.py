@@ -128,3 +128,15 @@ def test_its_products_are_time_of_the_optimizer_and_no_model_flops():
 def test_json_has_the_coarse_word_and_the_detail():
     train = roofline.memory("gpt2", optimizer="adamw-8bit-paged").to_dict()["train"]
     assert (train["optimizer"], train["optimizer_detail"]) == ("adamw-8bit", "adamw-8bit-paged")
+
+
+def test_data_parallelism_gathers_layers_as_they_were_cast():
+    def gathered(dtype, stack="nemo"):
+        ops = step_of(optimizer="adamw", dtype=dtype, stack=stack, sharding="zero1", num_devices=2, dp=2).ops
+        return next(op.bytes_sent * op.count for op in ops if op.name == "parameters.all_gather")
+
+    weights = step_of(stack="nemo").weights
+    in_layers = sum(weight.local * weight.count for weight in weights if weight.part == "layer")
+    assert gathered("bf16") - gathered("fp8") == pytest.approx(in_layers)  # 2 bytes to 1
+    assert gathered("mxfp8") == gathered("bf16")  # rows and columns are cast from 16 bits, after the gather
+    assert gathered("fp8", stack="deepspeed") == gathered("bf16", stack="deepspeed")

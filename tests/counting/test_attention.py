@@ -1,0 +1,58 @@
+"""Attention, fused and not, each with its product by hand."""
+
+import pytest
+
+from .tiny import PLAIN, TINY, op_of, step_of
+
+
+def test_fused_attention_sees_half_under_a_causal_mask():
+    forward, backward = op_of("attention.core"), op_of("attention.core.backward")
+    full = 2 * (2 * 3 * 5 * 5 * 2) * 2  # two matmuls of [5, 2] x [2, 5] for 2 sequences and 3 heads
+    assert (forward.model_flops, backward.model_flops) == (full, 2 * full)
+    assert forward.flops == full * 3 / 5  # (5 + 1) / 2 of 5 keys
+    assert backward.flops == forward.flops * 5 / 2  # five matmuls, the scores again among them
+    q, kv, o = 10 * 6, 2 * 10 * 2, 10 * 6
+    assert forward.bytes_read == 2 * (q + kv)
+    assert forward.bytes_written == 2 * o + 4 * 30  # and the log-sum-exp of each query
+
+
+def test_an_encoder_sees_every_key():
+    core = op_of("attention.core", {**PLAIN, "kind": "encoder", "causal": False})
+    assert core.flops == core.model_flops == 2 * (2 * 3 * 5 * 5 * 2) * 2
+
+
+@pytest.mark.parametrize("attention", ["flash2", "unfused"])
+@pytest.mark.parametrize("seq_len", [3, 5, 12])
+def test_a_window_is_part_of_the_model(attention, seq_len):
+    windowed = {**TINY, "window": 4}
+    step = step_of(windowed, attention=attention, seq_len=seq_len)
+    cores = [op for op in step.ops if op.name.startswith(("attention.core", "attention.scores", "attention.weighted"))]
+    counted = sum(op.model_flops for op in cores if op.phase == "forward")
+    # scores and weighted sum: 2 sequences, 3 heads, width 2, at most 4 keys
+    assert counted == pytest.approx(2 * 2 * (2 * 3 * seq_len * min(seq_len, 4) * 2))
+    if attention == "flash2":
+        pairs = sum(min(i + 1, 4) for i in range(seq_len))  # query i sees itself and up to 3 before it
+        assert cores[0].flops == pytest.approx(2 * 2 * 2 * 3 * pairs * 2)
+
+
+def test_unfused_attention_computes_every_score():
+    scores, weighted = (
+        op_of("attention.scores", attention="unfused"),
+        op_of("attention.weighted", attention="unfused"),
+    )
+    assert scores.flops == weighted.flops == 2 * (2 * 3) * 5 * 5 * 2
+    assert (scores.shape, weighted.shape) == ((5, 5, 2, 6), (5, 2, 5, 6))
+    softmax = op_of("attention.softmax", attention="unfused")
+    assert softmax.bytes == 2 * (2 * 2 * 3 * 5 * 5)  # reads and writes 150 scores
+
+
+def test_context_parallelism_divides_queries_and_gathers_keys():
+    one, two = (op_of("attention.core", seq_len=8, cp=cp, num_devices=cp) for cp in (1, 2))
+    assert (one.shape, two.shape) == ((2, 3, 8, 8, 2), (2, 3, 4, 8, 2))
+    assert one.flops == 2 * two.flops
+    gathers = [op for op in step_of(seq_len=8, cp=2, num_devices=2).ops if op.group == "cp"]
+    keys_and_values = 2 * 8 * (2 + 2) * 2  # of the whole sequence, one kv head
+    assert {(op.collective, op.bytes_sent) for op in gathers} == {
+        ("all_gather", keys_and_values),
+        ("reduce_scatter", keys_and_values),
+    }
