@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 AGREE = 0.05  # two figures of one run that differ by less are the same
 MISTAKEN = 4.0  # times the peak: faster cards are not taken for this one
 NEAR = 0.2  # how far beyond the expected band an MFU is still plausible
+NOTHING = (
+    "nothing measured: give --step-time-s, --tokens-per-s, --tflops or --reported-mfu "
+    "('roofline estimate' says what to expect)"
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,26 +130,22 @@ def diagnose(
         RooflineError: Nothing was measured, or the figures are impossible (MFU above 100 %).
     """
     check_names(options, "step_time_s", "tokens_per_s", "tflops", "reported_mfu")
-    if step_time_s is None and tokens_per_s is None and tflops is None and reported_mfu is None:
-        raise RooflineError(
-            "nothing measured: give --step-time-s, --tokens-per-s, --tflops or --reported-mfu "
-            "('roofline estimate' says what to expect)"
-        )
     measured = _Measured(
         step_s=read_one("step_time_s", step_time_s, units.step_time_s),
         rate=read_one("tokens_per_s", tokens_per_s, units.positive),
         tflops=read_one("tflops", tflops, units.positive),
         printed=None if reported_mfu is None else read_printed(reported_mfu),
     )
+    if measured.only_printed and measured.printed is None:
+        raise RooflineError(NOTHING)
     run = run_of(model, device, options, run).alone("a measured run")
     expected = estimate_run(run)
     seconds = measured.seconds(expected)
-    rules = _rules(run, float(run.train.tokens_per_step) / seconds)
-    mfu = rules["6N+12LdS"]
-    if expected.mfu_rule == COUNTED_RULE:  # part of the model is frozen: the rules count gradients it does not take
-        mfu = float(expected.mfu * expected.step_time_s) / seconds
-    low, high = (float(expected.mfu * expected.step_time_s / t) for t in _slow_fast(expected))
-    findings = _findings(run, expected, measured, seconds, mfu, (low, high))
+    rate = float(run.train.tokens_per_step) / seconds
+    rules = _rules(run, rate)
+    counted = expected.mfu_rule == COUNTED_RULE  # part is frozen: the rules count gradients it does not take
+    mfu = float(expected.mfu * expected.step_time_s) / seconds if counted else rules["6N+12LdS"]
+    low, high = band = _band(expected)
     return Diagnosis(
         mfu=mfu,
         hfu=float(expected.hfu * expected.step_time_s) / seconds,
@@ -153,12 +153,12 @@ def diagnose(
         mfu_6n=rules["6N"],
         mfu_by_rule=rules,
         step_time_s=seconds,
-        tokens_per_s=float(run.train.tokens_per_step) / seconds,
+        tokens_per_s=rate,
         expected_mfu=float(expected.mfu),
         expected_mfu_low=low,
         expected_mfu_high=high,
         verdict="below" if mfu < low else "above" if mfu > high else "within",
-        findings=findings,
+        findings=_findings(run, expected, measured, seconds, mfu, band),
         suspects=suspects(run, expected, seconds),
         improvements=improvements(run, expected),
         estimate=expected,
@@ -213,8 +213,10 @@ def _findings(
     return tuple(found)
 
 
-def _slow_fast(expected: Estimate) -> tuple[float, float]:
-    return float(expected.step_time_high_s), float(expected.step_time_low_s)
+def _band(expected: Estimate) -> tuple[float, float]:
+    """The lowest and the highest MFU expected."""
+    slow, fast = expected.step_time_high_s, expected.step_time_low_s
+    return float(expected.mfu * expected.step_time_s / slow), float(expected.mfu * expected.step_time_s / fast)
 
 
 def _rules(run: Run, tokens_per_s: float) -> dict[str, float]:

@@ -168,6 +168,25 @@ def data_parallel_ops(
     return ops
 
 
+def _collective(name: str, how: Collective, group: Group, payload: Number, count: Number, rounds: Number) -> Op:
+    """Communication of a step: `count` times, in `rounds` that cannot overlap each other."""
+    return Op(
+        name=name,
+        kind="collective",
+        phase="optimizer",
+        part="step",
+        dtype="fp32",
+        flops=0,
+        bytes_read=0,
+        bytes_written=0,
+        bytes_sent=payload,
+        collective=how,
+        group=group,
+        count=count,
+        rounds=rounds,
+    )
+
+
 def _data_parallel(
     train: TrainConfig,
     stack: Stack,
@@ -194,21 +213,7 @@ def _data_parallel(
         what: str, how: Collective, payload: Number, rounds: Number, each: Number = 1, among: Group = group
     ) -> Op:
         buckets = _buckets(train, stack, payload, stage_layers)
-        return Op(
-            name=f"{what}.{prefix}{how}",
-            kind="collective",
-            phase="optimizer",
-            part="step",
-            dtype="fp32",
-            flops=0,
-            bytes_read=0,
-            bytes_written=0,
-            bytes_sent=payload / buckets,
-            collective=how,
-            group=among,
-            count=rounds * each * buckets,
-            rounds=rounds,
-        )
+        return _collective(f"{what}.{prefix}{how}", how, among, payload / buckets, rounds * each * buckets, rounds)
 
     if train.sharding == "none":
         return [collect("gradients", "all_reduce", params * grad, 1)]

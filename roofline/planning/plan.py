@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..answers.asked import Described, Named
     from ..config.typed import LayoutChoices
+    from ..search.layout import Layout
 
 __all__ = ["DoesNotFit", "plan"]
 
@@ -72,31 +73,45 @@ def plan(
     devices: int | None = read_one("num_devices", num_devices, units.positive_int)
     deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
     money: float | None = read_one("budget", budget, units.positive)
-    sure: float = read_one("confidence", confidence, units.share)
-    if sure >= 1:
-        raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
+    sure = _read_confidence(confidence)
     device = load_device(device)
     charged = read_terms(Terms() if terms is None else terms)
     model, left = described(model, device, options)
     planner = Planner(model, device, charged, choices(left), sure, progress)
     if money is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
-    count = read_tokens(tokens, planner.model)
-    planner.fine_tunes = count is not None and count < FINE_TUNING * count_parameters(planner.model).total
-    if count is None:
-        if deadline is None and money is None:
-            raise RooflineError(
-                "nothing to plan: give --tokens (300B, or chinchilla), or a --deadline or --budget to fill"
-            )
-        layout, count = planner.tokens_within(devices, deadline, money)
-    elif devices is None and (deadline is not None or money is not None):
-        layout = planner.devices_for(count, deadline, money)
-    else:
-        layout = planner.on(devices or device.num_devices or 1)
+    layout, count = _sized(planner, read_tokens(tokens, planner.model), devices, deadline, money)
     one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
     chinchilla = isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA
     asked = Asked(deadline_s=deadline, budget=money, confidence=sure, chinchilla=chinchilla)
     return _answered(planner, msgspec.structs.replace(one, asked=asked), doubling=doubling)
+
+
+def _read_confidence(confidence: float | str) -> float:
+    sure: float = read_one("confidence", confidence, units.share)
+    if sure >= 1:
+        raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
+    return sure
+
+
+def _sized(
+    planner: Planner, tokens: int | None, devices: int | None, deadline: float | None, money: float | None
+) -> tuple[Layout, int]:
+    """The layout, with its devices, and the tokens: whichever of the two is not given is what is asked.
+
+    Raises:
+        RooflineError: Neither tokens nor a limit to fill is given.
+    """
+    planner.fine_tunes = tokens is not None and tokens < FINE_TUNING * count_parameters(planner.model).total
+    if tokens is None:
+        if deadline is None and money is None:
+            raise RooflineError(
+                "nothing to plan: give --tokens (300B, or chinchilla), or a --deadline or --budget to fill"
+            )
+        return planner.tokens_within(devices, deadline, money)
+    if devices is None and (deadline is not None or money is not None):
+        return planner.devices_for(tokens, deadline, money), tokens
+    return planner.on(devices or planner.device.num_devices or 1), tokens
 
 
 def _answered(planner: Planner, one: Plan, *, doubling: bool) -> Plan:

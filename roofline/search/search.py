@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from ..answers.asked import Described, Named
+    from ..model.spec import ModelConfig
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
 TOP = 10  # layouts shown
@@ -79,22 +80,11 @@ def search(
     check_names(options, "objective", "top", "across_nodes", "front", "tolerance", "progress", "executor", "record")
     device = load_device(device)
     model, left = described(model, device, options)
-    if not isinstance(objective, str) or objective not in OBJECTIVES:
-        raise unknown("objective", objective, OBJECTIVES)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise RooflineError(
-            f"executor must have a method submit, as those of concurrent.futures, got {shown(executor)}"
-        )
-    if progress is not None and not callable(progress):
-        raise RooflineError(f"progress must be a function of two numbers, got {shown(progress)}")
+    _check(objective, executor, progress)
     top = read_one("top", top, units.positive_int) or TOP
     tolerance = read_one("tolerance", tolerance, units.share)
     across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
-    options = said({**left, "num_devices": num_devices})
-    if model.recorded is not None:
-        options = as_recorded(options)
-    if "pp_layout" in options:
-        raise RooflineError("pp_layout is of one pipeline, and a search tries many: leave it out, or use estimate")
+    options = _options(model, {**left, "num_devices": num_devices})
     counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
     choices, base, notes = choices_of(model, device, counts, options, across_nodes, parts)
@@ -103,11 +93,38 @@ def search(
     question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(rows))
     start = time.perf_counter()
     best, interrupted = run(question, progress or _silent, executor, None if record is None else Path(record))
-    return Found(question, best, top, tolerance).result(
-        seconds=time.perf_counter() - start,
-        interrupted=interrupted,
-        notes=software_note([part for part, _ in rows]) + notes,
-    )
+    seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows]) + notes
+    return Found(question, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
+
+
+def _check(objective: object, executor: object, progress: object) -> None:
+    """Refuse what a search cannot work with.
+
+    Raises:
+        RooflineError: It says what is allowed.
+    """
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
+        raise unknown("objective", objective, OBJECTIVES)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise RooflineError(
+            f"executor must have a method submit, as those of concurrent.futures, got {shown(executor)}"
+        )
+    if progress is not None and not callable(progress):
+        raise RooflineError(f"progress must be a function of two numbers, got {shown(progress)}")
+
+
+def _options(model: ModelConfig, given: dict[str, Any]) -> dict[str, Any]:
+    """What was said, read: choices of `TrainConfig`'s fields.
+
+    Raises:
+        RooflineError: An option makes no sense, or none in a search.
+    """
+    options = said(given)
+    if model.recorded is not None:
+        options = as_recorded(options)
+    if "pp_layout" in options:
+        raise RooflineError("pp_layout is of one pipeline, and a search tries many: leave it out, or use estimate")
+    return options
 
 
 def _silent(_done: int, _all: int) -> None:

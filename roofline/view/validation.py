@@ -79,24 +79,6 @@ def memory(predictions: Sequence[Any], worst: int) -> Shown:
         "by_source": by_source,
         "by_device": by_device,
     }
-    rows = [
-        [
-            p.id,
-            p.kind,
-            p.measured_bytes,
-            p.predicted_bytes,
-            p.low_bytes,
-            p.high_bytes,
-            p.error,
-            p.ran,
-            p.predicted_fits,
-            p.fit_probability,
-            p.skipped_reason,
-        ]
-        for p in predictions
-    ]
-    keys = ["id", "kind", "measured", "predicted", "low", "high", "error", "ran", "predicted_fits"]
-    keys += ["fit_probability", "skipped_reason"]
     summary = Table(
         "Peak memory, and whether it ran",
         ["", "rows", "with bytes", "MAPE", "bias", "in 10-90 % range", "ran or not", "right"],
@@ -114,22 +96,36 @@ def memory(predictions: Sequence[Any], worst: int) -> Shown:
             for s in (total, *by_source)
         ],
     )
-    largest = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[:worst]
-    table = Table(
-        "",
-        ["worst rows", "model", "measured", "predicted", "error"],
+    return Shown(data, [summary, *_worst_peaks(done, worst)], (), _peaks(predictions))
+
+
+def _worst_peaks(done: Sequence[Any], count: int) -> list[Table]:
+    largest = sorted((p for p in done if p.error is not None), key=lambda p: -abs(p.error or 0))[:count]
+    rows = [
         [
-            [
-                p.id,
-                p.row.get("model", ""),
-                format_bytes(p.measured_bytes or 0),
-                format_bytes(p.predicted_bytes or 0),
-                _percent(p.error, "+"),
-            ]
-            for p in largest
-        ],
-    )
-    return Shown(data, [summary, *([table] if largest else [])], (), Table("", keys, rows))
+            p.id,
+            p.row.get("model", ""),
+            format_bytes(p.measured_bytes or 0),
+            format_bytes(p.predicted_bytes or 0),
+            _percent(p.error, "+"),
+        ]
+        for p in largest
+    ]
+    return [Table("", ["worst rows", "model", "measured", "predicted", "error"], rows)] if largest else []
+
+
+def _peaks(predictions: Sequence[Any]) -> Table:
+    """Every row, for CSV."""
+    fields = {  # column -> attribute
+        "id": "id",
+        "kind": "kind",
+        "measured": "measured_bytes",
+        "predicted": "predicted_bytes",
+        "low": "low_bytes",
+        "high": "high_bytes",
+        **{name: name for name in ("error", "ran", "predicted_fits", "fit_probability", "skipped_reason")},
+    }
+    return Table("", list(fields), [[getattr(p, name) for name in fields.values()] for p in predictions])
 
 
 def budgets(predictions: Sequence[Any]) -> Shown:
