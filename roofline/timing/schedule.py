@@ -254,9 +254,10 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place
         host[forward] = host[forward] + each * op.kernels * op.count
         seconds[forward] = seconds[forward] + item.expected * op.count
     if cost.dispatch is None or not any(deals_out(i.op) for i in priced if (i.op.part, i.op.layer_kind) == place):
-        return p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy
+        return maximum(p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy, 0)
     whole = sum(seconds.values())
-    return sum(p_norm(busy * seconds[of] / whole, host[of], LAUNCH_SHARPNESS) for of in host) - busy
+    waited = sum(p_norm(busy * seconds[of] / whole, host[of], LAUNCH_SHARPNESS) for of in host)
+    return maximum(waited - busy, 0)  # the shares add up to busy only as far as digits go
 
 
 def launches_forward(op: Op) -> bool:
