@@ -14,7 +14,7 @@ from ..config.values import Word
 from ..errors import RooflineError
 from ..view.files import check_writable, write_atomically
 from . import options
-from .output import add_format_arguments, show, write_text
+from .output import add_format_arguments, settle_format, show, write_text
 from .progress import Progress
 from .training import add_training_arguments
 
@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
     record = _record(args)
+    if record is None and args.emit is None:
+        settle_format(args)  # before a search of minutes
     with Progress("layouts") as progress, processes(args.jobs) as executor:
 
         def told(done: int, total: int) -> None:
@@ -100,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             price=args.price,
             top=args.top,
             across_nodes=args.across_nodes,
+            front=args.full or args.format == "json",
             progress=told,
             executor=executor,
             record=record,

@@ -79,6 +79,11 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Whether it has any state."""
         return bool(self.moments or self.sums or self.squares or self.rank_moments)
 
+    @property
+    def by_tensor(self) -> bool:
+        """Whether what it keeps and computes depends on the shapes or sizes of tensors, not on their sum alone."""
+        return self.takes != "all" or bool(self.smallest or self.in_hand)
+
     def fused_on(self, fused: Container[str]) -> bool:
         """Whether one kernel updates everything on a stack that fuses `fused`."""
         return "optimizer" in fused if self.kernel == "stack" else self.kernel == "fused"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..arrays import Number, divide, is_scalar
+from ..arrays import Number, divide, is_scalar, where
 from ..config.run import TrainConfig
 from ..config.schedules import Placement, pipeline_schedule
 from ..config.stage_layout import chunk_layers
@@ -36,11 +36,23 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
     def holds(self, sums: Mapping[tuple[str, int], Number], model: ModelConfig) -> Number:
         """What the stage has of a figure that is summed by (part, layer group) over the whole model."""
-        held: Number = sums.get(("embedding", 0), 0) * self.embedding + sums.get(("head", 0), 0) * self.head
+        held: Number = 0
+        for part, share in (("embedding", self.embedding), ("head", self.head)):
+            if (part, 0) in sums:
+                held = held + sums[part, 0] * share
         for kind, (count, group) in enumerate(zip(self.layers, model.groups, strict=True)):
             if ("layer", kind) in sums:
                 held = held + divide(sums["layer", kind] * count, group.count)
         return held
+
+    def replaced(self, condition: Any, other: Stage) -> Stage:
+        """This stage, and the other where the condition holds."""
+        return Stage(
+            index=where(condition, other.index, self.index),
+            layers=tuple(where(condition, yes, no) for yes, no in zip(other.layers, self.layers, strict=True)),
+            embedding=where(condition, other.embedding, self.embedding),
+            head=where(condition, other.head, self.head),
+        )
 
     @property
     def depth(self) -> Number:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import msgspec
 
-from ..arrays import B, N, Number, exp, log, maximum, minimum, where
+from ..arrays import B, N, Number, exp, is_scalar, log, maximum, minimum, where
 from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
 from .allocator import driver_bytes, reserved_bytes
@@ -109,17 +109,40 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
     return reduce(fuller, found)
 
 
+def peak_bytes(step: Step, device: Device) -> Number:
+    """The total of `memory_of` alone: what rules layouts out, by the million."""
+    totals = [
+        _reserved(step, device.memory_bytes, phases_of(step, stage, shares)).total
+        for stage, shares in stage_shares(step.model, step.train, step.weights)
+    ]
+    return maximum(*totals)
+
+
+class _Reserved(NamedTuple):
+    """What the allocator holds on a stage, what the driver shows, and what pages left of them for the host."""
+
+    reserved: Number
+    total: Number
+    evicted: Number
+
+
+def _reserved(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _Reserved:
+    reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
+    total = driver_bytes(step, reserved)
+    paged = phases[0].paged  # as in every other
+    if is_scalar(paged) and paged == 0:
+        return _Reserved(reserved, total, 0)
+    # pages in unified memory leave where the device is full (where a device is named)
+    evicted = minimum(where(capacity_bytes > 0, maximum(total - capacity_bytes, 0), 0), paged)
+    return _Reserved(reserved - evicted, total - evicted, evicted)
+
+
 def _stage_memory(
     step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...], ranks: Number
 ) -> Memory[Any, Any]:
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
-    reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
-    total = driver_bytes(step, reserved)
-    # pages in unified memory leave where the device is full (where a device is named)
-    short = where(capacity_bytes > 0, maximum(total - capacity_bytes, 0), 0)
-    evicted = minimum(short, live.paged)
-    reserved, total = reserved - evicted, total - evicted
+    reserved, total, evicted = _reserved(step, capacity_bytes, phases)
     fits: Any = total <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,

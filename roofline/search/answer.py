@@ -11,7 +11,6 @@ from .. import units
 from ..config.options import read, read_one
 from ..gate import FUNCTION, PATH, gated
 from .layout import SearchResult
-from .remedy import remedy, shortage
 from .search import Progress, search
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ def layouts(
     objective: str = "time",
     top: int = 10,
     across_nodes: bool = False,
+    front: bool = True,
     price: float | str | None = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
@@ -48,6 +48,7 @@ def layouts(
         objective: time (of a step), cost (device-seconds of a step), energy (of a step) or memory.
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
+        front: Whether to return the front of time against memory, up to 64 layouts.
         price: Money per device-hour.
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
         executor: Where pieces of the search run: any executor of `concurrent.futures`, or of what speaks its language
@@ -71,6 +72,7 @@ def layouts(
         objective=objective,
         top=top,
         across_nodes=across_nodes,
+        front=front,
         progress=progress,
         executor=executor,
         record=record,
@@ -78,6 +80,8 @@ def layouts(
     )
     ways: tuple[str, ...] = ()
     if not found.layouts and not found.interrupted:
+        from .remedy import remedy, shortage
+
         counts = counts or found.device.num_devices or 1
         most = counts if isinstance(counts, int) else max(counts)
         fix = remedy(found.model, found.device, found, most, dict(options))

@@ -48,7 +48,7 @@ class Best:
             if level < len(known):
                 known[level] = leaders.worst
         better = (values < known[machinery]).nonzero()[0]
-        for level in np.unique(machinery[better]).tolist():
+        for level in sorted(set(machinery[better].tolist())):
             chosen = better[machinery[better] == level]
             best = chosen[values[chosen].argmin(keepdims=True)]
             self.simple.setdefault(level, Leaders(1)).offer(values[best], index[best], number)

@@ -14,7 +14,7 @@ from ..footprint.parts import Memory, memory_of
 from .best import Best
 from .grid import Bundle
 from .layout import Layout, SearchResult, layout_of, value_of, worse_by
-from .question import Bundles, Piece, Question
+from .question import Bundles, Piece
 
 # Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
 # same degrees that are neither faster nor smaller are left out.
@@ -24,9 +24,10 @@ TWINS = 50
 class Found:
     """What a search kept, and the question it answers."""
 
-    def __init__(self, question: Question, best: Best, top: int, tolerance: float | None) -> None:
-        self.question, self.best, self.top, self.tolerance = question, best, top, tolerance
-        self.pieces, self.bundles = question.pieces(), Bundles(question)
+    def __init__(self, bundles: Bundles, best: Best, top: int, tolerance: float | None) -> None:
+        self.question, self.best, self.top, self.tolerance = bundles.question, best, top, tolerance
+        self.pieces, self.bundles = self.question.pieces(), bundles
+        bundles.kept = None  # those of the few that stand out
         self.layouts: dict[tuple[int, int], Layout] = {}
 
     def result(self, *, seconds: float, interrupted: bool, notes: tuple[str, ...]) -> SearchResult:

@@ -7,20 +7,22 @@ of degrees. Memory and schedule are the very functions that price one layout.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..arrays import is_scalar
+from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..counting.op import Op
 from ..counting.step import Step, build_step, update_ops
-from ..counting.weights import Weights
-from ..footprint.parts import memory_of
+from ..counting.weights import Matrices, Weights
+from ..footprint.parts import peak_bytes
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
-from ..timing.schedule import Schedule, deals_out, launches_forward, schedule, term_of
+from ..timing.schedule import Schedule, compose, deals_out, exposed_times, launches_forward, term_of
 from .space import Space
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Bundle:
         self.shape = (2, len(keys), len(self.micro))
         self.steps = [self._small_step(model, train) for train in trains]
         self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
-        self.weights = _merged_weights(self.steps[0].weights)
+        self.weights = _merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
         self.plain = [plain.get(msgspec.structs.replace(t, recompute="none", recompute_detail=None)) for t in trains]
@@ -105,8 +107,8 @@ class Bundle:
         import numpy as np
 
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
-        step = self._step(sharding, degrees, 1, self._row_weights(rows), (), 0)
-        return np.broadcast_to(memory_of(step, self.device).total_bytes, (len(rows),))
+        step = self._step(sharding, degrees, 1, self._weights(rows), (), 0)
+        return np.broadcast_to(peak_bytes(step, self.device), (len(rows),))
 
     def memory(self, sharding: str, rows: Any) -> Any:
         """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
@@ -126,10 +128,8 @@ class Bundle:
             )
             for op, sums in self.saved
         )
-        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
-        step = self._step(sharding, degrees, self.micro, weights, ops, spread(self.working))
-        total = memory_of(step, self.device).total_bytes
-        return np.broadcast_to(total, (len(self.trains), len(rows), len(self.micro)))
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops, spread(self.working))
+        return np.broadcast_to(peak_bytes(step, self.device), (len(self.trains), len(rows), len(self.micro)))
 
     def saves(self, memory: Any) -> Any:
         """Where recompute, which only takes time, saves memory; True without it: [variants, rows, micro batches]."""
@@ -147,8 +147,38 @@ class Bundle:
 
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
         sequences = self.micro.take(micro)
-        passes = self.trains[0].global_batch / (degrees["dp"] * sequences)
+        update = self._update(sharding, *_distinct(rows, len(self.key_of_row)), micro)
+        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update), 0)
+        # what one micro batch takes depends on few things, so it is worked out for those that occur
         index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        replicas, replicas_of_row = self.replicas
+        places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(replicas)
+        codes, back = _distinct(index * len(replicas) + replicas_of_row.take(rows), places)
+        index, place = np.divmod(codes, len(replicas))
+        passes = self.trains[0].global_batch / (replicas.take(place) * self.micro.take(index % self.shape[2]))
+        priced = self._passes(index, passes, step.train.reduces_every_pass)
+        parts, hidden = exposed_times(step, self.device, priced)
+
+        def spread(value: Any) -> Any:
+            return _take(value, back)
+
+        if step.train.schedule is not None:
+            update += [
+                PricedOp(msgspec.structs.replace(item.op, kernels=0), 0, spread(item.expected)) for item in priced
+            ]
+        return compose(
+            step,
+            self.device,
+            update,
+            {place: {term: spread(seconds) for term, seconds in times.items()} for place, times in parts.items()},
+            {place: spread(seconds) for place, seconds in hidden.items()},
+        )
+
+    def _passes(self, index: Any, passes: Any, reduced: bool) -> list[PricedOp]:
+        """Ops of one micro batch at places of the tables, in steps of so many `passes`: [places].
+
+        Whole gradients are not added up where they are `reduced` in every pass.
+        """
         later = index + self.shape[1] * self.shape[2]  # the same of a step of two passes
 
         def at(table: Any, op: Op) -> Any:
@@ -157,18 +187,20 @@ class Bundle:
                 return once
             return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
 
-        priced = [
+        return [
             PricedOp(msgspec.structs.replace(op, kernels=at(sums["kernels"], op)), 0, at(sums["seconds"], op))
             for op, sums in self._timed_ops()
+            if not (reduced and _accumulates(op))
         ]
-        used = np.zeros(len(self.key_of_row), dtype=bool)
-        used[rows] = True
-        back = (np.cumsum(used) - 1).take(rows)
-        priced += self._update(sharding, used.nonzero()[0], back, micro)
-        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in priced), 0)
-        if step.train.reduces_every_pass:
-            priced = [item for item in priced if not _accumulates(item.op)]
-        return schedule(step, self.device, priced)
+
+    @cached_property
+    def replicas(self) -> tuple[Any, Any]:
+        """Numbers of replicas that tell layouts of one micro batch apart, and the place of each row's among them."""
+        import numpy as np
+
+        if any(_of_passes(op) for op, _ in self._timed_ops()):
+            return np.unique(self.space.columns["dp"], return_inverse=True)
+        return self.space.columns["dp"][:1], np.zeros(len(self.key_of_row), dtype=int)
 
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
@@ -183,8 +215,7 @@ class Bundle:
         import numpy as np
 
         degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
-        weights = [msgspec.structs.replace(w, local=_column(w.local)) for w in self._row_weights(rows)]
-        step = self._step(sharding, degrees, self.micro, weights, (), 0)
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), (), 0)
         priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
         shape = (len(rows), len(self.micro))
         index = back * len(self.micro) + micro
@@ -205,17 +236,23 @@ class Bundle:
             for item in priced
         ]
 
-    def _row_weights(self, rows: Any) -> list[Weights]:
-        """Weights of each row; they depend on tp, cp and ep alone: [rows]."""
+    def _weights(self, rows: Any, shaped: Callable[[Any], Any] = lambda figure: figure) -> list[Weights]:
+        """Weights of each row, which depend on tp, cp and ep alone; their figures [rows], or as `shaped` has it."""
         import numpy as np
 
-        found = []
-        for weight in self.weights:
-            local = weight.local
-            if not is_scalar(local):
-                local = np.broadcast_to(local, (self.shape[1], 1)).reshape(-1)[self.key_of_row[rows]]
-            found.append(msgspec.structs.replace(weight, local=local))
-        return found
+        def spread(figure: Any) -> Any:
+            if is_scalar(figure):
+                return figure
+            return shaped(np.broadcast_to(figure, (self.shape[1], 1)).reshape(-1)[self.key_of_row[rows]])
+
+        return [
+            msgspec.structs.replace(
+                weight,
+                local=spread(weight.local),
+                matrices=tuple(Matrices(*map(spread, matrices)) for matrices in weight.matrices),
+            )
+            for weight in self.weights
+        ]
 
     def _step(
         self,
@@ -238,6 +275,15 @@ def _column(value: Any) -> Any:
 
 def _take(table: Any, index: Any) -> Any:
     return table if is_scalar(table) else table.take(index)
+
+
+def _distinct(numbers: Any, most: int) -> tuple[Any, Any]:
+    """Which of the numbers below `most` occur, rising, and for each of `numbers` its place among them."""
+    import numpy as np
+
+    used = np.zeros(most, dtype=bool)
+    used[numbers] = True
+    return used.nonzero()[0], (np.cumsum(used) - 1).take(numbers)
 
 
 def _degree(column: Any) -> Any:
@@ -301,13 +347,18 @@ def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op,
         total[name] = total[name] + value
 
 
-def _merged_weights(weights: Iterable[Weights]) -> list[Weights]:
-    """Weights added up by where they are, how they are reduced, and whether they may be tied."""
+def _merged_weights(step: Step) -> list[Weights]:
+    """Weights added up by where they are, how they are reduced, and whether they may be tied.
+
+    As they are where the optimizer takes them one by one.
+    """
+    if optimizer(step.train.optimizer).by_tensor:
+        return list(step.weights)
     merged: dict[Hashable, Weights] = {}
-    for weight in weights:
+    for weight in step.weights:
         group = (weight.part, weight.layer_kind, weight.expert, weight.trainable, weight.tied, weight.stored_bytes)
         local = weight.local * weight.count
         if group in merged:
             local = merged[group].local + local
-        merged[group] = msgspec.structs.replace(weight, local=local, count=1)
+        merged[group] = msgspec.structs.replace(weight, local=local, count=1, matrices=())
     return list(merged.values())

@@ -12,30 +12,38 @@ from typing import TYPE_CHECKING
 from ..errors import RooflineError
 from .best import Best
 from .question import Bundles, Question
-from .record import Record
 from .sift import sift
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
+    from .record import Record
+
 AHEAD = 64  # pieces handed to an executor before the first of them is back
 
 
 def run(
-    question: Question, progress: Callable[[int, int], None], executor: Executor | None, record: Path | None
+    bundles: Bundles, progress: Callable[[int, int], None], executor: Executor | None, record: Path | None
 ) -> tuple[Best, bool]:
     """What was best of all pieces, and whether an interrupt (Ctrl-C) ended the search early.
+
+    Args:
+        bundles: Those of the question.
+        progress: Told of layouts decided, and of how many there are.
+        executor: Where the pieces are searched; None: here.
+        record: The file that gets every layout that fits.
 
     Raises:
         RooflineError: The search would take hours, or `record` cannot be written.
     """
+    question = bundles.question
     total = question.size()
     best = Best(question.leaders, front=question.front)
-    rows = None if record is None else Record(record, question)
+    rows = None if record is None else _record(record, question)
     try:
         progress(0, total)
         for found in (
-            _here(question, best, progress, total, rows) if executor is None else _there(question, executor, rows)
+            _here(bundles, best, progress, total, rows) if executor is None else _there(question, executor, rows)
         ):
             if found is not best:
                 best.merge(found)
@@ -48,10 +56,10 @@ def run(
 
 
 def _here(
-    question: Question, best: Best, progress: Callable[[int, int], None], total: int, rows: Record | None
+    bundles: Bundles, best: Best, progress: Callable[[int, int], None], total: int, rows: Record | None
 ) -> Iterator[Best]:
     """Each piece in turn, in this process."""
-    bundles = Bundles(question, kept=1)
+    question = bundles.question
     for number, piece in enumerate(question.pieces()):
         if rows is None:
             sift(question, bundles, number, piece, best, decided=lambda done: progress(done, total))
@@ -83,11 +91,17 @@ def _there(question: Question, executor: Executor, rows: Record | None) -> Itera
             future.cancel()
 
 
+def _record(path: Path, question: Question) -> Record:
+    from .record import Record  # few searches need it
+
+    return Record(path, question)
+
+
 def _of_piece(asked: bytes, number: int, path: Path | None) -> Best:
     """What is best of one piece: what a process elsewhere runs."""
     question, bundles = _asked(asked)
     if path is not None:
-        return _recorded(question, bundles, number, Record(path, question))
+        return _recorded(question, bundles, number, _record(path, question))
     best = Best(question.leaders, front=question.front)
     sift(question, bundles, number, question.pieces()[number], best)
     return best

@@ -53,9 +53,15 @@ class Question(msgspec.Struct, frozen=True):
     parts: tuple[tuple[Part, Space], ...]
 
     def choices_of(self, part: Part) -> Choices:
-        """What may vary on one software profile, whose attention kernel runs where none is asked for."""
+        """What may vary on one software profile, whose attention kernel runs where none is asked for.
+
+        Where nothing is split over tp, sequence parallelism says nothing.
+        """
         own = self.choices.attention or (default_attention(self.device, part.stack),)
-        return msgspec.structs.replace(self.choices, attention=own)
+        found = msgspec.structs.replace(self.choices, attention=own)
+        if part.split is False and False in found.sequence_parallel:
+            return msgspec.structs.replace(found, sequence_parallel=(False,))
+        return found
 
     def bundles(self, part: Part) -> list[list[TrainConfig]]:
         """Configurations that can be priced together: those that differ in the words that few formulas read.
@@ -112,7 +118,7 @@ class Question(msgspec.Struct, frozen=True):
 class Bundles:
     """The bundles of a question, each counted when it is first needed; the last `kept` of them stay (None: all)."""
 
-    def __init__(self, question: Question, kept: int | None = None) -> None:
+    def __init__(self, question: Question, kept: int | None) -> None:
         self.question, self.kept = question, kept
         self._made: dict[tuple[int, int], Bundle] = {}
 

@@ -21,7 +21,7 @@ from ..timing.ranks import domain_size
 from .found import TWINS, Found
 from .layout import SearchResult
 from .pieces import run
-from .question import Question
+from .question import Bundles, Question
 from .software import choices_of, parts_in, parts_of, several, software_note
 from .space import space_of
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("time", "cost", "energy", "memory")
 TOP = 10  # layouts shown
+BUNDLES = 4  # kept from the search for what is found: a few MiB each
 Progress = Callable[[int, int], None]
 
 
@@ -87,14 +88,15 @@ def search(
     options = _options(model, {**left, "num_devices": num_devices})
     counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
     parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
-    choices, base, notes = choices_of(model, device, counts, options, across_nodes, parts)
+    choices, base, parts, notes = choices_of(model, device, counts, options, across_nodes, parts)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     rows = parts_in(parts, space)
     question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(rows))
+    bundles = Bundles(question, kept=BUNDLES)
     start = time.perf_counter()
-    best, interrupted = run(question, progress or _silent, executor, None if record is None else Path(record))
+    best, interrupted = run(bundles, progress or _silent, executor, None if record is None else Path(record))
     seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows]) + notes
-    return Found(question, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
+    return Found(bundles, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
 
 
 def _check(objective: object, executor: object, progress: object) -> None:

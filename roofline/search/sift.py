@@ -51,6 +51,7 @@ class _Sift:
         self.question, self.bundle, self.number, self.piece = question, bundle, number, piece
         self.sharding, self.best, self.take = piece.sharding, best, take
         self.memory_bytes = question.device.memory_bytes
+        self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
 
     def run(self, decided: Callable[[int], None] | None) -> None:
         space, best = self.bundle.space, self.best
@@ -72,6 +73,7 @@ class _Sift:
             best.evaluated += int(layouts_of_row[chunk].sum())
             if decided is not None:
                 decided(best.evaluated)
+        self._price()
 
     def _chunk(self, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
@@ -86,14 +88,26 @@ class _Sift:
         if self.take is None:
             fits &= bundle.saves(memory)
         variant, row, micro = fits.nonzero()
-        row, needed = rows.take(row), memory[fits]
+        self.waiting.append((variant, rows.take(row), micro, memory[fits]))
+        if sum(len(each[0]) for each in self.waiting) >= CHUNK // 2:
+            self._price()
+
+    def _price(self) -> None:
+        """Offer the layouts that wait, with their times."""
+        import numpy as np
+
+        if not self.waiting:
+            return
+        variant, row, micro, needed = (np.concatenate(columns) for columns in zip(*self.waiting, strict=True))
+        self.waiting.clear()
+        bundle = self.bundle
         times = bundle.schedule(self.sharding, variant, row, micro)
         if self.take is not None:
             self.take(bundle, variant, row, micro, needed, times.total)
         values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
         index = bundle.index_of(variant, row, micro)
         machinery, stack = self._machinery(variant, row), bundle.trains[0].stack
-        best.offer(values, needed, times.total, index, machinery, stack=stack, number=self.number)
+        self.best.offer(values, needed, times.total, index, machinery, stack=stack, number=self.number)
 
     def _machinery(self, variant: Any, rows: Any) -> Any:
         """How much a layout adds to plain data parallelism (see `MACHINERY`)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..config.defaults import default_stack
+from ..config.optimizer import refuse_optimizer
 from ..config.options import LISTS
 from ..config.run import TrainConfig
 from ..config.settle import settle
@@ -106,6 +107,30 @@ def splits(space: Space) -> Any:
     return sum((space.columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
 
 
+def runnable(parts: Sequence[Part], train: TrainConfig) -> tuple[Part, ...]:
+    """Each part with the shardings in which its software runs the optimizer.
+
+    Raises:
+        RooflineError: There is none: why not.
+    """
+    found: list[Part] = []
+    refusal = None
+    for part in parts:
+        shardings = []
+        for sharding in part.shardings:
+            try:
+                refuse_optimizer(msgspec.structs.replace(train, stack=part.stack, sharding=sharding))
+            except RooflineError as error:
+                refusal = error
+            else:
+                shardings.append(sharding)
+        if shardings:
+            found.append(msgspec.structs.replace(part, shardings=tuple(shardings)))
+    if refusal is not None and not found:
+        raise refusal
+    return tuple(found)
+
+
 def software_note(parts: Sequence[Part]) -> tuple[str, ...]:
     """Which software the layouts are priced on, where it is more than one."""
     split = list(dict.fromkeys(part.stack for part in parts if part.split))
@@ -131,8 +156,8 @@ def choices_of(
     options: dict[str, Any],
     across_nodes: bool,
     parts: Sequence[Part],
-) -> tuple[Choices, TrainConfig, tuple[str, ...]]:
-    """What may vary, the configuration common to all layouts, and the assumptions made."""
+) -> tuple[Choices, TrainConfig, tuple[Part, ...], tuple[str, ...]]:
+    """What may vary, the configuration common to all layouts, the parts that run, and the assumptions made."""
     given: dict[str, Any] = {}
     for name in (*DEGREES, "micro_batch", *WORDS):
         value = several(options.pop(name, None))
@@ -141,7 +166,6 @@ def choices_of(
     for name, value in options.items():
         if isinstance(value, tuple) and name not in LISTS:
             raise RooflineError(f"{name}: {shown(value)} are several, and a search takes one: search once for each")
-    given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
     base = run.train
     for name in WORDS:
@@ -152,6 +176,8 @@ def choices_of(
                     f"recompute {word}: a search takes none, selective, full, every:N, matmuls or modules; "
                     "layers by number depend on the stages: 'roofline estimate' prices them in one layout"
                 )
+    parts = runnable(parts, base)
+    given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
     given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")
@@ -166,4 +192,4 @@ def choices_of(
         most = "" if fine_tunes or batch >= max(counts) else limits
         notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
     base = msgspec.structs.replace(base, global_batch=batch)
-    return Choices(**given, across_nodes=across_nodes), base, notes
+    return Choices(**given, across_nodes=across_nodes), base, parts, notes

@@ -139,7 +139,6 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     """
     domain, link = domain_size(train, device), link_size(train, device)
     data, shard, etp = shard_ranks(train), shard_degree(train), train.expert_tensor_parallel
-    model_group = train.tp * data  # ranks of one pipeline stage
 
     def inside(total: Number, stride: Number) -> Ranks:
         per_domain, per_link = (maximum(minimum(total, ranks_in_domain(size, stride)), 1) for size in (domain, link))
@@ -155,9 +154,15 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
         "shard": inside(shard, train.tp),
         "replica": Ranks(data / shard, 1, 1),
         "expert_dp": inside(expert_ranks(train), train.ep * etp),
-        # neighbouring stages share a domain only if the domain holds more than one whole stage
-        "pp": Ranks(minimum(train.pp, 2), where(model_group * 2 <= domain, 2, 1), where(model_group * 2 <= link, 2, 1)),
+        "pp": stage_ranks(train, device),
     }
+
+
+def stage_ranks(train: TrainConfig, device: Device) -> Ranks:
+    """Where neighbouring stages lie: in one domain only if it holds more than one whole stage."""
+    both = 2 * train.tp * shard_ranks(train)
+    domain, link = domain_size(train, device), link_size(train, device)
+    return Ranks(minimum(train.pp, 2), where(both <= domain, 2, 1), where(both <= link, 2, 1))
 
 
 def ranks_in_domain(total: Number, stride: Number) -> Number:

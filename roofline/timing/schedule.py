@@ -17,7 +17,7 @@ from ..counting.stages import stages
 from ..counting.step import Step
 from . import collective
 from .host import ON_HOST
-from .ranks import PricedOp, network_bytes_per_s, rank_groups
+from .ranks import PricedOp, network_bytes_per_s, stage_ranks
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -136,9 +136,22 @@ def exposed_times(
 
 
 def schedule(step: Step, device: Device, priced: list[PricedOp]) -> Schedule[Any]:
-    """Compose the step on the busiest stage (arXiv:2104.04473, section 2.2)."""
+    """The step on the busiest stage (arXiv:2104.04473, section 2.2)."""
+    return compose(step, device, priced, *exposed_times(step, device, priced))
+
+
+def compose(
+    step: Step,
+    device: Device,
+    priced: list[PricedOp],
+    parts: dict[Place, dict[str, Number]],
+    hidden: dict[Place, Number],
+) -> Schedule[Any]:
+    """The step, from what one micro batch takes in each part of the model (see `exposed_times`).
+
+    Of `priced` the ops of one step are read, and where a schedule is named those of each pass.
+    """
     train = step.train
-    parts, hidden = exposed_times(step, device, priced)
     totals = {place: sum(times.values()) for place, times in parts.items()}
     for place, seconds in hidden.items():
         parts[place]["hidden"] = seconds
@@ -204,16 +217,15 @@ def _waits(step: Step, priced: list[PricedOp], everything: Number) -> Number:
 def _busiest_stage(step: Step, parts: dict[Place, dict[str, Number]], totals: dict[Place, Number]) -> dict[str, Number]:
     """Seconds per micro batch by term on the slowest stage."""
     found = stages(step.model, step.train)
-    by_term = {term: {place: times.get(term, 0) for place, times in parts.items()} for term in (*TERMS, "hidden")}
-    slowest = found[0].holds(totals, step.model)
-    busiest = {term: found[0].holds(sums, step.model) for term, sums in by_term.items()}
+    by_term = {
+        term: {place: times[term] for place, times in parts.items() if term in times} for term in (*TERMS, "hidden")
+    }
+    busiest, slowest = found[0], found[0].holds(totals, step.model)
     for stage in found[1:]:
         seconds = stage.holds(totals, step.model)
         slower = seconds >= slowest
-        slowest = where(slower, seconds, slowest)
-        for term, sums in by_term.items():
-            busiest[term] = where(slower, stage.holds(sums, step.model), busiest[term])
-    return busiest
+        busiest, slowest = busiest.replaced(slower, stage), where(slower, seconds, slowest)
+    return {term: busiest.holds(sums, step.model) for term, sums in by_term.items()}
 
 
 def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, float]) -> dict[Place, Number]:
@@ -290,7 +302,7 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
     train = step.train
     if not some(train.pp > 1):
         return 0
-    ranks = rank_groups(train, device)["pp"]
+    ranks = stage_ranks(train, device)
     message = train.micro_batch * train.computed_length / train.cp * step.model.d_model * train.activation_bytes
     # every tp rank sends its slice (Megatron's scatter/gather, arXiv:2104.04473, section 4.1)
     message = message / train.tp

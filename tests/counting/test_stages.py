@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate
 from roofline.config.settle import settle, train_config
-from roofline.counting.stages import chunk_sizes, stages
+from roofline.counting.stages import Stage, chunk_sizes, stages
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
@@ -23,6 +23,13 @@ MIXED = {**MIXED, "variations": [{"layers": "i % 2 == 0", "n_experts": 0}]}
 def held(model, **options):
     """(layers of each kind) of every stage that matters."""
     return [stage.layers for stage in stages(model, train_config(options))]
+
+
+def test_one_stage_takes_the_place_of_another_element_by_element():
+    first, last = Stage(index=0, layers=(2, 1), embedding=1, head=0), Stage(index=1, layers=(1, 2), embedding=0, head=1)
+    found = first.replaced(np.array([False, True]), last)
+    sums = {("layer", 0): 6.0, ("layer", 1): 30.0, ("head", 0): 100.0}  # 2 and 10 of each of 3 layers
+    assert found.holds(sums, model_from_flat(MIXED)).tolist() == [2 * 2 + 1 * 10, 1 * 2 + 2 * 10 + 100]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Bytes of one device: published formulas by hand, and who divides what."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB, in_flight
-from roofline.footprint.parts import PARTS, memory_for, memory_of
+from roofline.footprint.parts import PARTS, memory_for, memory_of, peak_bytes
 from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
@@ -224,3 +225,13 @@ def test_parts_are_all_there():
 def test_one_allocation_loses_nothing_to_an_allocator():
     static, cached = memory(stack="llm-c"), memory(stack="compiled")
     assert static.context_bytes < cached.context_bytes
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-paged"])
+def test_the_peak_alone_is_the_total(optimizer):
+    """Of stages that differ, and of pages that leave a device that is full."""
+    options = {"pp": np.array([1, 2, 4]), "num_devices": 4, "micro_batch": 2**16, "global_batch": 2**20}
+    step = build_step(GPT, train_config({**options, "optimizer": optimizer}))
+    total = memory_of(step, H100).total_bytes
+    assert (total > H100.memory_bytes).any()
+    assert peak_bytes(step, H100).tolist() == total.tolist()

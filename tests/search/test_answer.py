@@ -20,6 +20,13 @@ def test_numbers_are_read_as_typed():
             layouts(DENSE, DEVICE, num_devices=8, **{name: value})
 
 
+def test_without_the_front_the_rest_is_the_same():
+    whole, asked = (layouts(DENSE, DEVICE, num_devices=8, global_batch=32, front=front) for front in (True, False))
+    assert len(whole.front) > 1
+    assert asked.front == []
+    assert (asked.layouts, asked.simplest, asked.priced) == (whole.layouts, whole.simplest, whole.priced)
+
+
 def test_nothing_fits_names_the_smallest():
     result = layouts(load_model("llama-2-70b"), DEVICE, num_devices=2, global_batch=8)
     assert result.layouts == []

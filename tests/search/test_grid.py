@@ -54,6 +54,18 @@ def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
         assert draw == pytest.approx(mean_draw(alone.schedule), rel=1e-9)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw-8bit", "adamw-8bit-paged", "adafactor", "muon", "galore"])
+@pytest.mark.parametrize("sharding", ["none", "zero1"])
+def test_optimizers_of_whole_tensors_are_searched_as_estimated(optimizer, sharding):
+    """Their state depends on the size or the sides of each tensor, which tensor parallelism cuts."""
+    words = [{"recompute": "full"}]
+    found = list(all_layouts(TIED, (4, 16), 48, words, sharding, stack="eager", optimizer=optimizer))
+    for train, seconds, _, memory in found[:: max(1, len(found) // 20)]:
+        alone = estimate_step(build_step(TIED, train), DEVICE)
+        assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+
+
 def test_recompute_that_saves_nothing_is_not_a_choice():
     kept = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="nemo", top=50)
     assert "selective" not in {layout.recompute for layout in [*kept.layouts, *kept.front]}  # flash keeps no scores

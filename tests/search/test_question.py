@@ -47,6 +47,13 @@ def test_sequence_parallelism_is_priced_apart_where_there_are_experts() -> None:
         assert [len(trains) for trains in found.bundles(found.parts[0][0])] == [each] * bundles
 
 
+def test_sequence_parallelism_says_nothing_where_nothing_is_split() -> None:
+    space = asked(1).parts[0][1]
+    for split, values in ((False, {False}), (True, {False, True})):
+        found = asked(1, parts=((Part("megatron", ("none",), split), space),))
+        assert {train.sequence_parallel for train in found.bundles(found.parts[0][0])[0]} == values
+
+
 def test_a_search_of_hours_is_refused() -> None:
     many = SimpleNamespace(consistent=SimpleNamespace(sum=lambda: LONGEST_SEARCH))
     with pytest.raises(RooflineError, match=r"layouts would take about \d+ minutes: fix a degree"):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from roofline.answers.estimate import estimate
+from roofline.config.settle import train_config
+from roofline.errors import RooflineError
 from roofline.search.answer import layouts
-from roofline.search.software import Part, several, splits
+from roofline.search.software import Part, runnable, several, splits
 from roofline.search.space import Space
 
 from .small import DENSE, DEVICE
@@ -54,6 +56,17 @@ def test_a_part_takes_the_rows_that_are_split_or_not():
     assert Part("x", (), split=True).rows_of(space).columns["pp"].tolist() == [1, 4]
     assert Part("x", (), split=False).rows_of(space).columns["tp"].tolist() == [1]
     assert Part("x", ()).rows_of(space) is space
+
+
+def test_shardings_that_software_refuses_with_the_optimizer_are_left_out():
+    """FSDP's shards are flat slices, and Muon needs whole matrices; a sharded state alone is dealt out whole."""
+    train = train_config({"optimizer": "muon"})
+    parts = (Part("fsdp", ("none", "zero2", "fsdp")), Part("fsdp", ("fsdp",), split=True))
+    assert runnable(parts, train) == (Part("fsdp", ("none",)),)
+    with pytest.raises(RooflineError, match="flat slices"):
+        runnable(parts[1:], train)
+    found = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, stack="fsdp", optimizer="muon", top=50)
+    assert {layout.sharding for layout in found.layouts} == {"none", "zero1"}
 
 
 def test_one_value_or_several():
