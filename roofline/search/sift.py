@@ -67,13 +67,15 @@ class _Sift:
         layouts_of_row = meaningful.sum(axis=0) * space.consistent.sum(axis=1)
         best.evaluated += int(layouts_of_row[rows].sum() - layouts_of_row[fitting].sum())
         size = max(1, CHUNK // (len(self.bundle.trains) * len(space.micro_batches)))
-        for start in range(0, len(fitting), size):
-            chunk = fitting[start : start + size]
-            self._chunk(chunk, meaningful[:, chunk, None] & space.consistent[chunk])
-            best.evaluated += int(layouts_of_row[chunk].sum())
-            if decided is not None:
-                decided(best.evaluated)
-        self._price()
+        try:
+            for start in range(0, len(fitting), size):
+                chunk = fitting[start : start + size]
+                self._chunk(chunk, meaningful[:, chunk, None] & space.consistent[chunk])
+                best.evaluated += int(layouts_of_row[chunk].sum())
+                if decided is not None:
+                    decided(best.evaluated)
+        finally:  # also where an interrupt ends the search
+            self._price()
 
     def _chunk(self, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
