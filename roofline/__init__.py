@@ -47,7 +47,7 @@ _EXPORTS = {  # exported name -> where it is, as module:name
     "load_model": ".model.load:load_model",
     "memory": ".answers.capacity:memory",
     "mfu": ".answers.diagnosis:diagnose",
-    "model_ids": ".model.load:model_ids",
+    "model_ids": ".model.presets:model_ids",
     "override": ".hardware.overrides:override",
     "plan": ".planning.plan:plan",
     "read_run": ".readers.read:read_run",

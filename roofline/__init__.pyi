@@ -17,7 +17,8 @@ from .hardware import Device, HardwareError, device_ids, load_device
 from .hardware.detect.answer import detect
 from .hardware.frame import devices
 from .hardware.overrides import override
-from .model.load import load_model, model_ids
+from .model.load import load_model
+from .model.presets import model_ids
 from .model.spec import ModelConfig
 from .planning.cost import Plan, Terms
 from .planning.plan import plan

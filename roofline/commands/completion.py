@@ -63,7 +63,7 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
     """The words that an argument may be: its choices, the ids of a catalog, or what its reader allows."""
     from ..config.stack import stack_names
     from ..hardware import device_ids
-    from ..model.load import model_ids
+    from ..model.presets import model_ids
 
     if action.choices is not None:
         return tuple(map(str, action.choices))

@@ -7,36 +7,22 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..errors import RooflineError, shown
 from ..gate import gated
-from ..reading import packaged, read_packaged, read_text, read_toml
+from ..reading import read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
-from .names import hub_id, readings, suggestions
+from .names import hub_id, readings
+from .presets import folder, preset_sources, unknown_model
 from .size import assumption, flat_of_size, is_size
 from .spec import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
-_SOURCE = re.compile(r'^source = "(.*)"$', re.MULTILINE)
-
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
-
-
-def _folder() -> Traversable:
-    """Where the packaged presets are."""
-    return packaged(__name__, "presets")
-
-
-@gated()
-def model_ids() -> list[str]:
-    """The ids of all presets, sorted."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml"))
+_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # a repository, or its bare name
 
 
 @gated()
@@ -80,10 +66,10 @@ def load_model(
             return _noting_shadow(preset, text)
     if is_size(text) and not _exists(text):
         return _of_size(text, overrides)
-    named = text.isprintable() and not text.endswith((".json", ".toml")) and not _exists(text)
-    if named and (model_id := _read_name(text)):
-        return _named(model_id, text, overrides)
-    return _from_path(Path(text), overrides)
+    a_path = text.startswith((".", "/", "~")) or text.endswith((".json", ".toml"))
+    named = text.isprintable() and not a_path and not _exists(text)
+    found = _of_name(text, overrides) if named else None
+    return _from_path(Path(text), overrides) if found is None else found
 
 
 @lru_cache(maxsize=64)
@@ -93,7 +79,7 @@ def _preset(model_id: str) -> ModelConfig | None:
 
 
 def _from_preset(model_id: str, overrides: Mapping[str, object]) -> ModelConfig | None:
-    resource = _folder() / f"{model_id}.toml"
+    resource = folder() / f"{model_id}.toml"
     if not resource.is_file():
         return None
     return _from_values(read_packaged(resource, dict[str, Any]), model_id, overrides)
@@ -117,17 +103,45 @@ def _exists(text: str) -> bool:
         return False
 
 
+def _of_name(text: str, overrides: Mapping[str, object]) -> ModelConfig | None:
+    """The model that a name means: a preset spelt otherwise, or a repository on the Hub; None where it is neither."""
+    if model_id := _read_name(text):
+        return _named(model_id, text, overrides)
+    found = hub_model(text, overrides) if _ON_HUB.fullmatch(text) else None
+    return found and noting(*found)
+
+
+def hub_model(name: str, overrides: Mapping[str, object]) -> tuple[ModelConfig, str | None] | None:
+    """The model that a name on the Hub means, and a sentence where it is taken for another; None where it is not known.
+
+    Raises:
+        RooflineError: A value of `overrides` that cannot be.
+    """
+    from .hub import config_of, preset_of, versioned_name
+
+    known = config_of(name)
+    if known is not None:
+        from .huggingface import model_from_config
+
+        model = model_from_config(known, name, overrides)
+        return msgspec.structs.replace(model, name=versioned_name(name), assumptions=()), None
+    preset, note = preset_of(name)
+    found = _from_preset(preset, overrides) if preset is not None else None
+    return None if found is None else (found, note)
+
+
+def noting(model: ModelConfig, note: str | None) -> ModelConfig:
+    """`model` with one more assumption."""
+    return model if note is None else msgspec.structs.replace(model, assumptions=(*model.assumptions, note))
+
+
 def _read_name(text: str) -> str | None:
     """The preset that a name as people type it means, or the id of a repository on the Hub; None where none does.
 
     Raises:
         RooflineError: It can mean several.
     """
-    sources = {}
-    for model_id in model_ids():
-        source = _SOURCE.search((_folder() / f"{model_id}.toml").read_text(encoding="utf-8"))
-        sources[model_id] = source[1] if source else ""
-    found = readings(text, sources)
+    found = readings(text, preset_sources())
     if len(found) > 1:
         raise RooflineError(f"model {text!r:.200} can be {join(map(repr, found))}: name one")
     return found[0] if found else None
@@ -139,9 +153,7 @@ def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelCo
     assert preset is not None  # its name is from the list
     if hub_id(preset.source) == text:
         return preset
-    return msgspec.structs.replace(
-        preset, assumptions=(*preset.assumptions, f"{text!r} is read as preset {model_id!r}")
-    )
+    return noting(preset, f"{text!r} is read as preset {model_id!r}")
 
 
 def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
@@ -156,16 +168,7 @@ def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
     """`preset`, with a note where a folder of that name holds a model as well."""
     if not Path(name, "config.json").is_file():
         return preset
-    note = f"this is the preset {name!r}; './{name}' takes the folder of that name"
-    return msgspec.structs.replace(preset, assumptions=(*preset.assumptions, note))
-
-
-def load_preset_values(model_id: str) -> dict[str, object]:
-    """The flat keys of a preset as its file states them."""
-    resource = _folder() / f"{model_id}.toml"
-    if not _PRESET.fullmatch(model_id) or not resource.is_file():
-        raise _unknown_model(model_id)
-    return read_packaged(resource, dict[str, object])
+    return noting(preset, f"this is the preset {name!r}; './{name}' takes the folder of that name")
 
 
 def model_from_flat(flat: Mapping[str, object], overrides: Mapping[str, object] | None = None) -> ModelConfig:
@@ -201,7 +204,7 @@ def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
     except (OSError, ValueError):  # a name too long, or with a null byte
         there = False
     if not there:
-        raise _unknown_model(str(path))
+        raise unknown_model(str(path))
     if path.suffix == ".toml":
         return _from_values(read_toml(path, "model"), str(path), overrides)
     return _from_json(read_text(path, "model"), str(path), overrides)
@@ -220,24 +223,4 @@ def _from_json(text: str, where: str, overrides: Mapping[str, object]) -> ModelC
         model = load_model(adapter.base, overrides)
     except RooflineError as error:
         raise RooflineError(f"{where}: an adapter of {adapter.base!r:.100}: {error}") from None
-    return msgspec.structs.replace(model, assumptions=(*model.assumptions, adapter.note))
-
-
-def _unknown_model(text: str) -> RooflineError:
-    """The error for a model that is neither a preset nor a file."""
-    close = suggestions(text, model_ids())
-    hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
-    if text.endswith((".json", ".toml")) or text.startswith((".", "/", "~")) or "\\" in text:
-        return RooflineError(
-            f"no model file {text!r:.200}: give a preset id ('roofline models' lists all), a .toml, or a "
-            "config.json you have downloaded (nothing is fetched)"
-        )
-    if "/" in text:
-        return RooflineError(
-            f"no file or preset for {text!r:.200}{hint} ('roofline models' lists the presets; of any other repository "
-            "download the config.json and give its path: nothing is fetched)"
-        )
-    return RooflineError(
-        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
-        "works too, and a size such as 7B for a Llama-like model)"
-    )
+    return noting(model, adapter.note)

@@ -24,6 +24,9 @@ from .yaml_text import DEEPEST, parse_yaml
 LARGEST = 2**20  # bytes: the longest run file gathered has 78 kB
 LARGEST_JSON_NUMBER = 40
 _DUMP_LINE = re.compile(r"^(?:\S*\]:?)?\s*(\w+) \.{2,} (.*)$", re.MULTILINE)
+_SETTING = re.compile(
+    r"[+~]{0,2}([A-Za-z_][\w.]*)=(?!=)"
+)  # of Hydra, OmegaConf, MaxText: after the program, without dashes
 _BARE = re.compile(r"(?<=[:\[,])(\s*)([A-Za-z_]\w*)(?=\s*[,}\]\n])")
 
 
@@ -202,7 +205,7 @@ def _python(text: str, where: str) -> dict[str, Any]:
 def _from_shell(text: str, where: str) -> list[Document]:
     """The command of a launch script that trains, and the configurations it writes."""
     script = read_script(text)
-    jobs = [words for words in _all_commands(script) if _flag_count(words) >= 3]
+    jobs = [words for words in _all_commands(script) if _setting_count(words) >= 3]
     notes = list(dict.fromkeys(script.taken))
     trains = _training_jobs(jobs)
     if len(trains) > 1:
@@ -215,6 +218,7 @@ def _from_shell(text: str, where: str) -> list[Document]:
     variables = {name: value if isinstance(value, list) else worded(value) for name, value in script.variables.items()}
     if trains:
         variables["program"] = _program(trains[0])
+        variables["positional"] = _positional(trains[0])
     documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes)]
     for document in script.documents:
         shown = re.sub(f"(?<=[:\\[,])\\s*{OPEN}([^{CLOSE}]*){CLOSE}", r' "${\1}"', document)
@@ -238,8 +242,9 @@ def _all_commands(script: Script) -> list[list[str]]:
     return found
 
 
-def _flag_count(words: list[str]) -> int:
-    return sum(word.startswith("--") for word in words)
+def _setting_count(words: list[str]) -> int:
+    """How many options a command has, and settings of the form ``batch_size=4``."""
+    return sum(word.startswith("--") or _SETTING.match(word) is not None for word in words)
 
 
 def _program(words: list[str]) -> str:
@@ -249,21 +254,31 @@ def _program(words: list[str]) -> str:
     return Path((scripts or after or words[:1])[0]).name[:60]
 
 
+def _positional(words: list[str]) -> list[str]:
+    """The words of a command before its first option: ``litgpt finetune_lora CHECKPOINT --data ...``."""
+    first = next((at for at, word in enumerate(words) if word.startswith("-") or _SETTING.match(word)), len(words))
+    return [word for word in words[:first] if OPEN not in word]
+
+
 def _training_jobs(jobs: list[list[str]]) -> list[list[str]]:
     """The commands that train: not those that evaluate or convert; the same command once, the fullest first."""
     wanted = [words for words in jobs if not re.search(r"eval|convert|preprocess|export|infer", _program(words))]
     unique = list({tuple(words): words for words in wanted}.values())
     named = [words for words in unique if re.search(r"train|pretrain|finetune|sft|\.py", " ".join(words[:60]))]
     if len({_program(words) for words in named}) == 1 or not named:
-        return sorted(named or unique, key=_flag_count, reverse=True)[:1]
+        return sorted(named or unique, key=_setting_count, reverse=True)[:1]
     return named
 
 
 def arguments(words: list[str]) -> dict[str, Any]:
     """The options of a command as a table; a launcher's among them. An option without a value is True.
 
+    A dotted name lies in tables, as in a file: ``--train.micro_batch_size 2``, ``train.micro_batch_size=2``.
+
     >>> arguments(["torchrun", "--nnodes", "2", "train.py", "--fp16", "--tp=4", "--modules", "a", "b", "--lr", "-1"])
     {'nnodes': 2, 'fp16': True, 'tp': 4, 'modules': ['a', 'b'], 'lr': -1}
+    >>> arguments(["litgpt", "pretrain", "--train.micro_batch_size", "2", "model.n_layer=3", "seed=1"])
+    {'train': {'micro_batch_size': 2}, 'model': {'n_layer': 3}, 'seed': 1}
     """
     words = [part for word in words for part in (word.split() if word.startswith("--") else [word])]
     values: dict[str, Any] = {}
@@ -271,18 +286,29 @@ def arguments(words: list[str]) -> dict[str, Any]:
     while at < len(words):
         word = words[at]
         at += 1
-        if not re.match(r"--?[A-Za-z]", word):
+        setting = _SETTING.match(word)
+        if setting is None and not re.match(r"--?[A-Za-z]", word):
             continue
         name, equals, value = word.partition("=")
         taken: list[str] = [value] if equals else []
         while not equals and at < len(words) and not re.match(r"--|-[A-Za-z]", words[at]):
-            if words[at].endswith(".py") or words[at] in {"python", "python3", "train"}:
+            if words[at].endswith(".py") or words[at] in {"python", "python3", "train"} or _SETTING.match(words[at]):
                 break
             taken.append(words[at])
             at += 1
         read = [worded(each) for each in taken]
-        values[normal_key(name)] = True if not read else read[0] if len(read) == 1 else read
+        _put(values, normal_key(name.lstrip("+~")), True if not read else read[0] if len(read) == 1 else read)
     return values
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    """Keep a value at its place: a dotted name lies in tables."""
+    *sections, last = name.split(".")
+    table = values
+    for section in sections:
+        inner = table.get(section)
+        table[section] = table = inner if isinstance(inner, dict) else {}
+    table[last] = value
 
 
 def worded(text: str) -> Any:

@@ -9,7 +9,7 @@ A file holds:
 - ``marks``: keys that say the file is this framework's; ``marks_any``: one of these at least; ``marks_not``: none;
 - ``lift``: sections whose keys are named without the section;
 - ``[defaults]``: the framework's own defaults, by key, where a rule reads the key and the file has none;
-- ``[derived]``: values computed first, in order, for use in the rest;
+- ``[derived]``: values computed first, those that others need before these, for use in the rest;
 - ``[options]``: for each option of ours an expression over the keys, or None; `our` holds those known by then.
   Beside the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of all
   replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share one included);
@@ -31,12 +31,14 @@ A file holds:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from ..errors import unknown
+from ..model.expressions import fields_in
 from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
@@ -135,7 +137,27 @@ def load_framework(name: str) -> Framework:
     merged = Framework()
     for base in own.base:
         merged = _merge(merged, load_framework(base))
-    return _merge(merged, own)
+    merged = _merge(merged, own)
+    return msgspec.structs.replace(merged, derived=_in_order(merged.derived))
+
+
+def _in_order(derived: Mapping[str, str]) -> dict[str, str]:
+    """Derived values in an order in which each follows those it needs: a framework may change what its base derives."""
+    ordered: dict[str, str] = {}
+    begun: set[str] = set()
+
+    def put(name: str) -> None:
+        if name in begun:
+            return
+        begun.add(name)
+        for needed in fields_in(derived[name]):
+            if needed in derived:
+                put(needed)
+        ordered[name] = derived[name]
+
+    for name in derived:
+        put(name)
+    return ordered
 
 
 def _merge(base: Framework, own: Framework) -> Framework:

@@ -240,24 +240,18 @@ def _pattern(value: Any) -> Any:
     return evaluate(text, {}) if re.fullmatch(r"[\s\[\]()*+,\d]{1,500}", text) else None
 
 
-def _vocabulary(name: Any) -> int | None:
-    """The vocabulary of the preset that a name means."""
-    from ..model.load import load_preset_values
-    from .hub import preset_of
+def _of_preset(key: str) -> Callable[[Any], int | None]:
+    """A look-up of one whole number of the preset that a name means."""
 
-    preset = preset_of(_text(name))[0] if name else None
-    size = load_preset_values(preset).get("vocab_size") if preset else None
-    return size if isinstance(size, int) else None
+    def value(name: Any) -> int | None:
+        from ..model.hub import preset_of
+        from ..model.presets import load_preset_values
 
+        preset = preset_of(_text(name))[0] if name else None
+        found = load_preset_values(preset).get(key) if preset else None
+        return found if isinstance(found, int) else None
 
-def _layers(name: Any) -> int | None:
-    """The layers of the preset that a name means."""
-    from ..model.load import load_preset_values
-    from .hub import preset_of
-
-    preset = preset_of(_text(name))[0] if name else None
-    count = load_preset_values(preset).get("n_layers") if preset else None
-    return count if isinstance(count, int) else None
+    return value
 
 
 def _stage_layout(layout: Any) -> str | None:
@@ -316,6 +310,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "attention": lambda name: our_word("attention", name),
     "no_projections": not_projections,
     "optimizer_word": lambda name: our_word("optimizer", name),
+    "context": _of_preset("max_seq_len"),
     "count": lambda value, part: _text(value).count(part),
     "find": _find,
     "has": _has,
@@ -326,14 +321,14 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "joined": lambda values, by: by.join(_text(value) for value in values),
     "layer_changes": _layer_changes,
     "last_part": _last_part,
-    "layers": _layers,
+    "layers": _of_preset("n_layers"),
     "listed": _pattern,
     "lower": lambda value: _text(value).lower(),
     "product": _product,
     "split_evenly": _split_evenly,
     "stage_layout": _stage_layout,
     "stages": _stages,
-    "vocabulary": _vocabulary,
+    "vocabulary": _of_preset("vocab_size"),
     "starts": lambda value, *parts: _text(value).lower().startswith(parts),
     "ends": lambda value, *parts: _text(value).lower().endswith(parts),
     "text": _text,

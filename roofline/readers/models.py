@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ..errors import RooflineError
-from ..model.load import load_model, model_from_flat
+from ..model.load import hub_model, load_model, model_from_flat
 from ..model.spec import ModelConfig
 from .files import look_up
 from .framework import Config
-from .hub import config_of, preset_of, versioned_name
 from .keys import Table
 from .rules import Rules
 
@@ -80,17 +77,14 @@ def _named(rules: Rules, name: str, overrides: Mapping[str, object]) -> tuple[Mo
     own = rules.framework.names.get(name.lower())
     if isinstance(own, dict):
         return model_from_flat({"name": name, **own}, overrides), []
-    known = config_of(name) if own is None else None
-    if known is not None:
-        from ..model.huggingface import model_from_config
-
-        model = model_from_config(known, name, overrides)
-        return msgspec.structs.replace(model, name=versioned_name(name), assumptions=()), []
-    preset, note = (own, None) if own is not None else preset_of(name)
-    if preset is None:
+    if own is not None:
+        return load_model(own, overrides), []
+    found = hub_model(name, overrides)
+    if found is None:
         raise RooflineError(
             f"{rules.where}: the model {name!r:.100} is not among the presets ('roofline models' lists all), and "
             "nothing is fetched: name it first, as a preset or with its config.json "
             f"(roofline COMMAND MODEL --with {rules.path.name})"
         )
-    return load_model(preset, overrides), [] if note is None else [note]
+    model, note = found
+    return model, [] if note is None else [note]

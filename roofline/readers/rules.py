@@ -38,6 +38,7 @@ class Rules:
         given = {
             "variables": files.variables,
             "program": files.variables.get("program"),
+            "positional": files.variables.get("positional"),
             "written": Written(self.keys),
             "form": first.form,
             "file_name": self.path.name,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..model.load import load_model, model_from_flat, model_ids
+from ..model.load import load_model, model_from_flat
+from ..model.presets import model_ids
 from ..model.spec import ModelConfig, Moe
 from .rows import Skipped, integer
 

@@ -9,8 +9,9 @@ import msgspec
 
 from ..model.family import family_ids, load_family
 from ..model.huggingface import unused_fields
-from ..model.load import load_model, model_ids
+from ..model.load import load_model
 from ..model.parameters import Parameters, count_parameters
+from ..model.presets import model_ids
 from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
 from ..reading import read_text

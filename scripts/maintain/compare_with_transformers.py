@@ -30,8 +30,9 @@ from roofline.counting.step import build_ops
 from roofline.errors import RooflineError
 from roofline.model.family import family_ids, load_family, recognised_fields
 from roofline.model.huggingface import model_from_config
-from roofline.model.load import load_model, load_preset_values, model_ids
+from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
+from roofline.model.presets import load_preset_values, model_ids
 from roofline.model.spec import ModelConfig
 
 RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "transformers_counts.jsonl"

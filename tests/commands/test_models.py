@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roofline.cli import main
-from roofline.model.load import model_ids
+from roofline.model.presets import model_ids
 
 
 def test_the_catalog_lists_every_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from roofline.config.settle import resolve, train_config
 from roofline.counting.ownership import expert_ranks, parameter_shares, shard_ranks
 from roofline.counting.step import build_step
-from roofline.model.load import load_model, model_from_flat, model_ids
+from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
+from roofline.model.presets import model_ids
 
 FLAT = {
     "name": "small",

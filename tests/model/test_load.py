@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline.errors import RooflineError
-from roofline.model.load import load_model, load_preset_values, model_from_flat, model_ids
+from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
+from roofline.model.presets import load_preset_values, model_ids
 from roofline.model.spec import ModelConfig
 
 PUBLISHED = list(csv.DictReader((Path(__file__).parents[1] / "data" / "published_parameters.csv").open()))

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.model.load import load_model, model_from_flat, model_ids
+from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
+from roofline.model.presets import model_ids
 
 TINY = {
     "n_layers": 3,

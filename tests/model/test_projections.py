@@ -10,8 +10,9 @@ import pytest
 
 from roofline.counting.mfu import matmul_weights
 from roofline.model.huggingface import model_from_config
-from roofline.model.load import load_model, model_from_flat, model_ids
+from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
+from roofline.model.presets import model_ids
 from roofline.model.projections import layer_projections, model_projections
 from roofline.model.spec import ModelConfig
 from roofline.model.tensors import kernels

@@ -1,4 +1,7 @@
-"""Names of models on the Hugging Face Hub as presets: by the id in a preset's source, or the name without endings."""
+"""Names of models on the Hugging Face Hub: as presets, by a source's id or the name without endings, or as configs.
+
+Of models without a preset ``hub.toml`` has what sizes anything in their config.json. Nothing is fetched.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ..model.load import load_preset_values, model_ids
 from ..reading import packaged, read_packaged
+from .presets import model_ids, preset_sources
 
 # endings of a name that change neither depth nor width: fine-tunes, dates, formats, copies
 _ENDINGS = re.compile(
@@ -57,7 +60,13 @@ def _file() -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _table() -> dict[str, str]:
     """Names in plain form, with the preset of each."""
-    return {plain_name(name): preset for name, preset in _file()["names"].items()}
+    return {plain_name(name): preset for name, preset in {**_file()["names"], **_file()["language_models"]}.items()}
+
+
+@lru_cache(maxsize=1)
+def _with_towers() -> frozenset[str]:
+    """The names of models that see or hear, in plain form."""
+    return frozenset(map(plain_name, _file()["language_models"]))
 
 
 def config_of(name: str) -> dict[str, Any] | None:
@@ -72,11 +81,11 @@ def config_of(name: str) -> dict[str, Any] | None:
 def _by_source() -> dict[str, str]:
     """The ids in the presets' sources."""
     found: dict[str, str] = {}
-    for preset in model_ids():
-        source = str(load_preset_values(preset).get("source", ""))
+    for preset, source in preset_sources().items():
         for owner, name in re.findall(r"huggingface\.co/([\w.-]+)/([\w.-]+)", source):
             found.setdefault(f"{owner}/{name}".lower(), preset)
-            found.setdefault(plain_name(name), preset)
+            if _SIZED.search(plain := plain_name(name)):  # not "t5", of t5-base
+                found.setdefault(plain, preset)
     return found
 
 
@@ -92,15 +101,26 @@ def preset_of(name: str) -> tuple[str | None, str | None]:
     if exact is not None:
         return exact, None
     plain = plain_name(name)
-    preset = plain if plain in known else _table().get(plain) or _by_source().get(plain) or _begins(plain, known)
+    preset = plain if plain in known else _table().get(plain) or _by_source().get(plain) or _within(plain, known)
     if preset is None:
         return None, None
+    if plain in _with_towers():
+        return (
+            preset,
+            f"{name} is taken as its language model, {preset}: what turns images or sound to tokens is left out",
+        )
     same = plain == preset or plain_name(preset) == plain
     return preset, None if same else f"{name} is taken as {preset}, by its name"
 
 
-def _begins(plain: str, known: set[str]) -> str | None:
-    """The preset a name begins with, its size included: fine-tunes are named after what they were made from."""
-    names = {**_table(), **{model: model for model in known}}
-    found = [name for name in names if plain.startswith(f"{name}-") and _SIZED.search(name)]
+def _within(plain: str, known: set[str]) -> str | None:
+    """The preset a name begins or ends with, its size included: fine-tunes are named after what they were made from."""
+    names = {
+        name: preset
+        for name, preset in {**_table(), **{model: model for model in known}}.items()
+        if _SIZED.search(name)
+    }
+    first = [name for name in names if plain.startswith(f"{name}-")]
+    last = [name for name in names if plain.endswith(f"-{name}")]
+    found = first or last
     return names[max(found, key=len)] if found else None
