@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 _MEMORY_TOLERANCE = 0.05  # CUDA's figure and the driver's differ by less
-_VIRTUAL = re.compile(r"\s+(VF|MIG.*|vGPU.*)$")
+_VIRTUAL = re.compile(r"\s+(VF|vGPU.*)$")
 
 
 def properties(trace: Trace, index: int) -> dict[str, Any]:
@@ -33,6 +33,9 @@ def device_of(trace: Trace, index: int) -> tuple[Device | None, str, str]:
     device = by_driver_name(name)
     if device is not None:
         return device, name, ""
+    part = _slice_of(name, found)
+    if part is not None:
+        return part, name, f"{name!r} is a slice of {part.id}: {part.caveats[-1].removeprefix('MIG slice: ')}"
     bare = _VIRTUAL.sub("", name)
     device = by_driver_name(bare)
     if device is not None:
@@ -45,3 +48,19 @@ def device_of(trace: Trace, index: int) -> tuple[Device | None, str, str]:
     ]
     hint = f": by its size it may be {' or '.join(near)}" if near else ""
     return None, name, f"{name!r} is not in the catalog{hint}; give --device for expected times"
+
+
+def _slice_of(name: str, found: dict[str, Any]) -> Device | None:
+    """The slice of a card that a name with "MIG" is, by the size CUDA lists, else by its profile; None for any other."""
+    from ..hardware.detect.gpu import Gpu, MigSlice
+    from ..hardware.detect.mig import mig_device, named_slice, split_name
+    from ..hardware.driver_names import by_driver_name
+
+    parts = split_name(name)
+    card = by_driver_name(parts[0]) if parts is not None else None
+    if card is None:
+        return None
+    units, memory = found.get("numSms"), found.get("totalGlobalMem")
+    if isinstance(units, int) and isinstance(memory, int):
+        return mig_device(card, Gpu(index=0), MigSlice(name=name, multiprocessors=units, memory_mib=memory >> 20))
+    return named_slice(card, name)
