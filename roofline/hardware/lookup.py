@@ -14,7 +14,7 @@ from . import boards
 from .catalog import Head, catalog_device, complete, device_ids, heads
 from .device import Device
 from .driver_names import by_driver_name, sharing
-from .errors import HardwareError, nearest, quoted
+from .errors import HardwareError, quoted
 from .instances import like
 from .words import tokens
 
@@ -22,7 +22,7 @@ _REMEDY = "('roofline devices' lists all; a path to a .toml works too)"
 _MOST_SHOWN = 8
 
 # Words that people leave out or add: none of them tells a device from another one.
-_MAKERS = frozenset({"nvidia", "amd", "intel", "google", "aws", "apple", "huawei"})
+_MAKERS = frozenset({"nvidia", "amd", "intel", "google", "aws", "apple", "huawei", "habana"})
 _SERIES = frozenset(
     {
         *("geforce", "radeon", "instinct", "tesla", "quadro", "rtx", "gtx", "rx", "arc", "tpu", "jetson", "core"),
@@ -31,6 +31,8 @@ _SERIES = frozenset(
     }
 )
 _SPELT = {"mobile": "laptop", "notebook": "laptop", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "gib": "gb"}
+_COMPUTER = re.compile(r"(macbook( pro| air)?|mac (studio|mini|pro)|imac)\s+(?=m\d)", re.IGNORECASE)  # around a chip
+_HERE = frozenset({"gpu", "cuda", "mps", "rocm", "xpu", "auto"})  # what frameworks call the device of this machine
 _LONGEST = 80  # characters of a name that people type
 _LONG_ENOUGH = 4  # letters of a word that may be the start of a longer one: 8480 of 8480plus
 
@@ -43,6 +45,7 @@ def find(word: str) -> Device:
     Raises:
         HardwareError: several devices fit (they are listed), or none does (the nearest of its family are).
     """
+    word = _COMPUTER.sub("", word)
     device = _named(word)
     if device is not None:
         return device
@@ -165,6 +168,8 @@ def _not_found(word: str, readings: tuple[str, ...]) -> str:
         listed = family[:_MOST_SHOWN]
         more = f" and {len(family) - len(listed)} more" if len(family) > len(listed) else ""
         return f"ambiguous device {shown(word)}: which one, {quoted(listed)}{more}? {_REMEDY}"
+    if word.lower() in _HERE:
+        return f"unknown device {shown(word)}: 'local' is the one of this machine {_REMEDY}"
     close = family or like(word)[:_MOST_SHOWN] or _of_family(word)
     hint = f": did you mean {quoted(close)}?" if close else ""
     return f"unknown device {shown(word)}{hint} {_REMEDY}"
@@ -189,10 +194,17 @@ def _alike(word: str, known: str) -> bool:
     letters, number = _split(word)
     others, other = _split(known)
     if not number:
-        return not other and bool(nearest(word, [known], 1))
+        return not other and len(word) > 2 and _a_letter_apart(word, known)
     if letters != others or len(number) != len(other) or len(number) < 3:
         return False
     return number[0] == other[0] and sum(a != b for a, b in zip(number, other, strict=True)) <= 1
+
+
+def _a_letter_apart(word: str, known: str) -> bool:
+    """Whether one letter more, less or other makes a word the other one."""
+    long, short = sorted((word, known), key=len, reverse=True)
+    same = next((at for at, (a, b) in enumerate(zip(long, short, strict=False)) if a != b), len(short))
+    return long[same + 1 :] == short[same + (len(long) == len(short)) :]
 
 
 def _split(word: str) -> tuple[str, str]:

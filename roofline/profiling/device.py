@@ -51,7 +51,7 @@ def device_of(trace: Trace, index: int) -> tuple[Device | None, str, str]:
 
 
 def _slice_of(name: str, found: dict[str, Any]) -> Device | None:
-    """The slice of a card that a name with "MIG" is, by the size CUDA lists, else by its profile; None for any other."""
+    """The slice of a card that a name with "MIG" is, by the size CUDA lists, else by its profile; else None."""
     from ..hardware.detect.gpu import Gpu, MigSlice
     from ..hardware.detect.mig import mig_device, named_slice, split_name
     from ..hardware.driver_names import by_driver_name

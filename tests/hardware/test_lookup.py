@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +79,30 @@ def test_no_word_crashes(word: str) -> None:
     except HardwareError:
         return
     assert device.id in hardware.device_ids()
+
+
+SPELLINGS = list(csv.DictReader((Path(__file__).parents[1] / "data" / "spellings.csv").open(encoding="utf-8")))
+
+
+def test_names_as_people_type_them() -> None:
+    """About 250 spellings of boards, laptops, systems, instances and chips; what is ambiguous or not there asks."""
+    found = {}
+    for row in SPELLINGS:
+        try:
+            device = load_device(row["word"])
+            found[row["word"]] = device.id + (f" x {device.num_devices}" if device.num_devices else "")
+        except HardwareError as error:
+            found[row["word"]] = "asks" if "ambiguous" in str(error) else "unknown"
+    assert found == {row["word"]: row["reading"] for row in SPELLINGS}
+
+
+@pytest.mark.parametrize("word", ["gpu", "cuda", "mps"])
+def test_a_frameworks_word_for_this_machine_points_to_local(word: str) -> None:
+    with pytest.raises(HardwareError, match=f"unknown device '{word}': 'local' is the one of this machine"):
+        load_device(word)
+
+
+@pytest.mark.parametrize("word", ["PCX", "Xeon Gold 6248", "i7-12700K"])
+def test_a_hint_never_crosses_families(word: str) -> None:
+    with pytest.raises(HardwareError, match="unknown device '[^']+' \\('roofline devices'"):
+        load_device(word)
