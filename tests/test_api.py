@@ -138,7 +138,7 @@ def test_compare_is_every_combination():
 
 def test_arrays_give_the_figures_of_each_element():
     np = pytest.importorskip("numpy")
-    from roofline.answers.estimate import estimate_times
+    from roofline.answers.times import estimate_times
     from roofline.counting.step import build_step
 
     model, device = roofline.load_model("llama-3-8b"), roofline.load_device("h100-sxm-80gb")

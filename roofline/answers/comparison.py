@@ -14,8 +14,9 @@ from ..model.load import names_function
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..timing.schedule import TERMS
-from .asked import described
+from .asked import described, run_of
 from .estimate import Estimate, estimate
+from .measured import learnt
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -98,14 +99,20 @@ class Comparison(Result, msgspec.Struct, frozen=True, kw_only=True):
         return f"<Comparison of {len(self.cases)} cases, {len(self.skipped)} left out>"
 
 
-def run_cases(chosen: Sequence[Case]) -> Comparison:
+def run_cases(
+    chosen: Sequence[Case],
+    measured: float | str | None = None,
+    measured_at: Mapping[str, Any] | str | None = None,
+) -> Comparison:
     """Estimate each case; one that cannot be (a batch that does not divide) is set aside with its reason.
+
+    A step that was `measured` is that of the first case, but for `measured_at`; it tells of all cases on its device.
 
     Raises:
         RooflineError: No case can be: the reason of the first.
     """
     results, skipped = [], []
-    for case in chosen:
+    for case in _told(chosen, measured, measured_at):
         try:
             results.append((case, estimate(case.model, case.device, **case.options)))
         except RooflineError as error:
@@ -116,8 +123,22 @@ def run_cases(chosen: Sequence[Case]) -> Comparison:
     return Comparison(cases=done, estimates=estimates, skipped=tuple(skipped))
 
 
+def _told(chosen: Sequence[Case], measured: Any, measured_at: Any) -> Sequence[Case]:
+    """The cases, those on the first one's device with what was seen there."""
+    if not chosen or (measured is None and measured_at is None):
+        return chosen
+    first = chosen[0]
+    device = learnt(run_of(first.model, first.device, first.options), measured, measured_at)
+    return [msgspec.structs.replace(case, device=device) if case.device == first.device else case for case in chosen]
+
+
 def compare(
-    models: Described | Sequence[Described], devices: Named | Sequence[Named], **options: Unpack[Choices]
+    models: Described | Sequence[Described],
+    devices: Named | Sequence[Named],
+    *,
+    measured: float | str | None = None,
+    measured_at: Mapping[str, Any] | str | None = None,
+    **options: Unpack[Choices],
 ) -> Comparison:
     """Estimate every combination of models, devices and options.
 
@@ -127,6 +148,8 @@ def compare(
     Args:
         models: One model as `estimate` takes it, or a list.
         devices: One device as `estimate` takes it, or a list.
+        measured: What a step of the first combination took, as for `estimate`; it tells of all on that device.
+        measured_at: Options in which the step that was timed differs from the first combination.
         **options: Fields of `TrainConfig`; a list or tuple is a choice (but for `fused`).
 
     Raises:
@@ -139,7 +162,7 @@ def compare(
         [load_device(each) for each in _listed(devices)],
         choices(options),
     )
-    return run_cases(chosen)
+    return run_cases(chosen, measured, measured_at)
 
 
 def _read(model: Any) -> ModelConfig | str:

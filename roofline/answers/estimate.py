@@ -21,9 +21,12 @@ from ..timing.ranks import PricedOp, price
 from ..timing.schedule import TERMS, Schedule, schedule
 from .asked import run_of
 from .machine import machine_notes
+from .measured import learnt, seen_notes
 from .replayed import replayed
+from .times import ideal_step_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
     import pandas as pd
@@ -130,13 +133,26 @@ BOUND_OF_TERM = {
 
 
 @overload
-def estimate(model: Described, device: Named, **options: Unpack[Options]) -> Estimate: ...
+def estimate(
+    model: Described,
+    device: Named,
+    *,
+    measured: float | str | None = ...,
+    measured_at: Mapping[str, Any] | str | None = ...,
+    **options: Unpack[Options],
+) -> Estimate: ...
 @overload
 def estimate(model: Described, device: Named, **options: Unpack[ArrayOptions]) -> Estimate[Floats, Bools, Texts]: ...
 @overload
 def estimate(*, run: Run, **options: Unpack[Options]) -> Estimate: ...
 def estimate(
-    model: Described | None = None, device: Named | None = None, *, run: Run | None = None, **options: Any
+    model: Described | None = None,
+    device: Named | None = None,
+    *,
+    run: Run | None = None,
+    measured: float | str | None = None,
+    measured_at: Mapping[str, Any] | str | None = None,
+    **options: Any,
 ) -> Estimate[Any, Any, Any]:
     """Estimate one training step; where no micro batch is given, with the fastest that fits.
 
@@ -149,6 +165,9 @@ def estimate(
             `Trace`, or ``path/to/file.py:function``, which is traced (one "token" is then one pass of its inputs).
         device: Catalog id, path of a device ``.toml``, ``local``, or a `Device`.
         run: A settled run (`roofline.settle`), in place of both; options change it.
+        measured: What one step took on the cluster in question: seconds, or text such as ``"13.8s"``. Estimate and
+            interval are drawn towards it.
+        measured_at: Options in which the step that was timed differs from these: ``{"tp": 8}`` or ``"tp=8,pp=2"``.
         **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len,
             mean_len, packing. Layout: num_devices, devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp,
             sharding, sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap.
@@ -164,7 +183,8 @@ def estimate(
     Raises:
         RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
     """
-    return estimate_run(run_of(model, device, options, run))
+    settled = run_of(model, device, options, run)
+    return estimate_run(settled.replaced(device=learnt(settled, measured, measured_at)))
 
 
 def estimate_run(run: Run) -> Estimate[Any, Any, Any]:
@@ -226,26 +246,6 @@ def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:
     )
 
 
-class Times(msgspec.Struct, Generic[N], frozen=True):
-    """The step time alone: expected, 10th and 90th percentile, at the speed of light, its terms; and the memory."""
-
-    expected: N
-    low: N
-    high: N
-    ideal: N
-    memory: Memory[N]
-    schedule: Schedule[N]
-
-
-def estimate_times(step: Step, device: Device) -> Times[Any]:
-    """The part of `estimate_step` that validation and searches need."""
-    priced = price(step, device)
-    times = schedule(step, device, priced)
-    ideal = ideal_step_time(step, priced)
-    low, high = interval(step, device, times, ideal)
-    return Times(times.total, low, high, ideal, memory_of(step, device), times)
-
-
 def runs_per_step(step: Step) -> dict[tuple[str, int], Number]:
     """How often a part of the model, or its layers of one kind, run in one step on the device that has most of them.
 
@@ -257,30 +257,6 @@ def runs_per_step(step: Step) -> dict[tuple[str, int], Number]:
     for kind, group in enumerate(step.model.groups):
         found["layer", kind] = passes * divide(maximum(0, *(layers[kind] for layers in held)), group.count)
     return found
-
-
-def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
-    """The speed of light: every op at its roofline, communication hidden, no bubble, even stages.
-
-    Groups of ranks may use links of their own (tensor parallelism the node's, data parallelism the network): the
-    slowest group counts, not their sum.
-    """
-    compute: Number = 0
-    communication: dict[str, Number] = {}
-    for item in priced:
-        op = item.op
-        seconds = item.ideal * op.count
-        if op.part != "step":
-            seconds = seconds * step.accumulation / step.train.pp
-        if op.kind in ON_HOST:
-            communication["host"] = communication.get("host", 0) + seconds
-        elif op.kind == "collective":
-            group = (op.group or "").removeprefix("expert_")
-            communication[group] = communication.get(group, 0) + seconds
-        else:
-            compute = compute + seconds
-    longest: Number = maximum(compute, *communication.values())
-    return longest
 
 
 def model_flops_of(step: Step) -> Number:
@@ -378,7 +354,7 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
         notes.append(f"{seq_len:,} tokens are beyond the {positions:,} positions of {model.name}")
     if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
-    notes += machine_notes(step.train, device)
+    notes += machine_notes(step.train, device) + seen_notes(step.train, device)
     gemm = device.measured.gemm
     if gemm.origin != "device":
         of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"

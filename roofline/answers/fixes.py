@@ -13,8 +13,8 @@ from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.parts import memory_of
 from .changes import FITS, Change, applied, changes
-from .estimate import estimate_times
 from .minimal import Set, smallest_sets
+from .times import estimate_times
 
 MOST_CHANGES = 3
 MOST_DEVICES = 1024

@@ -7,7 +7,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
-from . import options
+from . import measured, options
 from .output import add_format_arguments, show
 from .parser import command_parser
 from .training import add_training_arguments
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_device_arguments(parser, repeatable=True)
     add_training_arguments(parser, sweeps=True)
+    measured.add_arguments(parser)
     add_format_arguments(parser)
 
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the cases side by side (up to four), or as one row each."""
     from ..answers.comparison import run_cases
 
-    show(args, run_cases(_all_cases(args)))
+    show(args, run_cases(_all_cases(args), **measured.given(args)))
     return 0
 
 

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ..config.values import Word
-from . import options
+from ..errors import RooflineError
+from . import measured, options
 from .output import add_format_arguments, show
 from .training import add_training_arguments
 
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_model_arguments(parser)
     options.add_device_arguments(parser)
     add_training_arguments(parser)
+    measured.add_arguments(parser)
     parser.add_argument(
         "--phase",
         metavar="PHASE",
@@ -41,12 +43,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; 3 where it does not fit in memory."""
-    device, given = options.device(args), options.train_options(args)
+    device, given, seen = options.device(args), options.train_options(args), measured.given(args)
     if args.phase != "train":
+        if seen:
+            raise RooflineError(f"--measured is the time of a training step: leave it out with --phase {args.phase}")
         return run_inference(args, device, given)
     from ..answers.estimate import estimate
 
-    result = estimate(options.model(args), device, **given)
+    result = estimate(options.model(args), device, **given, **seen)
     show(args, result)
     return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0
 

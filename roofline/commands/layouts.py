@@ -13,7 +13,7 @@ from .. import units
 from ..config.values import Word
 from ..errors import RooflineError
 from ..view.files import check_writable, write_atomically
-from . import options
+from . import measured, options
 from .output import add_format_arguments, settle_format, show, write_text
 from .progress import Progress
 from .training import add_training_arguments
@@ -69,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
     add_training_arguments(parser, sweeps=True)
+    measured.add_arguments(parser)
     add_format_arguments(parser)
 
 
@@ -106,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
             progress=told,
             executor=executor,
             record=record,
+            **measured.given(args),
             **given,
         )
     if record is not None and not result.interrupted:

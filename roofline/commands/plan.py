@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import units
 from ..errors import RooflineError
-from . import options
+from . import measured, options
 from .output import add_format_arguments, emit
 from .training import add_training_arguments
 
@@ -72,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
     ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
     add_training_arguments(parser)
+    measured.add_arguments(parser)
     add_format_arguments(parser)
 
 
@@ -117,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
     from ..view.plan import none_fits, several
 
     model, devices = options.model(args), options.devices(args)
-    given = options.train_options(args)
+    given, seen = options.train_options(args), measured.given(args)
+    if seen and len(devices) > 1:
+        raise RooflineError("--measured is a step on one device: give one --device")
     count = given.pop("num_devices", None)
     plans: list[Plan] = []
     problems: list[str] = []
@@ -137,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
                     terms=terms,
                     doubling=len(devices) == 1,
                     progress=progress,
+                    **seen,
                     **given,
                 )
             )

@@ -37,6 +37,7 @@ from .sections import (
     Settled,
     Wrong,
 )
+from .seen import Seen
 
 # Block-scaled formats run on the same engine at the same rate (OCP Microscaling Formats specification 1.0).
 SAME_ENGINE = {"mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
@@ -219,12 +220,14 @@ class Device(Figures, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
         between: What joins devices of a node that share no fast link; None where one joins them all. It is assumed
             where `host` does not say.
         num_devices: How many the name stands for that it was asked by: 8 for an instance of eight; None for a device's.
+        seen: A step that was timed on the user's own cluster of it.
     """
 
     family: Architecture
     measured: Measured = msgspec.field(name="efficiencies")  # "measured" is the file's own tables
     between: Host | None = None
     num_devices: int | None = None
+    seen: Seen | None = None
 
     def __repr__(self) -> str:
         """The device in one line."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import units
 from ..answers.asked import described
+from ..answers.measured import of_search
 from ..config.options import check_names, choices, read_flag, read_one
 from ..errors import RooflineError, shown
 from ..model.parameters import count_parameters
@@ -41,6 +43,8 @@ def plan(
     terms: Terms | None = None,
     doubling: bool = False,
     progress: Progress | None = None,
+    measured: float | str | None = None,
+    measured_at: Mapping[str, Any] | str | None = None,
     **options: Unpack[LayoutChoices],
 ) -> Plan:
     """Plan a training run on the best layout, or on the one that `options` leave.
@@ -59,6 +63,8 @@ def plan(
         terms: Price, carbon intensity, power, overhead, failures and checkpoints.
         doubling: Whether to work out what twice the devices give.
         progress: Called with each number of devices that is tried.
+        measured: What one step took on the cluster in question, as for `estimate`.
+        measured_at: The layout that step was timed on, as for `layouts`.
         **options: Fields of `TrainConfig`; they restrict the search for a layout (see `search.layouts`).
 
     Raises:
@@ -77,6 +83,7 @@ def plan(
     device = load_device(device)
     charged = read_terms(Terms() if terms is None else terms)
     model, left = described(model, device, options)
+    device = of_search(model, device, {**left, "num_devices": devices}, measured, measured_at)
     planner = Planner(model, device, charged, choices(left), sure, progress)
     if money is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")

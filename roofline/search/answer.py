@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .. import units
+from ..answers.measured import of_search
 from ..config.options import read, read_one
 from ..gate import FUNCTION, PATH, gated
 from .layout import SearchResult
@@ -36,6 +37,8 @@ def layouts(
     progress: Progress | None = None,
     executor: Executor | None = None,
     record: str | Path | None = None,
+    measured: float | str | None = None,
+    measured_at: Mapping[str, Any] | str | None = None,
     **options: Unpack[LayoutChoices],
 ) -> SearchResult:
     """Find the best parallel layouts.
@@ -55,19 +58,23 @@ def layouts(
             (Dask's `Client.get_executor()`, loky, MPI). The answer is the same wherever they run.
         record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that fits; a search that was stopped
             goes on where it stood.
+        measured: What one step took on the cluster in question, as for `estimate`.
+        measured_at: The layout that step was timed on: ``{"tp": 8, "micro_batch": 1}`` or ``"tp=8,micro_batch=1"``.
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
             to it (a tuple: to any of them); the others take every value that makes sense.
 
     Raises:
         RooflineError: No layout is consistent, the search would take hours, or an option is wrong.
     """
+    from ..hardware import load_device
+
     charged: float | None = read_one("price", price, units.price)
     counts: int | tuple[int, ...] | None = None
     if num_devices is not None:
         counts = read("num_devices", num_devices, units.positive_int)
     found = search(
         model,
-        device,
+        of_search(model, load_device(device), {**options, "num_devices": counts}, measured, measured_at),
         num_devices=counts,
         objective=objective,
         top=top,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..answers.machine import caveats_of, machine_notes
+from ..answers.measured import seen_notes
 from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
@@ -55,6 +56,7 @@ class Found:
             notes=(
                 *notes,
                 *(machine_notes(found[0].train, question.device) if found else ()),
+                *(seen_notes(found[0].train, question.device) if found else ()),
                 *caveats_of(question.device),
             ),
         )

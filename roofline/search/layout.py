@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from ..answers.estimate import estimate_times, model_flops_of
+from ..answers.estimate import model_flops_of
+from ..answers.times import estimate_times
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.stack import load_stack

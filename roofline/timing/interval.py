@@ -12,6 +12,7 @@ from ..arrays import Number, exp
 from ..counting.step import Step
 from .power import clock_share
 from .schedule import TERMS, Schedule
+from .seen import left
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -75,7 +76,7 @@ def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Num
 
 def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
     """Standard deviation of the logarithm of the step time."""
-    variance: Number = sum(variances(step, device, times).values())
+    variance: Number = left(step, device, sum(variances(step, device, times).values()))
     return variance**0.5
 
 

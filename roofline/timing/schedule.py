@@ -18,6 +18,7 @@ from ..counting.step import Step
 from . import collective
 from .host import ON_HOST
 from .ranks import PricedOp, network_bytes_per_s, stage_ranks
+from .seen import pull
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -174,6 +175,9 @@ def compose(
         if item.op.part == "step" and item.op.kind in {"optimizer", "matmul"}
     )
     terms["offload"] = terms["offload"] + _offload(priced, step.stack.overlap.host * window * passes)
+    if device.seen is not None:
+        moved = pull(step, device)
+        terms = {term: seconds * moved for term, seconds in terms.items()}
     return Schedule(**terms, total=sum(terms.values()))
 
 

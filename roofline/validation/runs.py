@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 
-from ..answers.estimate import estimate_times
+from ..answers.times import estimate_times
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..gate import PATH, gated

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from roofline.answers.estimate import estimate, estimate_step, estimate_times, ideal_step_time
+from roofline.answers.estimate import estimate, estimate_step
+from roofline.answers.times import estimate_times, ideal_step_time
 from roofline.config.recompute import RECOMPUTES
 from roofline.config.run import ATTENTIONS
 from roofline.config.settle import resolve, train_config

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from roofline.answers.estimate import estimate_step, estimate_times
+from roofline.answers.estimate import estimate_step
+from roofline.answers.times import estimate_times
 from roofline.config.settle import train_config
 from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step

@@ -1,0 +1,78 @@
+"""One timed step moves other configurations of its software by a part of what it missed by, itself by all of it."""
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+
+from roofline.answers.measured import learnt
+from roofline.answers.times import estimate_times
+from roofline.config.settle import settle
+from roofline.counting.step import build_step
+from roofline.hardware import load_device
+from roofline.model.load import load_model
+from roofline.timing.interval import Z80, interval, spread
+from roofline.timing.schedule import TERMS
+from roofline.timing.seen import REPEATS, SHARED
+
+H100 = load_device("h100-sxm-80gb")
+OPTIONS = {"micro_batch": 2, "num_devices": 8, "stack": "megatron"}
+
+
+def run_of(**options):
+    return settle(load_model("llama-3-8b"), H100, {**OPTIONS, **options})
+
+
+def times_of(device=H100, **options):
+    run = run_of(**options)
+    return estimate_times(build_step(run.model, run.train), device)
+
+
+@pytest.fixture(scope="module")
+def slower():
+    """An H100 of a cluster where the step took 1.2 times what is expected."""
+    return learnt(run_of(), 1.2 * times_of().expected)
+
+
+def test_the_configuration_that_was_timed_takes_what_it_took(slower):
+    told, alone = times_of(slower), times_of()
+    assert told.expected == pytest.approx(1.2 * alone.expected)
+    assert math.log(told.high / told.expected) == pytest.approx(Z80 * REPEATS)
+    assert sum(getattr(told.schedule, term) for term in TERMS) == pytest.approx(told.expected)
+
+
+def test_another_is_moved_by_the_shared_part(slower):
+    told, alone = times_of(slower, tp=2), times_of(tp=2)
+    assert told.expected == pytest.approx(1.2**SHARED * alone.expected)
+    # jointly normal: of the variance, 1 - r^2 is left
+    narrower = math.log(told.high / told.expected) / math.log(alone.high / alone.expected)
+    assert narrower == pytest.approx(math.sqrt(1 - SHARED**2))
+
+
+def test_other_software_is_not_moved(slower):
+    for stack in ("fsdp", "deepspeed"):
+        assert times_of(slower, stack=stack).expected == times_of(stack=stack).expected
+
+
+def test_an_array_holds_the_timed_one_and_others(slower):
+    told = (
+        times_of(slower, micro_batch=np.array([1, 2, 4])).expected / times_of(micro_batch=np.array([1, 2, 4])).expected
+    )
+    assert told == pytest.approx([1.2**SHARED, 1.2, 1.2**SHARED])
+
+
+def test_what_was_as_expected_moves_nothing_but_the_interval():
+    device = learnt(run_of(), times_of().expected)
+    told, alone = times_of(device, tp=4), times_of(tp=4)
+    assert told.expected == alone.expected
+    assert alone.low < told.low < told.high < alone.high
+
+
+def test_spread_and_interval_agree(slower):
+    run = run_of(tp=2)
+    step = build_step(run.model, run.train)
+    times = estimate_times(step, slower)
+    _, high = interval(step, slower, times.schedule, floor=0.0)
+    assert math.log(high / times.expected) == pytest.approx(Z80 * spread(step, slower, times.schedule))
+    assert msgspec.structs.replace(slower, seen=None) == H100
