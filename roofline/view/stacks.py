@@ -26,6 +26,7 @@ FUSIONS: dict[str, str] = {
     "expert_bias": "biases of all experts are added by one kernel",
     "expert_epilogue": "experts' matmuls activate and quantise what they write, under graphs of the whole iteration",
     "linear_cross_entropy": "head and loss run chunk by chunk of tokens",
+    "adapter": "low-rank adapters are added in their matmuls, without a copy of the input",
     "padding": "ragged matmuls are padded to rows of 16 bytes",
 }
 LAUNCHES = {
