@@ -15,6 +15,8 @@ from roofline.commands.output import add_format_arguments, emit
 from roofline.commands.parser import COMMANDS, Command
 from roofline.view.table import Cell, Table
 
+from .kineto import kineto, two_steps  # noqa: F401  (fixtures)
+
 # the machines that run this are shared and noisy: no test fails for being slow; in CI every run draws the same examples
 settings.register_profile("roofline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("roofline"), derandomize=True)

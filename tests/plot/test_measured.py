@@ -37,34 +37,6 @@ def test_a_roofline_needs_a_device(tmp_path, two_steps):
         plot.measured_data(assemble(read_ranks([path])))
 
 
-def test_the_timeline_has_a_lane_per_stream(found):
-    ranks, result = found
-    data = plot.timeline_data(ranks, result)
-    assert [lane.name for lane in data.lanes] == ["stream 7", "stream 20"]
-    compute, communication = data.lanes
-    assert [(bar.kind, bar.start, bar.end) for bar in communication.bars] == [
-        ("communication", pytest.approx(200 * US), pytest.approx(400 * US))
-    ]
-    # forward and backward matmul follow one another: one bar
-    assert [bar.kind for bar in compute.bars] == ["matmul", "optimizer", "copy"]
-    assert (compute.bars[0].start, compute.bars[0].end) == (0, pytest.approx(300 * US))
-    axes = plot.draw(data).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["stream 7", "stream 20"]
-    assert axes.get_xlim() == (0, pytest.approx(1.0))  # ms
-
-
-def test_the_command_draws_both(found, tmp_path, capsys):
-    from roofline.cli import main
-
-    trace = found[0][0].trace.path
-    roof, time = tmp_path / "roof.svg", tmp_path / "time.png"
-    assert main(["profile", trace, "--roofline", str(roof), "--timeline", str(time)]) == 0
-    assert roof.read_text().startswith("<?xml")
-    assert time.read_bytes()[:4] == b"\x89PNG"
-    assert main(["profile", trace, "--timeline", str(tmp_path / "time.gif")]) == 2
-    assert "picture format" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("picture", ["--roofline", "--timeline"])
 def test_both_at_the_width_of_a_column(run, tmp_path, two_steps, picture):
     trace, out = two_steps(rank=0, world_size=8).write(tmp_path / "t.json"), tmp_path / "a.svg"

@@ -1,0 +1,80 @@
+"""``roofline plot``: every kind, and bad input on one line with nothing written."""
+
+import pytest
+
+from roofline.cli import main
+from roofline.validation.runs import Prediction
+
+
+def prediction(name, device, measured, predicted, low, high):
+    return Prediction(row={"id": name, "device": device}, measured=measured, predicted=predicted, low=low, high=high)
+
+
+PREDICTIONS = [
+    prediction("one-1", "h100-sxm-80gb", 1000.0, 1100.0, 950.0, 1250.0),
+    prediction("one-2", "h100-sxm-80gb", 2000.0, 1500.0, 1300.0, 1700.0),
+    prediction("two-1", "a100-sxm-80gb", 500.0, 500.0, 450.0, 550.0),
+    Prediction(row={"id": "two-2", "device": "t4"}, skipped_reason="tp is not stated"),
+]
+
+
+def run(*arguments):
+    return main(["plot", *arguments])
+
+
+@pytest.mark.parametrize("kind", ["roofline", "waterfall", "memory", "batch"])
+def test_every_kind_from_the_command_line(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["gpt2", "-d", "h100-sxm-80gb", "--kind", kind, "--dpi", "50", "--data", "data.csv"]
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out == f"wrote {kind}.png and data.csv\n"
+    assert (tmp_path / f"{kind}.png").exists()
+    assert (tmp_path / "data.csv").read_text().count("\n") > 3
+
+
+def test_devices_may_repeat_and_be_joined(tmp_path):
+    output = str(tmp_path / "a.svg")
+    assert run("-d", "h100-sxm-80gb,a100-sxm-80gb", "-d", "mi300x", "--output", output) == 0
+    assert run("gpt2", "-d", "h100-sxm-80gb", "-d", "a100-sxm-80gb", "--kind", "memory", "--output", output) == 0
+
+
+def test_validate_reads_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("roofline.validation.runs.validate_runs", lambda path: PREDICTIONS if path == "my.csv" else [])
+    output = str(tmp_path / "a.png")
+    assert run("--kind", "validate", "--runs", "my.csv", "--by", "source", "--output", output) == 0
+    assert run("--kind", "validate", "--runs", "my.csv", "-d", "t4", "--output", output) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gpt2", "-d", "t4", "--dtype", "bf16"], ["t4", "bf16", "fp16"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--output", "a.gif"], ["a.gif", ".png, .svg, .pdf"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--data", "no/a.csv"], ["no/a.csv", "folder"]),
+        (["gpt2"], ["--device", "roofline devices"]),
+        (["-d", "h100-sxm-80gb", "--kind", "memory"], ["memory", "MODEL"]),
+        (["-d", "h100-sxm-80gb", "--dtype", "fp4"], ["fp4", "fp8"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--tp", "1,2"], ["--tp", "one value"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--kind", "batch", "--micro-batch", "4"], ["--micro-batch", "list"]),
+        (["gpt2", "-d", "t4,h100-sxm-80gb", "--kind", "memory", "--micro-batch", "1,2"], ["one of either"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--dpi", "1"], ["--dpi 1", "30"]),
+        (["gpt2", "-d", "t4", "--over", "seq-len"], ["--over", "--kind batch"]),
+        (
+            ["gpt2", "-d", "t4", "--kind", "batch", "--over", "seq-len", "--seq-len", "64"],
+            ["--seq-len", "list"],
+        ),
+        (["gpt2", "--kind", "validate"], ["validate", "'gpt2'"]),
+        (["gpt2", "-d", "h100-sxm-80gb", "--kind", "rooflines"], ["roofline"]),
+        (
+            ["gpt2", "-d", "h100-sxm-80gb", "--kind", "batch", "--global-batch", "5", "--num-devices", "2"],
+            ["5", "2"],
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert all(word in captured.err for word in words), captured.err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,62 @@
+"""Curves over batch and sequence as they are drawn."""
+
+import pytest
+
+from roofline import plot
+from roofline.hardware import load_device
+from roofline.model.load import load_model
+from roofline.plot.labels import Box
+
+GIB = 2**30
+
+
+def visible_boxes(axes):
+    """The boxes of all text written into the axes by hand, rotated text apart."""
+    from matplotlib.text import Text
+
+    texts = [text for text in axes.texts if text.get_text() and not text.get_rotation()]
+    for text in texts:
+        text.update_positions(axes.figure.canvas.get_renderer())
+    extents = [Text.get_window_extent(text) for text in texts]  # Annotation's own would add the leader line
+    return [Box(extent.x0, extent.y0, extent.x1, extent.y1) for extent in extents]
+
+
+def test_batch_marks_what_does_not_fit():
+    model, device = load_model("gpt2-xl"), load_device("h100-sxm-80gb")
+    data = plot.batch_data(model, [device])
+    (curve,) = data.curves
+    assert curve.values[-1] == 2 * curve.largest
+    above, below = plot.draw(data).axes
+    assert any(text.get_text() == "out of memory" for text in above.texts)
+    assert any(f"micro batch {curve.largest}" in text.get_text() for text in above.texts)
+    assert below.lines[0].get_xdata()[-1] == curve.largest
+    assert above.lines[0].get_ydata()[-1] == curve.mfu[curve.largest - 1]
+    fits = [row["fits"] for row in data.rows()]
+    assert fits == [row["micro_batch"] <= curve.largest for row in data.rows()]
+
+
+def test_a_model_that_fits_nowhere_still_has_a_picture():
+    model, device = load_model("llama-3-70b"), load_device("t4")
+    data = plot.batch_data(model, [device])
+    assert data.curves[0].largest == 0
+    figure = plot.draw(data)
+    above, below = figure.axes
+    assert below.get_ylim()[1] > data.curves[0].memory_bytes[0] / GIB  # the curve is in the picture
+    width, height = figure.canvas.get_width_height()
+    (words,) = [text for text in above.texts if "no micro batch fits" in text.get_text()]
+    assert words.get_window_extent().x0 > above.get_window_extent().x0
+    assert all(box.inside(Box(0, 0, width, height)) for box in visible_boxes(above))
+    sweep = plot.memory_sweep(model, device)
+    assert not any(bar.fits for bar in sweep.bars)
+    assert "none fits" in plot.draw(sweep).axes[0].get_xlabel()
+
+
+def test_memory_curves_that_coincide_are_told_apart():
+    devices = [load_device(name) for name in ("h100-sxm-80gb", "a100-sxm-80gb", "mi300x")]
+    below = plot.draw(plot.batch_data(load_model("gpt2"), devices, (1, 2, 4))).axes[1]
+    lines = [line for line in below.lines if not line.get_label().startswith("_")]
+    assert [line.get_linewidth() for line in lines] == pytest.approx([4.2, 2.7, 1.2])
+    assert len({str(line.get_linestyle()) for line in lines}) == 3  # in grey too
+    named = [text.get_text() for text in below.texts]
+    assert any("h100-sxm-80gb" in text and "a100-sxm-80gb" in text for text in named)
+    assert any("mi300x" in text for text in named)

@@ -1,0 +1,28 @@
+"""Marks of kernels and their names."""
+
+import pytest
+
+from roofline import plot
+from roofline.answers.estimate import estimate
+from roofline.plot.build import points_of
+from roofline.plot.points import named_groups
+
+
+@pytest.fixture(scope="module")
+def xl():
+    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
+
+
+def test_names_are_shared_by_phases_and_neighbours(xl):
+    points = [point for point in points_of(xl) if point.name in {"mlp.up", "mlp.down"} and point.kind == "matmul"]
+    near = named_groups(points, [(0.0, 0.0)] * len(points), near=5)
+    far = named_groups(points, [(100.0 * hash(p.name) % 977, 0.0) for p in points], near=1e-9)
+    assert [len(group) for group in near] == [4]
+    assert sorted(len(group) for group in far) == [2, 2]
+
+
+def test_backward_marks_are_outlines_so_that_forward_ones_show():
+    axes = plot.draw(plot.roofline_data([estimate("gpt2", "h100-sxm-80gb")])).axes[0]
+    squares = [mark for mark in axes.collections if len(mark.get_paths()[0]) == 5 and len(mark.get_offsets())]
+    assert squares
+    assert all(len(mark.get_facecolor()) == 0 for mark in squares)
