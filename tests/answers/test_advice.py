@@ -1,0 +1,48 @@
+"""What to change: fixes where it does not fit, improvements where it does, suspects of a slow run."""
+
+import msgspec
+import pytest
+
+import roofline
+from roofline.answers.advice import FASTER_BY, SHARE, advise, improvements, suspects
+
+RUN = roofline.settle("gpt2", "h100-sxm-80gb", micro_batch=8, stack="eager")
+EXPECTED = roofline.estimate(run=RUN)
+
+
+def test_what_fits_gets_improvements_and_what_does_not_gets_fixes():
+    advice = advise(EXPECTED)
+    assert (advice.fixes, bool(advice.improvements)) == (None, True)
+    too_large = advise(roofline.estimate("gpt2", "t4", micro_batch=64, stack="compiled"))
+    assert too_large.improvements is None
+    assert too_large.fixes
+
+
+def test_a_step_that_no_run_was_settled_for_gets_none():
+    assert advise(msgspec.structs.replace(EXPECTED, run=None)) is None
+
+
+def test_improvements_save_the_share_they_say():
+    found = improvements(RUN, EXPECTED)
+    times = [one.step_time_s for one in found]
+    assert times == sorted(times)
+    for one in found:
+        assert one.explains == pytest.approx(1 - one.step_time_s / EXPECTED.step_time_s)
+        assert one.explains > FASTER_BY
+    assert "torch.compile" in {one.what for one in found}
+
+
+def test_a_run_as_fast_as_expected_has_no_suspects():
+    assert suspects(RUN, EXPECTED, float(EXPECTED.step_time_s)) == ()
+
+
+def test_suspects_explain_their_share_and_waiting_for_data_stands_last():
+    measured = 2 * float(EXPECTED.step_time_s)
+    *others, waits = suspects(RUN, EXPECTED, measured)
+    assert waits.what.endswith("for data (input-bound)")
+    assert (waits.step_time_s, waits.explains, waits.mfu) == (measured, 1.0, pytest.approx(EXPECTED.mfu / 2))
+    for one in others:
+        gap = measured - EXPECTED.step_time_s
+        assert one.explains == pytest.approx((one.step_time_s - EXPECTED.step_time_s) / gap)
+        assert one.explains >= SHARE
+        assert one.measure

@@ -1,0 +1,41 @@
+"""What makes a run fit: sets of changes none of which can be left out."""
+
+import pytest
+
+import roofline
+from roofline.answers.changes import Change, applied
+from roofline.answers.fixes import DEAREST, LISTED, cheapest_fixes
+
+RUN = roofline.settle("gpt2", "t4", micro_batch=64, stack="compiled")
+FIXES = cheapest_fixes(RUN)
+
+
+def remade(fix, **without):
+    options = {name: value for name, value in fix.options.items() if name not in without}
+    return applied(RUN, [Change(kind="", what="", options=options)])[0]
+
+
+def test_each_makes_it_fit_and_none_of_its_changes_can_be_left_out():
+    assert FIXES
+    for fix in FIXES:
+        assert fix.total_bytes <= RUN.device.memory_bytes
+        assert fix.total_bytes == pytest.approx(roofline.memory(run=remade(fix)).total_bytes)
+        for name in fix.options if len(fix.options) > 1 and "stack" not in fix.options else ():
+            assert not roofline.memory(run=remade(fix, **{name: None})).fits, (fix.change, name)
+
+
+def test_what_is_saved_and_what_it_costs():
+    own = roofline.memory(run=RUN).total_bytes
+    price = roofline.estimate(run=RUN)
+    for fix in FIXES:
+        assert fix.saved_bytes == pytest.approx(own - fix.total_bytes)
+        train = remade(fix).train
+        device_time = fix.step_time_s * train.num_devices / train.tokens_per_step
+        assert fix.cost == pytest.approx(device_time * float(price.tokens_per_s_per_device) - 1)
+
+
+def test_few_and_the_cheapest_first():
+    costs = [fix.cost for fix in FIXES]
+    assert costs == sorted(costs)
+    assert len(costs) <= LISTED
+    assert max(costs) <= max(DEAREST, costs[0])

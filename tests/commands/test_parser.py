@@ -1,0 +1,61 @@
+"""The table of commands, and errors that name what was meant."""
+
+import pytest
+
+from roofline.commands.parser import COMMANDS, QUESTIONS, Parser, command_parser
+from roofline.errors import RooflineError
+
+
+@pytest.fixture
+def parser() -> Parser:
+    made = Parser(prog="roofline test", allow_abbrev=False)
+    made.add_argument("model", metavar="MODEL")
+    made.add_argument("-d", "--device", required=True)
+    made.add_argument("--micro-batch", type=int)
+    made.add_argument("--kind", choices=("batch", "memory"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("--micro-bach=2", "unknown option --micro-bach: did you mean --micro-batch?"),
+        ("--batch-size", "unknown option --batch-size: did you mean --micro-batch?"),  # what other tools call it
+        ("--zzz", "unknown option --zzz (see"),
+    ],
+)
+def test_an_unknown_option_names_the_one_that_was_meant(parser, typed, hint):
+    with pytest.raises(RooflineError) as error:
+        parser.check_options(["gpt2", typed])
+    assert hint in str(error.value)
+
+
+def test_values_and_joined_short_options_are_not_taken_for_options(parser):
+    parser.check_options(["gpt2", "-dh100", "-1.5", "-", "--", "--whatever"])
+
+
+def test_errors_are_one_line_with_the_way_to_help(parser):
+    with pytest.raises(RooflineError, match=r"^missing -d/--device \(see 'roofline test --help'\)$"):
+        parser.parse_args(["gpt2"])
+    with pytest.raises(
+        RooflineError, match=r"unknown value 'memry': did you mean 'memory'\? \(allowed: batch, memory\)"
+    ):
+        parser.parse_args(["gpt2", "-d", "x", "--kind", "memry"])
+    with pytest.raises(RooflineError, match="--device: a value is missing"):
+        parser.parse_args(["gpt2", "-d"])
+
+
+def test_usage_spells_out_what_must_be_given(parser):
+    assert parser.short_usage() == "roofline test MODEL -d DEVICE [options]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_parser_with_examples_of_its_own(name):
+    made, module = command_parser(name)
+    assert COMMANDS[name].summary == module.SUMMARY
+    assert all(example.startswith(f"roofline {name}") for example in module.EXAMPLES)
+    assert made.prog == f"roofline {name}"
+
+
+def test_no_command_is_under_two_questions():
+    assert sum(map(len, QUESTIONS.values())) == len(COMMANDS)

@@ -1,0 +1,39 @@
+"""``roofline validate``: our error against a table of runs."""
+
+import json
+
+import pytest
+
+from roofline.validation.budgets import COLUMNS
+from roofline.validation.rows import read_table
+from roofline.validation.runs import data_file
+
+
+@pytest.fixture
+def two_budgets(tmp_path):
+    """The first two rows of the packaged table, as a file of a user's own."""
+    import csv
+
+    path = tmp_path / "own.csv"
+    rows = read_table(data_file("budgets", None), COLUMNS)[:2]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path, rows
+
+
+def test_rows_of_a_users_own(run, two_budgets):
+    path, rows = two_budgets
+    found = json.loads(run("validate", "budgets", "--data", str(path), "--format", "json").out)
+    assert [result["id"] for result in found["results"]] == [row["id"] for row in rows]
+    assert found["rows"] + found["skipped"] == 2
+
+
+def test_bad_input_is_one_line(run, two_budgets):
+    path, _ = two_budgets
+    assert run("validate", "--worst", "-1").err == "roofline: error: --worst -1: give a number of rows, 0 or more\n"
+    status, _, err = run("validate", "budgets", "--data", str(path.with_name("none.csv")))
+    assert (status, err.count("\n")) == (2, 1)
+    status, _, err = run("validate", "weather")
+    assert (status, "runs, memory, budgets" in err) == (2, True)
