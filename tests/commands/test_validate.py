@@ -1,12 +1,15 @@
 """``roofline validate``: our error against a table of runs."""
 
+import csv
 import json
 
 import pytest
 
 from roofline.validation.budgets import COLUMNS
 from roofline.validation.rows import read_table
-from roofline.validation.runs import data_file
+from roofline.validation.runs import (
+    data_file,
+)
 
 
 @pytest.fixture
@@ -37,3 +40,26 @@ def test_bad_input_is_one_line(run, two_budgets):
     assert (status, err.count("\n")) == (2, 1)
     status, _, err = run("validate", "weather")
     assert (status, "runs, memory, budgets" in err) == (2, True)
+
+
+CONTRACT = {"rows", "mape", "median_ape", "bias", "coverage", "by_source", "by_device"}
+
+
+@pytest.mark.parametrize("what", ["memory", "budgets", "runs"])
+def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
+    with data_file(what).open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)[:40]
+    path = tmp_path / "some.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, reader.fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+    status, out, _ = run("validate", what, "--data", str(path), "--format", "json")
+    assert status == 0
+    assert set(json.loads(out)) >= CONTRACT
+    header = run("validate", what, "--data", str(path), "--format", "csv").out.splitlines()[0]
+    figures = ["measured", "predicted", "low", "high", "error"]
+    start = ["id", "kind"] if what == "memory" else ["id"]  # a row of a table of memory may measure several figures
+    assert header.split(",")[: len(start) + 5] == [*start, *figures]
+    assert "skipped_reason" in header.split(",")

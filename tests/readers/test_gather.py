@@ -1,0 +1,80 @@
+"""Which framework a file is of, and which files are one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.readers.read import read_run
+
+Write = Callable[[str, str], Path]
+
+
+TITAN = """
+# a preset for 16 H100 GPUs
+[model]
+name = "llama3"
+flavor = "8B"
+[training]
+local_batch_size = 2
+seq_len = 4096
+steps = 10
+[parallelism]
+tensor_parallel_degree = 2
+data_parallel_shard_degree = -1
+[activation_checkpoint]
+mode = "full"
+"""
+
+
+AXOLOTL = """
+base_model: NousResearch/Meta-Llama-3-8B
+load_in_8bit: true
+adapter: lora
+lora_r: 32
+lora_target_linear: true
+sequence_len: 4096
+sample_packing: true
+micro_batch_size: 2
+gradient_accumulation_steps: 4
+optimizer: adamw_bnb_8bit
+gradient_checkpointing: true
+bf16: auto
+datasets: [{path: some/data}]
+"""
+
+
+def test_axolotl_with_deepspeed_beside_it(write: Write) -> None:
+    write("deepspeed_configs/mine.json", '{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}')
+    run = read_run(write("run.yml", AXOLOTL + "deepspeed: deepspeed_configs/mine.json\n"))
+    assert run.options["sharding"] == "zero3"
+    assert run.said["offload"] == "parameters"
+    assert len(run.report.files) == 2
+
+
+def test_a_file_outside_the_folder_is_not_opened(write: Write) -> None:
+    write("secret.json", '{"zero_optimization": {"stage": 3}}')
+    with pytest.raises(RooflineError, match="not beside it: give it with --with"):
+        read_run(write("inner/run.yml", AXOLOTL + "deepspeed: ../secret.json\n"))
+
+
+def test_of_no_framework(write: Write) -> None:
+    with pytest.raises(RooflineError, match="of no framework that is known"):
+        read_run(write("run.yaml", "a: 1\nb: 2\n"))
+
+
+def test_files_of_two_frameworks(write: Write) -> None:
+    with pytest.raises(RooflineError, match="give the files of one run"):
+        read_run(write("run.toml", TITAN), more=[write("run.yml", AXOLOTL)])
+
+
+def test_a_framework_may_be_said(write: Write) -> None:
+    path = write("run.yaml", "model_name_or_path: gpt2\nper_device_train_batch_size: 1\n")
+    with pytest.raises(RooflineError, match="may be a file of .* say which with --framework hf-trl or llama-factory"):
+        read_run(path)
+    assert read_run(path, framework="llama-factory", given={"seq_len": 512}).options["lora_rank"] == 8
+    with pytest.raises(RooflineError, match="unknown framework 'megatron'"):
+        read_run(path, framework="megatron")
