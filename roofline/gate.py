@@ -5,6 +5,7 @@ Options of a run have their own readers (`config/options.py`); what is gated her
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -15,7 +16,7 @@ from .errors import RooflineError, shown, unknown
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_VARIADIC_KEYWORDS = 0x08  # of a code object's flags: it takes **keywords
+_MORE_BY_PLACE, _MORE_BY_NAME = 0x04, 0x08  # of a code object's flags: it takes *args, **keywords
 
 
 class Kind(NamedTuple):
@@ -87,11 +88,12 @@ def gated(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
         defaults = by_place | (plain.__kwdefaults__ or {})
         title = plain.__qualname__.removesuffix(".__init__")
         own = [name for name in names if name != "self"]
-        closed = not code.co_flags & _VARIADIC_KEYWORDS
+        closed = not code.co_flags & _MORE_BY_NAME
+        most = math.inf if code.co_flags & _MORE_BY_PLACE else len(places)
 
         @wraps(function)
         def call(*args: P.args, **keywords: P.kwargs) -> R:
-            if len(args) > len(places):
+            if len(args) > most:
                 raise RooflineError(f"{title} takes {', '.join(places)} by place, got {len(args)} arguments")
             given = dict(zip(places, args, strict=False))
             for name in keywords:

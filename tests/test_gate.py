@@ -46,6 +46,16 @@ def test_a_closed_function_names_the_nearest_argument():
         show("a", widht=3)
 
 
+def test_a_function_that_takes_more_by_place_is_given_them():
+    @gated(text=TEXT)
+    def join(text, *parts, by=" "):
+        return by.join((text, *parts))
+
+    assert join("a", "b", "c", by="-") == "a-b-c"
+    with pytest.raises(RooflineError, match="text must be text, got 1"):
+        join(1, "b")
+
+
 def test_a_function_whose_answers_are_kept_can_be_gated():
     @gated(text=TEXT)
     @lru_cache
