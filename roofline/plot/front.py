@@ -78,10 +78,18 @@ def front_data(result: SearchResult) -> FrontData:
     found = sorted({id(each): each for each in (*result.front, chosen)}.values(), key=lambda each: each.memory_bytes)
     points = [_point(each, recommended=each.train == chosen.train) for each in found]
     twice = [point for point in points if point.recommended][1:]
-    return FrontData(
-        title=f"{model_words(result.model)}, {chosen.num_devices:,} x {result.device.name}, "
-        f"{result.global_batch:,} sequences of {chosen.train.sequence_length:,} tokens a step, "
+    stacks = {point.software for point in points}
+    words = [
+        model_words(result.model),
+        f"{chosen.num_devices:,} x {result.device.name}",
+        f"{result.global_batch:,} sequences of {chosen.train.sequence_length:,} tokens a step",
+        chosen.train.dtype,
+        chosen.train.optimizer,
+        *(f"{stack} stack" for stack in sorted(stacks) if len(stacks) == 1),
         f"{result.priced:,} of {result.evaluated:,} layouts fit",
+    ]
+    return FrontData(
+        title=", ".join(words),
         device=result.device.id,
         capacity_bytes=float(result.device.memory_bytes),
         points=tuple(point for point in points if point not in twice),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .data import RooflineData
-from .points import area
-from .style import EDGE, GREY, INK, KIND_COLOURS, PHASE_MARKERS, Page, page_of, text_width, wrapped
+from .points import OUTLINED, area
+from .style import EDGE, GREY, INK, KIND_COLOURS, KIND_MARKERS, PHASES, Page, page_of, text_width, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,8 +68,11 @@ def flow(figure: Figure, blocks: Sequence[Legend], inches: float) -> Key:
 
 
 def roofline_key(figure: Figure, data: RooflineData, inches: float) -> Key:
-    """Kinds by colour, phases by mark, shares of the step by area."""
+    """Kinds by shape and colour, phases by what fills the mark, shares of the step by area."""
+    from matplotlib.collections import PathCollection
     from matplotlib.lines import Line2D
+    from matplotlib.markers import MarkerStyle
+    from matplotlib.transforms import IdentityTransform
 
     points = [point for panel in data.panels for point in panel.points]
 
@@ -77,12 +80,25 @@ def roofline_key(figure: Figure, data: RooflineData, inches: float) -> Key:
         plain = {"marker": "o", "markeredgecolor": "none", "markersize": math.sqrt(square_points), "linestyle": ""}
         return Line2D([], [], label=label, **{**plain, **style})
 
+    def phase(name: str) -> Any:
+        if name not in OUTLINED:
+            return mark(name, 30, color=INK)
+        style: Any = {"facecolors": "none", "edgecolors": INK, "linewidths": 0.9, "linestyles": [OUTLINED[name]]}
+        circle = MarkerStyle("o")
+        path = circle.get_path().transformed(circle.get_transform())
+        ring = PathCollection([path], sizes=[30], label=name, **style)
+        ring.set_transform(IdentityTransform())  # sizes are points already, as a scatter's
+        return ring
+
     kinds = {point.kind for point in points}
     phases = {point.phase for point in points}
-    outline = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 0.8}
     groups = {
-        "kind": [mark(kind, 34, color=colour) for kind, colour in KIND_COLOURS.items() if kind in kinds],
-        "phase": [mark(name, 30, **outline, marker=sign) for name, sign in PHASE_MARKERS.items() if name in phases],
+        "kind": [
+            mark(kind, 34, color=colour, marker=KIND_MARKERS[kind])
+            for kind, colour in KIND_COLOURS.items()
+            if kind in kinds
+        ],
+        "phase": [phase(name) for name in PHASES if name in phases],
         "share of the time": [mark(f"{100 * share:g} %", area(share), color=GREY) for share in (0.01, 0.05, 0.1)],
     }
     most = {"kind": inches / 2, "phase": inches / 4}

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .data import Panel, Point, Roof
 from .labels import Box, Segment, Xy, place
-from .style import GREY, INK, KIND_COLOURS, PHASE_MARKERS, TERA, Style, box_of, pixels, write
+from .style import GREY, INK, KIND_COLOURS, KIND_MARKERS, TERA, Style, box_of, pixels, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OUTLINED = frozenset({"backward", "recompute"})
+OUTLINED = {"backward": "-", "recompute": (0, (2, 1))}  # and how
 AREA = 1600.0  # square points of a point that takes the whole step
 SMALLEST = 7.0
 NAMED_SHARE = 0.02  # of the step: ops that cost less are not named
@@ -36,9 +36,9 @@ def draw_points(axes: Axes, points: Sequence[Point]) -> list[Box]:
         if point.expected_flops_per_s is not None:
             expected: Style = {"marker": "x", "markersize": 3.5, "markeredgewidth": 0.8, "zorder": 5.5}
             axes.plot(x, point.expected_flops_per_s / TERA, color=INK, **expected)
-        style: Style = {"marker": PHASE_MARKERS.get(point.phase, "o"), "alpha": 0.9}
+        style: Style = {"marker": KIND_MARKERS.get(point.kind, "o"), "alpha": 0.9}
         if point.phase in OUTLINED:  # a larger mark over a forward one must not hide it
-            style |= {"facecolor": "none", "edgecolor": colour, "linewidth": 1.2}
+            style |= {"facecolor": "none", "edgecolor": colour, "linewidth": 1.2, "linestyle": OUTLINED[point.phase]}
         else:
             style |= {"facecolor": colour, "edgecolor": "white", "linewidth": 0.5}
         axes.scatter(x, y, s=size, zorder=4 + order / (10 * len(points)), **style)

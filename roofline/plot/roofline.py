@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-UPWARD = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)  # how much further up its line the name of a bandwidth may stand
+ABOVE, BELOW = 1, -1
+UPWARD = tuple(1.25**step for step in range(30))  # how much further up its line the name of a bandwidth may stand
+PIECES = 10  # boxes that stand for the letters of a slanted name
 LABEL_ROOM = 0.23  # of the width, at least: kept free of points, for the names of the ceilings
 TWO_COLUMNS = 1.6 * WIDTH  # inches
 INTENSITY = "arithmetic intensity (FLOP per byte of device memory)"
@@ -181,8 +183,12 @@ def _draw_roof(axes: Axes, roof: Roof, limits: Limits, markers: Sequence[Box]) -
     axes.plot([x0, ridge, x1], [memory * x0, peak, peak], color=INK, linewidth=1.5, zorder=2.5)
     axes.plot([ridge, ridge], [y0, peak], color=GREY, linewidth=0.7, linestyle=":", zorder=1)
     texts = _name_ceilings(axes, roof, x1)
+    ceilings = [
+        Box(*pixels(axes, ceiling.ridge, ceiling.flops_per_s), *pixels(axes, x1, ceiling.flops_per_s)).padded(1)
+        for ceiling in roof.ceilings
+    ]
     for slope in roof.slopes:
-        texts.append(_name_slope(axes, slope.level, slope.bytes_per_s / TERA, limits, [*texts, *markers]))
+        texts += _name_slope(axes, slope.level, slope.bytes_per_s / TERA, limits, [*texts, *markers, *ceilings])
     return texts + _name_regions(axes, ridge)
 
 
@@ -199,15 +205,15 @@ def _name_ceilings(axes: Axes, roof: Roof, x1: float) -> list[Box]:
         unit = "" if measures.narrow and _unit(group) == "TFLOP/s" else f" {_unit(group)}"  # the axis says it
         text = write(axes, f"{names}{unit}", (x1, y), (-2, 1.5), ha="right", zorder=6, **style)
         boxes.append(box_of(text))
-        ridges = ", ".join(dict.fromkeys(three_digits(c.ridge) for c in group))
-        words = f"ridge {ridges} FLOP/byte" if used else ridges
+        named = next((ceiling for ceiling in group if ceiling.used), highest)  # the others' stand too close
+        words = f"ridge {three_digits(named.ridge)} FLOP/byte" if used else three_digits(named.ridge)
         place = {
             "ha": "right",
             "va": "center",
             "bbox": PLATE,
             "zorder": 2.2,
         }  # over cache slopes, under the roof
-        ridge = write(axes, words, (highest.ridge, y), (-4, 1), **place, **style)
+        ridge = write(axes, words, (named.ridge, named.flops_per_s / TERA), (-4, 1), **place, **style)
         if used or not any(box_of(ridge).overlap(box) for box in boxes):
             boxes.append(box_of(ridge))
         else:
@@ -230,11 +236,11 @@ def _unit(group: Sequence[Ceiling]) -> str:
 
 
 def _close_together(axes: Axes, ceilings: Sequence[Ceiling]) -> list[list[Ceiling]]:
-    """Ceilings (highest first) grouped where their names would overlap."""
+    """Ceilings (highest first) grouped where a name would reach the line above it."""
     least = 1.45 * page_of(axes.figure).small * axes.figure.dpi / 72
     groups: list[list[Ceiling]] = []
     for ceiling in ceilings:
-        above = pixels(axes, 1, groups[-1][0].flops_per_s)[1] if groups else math.inf
+        above = pixels(axes, 1, groups[-1][-1].flops_per_s)[1] if groups else math.inf
         if above - pixels(axes, 1, ceiling.flops_per_s)[1] < least:
             groups[-1].append(ceiling)
         else:
@@ -242,22 +248,39 @@ def _close_together(axes: Axes, ceilings: Sequence[Ceiling]) -> list[list[Ceilin
     return groups
 
 
-def _name_slope(axes: Axes, level: str, rate: float, limits: Limits, taken: Sequence[Box]) -> Box:
-    """The bandwidth, written along its line near the lower left, further up where names or marks are in the way."""
+def _name_slope(axes: Axes, level: str, rate: float, limits: Limits, taken: Sequence[Box]) -> list[Box]:
+    """The bandwidth, written along its line near the lower left; further up, or below it, where names or marks are."""
     x0, x1, y0, y1 = limits
     box = axes.get_window_extent()
-    angle = math.degrees(math.atan2(box.height / math.log(y1 / y0), box.width / math.log(x1 / x0)))
+    angle = math.atan2(box.height / math.log(y1 / y0), box.width / math.log(x1 / x0))
     lowest = max(x0, y0 / rate) * (x1 / x0) ** (0.15 * axes.figure.dpi / box.width)  # 0.15 in from the axis
     words = f"{level} {bandwidth(rate)}"
-    style: Style = {"rotation": angle, "rotation_mode": "anchor"}
-    best, least = lowest, math.inf
-    for x in (lowest * factor for factor in UPWARD):
-        text = write(axes, words, (x, rate * x), (-2, 2.5), **style)
-        covered = sum(box_of(text).overlap(each) for each in taken)
-        text.remove()
-        if covered < least:
-            best, least = x, covered
-    return box_of(write(axes, words, (best, rate * best), (-2, 2.5), **style))
+    flat = write(axes, words, (0, 0), of="figure pixels")
+    extent = box_of(flat)
+    flat.remove()
+    length, height = extent.x1 - extent.x0, extent.y1 - extent.y0
+
+    def along(x: float, side: int) -> list[Box]:
+        """The boxes of its letters, more or less: one box around slanted text would be mostly empty."""
+        px, py = pixels(axes, x, rate * x * TERA)
+        px, py = px - side * 0.8 * height * math.sin(angle), py + side * 0.8 * height * math.cos(angle)
+        steps = [(n + 0.5) * length / PIECES for n in range(PIECES)]
+        centres = [(px + step * math.cos(angle), py + step * math.sin(angle)) for step in steps]
+        return [Box(cx - height / 2, cy - height / 2, cx + height / 2, cy + height / 2) for cx, cy in centres]
+
+    def covered(place: tuple[float, int]) -> float:
+        return sum(letter.overlap(each) for letter in along(*place) for each in taken)
+
+    places = [(lowest * factor, side) for side in (ABOVE, BELOW) for factor in UPWARD]
+    fits = [place for place in places if along(*place)[-1].inside(Box(*box.extents))] or places[:1]
+    best, side = min(fits, key=covered)
+    style: Style = {
+        "rotation": math.degrees(angle),
+        "rotation_mode": "anchor",
+        "va": "bottom" if side == ABOVE else "top",
+    }
+    write(axes, words, (best, rate * best), (-2 * side, 2.5 * side), **style)
+    return along(best, side)
 
 
 def _name_regions(axes: Axes, ridge: float) -> list[Box]:

@@ -31,7 +31,8 @@ KIND_COLOURS = {
     "embedding": RED,
     "optimizer": BLACK,
 }
-PHASE_MARKERS = {"forward": "o", "backward": "s", "recompute": "D", "optimizer": "^"}
+KIND_MARKERS = dict(zip(KIND_COLOURS, ("o", "s", "^", "D", "v", "P", "X"), strict=True))  # as in grey print
+PHASES = ("forward", "backward", "recompute")  # filled, outlined, dashed
 CAUSE_HATCHES = {"compute": "", "memory": "///", "communication": "xxx", "latency": "..."}
 Style = dict[str, Any]  # keywords of matplotlib
 GREY, FAINT, INK = "#6e6e6e", "#d9d9d9", "#1a1a1a"

@@ -13,6 +13,7 @@ from ..profiling.steps import OUTSIDE
 from ..timing.pipeline import timeline
 from ..units import format_time
 from ..view.colours import PASS_COLOURS
+from .build import workload
 from .data import Row
 from .key import block_of, flow
 from .style import (
@@ -100,7 +101,7 @@ def step_data(estimate: Estimate) -> TimelineData:
         lanes.append(Lane(name="device" if shown.devices == 1 else f"stage {device + 1}", bars=bars))
     return TimelineData(
         title=f"{estimate.model.name} on {estimate.train.num_devices:,} x {estimate.device.name}",
-        caption=", ".join(words),
+        caption=", ".join([workload(run.model, run.train), *words]),
         seconds=shown.seconds,
         lanes=tuple(lanes),
         origin="the start of the step",

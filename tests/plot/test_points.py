@@ -22,7 +22,17 @@ def test_names_are_shared_by_phases_and_neighbours(xl):
 
 
 def test_backward_marks_are_outlines_so_that_forward_ones_show():
-    axes = plot.draw(plot.roofline_data([estimate("gpt2", "h100-sxm-80gb")])).axes[0]
-    squares = [mark for mark in axes.collections if len(mark.get_paths()[0]) == 5 and len(mark.get_offsets())]
-    assert squares
-    assert all(len(mark.get_facecolor()) == 0 for mark in squares)
+    data = plot.roofline_data([estimate("gpt2", "h100-sxm-80gb")])
+    marks = [mark for mark in plot.draw(data).axes[0].collections if len(mark.get_offsets())]
+    filled = [len(mark.get_facecolor()) > 0 for mark in marks]
+    assert filled == [point.phase != "backward" for point in data.panels[0].points]
+
+
+def test_kinds_have_shapes_of_their_own_as_grey_print_has_no_colours():
+    data = plot.roofline_data([estimate("gpt2", "h100-sxm-80gb", recompute="full")])
+    marks = [mark for mark in plot.draw(data).axes[0].collections if len(mark.get_offsets())]
+    shapes = {}
+    for point, mark in zip(data.panels[0].points, marks, strict=True):
+        shapes.setdefault(mark.get_paths()[0].vertices.round(3).tobytes(), set()).add(point.kind)
+    assert all(len(kinds) == 1 for kinds in shapes.values())
+    assert len(shapes) == len({point.kind for point in data.panels[0].points})

@@ -1,5 +1,6 @@
 """Roofline diagrams as they are drawn: ceilings, marks, names, and none over another."""
 
+import numpy as np
 import pytest
 
 from roofline import plot
@@ -121,3 +122,26 @@ def test_nothing_overlaps_or_is_cut_off_around_four_panels():
     ticks = [Box(each.x0, each.y0, each.x1, each.y1) for each in ticks if 0 < each.x0 < width]
     assert not overlaps(ticks)
     assert all(box.inside(page) for box in ticks)
+
+
+def test_the_name_of_a_bandwidth_lies_on_no_mark_and_no_other_text():
+    figure = plot.draw(plot.roofline_data([estimate("gpt2-xl", "a100-sxm-80gb", micro_batch=8)]), width=3.3)
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    slanted = next(text for text in texts if text.get_rotation())
+    along = slanted_boxes(slanted)
+    others = [text.get_window_extent() for text in texts if text is not slanted and not text.get_rotation()]
+    assert not [other for other in others for box in along if other.overlaps(box)]
+
+
+def slanted_boxes(text):
+    """Ten boxes along a slanted text, a box each as high as half its letters."""
+    from matplotlib.transforms import Bbox
+
+    extent, angle = text.get_window_extent(), np.radians(text.get_rotation())
+    height = 0.5 * text.get_fontsize() * text.figure.dpi / 72
+    reach = min(extent.width / np.cos(angle), extent.height / np.sin(angle)) - height
+    middle = np.array([(extent.x0 + extent.x1) / 2, (extent.y0 + extent.y1) / 2])
+    centres = [
+        middle + step * reach * np.array([np.cos(angle), np.sin(angle)]) for step in np.linspace(-0.45, 0.45, 10)
+    ]
+    return [Bbox([centre - height / 2, centre + height / 2]) for centre in centres]
