@@ -1,5 +1,6 @@
 """What every answer can do, of every kind of answer."""
 
+import csv
 import json
 from html.parser import HTMLParser
 
@@ -9,6 +10,10 @@ import pytest
 import roofline
 from roofline.counting.textbook import accounting_table
 from roofline.result import plain
+from roofline.tracing.recorder import ModuleCost
+from roofline.validation.runs import data_file
+
+from .test_documented import answers
 
 DEVICE = "h100-sxm-80gb"
 ASKED = {  # command line -> the same question in Python
@@ -27,6 +32,7 @@ ASKED = {  # command line -> the same question in Python
     f"layouts llama-3-70b -d {DEVICE} --num-devices 4": lambda: roofline.layouts("llama-3-70b", DEVICE, num_devices=4),
     f"mfu gpt2 -d {DEVICE} --step-time 500ms": lambda: roofline.mfu("gpt2", DEVICE, step_time_s="500ms"),
     f"compare gpt2 -d {DEVICE} --micro-batch 1,2": lambda: roofline.compare("gpt2", DEVICE, micro_batch=[1, 2]),
+    "count gpt2 --style accounting": lambda: accounting_table(roofline.load_model("gpt2"), 1024),
     "detect": roofline.detect,
 }
 
@@ -69,6 +75,38 @@ def test_every_answer_is_alike(line, run):
     page.feed(result._repr_html_())
     assert page.open == []
     assert "".join(page.text).strip()
+
+
+def test_a_prediction_is_a_row_of_the_command(run, tmp_path):
+    header, *rows = data_file("runs").read_text(encoding="utf-8").splitlines()
+    table = tmp_path / "runs.csv"
+    table.write_text("\n".join([header, *rows[:3]]) + "\n", encoding="utf-8")
+    told = list(csv.DictReader(run("validate", "--data", str(table), "--format", "csv").out.splitlines()))
+    mine = [json.loads(json.dumps(each.to_dict())) for each in roofline.validate_runs(table)]
+    assert len(mine) == len(told) == 3
+    for row, each in zip(told, mine, strict=True):
+        assert each.pop("notes")
+        each["assumed"] = "; ".join(each["assumed"])
+        assert row == {name: "" if value is None else str(value) for name, value in each.items()}
+
+
+def test_a_trace_is_plain_too():
+    op = roofline.count("gpt2").ops[0]
+    cost = ModuleCost(flops_forward=2, flops_backward=4, bytes=8, activation_bytes=16)
+    sizes = {"parameters": 10, "trainable_parameters": 10, "activation_bytes": 16, "peak_bytes": 32}
+    trace = roofline.Trace(name="Net", ops=(op,), by_module={"": cost, "head": cost}, **sizes)
+    told = json.loads(json.dumps(trace.to_dict()))
+    assert told.pop("notes")
+    assert set(told) == set(roofline.Trace.__struct_fields__)
+    assert told["by_module"]["head"] == {"flops_forward": 2, "flops_backward": 4, "bytes": 8, "activation_bytes": 16}
+    assert told["ops"][0]["name"] == op.name
+    assert len(trace.to_frame()) == 1
+    assert "Net" in repr(trace)
+
+
+def test_every_type_of_answer_is_asked_here():
+    asked = {type(ask()).__name__ for ask in ASKED.values()} | {"Prediction", "Trace"}
+    assert asked == {kind.__name__ for kind in answers()}
 
 
 def test_every_answer_is_frozen():

@@ -13,7 +13,7 @@ from ..errors import RooflineError
 from ..model.load import names_function
 from ..model.spec import ModelConfig
 from ..result import Result
-from ..timing.schedule import TERMS
+from ..timing.terms import TERMS
 from .asked import described, run_of
 from .estimate import Estimate, estimate
 from .measured import learnt
@@ -46,7 +46,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """A combination that cannot be, and why."""
+    """A combination that cannot be.
+
+    Attributes:
+        varied: What tells it from the others.
+        reason: Why it cannot be, as the error says.
+    """
 
     varied: dict[str, Any]
     reason: str
@@ -86,7 +91,13 @@ def labelled(case: Case, label: str) -> Case:
 
 
 class Comparison(Result, msgspec.Struct, frozen=True, kw_only=True):
-    """Estimates side by side, in the order of the cases, and the cases that cannot be."""
+    """Estimates side by side.
+
+    Attributes:
+        cases: The combinations that can be, in the order they were given.
+        estimates: The estimate of each.
+        skipped: The combinations that cannot be.
+    """
 
     VIEW: ClassVar[str] = "comparison"
 

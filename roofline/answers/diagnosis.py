@@ -40,10 +40,16 @@ NOTHING = (
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of the input that cannot be right, or a usual mistake that would explain it."""
+    """A figure of the input that cannot be right, or a usual mistake that would explain it.
+
+    Attributes:
+        what: In words.
+        tokens_per_s: Tokens per second that the run would then really do; None where it does not say.
+        mfu: The MFU of these, 0 to 1.
+    """
 
     what: str
-    tokens_per_s: float | None = None  # what the run would then really do
+    tokens_per_s: float | None = None
     mfu: float | None = None
 
 
@@ -51,14 +57,15 @@ class Diagnosis(Result, msgspec.Struct, frozen=True, kw_only=True):
     """Where a measured run stands; attributes are the JSON keys of ``roofline mfu``.
 
     Attributes:
-        mfu: By the default rule.
+        mfu: By the default rule, 0 to 1, as all that follow.
         hfu: FLOPs executed over the peak, recompute included.
         mfu_causal: By the causal rule.
         mfu_6n: By 6N, all parameters, no attention.
         mfu_by_rule: All rules.
-        step_time_s: Measured, or from tokens per second.
-        tokens_per_s: Of all devices.
-        expected_mfu: What the estimate says; `expected_mfu_low` and `expected_mfu_high` hold 80 % of runs.
+        step_time_s: Seconds of a step, measured or from tokens per second.
+        tokens_per_s: Tokens per second of all devices.
+        expected_mfu: What the estimate says.
+        expected_mfu_low, expected_mfu_high: 10th and 90th percentile of that.
         verdict: below, within or above the expected band.
         findings: Mistakes in the input, likeliest first.
         suspects: What would explain a run below the band, best explanation first.

@@ -18,7 +18,8 @@ from ..result import Result
 from ..timing.host import ON_HOST
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
-from ..timing.schedule import TERMS, Schedule, schedule
+from ..timing.schedule import Schedule, schedule
+from ..timing.terms import KERNELS, LOSSES, TERMS
 from .asked import run_of
 from .machine import machine_notes
 from .measured import learnt, seen_notes
@@ -40,25 +41,48 @@ COUNTED_RULE = "as counted: matmuls of the forward pass and of the backward pass
 
 
 class OpTime(msgspec.Struct, Generic[N, W], frozen=True, kw_only=True):
-    """An op with its time per step on the busiest device."""
+    """An op with its time per step on the busiest device; figures are numbers, of array options arrays of their shape.
+
+    Attributes:
+        name: A label.
+        kind: matmul, attention, normalization, elementwise, softmax, embedding, optimizer, collective, ... (`Op.kind`).
+        phase: forward, backward, recompute or optimizer.
+        dtype: Of its operands.
+        runs: Times it runs in a step.
+        flops: FLOPs of one run; a multiply-add is 2.
+        bytes: Bytes one run reads and writes.
+        intensity: FLOPs per byte.
+        ideal_s: Seconds per step at the roofline.
+        expected_s: Seconds per step as kernels run.
+        of: The forward op that it belongs to.
+        bound: compute or memory, by intensity against the ridge of its engine; or communication.
+        shape: Dimensions of a matmul or of attention, as in `Op`; None of others.
+    """
 
     name: str
     kind: str
     phase: str
     dtype: str
-    runs: N  # per step
-    flops: N  # per run
+    runs: N
+    flops: N
     bytes: N
-    intensity: N  # FLOP per byte
-    ideal_s: N  # per step
+    intensity: N
+    ideal_s: N
     expected_s: N
-    of: str  # the forward op that it belongs to
-    bound: W  # compute or memory, by intensity against the ridge of its engine; or communication
-    shape: tuple[N, ...] | None = None  # of a matmul or attention, as in `Op`
+    of: str
+    bound: W
+    shape: tuple[N, ...] | None = None
 
 
 class WaterfallStep(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
-    """One step of the way from 100 % of peak down to the expected MFU: `lost` of the peak goes to `term`."""
+    """One step of the way from 100 % of peak down to the expected MFU.
+
+    Attributes:
+        term: The cause: a field of `Schedule`, or "kernel efficiency" (`timing.terms.LOSSES`).
+        seconds: What it takes of the step.
+        lost: The same as a share of the step, 0 to 1: what it takes of the peak.
+        remaining: The share of the peak that is left after it; after the last, the MFU.
+    """
 
     term: str
     seconds: N
@@ -67,7 +91,34 @@ class WaterfallStep(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
 
 
 class Estimate(Result, msgspec.Struct, Generic[N, B, W], frozen=True, kw_only=True):
-    """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``."""
+    """What a training step takes, and why; attributes are the JSON keys of ``roofline estimate``.
+
+    Figures are numbers; of array options arrays of their common shape.
+
+    Attributes:
+        model: The model.
+        device: The `Device`.
+        train: The complete configuration.
+        step_time_s: Expected seconds of one optimizer step.
+        step_time_low_s: Its 10th percentile.
+        step_time_high_s: Its 90th percentile.
+        ideal_step_time_s: Seconds at the roofline: every op at its peak or bandwidth, communication hidden, no bubble.
+        tokens_per_s: Tokens trained on per second, all devices.
+        tokens_per_s_per_device: The same of one device.
+        mfu: Model FLOPs per second over the dense peak of the dtype, 0 to 1.
+        hfu: FLOPs executed per second, recompute included, over that peak.
+        mfu_rule: What the model's FLOPs are counted by, in words.
+        model_flops_per_step: FLOPs of one step by that rule, all devices.
+        hardware_flops_per_step: FLOPs that run, recompute included, all devices.
+        bound: What most of the step goes to: compute, memory, communication or latency.
+        schedule: Seconds of the step by cause.
+        waterfall: The way from the peak to the MFU, a `WaterfallStep` per cause.
+        memory: Bytes of the fullest device.
+        fits: Whether they are likelier than not within its memory.
+        ops: Every op with its time, the costliest first (of arrays as they run).
+        notes: Assumptions, as sentences.
+        run: The settled run behind it; None of a step that was laid out by hand.
+    """
 
     VIEW: ClassVar[str] = "estimate"
 
@@ -113,23 +164,6 @@ class Estimate(Result, msgspec.Struct, Generic[N, B, W], frozen=True, kw_only=Tr
         if not is_scalar(self.step_time_s):
             return super().to_frame()
         return pd.DataFrame([msgspec.structs.asdict(op) for op in self.ops])
-
-
-BOUND_OF_TERM = {
-    "matmul": "compute",
-    "attention": "compute",
-    "recompute": "compute",
-    "memory_bound": "memory",
-    "optimizer": "memory",
-    "tensor_parallel": "communication",
-    "context_parallel": "communication",
-    "expert_parallel": "communication",
-    "pipeline_transfer": "communication",
-    "data_parallel": "communication",
-    "pipeline_bubble": "latency",
-    "launch": "latency",
-    "offload": "communication",
-}
 
 
 @overload
@@ -290,8 +324,8 @@ def hardware_flops(step: Step) -> Number:
 def bound_of(times: Schedule[Any]) -> Any:
     """What the step spends most of its time on: compute, memory, communication or latency."""
     sums: dict[str, Number] = {}
-    for term in TERMS:
-        sums[BOUND_OF_TERM[term]] = sums.get(BOUND_OF_TERM[term], 0) + getattr(times, term)
+    for name, term in TERMS.items():
+        sums[term.bound] = sums.get(term.bound, 0) + getattr(times, name)
     best, largest = "compute", sums["compute"]
     for name in ("memory", "communication", "latency"):
         best = where(sums[name] > largest, name, best)
@@ -307,10 +341,8 @@ def waterfall(times: Schedule[Any], useful: Number) -> list[WaterfallStep[Any]]:
     compute = times.matmul + times.attention
     steps = []
     remaining: Number = 1.0
-    for term, seconds in (
-        ("kernel efficiency", compute - useful),
-        *((term, getattr(times, term)) for term in TERMS if term not in {"matmul", "attention"}),
-    ):
+    for term in LOSSES:
+        seconds = compute - useful if term == KERNELS else getattr(times, term)
         lost = seconds / times.total
         remaining = remaining - lost
         steps.append(WaterfallStep(term=term, seconds=seconds, lost=lost, remaining=remaining))

@@ -45,7 +45,17 @@ MOST_TOGETHER = 2
 
 
 class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of one device while it serves."""
+    """Bytes of one device while it serves.
+
+    Attributes:
+        weights_bytes: Weights.
+        kv_cache_bytes: Cached keys and values of all sequences.
+        activations_bytes: The widest tensors of the pass.
+        context_bytes: Driver context and libraries.
+        total_bytes: The sum.
+        capacity_bytes: What the driver reports as the device's memory.
+        fits: Whether the sum is within it.
+    """
 
     weights_bytes: float
     kv_cache_bytes: float
@@ -57,7 +67,14 @@ class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InferenceFix(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that makes a pass fit: in words, the options to give, bytes per device and time with it."""
+    """A change that makes a pass fit.
+
+    Attributes:
+        change: In words.
+        options: What to give.
+        total_bytes: Bytes per device with it.
+        time_s: Seconds of the pass with it.
+    """
 
     change: str
     options: dict[str, Any]
@@ -76,12 +93,14 @@ class Inference(Result, msgspec.Struct, frozen=True, kw_only=True):
         context: Tokens of the prompt, or tokens already in the cache.
         tp: Devices that share the model.
         dtype: Dtype of the weights and their matmuls.
-        time_s: Expected time of the pass: to the first token (prefill), or per output token (decode); with its 10th
-            and 90th percentile, and the roofline's.
+        time_s: Expected seconds of the pass: to the first token (prefill), or per output token (decode).
+        time_low_s, time_high_s: 10th and 90th percentile of that.
+        ideal_time_s: Seconds at the roofline.
         tokens_per_s: Prompt tokens, or output tokens of all sequences, per second.
         bound: compute, memory, communication or latency.
         compute_bound_batch: Sequences from which the decode matmuls are compute-bound; None where none suffices.
         memory: Bytes per device.
+        fits: Whether they are within its memory.
         ops: The ops, the costliest first.
         fixes: The smallest change of each kind that makes it fit; empty where it fits.
     """

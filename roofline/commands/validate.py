@@ -18,6 +18,7 @@ EXAMPLES = (
     "roofline validate",
     "roofline validate runs --data my_runs.csv --format csv --output errors.csv",
     "roofline validate memory --worst 10",
+    "roofline validate constants",
 )
 
 
@@ -26,9 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("runs", "memory", "budgets"),
+        choices=("runs", "memory", "budgets", "constants"),
         default="runs",
-        help="step times of runs (default), peak memory, or device-hours of whole trainings",
+        help="step times of runs (default), peak memory, device-hours of whole trainings; or the constants behind all",
     )
     parser.add_argument(
         "--data",
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict every row and print the errors."""
     if args.worst < 0:
         raise RooflineError(f"--worst {args.worst}: give a number of rows, 0 or more")
-    emit(args, *{"runs": _runs, "memory": _memory, "budgets": _budgets}[args.what](args))
+    emit(args, *{"runs": _runs, "memory": _memory, "budgets": _budgets, "constants": _constants}[args.what](args))
     return 0
 
 
@@ -86,3 +87,11 @@ def _budgets(args: argparse.Namespace) -> Shown:
     from ..view.validation import budgets
 
     return budgets(predict_budgets(_select(args, read_table(data_file("budgets", args.data), COLUMNS))))
+
+
+def _constants(args: argparse.Namespace) -> Shown:
+    from ..view.constants import shown
+
+    if args.data or args.tier != "all":
+        raise RooflineError("the constants are no rows of runs: leave --data and --tier out")
+    return shown()

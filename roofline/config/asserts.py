@@ -13,7 +13,7 @@ from .run import TrainConfig
 from .sharding import SHARDINGS
 from .stack import family_of
 
-MEGATRON = ("megatron", "nemo")  # Megatron-LM, and what stands on Megatron-Core
+MEGATRON = ("megatron", "nemo", "primus")  # Megatron-LM, and what stands on Megatron-Core
 
 
 class Assert(NamedTuple):
@@ -102,6 +102,14 @@ ASSERTS = (
 def asserts_of(stack: str) -> Iterator[Assert]:
     """What the framework behind a software profile refuses."""
     return (each for each in ASSERTS if family_of(stack) in each.stacks)
+
+
+def breaks(train: TrainConfig, model: ModelConfig) -> Any:
+    """Whether its own software would refuse a complete layout, whatever the optimizer; of arrays element by element."""
+    found: Any = False
+    for each in asserts_of(train.stack):
+        found = found | each.breaks(train, model)
+    return found
 
 
 def refuse(train: TrainConfig, model: ModelConfig) -> None:

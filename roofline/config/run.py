@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..arrays import Number, divide
+from ..constants import constant
 from ..errors import RooflineError
 from ..result import brief
 from .recipes import Recipe, recipes, recipes_of
@@ -31,10 +32,9 @@ COUNTS = (
     "ep",
     "etp",
 )
-# The fullest expert rank sets the pace. A router that is forced to balance, and one that drops what exceeds capacity
-# factor 1, have none; a learned one is assumed to give it a quarter more (the capacity factor that arXiv:2101.03961,
-# section 2.2, trains with).
-IMBALANCE = {"forced": 1.0, "dropped": 1.0, "natural": 1.25}
+# The fullest expert rank sets the pace; a router that is forced to balance, and one that drops what exceeds capacity
+# factor 1, have none
+IMBALANCE = {"forced": 1.0, "dropped": 1.0, "natural": constant("expert_imbalance")}
 GRAPHS = ("none", "partial", "full")
 OFFLOADS = ("optimizer", "parameters", "activations")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}  # of a number that is kept

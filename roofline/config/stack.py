@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from ..constants import constant
 from ..errors import RooflineError, unknown
 from ..reading import packaged, read_packaged, read_toml
 
@@ -138,7 +139,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bucket_mb: float | None = None
     bucket_buffers: int = 0
     efficiency: float = 1.0
-    spread: float = 0.09
+    spread: float = constant("spread.software")
     selective: Literal["core", "half"] = "core"
     shardings: tuple[Word, ...] = ("none", "zero1", "zero2", "fsdp")
     sharding: Word = "none"

@@ -29,7 +29,11 @@ class Count(Result, msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     `executed_flops_step` is what the kernels really run: the visible half under a causal mask, and scores
     again in backward.
 
+    Figures are numbers; of array options arrays of their common shape.
+
     Attributes:
+        model: The model.
+        train: The complete configuration.
         params_total: All parameters, tied weights once.
         params_active: Those one token passes through: the total without the experts it does not visit.
         params_embedding: The token look-up table.

@@ -34,11 +34,17 @@ ADAMW_FLOPS = 14  # per parameter: first moment 3, second moment 4, update 5, we
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the accounting table; `levels` has three names, "" where the line is an outer total."""
+    """One line of the accounting table.
+
+    Attributes:
+        levels: Three names, "" where the line is an outer total.
+        flops: FLOPs of one micro batch.
+        proportion: Of those of forward and backward pass together, 0 to 1.
+    """
 
     levels: tuple[str, str, str]
     flops: int
-    proportion: float  # of forward and backward pass together
+    proportion: float
 
     @property
     def flops_fmt(self) -> str:
@@ -47,7 +53,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accounting(Result, msgspec.Struct, frozen=True, kw_only=True):
-    """The table of a model: its rows for one micro batch, and the shortcut 6ND as a share of the overall."""
+    """The table of a model.
+
+    Attributes:
+        model: The model.
+        seq_len: Tokens of a sequence.
+        micro_batch: Sequences that the FLOPs are of.
+        rows: The rows, the overall last.
+        flops_6nd: 6 x parameters x tokens.
+        flops_6nd_ratio: That over the exact FLOPs of all rows.
+    """
 
     VIEW: ClassVar[str] = "accounting"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ..arrays import Number, minimum, where
 from ..config.schedules import pipeline_schedule
+from ..constants import constant
 from ..counting.stages import Stage
 from ..counting.step import Step
 
 GIB = 2**30
+REDUCTION_BYTES = constant("reduction_gib") * GIB
 
 
 def in_flight(step: Step, stage: Stage | None = None) -> Number:
@@ -81,4 +83,4 @@ def gathered_bytes(step: Step) -> Number:
         gathered = parts["embedding"] + parts["head"] + 3 * layer
         return where(train.pp > 1, 0, gathered)
     buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
-    return where(train.data_parallel > 1, 0.2 * GIB, 0) + buckets
+    return where(train.data_parallel > 1, REDUCTION_BYTES, 0) + buckets

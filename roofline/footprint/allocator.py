@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Number, where
+from ..constants import constant
 from ..counting.step import Step
 from .activations import GIB
 from .phases import Phase
 
-# CUDA context, cuBLAS workspaces and NCCL's channels: nvidia-smi shows 0.45 to 1.3 GiB before the first tensor
-# (Hugging Face "model memory anatomy": 1.3 GB on V100 with NCCL-free single GPU; H100 about 0.6 GiB).
-CONTEXT_BYTES = 1.0 * GIB
-NCCL_BYTES = 1.5 * GIB  # communicators of one training job: tp, dp, pp and their groups (`validate memory`)
-FRAGMENTATION = 0.20  # of the activations: blocks rounded up and kept by the caching allocator (`validate memory`)
+CONTEXT_BYTES = constant("context_gib") * GIB
+NCCL_BYTES = constant("communicators_gib") * GIB
+FRAGMENTATION = constant("fragmentation")
 
 
 def reserved_bytes(step: Step, live: Phase[Any]) -> Number:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import msgspec
 
 from ..arrays import B, N, Number, exp, is_scalar, log, maximum, minimum, where
+from ..constants import constant
 from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
 from .allocator import driver_bytes, reserved_bytes
@@ -17,16 +18,34 @@ from .phases import Phase, choose, peak, phases_of
 if TYPE_CHECKING:
     from ..hardware import Device
 
-PARTS = (
-    "weights_bytes",
-    "gradients_bytes",
-    "optimizer_bytes",
-    "activations_bytes",
-    "logits_bytes",
-    "communication_bytes",
-    "context_bytes",
-)
-SPREAD = 0.10  # standard deviation of log(predicted / measured bytes of the driver), `validate memory`
+
+class Part(NamedTuple):
+    """One part of a device's memory.
+
+    Attributes:
+        says: In words.
+        short: The head of a column.
+        tensors: The field of `Phase` that holds its live tensors; empty where no tensor does.
+        kept: Whether it stays from step to step.
+    """
+
+    says: str
+    short: str
+    tensors: str
+    kept: bool = False
+
+
+PARTS: dict[str, Part] = {  # fields of `Memory` whose sum is its total
+    "weights_bytes": Part("weights", "weights", "weights", kept=True),
+    "gradients_bytes": Part("gradients", "gradients", "gradients", kept=True),
+    "optimizer_bytes": Part("optimizer state and master weights", "optimizer", "optimizer", kept=True),
+    "activations_bytes": Part("activations", "activations", "activations"),
+    "logits_bytes": Part("logits and loss", "logits", "logits"),
+    "communication_bytes": Part("gathered weights and buffers", "buffers", "communication"),
+    "context_bytes": Part("context, libraries, fragmentation", "context", ""),
+}
+TENSORS = {name: part for name, part in PARTS.items() if part.tensors}  # those that hold live tensors
+SPREAD = constant("spread.memory")
 SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
 Z80 = 1.2816  # of the 10th and 90th percentile
 
@@ -79,6 +98,12 @@ class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
     def verdict(self) -> Any:
         """``fits``, ``borderline`` or ``does not fit``; of arrays an array."""
         return verdict(self.fit_probability)
+
+    @property
+    def kept_bytes(self) -> N:
+        """Bytes that stay from step to step: weights, gradients, optimizer state."""
+        kept: N = sum(getattr(self, name) for name, part in PARTS.items() if part.kept)
+        return kept
 
 
 def memory_of(step: Step, device: Device) -> Memory[Any, Any]:

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from ..answers.estimate import BOUND_OF_TERM
 from ..answers.explore import AXES, Case, Explored
 from ..config.run import TrainConfig
-from ..footprint.parts import verdict
-from ..timing.terms import TERM_WORDS
+from ..footprint.parts import PARTS, verdict
+from ..timing.terms import LOSSES
 from ..units import format_bytes, format_share, format_time
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS
-from ..view.memory import MEMORY_PARTS
 
 LABELS = {"micro_batch": "micro batch", "seq_len": "tokens a sequence", "num_devices": "devices"}
 FIGURES = {"step": "step time", "range": "10-90 % range", "rate": "tokens/s", "mfu": "MFU", "memory": "memory"}
@@ -60,11 +58,11 @@ def _data(explored: Explored) -> dict[str, Any]:
     reasons = list(dict.fromkeys(case.refused for case in explored.cases if case.refused))
     possible = [case for case in explored.cases if not case.refused]
     terms = [term for term in possible[0].lost if any(case.lost[term] > 0 for case in possible)]
-    parts = [part for part in MEMORY_PARTS if any(case.parts[part] > 0 for case in possible)]
+    parts = [part for part in PARTS if any(case.parts[part] > 0 for case in possible)]
     return {
         "axes": [{"id": name, "label": LABELS[name], "values": explored.axes[name]} for name in AXES],
-        "lost": [["MFU", GREEN], *([TERM_WORDS[t], CAUSE_COLOURS[BOUND_OF_TERM.get(t, "compute")]] for t in terms)],
-        "parts": [[MEMORY_PARTS[part], PART_COLOURS[part]] for part in parts],
+        "lost": [["MFU", GREEN], *([LOSSES[t].says, CAUSE_COLOURS[LOSSES[t].bound]] for t in terms)],
+        "parts": [[PARTS[part].says, PART_COLOURS[part]] for part in parts],
         "reasons": reasons,
         "cases": [reasons.index(case.refused) if case.refused else _row(case, terms, parts) for case in explored.cases],
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from ..answers.estimate import BOUND_OF_TERM, Estimate
-from ..timing.terms import TERM_WORDS
+from ..answers.estimate import Estimate
+from ..footprint.parts import TENSORS
+from ..timing.terms import LOSSES
 from ..units import format_bytes, format_share, format_time
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS, SILVER
 from ..view.estimate import VISIBLE
-from ..view.memory import MEMORY_PARTS, PHASE_WORDS
+from ..view.memory import PHASE_WORDS
 
 
 def waterfall(result: Estimate) -> str:
@@ -19,16 +20,16 @@ def waterfall(result: Estimate) -> str:
     for step in result.waterfall:
         lost, left = float(step.lost), float(step.remaining)
         if abs(lost) > VISIBLE:
-            colour = CAUSE_COLOURS[BOUND_OF_TERM.get(step.term, "compute")]
+            colour = CAUSE_COLOURS[LOSSES[step.term].bound]
             bars = [(min(left, left + lost), abs(lost), colour)]
             time = format_time(float(step.seconds))
-            rows.append(_row(TERM_WORDS[step.term], bars, time, f"{-100 * lost:+.1f} %", format_share(left)))
+            rows.append(_row(LOSSES[step.term].says, bars, time, f"{-100 * lost:+.1f} %", format_share(left)))
     mfu = float(result.mfu)
     rows.append(
         _row("MFU", [(0.0, mfu, GREEN)], format_time(float(result.step_time_s)), "", format_share(mfu), kind="sum")
     )
     head = _head("where it goes", "", "time", "loses", "left")
-    causes = list(dict.fromkeys(BOUND_OF_TERM.get(s.term, "compute") for s in result.waterfall if s.lost > VISIBLE))
+    causes = list(dict.fromkeys(LOSSES[s.term].bound for s in result.waterfall if s.lost > VISIBLE))
     key = "".join(f'<li><i style="background:{CAUSE_COLOURS[cause]}"></i>{cause}</li>' for cause in causes)
     return f'<table class="bars causes">{head}<tbody>{"".join(rows)}</tbody></table><ul class="key">{key}</ul>'
 
@@ -39,14 +40,13 @@ def phases(result: Estimate) -> str:
     if not found:
         return ""
     whole = max(float(phase.total) for phase in found)
-    parts = [name.removesuffix("_bytes") for name in MEMORY_PARTS if name != "context_bytes"]
     rows = []
     for phase in found:
         bars, at = [], 0.0
-        for part in parts:
-            size = float(getattr(phase, part)) / whole
+        for name, part in TENSORS.items():
+            size = float(getattr(phase, part.tensors)) / whole
             if size > 0:
-                bars.append((at, size, PART_COLOURS[f"{part}_bytes"]))
+                bars.append((at, size, PART_COLOURS[name]))
                 at += size
         total = format_bytes(float(phase.total))
         rows.append(_row(PHASE_WORDS[phase.name], bars, total, kind="sum" if phase.total == whole else ""))

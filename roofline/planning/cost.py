@@ -27,7 +27,13 @@ COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the arithmetic: what, how, and what comes out."""
+    """One line of the arithmetic.
+
+    Attributes:
+        what: What is worked out.
+        how: From what.
+        value: What comes out, with its unit.
+    """
 
     what: str
     how: str
@@ -35,7 +41,14 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """What twice the devices give; `why` says what makes more than twice as fast possible, where it is known."""
+    """What twice the devices give.
+
+    Attributes:
+        num_devices: Twice the plan's.
+        wall_time_s: Seconds of the whole run on them.
+        speedup: The plan's time over that.
+        why: What makes more than twice as fast possible, where it is known.
+    """
 
     num_devices: int
     wall_time_s: float
@@ -105,7 +118,14 @@ class Missed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OtherSoftware(msgspec.Struct, frozen=True, kw_only=True):
-    """The same run on another software profile, on its own best layout: whole-run time, over the plan's."""
+    """The same run on another software profile.
+
+    Attributes:
+        stack: The profile.
+        wall_time_s: Seconds of the whole run.
+        slower: That over the plan's.
+        layout: Its own best layout.
+    """
 
     stack: str
     wall_time_s: float
@@ -117,10 +137,13 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     """A training run; attributes are the JSON keys of ``roofline plan``.
 
     Attributes:
+        model: The model.
+        device: The `Device`.
         tokens: Tokens trained on.
         steps: Optimizer steps.
-        wall_time_s: Expected time of the whole run, overhead included; `wall_time_low_s` and
-            `wall_time_high_s` are its 10th and 90th percentile.
+        tokens_per_step: Tokens of one step, all devices.
+        wall_time_s: Expected seconds of the whole run, overhead included.
+        wall_time_low_s, wall_time_high_s: 10th and 90th percentile of that.
         device_hours: Devices times hours.
         energy_kwh: Of the devices alone times the PUE; None where the power is not known.
         cost: Device-hours times price; None without a price.

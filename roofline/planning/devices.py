@@ -379,8 +379,8 @@ def _relief(before: Layout, after: Layout) -> str:
 def _largest_term(model: ModelConfig, device: Device, layout: Layout) -> str:
     from ..answers.estimate import estimate_step
     from ..counting.step import build_step
-    from ..timing.terms import TERM_WORDS
+    from ..timing.terms import words_of
 
     waterfall = estimate_step(build_step(model, layout.train), device).waterfall
     worst = max(waterfall, key=lambda step: float(step.lost))
-    return f"{format_share(float(worst.lost))} of the peak lost to {TERM_WORDS.get(worst.term, worst.term)}"
+    return f"{format_share(float(worst.lost))} of the peak lost to {words_of(worst.term)}"

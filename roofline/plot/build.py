@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..answers.estimate import BOUND_OF_TERM, Estimate
+from ..answers.estimate import Estimate
 from ..answers.inference import Inference
 from ..arrays import is_scalar, some
 from ..config.recompute import recompute_words
@@ -16,6 +16,7 @@ from ..config.words import layout_words
 from ..errors import RooflineError
 from ..hardware.device import SAME_ENGINE
 from ..model.spec import ModelConfig
+from ..timing.terms import LOSSES
 from ..units import format_time
 from ..view.words import model_words
 from .data import (
@@ -180,7 +181,7 @@ def waterfall_data(estimates: Sequence[Estimate]) -> WaterfallData:
                 terms=tuple(
                     Term(
                         term=step.term,
-                        cause=BOUND_OF_TERM.get(step.term, "compute"),
+                        cause=LOSSES[step.term].bound,
                         seconds=float(step.seconds),
                         lost=float(step.lost),
                         remaining=float(step.remaining),

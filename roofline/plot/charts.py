@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..timing.terms import TERM_WORDS
+from ..footprint.parts import PARTS
+from ..timing.terms import LOSSES
 from ..units import format_time
 from ..view.colours import CAUSE_COLOURS, PART_COLOURS, RED
 from ..view.estimate import VISIBLE
-from ..view.memory import MEMORY_PARTS
 from .data import MemoryBar, MemoryData, Waterfall, WaterfallData
 from .key import block_of, flow
 from .style import (
@@ -57,7 +57,7 @@ def draw_waterfalls(figure: Figure, data: WaterfallData) -> None:
     measures, count = page_of(figure), len(data.panels)
     width, line = measures.width, measures.lines(1)
     terms = visible_terms(data.panels)
-    rows = ["dense peak", *(TERM_WORDS.get(name, name.replace("_", " ")) for name in terms), "MFU"]
+    rows = ["dense peak", *(LOSSES[name].says for name in terms), "MFU"]
     left = min(0.2 + max(text_width(words, measures.normal) for words in rows), 0.38 * width)
     rows = ["\n".join(wrapped(words, left - 0.15, measures.normal)) for words in rows]
     columns = min(count, 3, max(int((width - left) / measures.scaled(2.2)), 1))
@@ -186,7 +186,7 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
     """Draw one stacked bar per micro batch or device, with the capacity as a line over it."""
     measures, count, by_device = page_of(figure), len(data.bars), data.axis == "device"
     width, left = measures.width, measures.scaled(0.6)
-    parts = [name for name in MEMORY_PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
+    parts = [name for name in PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
     capacities = [bar.capacity_bytes / GIB for bar in data.bars]
     beside = not measures.narrow
     room = (width - left - (measures.scaled(2.15) if beside else EDGE)) / count
@@ -241,7 +241,7 @@ def _memory_key(
         return "\n".join(wrapped(text, inches, measures.normal))
 
     handles: list[Any] = [
-        Patch(facecolor=colour, hatch=hatch, label=words(MEMORY_PARTS[name]), **NO_EDGE)
+        Patch(facecolor=colour, hatch=hatch, label=words(PARTS[name].says), **NO_EDGE)
         for name, (colour, hatch) in ((name, _part_style(name)) for name in reversed(parts))
     ]
     line = Line2D([], [], color=INK, linewidth=1.3, linestyle="--", label=words(_capacity_words(capacities)))

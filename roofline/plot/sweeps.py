@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..answers.capacity import LONGEST_SEQUENCE, SEQUENCE_STEP, max_micro_batch, max_seq_len
 from ..answers.estimate import Estimate, estimate
 from ..config.settle import settle
-from ..footprint.parts import Memory
+from ..footprint.parts import PARTS, TENSORS, Memory
 from ..model.spec import default_seq_len
-from ..view.memory import MEMORY_PARTS
 from .build import shared_words, workload
 from .data import Curve, CurveData, MemoryBar, MemoryData
 
@@ -63,9 +62,7 @@ def phase_data(result: Estimate) -> MemoryData:
     bars = [
         MemoryBar(
             label=phase.name,
-            parts={
-                name: float(getattr(phase, name.removesuffix("_bytes"))) for name in MEMORY_PARTS if name != CONTEXT
-            },
+            parts={name: float(getattr(phase, part.tensors)) for name, part in TENSORS.items()},
             total_bytes=float(phase.total),
             capacity_bytes=capacity,
             fits=bool(phase.total <= capacity),
@@ -77,9 +74,6 @@ def phase_data(result: Estimate) -> MemoryData:
         axis="moment of a step",
         bars=(*bars, _bar("driver", memory, None)),
     )
-
-
-CONTEXT = "context_bytes"
 
 
 def batch_data(
@@ -176,7 +170,7 @@ def _bar(label: str, memory: Memory, index: int | None) -> MemoryBar:
 
     return MemoryBar(
         label=label,
-        parts={name: float(pick(getattr(memory, name))) for name in MEMORY_PARTS},
+        parts={name: float(pick(getattr(memory, name))) for name in PARTS},
         total_bytes=float(pick(memory.total_bytes)),
         capacity_bytes=float(pick(memory.capacity_bytes)),
         fits=bool(pick(memory.fits)),

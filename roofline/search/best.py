@@ -53,6 +53,11 @@ class Best:
             best = chosen[values[chosen].argmin(keepdims=True)]
             self.simple.setdefault(level, Leaders(1)).offer(values[best], index[best], number)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no layout was offered at all, not even one that does not fit."""
+        return not self.leaders.best() and not self.smallest.best()
+
     def merge(self, later: Best) -> None:
         """Take in what was kept of pieces that come later: of equals the earlier stays."""
         self.leaders.merge(later.leaders)

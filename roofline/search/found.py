@@ -10,6 +10,8 @@ import msgspec
 
 from ..answers.machine import caveats_of, machine_notes
 from ..answers.measured import seen_notes
+from ..config.asserts import refuse
+from ..config.run import TrainConfig
 from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
@@ -32,8 +34,14 @@ class Found:
         self.layouts: dict[tuple[int, int], Layout] = {}
 
     def result(self, *, seconds: float, interrupted: bool, notes: tuple[str, ...]) -> SearchResult:
-        """The answer."""
+        """The answer.
+
+        Raises:
+            RooflineError: The software refuses every layout.
+        """
         question, best = self.question, self.best
+        if best.empty and not interrupted:
+            self._refuse()
         found = [self._layout(entry) for entry in self._distinct()]
         simplest = self._simplest(found[0]) if found else None
         front = [] if best.front is None else [self._layout(entry) for entry in best.front.points()]
@@ -135,15 +143,31 @@ class Found:
         return self.layouts[key]
 
     def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
+        train = self._train(source, variant, row, micro)
+        return layout_of(build_step(self.question.model, train), self.question.device)
+
+    def _train(self, source: int, variant: int, row: int, micro: int) -> TrainConfig:
         bundle, piece = self._at(source)
         degrees = {name: int(column[row]) for name, column in bundle.space.columns.items()}
-        train = msgspec.structs.replace(
+        return msgspec.structs.replace(
             bundle.trains[variant],
             **degrees,
             sharding=piece.sharding,
             micro_batch=int(bundle.space.micro_batches[micro]),
         )
-        return layout_of(build_step(self.question.model, train), self.question.device)
+
+    def _refuse(self) -> None:
+        """Say what the software refuses of the first layout of a piece.
+
+        Raises:
+            RooflineError: It does.
+        """
+        for source in range(len(self.pieces)):
+            bundle, piece = self._at(source)
+            rows, micro = bundle.space.consistent[piece.first : piece.last].nonzero()
+            for variant in range(len(bundle.trains) if len(rows) else 0):
+                train = self._train(source, variant, piece.first + int(rows[0]), int(micro[0]))
+                refuse(train, self.question.model)
 
 
 def _chunks(values: Any, size: int) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..arrays import is_scalar
+from ..config.asserts import breaks
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..counting.op import Op
@@ -130,6 +131,21 @@ class Bundle:
         )
         step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops, spread(self.working))
         return np.broadcast_to(peak_bytes(step, self.device), (len(self.trains), len(rows), len(self.micro)))
+
+    def allowed(self, sharding: str, rows: Any) -> Any:
+        """Where a layout is none that its own software refuses: [variants, rows, micro batches]."""
+        import numpy as np
+
+        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        broken = [
+            breaks(
+                msgspec.structs.replace(train, **degrees, micro_batch=self.micro, sharding=sharding),
+                self.steps[0].model,
+            )
+            for train in self.trains
+        ]
+        shape = (len(rows), len(self.micro))
+        return ~np.stack([np.broadcast_to(np.asarray(each, dtype=bool), shape) for each in broken])
 
     def saves(self, memory: Any) -> Any:
         """Where recompute, which only takes time, saves memory; True without it: [variants, rows, micro batches]."""

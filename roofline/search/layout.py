@@ -12,32 +12,42 @@ from ..answers.times import estimate_times
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
+from ..constants import constant
 from ..footprint.parts import Memory
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..timing.interval import Z80, ratio_spread
 from ..timing.schedule import Schedule
+from ..timing.terms import TERMS
 from .space import DEGREES, WORDS
 
 if TYPE_CHECKING:
     from ..counting.step import Step
     from ..hardware import Device
 
-WAITING_DRAW = 0.5  # assumes a device that waits for others or for its host draws half its power limit
-WAITING = (
-    "tensor_parallel",
-    "context_parallel",
-    "expert_parallel",
-    "pipeline_bubble",
-    "pipeline_transfer",
-    "data_parallel",
-    "launch",
-    "offload",
-)
+WAITING_DRAW = constant("waiting_draw")
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """One layout with what it costs; the fields of the configuration are those of `TrainConfig`."""
+    """One layout with what it costs.
+
+    Attributes:
+        num_devices: Devices in all.
+        tp, pp, vp, dp, cp, ep: Degrees, as in `TrainConfig`; vp are stages per device.
+        micro_batch: Sequences per pass.
+        accumulation: Micro batches per device group and step.
+        sharding, sequence_parallel, recompute, dtype, attention, stack: Words, as in `TrainConfig`.
+        step_time_s: Expected seconds of a step.
+        step_time_low_s, step_time_high_s: 10th and 90th percentile of that.
+        tokens_per_s: Tokens per second, all devices.
+        mfu: Model FLOPs over the dense peak, 0 to 1.
+        memory_bytes: Bytes of the fullest device.
+        fits: Whether they are likelier than not within its memory.
+        device_seconds_per_step: Devices times seconds.
+        energy_share: Mean power over the power limit, 0 to 1.
+        train: The complete configuration.
+        schedule: Seconds of the step by cause.
+    """
 
     num_devices: int
     tp: int
@@ -62,7 +72,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: float
     fits: bool
     device_seconds_per_step: float
-    energy_share: float  # mean power over the power limit
+    energy_share: float
     train: TrainConfig
     schedule: Schedule
 
@@ -183,7 +193,7 @@ def worse_by(best: Layout, other: Layout, objective: str, device: Device) -> tup
 
 def mean_draw(times: Schedule[Any]) -> Any:
     """Mean power of a device over its power limit: the limit while kernels run, half of it while waiting."""
-    waiting = sum(getattr(times, term) for term in WAITING) / times.total
+    waiting = sum(getattr(times, name) for name, term in TERMS.items() if term.waits) / times.total
     return 1 - waiting * (1 - WAITING_DRAW)
 
 

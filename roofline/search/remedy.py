@@ -11,7 +11,6 @@ from ..config.recompute import recompute_words
 from ..config.settle import Run
 from ..config.words import layout_words
 from ..errors import RooflineError
-from ..footprint.parts import Memory
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
 from ..units import format_bytes
@@ -31,12 +30,8 @@ def shortage(found: SearchResult) -> str:
         return "no layout was found"
     return (
         f"it needs {format_bytes(float(memory.total_bytes))} per device at least, "
-        f"{format_bytes(_states(memory))} of it weights, gradients and optimizer state"
+        f"{format_bytes(float(memory.kept_bytes))} of it weights, gradients and optimizer state"
     )
-
-
-def _states(memory: Memory) -> float:
-    return float(memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes)
 
 
 def remedy(model: ModelConfig, device: Device, found: SearchResult, num_devices: int, options: dict[str, Any]) -> str:

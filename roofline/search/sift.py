@@ -54,23 +54,30 @@ class _Sift:
         self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
 
     def run(self, decided: Callable[[int], None] | None) -> None:
+        import numpy as np
+
         space, best = self.bundle.space, self.best
         meaningful = self._meaningful()  # [variants, rows]
         sensible = meaningful.any(axis=0) & space.consistent.any(axis=1)
         rows = sensible[self.piece.first : self.piece.last].nonzero()[0] + self.piece.first
         if not len(rows):
             return
-        floor = self.bundle.memory_floor(self.sharding, rows)
-        fitting = rows[floor <= self.memory_bytes]
-        if not len(fitting):
-            fitting = rows[[floor.argmin()]]  # to say what comes closest
         layouts_of_row = meaningful.sum(axis=0) * space.consistent.sum(axis=1)
+        candidates = meaningful[:, rows, None] & space.consistent[rows] & self.bundle.allowed(self.sharding, rows)
+        runs = rows[candidates.any(axis=(0, 2))]
+        if not len(runs):
+            best.evaluated += int(layouts_of_row[rows].sum())
+            return
+        floor = self.bundle.memory_floor(self.sharding, runs)
+        fitting = runs[floor <= self.memory_bytes]
+        if not len(fitting):
+            fitting = runs[[floor.argmin()]]  # to say what comes closest
         best.evaluated += int(layouts_of_row[rows].sum() - layouts_of_row[fitting].sum())
         size = max(1, CHUNK // (len(self.bundle.trains) * len(space.micro_batches)))
         try:
             for start in range(0, len(fitting), size):
                 chunk = fitting[start : start + size]
-                self._chunk(chunk, meaningful[:, chunk, None] & space.consistent[chunk])
+                self._chunk(chunk, candidates[:, np.searchsorted(rows, chunk)])
                 best.evaluated += int(layouts_of_row[chunk].sum())
                 if decided is not None:
                     decided(best.evaluated)

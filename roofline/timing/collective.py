@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..arrays import Number, is_scalar, namespace, where
+from ..constants import constant
 from ..errors import unknown
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..hardware.measured import Collective
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
-_LINEAR_RANKS = 8  # latency grows with each rank up to here (rings), with the logarithm beyond (trees)
+_LINEAR_RANKS = constant("linear_ranks")
 _PAIRS = frozenset({"all_to_all", "send_recv"})  # messages between pairs of ranks, no ring
 
 

@@ -9,42 +9,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import Number, exp
+from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .schedule import TERMS, Schedule
+from .schedule import Schedule
 from .seen import left
+from .terms import TERMS, Term
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 Z80 = 1.2816  # half-width of the central 80 % of a normal distribution, in standard deviations
 
-# What errs in all kernels of one kind or in all traffic of a group; `scripts/maintain/fit_spreads.py` fits their scale,
-# and the two figures for experts and (in `Stack`) for software.
-SPREAD = {
-    "matmul": 0.02,
-    "attention": 0.08,
-    "memory_bound": 0.10,
-    "recompute": 0.03,
-    "tensor_parallel": 0.20,
-    "context_parallel": 0.28,
-    "expert_parallel": 0.42,
-    "pipeline_bubble": 0.18,
-    "pipeline_transfer": 0.35,
-    "data_parallel": 0.35,
-    "launch": 0.20,
-    "optimizer": 0.20,
-    "offload": 0.35,
-}
-EXPERTS = 0.12  # load imbalance and grouped kernels: repeats differ by 35 to 60 %
 # What a lack of evidence adds to the software's spread; "assumed" are figures that nobody measured on such a chip.
-EVIDENCE = {"device": 0.0, "architecture": 0.0, "assumed": 0.09, "default": 0.12}
-POWER = 0.25  # of what a power limit is expected to cost
-OVER_LINKS = frozenset({"tensor_parallel", "context_parallel", "expert_parallel", "pipeline_transfer", "data_parallel"})
-
-# What two layouts do not share in a term of theirs: kernels of other shapes, whose fits are right to about 5 % one by
-# one, half a dozen of which make most of a step.
-SHAPES = 0.02
+EVIDENCE = {
+    "device": 0.0,
+    "architecture": 0.0,
+    "assumed": constant("spread.assumed_kernels"),
+    "default": constant("spread.default_kernels"),
+}
+POWER = constant("spread.power")
+EXPERTS = constant("spread.experts")
+SHAPES = constant("spread.shapes")
 
 
 def evidence(device: Device) -> str:
@@ -60,9 +46,9 @@ def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Num
     """The variance of the logarithm of the step time, by cause."""
     terms: Number = 0.0
     host: Number = 0.0
-    for term in TERMS:
-        share = getattr(times, term) / times.total
-        terms = terms + SPREAD[term] ** 2 * share**2
+    for name, term in TERMS.items():
+        share = getattr(times, name) / times.total
+        terms = terms + term.spread**2 * share**2
         host = host + _of_host(term, device) * share**2
     return {
         "software": step.stack.spread**2,
@@ -80,9 +66,9 @@ def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
     return variance**0.5
 
 
-def _of_host(term: str, device: Device) -> float:
+def _of_host(term: Term, device: Device) -> float:
     """What not knowing the host adds to the variance of a term of communication."""
-    return device.between.spread**2 if device.between is not None and term in OVER_LINKS else 0.0
+    return device.between.spread**2 if device.between is not None and term.waits == "links" else 0.0
 
 
 def interval(step: Step, device: Device, times: Schedule[Any], floor: Number) -> tuple[Number, Number]:
@@ -100,8 +86,8 @@ def ratio_spread(first: Schedule[Any], other: Schedule[Any], device: Device) -> 
     To first order d log(T'/T) = sum over terms of e (T'_i/T' - T_i/T); the shapes of kernels err in each by itself.
     """
     variance: Number = 0.0
-    for term in TERMS:
-        share, others = getattr(first, term) / first.total, getattr(other, term) / other.total
-        variance = variance + (SPREAD[term] ** 2 + _of_host(term, device)) * (others - share) ** 2
+    for name, term in TERMS.items():
+        share, others = getattr(first, name) / first.total, getattr(other, name) / other.total
+        variance = variance + (term.spread**2 + _of_host(term, device)) * (others - share) ** 2
         variance = variance + SHAPES**2 * (others**2 + share**2)
     return variance**0.5

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..constants import constant
+
 if TYPE_CHECKING:
     from ..hardware import Device
 
-# Of the default limit: leakage, memory and links, which the clock of the cores does not change.
-STATIC_POWER = 0.25
+STATIC_POWER = constant("static_power")
 _LEAST_DYNAMIC = 0.02  # limits below the static power cannot be set: the lowest clocks remain
 
 
@@ -16,8 +17,7 @@ def clock_share(device: Device) -> float:
     """Clock under matrix products at the power limit in force, relative to that at the default limit; 1 without one.
 
     Dynamic power goes with frequency and the square of voltage, which falls with frequency: ``P - static ~ f^3``.
-    Assumes a quarter static: an A100 of 300 W then reaches 0.87 of one of 400 W, and measured ones 0.88 (large bf16
-    products, github:MooreThreads/SimuMax a100_pcie and github:ai-dynamo/aiconfigurator a100_sxm).
+    The static part is the constant ``static_power``, with its evidence.
 
     >>> from roofline.hardware import load_device, override
     >>> round(clock_share(override(load_device("h100-sxm-80gb"), power_limit_w=350)), 2)

@@ -12,6 +12,7 @@ import msgspec
 
 from ..arrays import N, Number, maximum, minimum, p_norm, some, where
 from ..config.schedules import pipeline_schedule
+from ..constants import constant
 from ..counting.op import Op
 from ..counting.stages import stages
 from ..counting.step import Step
@@ -19,14 +20,13 @@ from . import collective
 from .host import ON_HOST
 from .ranks import PricedOp, network_bytes_per_s, stage_ranks
 from .seen import pull
+from .terms import TERMS
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
-# A collective that runs beside compute takes streaming multiprocessors and memory bandwidth from it: NCCL's channels
-# hold 16 to 24 of 108 to 132 units, and what they move crosses device memory about twice.
-INTERFERENCE = 0.3
-LAUNCH_SHARPNESS = 8.0  # launch and compute overlap: close to the larger of the two
+INTERFERENCE = constant("interference")  # a collective takes units and memory bandwidth from the compute beside it
+LAUNCH_SHARPNESS = constant("launch_sharpness")
 
 
 class Schedule(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
@@ -65,14 +65,13 @@ class Schedule(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     total: N
 
 
-TERMS = tuple(name for name in Schedule.__struct_fields__ if name != "total")
 _TERM_OF_GROUP = {
     "tp": "tensor_parallel",
     "cp": "context_parallel",
     "ep": "expert_parallel",
     "etp": "expert_parallel",
 }
-_COMPUTE = ("matmul", "attention", "memory_bound", "recompute")
+_COMPUTE = tuple(name for name, term in TERMS.items() if term.hides)
 
 
 def term_of(priced: PricedOp) -> str:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 from ..arrays import Number, where
 from ..config.run import TrainConfig
 from ..config.stack import family_of
+from ..constants import constant
 from ..counting.step import Step
 
 if TYPE_CHECKING:
     from ..hardware import Device
     from ..hardware.seen import Seen
 
-# The part that other runs share: of 25 published sources with 6 or more runs on one device and software, one run moves
-# the others best by 0.4 (0.35 to 0.4 with any one source left out): mean error over sources 8.7 % instead of 9.5 %.
-SHARED = 0.4
-REPEATS = 0.04  # standard deviation of the logarithm between repeats of one configuration
+SHARED = constant("shared_error")
+REPEATS = constant("spread.repeats")
 
 
 def pull(step: Step, device: Device) -> Number:

@@ -24,7 +24,14 @@ _DTYPES = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": 
 
 
 class ModuleCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one module costs, its submodules included; backward includes recompute."""
+    """What one module costs, its submodules included.
+
+    Attributes:
+        flops_forward: FLOPs of the forward pass.
+        flops_backward: FLOPs of the backward pass, recompute included.
+        bytes: Bytes read and written in both.
+        activation_bytes: Bytes kept for backward.
+    """
 
     flops_forward: int | float = 0
     flops_backward: int | float = 0

@@ -154,7 +154,7 @@ def _usable(capacity_gib: float) -> float:
 def _comparable(memory: Memory, kind: str) -> Any:
     """Our figure of a kind."""
     if kind == "states":
-        return memory.weights_bytes + memory.gradients_bytes + memory.optimizer_bytes
+        return memory.kept_bytes
     if kind == "activations":
         return memory.phases[0].activations + memory.phases[0].logits
     return getattr(memory, f"{kind}_bytes")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import msgspec
 
 from ..answers.times import estimate_times
+from ..constants import constant
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..gate import PATH, gated
@@ -27,13 +28,24 @@ if TYPE_CHECKING:
     from ..config.run import TrainConfig
     from ..hardware import Device
 
-BLANKS = 0.09  # what filling a source's blanks adds to the spread (`scripts/maintain/fit_spreads.py`)
+BLANKS = constant("spread.blanks")
 COVERED = {"stack parallel"}  # what it stands for is runs whose software nobody named
-MEMORY_ERROR = 1.1  # a choice our memory puts up to 10 % above the capacity may have run (`validate memory`)
+MEMORY_ERROR = constant("memory_error")
 
 
 class Prediction(Result, msgspec.Struct, frozen=True, kw_only=True):
-    """One row: measured and predicted tokens per second and device, or why it was skipped."""
+    """One row: measured and predicted tokens per second and device, or why it was skipped.
+
+    Attributes:
+        row: The row, as text by column.
+        measured: Tokens per second and device; None where the row does not say.
+        predicted: The same as expected; None where it was skipped.
+        low, high: 10th and 90th percentile of that.
+        variances: Of log(measured / predicted), by cause.
+        stack: The software profile.
+        skipped_reason: Why nothing was predicted; empty where something was.
+        assumed: What the source leaves out and was filled in.
+    """
 
     VIEW: ClassVar[str] = "prediction"
 
@@ -42,7 +54,7 @@ class Prediction(Result, msgspec.Struct, frozen=True, kw_only=True):
     predicted: float | None = None
     low: float | None = None
     high: float | None = None
-    variances: Mapping[str, float] = {}  # of log(measured / predicted), by cause
+    variances: Mapping[str, float] = {}
     stack: str = ""
     skipped_reason: str = ""
     assumed: tuple[str, ...] = ()

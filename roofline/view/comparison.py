@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..answers.comparison import device_time_per_token, difference
 from ..answers.machine import caveats_of
 from ..config.words import layout_words
-from ..timing.terms import TERM_WORDS
+from ..timing.terms import words_of
 from ..units import format_time
 from . import cells
 from .estimate import record
@@ -105,7 +105,7 @@ def causes_table(results: Results) -> Table:
     for term in costs[0]:
         if max(cost[term] for cost in costs) < NOTABLE / 10 * max(sum(cost.values()) for cost in costs):
             continue
-        row: list[Any] = [TERM_WORDS[term]]
+        row: list[Any] = [words_of(term)]
         row += [cells.seconds(1e6 * cost[term]) for cost in costs]
         row += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
         rows.append(row)
@@ -134,7 +134,7 @@ def _reasons(results: Results) -> list[str]:
             sentences.append(f"{letter} is as fast as A per device ({ratio - 1:+.1%}).")
             continue
         causes = [
-            f"{TERM_WORDS[term]} {_change(1e6 * change).text}"
+            f"{words_of(term)} {_change(1e6 * change).text}"
             for term, change in list(changes.items())[:3]
             if abs(change) > NOTABLE * before
         ]

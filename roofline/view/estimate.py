@@ -8,13 +8,11 @@ import msgspec
 
 from ..answers.advice import Advice, advise
 from ..answers.capacity import fit_words
-from ..answers.estimate import BOUND_OF_TERM
 from ..answers.machine import caveats_of
 from ..arrays import is_scalar
 from ..config.words import layout_words
 from ..footprint.parts import PARTS
-from ..timing.schedule import TERMS
-from ..timing.terms import TERM_WORDS
+from ..timing.terms import LOSSES, TERMS
 from ..units import format_time
 from .about import device_json, model_json, train_json
 from .cases import cases, sweep, trained
@@ -140,15 +138,11 @@ def peak_bar(mfu: float, steps: Sequence[WaterfallStep]) -> str:
     """The dense peak, as an MFU and what each step of a waterfall loses."""
     useful = Segment(mfu, "MFU", share(mfu).text, GREEN)
     lost = [
-        Segment(float(step.lost), TERM_WORDS[step.term], share(step.lost).text, CAUSE_COLOURS[_cause(step.term)])
+        Segment(float(step.lost), LOSSES[step.term].says, share(step.lost).text, CAUSE_COLOURS[LOSSES[step.term].bound])
         for step in steps
         if step.lost > VISIBLE
     ]
     return bar("The dense peak, and where it goes", [useful, *lost])
-
-
-def _cause(term: str) -> str:
-    return BOUND_OF_TERM.get(term, "compute")  # kernels below their peak
 
 
 def record(result: Estimate[Any, Any, Any]) -> dict[str, Any]:
@@ -205,9 +199,11 @@ def mfu_words(result: Estimate) -> str:
 
 
 def bound_words(result: Estimate) -> str:
-    """What the step spends most of its time on, with its share."""
-    spent = sum(getattr(result.schedule, term) for term in TERMS if BOUND_OF_TERM[term] == result.bound)
-    return f"{result.bound} ({share(spent / result.step_time_s).text} of the step)"
+    """What the step spends most of its time on, with its share; where the device waits, what for most of all."""
+    spent = {name: getattr(result.schedule, name) for name, term in TERMS.items() if term.bound == result.bound}
+    most = TERMS[max(spent, key=lambda name: float(spent[name]))]
+    waiting = f", mostly {most.says}" if most.waits else ""
+    return f"{result.bound} ({share(sum(spent.values()) / result.step_time_s).text} of the step{waiting})"
 
 
 def waterfall_table(result: Estimate) -> Table:
@@ -216,7 +212,7 @@ def waterfall_table(result: Estimate) -> Table:
     for step in result.waterfall:
         if not -VISIBLE < step.lost < VISIBLE:
             lost = Cell(step.lost, points(-step.lost).text)
-            rows.append([TERM_WORDS[step.term], seconds(step.seconds), lost, share(step.remaining)])
+            rows.append([LOSSES[step.term].says, seconds(step.seconds), lost, share(step.remaining)])
     return Table("From peak to MFU", ["where it goes", "time", "loses", "left"], rows, align="lrrr")
 
 

@@ -11,7 +11,7 @@ from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..config.words import layout_words
-from ..footprint.parts import Memory
+from ..footprint.parts import PARTS, TENSORS, Memory
 from .about import model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import points, seconds, share, size
@@ -23,17 +23,6 @@ from .words import batch_words, device_notes, method_words, model_words
 
 if TYPE_CHECKING:
     from ..answers.fixes import Fix
-
-MEMORY_PARTS = {
-    "weights_bytes": "weights",
-    "gradients_bytes": "gradients",
-    "optimizer_bytes": "optimizer state and master weights",
-    "activations_bytes": "activations",
-    "logits_bytes": "logits and loss",
-    "communication_bytes": "gathered weights and buffers",
-    "context_bytes": "context, libraries, fragmentation",
-}
-
 
 PHASE_WORDS = {
     "loss": "in the loss",
@@ -135,8 +124,8 @@ def pieces(result: MemoryFit) -> list[str]:
 
 def memory_bar(memory: Memory, train: TrainConfig) -> str:
     """The parts side by side against the capacity, which a line marks where they exceed it."""
-    labels = {**MEMORY_PARTS, "optimizer_bytes": optimizer_words(train)}
-    parts = [(labels[name], float(getattr(memory, name)), PART_COLOURS[name]) for name in MEMORY_PARTS]
+    labels = part_words(train)
+    parts = [(labels[name], float(getattr(memory, name)), PART_COLOURS[name]) for name in PARTS]
     return parts_bar(parts, memory.capacity_bytes)
 
 
@@ -154,6 +143,11 @@ def parts_bar(parts: Sequence[tuple[str, float, str]], capacity: float | None) -
     return bar(title, segments, whole=max(total, there), limit=there if total > there else None)
 
 
+def part_words(train: TrainConfig) -> dict[str, str]:
+    """Every part of the memory in words, the optimizer's as this configuration fills it."""
+    return {**{name: part.says for name, part in PARTS.items()}, "optimizer_bytes": optimizer_words(train)}
+
+
 def optimizer_words(train: TrainConfig) -> str:
     """What the optimizer's row holds: its state, the fp32 master weights (unless the weights are kept in fp32), both.
 
@@ -168,8 +162,8 @@ def optimizer_words(train: TrainConfig) -> str:
 
 def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str] | None = None) -> Table:
     """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic."""
-    labels = {**MEMORY_PARTS, "optimizer_bytes": optimizer_words(train)}
-    parts = [name for name in MEMORY_PARTS if getattr(memory, name)]
+    labels = part_words(train)
+    parts = [name for name in PARTS if getattr(memory, name)]
     parts.sort(key=lambda name: -getattr(memory, name))
     rows: list[list[Any]] = []
     capacity = memory.capacity_bytes
@@ -187,28 +181,17 @@ def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str
 
 def phases_table(memory: Memory) -> Table:
     """Live tensors at each moment of a step that may be the peak, which is marked; and what the device shows for it."""
-    parts = [name for name in MEMORY_PARTS if name != "context_bytes"]
-    used = [name for name in parts if any(getattr(phase, name.removesuffix("_bytes")) for phase in memory.phases)]
+    used = [part for part in TENSORS.values() if any(getattr(phase, part.tensors) for phase in memory.phases)]
     most = max((phase.total for phase in memory.phases), default=0)
     rows: list[list[Any]] = []
     for phase in memory.phases:
-        figures = [size(getattr(phase, name.removesuffix("_bytes"))) for name in used]
+        figures = [size(getattr(phase, part.tensors)) for part in used]
         rows.append([PHASE_WORDS[phase.name], *figures, size(phase.total), "peak" if phase.total == most else ""])
     blank = [""] * len(used)
     rows.append(["reserved by the allocator", *blank, size(memory.reserved_bytes), ""])
     rows.append(["shown by the driver", *blank, size(memory.driver_bytes), ""])
-    heads = [PHASE_HEADS[name] for name in used]
+    heads = [part.short for part in used]
     return Table("", ["live tensors", *heads, "sum", ""], rows, align="l" + "r" * (len(used) + 1) + "l")
-
-
-PHASE_HEADS = {
-    "weights_bytes": "weights",
-    "gradients_bytes": "gradients",
-    "optimizer_bytes": "optimizer",
-    "activations_bytes": "activations",
-    "logits_bytes": "logits",
-    "communication_bytes": "buffers",
-}
 
 
 def fixes_table(fixes: Sequence[Fix]) -> Table:

@@ -10,7 +10,7 @@ from .. import units
 from ..answers.diagnosis import verdict_words
 from ..config.words import layout_words
 from ..counting.mfu import RULES
-from ..timing.terms import TERM_WORDS
+from ..timing.terms import words_of
 from . import cells
 from .changes import changes_table
 from .estimate import VISIBLE, waterfall_bar
@@ -69,7 +69,7 @@ def tables(result: Diagnosis) -> list[Table]:
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [
         [
-            TERM_WORDS.get(step.term, step.term),
+            words_of(step.term),
             cells.share(float(step.lost)),
             cells.seconds(float(step.seconds)),
         ]

@@ -6,7 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..profiling.meaning import meaning
-from ..timing.terms import TERM_WORDS
+from ..timing.terms import TERMS
 from ..units import format_bytes, format_rate, format_share, format_si, format_time
 from .cells import seconds, share, size
 from .table import Cell, Table
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 COSTLIEST = 15
 VISIBLE = 5e-4  # shares of a step below this are not shown
 _WORDS = {
-    "memory_bound": "memory-bound ops (norms, activations, loss)",
-    "launch": "waiting for kernel launches",
     "idle": "idle (waiting on events or other streams)",
     "copy": "copies",
     "other": "other kernels",
@@ -89,7 +87,7 @@ def term_words(term: str) -> str:
     """A term of the step, in words."""
     if term.endswith("_exposed"):
         return f"exposed {term.removesuffix('_exposed').replace('_', '-')}"
-    return _WORDS.get(term) or TERM_WORDS.get(term, term)
+    return TERMS[term].says if term in TERMS else _WORDS.get(term, term)
 
 
 def terms_table(result: Profile) -> Table:

@@ -3,9 +3,9 @@
     python scripts/maintain/fit_shared.py RUNS.csv
 
 A cluster is the rows of one source on one device and software, six or more. Each row in turn is the one that was
-measured, and moves the others by a part of the logarithm of measured over predicted (`timing/seen.py`, SHARED). Printed
-are the mean errors over sources of the others: as they are, moved by the part fitted to the other sources, and by the
-whole; and how many of them the interval holds, before and after it is narrowed.
+measured, and moves the others by a part of the logarithm of measured over predicted (`shared_error` of
+`constants.toml`). Printed are the mean errors over sources of the others: as they are, moved by the part fitted to the
+other sources, and by the whole; and how many of them the interval holds, before and after it is narrowed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python scripts/maintain/fit_spreads.py RUNS.csv
 
-Scaled are the spreads of `CAUSES`: what software does that no term explains (`Stack.spread`), the terms of the step
-(`timing/interval.py`, SPREAD), experts (the same, EXPERTS) and a source's blanks (`validation/runs.py`, BLANKS).
+Scaled are the spreads of `CAUSES`: what software does that no term explains (`spread.software` of `constants.toml`),
+the terms of the step (`timing/terms.py`), experts (`spread.experts`) and a source's blanks (`spread.blanks`).
 Evidence, power limits and hosts are not: too few rows show them. The loss is the interval score of the central 80 %
 range (Gneiting and Raftery 2007, eq. 43), which is least for the true quantiles: its width, and ten times what a
 measurement lies outside, both as logarithms; a source weighs at most as 20 rows. Printed are coverage and the median

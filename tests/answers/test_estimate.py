@@ -19,7 +19,7 @@ from roofline.footprint.parts import PARTS
 from roofline.hardware import all_devices, load_device, override
 from roofline.model.load import load_model, model_from_flat
 from roofline.timing.ranks import price
-from roofline.timing.schedule import TERMS
+from roofline.timing.terms import TERMS
 
 FLAT = {
     "name": "dense",

@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from roofline.config.run import IMBALANCE
+from roofline.hardware import load_device
+from roofline.timing.terms import TERMS
 from roofline.validation.budgets import COLUMNS
 from roofline.validation.rows import read_table
 from roofline.validation.runs import (
@@ -63,3 +66,20 @@ def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
     start = ["id", "kind"] if what == "memory" else ["id"]  # a row of a table of memory may measure several figures
     assert header.split(",")[: len(start) + 5] == [*start, *figures]
     assert "skipped_reason" in header.split(",")
+
+
+def test_constants_of_all_tables_are_listed_with_their_evidence(run):
+    found = json.loads(run("validate", "constants", "--format", "json").out)["constants"]
+    assert found["expert_imbalance"]["value"] == IMBALANCE["natural"]
+    assert found["sustained.hopper"]["value"] == load_device("h100-sxm-80gb").measured.sustained.compute
+    assert found["sustained.default"]["evidence"] == "assumed"
+    for name, term in TERMS.items():
+        assert found[f"spread.{name}"]["value"] == term.spread
+    assert all(row["source"] for row in found.values())
+    assert len(run("validate", "constants", "--format", "csv").out.splitlines()) == 1 + len(found)
+
+
+def test_constants_are_no_rows_of_runs(run):
+    refused = run("validate", "constants", "--tier", "A")
+    assert refused.status == 2
+    assert "leave --data and --tier out" in refused.err

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
-from roofline.footprint.parts import PARTS, memory_for, memory_of, peak_bytes
+from roofline.footprint.parts import PARTS, TENSORS, memory_for, memory_of, peak_bytes
+from roofline.footprint.phases import Phase
 from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
@@ -183,6 +184,21 @@ def test_parts_are_all_there():
     assert found.allocated_bytes == pytest.approx(found.total_bytes - found.context_bytes)
     assert found.allocated_bytes <= found.reserved_bytes < found.driver_bytes == found.total_bytes
     assert max(phase.total for phase in found.phases) == found.allocated_bytes
+
+
+def test_the_table_of_parts_names_what_holds_each():
+    found = memory()
+    peak = max(found.phases, key=lambda phase: phase.total)
+    assert {part.tensors for part in TENSORS.values()} == set(Phase.__struct_fields__) - {
+        "name",
+        "host",
+        "nvme",
+        "paged",
+    }
+    assert [name for name in PARTS if name not in TENSORS] == ["context_bytes"]
+    for name, part in TENSORS.items():
+        assert getattr(found, name) == getattr(peak, part.tensors)
+    assert found.kept_bytes == found.weights_bytes + found.gradients_bytes + found.optimizer_bytes
 
 
 def test_one_allocation_loses_nothing_to_an_allocator():

@@ -12,7 +12,8 @@ from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.ranks import price
-from roofline.timing.schedule import INTERFERENCE, TERMS, schedule, stage_times, term_of
+from roofline.timing.schedule import INTERFERENCE, schedule, stage_times, term_of
+from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
 LLAMA, MIXTRAL = load_model("llama-3-8b"), load_model("mixtral-8x7b")

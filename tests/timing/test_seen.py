@@ -13,8 +13,8 @@ from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.interval import Z80, interval, spread
-from roofline.timing.schedule import TERMS
 from roofline.timing.seen import REPEATS, SHARED
+from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
 OPTIONS = {"micro_batch": 2, "num_devices": 8, "stack": "megatron"}

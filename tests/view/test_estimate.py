@@ -64,3 +64,21 @@ def test_arrays_are_a_row_a_case():
     (table,) = view.tables(result)
     assert [row[0] for row in table.rows] == [1, 8]
     assert len(view.records(result).rows) == 2
+
+
+def test_a_step_that_waits_says_for_what():
+    # one micro batch of a pipeline of 8: seven eighths of the step are bubble
+    piped = roofline.estimate("gpt2-xl", "h100-sxm-80gb", num_devices=8, pp=8, micro_batch=1, global_batch=1)
+    assert piped.bound == "latency"
+    assert view.bound_words(piped).endswith("of the step, mostly pipeline bubble)")
+    # 64 tokens in eager PyTorch: the host launches more slowly than the device runs
+    small = roofline.estimate("gpt2", "h100-sxm-80gb", micro_batch=1, seq_len=64, stack="eager")
+    assert small.bound == "latency"
+    assert view.bound_words(small).endswith("of the step, mostly waiting for kernel launches)")
+
+
+def test_a_step_that_computes_waits_for_nothing():
+    busy = roofline.estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
+    assert busy.bound == "compute"
+    assert view.bound_words(busy).startswith("compute (")
+    assert "mostly" not in view.bound_words(busy)

@@ -32,9 +32,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
-    """The GPUs of this machine; `why_not` is one line where there is none.
+    """The GPUs of this machine.
 
-    `host` is what joins those that share no fast link, where the driver says.
+    Attributes:
+        gpus: Each with the device it was taken for.
+        why_not: Why none was found, in one line; None where some were.
+        notes: What was noticed, as sentences.
+        driver: Version of the driver; None without one.
+        host: What joins those that share no fast link, where the driver says.
     """
 
     gpus: tuple[Found, ...] = ()
