@@ -118,7 +118,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             cast (Transformer Engine).
         ends_in_16_bit: Layers at either end that a recipe leaves in 16 bits, by recipe.
         software: Names, in lower case, by which published runs call this software.
-        source: Where the facts come from.
+        source: Where what it fuses, launches and overlaps is known from.
+        sources: Where each other figure and word is, by field: repository, file and option, or a reason that begins
+            with "assumes".
     """
 
     name: str
@@ -159,6 +161,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     releases: tuple[Release, ...] = ()
     software: tuple[str, ...] = ()
     source: str
+    sources: dict[str, str] = {}
 
     def gradient_bytes(self, dtype: str, es: int, *, master: bool = True) -> int:
         """Bytes of a gradient element as summed and reduced, for activations of `es` bytes and fp32 `master` weights.

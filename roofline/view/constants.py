@@ -6,21 +6,27 @@ from collections.abc import Iterator
 
 import msgspec
 
+from ..config.stack import load_stack, stack_names
 from ..constants import Constant, constants
 from ..hardware.database import architecture_ids, default_measured, load_architecture
 from ..timing.terms import TERMS
 from .table import Cell, Shown, Table
 
-FITTED = "scripts/maintain/fit_training.py"
+COSTS = {  # fields of a software profile
+    "efficiency": "rate of matmuls and attention over that of the best software",
+    "host_us": "microseconds of the host per kernel",
+    "expert_us": "microseconds of the host per kernel of an expert layer",
+    "dispatch_us": "microseconds of the host per layer and pass that deals tokens out to experts",
+}
 NOTE = (
     "Source, script and error on held-out rows of each: --format json or csv. Efficiencies of kernels: "
-    "'roofline devices DEVICE'; what software costs: 'roofline stacks STACK'."
+    "'roofline devices DEVICE'."
 )
 
 
 def shown() -> Shown:
     """Every constant: name, value, evidence and meaning; with source, script and held-out error as JSON and CSV."""
-    found = dict([*constants().items(), *_of_terms(), *_of_architectures()])
+    found = dict([*constants().items(), *_of_terms(), *_of_architectures(), *_of_stacks()])
     rows = [[name, Cell(row.value, f"{row.value:g}"), row.evidence, row.says] for name, row in found.items()]
     table = Table("Constants that no datasheet states", ["constant", "value", "evidence", "what it is"], rows, "lrll")
     records = [[name, *msgspec.structs.astuple(row)] for name, row in found.items()]
@@ -51,3 +57,21 @@ def _of_architectures() -> Iterator[tuple[str, Constant]]:
         else:
             row = msgspec.structs.replace(like, value=value, says=says, source=source)
         yield f"sustained.{key}", row
+
+
+def _of_stacks() -> Iterator[tuple[str, Constant]]:
+    """What software costs, from the profiles that state it."""
+    like = constants()["interference"]  # fitted together
+    for stack in map(load_stack, stack_names()):
+        for field, says in COSTS.items():
+            source = stack.sources.get(field)
+            if source is None:
+                continue
+            value = getattr(stack, field)
+            if source.startswith(like.script):
+                row = msgspec.structs.replace(like, value=value, says=says, source=source)
+            elif source.startswith("assumes"):
+                row = Constant(value=value, says=says, evidence="assumed", source=source)
+            else:
+                row = Constant(value=value, says=says, evidence="published", source=source)
+            yield f"{stack.name}.{field}", row

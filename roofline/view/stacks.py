@@ -29,6 +29,8 @@ FUSIONS: dict[str, str] = {
     "adapter": "low-rank adapters are added in their matmuls, without a copy of the input",
     "padding": "ragged matmuls are padded to rows of 16 bytes",
 }
+OF_NOTES = {"name", "summary", "software", "source", "sources"}  # fields that stand above or below the table
+IN_WORDS = {"fused", "overlap", "launch", "cast_weights", "releases"}
 LAUNCHES = {
     "eager": "one framework call per kernel",
     "compiled": "generated code",
@@ -52,15 +54,14 @@ def one(stack: Stack) -> Shown:
 
 def one_table(stack: Stack) -> Table:
     """One profile: every fact in words."""
-    rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch]]]
-    rows += [[FUSIONS.get(name, name), name in stack.fused] for name in get_args(Fusion)]
+    rows: list[list[Any]] = [["kernels are launched by", LAUNCHES[stack.launch], ""]]
+    rows += [[FUSIONS.get(name, name), name in stack.fused, ""] for name in get_args(Fusion)]
     for name in Overlap.__struct_fields__:
-        rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}"])
+        rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}", ""])
     kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
-    rows.append(["weights are kept", kept])
-    rows += [[f"brought by release {each.release}", ", ".join(sorted(each.brought))] for each in stack.releases]
-    shown = {"name", "summary", "fused", "overlap", "launch", "cast_weights", "software", "source", "releases"}
+    rows.append(["weights are kept", kept, stack.sources.get("cast_weights", "")])
+    rows += [[f"brought by release {each.release}", ", ".join(sorted(each.brought)), ""] for each in stack.releases]
     for name in stack.__struct_fields__:
-        if name not in shown:
-            rows.append([name.replace("_", " "), getattr(stack, name)])
-    return Table(f"{stack.name}: {stack.summary}", ["fact", ""], rows, align="ll")
+        if name not in OF_NOTES | IN_WORDS:
+            rows.append([name.replace("_", " "), getattr(stack, name), stack.sources.get(name, "")])
+    return Table(f"{stack.name}: {stack.summary}", ["fact", "", "from"], rows, align="lll")

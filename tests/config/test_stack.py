@@ -1,5 +1,8 @@
 """Software profiles: every file, and files that cannot be read."""
 
+import re
+import tomllib
+
 import pytest
 
 from roofline.config.settle import train_config
@@ -7,6 +10,7 @@ from roofline.config.stack import load_stack, stack_names, stack_of_software
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.model.load import load_model
+from roofline.reading import packaged
 
 GOOD = 'name = "mine"\nsummary = "My code"\nsource = "my own measurements"\n'
 
@@ -33,6 +37,22 @@ def test_every_profile_loads_and_says_where_it_is_from(name):
     assert all(word == word.lower() for word in stack.software)
 
 
+OF_SOURCE = {"fused", "launch", "overlap", "releases", "shardings", "trains"}  # what the one `source` stands for
+LABELS = {"name", "summary", "software", "source", "sources"}
+
+
+@pytest.mark.parametrize("name", stack_names())
+def test_whatever_a_profile_states_names_its_file_and_option(name):
+    text = (packaged(load_stack.__module__, "stacks") / f"{name}.toml").read_text(encoding="utf-8")
+    stated = tomllib.loads(text)
+    sources = stated["sources"]
+    assert set(sources) == set(stated) - OF_SOURCE - LABELS
+    for source in sources.values():  # a file of a repository, a paper or script, or an assumption that says so
+        assert re.match(r"assumes |arXiv:|scripts/maintain/|(github:)?[\w.-]+/[\w.-]+(@\w{12})? ", source), source
+    expected = {field for field in ("efficiency", "dispatch_us", "host_us") if stated.get(field)}
+    assert expected <= set(sources)
+
+
 def test_no_two_profiles_claim_one_software():
     words = [word for name in stack_names() for word in load_stack(name).software]
     assert len(words) == len(set(words))
@@ -50,7 +70,7 @@ def test_a_file_of_ones_own(stack_file):
     ("text", "words"),
     [
         ("", ("name",)),
-        (GOOD.replace("source", "sources"), ("sources",)),
+        (GOOD.replace("source", "where"), ("where",)),
         (GOOD + 'launch = "fast"\n', ("launch",)),
         (GOOD + 'fused = ["everything"]\n', ("fused",)),
         (GOOD + 'spread = "wide"\n', ("spread",)),

@@ -21,9 +21,11 @@ def test_a_line_each():
 def test_one_profile_has_every_fact_and_its_source():
     stack = load_stack("eager")
     shown = one(stack)
-    rows = dict(shown.tables[0].rows)
+    rows = {fact: value for fact, value, _ in shown.tables[0].rows}
+    sources = {fact: source for fact, _, source in shown.tables[0].rows}
     assert rows["kernels are launched by"] == "one framework call per kernel"
     assert rows["weights are kept"] == "in fp32, cast at each use"
     assert rows[FUSIONS["padding"]] is False
+    assert sources["bucket mb"] == stack.sources["bucket_mb"]
     assert shown.notes[0] == f"Source: {stack.source}."
     assert shown.data["name"] == "eager"
