@@ -21,7 +21,7 @@ from .words import views
 KERNEL, COPY, FILL = 0, 1, 2
 _DEVICE = {"kernel": KERNEL, "gpu_memcpy": COPY, "memcpy": COPY, "gpu_memset": FILL, "memset": FILL}
 _RANGES = {"cpu_op", "operator", "user_annotation"}
-_LAUNCHES = {"cuda_runtime", "cuda_driver", "runtime", "hip_runtime", "xpu_runtime"}
+_LAUNCHES = ("runtime", "_driver")  # of any accelerator: cuda_runtime, cuda_driver, xpu_runtime, privateuse1_driver
 _LAUNCH = re.compile(r"launch|memcpy|memset|graph", re.IGNORECASE)
 _WAIT = re.compile(r"synchronize", re.IGNORECASE)
 STEP = re.compile(r"^ProfilerStep#(\d+)$")
@@ -176,7 +176,7 @@ class _Reader:
         if word in _RANGES:
             annotation = word == "user_annotation"
             return lambda event, args: self.range(event, args, annotation)
-        if word in _LAUNCHES:
+        if word.endswith(_LAUNCHES):
             return self.launch
         return self.device_range if word == "gpu_user_annotation" else None
 

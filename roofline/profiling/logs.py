@@ -18,6 +18,7 @@ from ..errors import RooflineError
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LEAST = 3  # steps from which a series says something
+LARGEST = 200_000_000  # bytes: a log of a line a step for a million steps; it is read as a whole
 _PROBED = 20_000  # lines read to find out which framework wrote a log
 
 
@@ -61,13 +62,20 @@ def read_log(path: str | Path) -> Log:
     """Read a log: printed lines, ``trainer_state.json``, JSON lines, or CSV of wandb or TensorBoard.
 
     Raises:
-        RooflineError: It cannot be read, or no line says how long a step took.
+        RooflineError: It cannot be read, is larger than `LARGEST`, or no line says how long a step took.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise RooflineError(f"cannot read log {path}: {error.strerror or error}") from error
+    if len(content) > LARGEST:
+        raise RooflineError(
+            f"{path}: more than {LARGEST / 1e6:g} MB: keep the lines that say how long a step took "
+            "(grep 'elapsed time' LOG > steps.log, or the words of your framework)"
+        )
+    text = content.decode("utf-8-sig", errors="replace")
     found = _records(text) or _table(text) or _lines(text)
     if found is None:
         titles = ", ".join(each["title"] for key, each in _patterns().items() if key != "columns")

@@ -240,15 +240,14 @@ def _pattern(value: Any) -> Any:
     return evaluate(text, {}) if re.fullmatch(r"[\s\[\]()*+,\d]{1,500}", text) else None
 
 
-def _of_preset(key: str) -> Callable[[Any], int | None]:
-    """A look-up of one whole number of the preset that a name means."""
+def _of_model(field: str) -> Callable[[Any], int | None]:
+    """A look-up of one whole number of the model that a name on the Hub means."""
 
     def value(name: Any) -> int | None:
-        from ..model.hub import preset_of
-        from ..model.presets import load_preset_values
+        from ..model.load import hub_model
 
-        preset = preset_of(_text(name))[0] if name else None
-        found = load_preset_values(preset).get(key) if preset else None
+        known = hub_model(_text(name), {}) if name else None
+        found = getattr(known[0], field) if known else None
         return found if isinstance(found, int) else None
 
     return value
@@ -310,7 +309,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "attention": lambda name: our_word("attention", name),
     "no_projections": not_projections,
     "optimizer_word": lambda name: our_word("optimizer", name),
-    "context": _of_preset("max_seq_len"),
+    "context": _of_model("max_seq_len"),
     "count": lambda value, part: _text(value).count(part),
     "find": _find,
     "has": _has,
@@ -321,14 +320,14 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "joined": lambda values, by: by.join(_text(value) for value in values),
     "layer_changes": _layer_changes,
     "last_part": _last_part,
-    "layers": _of_preset("n_layers"),
+    "layers": _of_model("n_layers"),
     "listed": _pattern,
     "lower": lambda value: _text(value).lower(),
     "product": _product,
     "split_evenly": _split_evenly,
     "stage_layout": _stage_layout,
     "stages": _stages,
-    "vocabulary": _of_preset("vocab_size"),
+    "vocabulary": _of_model("vocab_size"),
     "starts": lambda value, *parts: _text(value).lower().startswith(parts),
     "ends": lambda value, *parts: _text(value).lower().endswith(parts),
     "text": _text,

@@ -36,6 +36,7 @@ def our_word(kind: str, name: Any) -> str | None:
     return str(name).strip().lower()
 
 
+_ALTERNATIVES = re.compile(r"\(((?:\w+\|)+\w+)\)_proj")  # of a pattern: (up|down)_proj
 ALL = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
 _EVERY = frozenset({"all", "all-linear", "all_linear", "*_proj", "linear", "*"})
 
@@ -47,11 +48,15 @@ def adapter_words(targets: Any) -> str | None:
     ('all', 'gate_proj,up_proj,down_proj')
     >>> adapter_words(["q_proj", "output_proj", "lm_head"]), adapter_words(r".*\.(q_proj|v_proj)$")
     ('q_proj,o_proj', 'q_proj,v_proj')
+    >>> adapter_words(r"layers.[\d]+.(mlp|self_attn).(up|down|gate|q|k|v|o)_proj")
+    'all'
     """
     table = _tables()["targets"]
     if targets is None:
         return None
     words = [str(each) for each in targets] if isinstance(targets, list) else re.split(r"[,\s]+", str(targets))
+    spelt = [name for word in words for names in _ALTERNATIVES.findall(word) for name in names.split("|")]
+    words = [f"{name}_proj" for name in spelt] or words
     if any(word.lower() in _EVERY for word in words):
         return "all"
     found: list[str] = []

@@ -116,3 +116,11 @@ def test_what_is_no_log_is_one_line(tmp_path, content):
 def test_no_such_log(tmp_path):
     with pytest.raises(RooflineError, match="cannot read log"):
         read_log(tmp_path / "none.log")
+
+
+def test_a_log_too_large_to_be_one_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("roofline.profiling.logs.LARGEST", 1_000)
+    path = tmp_path / "huge.log"
+    path.write_text("iteration 1 | elapsed time per iteration (ms): 100.0 |\n" * 30)
+    with pytest.raises(RooflineError, match=r"more than 0.001 MB: keep the lines that say how long"):
+        read_log(path)
