@@ -13,19 +13,19 @@ import msgspec
 
 from ..arrays import Number, divide, where
 from ..config.run import TrainConfig
-from .op import Kind, Op, Role, total
+from .op import Op, Role, step_op, total
 
 
 def transfer(name: str, payload: Number, count: Number, *, role: Role | None = None) -> Op:
     """Bytes between device and host, once per step `count` times."""
-    return _op(name, "transfer", bytes_sent=payload, count=count, role=role)
+    return step_op(name, "transfer", bytes_sent=payload, count=count, role=role, kernels=0)
 
 
 def update_on_host(train: TrainConfig, name: str, read: Number, written: Number, state: Number) -> list[Op]:
     """The update in host memory; `state` bytes of it are read from drives and written back where they live there."""
-    found = [_op(f"optimizer.{name}", "host", bytes_read=read, bytes_written=written)]
+    found = [step_op(f"optimizer.{name}", "host", read, written, kernels=0)]
     if train.offload_to == "nvme":
-        found.append(_op("optimizer.swap", "nvme", bytes_read=state, bytes_written=state))
+        found.append(step_op("optimizer.swap", "nvme", state, state, kernels=0))
     return found
 
 
@@ -46,7 +46,7 @@ def host_transfers(train: TrainConfig, trained: Number, held: Number, grad: int)
         twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass
         ops.append(transfer("offload.parameters", held * es, passes * twice))
         if train.offload_to == "nvme":
-            ops.append(_op("offload.swap", "nvme", bytes_read=held * es * passes * twice, bytes_written=trained * es))
+            ops.append(step_op("offload.swap", "nvme", held * es * passes * twice, trained * es, kernels=0))
     return ops
 
 
@@ -56,32 +56,6 @@ def activation_transfers(ops: Sequence[Op], layers: Sequence[int], share: float)
     for kind, count in enumerate(layers):
         kept = total((op for op in ops if op.part == "layer" and op.layer_kind == kind), "saved_bytes")
         for phase in ("forward", "backward"):
-            each = _op("offload.activations", "transfer", bytes_sent=divide(kept, count), count=count * share)
+            each = transfer("offload.activations", divide(kept, count), count * share)
             found.append(msgspec.structs.replace(each, part="layer", phase=phase, layer_kind=kind))
     return found
-
-
-def _op(
-    name: str,
-    kind: Kind,
-    *,
-    bytes_sent: Number = 0,
-    bytes_read: Number = 0,
-    bytes_written: Number = 0,
-    count: Number = 1,
-    role: Role | None = None,
-) -> Op:
-    return Op(
-        name=name,
-        kind=kind,
-        phase="optimizer",
-        part="step",
-        dtype="fp32",
-        flops=0,
-        bytes_read=bytes_read,
-        bytes_written=bytes_written,
-        bytes_sent=bytes_sent,
-        count=count,
-        role=role,
-        kernels=0,
-    )

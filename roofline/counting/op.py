@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -160,6 +160,13 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     def bytes(self) -> Number:
         """Device-memory traffic: bytes read plus bytes written."""
         return self.bytes_read + self.bytes_written
+
+
+def step_op(name: str, kind: Kind, read: Number = 0, written: Number = 0, **fields: Any) -> Op:
+    """What runs once per optimizer step, or `count` times; `fields` are further ones of `Op`."""
+    fields.setdefault("flops", 0)
+    plain: dict[str, Any] = {"phase": "optimizer", "part": "step", "dtype": "fp32"}
+    return Op(name=name, kind=kind, bytes_read=read, bytes_written=written, **plain, **fields)
 
 
 def total(

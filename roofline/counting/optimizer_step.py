@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,7 @@ from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from . import kernels
 from .offload import host_transfers, update_on_host
-from .op import Collective, Group, Op
+from .op import Collective, Group, Op, step_op
 from .ownership import Shares, Update, expert_ranks, parameter_shares, shard_degree
 from .stages import stages
 from .weights import Matrices, Weights, gradient_bytes
@@ -41,27 +42,14 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     return ops
 
 
-def _step_op(name: str, flops: Number, read: Number, written: Number, kernels: Number = 1) -> Op:
-    return Op(
-        name=name,
-        kind="optimizer",
-        phase="optimizer",
-        part="step",
-        dtype="fp32",
-        flops=flops,
-        bytes_read=read,
-        bytes_written=written,
-        kernels=kernels,
-    )
-
-
 def _clip(params: Number, grad: int) -> Op:
     """Norm of the gradients, then their scaling."""
-    return _step_op("optimizer.clip_gradients", 3 * params, 2 * params * grad, params * grad, kernels=2)
+    read, written = 2 * params * grad, params * grad
+    return step_op("optimizer.clip_gradients", "optimizer", read, written, flops=3 * params, kernels=2)
 
 
 def _zero_gradients(params: Number, grad: int) -> Op:
-    return _step_op("optimizer.zero_gradients", 0, 0, params * grad)
+    return step_op("optimizer.zero_gradients", "optimizer", 0, params * grad)
 
 
 def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> list[Op]:
@@ -83,7 +71,8 @@ def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> list
     written = params * (weight + copied) + state
     if "optimizer" in train.offload:
         return update_on_host(train, update.optimizer, read, written, state + params * train.updated_bytes)
-    return [_step_op(f"optimizer.{update.optimizer}", how.flops * params, read * passes, written * passes, kernels)]
+    name, moved = f"optimizer.{update.optimizer}", (read * passes, written * passes)
+    return [step_op(name, "optimizer", *moved, flops=how.flops * params, kernels=kernels)]
 
 
 def on_one_rank(train: TrainConfig, dense: Number, expert: Number) -> Number:
@@ -170,21 +159,8 @@ def data_parallel_ops(
 
 def _collective(name: str, how: Collective, group: Group, payload: Number, count: Number, rounds: Number) -> Op:
     """Communication of a step: `count` times, in `rounds` that cannot overlap each other."""
-    return Op(
-        name=name,
-        kind="collective",
-        phase="optimizer",
-        part="step",
-        dtype="fp32",
-        flops=0,
-        bytes_read=0,
-        bytes_written=0,
-        bytes_sent=payload,
-        collective=how,
-        group=group,
-        count=count,
-        rounds=rounds,
-    )
+    fields: dict[str, Any] = {"collective": how, "group": group, "count": count, "rounds": rounds}
+    return step_op(name, "collective", bytes_sent=payload, **fields)
 
 
 def _data_parallel(
@@ -243,17 +219,7 @@ def _data_parallel(
 
 def _copy(name: str, read: Number, written: Number, count: Number) -> Op:
     """Parameters leave the gathered buffer, gradients enter the one to reduce, by a copy (arXiv:2304.11277, 3.2.1)."""
-    return Op(
-        name=name,
-        kind="elementwise",
-        phase="optimizer",
-        part="step",
-        dtype="fp32",
-        flops=0,
-        bytes_read=read,
-        bytes_written=written,
-        count=count,
-    )
+    return step_op(name, "elementwise", read, written, count=count)
 
 
 def _buckets(train: TrainConfig, stack: Stack, payload: Number, layers: Number) -> Number:

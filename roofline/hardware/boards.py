@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from .architecture import Rates
-from .database import facts, load_architecture, read_csv
+from .database import facts, from_row, load_architecture, read_csv
 from .device import Figures
 from .errors import HardwareError
 from .sections import (
@@ -126,13 +126,7 @@ def board(row: dict[str, str], place: str = "boards.csv") -> Board:
     Raises:
         HardwareError: an unknown or missing column, or a cell of the wrong type (file, row, column).
     """
-    try:
-        return msgspec.convert(row, Board, strict=False)
-    except msgspec.ValidationError as error:
-        from .schema import from_text, mistake
-
-        said = mistake(from_text(row, Board), Board) or str(error)
-        raise HardwareError(f"{place}, row {row.get('id', '?')}: {said}") from error
+    return from_row(row, Board, place)
 
 
 def figures(one: Board) -> Figures:

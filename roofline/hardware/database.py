@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from ..reading import read_packaged, read_text
 from .architecture import Architecture
@@ -13,6 +15,8 @@ from .errors import HardwareError, RooflineError, nearest, quoted
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @lru_cache(maxsize=1)
@@ -62,6 +66,21 @@ def read_csv(path: str | os.PathLike[str] | Traversable) -> list[dict[str, str]]
     except csv.Error as error:
         raise HardwareError(f"{path}: row {rows.line_num}: {error}") from error
     return found
+
+
+def from_row(row: dict[str, str], schema: type[T], place: str) -> T:
+    """What the cells of a row say; `place` names the file, and the row's first cell the row.
+
+    Raises:
+        HardwareError: an unknown or missing column, or a cell of the wrong type (file, row, column).
+    """
+    try:
+        return msgspec.convert(row, schema, strict=False)
+    except msgspec.ValidationError as error:
+        from .schema import from_text, mistake
+
+        said = mistake(from_text(row, schema), schema) or str(error)
+        raise HardwareError(f"{place}, row {row.get(schema.__struct_fields__[0], '?')}: {said}") from error
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from .catalog import catalog_device, complete
-from .database import facts, read_csv
+from .database import facts, from_row, read_csv
 from .device import Device
 from .errors import HardwareError
 from .sections import Citation, Link, LinkKey, Node
@@ -76,13 +76,7 @@ def instance(row: dict[str, str], place: str = "instances.csv") -> Instance:
     Raises:
         HardwareError: an unknown or missing column, or a cell of the wrong type (file, row, column).
     """
-    try:
-        return msgspec.convert(row, Instance, strict=False)
-    except msgspec.ValidationError as error:
-        from .schema import from_text, mistake
-
-        said = mistake(from_text(row, Instance), Instance) or str(error)
-        raise HardwareError(f"{place}, row {row.get('name', '?')}: {said}") from error
+    return from_row(row, Instance, place)
 
 
 def named(word: str) -> tuple[Instance, int] | None:

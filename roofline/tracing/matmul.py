@@ -12,17 +12,11 @@ from .rules import Call, Cost, Operand, aten, rule
 
 def _matmul(call: Call, m: int, n: int, k: int, batch: int = 1) -> list[Cost]:
     """[batch, m, k] @ [batch, k, n]; in the backward pass, dgrad reads a parameter and wgrad does not."""
-    flops = 2 * batch * m * n * k
-    return [
-        Cost(
-            kind="matmul",
-            flops=flops,
-            read=call.read,
-            written=call.written,
-            shape=(m, n, k, batch),
-            gradient=_gradient(call),
-        )
-    ]
+    return [_cost(call, 2 * batch * m * n * k, (m, n, k, batch))]
+
+
+def _cost(call: Call, flops: int, shape: tuple[int, int, int, int]) -> Cost:
+    return Cost(kind="matmul", flops=flops, read=call.read, written=call.written, shape=shape, gradient=_gradient(call))
 
 
 def _gradient(call: Call) -> Gradient:
@@ -111,16 +105,7 @@ def _grouped_mm(call: Call) -> list[Cost]:
     else:
         m, n, k, batch = -(-left.shape[-2] // experts), right.shape[-1], inner, experts
         flops = 2 * left.numel * right.shape[-1]
-    return [
-        Cost(
-            kind="matmul",
-            flops=flops,
-            read=call.read,
-            written=call.written,
-            shape=(m, n, k, batch),
-            gradient=_gradient(call),
-        )
-    ]
+    return [_cost(call, flops, (m, n, k, batch))]
 
 
 # --- convolution -----------------------------------------------------------------------------------------
