@@ -34,7 +34,7 @@ def read_rows(path: str | Path | Traversable) -> list[dict[str, str]]:
 
 def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) -> list[dict[str, str]]:
     """Rows of any CSV of measurements that has at least the columns `needed`."""
-    if not isinstance(path, (str, os.PathLike)):
+    if not isinstance(path, (str, os.PathLike)) and not hasattr(path, "open"):  # a packaged table may lie in a zip
         raise RooflineError(f"a table of runs is the path of a CSV, got {shown(path)}")
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path, "table"), newline="")))

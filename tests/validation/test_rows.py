@@ -1,6 +1,7 @@
 """Tables of published runs as they are read."""
 
 import csv
+import zipfile
 
 import pytest
 
@@ -40,4 +41,16 @@ def test_tables_that_cannot_be_read(tmp_path):
     assert read_table(path) == [{"id": "a", "device": "b"}]
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RooflineError, match="not a text file"):
+        read_table(path)
+
+
+def test_a_table_may_lie_in_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("data/runs.csv", "id,model\none,gpt2\n")
+    assert read_table(zipfile.Path(tmp_path / "all.zip", "data/runs.csv")) == [{"id": "one", "model": "gpt2"}]
+
+
+@pytest.mark.parametrize("path", [3, None, ["runs.csv"]])
+def test_what_names_no_table_is_refused(path):
+    with pytest.raises(RooflineError, match="a table of runs is the path of a CSV, got"):
         read_table(path)
