@@ -1,0 +1,66 @@
+"""Fields of a config.json against what its family needs."""
+
+import math
+
+import pytest
+
+from roofline.errors import RooflineError
+from roofline.model.config_fields import check_layer_lists, check_numbers, explain, field_names, require
+from roofline.model.expressions import ExpressionError
+from roofline.model.family import load_family
+from roofline.model.huggingface import model_from_config
+from roofline.model.keys import Flat
+
+LLAMA = load_family("llama")
+CONFIG = {
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 32,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_none(value):
+    with pytest.raises(RooflineError, match="rope_theta must be a number"):
+        check_numbers({"rope_theta": value}, LLAMA, frozenset({"rope_theta"}))
+
+
+def test_negative_numbers_but_for_an_index():
+    known = frozenset({"beta", "pad_index"})
+    check_numbers({"pad_index": -1, "unknown": -5}, LLAMA, known)
+    with pytest.raises(RooflineError, match="beta must not be negative, got -1"):
+        check_numbers({"beta": -1}, LLAMA, known)
+
+
+def test_a_list_of_layers_is_as_long_as_the_model_and_of_known_words():
+    known = frozenset({"layer_types"})
+    check_layer_lists({"layer_types": ["full_attention"] * 2}, LLAMA, known, 2)
+    with pytest.raises(RooflineError, match="layer_types must be a list of 2 words, one per layer, got 1 of them"):
+        check_layer_lists({"layer_types": ["full_attention"]}, LLAMA, known, 2)
+    with pytest.raises(RooflineError, match="unknown word in layer_types: 'full_atention'"):
+        check_layer_lists({"layer_types": ["full_atention"] * 2}, LLAMA, known, 2)
+
+
+def test_what_a_type_cannot_do_without_is_named_as_the_config_spells_it():
+    mixtral = load_family("mixtral")
+    flat = Flat({"n_layers": 2}, names=field_names(mixtral, {}))
+    with pytest.raises(RooflineError, match=r"models of type 'mixtral' need it: add it, or pass --set"):
+        require(mixtral, flat, "mixtral", {"num_hidden_layers"})
+
+
+def test_messages_call_a_key_by_its_field():
+    names = field_names(LLAMA, CONFIG)
+    assert (names["n_layers"], names["d_model"]) == ("num_hidden_layers", "hidden_size")
+    with pytest.raises(RooflineError, match="num_hidden_layers"):
+        model_from_config({**CONFIG, "num_hidden_layers": "two"})
+
+
+def test_an_expression_that_cannot_be_computed_names_the_field():
+    missing = ExpressionError("hidden_size // heads", "hidden_size is missing")
+    assert explain(missing, LLAMA, "llama") == "hidden_size is missing, and models of type 'llama' need it: add it"
+    other = explain(ExpressionError("hidden_size // 0", "division by zero"), LLAMA, "llama")
+    assert other == "the value of hidden_size cannot be used (division by zero): correct it"

@@ -1,0 +1,51 @@
+"""A plan as it is read."""
+
+import pytest
+
+import roofline
+from roofline.planning.cost import Terms
+from roofline.view import plan as view
+
+PLAN = roofline.plan(
+    "gpt2", "a100-sxm-80gb", tokens="10B", num_devices=2, stack="compiled", global_batch=64, terms=Terms(price="2/h")
+)
+
+
+def test_money_and_energy_in_few_digits():
+    assert [view.money(value) for value in (1234.5, 99.994)] == ["1,234", "99.99"]
+    assert [view.energy(value) for value in (0.125, 12.3, 12_300)] == ["0.12 kWh", "12 kWh", "12.3 MWh"]
+
+
+def test_device_hours_and_cost_follow_from_the_time():
+    rows = dict(view.summary(PLAN).rows)
+    hours = 2 * PLAN.wall_time_s / 3600
+    assert rows["Device-hours"] == view.money(hours)
+    assert PLAN.cost == pytest.approx(2 * hours)
+    assert rows["Cost"].startswith(view.money(2 * hours))
+    assert "Deadline" not in rows
+
+
+def test_ends_are_in_proportion_to_those_of_the_time():
+    low, high = PLAN.wall_time_low_s / PLAN.wall_time_s, PLAN.wall_time_high_s / PLAN.wall_time_s
+    assert view.between(PLAN, 1000.0, view.money) == f"1,000 ({view.money(1000 * low)} to {view.money(1000 * high)})"
+
+
+def test_the_ladder_spends_the_same_compute():
+    compute = 10e9 * 6 * 124439808
+    assert view.compute_of(PLAN) == pytest.approx(compute)
+    for parameters, tokens, ratio in view.ladder_table(PLAN).rows:
+        assert 6 * parameters.value * tokens.value == pytest.approx(compute, rel=1e-6)
+        assert ratio == pytest.approx(tokens.value / parameters.value, rel=0.01)
+
+
+def test_several_plans_stand_beside_the_best():
+    shown = view.several([PLAN, PLAN], ["t4: too slow"], explain=True, with_ladder=True)
+    assert shown.tables[0].title == "Devices, best first by what was asked"
+    assert [table.title for table in shown.tables][2] == "The arithmetic"
+    assert shown.notes[-1] == "Left out: t4: too slow."
+    assert len(shown.records.rows) == 2
+
+
+def test_nothing_fits_says_why():
+    shown = view.none_fits(["too small"])
+    assert (shown.data["fits"], shown.tables[0].rows) == (False, [["too small"]])
