@@ -1,10 +1,12 @@
 """Names are labels: a step whose ops and weights bear other names takes the same time and the same memory."""
 
+from functools import cache
 from typing import Any
 
 import msgspec
 import pytest
 
+from roofline import model_ids
 from roofline.config.settle import train_config
 from roofline.counting.op import total
 from roofline.counting.step import Step, build_step
@@ -49,6 +51,27 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "latent attention": ("deepseek-v2-lite", {"num_devices": 8, "ep": 8, "recompute": "selective"}),
     "hybrid": (HYBRID, {"num_devices": 8, "sharding": "zero3"}),
     "adapters": ("llama-3-8b", {"train": "lora", "lora_rank": 16}),
+    "adapters over experts in 4 bits": ("mixtral-8x7b", {"train": "qlora", "lora_rank": 16, "stack": "hf-trainer"}),
+    "biases and sorting of experts": ("gpt-oss-20b", {"num_devices": 8, "ep": 8, "stack": "fsdp"}),
+    "experts without the host": ("gpt-oss-20b", {"num_devices": 8, "ep": 8, "stack": "nemo", "cuda_graph": "full"}),
+    "experts split over tp": ("qwen1.5-moe-a2.7b", {**MEGATRON, "ep": 2, "etp": 2, "dispatcher": "allgather"}),
+    "latent queries, a schedule of their own": (
+        "deepseek-v2",
+        {"num_devices": 16, "pp": 4, "ep": 4, "schedule": "zb-h1"},
+    ),
+    "matrix optimizer, offloaded": (
+        "llama-3.2-1b",
+        {"optimizer": "muon", "recompute": "full", "offload": "activations"},
+    ),
+    "context parallel": ("gemma-2-27b", {"num_devices": 16, "cp": 4, "tp": 2, "stack": "nemo"}),
+    "cross attention": ("t5-11b", {}),
+    "encoder": ("bert-base", {"seq_len": 128}),
+    "patches": ("vit-b16", {"seq_len": 128}),
+    "shared expert": ("qwen1.5-moe-a2.7b", {"stack": "eager"}),
+    "norms of queries and keys": ("command-r-plus-104b", {}),
+    "norm of the embedding": ("bloom-1.1b", {}),
+    "projected embedding": ("opt-350m", {}),
+    "bias of the head": ("gpt-j-6b", {}),
 }
 
 
@@ -59,12 +82,28 @@ def renamed(step: Step) -> Step:
     return msgspec.structs.replace(step, ops=tuple(ops), weights=tuple(weights))
 
 
+@cache
+def step_of(case: str) -> Step:
+    """The step of a case."""
+    model, options = CASES[case]
+    spec = model_from_config(model) if isinstance(model, dict) else load_model(model)
+    return build_step(spec, train_config({"seq_len": 1024, "micro_batch": 1, **options}))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_op_of_every_preset_is_among_the_cases(part: int) -> None:
+    covered = {op.name for case in CASES for op in step_of(case).ops}
+    assert {"moe.sort", "moe.unsort", "experts.bias", "experts.bias.backward"} <= covered
+    train = train_config({"seq_len": 128, "micro_batch": 1, "stack": "eager"})
+    for name in model_ids()[part::4]:
+        ops = build_step(load_model(name), train).ops
+        assert {op.name for op in ops} <= covered, name
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_names_change_nothing(case: str) -> None:
-    model, options = CASES[case]
     device = load_device("h100-sxm-80gb")
-    spec = model_from_config(model) if isinstance(model, dict) else load_model(model)
-    step = build_step(spec, train_config({"seq_len": 1024, "micro_batch": 1, **options}))
+    step = step_of(case)
     other = renamed(step)
     before, after = price(step, device), price(other, device)
     assert [(each.ideal, each.expected) for each in before] == [(each.ideal, each.expected) for each in after]
