@@ -163,15 +163,18 @@ def has_mark(mark: str, document: Document) -> bool:
 def open_named(gathered: Gathered, first: Document) -> None:
     """Open the files that the run file names, where they lie beside it; else take what their framework ships."""
     rules = load_framework(gathered.framework)
-    for named in rules.files:
-        keys = Keys(gathered.values, rules.lift, {})
-        try:
-            name = evaluate(named.name, keys)
-        except UnsetVariable:
-            continue
-        if not isinstance(name, str) or not name.strip():
-            continue
-        open_one(gathered, first, rules, name, named.folders, needed=named.needed)
+    done: set[str] = set()
+    before = -1
+    while before != len(done):  # a file that one names may name another
+        before = len(done)
+        for named in rules.files:
+            try:
+                name = evaluate(named.name, Keys(gathered.values, rules.lift, {}))
+            except UnsetVariable:
+                continue
+            if isinstance(name, str) and name.strip() and name not in done:
+                done.add(name)
+                open_one(gathered, first, rules, name, named.folders, needed=named.needed)
 
 
 def open_one(
