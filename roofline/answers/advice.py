@@ -11,8 +11,9 @@ from ..config.settle import Run
 from ..errors import RooflineError
 from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
-from .estimate import Estimate, estimate_run
+from .estimate import Estimate, estimate_times
 from .fixes import Fix, cheapest_fixes
+from .replayed import replayed
 
 SHARE = 0.10  # a suspect that explains less of the gap is not one
 FASTER_BY = 0.02
@@ -102,11 +103,11 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
     """A run with one change on the same software, and whether it fits; None where the device cannot run it."""
     try:
         changed, options = applied(run, (change,), same_software="stack" not in change.options)
-        result = estimate_run(changed)
+        times = replayed(estimate_times, changed.model, changed.train, changed.device)
     except RooflineError:  # no such engine, no such figure
         return None
     before = float(expected.step_time_s)
-    seconds = float(result.step_time_s * run.train.tokens_per_step / changed.train.tokens_per_step)
+    seconds = float(times.expected * run.train.tokens_per_step / changed.train.tokens_per_step)
     found = Suspect(
         what=change.what,
         options=options,
@@ -115,4 +116,4 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         explains=(seconds - before) / gap,
         measure=change.measure,
     )
-    return found, bool(result.fits)
+    return found, bool(times.memory.fits)

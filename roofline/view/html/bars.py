@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import NamedTuple
+
+from .text import escape
 
 HEIGHT = 26  # pixels
 GAP = 0.15  # percent between neighbours, so that equal colours are told apart

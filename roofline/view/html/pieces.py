@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from ..table import Table, alignment, cell_text
 from .style import CLASS, style_sheet
+from .text import escape
 
 
 def fragment(*pieces: str) -> str:
