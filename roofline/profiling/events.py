@@ -290,20 +290,19 @@ class _Reader:
 
 
 _NO_ARGS = Args()
+_LARGEST, _DIGITS = 2**63, 19
 
 
 def whole(value: Value) -> int:
-    """The whole number that a field holds, in a text such as ``stream 7`` too; 0 where it holds none.
+    """The whole number that a field holds, in a text such as ``stream 7`` too; 0 where it holds none of 64 bits.
 
-    >>> whole(7), whole("stream 7"), whole(None)
-    (7, 7, 0)
+    >>> whole(7), whole("stream 7"), whole(None), whole(1e300)
+    (7, 7, 0, 0)
     """
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value)
-    digits = re.search(r"\d+", value) if value else None
-    return int(digits[0]) if digits else 0
+    if isinstance(value, str):
+        digits = re.search(r"\d+", value)
+        value = int(digits[0][:_DIGITS]) if digits else 0
+    return int(value) if value is not None and abs(value) < _LARGEST else 0  # not of NaN either
 
 
 def read_trace(path: Path) -> Trace:

@@ -19,6 +19,7 @@ from ..errors import RooflineError
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LEAST = 3  # steps from which a series says something
 LARGEST = 200_000_000  # bytes: a log of a line a step for a million steps; it is read as a whole
+_DIGITS = 18  # of the number of a step
 _PROBED = 20_000  # lines read to find out which framework wrote a log
 
 
@@ -155,7 +156,7 @@ def _from_matches(matches: Iterator[dict[str, str | None]]) -> list[Entry]:
 
 def _by_step(matches: Iterator[dict[str, str | None]]) -> Iterator[tuple[int, dict[str, str | None]]]:
     """Lines by step; passes of one step (gradient accumulation) add up, repeated lines (other ranks) count once."""
-    for step, group in itertools.groupby(matches, key=lambda found: int(found["step"] or 0)):
+    for step, group in itertools.groupby(matches, key=lambda found: int((found["step"] or "0")[:_DIGITS])):
         lines = list(group)
         found = lines[-1]
         if found.get("iteration_ms"):
@@ -184,9 +185,7 @@ def _elapsed(found: Mapping[str, str | None]) -> float | None:
 
 
 def _number(text: Any) -> float | None:
-    """A number as logs write it: with thousands separators, or not at all."""
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
+    """A finite number as logs write it: with thousands separators, or not at all."""
     try:
         value = float(str(text).replace(",", "").strip())
     except ValueError:
@@ -226,10 +225,10 @@ def _from_trainer(history: list[Any]) -> list[Entry]:
     """Entries with a time of their own; else the mean that the last one gives over the whole run."""
     records = [each for each in history if isinstance(each, dict)]
     entries = _timed(_from_rows(records))
-    rates = [each["train_steps_per_second"] for each in records if each.get("train_steps_per_second")]
+    rates = [rate for each in records if (rate := _number(each.get("train_steps_per_second")))]
     if len(entries) >= _LEAST or not rates:
         return entries
-    return [Entry(step=int(records[-1].get("step") or 0), step_time_s=1 / float(rates[-1]))]
+    return [Entry(step=int(_number(records[-1].get("step")) or 0), step_time_s=1 / rates[-1])]
 
 
 # --- tables ------------------------------------------------------------------------------------------------

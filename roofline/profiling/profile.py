@@ -249,7 +249,7 @@ def _notes(ranks: list[Rank], device_note: str) -> list[str]:
     )
     if others:
         notes.append(f"{others:,} kernels of other devices are left out: this is device {first.index}")
-    if first.trace.metadata.get("record_shapes") in {None, 0} and not any(first.trace.ranges.inputs):
+    if not first.trace.metadata.get("record_shapes") and not any(first.trace.ranges.inputs):
         remedy = " (nsys: --pytorch=autograd-shapes-nvtx)" if first.trace.metadata.get("writer") == "nsys" else ""
         notes.append(
             f"recorded without record_shapes{remedy}: no operator has shapes, so no FLOPs, bytes or expected times"

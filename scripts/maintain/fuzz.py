@@ -21,7 +21,6 @@ import random
 import resource
 import shlex
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
@@ -29,6 +28,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import fuzz_files
 
 import roofline
 from roofline import cli
@@ -176,69 +177,6 @@ def table(draw: random.Random) -> list[str]:
     return ["validate", what, "--data", "x.csv", "--format", draw.choice(["table", "csv", "json"])]
 
 
-NSYS = """
-CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE TARGET_INFO_GPU (id INT, name TEXT, smCount INT, totalMemory INT, cuDevice INT);
-CREATE TABLE NVTX_EVENTS (start INT, end INT, eventType INT, text TEXT, textId INT, globalTid INT);
-CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT, end INT, globalTid INT, correlationId INT, nameId INT);
-CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT, end INT, deviceId INT, streamId INT, correlationId INT,
-    globalPid INT, demangledName INT);
-CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INT, end INT, deviceId INT, streamId INT, correlationId INT,
-    globalPid INT, bytes INT);
-INSERT INTO StringIds VALUES (1, 'nvjet_tst_128x256_forward'), (2, 'cudaLaunchKernel'), (3, 'ncclDevKernel');
-INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100 80GB HBM3', 132, 85018279936, 0);
-INSERT INTO NVTX_EVENTS VALUES (0, 1000000, 59, 'ProfilerStep#1', NULL, 1), (1000000, 2000000, 59, 'ProfilerStep#2',
-    NULL, 1), (100, 20000, 59, 'aten::mm, seq = 1, op_id = 2, sizes = [[4096, 1024], [1024, 2048]]', NULL, 1);
-INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (200, 900, 1, 7, 2), (1000200, 1000900, 1, 8, 2);
-INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (2000, 90000, 0, 7, 7, 1, 1), (1002000, 1900000, 0, 7, 8, 1, 3);
-INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (95000, 99000, 0, 7, 9, 1, 4096);
-"""  # two steps as nsys exports them
-ODD_CELLS = (
-    "NULL", "'x'", "''", "x'00ff'", "-1", "0", "9223372036854775807", "-9223372036854775808", "9e999", "-9e999", "0.5",
-    "'[[[[[[['", "'aten::mm, seq = 1, op_id = 2, sizes = [[-1, 1e9], \"x\"]'",
-    "'aten::mm, op_id = ' || hex(zeroblob(9))",
-    "'aten::mm, seq = ' || replace(hex(zeroblob(5000)), '0', '9')", "zeroblob(20000000)", "char(27) || '[2J'",
-    "'sizes = ' || replace(hex(zeroblob(50000)), '0', '[')",
-)  # fmt: skip
-
-
-def database(draw: random.Random) -> list[str]:
-    """An export of nsys with cells changed, tables dropped, renamed or made views, and bytes flipped."""
-    path = Path("x.sqlite")
-    path.unlink(missing_ok=True)
-    base = sqlite3.connect(path)
-    base.executescript(NSYS)
-    for _ in range(draw.randint(1, 4)):
-        tables = [name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        table = draw.choice(tables)
-        columns = [row[1] for row in base.execute(f'PRAGMA table_info("{table}")')]
-        column = draw.choice(columns)
-        with contextlib.suppress(sqlite3.Error):  # a NOT NULL, the last column
-            match draw.randrange(8):
-                case 0:
-                    base.execute(f'DROP TABLE "{table}"')
-                case 1:
-                    base.execute(f'ALTER TABLE "{table}" DROP COLUMN "{column}"')
-                case 2:
-                    base.execute(f'ALTER TABLE "{table}" RENAME TO "{draw.choice(["x", "a b", "é"])}"')
-                case 3:
-                    base.execute(f'CREATE TABLE y AS SELECT * FROM "{table}"')  # noqa: S608
-                    base.execute(f'DROP TABLE "{table}"')
-                    base.execute(f'CREATE VIEW "{table}" AS SELECT y.* FROM y, y, y')  # noqa: S608
-                case 4:
-                    base.execute(f'DELETE FROM "{table}"')  # noqa: S608
-                case _:
-                    base.execute(f'UPDATE "{table}" SET "{column}" = {draw.choice(ODD_CELLS)}')  # noqa: S608
-    base.commit()
-    base.close()
-    if draw.random() < 0.2:
-        content = bytearray(path.read_bytes())
-        for _ in range(draw.randint(1, 30)):
-            content[draw.randrange(100, len(content))] = draw.randrange(256)
-        path.write_bytes(content[: draw.choice([len(content), len(content) // 2, 5000])])
-    return draw.choice([["profile", "x.sqlite"], ["profile", "x.sqlite", "--model", "gpt2", "--format", "json"]])
-
-
 NEW = {
     "--pp-layout": (
         "7,8,8,7",
@@ -345,7 +283,10 @@ KINDS: dict[str, Callable[[random.Random], Any]] = {
     "config": config,
     "toml": toml,
     "csv": table,
-    "database": database,
+    "database": fuzz_files.database,
+    "trace": fuzz_files.trace,
+    "log": fuzz_files.log,
+    "run": fuzz_files.run_file,
     "surface": surface,
     "python": python_call,
 }

@@ -42,13 +42,15 @@ TARGETS = {  # module -> tests that should notice, nearest first
     "timing/kernel.py": ("tests/timing/test_kernel.py", "tests/timing", *WHOLE),
     "timing/collective.py": ("tests/timing/test_collective.py", "tests/timing", *WHOLE),
     "timing/ranks.py": ("tests/timing/test_ranks.py", "tests/timing", *WHOLE),
-    "footprint/parts.py": ("tests/footprint", *WHOLE),
-    "counting/ownership.py": ("tests/counting", "tests/footprint", *WHOLE),
-    "search/ranking.py": ("tests/search", *WHOLE),
-    "search/grid.py": ("tests/search", *WHOLE),
-    "search/sift.py": ("tests/search/test_search.py", "tests/search", *WHOLE),
+    "footprint/parts.py": ("tests/footprint/test_parts.py", "tests/footprint", *WHOLE),
+    "counting/ownership.py": ("tests/counting/test_ownership.py", "tests/counting", "tests/footprint", *WHOLE),
+    "counting/stages.py": ("tests/counting/test_stages.py", "tests/counting", *WHOLE),
+    "search/ranking.py": ("tests/search/test_ranking.py", "tests/search", *WHOLE),
+    "search/grid.py": ("tests/search/test_grid.py", "tests/search", *WHOLE),
+    "search/sift.py": ("tests/search/test_sift.py", "tests/search", *WHOLE),
     "search/best.py": ("tests/search/test_best.py", "tests/search", *WHOLE),
     "footprint/phases.py": ("tests/footprint", *WHOLE),
+    "footprint/activations.py": ("tests/footprint", *WHOLE),
     "replay.py": ("tests/test_replay.py", *WHOLE),
 }
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -141,7 +143,7 @@ def bounded() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
 
 
-def noticed(mutant: Mutant, copied: Path) -> bool:
+def noticed(mutant: Mutant, copied: Path, nearest: bool) -> bool:
     """Whether a test fails on the mutant, or never ends."""
     target = copied / "roofline" / mutant.module
     kept = target.read_text(encoding="utf-8")
@@ -149,7 +151,7 @@ def noticed(mutant: Mutant, copied: Path) -> bool:
     environment = {**os.environ, "PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header"]
     try:
-        for tests in TARGETS[mutant.module]:
+        for tests in TARGETS[mutant.module][: 1 if nearest else None]:
             command = [sys.executable, "-m", "pytest", *options, tests]
             done = subprocess.run(
                 command, cwd=copied, env=environment, capture_output=True, check=False, preexec_fn=bounded
@@ -178,6 +180,9 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every mutant of the targets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", action="append", choices=TARGETS, help="this module alone; may repeat")
+    parser.add_argument(
+        "--nearest", action="store_true", help="run the module's own tests alone: quicker, and stricter"
+    )
     parser.add_argument("--seconds", type=float, default=1800, help="stop after about this long")
     args = parser.parse_args()
     every = [mutant for module in args.target or TARGETS for mutant in mutants(module)]
@@ -193,7 +198,7 @@ def main() -> int:
             if time.monotonic() - start > args.seconds:
                 break
             ran += 1
-            if noticed(mutant, copied):
+            if noticed(mutant, copied, args.nearest):
                 killed += 1
                 continue
             why = known.get(mutant.key)

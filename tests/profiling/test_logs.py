@@ -124,3 +124,14 @@ def test_a_log_too_large_to_be_one_is_one_line(tmp_path, monkeypatch):
     path.write_text("iteration 1 | elapsed time per iteration (ms): 100.0 |\n" * 30)
     with pytest.raises(RooflineError, match=r"more than 0.001 MB: keep the lines that say how long"):
         read_log(path)
+
+
+def test_numbers_that_are_none_say_nothing(tmp_path):
+    path = tmp_path / "trainer_state.json"
+    odd = [[1], "x", True, 0, {}]
+    history = [{"step": 3, "train_steps_per_second": each} for each in odd]
+    path.write_text(json.dumps({"log_history": [*history, {"step": 7, "train_steps_per_second": 0.5}]}))
+    assert [(entry.step, entry.step_time_s) for entry in read_log(path).entries] == [(7, 2.0)]
+    path.write_text("\n".join(f"iter {'9' * 5000}: loss 3.1, time 52.00ms, mfu 30.12%" for _ in range(3)))
+    with pytest.raises(RooflineError, match="1 steps with a time"):
+        read_log(path)

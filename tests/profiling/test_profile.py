@@ -59,6 +59,18 @@ def test_an_unknown_device_is_not_guessed(tmp_path, two_steps):
     assert profile([path], "v100-sxm2-32gb").device.id == "v100-sxm2-32gb"
 
 
+@pytest.mark.parametrize("odd", [[], [[1]], {}, {"a": 1}, -1, 10**30, 1e300, "9" * 400, "x"])
+def test_odd_values_in_a_trace_say_nothing(tmp_path, two_steps, odd):
+    """Wherever a whole number is looked for, one that is none is as good as left out."""
+    trace = two_steps(device={"id": 0, "name": "unheard of", "numSms": 132, "totalGlobalMem": odd})
+    trace.keys["record_shapes"] = odd
+    if not isinstance(odd, (list, dict)):
+        for event in trace.events:
+            event["args"] |= {"Sequence number": odd, "Fwd thread id": odd, "bytes": odd}
+    result = profile([trace.write(tmp_path / "t.json")])
+    assert len(result.steps) == 2
+
+
 def test_json_can_be_written(result):
     data = result.to_dict()
     from roofline.view.table import plain

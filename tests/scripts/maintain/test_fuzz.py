@@ -1,21 +1,25 @@
 """A few seeded cases of what the fuzzer throws at the newest readers; `scripts/check` runs more."""
 
-import importlib.util
+import importlib
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
-path = Path(__file__).parents[3] / "scripts" / "maintain" / "fuzz.py"
-spec = importlib.util.spec_from_file_location("fuzz", path)
-fuzz = importlib.util.module_from_spec(spec)
-sys.modules["fuzz"] = fuzz
-spec.loader.exec_module(fuzz)
+FOLDER = Path(__file__).parents[3] / "scripts" / "maintain"
 
 
-@pytest.mark.parametrize(("kind", "cases"), [("database", 40), ("toml", 15), ("config", 15), ("csv", 10)])
-def test_odd_files_end_in_an_answer_or_one_line(kind, cases, tmp_path, monkeypatch):
+@pytest.fixture
+def fuzz(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module("fuzz")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cases"),
+    [("database", 40), ("toml", 15), ("config", 15), ("csv", 10), ("trace", 30), ("log", 20), ("run", 15)],
+)
+def test_odd_files_end_in_an_answer_or_one_line(fuzz, kind, cases, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
     before = signal.signal(signal.SIGALRM, fuzz.ticked)
