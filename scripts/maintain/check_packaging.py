@@ -4,9 +4,10 @@
     python scripts/maintain/check_packaging.py --tests      and the whole suite of the source distribution, on the wheel
     python scripts/maintain/check_packaging.py --lowest     and the suite on the lowest dependencies of pyproject.toml
     python scripts/maintain/check_packaging.py --python python3.13 [--python ...]    and the suite on other interpreters
+    python scripts/maintain/check_packaging.py --ci         and what CI runs: README's second command in a fresh clone
 
-Environments borrow the packages of this interpreter (the `dev` extra), so that each takes seconds; those of `--lowest`
-and `--python` install their own. Prints a line for each check; exit status 1 if any failed.
+Environments borrow the packages of this interpreter (the `dev` extra), so that each takes seconds; those of `--lowest`,
+`--python` and `--ci` install their own. Prints a line for each check; exit status 1 if any failed.
 """
 
 from __future__ import annotations
@@ -310,12 +311,20 @@ def runtime_alone(folder: Path, wheel: Path) -> str:
     return f"{len(packages)} packages, {size / 1e6:.0f} MB"
 
 
+def fresh_clone(folder: Path) -> str:
+    """What CI runs, of what is committed: an editable installation that no PYTHONPATH helps, and the whole suite."""
+    call(["git", "clone", "--quiet", ROOT, folder])
+    output = call([folder / ".ci" / "run"], env=environment(VIRTUAL_ENV=None))
+    return output.strip().splitlines()[-1]
+
+
 def main() -> int:
     """Run every check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tests", action="store_true", help="run the source distribution's suite on the wheel")
     parser.add_argument("--lowest", action="store_true", help="and on the lowest dependencies")
     parser.add_argument("--python", action="append", default=[], help="and on this interpreter")
+    parser.add_argument("--ci", action="store_true", help="and what CI runs, in a fresh clone")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -361,6 +370,8 @@ def main() -> int:
                 return suite(own_environment(place, interpreter, wheel, pins), source, place / "tests")
 
             check(f"the suite on {what}", tested)
+        if args.ci:
+            check("what CI runs, in a fresh clone", lambda: fresh_clone(scratch / "clone"))
     print(f"\n{len(failures)} of the checks failed" if failures else "\nall checks passed")
     return bool(failures)
 
