@@ -11,9 +11,10 @@ from ..config.settle import Run
 from ..errors import RooflineError
 from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
-from .estimate import Estimate, estimate_times
+from .estimate import Estimate
 from .fixes import Fix, cheapest_fixes
 from .replayed import replayed
+from .times import estimate_times
 
 SHARE = 0.10  # a suspect that explains less of the gap is not one
 FASTER_BY = 0.02
