@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from roofline.config.settle import train_config
 from roofline.config.stack import Overlap
+from roofline.counting.op import Op
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
-from roofline.timing.ranks import price
+from roofline.timing.collective import expected_time
+from roofline.timing.ranks import PricedOp, price
 from roofline.timing.schedule import INTERFERENCE, schedule, stage_times, term_of
 from roofline.timing.terms import TERMS
 
@@ -234,3 +236,69 @@ def test_dualpipe_hides_the_exchange():
     )
     assert dual.expert_parallel < 0.5 * plain.expert_parallel
     assert dual.pipeline_bubble < plain.pipeline_bubble
+
+
+# --- by hand: two passes of 6 s of compute in one layer of four, and what runs beside them --------------------------
+
+
+def by_hand(*items, overlap, pp=1, global_batch=2):
+    """The schedule of a step with one matmul of 6 s, and these ops of so many seconds."""
+    model = msgspec.structs.replace(LLAMA, groups=(msgspec.structs.replace(LLAMA.groups[0], count=4),))
+    step = step_of(model, num_devices=pp, pp=pp, global_batch=global_batch)
+    step = msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, overlap=Overlap(**overlap)))
+    matmul = op_of(6.0, kind="matmul", part="layer", phase="forward")
+    return schedule(step, H100, [matmul, *items])
+
+
+def op_of(seconds, **fields):
+    plain = {"name": "x", "phase": "optimizer", "part": "step", "dtype": "bf16", "kernels": 0}
+    return PricedOp(Op(**{**plain, "flops": 0, "bytes_read": 0, "bytes_written": 0, **fields}), 0.0, seconds)
+
+
+def test_data_parallel_communication_by_hand():
+    reduce = op_of(3.0, kind="collective", collective="all_reduce", group="dp", count=2, rounds=2)
+    gather = op_of(4.0, kind="collective", collective="all_gather", group="dp")
+    update = op_of(5.0, kind="collective", collective="all_gather", group="dp", role="update", rounds=7)
+    shown = 1 - INTERFERENCE
+    half = by_hand(reduce, gather, overlap={"data": 0.5})  # room: 1/2 x 6 s x (2 x 2 + 1) / 3 = 5 s of 10
+    assert half.data_parallel == pytest.approx(10 - 5 * shown)
+    alone = by_hand(reduce, overlap={"data": 0.5})  # 1/2 x 6 s x 4 / 3 = 4 s of 6, of which 4.5 can hide
+    assert alone.data_parallel == pytest.approx(6 - 4 * shown)
+    ample = by_hand(reduce, gather, overlap={"data": 1.0})  # 10 s of room: all but that of one layer in four
+    assert ample.data_parallel == pytest.approx(10 - 7.5 * shown)
+    assert by_hand(reduce, gather, update, overlap={"data": 1.0}).data_parallel == pytest.approx(15 - 7.5 * shown)
+
+
+def test_copies_to_the_host_by_hand():
+    items = [
+        op_of(5.0, kind="transfer"),
+        op_of(2.0, kind="transfer", role="update"),
+        op_of(3.0, kind="host"),
+        op_of(4.0, kind="nvme"),
+        op_of(7.0, kind="transfer", part="layer", phase="forward"),  # twice, and nothing hides it
+    ]
+    times = by_hand(*items, overlap={"host": 0.125, "activations": 0.0})  # 1/8 x 12 s = 1.5 s hide
+    assert times.offload == pytest.approx((5 - 1.5) + 2 + max(3, 4) + 2 * 7)
+    assert times.optimizer == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_transfers_between_stages_by_hand(share):
+    """Each micro batch passes on activations and gradients at every boundary; those that fill the pipe hide nowhere."""
+    step = step_of(num_devices=4, pp=4, vp=2, global_batch=8)
+    times = times_of(step, {"pipeline": share})
+    message = 2048 * LLAMA.d_model * 2  # bytes
+    once = expected_time("send_recv", message, 2, H100, ranks_per_domain=2, ranks_per_link=2)
+    assert times.pipeline_transfer == pytest.approx(once * (2 * 2 * 8 * (1 - share) + 2 * 3))
+
+
+def test_gradients_of_weights_count_as_a_share_of_the_passes():
+    """zb-h1 waits for forward and gradients of data, less those of weights (arXiv:2401.10241, section 2.3)."""
+    weights = [op_of(s, kind="matmul", part="layer", phase="backward", gradient="weight") for s in (2.0, 1.0)]
+    data = op_of(3.0, kind="matmul", part="layer", phase="backward", gradient="data")
+    later = op_of(50.0, kind="matmul", phase="backward")  # once a step: of no pass
+    model = msgspec.structs.replace(LLAMA, groups=(msgspec.structs.replace(LLAMA.groups[0], count=4),))
+    step = step_of(model, num_devices=4, pp=4, global_batch=8, schedule="zb-h1")
+    found = schedule(step, H100, [op_of(6.0, kind="matmul", part="layer", phase="forward"), *weights, data, later])
+    # three other stages of a quarter each wait as long as their forward and data passes, less their weight passes
+    assert found.pipeline_bubble == pytest.approx(3 / 4 * (6 + 3 - 3))
