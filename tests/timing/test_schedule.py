@@ -282,6 +282,13 @@ def test_copies_to_the_host_by_hand():
     assert times.optimizer == 0
 
 
+def test_what_runs_once_a_step_by_hand():
+    """Copies of the optimizer are bound by memory; its kernels and products are the update."""
+    items = [op_of(2.0, kind="elementwise", count=3), op_of(1.5, kind="optimizer", count=2), op_of(4.0, kind="matmul")]
+    times = by_hand(*items, overlap={})
+    assert (times.memory_bound, times.optimizer, times.matmul) == pytest.approx((6, 3 + 4, 2 * 6))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_transfers_between_stages_by_hand(share):
     """Each micro batch passes on activations and gradients at every boundary; those that fill the pipe hide nowhere."""
