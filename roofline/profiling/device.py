@@ -44,7 +44,9 @@ def device_of(trace: Trace, index: int) -> tuple[Device | None, str, str]:
     near = [
         each.id
         for each in all_devices()
-        if each.units == units and isinstance(memory, int) and abs(memory / each.memory_bytes - 1) < _MEMORY_TOLERANCE
+        if each.units == units
+        and isinstance(memory, int | float)
+        and abs(memory / each.memory_bytes - 1) < _MEMORY_TOLERANCE
     ]
     hint = f": by its size it may be {' or '.join(near)}" if near else ""
     return None, name, f"{name!r} is not in the catalog{hint}; give --device for expected times"
