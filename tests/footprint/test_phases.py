@@ -2,6 +2,7 @@
 
 import pytest
 
+from roofline.config.optimizer import optimizer
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
@@ -77,3 +78,48 @@ def test_logits_that_are_never_there_as_a_whole():
     kept, never = (memory(llama, **options, fused=(words,)) for words in ("cross_entropy", "linear_cross_entropy"))
     assert kept.phases[0].logits - never.phases[0].logits == 65_536 * 128_256 * 2
     assert never.allocated_bytes / GIB == pytest.approx(47.4, rel=0.03)
+
+
+PARAMETERS, TABLE = 7_241_732_096, 32_000 * 4096  # of mistral-7b; of its embedding, and of its head
+
+
+def test_sharded_gradients_of_one_micro_batch_are_freed_before_the_next():
+    options = {**PURE, "num_devices": 8, "sharding": "zero3", "micro_batch": 1}
+    once, more = (memory(global_batch=batch, **options) for batch in (8, 16))
+    assert once.phases[0].gradients == 0
+    assert more.phases[0].gradients == more.phases[2].gradients == once.phases[2].gradients > 0
+
+
+def test_gathered_layers_are_gone_in_the_update():
+    found = memory(num_devices=8, sharding="zero3", micro_batch=1, **PURE)
+    assert found.phases[0].communication > 0
+    assert found.phases[-1].communication == 0
+
+
+def test_a_pipeline_keeps_sharded_parameters_gathered_beside_the_shards():
+    found = memory(num_devices=16, pp=2, sharding="zero3", micro_batch=1, **{**PURE, "stack": "megatron"})
+    stage = PARAMETERS / 2  # of layers, with the embedding or the head
+    assert found.phases[0].weights == pytest.approx(stage * 2 + stage * 2 / 8, rel=1e-5)
+    assert found.phases[0].communication == 0  # they are weights now
+
+
+def test_a_frozen_base_is_in_8_bits_only_where_the_software_casts_in_its_kernels():
+    lora = {"train": "lora", "lora_rank": 8, "micro_batch": 1, "seq_len": 1024, "stack": "eager"}
+    for dtype, fused, each in (("fp8", (), 2), ("fp8", ("cast",), 1), ("bf16", ("cast",), 2)):
+        found = memory(dtype=dtype, fused=fused, **lora)
+        assert found.weights_bytes == pytest.approx(each * PARAMETERS, rel=0.02), (dtype, fused)
+
+
+@pytest.mark.parametrize(("layers", "share"), [(None, 1.0), (16, 0.5)])
+def test_offloaded_activations_leave_two_layers_at_hand(layers, share):
+    here = memory(micro_batch=2, **PURE).phases[0].activations
+    options = {} if layers is None else {"offload_layers": layers}
+    loss = memory(micro_batch=2, offload=("activations",), **options, **PURE).phases[0]
+    assert loss.activations == pytest.approx(here * (1 - share) + 2 * here / 32)
+    assert loss.host == pytest.approx(here - loss.activations)
+
+
+def test_muon_has_one_matrix_in_hand():
+    found = memory(micro_batch=1, optimizer="muon", fused=("optimizer",), **PURE)
+    made = found.phases[-1].optimizer - found.phases[-2].optimizer
+    assert made == optimizer("muon").in_hand * TABLE > 0
