@@ -107,6 +107,8 @@ def _parse_case(args: argparse.Namespace, text: str) -> argparse.Namespace:
     import shlex
 
     parser, _ = command_parser("compare")
+    if not isinstance(text, str):  # what argparse makes of a lone "--"
+        raise RooflineError("--case: a value is missing (see 'roofline compare --help')")
     try:
         words = shlex.split(text)
     except ValueError as error:

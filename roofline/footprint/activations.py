@@ -25,8 +25,9 @@ def in_flight(step: Step, stage: Stage | None = None) -> Number:
         one, several = (pipeline_schedule(name).held(train.pp, train.vp, index) for name in ("1f1b", "interleaved"))
         depth = where(train.vp > 1, several, one)
     else:
-        depth = where(train.pp > 1, pipeline_schedule(train.schedule).held(train.pp, train.vp, index), 1)
-    return step.accumulation if depth is None else minimum(depth, step.accumulation)
+        held = pipeline_schedule(train.schedule).held(train.pp, train.vp, index)
+        depth = where(train.pp > 1, step.accumulation if held is None else held, 1)
+    return minimum(depth, step.accumulation)
 
 
 def kept_bytes(step: Step, stage: Stage) -> Number:

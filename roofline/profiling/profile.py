@@ -80,6 +80,8 @@ def assemble(ranks: list[Rank]) -> Profile:
     steps = _steps(first)
     dtype = _main_dtype(ops)
     step_time = _step_time(steps)
+    if not step_time > 0:
+        raise RooflineError(f"{first.trace.path}: its steps take no time")
     flops = sum(op.model_flops or 0 for op in ops if op.phase in {"forward", "backward"}) / len(steps)
     peak = device.peaks.get(dtype) if device is not None and dtype else None
     terms = _summed(first.line.terms)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
+
+COUNTS = (
+    *("tp", "pp", "cp", "ep", "dp", "num_devices", "micro_batch", "batch_per_device", "global_batch"),
+    *("accumulation", "accumulation_of_all"),
+)
 
 
 def solve(
@@ -24,6 +29,9 @@ def solve(
         RooflineError: A layout that cannot run as written.
     """
     o: dict[str, Any] = {**said, **given}
+    for name in COUNTS:
+        if not isinstance(o.get(name), int | float | None):
+            raise RooflineError(f"{where} says {shown(o[name])} for {name}, which is no number")
     notes: list[str] = []
     tp, pp, cp = (o.get(name) or 1 for name in ("tp", "pp", "cp"))
     group = tp * pp * cp

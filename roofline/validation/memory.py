@@ -143,6 +143,8 @@ def _figures(row: Mapping[str, str], words: str) -> dict[str, float]:
     kind = next((kind for kind, marks in WORDS_OF.items() if any(mark in words for mark in marks)), "driver")
     if peak is not None and kind not in found:
         found[kind] = peak
+    if not all(found.values()):
+        raise Skipped("measured memory of 0 GiB")
     return found
 
 

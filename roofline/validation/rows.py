@@ -67,7 +67,7 @@ def number(row: Mapping[str, str], key: str) -> float | None:
     """The number in a cell; None where it is blank, NaN or infinite.
 
     Raises:
-        Skipped: It is not a number, below 0 or beyond 1e30; row, column and value are named.
+        Skipped: It is not a number, below 0, beyond 1e30 or closer to 0 than 1e-30; row, column and value are named.
     """
     text = (row.get(key) or "").strip()
     if not text:
@@ -78,7 +78,7 @@ def number(row: Mapping[str, str], key: str) -> float | None:
         raise Skipped(f"row {row.get('id') or '?'}: {key} {text!r} is not a number") from None
     if not math.isfinite(value):
         return None
-    if not 0 <= value <= LARGEST_NUMBER:
+    if value and not 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER:
         raise Skipped(f"row {row.get('id') or '?'}: {key} {value:g} is out of range")
     return value
 

@@ -78,6 +78,7 @@ def test_what_cannot_be_is_left_out_with_its_reason(run):
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2k,4k"), "learned positions"),
         (("gpt2-xl", "--case", "-d h100-sxm-80gb --nope"), "--nope"),
         (("gpt2-xl", "--case", "-d 'h100-sxm-80gb"), "--case"),
+        (("gpt2-xl", "--case", "--"), "--case: a value is missing"),
         (("gpt2", "-d", "t4", "--micro-batch", "1:1000:1", "--seq-len", "1:1000:1"), "10,000"),
     ],
 )

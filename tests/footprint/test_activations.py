@@ -1,5 +1,6 @@
 """Bytes that micro batches in flight keep, of the loss, and of gathered parameters."""
 
+import numpy as np
 import pytest
 
 from roofline.config.settle import train_config
@@ -50,6 +51,11 @@ def memory(model=GPT, **options):
 def test_micro_batches_in_flight(pp, vp, micro_batches, expected):
     step = step_of(pp=pp, vp=vp, num_devices=pp, global_batch=micro_batches)
     assert in_flight(step) == pytest.approx(expected)
+
+
+def test_a_schedule_that_holds_all_micro_batches_holds_one_where_nothing_is_split():
+    step = step_of(num_devices=4, pp=np.array([1, 2, 4]), global_batch=8, schedule="gpipe")
+    assert in_flight(step).tolist() == [1, 4, 8]  # of 2, 4 and 8 of each replica
 
 
 def test_logits_are_kept_on_the_last_stage():

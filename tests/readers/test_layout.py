@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.readers.layout import cp_tp, solve
+from roofline.readers.layout import COUNTS, cp_tp, solve
 
 
 def solved(given: dict[str, Any] | None = None, **said: Any) -> dict[str, Any]:
@@ -64,3 +64,9 @@ def test_experts_that_are_whole_spread_over_tp_as_well() -> None:
 def test_what_cannot_run_names_the_remedy(said: dict[str, Any], given: dict[str, Any], message: str) -> None:
     with pytest.raises(RooflineError, match=message):
         solve(said, given, "run.yaml")
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_that_is_no_number_is_named(name: str) -> None:
+    with pytest.raises(RooflineError, match=f"x.yaml says 'two' for {name}, which is no number"):
+        solve({name: "two"}, {}, "x.yaml")

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from roofline.validation import memory as validate_memory
+from roofline.validation.rows import Skipped
 
 
 def test_memory_summary_by_hand():
@@ -21,3 +22,9 @@ def test_memory_summary_by_hand():
     assert total.bias == pytest.approx(math.sqrt(1.1 * 0.8) - 1)
     assert total.decisions_right == 0.5
     assert (total.median_ape, total.coverage) == (pytest.approx(0.2), 0.5)  # 20 % is beyond 1.28 x 12 %
+
+
+def test_memory_of_nothing_was_not_measured():
+    row = {"id": "a", "memory_kind": "peak", "peak_memory_gib": "0"}
+    with pytest.raises(Skipped, match="measured memory of 0 GiB"):
+        validate_memory._figures(row, "peak")

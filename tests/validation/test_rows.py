@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.validation.rows import read_rows, read_table, source_name
+from roofline.validation.rows import Skipped, number, read_rows, read_table, source_name
 from roofline.validation.runs import (
     data_file,
 )
@@ -54,3 +54,10 @@ def test_a_table_may_lie_in_a_zip(tmp_path):
 def test_what_names_no_table_is_refused(path):
     with pytest.raises(RooflineError, match="a table of runs is the path of a CSV, got"):
         read_table(path)
+
+
+@pytest.mark.parametrize("cell", ["1e31", "1e-31", "-1", "x"])
+def test_figures_that_no_measurement_gives_are_skipped(cell):
+    with pytest.raises(Skipped, match="row a: tokens .*(out of range|not a number)"):
+        number({"id": "a", "tokens": cell}, "tokens")
+    assert number({"tokens": "0"}, "tokens") == 0
