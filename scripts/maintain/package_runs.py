@@ -33,6 +33,7 @@ LEFT_OUT = {
     "quality",
 }
 KINDS = ("memory_kind", "scope")  # what a row's memory counts, and what a budget covers
+UPCAST = "AdamW (fp32 weights, gradients and states)"
 NOT_PEAKS = {"(ratio)": "ratio of activations", "weights loaded": "weights loaded"}
 # what is recomputed, in the words of sources, and in ours
 RECOMPUTED = (
@@ -64,8 +65,17 @@ def optimizer_words(row: dict[str, str]) -> str:
     """
     upcast = row["source"].partition(" @")[0].endswith("a100_80gb_liger.csv") and row["sharding"] == "fsdp"
     if upcast and row["workload"] == "sft":
-        return "AdamW (fp32 weights, gradients and states)"
+        return UPCAST
     return row["optimizer"]
+
+
+def offload_words(row: dict[str, str]) -> str:
+    """What a row keeps on the host, of how many layers: as its column says, or its notes."""
+    words = row["offload"] or "+".join(
+        name for mark, name in (("opt", "optimizer"), ("param", "parameters")) if f"{mark} offload=Y" in row["notes"]
+    )
+    layers = re.search(r"activations of ([0-9]+) layers", row["notes"])
+    return f"{words}:{layers[1]}" if words == "activations" and layers else words
 
 
 def recompute_detail(row: dict[str, str]) -> str:
@@ -82,11 +92,14 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else ""
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
-        row["recompute_detail"] = recompute_detail(row)
+        row["offload"] = offload_words(row)
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
+        row["recompute_detail"] = recompute_detail(row)
     if "memory_kind" in row:
         row["optimizer"] = optimizer_words(row)
+        if row["optimizer"] == UPCAST:
+            row["precision"] = ""
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])
