@@ -110,5 +110,5 @@ def seen_notes(train: TrainConfig, device: Device) -> list[str]:
     )
     if not tells_of(seen, train):
         return [f"{took}; it says nothing of other software, such as {train.stack}"]
-    moved = f"{100 * (seen.ratio**SHARED - 1):+.1f} % ({SHARED:g} of it, as a logarithm)"
-    return [f"{took}; other configurations of that software are moved by {moved}, and their range is narrower"]
+    parts = "{layout:g} of it where the layout is the same, {model:g} where the model is, {software:g} on other models"
+    return [f"{took}; other settings of that software are moved by {parts.format(**SHARED)}, and are surer"]

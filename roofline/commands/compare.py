@@ -119,6 +119,8 @@ def _parse_case(args: argparse.Namespace, text: str) -> argparse.Namespace:
     inner = parser.parse_args(words, namespace=outer)
     if inner.cases:
         raise RooflineError("--case cannot hold another --case")
+    if measured.given(inner) != measured.given(args):
+        raise RooflineError("--measured stands outside of --case: it is a step of the first case, or of --measured-at")
     inner.model = inner.model or args.model
     inner.device = inner.device or args.device
     return inner

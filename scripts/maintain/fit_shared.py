@@ -2,10 +2,11 @@
 
     python scripts/maintain/fit_shared.py RUNS.csv
 
-A cluster is the rows of one source on one device and software, six or more. Each row in turn is the one that was
-measured, and moves the others by a part of the logarithm of measured over predicted (`shared_error` of
-`constants.toml`). Printed are the mean errors over sources of the others: as they are, moved by the part fitted to the
-other sources, and by the whole; and how many of them the interval holds, before and after it is narrowed.
+A cluster is the rows of one source on one device and software. Each row in turn is the one that was measured, and moves
+the others by a part of the logarithm of measured over predicted (`shared_error` of `constants.toml`), by what is the
+same: the layout, the model, or the software alone. Sources with six or more such pairs count. Printed are the mean
+errors over sources of the others: as they are, moved by the part fitted to the other sources, and by the whole; and how
+many of them the interval holds, before and after it is narrowed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from fit_training import NOISY
 
 from roofline.config.stack import family_of
 from roofline.timing.interval import Z80
+from roofline.timing.seen import remaining
 from roofline.validation.rows import read_rows
 from roofline.validation.runs import Prediction, predict_runs, predicted, source_of
 
-FEWEST_ROWS = 6
+FEWEST_PAIRS = 6
 GRID = [0.05 * step for step in range(21)]
+MODEL = ("model", "n_layers", "d_model", "workload")
+LAYOUT = ("n_devices", "tp", "pp", "cp", "ep", "sharding", "seq_len", "dtype")
 
 
 class Pair(NamedTuple):
@@ -40,21 +44,28 @@ class Pair(NamedTuple):
 
     def inside(self, part: float) -> bool:
         """Whether the narrowed interval holds it."""
-        return self.miss(part) <= Z80 * self.spread * math.sqrt(1 - part**2)
+        return self.miss(part) <= Z80 * math.sqrt(remaining(self.spread**2, part))
 
 
-def pairs_by_source(rows: Sequence[Prediction]) -> dict[str, list[Pair]]:
-    """Ordered pairs of rows of one cluster."""
+def nearness(one: Prediction, other: Prediction) -> str:
+    """What two rows of one cluster have in common."""
+    if any(one.row[name] != other.row[name] for name in MODEL):
+        return "software"
+    return "model" if any(one.row[name] != other.row[name] for name in LAYOUT) else "layout"
+
+
+def pairs_by_source(rows: Sequence[Prediction], near: str) -> dict[str, list[Pair]]:
+    """Ordered pairs of rows of one cluster that have just that in common."""
     clusters: dict[tuple[str, str, str], list[Prediction]] = {}
     for row in rows:
         clusters.setdefault((source_of(row), row.row["device"], family_of(row.stack)), []).append(row)
     found: dict[str, list[Pair]] = {}
     for (source, *_), mine in clusters.items():
-        if len(mine) >= FEWEST_ROWS:
-            found.setdefault(source, []).extend(
-                Pair(a.log_error, b.log_error, math.sqrt(sum(b.variances.values()))) for a, b in permutations(mine, 2)
-            )
-    return found
+        for a, b in permutations(mine, 2):
+            if nearness(a, b) == near:
+                spread = math.sqrt(sum(b.variances.values()))
+                found.setdefault(source, []).append(Pair(a.log_error, b.log_error, spread))
+    return {source: pairs for source, pairs in found.items() if len(pairs) >= FEWEST_PAIRS}
 
 
 def mean_miss(pairs: dict[str, list[Pair]], part: float) -> float:
@@ -67,12 +78,8 @@ def fitted(pairs: dict[str, list[Pair]]) -> float:
     return min(GRID, key=lambda part: mean_miss(pairs, part))
 
 
-def main() -> int:
-    """Fit, and print what it does to sources left out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs")
-    args = parser.parse_args()
-    pairs = pairs_by_source([p for p in predicted(predict_runs(read_rows(args.runs))) if source_of(p) not in NOISY])
+def report(near: str, pairs: dict[str, list[Pair]]) -> None:
+    """Print what the part fitted to the other sources does to each."""
     totals = [0.0] * 5
     parts = []
     for source, mine in pairs.items():
@@ -81,12 +88,22 @@ def main() -> int:
         missed = [mean_miss({source: mine}, each) for each in (0.0, part, 1.0)]
         inside = [sum(pair.inside(each) for pair in mine) / len(mine) for each in (0.0, part)]
         totals = [a + b / len(pairs) for a, b in zip(totals, (*missed, *inside), strict=True)]
-        print(f"{source:<10} {missed[0]:.1%} -> {missed[1]:.1%} (part {part:.2f}); by the whole {missed[2]:.1%}")
+    before, after, whole, held, still = totals
     print(
-        f"{len(pairs)} sources: {totals[0]:.2%} -> {totals[1]:.2%}, by the whole {totals[2]:.2%}; inside "
-        f"{totals[3]:.1%} -> {totals[4]:.1%}; fitted to all {fitted(pairs):.2f}, to the others {min(parts):.2f} to "
-        f"{max(parts):.2f}"
+        f"same {near}: {len(pairs)} sources, {sum(map(len, pairs.values()))} pairs: {before:.1%} -> {after:.1%}, "
+        f"by the whole {whole:.1%}; inside {held:.1%} -> {still:.1%}; "
+        f"part {fitted(pairs):.2f} of all, {min(parts):.2f} to {max(parts):.2f} of the others"
     )
+
+
+def main() -> int:
+    """Fit, and print what it does to sources left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs")
+    args = parser.parse_args()
+    rows = [p for p in predicted(predict_runs(read_rows(args.runs))) if source_of(p) not in NOISY]
+    for near in ("layout", "model", "software"):
+        report(near, pairs_by_source(rows, near))
     return 0
 
 

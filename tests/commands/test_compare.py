@@ -97,3 +97,9 @@ def test_cases_are_every_combination():
     chosen = cases(models, devices, {"micro_batch": (1, 2, 4), "dtype": "fp16"})
     assert len(chosen) == 2 * 2 * 3
     assert chosen[0].varied == {"model": "gpt2", "device": "t4", "micro_batch": 1}
+
+
+def test_a_step_that_was_measured_stands_outside_of_cases(run):
+    status, out, err = run("compare", "gpt2", "-d", "h100-sxm-80gb", "--case", "--micro-batch 2 --measured 3s")
+    assert (status, out) == (2, "")
+    assert "--measured stands outside of --case" in err

@@ -1,4 +1,4 @@
-"""One timed step moves other configurations of its software by a part of what it missed by, itself by all of it."""
+"""One timed step moves others of its software by a part of what it missed by, the more the nearer they are."""
 
 import math
 
@@ -42,12 +42,32 @@ def test_the_configuration_that_was_timed_takes_what_it_took(slower):
     assert sum(getattr(told.schedule, term) for term in TERMS) == pytest.approx(told.expected)
 
 
-def test_another_is_moved_by_the_shared_part(slower):
-    told, alone = times_of(slower, tp=2), times_of(tp=2)
-    assert told.expected == pytest.approx(1.2**SHARED * alone.expected)
-    # jointly normal: of the variance, 1 - r^2 is left
-    narrower = math.log(told.high / told.expected) / math.log(alone.high / alone.expected)
-    assert narrower == pytest.approx(math.sqrt(1 - SHARED**2))
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"micro_batch": 4}, SHARED["layout"]),
+        ({"recompute": "full"}, SHARED["layout"]),
+        ({"tp": 2}, SHARED["model"]),
+        ({"num_devices": 16}, SHARED["model"]),
+        ({"seq_len": 4096}, SHARED["model"]),
+        ({"dtype": "fp8"}, SHARED["model"]),
+    ],
+)
+def test_another_is_moved_by_the_shared_part(slower, options, part):
+    told, alone = times_of(slower, **options), times_of(**options)
+    assert told.expected == pytest.approx(1.2**part * alone.expected)
+    # of the variance, what the part does not explain is left, and the noise of what was seen
+    variance = (math.log(alone.high / alone.expected) / Z80) ** 2
+    left = (1 - part**2) * variance + (part * REPEATS) ** 2
+    assert math.log(told.high / told.expected) == pytest.approx(Z80 * math.sqrt(left))
+
+
+def test_another_model_is_moved_least(slower):
+    run = settle(load_model("llama-3-70b"), H100, {**OPTIONS, "tp": 8})
+    step = build_step(run.model, run.train)
+    told, alone = estimate_times(step, slower), estimate_times(step, H100)
+    assert told.expected == pytest.approx(1.2 ** SHARED["software"] * alone.expected)
+    assert SHARED["software"] < SHARED["model"] < SHARED["layout"] < 1
 
 
 def test_other_software_is_not_moved(slower):
@@ -59,7 +79,7 @@ def test_an_array_holds_the_timed_one_and_others(slower):
     told = (
         times_of(slower, micro_batch=np.array([1, 2, 4])).expected / times_of(micro_batch=np.array([1, 2, 4])).expected
     )
-    assert told == pytest.approx([1.2**SHARED, 1.2, 1.2**SHARED])
+    assert told == pytest.approx([1.2 ** SHARED["layout"], 1.2, 1.2 ** SHARED["layout"]])
 
 
 def test_what_was_as_expected_moves_nothing_but_the_interval():
