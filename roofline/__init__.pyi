@@ -21,6 +21,7 @@ from .model.load import load_model
 from .model.presets import model_ids
 from .model.spec import ModelConfig
 from .planning.cost import Plan, Terms
+from .planning.ladder import Ladder, ladder
 from .planning.plan import plan
 from .readers.read import read_run
 from .readers.result import RunFile
@@ -40,6 +41,7 @@ __all__ = [
     "Estimate",
     "HardwareError",
     "Inference",
+    "Ladder",
     "MemoryFit",
     "ModelConfig",
     "Op",
@@ -62,6 +64,7 @@ __all__ = [
     "diagnose",
     "estimate",
     "infer",
+    "ladder",
     "layouts",
     "load_device",
     "load_model",

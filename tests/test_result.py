@@ -26,6 +26,7 @@ ASKED = {  # command line -> the same question in Python
     f"plan gpt2 -d {DEVICE} --tokens 3B --price 2/h": lambda: roofline.plan(
         "gpt2", DEVICE, tokens="3B", terms=roofline.Terms(price=2), doubling=True
     ),
+    f"plan -d {DEVICE} --flops 1e20 --num-devices 2": lambda: roofline.ladder(DEVICE, flops=1e20, num_devices=2),
     f"layouts llama-2-7b -d {DEVICE} --num-devices 4 --global-batch 64 --sharding fsdp": lambda: roofline.layouts(
         "llama-2-7b", DEVICE, num_devices=4, global_batch=64, sharding="fsdp"
     ),

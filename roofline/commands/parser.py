@@ -48,7 +48,7 @@ QUESTIONS: dict[str, dict[str, Command]] = {
         "plot": Command("plot", "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"),
     },
     "What to run": {
-        "plan": Command("plan", "days, device-hours, energy and cost; or the devices a deadline needs"),
+        "plan": Command("plan", "days, device-hours, energy and cost; the devices a deadline needs; what to train"),
         "layouts": Command("layouts", "the fastest parallel layouts for a number of devices"),
         "compare": Command("compare", "models, devices and settings side by side"),
     },

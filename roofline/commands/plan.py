@@ -1,4 +1,4 @@
-"""``roofline plan``: days, device-hours, energy and cost of a run; or the devices a deadline needs."""
+"""``roofline plan``: days, device-hours, energy and cost of a run; the devices a deadline needs; what to train."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 from .. import units
 from ..errors import RooflineError
 from . import measured, options
-from .output import add_format_arguments, emit
+from .ladder import add_law_arguments, ladder_of, prices, same_compute
+from .output import add_format_arguments, emit, show
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan, Terms
 
-SUMMARY = "days, device-hours, energy and cost; or the devices a deadline needs"
+SUMMARY = "days, device-hours, energy and cost; the devices a deadline needs; what to train"
 EXAMPLES = (
     "roofline plan llama-2-7b -d h100-sxm-80gb --num-devices 64 --tokens 2T --price 2.5/h",
     "roofline plan llama-2-7b -d a100-sxm-80gb -d h100-sxm-80gb --tokens chinchilla --deadline 7d --explain",
+    "roofline plan -d h100-sxm-80gb --law chinchilla-refit --budget 1M --deadline 30d --price 2.5/h",
 )
 DOES_NOT_FIT = 3  # or deadline or budget are missed
 SLOW_S = 0.5
@@ -28,26 +30,13 @@ SLOW_S = 0.5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    options.add_model_arguments(parser)
+    options.add_model_arguments(parser, nargs="?")
     options.add_device_arguments(parser, repeatable=True)
     ask = parser.add_argument_group("the run: give what is known, the rest is worked out")
-    ask.add_argument("--tokens", metavar="N", type=tokens, help="tokens: 300B, 2e12, or chinchilla (20 per parameter)")
-    ask.add_argument("--deadline", metavar="T", type=units.duration_s, help="time it may take: 7d, 36h")
-    ask.add_argument("--budget", metavar="MONEY", type=units.positive, help="money it may cost (needs --price)")
     ask.add_argument(
-        "--confidence",
-        metavar="P",
-        type=units.share,
-        default=0.5,
-        help="how sure deadline and budget must be: 90%% (default 50%%, an even chance)",
+        "--tokens", metavar="N", type=tokens, help="tokens: 300B, 2e12, or a law's: chinchilla (20 per parameter)"
     )
-    ask.add_argument(
-        "--price",
-        metavar="P",
-        action="append",
-        type=units.price,
-        help="per device-hour: 2.5/h (once, or once per device in their order)",
-    )
+    add_law_arguments(ask)
     ask.add_argument("--intensity", metavar="KG/KWH", type=intensity, help="CO2 per kWh: 0.4, or 400g")
     ask.add_argument("--pue", metavar="X", type=units.overhead, default=1.0, help="data centre overhead on energy")
     ask.add_argument("--power", metavar="W", type=units.power, help="mean power of a device (default from its limit)")
@@ -70,15 +59,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="training between checkpoints: 30min (default what loses least)",
     )
     ask.add_argument("--explain", action="store_true", help="show every line of the arithmetic")
-    ask.add_argument("--ladder", action="store_true", help="model sizes that the same compute would train")
+    ask.add_argument(
+        "--ladder", action="store_true", help="model sizes that the same compute would train, on as many devices"
+    )
     add_training_arguments(parser)
     measured.add_arguments(parser)
     add_format_arguments(parser)
 
 
 def tokens(text: str) -> int | str:
-    """Read a number of tokens, or chinchilla."""
-    return text.lower() if text.lower() == "chinchilla" else units.count(text)
+    """Read a number of tokens, or the name of a law."""
+    from ..planning.laws import laws
+
+    return text.lower() if text.lower() in laws() else units.count(text)
 
 
 def intensity(text: str) -> float:
@@ -117,6 +110,10 @@ def run(args: argparse.Namespace) -> int:
     from ..planning.plan import DoesNotFit, plan
     from ..view.plan import none_fits, several
 
+    if args.model is None:
+        return what_to_train(args)
+    if args.flops is not None:
+        raise RooflineError(f"--flops says what to train without a MODEL: for {args.model}, give --tokens")
     model, devices = options.model(args), options.devices(args)
     given, seen = options.train_options(args), measured.given(args)
     if seen and len(devices) > 1:
@@ -133,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
                     model,
                     device,
                     tokens=args.tokens,
+                    law=args.law,
                     num_devices=count,
                     deadline_s=args.deadline,
                     budget=args.budget,
@@ -156,8 +154,30 @@ def run(args: argparse.Namespace) -> int:
         emit(args, *none_fits(problems))
         return DOES_NOT_FIT
     plans.sort(key=lambda one: (bool(one.missed), order(one, args)))
-    emit(args, *several(plans, problems, explain=args.explain, with_ladder=args.ladder))
+    sizes = same_compute(plans[0], args) if args.ladder else None
+    emit(args, *several(plans, problems, explain=args.explain, sizes=sizes))
     return DOES_NOT_FIT if plans[0].missed else 0
+
+
+def what_to_train(args: argparse.Namespace) -> int:
+    """Print the sizes that a compute, a budget or a time allow; 3 where none fits, or the best misses what is asked."""
+    from ..planning.plan import DoesNotFit
+    from ..view.plan import none_fits
+
+    if args.law is None and args.flops is None:
+        raise RooflineError("missing MODEL ('roofline models' lists all); or --law NAME or --flops C for what to train")
+    if args.tokens is not None:
+        raise RooflineError("--tokens needs a MODEL: without one, give --flops, --deadline or --budget")
+    progress = Trying()
+    try:
+        found = ladder_of(args, terms_of(args, 1)[0], progress)
+    except DoesNotFit as error:
+        progress.done()
+        emit(args, *none_fits([str(error)]))
+        return DOES_NOT_FIT
+    progress.done()
+    show(args, found)
+    return DOES_NOT_FIT if found.rungs[found.best].plan.missed else 0
 
 
 class Trying:
@@ -186,11 +206,6 @@ def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
 
     if args.overhead is not None and (args.mtbf is not None or args.checkpoint_every is not None):
         raise RooflineError("--overhead is the whole: leave it out to derive it from --mtbf and --checkpoint-every")
-    prices: list[float | None] = list(args.price or [None])
-    if len(prices) == 1:
-        prices *= count
-    if len(prices) != count:
-        raise RooflineError(f"{len(prices)} prices for {count} devices: give --price once, or once per --device")
     return [
         Terms(
             price=price,
@@ -201,7 +216,7 @@ def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
             mtbf_s=args.mtbf,
             checkpoint_every_s=args.checkpoint_every,
         )
-        for price in prices
+        for price in prices(args, count)
     ]
 
 

@@ -10,6 +10,7 @@ from .. import units
 from ..errors import RooflineError
 from ..model.load import load_model
 from . import measures, options
+from .ladder import add_law_arguments
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..model.spec import ModelConfig
     from ..plot.data import PlotData
     from ..plot.front import FrontData
+    from ..plot.ladder import LadderData
     from ..plot.timeline import TimelineData
 
     Model: TypeAlias = ModelConfig | str  # as `options.model` gives it
@@ -30,6 +32,7 @@ EXAMPLES = (
     "roofline plot gpt2-xl -d a100-sxm-80gb --kind batch --output batch.pdf --data batch.csv",
     "roofline plot llama-3-8b -d h200-sxm-141gb --kind batch --over seq-len --num-devices 8 --sharding fsdp",
     "roofline plot llama-2-70b -d a100-sxm-80gb --kind layouts --num-devices 64 --global-batch 512",
+    "roofline plot -d h100-sxm-80gb --kind ladder --num-devices 1024 --deadline 30d",
     "roofline plot --kind validate --by source",
 )
 KINDS = {
@@ -38,6 +41,7 @@ KINDS = {
     "memory": "parts against capacity, by micro batch or by device; of one micro batch, over the moments of a step",
     "batch": "MFU and memory against micro batch, or with step time against sequence length (--over)",
     "layouts": "step time against memory of the layouts that no other beats in both",
+    "ladder": "without MODEL: sizes that a scaling law finds best for --flops, --deadline or --budget",
     "timeline": "the passes of a step over time, on each stage of a pipeline",
     "validate": "predicted against measured runs",
 }
@@ -65,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="roofline: of training (default), or of one pass of inference as 'estimate --phase' has it",
     )
     options.add_device_arguments(parser, repeatable=True)
+    add_law_arguments(parser.add_argument_group("what to train, as 'plan' has it (--kind ladder)"))
     add_training_arguments(parser, sweeps=True)
 
 
@@ -90,12 +95,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace) -> PlotData | FrontData | TimelineData:
+def _data(args: argparse.Namespace) -> PlotData | FrontData | LadderData | TimelineData:
     """What to draw."""
     from .. import plot
 
     if args.kind == "validate":
         return _validation(args)
+    if args.kind == "ladder":
+        return _ladder(args)
     devices = options.devices(args)
     given = _train_options(args)
     if args.model is None:
@@ -159,6 +166,16 @@ def _front(_: argparse.Namespace, model: Model, devices: list[Device], given: di
     if len(devices) > 1:
         raise RooflineError("--kind layouts shows one device: name one")
     return plot.front_data(layouts(model, devices[0], **given))
+
+
+def _ladder(args: argparse.Namespace) -> LadderData:
+    from .. import plot
+    from ..planning.cost import Terms
+    from .ladder import ladder_of, prices
+
+    if args.model is not None:
+        raise RooflineError(f"--kind ladder says what to train, of what size: leave {args.model!r} out")
+    return plot.ladder_data(ladder_of(args, Terms(price=prices(args, 1)[0])))
 
 
 def _validation(args: argparse.Namespace) -> PlotData:

@@ -14,6 +14,7 @@ from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
 from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
+from .laws import Verdict
 from .overhead import Overhead, overhead_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 HOUR = 3600
 Z90 = NormalDist().inv_cdf(0.9)  # standard deviations from the median to the 90th percentile
-COMPUTE_OPTIMAL = 20  # tokens per parameter (arXiv:2203.15556, table 3)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -89,16 +89,16 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for, where the answer says how it was met; None: it was not.
 
     Attributes:
+        num_devices: Devices.
         deadline_s: Seconds the run may take.
         budget: Money it may cost.
         confidence: How sure it must be that time and money suffice: 0.5 is an even chance.
-        chinchilla: Whether tokens were given as this word.
     """
 
+    num_devices: int | None = None
     deadline_s: float | None = None
     budget: float | None = None
     confidence: float = 0.5
-    chinchilla: bool = False
 
 
 class Missed(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +158,8 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         arithmetic: Every line of the calculation.
         notes: Assumptions.
         terms: What it is charged by.
-        asked: Deadline and budget, where they were given.
+        asked: Devices, deadline and budget, where they were given.
+        verdict: What a scaling law says of size and tokens, where one was named.
     """
 
     VIEW: ClassVar[str] = "plan"
@@ -186,6 +187,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     other_software: tuple[OtherSoftware, ...] = ()
     terms: Terms = Terms()
     asked: Asked = Asked()
+    verdict: Verdict | None = None
 
     @property
     def sure_time_s(self) -> float:
@@ -213,7 +215,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         import pandas as pd
 
         found = self.to_dict()
-        nested = ("layout", "overhead", "doubling", "arithmetic", "notes", "missed", "other_software")
+        nested = ("layout", "overhead", "doubling", "arithmetic", "notes", "missed", "other_software", "verdict")
         plain = {name: value for name, value in found.items() if name not in nested}
         return pd.DataFrame([{**plain, **{k: v for k, v in found["layout"].items() if k not in plain}}])
 
@@ -325,25 +327,3 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     if one.cost is not None:
         lines.append(("cost", f"{one.device_hours:,.0f} h x {terms.price:g}", f"{one.cost:,.0f}"))
     return tuple(Line(*line) for line in lines)
-
-
-class Rung(msgspec.Struct, frozen=True, kw_only=True):
-    """A model size and the tokens that a compute budget then allows."""
-
-    parameters: float
-    tokens: float
-    tokens_per_parameter: float
-
-
-def ladder(flops: float) -> list[Rung]:
-    """Model sizes around the compute-optimal one for so many FLOPs: C = 6ND, D = 20N (arXiv:2203.15556).
-
-    >>> optimal = ladder(6 * 70e9 * 1.4e12)[2]
-    >>> f"{optimal.parameters:.3g} {optimal.tokens:.3g}"
-    '7e+10 1.4e+12'
-    """
-    best = math.sqrt(flops / (6 * COMPUTE_OPTIMAL))
-    return [
-        Rung(parameters=best * f, tokens=flops / (6 * best * f), tokens_per_parameter=COMPUTE_OPTIMAL / f**2)
-        for f in (0.25, 0.5, 1.0, 2.0, 4.0)
-    ]

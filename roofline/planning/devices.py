@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
+from ..config.options import read_one
 from ..config.recompute import RECOMPUTES
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
@@ -78,7 +80,7 @@ class Planner:
         options = {**self.options, **fixed}
         notes: tuple[str, ...] = ()
         if self.fine_tunes and options.get("global_batch") is None:
-            batch = default_global_batch(num_devices, self._seq_len(), fine_tunes=True)
+            batch = default_global_batch(num_devices, self.seq_len, fine_tunes=True)
             options["global_batch"] = batch
             notes = (f"assumed a global batch of {batch:,} sequences, as fine-tuning takes: set --global-batch",)
         if self.progress is not None:
@@ -289,7 +291,7 @@ class Planner:
     def _least(self, tokens: int, deadline_s: float) -> float:
         """Devices that a deadline needs at 100 % of peak."""
         peak = self.device.peak_flops_per_s(self.options.get("dtype") or default_dtype(self.device))
-        return float(model_flops_per_token(self.model, self._seq_len())) * tokens / peak / deadline_s
+        return float(model_flops_per_token(self.model, self.seq_len)) * tokens / peak / deadline_s
 
     def _layout(self, num_devices: int) -> Layout | None:
         """The best layout, or None where none is consistent or fits."""
@@ -330,8 +332,11 @@ class Planner:
                 problem = error
         raise DoesNotFit(f"{self.model.name} trains on no number of {self.device.id} up to {MOST_DEVICES:,}: {problem}")
 
-    def _seq_len(self) -> int:
-        return int(self.options.get("seq_len") or default_seq_len(self.model))
+    @property
+    def seq_len(self) -> int:
+        """Tokens of a sequence."""
+        given: int | None = read_one("seq_len", self.options.get("seq_len"), units.sequence_length)
+        return given or default_seq_len(self.model)
 
     def _too_late(self, best: Layout, tokens: int, deadline_s: float) -> str:
         """Why no number of devices meets a deadline."""

@@ -14,8 +14,10 @@ from ..config.options import check_names, choices, read_flag, read_one
 from ..errors import RooflineError, shown
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
-from .cost import COMPUTE_OPTIMAL, Asked, Plan, Terms, run_cost
+from .cost import Asked, Plan, Terms, run_cost
 from .devices import DoesNotFit, Planner, Progress
+from .laws import Law, laws
+from .laws import law as scaling_law
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DoesNotFit", "plan"]
 
-CHINCHILLA = "chinchilla"
 FINE_TUNING = 0.02  # tokens per parameter, below which a training is taken for fine-tuning
 FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
 
@@ -36,6 +37,7 @@ def plan(
     device: Named,
     *,
     tokens: int | str | None = None,
+    law: str | None = None,
     num_devices: int | str | None = None,
     deadline_s: float | str | None = None,
     budget: float | str | None = None,
@@ -55,7 +57,9 @@ def plan(
     Args:
         model: As for `estimate`.
         device: As for `estimate`.
-        tokens: Tokens to train on, such as ``10**12`` or ``"1T"``, or ``chinchilla`` for 20 per parameter.
+        tokens: Tokens to train on, such as ``10**12`` or ``"1T"``, or a scaling law's name, such as ``chinchilla`` for
+            20 per parameter.
+        law: A scaling law (``laws.toml``) that judges size and tokens, and says them where nothing else does.
         num_devices: Devices; default 1 with tokens, unless it is what is asked for.
         deadline_s: Seconds the whole run may take, or text with a unit such as ``"30d"``.
         budget: Money the whole run may cost; needs ``terms.price``.
@@ -74,31 +78,50 @@ def plan(
     """
     from ..hardware import load_device
 
-    check_names(options, "tokens", "deadline_s", "budget", "confidence", "terms", "doubling", "progress")
+    check_names(options, "tokens", "law", "deadline_s", "budget", "confidence", "terms", "doubling", "progress")
     doubling = read_flag("doubling", doubling)
-    devices: int | None = read_one("num_devices", num_devices, units.positive_int)
-    deadline: float | None = read_one("deadline_s", deadline_s, units.duration_s)
-    money: float | None = read_one("budget", budget, units.positive)
-    sure = _read_confidence(confidence)
+    asked = read_asked(num_devices, deadline_s, budget, confidence)
     device = load_device(device)
-    charged = read_terms(Terms() if terms is None else terms)
     model, left = described(model, device, options)
-    device = of_search(model, device, {**left, "num_devices": devices}, measured, measured_at)
-    planner = Planner(model, device, charged, choices(left), sure, progress)
-    if money is not None and planner.terms.price is None:
-        raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
-    layout, count = _sized(planner, read_tokens(tokens, planner.model), devices, deadline, money)
-    one = run_cost(planner.model, device, layout, count, planner.terms, planner.notes[layout.num_devices])
-    chinchilla = isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA
-    asked = Asked(deadline_s=deadline, budget=money, confidence=sure, chinchilla=chinchilla)
-    return _answered(planner, msgspec.structs.replace(one, asked=asked), doubling=doubling)
+    device = of_search(model, device, {**left, "num_devices": asked.num_devices}, measured, measured_at)
+    planner = Planner(model, device, read_terms(terms), choices(left), asked.confidence, progress)
+    chosen = None if law is None else scaling_law(law)
+    if tokens is None and chosen is not None and asked.deadline_s is None and asked.budget is None:
+        tokens = chosen.name
+    one = planned(planner, read_tokens(tokens, planner.model, planner.seq_len), asked)
+    if isinstance(tokens, str) and tokens.strip().lower() in laws():
+        one = msgspec.structs.replace(one, notes=(*one.notes, tokens_words(scaling_law(tokens), planner.model)))
+    if chosen is not None:
+        one = msgspec.structs.replace(one, verdict=chosen.judge(planner.model, one.tokens, planner.seq_len))
+    return _answered(planner, one, doubling=doubling)
 
 
-def _read_confidence(confidence: float | str) -> float:
+def read_asked(
+    num_devices: int | str | None, deadline_s: float | str | None, budget: float | str | None, confidence: float | str
+) -> Asked:
+    """What a run is given, as numbers."""
     sure: float = read_one("confidence", confidence, units.share)
     if sure >= 1:
         raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
-    return sure
+    return Asked(
+        num_devices=read_one("num_devices", num_devices, units.positive_int),
+        deadline_s=read_one("deadline_s", deadline_s, units.duration_s),
+        budget=read_one("budget", budget, units.positive),
+        confidence=sure,
+    )
+
+
+def planned(planner: Planner, count: int | None, asked: Asked) -> Plan:
+    """The run of so many tokens, or of as many as what is asked leaves, on its best layout.
+
+    Raises:
+        RooflineError: Nothing says how long it may go on; a budget has no price.
+    """
+    if asked.budget is not None and planner.terms.price is None:
+        raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
+    layout, count = _sized(planner, count, asked.num_devices, asked.deadline_s, asked.budget)
+    one = run_cost(planner.model, planner.device, layout, count, planner.terms, planner.notes[layout.num_devices])
+    return msgspec.structs.replace(one, asked=asked)
 
 
 def _sized(
@@ -133,16 +156,14 @@ def _answered(planner: Planner, one: Plan, *, doubling: bool) -> Plan:
     )
 
 
-def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
-    """Tokens as typed, or ``chinchilla``; None stays.
+def read_tokens(tokens: int | str | None, model: ModelConfig, seq_len: int) -> int | None:
+    """Tokens as typed, or the name of a scaling law that says them; None stays.
 
     Raises:
         RooflineError: So few or so many that a unit is missing or a digit too many.
     """
-    if isinstance(tokens, str) and tokens.strip().lower() == CHINCHILLA:
-        if model.recorded is not None:
-            raise RooflineError(f"tokens: {CHINCHILLA} is a rule for text, and {model.name} is a traced module")
-        return chinchilla_tokens(model)
+    if isinstance(tokens, str) and tokens.strip().lower() in laws():
+        return optimal_tokens(scaling_law(tokens), model, seq_len)
     count: int | None = read_one("tokens", tokens, units.count)
     if count is not None and count < FEWEST_TOKENS:
         raise RooflineError(
@@ -155,8 +176,10 @@ def read_tokens(tokens: int | str | None, model: ModelConfig) -> int | None:
     return count
 
 
-def read_terms(terms: Terms) -> Terms:
+def read_terms(terms: Terms | None) -> Terms:
     """What a run is charged by, numbers as typed."""
+    if terms is None:
+        return Terms()
     if not isinstance(terms, Terms):
         raise RooflineError(f"terms must be roofline.Terms(...), got {shown(terms)}")
     return msgspec.structs.replace(
@@ -181,6 +204,13 @@ def _read_overhead(factors: object) -> tuple[float, float, float]:
     return low, expected, high
 
 
-def chinchilla_tokens(model: ModelConfig) -> int:
-    """Compute-optimal tokens: 20 per parameter (arXiv:2203.15556)."""
-    return COMPUTE_OPTIMAL * count_parameters(model).total
+def tokens_words(chosen: Law, model: ModelConfig) -> str:
+    """Where the tokens are from, and what of a mixture of experts the law counts."""
+    counted = count_parameters(model)
+    visited = " (of a mixture of experts those that a token visits count)" if counted.active != counted.total else ""
+    return f"tokens by {chosen.name}{visited}: {chosen.source}"
+
+
+def optimal_tokens(chosen: Law, model: ModelConfig, seq_len: int) -> int:
+    """The tokens at which a law finds a model's size the optimal one."""
+    return round(chosen.optimal_tokens(chosen.size_of(model, seq_len)))

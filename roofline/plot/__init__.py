@@ -22,6 +22,7 @@ from ..view.files import check_writable, write_atomically
 from .build import roofline_data, validation_data, waterfall_data
 from .data import CurveData, MemoryData, PlotData, RooflineData, ValidationData, WaterfallData
 from .front import FrontData, draw_front, front_data
+from .ladder import LadderData, draw_ladder, ladder_data
 from .measured import measured_data
 from .sweeps import batch_data, memory_data, memory_sweep, phase_data, sequence_data
 from .timeline import TimelineData, draw_timeline, step_data, timeline_data
@@ -37,6 +38,7 @@ __all__ = [
     "check_output",
     "draw",
     "front_data",
+    "ladder_data",
     "measured_data",
     "memory_data",
     "memory_sweep",
@@ -55,7 +57,10 @@ DPI = 200
 
 
 def draw(
-    data: PlotData | TimelineData | FrontData, *, width: float | None = None, font_size: float | None = None
+    data: PlotData | TimelineData | FrontData | LadderData,
+    *,
+    width: float | None = None,
+    font_size: float | None = None,
 ) -> Figure:
     """Draw the picture that `data` describes.
 
@@ -82,7 +87,7 @@ def draw(
     return figure
 
 
-def _drawing(data: PlotData | TimelineData | FrontData) -> tuple[float, Callable[[Figure, Any], None]]:
+def _drawing(data: PlotData | TimelineData | FrontData | LadderData) -> tuple[float, Callable[[Figure, Any], None]]:
     """The width in inches that a kind of picture has by itself, and what draws it."""
     from . import charts, curves, roofline, validation
     from .style import WIDTH
@@ -99,6 +104,7 @@ def _drawing(data: PlotData | TimelineData | FrontData) -> tuple[float, Callable
         CurveData: curves.draw_curves,
         TimelineData: draw_timeline,
         FrontData: draw_front,
+        LadderData: draw_ladder,
         ValidationData: validation.draw_validation,
     }
     kind = type(data)
@@ -122,7 +128,7 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
-def save_data(data: PlotData | TimelineData | FrontData, path: str | Path) -> None:
+def save_data(data: PlotData | TimelineData | FrontData | LadderData, path: str | Path) -> None:
     """Write what a picture shows as CSV, in base units.
 
     Raises:

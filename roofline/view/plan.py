@@ -11,17 +11,19 @@ from .. import units
 from ..config.recompute import recompute_words
 from ..config.words import layout_words
 from ..model.parameters import count_parameters
-from ..planning.cost import ladder
 from ..planning.overhead import facts
 from ..search.layout import layout_dict
 from .cells import one_unit
 from .html.pieces import answer, table
+from .ladder import law_words
 from .layouts import bars
 from .table import Cell, Shown, Table
 from .words import batch_words, model_words, unit_words
 
 if TYPE_CHECKING:
     from ..planning.cost import OtherSoftware, Plan, Scaling
+    from ..planning.ladder import Ladder
+    from ..planning.laws import Verdict
     from ..planning.overhead import Overhead
 
 KEYS = (
@@ -40,6 +42,7 @@ KEYS = (
 
 
 HIDDEN = ("terms", "asked")  # in JSON: what was typed is known
+AS_ADVISED = 0.05  # tokens that differ from a law's by less are the law's
 
 
 def tables(result: Plan) -> list[Table]:
@@ -92,22 +95,24 @@ def records(result: Plan) -> Table:
 
 
 def several(
-    plans: Sequence[Plan], problems: Sequence[str] = (), *, explain: bool = False, with_ladder: bool = False
+    plans: Sequence[Plan], problems: Sequence[str] = (), *, explain: bool = False, sizes: Ladder | None = None
 ) -> Shown:
     """The best plan in full, the best first, beside the others; the arithmetic and the ladder where they are wanted."""
     best, *others = plans
     found, shown = best.to_dict(), tables(best)
+    below = notes(best)
     if others:
         found["plans"] = [one.to_dict() for one in plans]
         shown.insert(0, comparison(plans))
     if explain:
         rows = [[line.what, line.how, Cell(line.value, line.value)] for line in best.arithmetic]
         shown.append(Table("The arithmetic", ["", "", ""], rows, align="llr"))
-    if with_ladder:
-        found["ladder"] = ladder(compute_of(best))
-        shown.append(ladder_table(best))
+    if sizes is not None:
+        found["ladder"] = sizes.to_dict()
+        shown += sizes.tables()[1:]
+        below += law_words(sizes)
     left_out = [f"Left out: {problem}." for problem in problems]
-    return Shown(found, shown, [*notes(best), *left_out], records_of(plans))
+    return Shown(found, shown, [*below, *left_out], records_of(plans))
 
 
 def none_fits(problems: Sequence[str]) -> Shown:
@@ -117,25 +122,6 @@ def none_fits(problems: Sequence[str]) -> Shown:
     return Shown(
         found, [Table("Nothing fits", [""], [[problem] for problem in problems], align="l")], [], Table("", columns, [])
     )
-
-
-def compute_of(one: Plan) -> float:
-    """FLOPs of the run by the shortcut 6ND."""
-    return one.tokens * 6 * parameters(one)
-
-
-def ladder_table(one: Plan) -> Table:
-    """Model sizes that the same compute would train."""
-    rows = [
-        [
-            Cell(r.parameters, units.format_count(r.parameters)),
-            Cell(r.tokens, units.format_count(r.tokens)),
-            r.tokens_per_parameter,
-        ]
-        for r in ladder(compute_of(one))
-    ]
-    title = f"Model sizes for the same {compute_of(one):.3g} FLOPs (6ND; 20 tokens a parameter is optimal)"
-    return Table(title, ["Parameters", "Tokens", "Tokens per parameter"], rows)
 
 
 def parameters(one: Plan) -> int:
@@ -174,6 +160,7 @@ def summary(one: Plan) -> Table:
         ["Batch", batch_words(train, one.model)],
         ["Step", step],
     ]
+    rows += [[f"By {one.verdict.law}", verdict_words(one.verdict, one.tokens)]] if one.verdict is not None else []
     rows += [["Twice the devices", doubling_words(one.doubling)]] if one.doubling is not None else []
     rows += [[f"On {other.stack}", other_words(other)] for other in one.other_software]
     title = f"{model_words(one.model)} on {one.num_devices:,} x {one.device.id}"
@@ -224,6 +211,19 @@ def doubling_words(twice: Scaling) -> str:
     return f"{units.format_time(twice.wall_time_s)} on {twice.num_devices:,}: {speedup}"
 
 
+def verdict_words(verdict: Verdict, tokens: int) -> str:
+    """What a scaling law says of size and tokens: what they are over the optimal ones, and what would do better."""
+    share = tokens / verdict.optimal_tokens
+    words = f"the size is best with {units.format_count(round(verdict.optimal_tokens))} tokens"
+    if abs(share - 1) > AS_ADVISED:
+        words += f" and has {units.format_ratio(share)} times as many"
+        better, on = (units.format_count(round(x)) for x in (verdict.better_parameters, verdict.better_tokens))
+        less = "as much" if verdict.loss is None else f"{100 * (1 - verdict.least_flops / verdict.flops):.0f} % less"
+        what = "does more" if verdict.loss is None else "does the same"
+        words += f"; {less} compute {what} with {better} parameters on {on}"
+    return words if verdict.loss is None else f"loss {verdict.loss:.3f}; {words}"
+
+
 def other_words(other: OtherSoftware) -> str:
     """The run on another software profile."""
     recompute = "" if other.layout.recompute == "none" else f", {other.layout.recompute} recompute"
@@ -238,9 +238,8 @@ def between(one: Plan, value: float, written: Callable[[float], str]) -> str:
 
 
 def read_as(one: Plan) -> str:
-    """How the tokens were worked out, or read."""
-    per_parameter = f"{units.format_ratio(one.tokens / parameters(one))} per parameter"
-    return f" (chinchilla: {per_parameter})" if one.asked.chinchilla else f" ({per_parameter})"
+    """Tokens over parameters."""
+    return f" ({units.format_ratio(one.tokens / parameters(one))} per parameter)"
 
 
 def money(value: float) -> str:

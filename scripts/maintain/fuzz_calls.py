@@ -97,7 +97,12 @@ CALLS: dict[str, Call] = {
             "tp": 1,
             "pp": 1,
         },
-        ("deadline_s", "budget", "terms", "doubling", *FIELDS),
+        ("law", "deadline_s", "budget", "terms", "doubling", *FIELDS),
+    ),
+    "ladder": Call(
+        roofline.ladder,
+        {"device": DEVICE, "flops": "1e20", "num_devices": 2, "global_batch": 8, "recompute": "none"},
+        ("law", "deadline_s", "budget", "confidence", "terms", "seq_len", "stack"),
     ),
     "accounting": Call(
         roofline.accounting,

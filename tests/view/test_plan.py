@@ -10,6 +10,8 @@ PLAN = roofline.plan(
     "gpt2", "a100-sxm-80gb", tokens="10B", num_devices=2, stack="compiled", global_batch=64, terms=Terms(price="2/h")
 )
 
+SIZES = roofline.ladder("a100-sxm-80gb", flops=10e9 * 6 * 124439808, num_devices=2)
+
 
 def test_money_and_energy_in_few_digits():
     assert [view.money(value) for value in (1234.5, 99.994)] == ["1,234", "99.99"]
@@ -30,19 +32,12 @@ def test_ends_are_in_proportion_to_those_of_the_time():
     assert view.between(PLAN, 1000.0, view.money) == f"1,000 ({view.money(1000 * low)} to {view.money(1000 * high)})"
 
 
-def test_the_ladder_spends_the_same_compute():
-    compute = 10e9 * 6 * 124439808
-    assert view.compute_of(PLAN) == pytest.approx(compute)
-    for parameters, tokens, ratio in view.ladder_table(PLAN).rows:
-        assert 6 * parameters.value * tokens.value == pytest.approx(compute, rel=1e-6)
-        assert ratio == pytest.approx(tokens.value / parameters.value, rel=0.01)
-
-
 def test_several_plans_stand_beside_the_best():
-    shown = view.several([PLAN, PLAN], ["t4: too slow"], explain=True, with_ladder=True)
+    shown = view.several([PLAN, PLAN], ["t4: too slow"], explain=True, sizes=SIZES)
     assert shown.tables[0].title == "Devices, best first by what was asked"
     assert [table.title for table in shown.tables][2] == "The arithmetic"
     assert shown.notes[-1] == "Left out: t4: too slow."
+    assert shown.tables[3].title.startswith("Sizes of plain Llama-like decoders")
     assert len(shown.records.rows) == 2
 
 
