@@ -28,12 +28,13 @@ def bar(title: str, segments: Sequence[Segment], *, whole: float = 1.0, limit: f
     """
     shown = [segment for segment in segments if segment.share > 0]
     at, drawn = 0.0, []
+    crossed = None if limit is None else 100 * limit / whole
     for segment in shown:
         width = 100 * segment.share / whole
-        drawn.append(_segment(segment, at, width))
+        drawn.append(_segment(segment, at, width, crossed))
         at += width
     words = "; ".join(f"{segment.name} {segment.figure}" for segment in shown)
-    line = "" if limit is None else _limit(100 * limit / whole)
+    line = "" if crossed is None else _limit(crossed)
     picture = (
         f'<svg height="{HEIGHT}" role="img" aria-label="{escape(f"{title}: {words}")}">'
         f'<rect width="100%" height="{HEIGHT}" rx="3" style="fill:var(--room)"/>{"".join(drawn)}{line}</svg>'
@@ -41,13 +42,16 @@ def bar(title: str, segments: Sequence[Segment], *, whole: float = 1.0, limit: f
     return f"<section><h3>{escape(title)}</h3>{picture}{_key(shown)}</section>"
 
 
-def _segment(segment: Segment, at: float, width: float) -> str:
+def _segment(segment: Segment, at: float, width: float, crossed: float | None) -> str:
+    """From `at` percent on; its figure stands where the line that crosses the bar leaves most room."""
     inside = max(width - GAP, GAP)
-    label = ""
-    if width / 100 >= LABELLED:
+    label, start, room = "", at, width
+    if crossed is not None and at < crossed < at + width:
+        start, room = max((at, crossed - at), (crossed, at + width - crossed), key=lambda part: part[1])
+    if room / 100 >= LABELLED:
         ink = "#fff" if _dark(segment.colour) else "#000"
         label = (
-            f'<text x="{at + width / 2:.2f}%" y="{HEIGHT * 0.67:.1f}" text-anchor="middle" font-size="12" '
+            f'<text x="{start + room / 2:.2f}%" y="{HEIGHT * 0.67:.1f}" text-anchor="middle" font-size="12" '
             f'fill="{ink}">{escape(segment.figure)}</text>'
         )
     return (

@@ -20,6 +20,12 @@ def test_the_capacity_is_a_line_across():
     assert 'x1="75.00%"' in bar("Memory", PARTS, whole=40.0, limit=30.0)
 
 
+def test_a_figure_stands_beside_the_line_that_crosses_its_part():
+    # weights are 75 % of the bar; a line at 25 % leaves the 50 % on its right, whose middle is at 50 %
+    assert '<text x="37.50%"' in bar("Memory", PARTS, whole=40.0)
+    assert '<text x="50.00%"' in bar("Memory", PARTS, whole=40.0, limit=10.0)
+
+
 def test_what_is_told_is_escaped_and_read_aloud():
     text = bar("Memory", PARTS, whole=80.0)
     assert "gradients &amp; more" in text
