@@ -114,6 +114,16 @@ def positive(typed: Typed) -> int | float:
     return _measure(typed, _DECIMAL_FACTORS, "a number above 0, such as 0.5, 24000 or 24k")
 
 
+def amount(typed: Typed) -> int | float:
+    """Read a number that may be 0, such as an average.
+
+    >>> amount("0"), amount("1.5")
+    (0, 1.5)
+    """
+    zero = typed.strip() in {"0", "0.0"} if isinstance(typed, str) else not isinstance(typed, bool) and typed == 0
+    return 0 if zero else positive(typed)
+
+
 def count(typed: Typed) -> int:
     """Read a number of tokens, parameters or FLOPs, exactly; k, M, B and T are powers of a thousand.
 

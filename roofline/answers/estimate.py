@@ -288,6 +288,8 @@ def runs_per_step(step: Step) -> dict[tuple[str, int], Number]:
     passes = step.accumulation
     found: dict[tuple[str, int], Number] = {("embedding", 0): passes, ("head", 0): passes, ("step", 0): 1}
     held = [stage.layers for stage in stages(step.model, step.train)]
+    encoders = sum(len(tower.encoder.groups) for tower in step.model.towers)
+    found |= {("tower", kind): passes for kind in range(encoders)}
     for kind, group in enumerate(step.model.groups):
         found["layer", kind] = passes * divide(maximum(0, *(layers[kind] for layers in held)), group.count)
     return found

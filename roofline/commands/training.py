@@ -54,6 +54,9 @@ _AMOUNTS = (
         "N",
         "tokens of a sample on average, where --seq-len is the longest: memory by that, time by the mean",
     ),
+    Option("--images-per-sample", "N", "images in a sample, on average, of a model that sees (default 1)"),
+    Option("--clips-per-sample", "N", "clips of sound in a sample, of a model that hears (default 1)"),
+    Option("--image-size", "N", "pixels of a side of an image (default the encoder's usual)"),
     Option(
         "--packing",
         "HOW",
@@ -160,7 +163,7 @@ _TRAINED = (
         "--freeze",
         "WHAT",
         "what takes no gradient, joined with commas: embeddings (the token table, with a tied head's weight), "
-        "positions",
+        "positions, towers (encoders of images and sound, not what joins them to the language model)",
     ),
 )
 _PARALLEL = (

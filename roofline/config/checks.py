@@ -35,6 +35,7 @@ from .schedules import pipeline_schedule
 from .sharding import SHARDINGS
 from .stack import Fusion, load_stack, stack_names
 from .stage_layout import chunk_layers
+from .towers import check_towers
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -198,14 +199,15 @@ def check_against(train: TrainConfig, model: ModelConfig) -> None:
     """Check the resolved configuration against the model."""
     if model.recorded is not None:
         check_recorded(train)
-    seq_len = train.sequence_length
-    longer = first_where(seq_len > model.learned_positions, seq_len) if model.learned_positions else None
+    seq_len, positions = train.sequence_length, 0 if train.image_size else model.learned_positions  # these are resized
+    longer = first_where(seq_len > positions, seq_len) if positions else None
     if longer is not None:
         raise RooflineError(
             f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
             f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
         )
     _check_lengths(train)
+    check_towers(train, model)
     _check_batch(train)
     _check_degrees(train, model)
     _check_lora(train, model)

@@ -44,7 +44,8 @@ from .values import (
 )
 
 NUMBERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys((*COUNTS, "lora_rank", "offload_layers"), units.positive_int),
+    **dict.fromkeys((*COUNTS, "lora_rank", "offload_layers", "image_size"), units.positive_int),
+    **dict.fromkeys(("images_per_sample", "clips_per_sample"), units.amount),
     **dict.fromkeys(("seq_len", "mean_len"), units.sequence_length),
     **dict.fromkeys(("network_gbit_per_s", "host_gb_per_s", "nvme_gb_per_s"), units.positive),
 }

@@ -14,7 +14,8 @@ from .run import TrainConfig
 _ONE = ("seq_len", "micro_batch", "tp", "pp", "vp", "cp", "ep")
 _FIXED: dict[str, Any] = {**dict.fromkeys(_ONE, 1), "recompute": "none", "train": "full"}
 _ADAPTERS = ("lora_rank", "lora_modules", "lora_variant", "lora_dropout", "base_dtype", "double_quant")
-_ABSENT: dict[str, Any] = {**dict.fromkeys((*_ADAPTERS, "mean_len", "packing")), "freeze": ()}
+_IMAGES = ("images_per_sample", "clips_per_sample", "image_size")
+_ABSENT: dict[str, Any] = {**dict.fromkeys((*_ADAPTERS, *_IMAGES, "mean_len", "packing")), "freeze": ()}
 
 
 def as_recorded(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 TRAINS = ("full", "lora", "qlora")
 VARIANTS = ("lora", "rslora", "dora")
-FREEZES = ("embeddings", "positions")
+FREEZES = ("embeddings", "positions", "towers")
 PACKINGS = ("packed", "padded", "unpadded")
 COUNTS = (
     "mean_len",
@@ -53,6 +53,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         mean_len: Tokens of a sample on average, where samples are shorter than the longest sequence, `seq_len`.
         packing: What becomes of them: packed (several share a sequence, and attend within themselves), padded (each
             fills a sequence, padding and all), or unpadded (each is computed at its own length); None: packed.
+        images_per_sample: Images in a sample, on average, of a model that has an encoder of them; None: one.
+        clips_per_sample: Clips of sound in a sample, likewise.
+        image_size: Pixels of a side of an image; None: the encoder's usual.
         dtype: What the matmuls run in; fp8, mxfp8 and nvfp4 keep everything but the linear layers in bf16.
         low_precision_recipe: How fp8 operands are scaled: delayed, current, rowwise or blockwise (`recipes`); None: as
             the stack does.
@@ -82,7 +85,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         lora_modules: Which projections have adapters: all (default), attention, mlp (experts as well), or names such as
             ``q_proj,v_proj``.
         freeze: What takes no gradient: embeddings (the token look-up table, with a tied head's weight), positions
-            (learned positions and token types).
+            (learned positions and token types), towers (encoders of images and sound, not what joins them).
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         etp: Tensor-parallel degree of the experts; None: 1 under sequence parallelism, else tp (see `feedforward.moe`).
@@ -115,6 +118,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     seq_len: Number | None = None
     mean_len: Number | None = None
     packing: str | None = None
+    images_per_sample: Number | None = None
+    clips_per_sample: Number | None = None
+    image_size: int | None = None
     dtype: str = "bf16"
     low_precision_recipe: str | None = None
     num_devices: Number = 1
@@ -207,6 +213,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     def sample_length(self) -> Number:
         """Tokens of a sample, which attend to each other, on average."""
         return self.sequence_length if self.mean_len is None else self.mean_len
+
+    def taken_in(self, what: str) -> Number:
+        """Images, or clips of sound, of one sequence, known after `resolve`: of all samples that share it."""
+        each = known(self.images_per_sample if what == "image" else self.clips_per_sample)
+        return each * divide(self.computed_length, self.attended_length)
 
     @property
     def computed_length(self) -> Number:

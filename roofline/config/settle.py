@@ -22,6 +22,7 @@ from .recorded import as_recorded
 from .run import TrainConfig
 from .stack import load_stack
 from .stage_layout import stage_layout
+from .towers import taken_in, tower_notes
 from .words import layout_words
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     if device is not None:
         check_host(train, device)
     stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
-    notes = (*assumed(train, device, {**given, **stated}), *checkpoint_notes(model, train))
+    notes = (*assumed(train, device, {**given, **stated}), *tower_notes(train, model, given))
+    notes += checkpoint_notes(model, train)
     return Run(model=model, device=device, options=given, train=train, assumed=notes)
 
 
@@ -169,7 +171,9 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     check_offload(train)
     check_numbers(train)
     base, double = base_format(train)
-    seq_len = train.seq_len if train.seq_len is not None else default_seq_len(model)
+    seq_len = train.seq_len
+    if seq_len is None:
+        seq_len = default_seq_len(model, train.image_size)
     group = train.tp * train.pp * train.cp
     num_devices, dp = train.num_devices, train.dp
     if dp is None:
@@ -206,6 +210,7 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
         lora_modules=train.lora_modules or ("all" if train.adapts else None),
         base_dtype=base,
         double_quant=double,
+        **taken_in(train, model, seq_len),
     )
     check_against(resolved, model)
     return with_recipe(resolved)

@@ -86,7 +86,7 @@ Optimizer: TypeAlias = Literal[
 Train: TypeAlias = Literal["full", "lora", "qlora"]
 BaseDtype: TypeAlias = Literal["nf4", "fp4", "int8", "gptq", "awq", "bf16", "fp16"]
 LoraVariant: TypeAlias = Literal["lora", "rslora", "dora"]
-Freeze: TypeAlias = Literal["embeddings", "positions"]
+Freeze: TypeAlias = Literal["embeddings", "positions", "towers"]
 Fused: TypeAlias = Literal[
     "norm",
     "activation",
@@ -128,6 +128,9 @@ class Options(TypedDict, total=False):
     seq_len: Count | None
     mean_len: Count | None
     packing: Packing | None
+    images_per_sample: Amount | None
+    clips_per_sample: Amount | None
+    image_size: Count | None
     dtype: Dtype | None
     low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | None
@@ -184,6 +187,9 @@ class ArrayOptions(TypedDict, total=False):
     seq_len: Count | Counts | None
     mean_len: Count | Counts | None
     packing: Packing | None
+    images_per_sample: Amount | Amounts | None
+    clips_per_sample: Amount | Amounts | None
+    image_size: Count | Counts | None
     dtype: Dtype | None
     low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | Counts | None
@@ -240,6 +246,9 @@ class LayoutChoices(TypedDict, total=False):
     seq_len: Count | Counts | Sequence[Count] | None
     mean_len: Count | Counts | Sequence[Count] | None
     packing: Packing | Sequence[Packing] | None
+    images_per_sample: Amount | Amounts | Sequence[Amount] | None
+    clips_per_sample: Amount | Amounts | Sequence[Amount] | None
+    image_size: Count | Counts | Sequence[Count] | None
     dtype: Dtype | Sequence[Dtype] | None
     low_precision_recipe: LowPrecisionRecipe | Sequence[LowPrecisionRecipe] | None
     devices_per_node: Count | Counts | Sequence[Count] | None

@@ -117,10 +117,31 @@ def _padded_vocabulary(tape: Tape, model: ModelConfig) -> Number:
 
 def embedding(tape: Tape, model: ModelConfig) -> None:
     """Look-up of token (and position) rows; 0 FLOPs for the gather, one addition per position element."""
-    width = model.embedding_dim or model.d_model
-    vocab = _padded_vocabulary(tape, model)
-    gathered = tape.tokens * width
     needs_grad = tape.input_needs_grad
+    width = model.embedding_dim or model.d_model
+    if model.vocab_size:
+        _tokens(tape, model, width)
+    _positions(tape, model, width)
+    if model.embedding_dim is not None and model.embedding_dim != model.d_model:
+        record_linear(tape, Linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model))
+    if model.embedding_norm is not None:
+        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
+    if tape.train.dropout:
+        hidden = tape.tokens * model.d_model
+        tape.elementwise("embedding.dropout", hidden, traffic.dropout(tape.mask), flops=2, saves=hidden)
+    if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
+        tape.input_needs_grad = False
+    beside = 0 if model.patches is None else divide(tape.batch * model.patches.beside, tape.train.cp)
+    embedded = tuple(linear for linear in model.linears if not linear.name.startswith("head."))
+    linears(tape, embedded, tape.tokens - beside)
+    tape.input_needs_grad = needs_grad
+    if model.vocab_size:
+        _leave_tensor_parallel(tape, "embedding", width)
+
+
+def _tokens(tape: Tape, model: ModelConfig, width: int) -> None:
+    """Rows of the token table."""
+    vocab, gathered = _padded_vocabulary(tape, model), tape.tokens * width
     with tape.freezing("embeddings") as frozen:
         tape.weight("embedding", vocab * width, matrices=(Matrices(vocab, width, 1),))
         tape.input_needs_grad = not frozen
@@ -129,6 +150,10 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         if not frozen:  # few rows are met, but the gradient is a whole table
             tape.op("embedding.grad_fill", "elementwise", "backward", kernels.fill(vocab * width, tape.es))
             tape.accumulate("embedding", vocab * width)
+
+
+def _positions(tape: Tape, model: ModelConfig, width: int) -> None:
+    """Rotary tables, learned positions and token types."""
     rotary = next((g.attention for g in model.groups if g.attention is not None and g.attention.rotary), None)
     if rotary is not None:  # cosines and sines, shared by all layers and sequences
         table = tape.seq_q * (rotary.rope_head_dim or rotary.head_dim)
@@ -145,18 +170,6 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         with tape.freezing("positions") as frozen:
             tape.weight("token_types", model.token_types * width)
             tape.input_needs_grad = tape.input_needs_grad or not frozen
-    if model.embedding_dim is not None and model.embedding_dim != model.d_model:
-        record_linear(tape, Linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model))
-    if model.embedding_norm is not None:
-        tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
-    if tape.train.dropout:
-        hidden = tape.tokens * model.d_model
-        tape.elementwise("embedding.dropout", hidden, traffic.dropout(tape.mask), flops=2, saves=hidden)
-    if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
-        tape.input_needs_grad = False
-    linears(tape, tuple(linear for linear in model.linears if not linear.name.startswith("head.")))
-    tape.input_needs_grad = needs_grad
-    _leave_tensor_parallel(tape, "embedding", width)
 
 
 def head(tape: Tape, model: ModelConfig) -> None:

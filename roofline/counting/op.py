@@ -29,7 +29,7 @@ Kind = Literal[
     "nvme",  # from drives of the host, and back
 ]
 Phase = Literal["forward", "backward", "recompute", "optimizer"]
-Part = Literal["layer", "embedding", "head", "step"]
+Part = Literal["layer", "tower", "embedding", "head", "step"]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 Group = Literal["tp", "cp", "ep", "etp", "dp", "expert_dp", "shard", "replica", "pp"]
 
@@ -88,9 +88,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
             depends on it; whatever behaviour hangs on is one of the fields that follow.
         kind: What kind of kernel it is: decides which measured constants time it.
         phase: forward, backward, recompute or optimizer.
-        part: Where it runs: in each layer, with the embedding (first pipeline stage), with the head (last stage),
-            or once per step (optimizer).
-        layer_kind: Which of the model's groups of equal layers it runs in, with ``part="layer"``.
+        part: Where it runs: in each layer, in the layers of an encoder beside the model (``tower``) and with the
+            embedding (first pipeline stage), with the head (last stage), or once per step (optimizer).
+        layer_kind: Which of the model's groups of equal layers it runs in, with ``part="layer"``; which of those of
+            all encoders, with ``part="tower"``.
         dtype: The dtype the arithmetic runs in.
         flops: FLOPs the kernel executes (1 multiply-add = 2 FLOPs).
         bytes_read: Bytes read from device memory; each operand crosses once per kernel.

@@ -128,7 +128,7 @@ def gathered_bytes(train: TrainConfig, stack: Stack, weights: Iterable[Weights])
     es, recipe = train.activation_bytes, train.recipe
     if recipe is None or not (recipe.gathers_weights and stack.quantised_gathers):
         return es
-    every = [(weight.part == "layer", weight.local * weight.count) for weight in weights]
+    every = [(weight.part in {"layer", "tower"}, weight.local * weight.count) for weight in weights]
     in_layers = sum(params for in_layer, params in every if in_layer) / maximum(sum(params for _, params in every), 1)
     return es + (recipe.bytes - es) * in_layers
 

@@ -129,7 +129,7 @@ def updates_of(weight: Weights, train: TrainConfig) -> Iterator[tuple[str, Numbe
     """(optimizer, parameters, bytes of state) of one weight in one layer: of its matrices, and of the rest."""
     main, each = optimizer(train.optimizer), train.moment_bytes
     taken: Number = 0
-    if main.takes == "matrices" or (main.takes == "hidden matrices" and weight.part == "layer"):
+    if main.takes == "matrices" or (main.takes == "hidden matrices" and weight.part in {"layer", "tower"}):
         taken = sum(shape.parameters for shape in weight.matrices)
         state = sum(shape.number * main.matrix_bytes(each, shape.rows, shape.columns) for shape in weight.matrices)
         yield train.optimizer, taken, state

@@ -33,7 +33,7 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recomputed(
-    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, first_ops: set[int], stream: Number
+    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, entries: Mapping[int, Number]
 ) -> Recomputed:
     """Drop what recompute does not keep and add the forward ops it runs again.
 
@@ -42,28 +42,30 @@ def recomputed(
         model: The model.
         train: The configuration.
         stack: The software profile.
-        first_ops: Places of the first op of each group of equal layers.
-        stream: Bytes of the residual stream, a layer's input.
+        entries: Bytes of a layer's input, the residual stream, by the place of the first op of each group of layers.
     """
     how = recompute_of(train, stack.selective)
     regions = _regions(() if how is None else how.words)
     share = 0 if how is None else _share(how, model, train)
     result: list[Op] = []
-    layers: dict[int, list[Keeper]] = {}  # as they are recomputed, by the kind of layer
+    layers: dict[tuple[str, int], list[Keeper]] = {}  # as they are recomputed, by the kind of layer
+    streams: dict[tuple[str, int], Number] = {}
     for place, op in enumerate(ops):
-        if op.phase != "forward" or op.part != "layer":
+        if op.phase != "forward" or op.part not in {"layer", "tower"}:
             result.append(op)
             continue
-        kept, again = _fate(op, how, regions, stream if place in first_ops else 0)
+        kind = (op.part, op.layer_kind)
+        streams[kind] = maximum(streams.get(kind, 0), entries.get(place, 0))
+        kept, again = _fate(op, how, regions, entries.get(place, 0))
         here = regions.get(op.module)
         region = None if here is None else here.modules
-        layers.setdefault(op.layer_kind, []).append(Keeper(op=op, kept=kept, region=region))
+        layers.setdefault(kind, []).append(Keeper(op=op, kept=kept, region=region))
         result.append(msgspec.structs.replace(op, saved_bytes=share * kept + (1 - share) * op.saved_bytes))
         if again:
             count = op.count * share * again
             result.append(msgspec.structs.replace(op, phase="recompute", saved_bytes=0, model_flops=0, count=count))
-    working = [_working(layer, how, share, stream, train) for layer in layers.values()]
-    return Recomputed(ops=result, working=maximum(stream, *working))
+    working = [_working(layer, how, share, streams[kind], train) for kind, layer in layers.items()]
+    return Recomputed(ops=result, working=maximum(0, *streams.values(), *working))
 
 
 def _fate(

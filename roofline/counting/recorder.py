@@ -34,6 +34,7 @@ class Tape:
         self.ops: list[Op] = []
         self.weights: list[Weights] = []
         self.part: Part = "layer"
+        self.prefix = ""  # of names: which encoder is recorded
         self.layer_kind = 0
         self.count: Number = 1
         self.module: Module | None = None
@@ -113,13 +114,15 @@ class Tape:
     def op(self, name: str, kind: Kind, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """Append the op of a kernel; `extra` are further `Op` fields."""
         extra.setdefault("dtype", self.compute_dtype)
+        if extra.get("of"):
+            extra["of"] = self.prefix + extra["of"]
         if "saved_bytes" in extra:
             extra["saved_bytes"] = extra["saved_bytes"] * self.longest
         if "saved" in extra:
             extra["saved"] = extra["saved"].times(self.longest)
         self.ops.append(
             Op(
-                name=name,
+                name=self.prefix + name,
                 kind=kind,
                 phase=phase,
                 part=self.part,
@@ -145,7 +148,7 @@ class Tape:
         """
         self.weights.append(
             Weights(
-                name=name,
+                name=self.prefix + name,
                 part=self.part,
                 local=local,
                 count=self.count,

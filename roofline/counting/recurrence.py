@@ -5,7 +5,7 @@ Dimensions: T tokens on this device, c tokens of a chunk, dk and dv the sides of
 
 from __future__ import annotations
 
-from ..arrays import divide
+from ..arrays import Number, divide
 from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
 from .projection import project
@@ -27,13 +27,15 @@ def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence |
         _chunks(tape, core)
 
 
-def linears(tape: Tape, projections: tuple[Linear, ...]) -> None:
-    """Projections of every token. Those of attention read what its query projection has kept already."""
+def linears(tape: Tape, projections: tuple[Linear, ...], tokens: Number | None = None) -> None:
+    """Projections of every token, or of so many. Those of attention read what its query projection has kept already."""
     for projection in beside(projections):
         d_in, _, _ = projection.local(tape.train.tp)
-        kept = 0 if projection.block == "attention" else tape.tokens * d_in * tape.es
+        rows = tape.tokens if tokens is None else tokens
+        rows = divide(rows, projection.every) if projection.every else tape.batch
+        kept = 0 if projection.block == "attention" else rows * d_in * tape.es
         after_norm = projection.split != "rows"  # the last projection of a block reads what its core wrote
-        project(tape, (projection,), tape.tokens, saves=kept, quantised_by="cast" if after_norm else None)
+        project(tape, (projection,), rows, saves=kept, quantised_by="cast" if after_norm else None)
 
 
 def _scan(tape: Tape, core: Recurrence) -> None:

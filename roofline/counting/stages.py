@@ -25,7 +25,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         index: Its place in the pipeline: 0 is the first.
         layers: Layers of each of the model's groups.
-        embedding: 1 where it holds the embedding, else 0 (a half where it runs it for half of the micro batches).
+        embedding: 1 where it holds the embedding, and the encoders ahead of it, else 0 (a half where it runs them for
+            half of the micro batches).
         head: The same of the head and the loss.
     """
 
@@ -37,9 +38,11 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     def holds(self, sums: Mapping[tuple[str, int], Number], model: ModelConfig) -> Number:
         """What the stage has of a figure that is summed by (part, layer group) over the whole model."""
         held: Number = 0
-        for part, share in (("embedding", self.embedding), ("head", self.head)):
-            if (part, 0) in sums:
-                held = held + sums[part, 0] * share
+        for (part, kind), figure in sums.items():
+            if part in {"embedding", "tower"}:
+                held = held + figure * self.embedding
+            elif (part, kind) == ("head", 0):
+                held = held + figure * self.head
         for kind, (count, group) in enumerate(zip(self.layers, model.groups, strict=True)):
             if ("layer", kind) in sums:
                 held = held + divide(sums["layer", kind] * count, group.count)

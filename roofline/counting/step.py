@@ -19,6 +19,7 @@ from .optimizer_step import update_of
 from .recompute import recomputed
 from .recorded import recorded_pass
 from .recorder import Tape
+from .towers import record_towers
 from .weights import Weights
 
 
@@ -69,16 +70,17 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     tape = Tape(train, stack)
     tape.base = base_of(train, model)
     tape.part = "embedding"
+    entries = record_towers(tape, model)
     layers.embedding(tape, model)
     tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
-    first_ops = set()
+    stream = model.d_model * tape.norm_tokens * train.longest * tape.stream_es
     for tape.layer_kind, group in enumerate(model.groups):
         whole = _ends_in_16_bits(model, train, stack, tape.layer_kind)
         for count, recipe in ((group.count - whole, train.recipe), (whole, None)):
             if count == 0:
                 continue
-            first_ops.add(len(tape.ops))
+            entries[len(tape.ops)] = stream
             tape.count, tape.recipe = count, recipe
             layers.layer(tape, group, model.d_model)
             if group.extra_params:
@@ -95,8 +97,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         tape.weight("extra", model.extra_params)
     _check_adapters(tape, model)
     weights = tuple(tape.weights)
-    hidden = model.d_model * tape.norm_tokens * train.longest
-    found = recomputed(tape.ops, model, train, stack, first_ops, hidden * tape.stream_es)
+    found = recomputed(tape.ops, model, train, stack, entries)
     ops = found.ops
     if "activations" in train.offload:
         share = train.offloaded_share(model.n_layers)
@@ -109,7 +110,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         ops=tuple(ops),
         weights=weights,
         working_bytes=_dequantised(weights) * tape.es + found.working,
-        counted=train.adapts or bool(train.freeze),
+        counted=train.adapts or bool(train.freeze) or bool(model.towers),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..arrays import Number, minimum, where
+from ..arrays import Number, maximum, minimum, where
 from ..config.schedules import pipeline_schedule
 from ..constants import constant
 from ..counting.stages import Stage
@@ -34,7 +34,7 @@ def kept_bytes(step: Step, stage: Stage) -> Number:
     """What every micro batch in flight keeps for backward on a stage."""
     kept: dict[tuple[str, int], Number] = {}
     for op in step.ops:
-        if op.part in {"layer", "embedding"}:
+        if op.part in {"layer", "tower", "embedding"}:
             place = (op.part, op.layer_kind)
             kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
     return stage.holds(kept, step.model) * in_flight(step, stage)
@@ -75,12 +75,13 @@ def gathered_bytes(step: Step) -> Number:
     """
     train = step.train
     if train.shards_parameters:
-        parts: dict[str, Number] = {"layer": 0, "embedding": 0, "head": 0}
+        parts: dict[str, Number] = {"layer": 0, "tower": 0, "embedding": 0, "head": 0}
         for weight in step.weights:
             stored = weight.stored_bytes
             held = weight.local * weight.count * (train.activation_bytes if stored is None else stored)
             parts[weight.part] = parts[weight.part] + (0 if weight.tied else held)
-        layer = parts["layer"] / max(step.model.n_layers, 1)
+        encoders = sum(tower.encoder.n_layers for tower in step.model.towers)
+        layer = maximum(parts["layer"] / max(step.model.n_layers, 1), parts["tower"] / max(encoders, 1))
         gathered = parts["embedding"] + parts["head"] + 3 * layer
         return where(train.pp > 1, 0, gathered)
     buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6

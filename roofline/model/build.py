@@ -19,7 +19,7 @@ from .read_layers import (
     read_norm,
     read_recurrence,
 )
-from .spec import LayerGroup, Linear, ModelConfig, Norm
+from .spec import LayerGroup, Linear, ModelConfig, Norm, Patches
 
 
 def build(flat: Flat) -> ModelConfig:
@@ -32,18 +32,15 @@ def build(flat: Flat) -> ModelConfig:
     if "gated_mlp" not in flat:
         flat.assume("gated_mlp is not stated: assumes a gated feed-forward layer")
     flat = _with_style(flat, gated=gated)
-    kind = cast('Literal["decoder", "encoder", "encoder-decoder", "vision"]', flat.word("kind", "decoder"))
+    kind = cast('Literal["decoder", "encoder", "encoder-decoder", "vision", "audio"]', flat.word("kind", "decoder"))
     d_model = flat.integer("d_model")
     n_layers = flat.integer("n_layers")
     norm = read_norm(flat)
-    linears: tuple[Linear, ...]
-    if kind == "vision":
-        vocab_size, linears = 0, (_patch_embedding(flat, d_model),)
-    else:
-        vocab_size, linears = flat.integer("vocab_size"), ()
+    sees = kind in {"vision", "audio"}
+    linears: tuple[Linear, ...] = (_patch_embedding(flat, d_model),) if kind == "vision" else ()
     linears += read_linears(flat, "model_linears")
     embedding_dim = flat.optional_integer("embedding_dim")
-    has_head = flat.flag("has_head", kind != "vision")
+    has_head = flat.flag("has_head", not sees)
     extra_params = flat.integer("extra_params", 0)
     if flat.flag("head_transform", False):  # BERT's masked-token head: dense, activation, norm
         linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=True),)
@@ -54,7 +51,7 @@ def build(flat: Flat) -> ModelConfig:
         name=printable(flat.text("name", flat.where or "model")),
         kind=kind,
         d_model=d_model,
-        vocab_size=vocab_size,
+        vocab_size=0 if sees else flat.integer("vocab_size"),
         groups=groups + ahead,
         order=order
         and order + tuple(len(groups) + kind for kind, group in enumerate(ahead) for _ in range(group.count)),
@@ -71,6 +68,7 @@ def build(flat: Flat) -> ModelConfig:
         extra_params=extra_params,
         linears=linears,
         max_seq_len=flat.optional_integer("max_seq_len"),
+        patches=_patches(flat) if sees else None,
         source=flat.text("source", ""),
         assumptions=tuple(flat.assumptions),
     )
@@ -116,7 +114,19 @@ def _embedding_norm(flat: Flat, norm: Norm) -> Norm | None:
 def _patch_embedding(flat: Flat, d_model: int) -> Linear:
     """A vision transformer's convolution with stride = kernel: one projection of every patch."""
     channels, patch = flat.integer("image_channels", 3), flat.integer("patch_size")
-    return linear("embedding.patch", channels * patch * patch, d_model, bias=True)
+    d_in = channels * flat.integer("patch_frames", 1) * patch * patch
+    return linear("embedding.patch", d_in, d_model, bias=flat.flag("patch_bias", True))
+
+
+def _patches(flat: Flat) -> Patches | None:
+    """What becomes a token; None where an image may have any size and none is usual."""
+    if "image_size" not in flat:
+        return None
+    sides = 1 if flat.word("kind", "decoder") == "audio" else 2
+    found = Patches(size=flat.integer("image_size"), piece=flat.integer("patch_size"), sides=sides)
+    positions = flat.integer("learned_positions", 0)
+    beside = flat.integer("tokens_beside", max(positions - found.number(), 0) if positions else 0)
+    return msgspec.structs.replace(found, beside=beside)
 
 
 def _groups(flat: Flat, n_layers: int) -> tuple[tuple[LayerGroup, ...], tuple[int, ...]]:

@@ -31,7 +31,7 @@ def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[st
             continue
         if not math.isfinite(value):
             raise RooflineError(f"{name} must be a number, got {value!r}: correct it")
-        if value < 0 and name not in plain and not name.endswith("_index"):
+        if value < 0 and value != family.defaults.get(name) and name not in plain and not name.endswith("_index"):
             raise RooflineError(f"{name} must not be negative, got {value!r}: correct it")
 
 
@@ -159,7 +159,11 @@ def assumptions(scope: Scope, family: Family, config: Mapping[str, Any], flat: F
     if missing:
         shown = ", ".join(_stand_in(name, value) for name, value in missing.items())
         sentences.append(f"not stated, taken as usual for {model_type}: {shown}")
-    if "max_seq_len" in family.fields and "max_seq_len" not in flat and flat.values.get("kind") != "vision":
+    if (
+        "max_seq_len" in family.fields
+        and "max_seq_len" not in flat
+        and flat.values.get("kind") not in {"vision", "audio"}
+    ):
         name = flat.name("max_seq_len")
         sentences.append(f"{name} is not stated: sequences are {DEFAULT_SEQ_LEN:,} tokens where --seq-len is not given")
     return sentences

@@ -8,6 +8,7 @@ it is meant; in a `Scope` a name that is 0 is there as well, and ends an ``or``.
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
@@ -106,6 +107,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len,
     "max": max,
     "min": min,
+    "product": lambda values: math.prod(map(int, values)),
     "range": _range,
     "sum": _sum,
 }

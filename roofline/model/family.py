@@ -110,7 +110,7 @@ def _known() -> list[str]:
 
 
 def wrappers() -> frozenset[str]:
-    """The types whose config holds a language model beside encoders of images or sound."""
+    """The types whose config holds a language model beside encoders that are not described (see `towers`)."""
     types = _types()
     return frozenset((*types.wrappers, *types.language_model_of, *types.same_as))
 

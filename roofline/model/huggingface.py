@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ..errors import NotDescribedError, RooflineError
 from ..reading import Work, parse_json
-from ..units import format_count
 from . import quantization, recognise
 from .build import build
 from .config_fields import (
@@ -26,11 +25,11 @@ from .config_fields import (
 from .expressions import Scope, evaluate
 from .family import Family, class_defaults, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
-from .parameters import count_parameters
-from .spec import ModelConfig, Quantization
-from .towers import parameters_beside
+from .spec import ModelConfig, Quantization, Tower
+from .towers import read_towers
+from .towers import table as towers
 
-_NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
+NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
 # fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
 _SHAPE = re.compile(r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)")
 _NO_SHAPE = frozenset(
@@ -89,17 +88,31 @@ def model_from_config(
     for sentence in [*reading.assumptions, *_unread_sizes(config, where, flat.text("ignore", ""))]:
         flat.assume(sentence)
     model = msgspec.structs.replace(build(flat), quantization=reading.quantization)
-    return _of_whole(model, config) if reading.towers else model
+    return _with_towers(model, reading.wholes, where)
 
 
-def _of_whole(model: ModelConfig, config: Mapping[str, Any]) -> ModelConfig:
-    """A language model with what it is of the whole model, where the rest of that is described."""
-    beside = parameters_beside(config, model.d_model)
-    if beside is None:
-        return model
-    own = count_parameters(model).total
-    name = f"{model.name}: {format_count(own)} of {format_count(own + beside)}"
-    return msgspec.structs.replace(model, name=name, beside_params=beside)
+def _with_towers(model: ModelConfig, wholes: Sequence[Mapping[str, Any]], where: str) -> ModelConfig:
+    """A language model with the encoders of the models around it; where one is not described it says so."""
+    towers: list[Tower] = []
+    alone = ""
+    for whole in wholes:
+        found = read_towers(whole, model.d_model, where, model_from_config)
+        towers += found or ()
+        if found is None and not alone:
+            alone = str(whole.get("model_type") or where)
+    own = {sentence: None for tower in towers for sentence in tower.encoder.assumptions}
+    model = msgspec.structs.replace(model, assumptions=(*model.assumptions, *own))
+    if not alone:
+        return msgspec.structs.replace(model, towers=tuple(towers))
+    note = f"counts the language model of {alone} alone, not its other towers"
+    if towers:
+        note = f"of {alone} counts the language model and its encoders alone"
+    return msgspec.structs.replace(
+        model,
+        name=f"language model of {model.name}",
+        towers=tuple(towers),
+        assumptions=(note, *model.assumptions),
+    )
 
 
 def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], list[str]]:
@@ -155,7 +168,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: list[str]
     stated: frozenset[str]
     quantization: Quantization | None
-    towers: bool
+    wholes: tuple[Mapping[str, Any], ...]  # the configs around the language model's, outermost first
 
 
 def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
@@ -164,9 +177,9 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
     Raises:
         RooflineError: An unknown or refused model type, or a field that cannot be computed with.
     """
-    towers: list[str] = []
+    wholes: list[Mapping[str, Any]] = []
     whole = config
-    model_type, config = _text_config(config, where, towers)
+    model_type, config = _text_config(config, where, wholes)
     family = _family(model_type, where)
     defaults = family.defaults if config is whole else {**family.defaults, **family.nested_defaults}
     usual = {key: value for key, value in class_defaults(model_type).items() if key not in config}
@@ -180,10 +193,10 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
         message = explain(error, family, model_type)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
     name = _name(whole) or _name(config) or where
-    if towers:
-        name = f"language model of {name}"
     flat = Flat(values, names=names, where=where)
-    notes = [*towers, *filter(None, [family.note])]
+    if not wholes and model_type in towers():  # an older config, whose language model has no part of its own
+        wholes.append(whole)
+    notes = [family.note] if family.note and not wholes else []
     return Reading(
         model_type=model_type,
         family=family,
@@ -191,7 +204,7 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
         names=names,
         assumptions=notes + assumptions(scope, family, config, flat, model_type),
         stated=frozenset(key for key, value in config.items() if value is not None),
-        towers=bool(towers),
+        wholes=tuple(wholes),
         quantization=quantization.read(config if config.get("quantization_config") else whole, where),
     )
 
@@ -300,23 +313,23 @@ def _per_layer(family: Family, values: Mapping[str, Any], i: int, here: Mapping[
 
 
 def _text_config(
-    config: Mapping[str, Any], where: str, assumptions: list[str], depth: int = 0
+    config: Mapping[str, Any], where: str, wholes: list[Mapping[str, Any]], depth: int = 0
 ) -> tuple[str, Mapping[str, Any]]:
-    """The part of a config that describes the language model, and its model type."""
-    for key in _NESTED:
+    """The part of a config that describes the language model, and its model type; the parts around it to `wholes`."""
+    for key in NESTED:
         nested = config.get(key)
         if nested is not None and not isinstance(nested, Mapping):
             raise RooflineError(f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it")
         if nested and depth < _MAX_DEPTH:
             outer = str(config.get("model_type", ""))
             _refuse_outer(outer, where)
-            assumptions.append(f"counts the language model of {outer or where} ({key}) alone, not its other towers")
+            wholes.append(config)
             _check_wrapper(outer, str(nested.get("model_type", outer)), where)
             if "tie_word_embeddings" in config:  # the whole model's word counts, as in transformers 5
                 nested = {**nested, "tie_word_embeddings": config["tie_word_embeddings"]}
             if "model_type" not in nested:
                 nested = {**nested, "model_type": outer}
-            return _text_config(nested, where, assumptions, depth + 1)
+            return _text_config(nested, where, wholes, depth + 1)
     model_type, answer = config.get("model_type"), config.get("error")
     if model_type is None and isinstance(answer, str):
         raise RooflineError(
@@ -338,7 +351,7 @@ def _check_wrapper(outer: str, inner: str, where: str) -> None:
     Raises:
         RooflineError: Nobody listed the outer type.
     """
-    if outer and outer != inner and outer not in wrappers():
+    if outer and outer != inner and outer not in wrappers() and outer not in towers():
         raise NotDescribedError(
             f"{where}: models of type {outer!r:.60} are not described as a whole; their {inner!r:.60} alone is another "
             f"model ('roofline models --types' lists the types that are read){TRACED}"

@@ -32,8 +32,10 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "max_seq_len": (1, 1_000_000_000),
     "token_types": (0, 1_000_000),
     "image_channels": (1, 1_000),
-    "image_size": (1, 100_000),
+    "image_size": (1, 1_000_000_000),
     "patch_size": (1, 10_000),
+    "patch_frames": (1, 1_000),
+    "tokens_beside": (0, 10_000),
     "extra_params": _PARAMS,
     "dense_first_layers": (0, 100_000),
     "n_heads": _COUNT,
@@ -83,6 +85,7 @@ FLAGS = frozenset(
         "head_transform",
         "embedding_norm",
         "embedding_norm_bias",
+        "patch_bias",
         "final_norm",
         "norm_weight",
         "norm_bias",
@@ -118,7 +121,7 @@ FLAGS = frozenset(
     }
 )
 WORDS: Mapping[str, tuple[str, ...]] = {
-    "kind": ("decoder", "encoder", "encoder-decoder", "vision"),
+    "kind": ("decoder", "encoder", "encoder-decoder", "vision", "audio"),
     "norm": ("rms", "layer"),
     "recurrence": ("none", "delta", "ssd", "lightning", "scan"),
     "qk_norm": ("none", "head", "full"),
@@ -155,6 +158,9 @@ MODEL_KEYS = frozenset(
         "dense_first_layers",
         "image_size",
         "patch_size",
+        "patch_frames",
+        "patch_bias",
+        "tokens_beside",
         "image_channels",
         "variations",
         "model_linears",

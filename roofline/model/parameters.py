@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .projections import layer_projections, layer_vectors, model_projections, model_vectors
-from .spec import Block, LayerGroup, ModelConfig
+from .projections import beside, layer_projections, layer_vectors, model_projections, model_vectors
+from .spec import Block, LayerGroup, ModelConfig, Tower
 
 _COMPONENTS: Mapping[Block, str] = {  # where the parameters of a layer's blocks are listed; "other" where not here
     "attention": "attention",
@@ -55,6 +55,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
         head: The output projection: 0 when tied to the embedding, except for its bias.
         layers: By group of equal layers, for one layer each.
         other: Final and embedding norms, embedding projections, head transforms, ...
+        towers: Encoders beside the language model, and what joins them to it.
     """
 
     total: int
@@ -64,11 +65,12 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     layers: tuple[LayerParameters, ...]
     other: int
+    towers: int = 0
 
     @property
     def without_embedding(self) -> int:
         """Parameters that multiply: the total without look-up tables, unless the head uses the table."""
-        return self.total - self.positions - (self.embedding if self.head else 0)
+        return self.total - self.towers - self.positions - (self.embedding if self.head else 0)
 
 
 def layer_parameters(group: LayerGroup, d_model: int) -> LayerParameters:
@@ -92,7 +94,8 @@ def count_parameters(model: ModelConfig) -> Parameters:
     for vector in model_vectors(model):
         sums[vector.block] += vector.size
     layers = tuple(layer_parameters(group, model.d_model) for group in model.groups)
-    outside = sum(sums.values())
+    towers = sum(tower_parameters(tower) for tower in model.towers)
+    outside = sum(sums.values()) + towers
     return Parameters(
         total=outside + sum(layer.count * layer.total for layer in layers),
         active=outside + sum(layer.count * layer.active for layer in layers),
@@ -101,4 +104,11 @@ def count_parameters(model: ModelConfig) -> Parameters:
         head=sums["logits"],
         layers=layers,
         other=sums["other"],
+        towers=towers,
     )
+
+
+def tower_parameters(tower: Tower) -> int:
+    """Parameters of an encoder and of what joins it to the language model."""
+    joins = sum(projection.params for projection in beside(tower.joins))
+    return count_parameters(tower.encoder).total + joins + tower.extra_params

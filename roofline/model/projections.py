@@ -200,6 +200,7 @@ def beside(linears: Iterable[Linear]) -> tuple[Projection, ...]:
             count=linear.count,
             visited=linear.count,
             runs=linear.runs,
+            every=linear.every,
             split=linear.split,
         )
         for linear in linears

@@ -18,7 +18,7 @@ _BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
     "embedding": "embedding",
     "head": "head",
 }
-_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1)  # bias, count, runs
+_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1)  # bias, count, runs, every
 
 
 def read_norm(flat: Flat) -> Norm:
@@ -30,18 +30,19 @@ def read_norm(flat: Flat) -> Norm:
 
 
 def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
-    """Projections beside the common parts: [name, d_in, d_out], then bias, count, runs where not 0, 1, 1."""
+    """Projections beside the common parts: [name, d_in, d_out], then bias, count, runs, every where not 0, 1, 1, 1."""
     entries = flat.values.get(key, ())
     if not isinstance(entries, (list, tuple)):
-        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs], got {entries!r:.60}")
+        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs, every], got {entries!r:.60}")
     linears = []
     for entry in entries:
-        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 7 else ["", 0, 0]
-        name, d_in, d_out, bias, count, runs = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
-        sizes = (d_in, d_out, count, runs)
+        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 8 else ["", 0, 0]
+        name, d_in, d_out, bias, count, runs, every = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
+        sizes = (d_in, d_out, count, runs, every + 1 if type(every) is int else every)
         if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
-            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs], got {entry!r:.80}")
-        linears.append(linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs))
+            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs, every], got {entry!r:.80}")
+        one = linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs)
+        linears.append(msgspec.structs.replace(one, every=every))
     return tuple(linears)
 
 

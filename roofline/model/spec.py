@@ -55,6 +55,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     bias: bool = False
     count: int = 1  # how many of them
     runs: int = 1  # how often each runs per token (a convolution ahead of a stride)
+    every: int = 1  # tokens that share one of its rows (patches that merge); 0: one row a sequence (a pooled one)
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +158,26 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     ahead: bool = False  # predicts tokens further ahead, in training alone (multi-token prediction)
 
 
+class Patches(msgspec.Struct, frozen=True, kw_only=True):
+    """How one image, or one clip of sound, becomes the tokens of an encoder.
+
+    Attributes:
+        size: Pixels of a side of the usual image, or frames of the usual clip.
+        piece: Pixels of a side, or frames, that make one token.
+        sides: 2 of an image, 1 of a clip.
+        beside: Further tokens: of the class, registers.
+    """
+
+    size: int
+    piece: int
+    sides: int = 2
+    beside: int = 0
+
+    def number(self, size: int | None = None) -> int:
+        """Tokens of an image or clip of that size, the further ones left out."""
+        return ((size or self.size) // self.piece) ** self.sides
+
+
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     """How a checkpoint stores its matrices.
 
@@ -205,11 +226,40 @@ class RecordedPass(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: float
 
 
+class Tower(msgspec.Struct, frozen=True, kw_only=True):
+    """An encoder of images or sound beside a language model, and the projections that join the two.
+
+    Attributes:
+        name: What it takes in: image or sound.
+        encoder: Its layers; a sequence of its is one image or clip.
+        joins: Projections of its output, each row of `merge` tokens.
+        merge: Tokens of its that make one of the language model's.
+        extra_params: Norms and vectors of the projections.
+    """
+
+    name: str
+    encoder: ModelConfig
+    joins: tuple[Linear, ...] = ()
+    merge: int = 1
+    extra_params: int = 0
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether its output is part of the language model's sequence, and not one vector to compare it with."""
+        return self.encoder.patches is None or self.merge < self.encoder.patches.number()
+
+    def rows(self, size: int | None = None) -> float:
+        """Rows of its output for one image or clip, of that size or the usual."""
+        if self.encoder.patches is None:
+            return 0
+        return self.encoder.patches.number(size) / self.merge if self.in_sequence else 1
+
+
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A model as its cost sees it; `roofline.load_model` makes one of a preset or a ``config.json``."""
 
     name: str
-    kind: Literal["decoder", "encoder", "encoder-decoder", "vision"] = "decoder"
+    kind: Literal["decoder", "encoder", "encoder-decoder", "vision", "audio"] = "decoder"
     d_model: int
     vocab_size: int
     groups: tuple[LayerGroup, ...]
@@ -227,7 +277,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     extra_params: int = 0
     linears: tuple[Linear, ...] = ()  # once per pass, on every token (patch embedding, head transform, ...)
     max_seq_len: int | None = None
-    beside_params: int = 0  # parameters of the whole model's other towers, which nothing else here counts
+    patches: Patches | None = None  # of kind vision or audio: what becomes a token
+    towers: tuple[Tower, ...] = ()  # encoders beside it
     quantization: Quantization | None = None  # of the weights as published; None: in the dtype of the model
     recorded: RecordedPass | None = None  # of a traced module: its ops are known, and nothing else
     source: str = ""
@@ -254,7 +305,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         return self.order or tuple(kind for kind, group in enumerate(self.groups) for _ in range(group.count))
 
 
-def default_seq_len(model: ModelConfig) -> int:
-    """The model's own sequence length up to 8192; 4096 is assumed where it is longer or not stated."""
+def default_seq_len(model: ModelConfig, image_size: int | None = None) -> int:
+    """The model's own sequence length up to 8192; 4096 is assumed where it is longer or not stated.
+
+    Of an encoder of images or sound: the tokens of its usual image or clip, or of an image of that size.
+    """
+    if model.patches is not None:
+        return model.patches.number(image_size) + model.patches.beside
     longest = model.max_seq_len
     return longest if longest is not None and longest <= LONGEST_DEFAULT else DEFAULT_SEQ_LEN

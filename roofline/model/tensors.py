@@ -52,6 +52,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
         count: How many of them there are: experts, channels of a depthwise convolution.
         visited: How many of those one token meets.
         runs: How often each runs per token (a convolution ahead of a stride).
+        every: Tokens that share one of its rows (patches that merge); 0: one row a sequence.
         split: How tensor parallelism divides it: ``columns`` (outputs), ``rows`` (inputs), ``count``, or ``none``.
         pieces: Outputs that stay together (a key-value head): a device holds one piece at least; 0: no such bound.
         stored: False where the weights are another matrix's or table's (a tied head); a bias is always its own.
@@ -68,6 +69,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     visited: int = 1
     runs: int = 1
+    every: int = 1
     split: Split = "none"
     pieces: int = 0
     stored: bool = True
@@ -97,7 +99,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def met(self) -> int:
         """Weights that one token is multiplied with, as often as it is, wherever they are stored; no bias."""
-        return self.visited * self.runs * self.d_in * self.d_out
+        weights = self.visited * self.runs * self.d_in * self.d_out
+        return weights // self.every if self.every else 0
 
     def local(self, tp: Number = 1, ep: Number = 1) -> tuple[Number, Number, Number]:
         """(d_in, d_out, count) on one of `tp` tensor-parallel and `ep` expert-parallel devices.

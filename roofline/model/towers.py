@@ -1,87 +1,103 @@
-"""What a model of several towers has beside its language model: parameters of the image encoder and what joins them."""
+"""The encoders that a model of several towers has beside its language model, and what joins them to it.
+
+``towers.toml`` says for each type of such a model which part of its config describes which encoder, and the projections
+between the two; the encoder itself reads as a model of its own type does (`huggingface`).
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
-from .expressions import evaluate
+from ..errors import NotDescribedError, RooflineError
+from ..reading import packaged, read_packaged
+from .expressions import ExpressionError, evaluate
+from .family import class_defaults, load_family
+from .keys import Flat
+from .read_layers import read_linears
+from .spec import ModelConfig, Tower
 
-_LARGEST = 10_000_000  # of a size
+Read = Callable[[Mapping[str, Any], str], ModelConfig]
 
 
-class Encoder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An image encoder: what its class assumes, and its parameters as expressions over its config.
+class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One encoder of a type of models.
 
-    In them h is the width, i that of the feed-forward layer, m the width of the patches that are merged.
+    The expressions see the fields of the whole config, `tower` (those of the encoder's part), `width` (the encoder's),
+    `text` (the language model's) and `merge`.
+
+    Attributes:
+        config: The part of the config that describes it.
+        type: The model type of that part where it names none that is described.
+        merge: Tokens of its that make one of the language model's; 0: all of an image.
+        joins: The projections of its output, each as in the flat key `linears`.
+        extra: Norms and vectors of these.
+        defaults: What the whole model's class takes for fields that the part leaves out.
     """
 
-    defaults: dict[str, Any]
-    layer: str
-    rest: str
-
-
-class Joined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model of several towers: its encoder where the config names none, what joins it to the language model."""
-
-    encoder: str
-    joins: str
+    config: str = "vision_config"
+    type: str
+    merge: str = "1"
+    joins: str = "[]"
+    extra: str = "0"
     defaults: dict[str, Any] = {}
 
 
-class Towers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table of encoders and of models that have one."""
-
-    encoders: dict[str, Encoder]
-    models: dict[str, Joined]
-
-
 @cache
-def table() -> Towers:
-    """The encoders and models that are described."""
-    file = Path(__file__).parent / "towers.toml"
-    if not file.exists():  # from a zip
-        from importlib.resources import files
-
-        return msgspec.convert(tomllib.loads((files("roofline.model") / "towers.toml").read_text("utf-8")), Towers)
-    return msgspec.convert(tomllib.loads(file.read_text("utf-8")), Towers)
+def table() -> Mapping[str, Mapping[str, Declared]]:
+    """The encoders of every type that has some, by what they take in (image, sound)."""
+    return read_packaged(packaged(__name__) / "towers.toml", dict[str, dict[str, Declared]])
 
 
-def parameters_beside(config: Mapping[str, Any], text_width: int) -> int | None:
-    """Parameters of a model beside its language model of width `text_width`; None where they are not described."""
-    model, vision = table().models.get(str(config.get("model_type"))), config.get("vision_config")
-    if model is None or not isinstance(vision, Mapping):
+def read_towers(config: Mapping[str, Any], text: int, where: str, read: Read) -> tuple[Tower, ...] | None:
+    """The encoders that a config describes beside its language model of width `text`; None where none is declared.
+
+    Args:
+        config: The fields of the whole model.
+        text: Width of the language model.
+        where: The file, for messages.
+        read: Reads the config of an encoder.
+
+    Raises:
+        RooflineError: A part that cannot be.
+    """
+    declared = table().get(str(config.get("model_type")))
+    if declared is None:
         return None
-    encoder = table().encoders.get(str(vision.get("model_type"))) or table().encoders[model.encoder]
-    stated = {key: value for key, value in vision.items() if value is not None}
-    fields = {**encoder.defaults, **model.defaults, **stated}
-    fields["in_channels"] = stated.get("in_channels") or stated.get("in_chans") or fields.get("in_channels")
-    fields["patch_size"] = _first(fields.get("patch_size"))
-    sizes = {
-        "h": fields["hidden_size"],
-        "i": fields["intermediate_size"],
-        "merge": fields.get("spatial_merge_size") or 1,
-        "side": _first(fields.get("image_size")) or 1,
-        "patch_side": fields["patch_size"],
-        "layers": fields.get("num_hidden_layers") or fields.get("depth"),
-        "text": text_width,
-    }
-    if not all(type(size) is int and 0 < size < _LARGEST for size in sizes.values()):
-        return None
-    scope = {**fields, **sizes, "m": sizes["h"] * sizes["merge"] ** 2}
+    return tuple(_tower(name, one, config, text, where, read) for name, one in declared.items())
+
+
+def _tower(name: str, declared: Declared, config: Mapping[str, Any], text: int, where: str, read: Read) -> Tower:
+    """One encoder."""
+    here = f"{where}: {declared.config}"
+    given = config.get(declared.config)
+    if not isinstance(given, Mapping | None):
+        raise RooflineError(f"{here} must be an object with fields, got {given!r:.60}: correct it")
+    stated = {key: value for key, value in (given or {}).items() if value is not None}
+    part: dict[str, Any] = {**declared.defaults, **stated}
+    if not _takes_in(part.get("model_type")):  # none, or the whole model's
+        part["model_type"] = declared.type
+    encoder = read(part, here)
+    fields = {**load_family(part["model_type"]).defaults, **class_defaults(part["model_type"]), **part}
+    scope: dict[str, Any] = {**config, "tower": fields, "width": encoder.d_model, "text": text, "merge": 1}
     try:
-        each, rest, joins = (evaluate(text, scope) for text in (encoder.layer, encoder.rest, model.joins))
-        return int(sizes["layers"] * each + rest + joins)
-    except (RooflineError, TypeError):  # a field that is none of these encoders'
-        return None
+        merge = scope["merge"] = evaluate(declared.merge, scope)
+        flat = Flat({"linears": evaluate(declared.joins, scope)}, where=here)
+        extra = evaluate(declared.extra, scope)
+    except ExpressionError as error:
+        raise RooflineError(f"{here}: what joins it to the language model is not stated ({error.problem})") from None
+    if encoder.patches is not None and merge == 0:
+        merge = encoder.patches.number()
+    return Tower(name=name, encoder=encoder, joins=read_linears(flat, "linears"), merge=merge, extra_params=extra)
 
 
-def _first(size: Any) -> Any:
-    """The side of a square that may be stated twice."""
-    return size[0] if isinstance(size, list) and size else size
+def _takes_in(model_type: object) -> bool:
+    """Whether models of a type take in images or sound, and their tokens are known."""
+    try:
+        family = load_family(str(model_type))
+    except NotDescribedError:
+        return False
+    return family.constants.get("kind") in {"vision", "audio"} and "image_size" in family.fields

@@ -23,14 +23,7 @@ _DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
 _SECOND_OF_SOUND = 16_000  # samples
 _LARGEST_REAL = 300e6  # parameters
 _DEPTH = 4  # of modules that are listed by their parts
-_AT_RANDOM = (
-    "layerdrop",
-    "encoder_layerdrop",
-    "decoder_layerdrop",
-    "mask_time_prob",
-    "mask_feature_prob",
-    "apply_spec_augment",
-)
+_AT_RANDOM = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 _TOWERS = ("vision_config", "text_config", "audio_config", "encoder_config", "backbone_config")
 
 
@@ -147,12 +140,13 @@ def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, 
     names = architectures if isinstance(architectures, list) else []
     classes = [getattr(transformers, name) for name in names if isinstance(name, str) and hasattr(transformers, name)]
     auto = transformers.models.auto.modeling_auto
-    whole = [auto.AutoModelForSeq2SeqLM, auto.AutoModelForSpeechSeq2Seq, auto.AutoModelForImageTextToText]
-    language = [auto.AutoModelForCausalLM, auto.AutoModelForMaskedLM]
-    choices = [*whole, *language] if settings.is_encoder_decoder else [*whole[2:], *language]
+    pairs = [auto.AutoModelForSeq2SeqLM, auto.AutoModelForSpeechSeq2Seq]
+    language = [auto.AutoModelForImageTextToText, auto.AutoModelForCausalLM, auto.AutoModelForMaskedLM]
+    choices = [*pairs, *language] if settings.is_encoder_decoder else [*language, *pairs]
     for field in _AT_RANDOM:
         if getattr(settings, field, None):
-            setattr(settings, field, type(getattr(settings, field))(0))
+            setattr(settings, field, 0.0)
+    settings.apply_spec_augment = False  # of speech models, which mask where it is not said
     with torch.device(device):
         for cls in classes:
             if hasattr(cls, "_from_config"):
@@ -180,7 +174,7 @@ def _of_part(settings: Any) -> Any:
         if isinstance(cls, type)
         and getattr(cls, "config_class", None) is type(settings)
         and cls.__module__ == module.__name__
-        and not name.endswith("PreTrainedModel")
+        and "PreTrained" not in name
     ]
     return max(classes, key=lambda cls: ("For" in cls.__name__, cls.__name__.endswith("Model")), default=None)
 

@@ -10,7 +10,7 @@ import msgspec
 from ..model.family import family_ids, load_family
 from ..model.huggingface import unused_fields
 from ..model.load import load_model
-from ..model.parameters import Parameters, count_parameters
+from ..model.parameters import Parameters, count_parameters, tower_parameters
 from ..model.presets import model_ids
 from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
@@ -35,7 +35,8 @@ def one(model: ModelConfig, spec: str) -> Shown:
         "parameters": msgspec.to_builtins(parameters),
         "model": msgspec.to_builtins(model),
     }
-    return Shown(data, [_parts(parameters, model), _layers(model)], notes + _ignored(spec))
+    layers = [_layers(model), *(_layers(tower.encoder, tower.name) for tower in model.towers)]
+    return Shown(data, [_parts(parameters, model), *layers], notes + _ignored(spec))
 
 
 def built(model: Built) -> Shown:
@@ -153,6 +154,7 @@ def _parts(parameters: Parameters, model: ModelConfig) -> Table:
             sums[name] = sums.get(name, 0) + layer.count * getattr(layer, part)
     sums["head"] = parameters.head
     sums["other"] = parameters.other
+    sums |= {f"encoder of {tower.name}s": tower_parameters(tower) for tower in model.towers}
     rows: list[list[Any]] = [
         [name, Cell(value, f"{value:,}"), Cell(value / parameters.total, f"{value / parameters.total:.1%}")]
         for name, value in sums.items()
@@ -173,12 +175,13 @@ def _parts(parameters: Parameters, model: ModelConfig) -> Table:
     return Table(f"Parameters of {model.name}", ["part", "parameters", "share"], rows, align="lrr")
 
 
-def _layers(model: ModelConfig) -> Table:
-    """The groups of equal layers."""
+def _layers(model: ModelConfig, sees: str = "") -> Table:
+    """The groups of equal layers, of an encoder too."""
     rows = [
         [group.count, _mixer_text(group), _feed_forward_text(group.mlp), _other_text(group)] for group in model.groups
     ]
-    title = f"Layers (width {model.d_model})"
+    of = f" of the encoder of {sees}s" if sees else ""
+    title = f"Layers{of} (width {model.d_model})"
     return Table(title, ["layers", "mixer", "feed-forward", "norms and more"], rows, align="rlll")
 
 

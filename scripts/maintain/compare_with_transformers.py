@@ -28,7 +28,7 @@ from transformers.models.auto import modeling_auto
 from roofline.config.run import TrainConfig
 from roofline.counting.step import build_ops
 from roofline.errors import RooflineError
-from roofline.model.family import family_ids, load_family, recognised_fields
+from roofline.model.family import class_defaults, family_ids, load_family, recognised_fields
 from roofline.model.huggingface import model_from_config
 from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
@@ -310,7 +310,8 @@ def fields_of(config: Any) -> dict[str, Any]:
         fields = fields["text_config"]
     read = recognised_fields(config.model_type)
     read -= {"num_nextn_predict_layers", "mtp_num_hidden_layers"}  # transformers builds no layers that predict ahead
-    kept = {key: value for key, value in fields.items() if key in read and value is not None}
+    usual = class_defaults(config.model_type)  # where a null says that there is none
+    kept = {key: value for key, value in fields.items() if key in read and (value is not None or key in usual)}
     return {"model_type": config.model_type, **kept}
 
 

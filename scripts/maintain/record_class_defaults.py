@@ -9,6 +9,7 @@ than its class builds. Fields that a class computes from others, and lists, are 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ HEADER = f"""\
 # on it and the class does not compute it from other fields. Written by scripts/maintain/record_class_defaults.py.
 # Source: the configuration classes of transformers {transformers.__version__}.
 """
+PART = re.compile(r"(_vision|_audio)(_model)?$|_text_model$|_encoder$")  # whose whole leaves out what its class takes
 TIED = "tie_word_embeddings"  # that of the outer class decides, which a text model's class does not show
 
 
@@ -42,6 +44,8 @@ def deciding(name: str) -> dict[str, Any]:
         try:
             without = model_from_config({other: fields[other] for other in fields if other != key}, name)
         except RooflineError:  # refused without it, as its class is with none
+            if PART.search(name):
+                found[key] = value
             continue
         if not same(full, without) or key in class_defaults(name):
             found[key] = value

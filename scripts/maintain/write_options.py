@@ -49,7 +49,7 @@ else:
 
 def number(name: str) -> str:
     """`Amount` where fractions are read, else `Count`."""
-    return "Amount" if NUMBERS[name] is units.positive else "Count"
+    return "Amount" if NUMBERS[name] in {units.positive, units.amount} else "Count"
 
 
 def literal(words: Iterable[str]) -> str:

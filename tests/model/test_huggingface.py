@@ -19,6 +19,7 @@ from roofline.model.huggingface import model_from_config, model_from_config_json
 from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig, Moe
+from roofline.model.towers import table
 
 RECORDS = [
     json.loads(line)
@@ -132,10 +133,10 @@ def test_missing_kv_heads_are_a_named_assumption() -> None:
 
 
 def test_nested_text_config_is_found_and_said() -> None:
-    model = model_from_config({"model_type": "llava", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
+    model = model_from_config({"model_type": "idefics2", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
     assert model.d_model == 64
-    assert model.name.startswith("language model of config")  # and how much of the whole that is
-    assert any("language model of llava (text_config) alone" in sentence for sentence in model.assumptions)
+    assert model.name == "language model of config"
+    assert any("language model of idefics2 alone" in sentence for sentence in model.assumptions)
 
 
 def test_a_nested_config_leaves_out_what_its_class_assumes() -> None:
@@ -148,7 +149,8 @@ def test_a_nested_config_leaves_out_what_its_class_assumes() -> None:
         "sliding_window": 1024,
     }
     model = model_from_config({"model_type": "gemma3", "text_config": text, "vision_config": {}})
-    assert count_parameters(model) == count_parameters(load_model("gemma-3-4b"))
+    counted = count_parameters(model)
+    assert counted.total - counted.towers == count_parameters(load_model("gemma-3-4b")).total
     assert "vocab_size is not stated: assumes 262208 (usual for gemma3_text)" in model.assumptions
 
 
@@ -464,15 +466,19 @@ def test_an_override_is_a_value(value: Any) -> None:
         ("paddleocr_vl", "paddleocr_vl_text"),
     ],
 )
-def test_the_language_model_of_a_multimodal_config_is_counted_nested_or_flat(outer: str, text: str) -> None:
-    whole = count_parameters(model_from_config(BY_NAME[text]))
+def test_a_multimodal_config_is_counted_nested_or_flat(outer: str, text: str) -> None:
+    alone = count_parameters(model_from_config(BY_NAME[text])).total
     nested = model_from_config({"model_type": outer, "text_config": BY_NAME[text], "vision_config": {}})
     flat = model_from_config({**BY_NAME[text], "model_type": outer, "vision_config": {}})
-    assert count_parameters(nested) == count_parameters(flat) == whole
-    assert any("language model" in sentence for sentence in flat.assumptions)
+    assert flat.towers == nested.towers
+    for model in (nested, flat):
+        counted = count_parameters(model)
+        assert counted.total - counted.towers == alone
+        said = any("language model" in sentence for sentence in model.assumptions)
+        assert said == (outer not in table())  # what is not described
 
 
-def test_experts_of_image_tokens_are_left_out_and_said() -> None:
+def test_experts_of_image_tokens_are_there_and_run_for_none() -> None:
     config = {
         **BY_NAME["ernie4_5_moe"],
         "model_type": "ernie4_5_vl_moe_text",
@@ -481,9 +487,11 @@ def test_experts_of_image_tokens_are_left_out_and_said() -> None:
         "moe_layer_end_index": [-1, -1],
         "moe_num_experts": [64, 64],
     }
-    model = model_from_config(config)
-    assert count_parameters(model) == count_parameters(model_from_config(BY_NAME["ernie4_5_moe"]))
-    assert "counts the experts of text tokens alone, not those of image tokens" in model.assumptions
+    model, text = model_from_config(config), model_from_config(BY_NAME["ernie4_5_moe"])
+    layers = sum(group.count for group in text.groups if isinstance(group.mlp, Moe))
+    of_images = 64 * (3 * 512 * 2560 + 2560 + 1)  # gate, up, down; a router's row, and its correction
+    assert count_parameters(model).total - count_parameters(text).total == layers * of_images
+    assert "takes all tokens as text: the experts of image tokens are there and run for none" in model.assumptions
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a model has beside its language model, against transformers' classes (recorded) and published totals."""
+"""Encoders beside a language model: their parameters against published totals, their declarations, and bad input."""
 
 from __future__ import annotations
 
@@ -6,35 +6,18 @@ from typing import Any
 
 import pytest
 
+from roofline.errors import RooflineError
+from roofline.model.family import load_family
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
-from roofline.model.towers import parameters_beside, table
+from roofline.model.towers import table
 
-# compare_towers.py, transformers 5.24: what each class builds by default, and the width of its text model
-RECORDED = {
-    "gemma3": (94_654_464, 2304, {}),
-    "internvl": (337_509_376, 4096, {"image_size": [448, 448], "patch_size": [14, 14]}),
-    "llava": (324_487_168, 4096, {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24}),
-    "qwen2_5_vl": (3_083_025_152, 8192, {}),
-    "qwen3_5": (453_650_672, 4096, {}),
-    "qwen3_vl": (566_949_104, 4096, {}),
-}
-
-
-@pytest.mark.parametrize("name", sorted(RECORDED))
-def test_default_towers_are_those_of_transformers(name: str) -> None:
-    expected, width, vision = RECORDED[name]
-    if name == "llava":
-        vision = {**vision, "image_size": 336, "patch_size": 14}
-    assert parameters_beside({"model_type": name, "vision_config": vision}, width) == expected
-
-
-# google/gemma-3-4b-pt: 4,300,079,472 parameters in its checkpoint
 SO400M = {
     "model_type": "siglip_vision_model",
     "hidden_size": 1152,
     "intermediate_size": 4304,
     "num_hidden_layers": 27,
+    "num_attention_heads": 16,
     "image_size": 896,
     "patch_size": 14,
     "vision_use_head": False,
@@ -46,24 +29,61 @@ TEXT = {
     "num_hidden_layers": 34,
     "sliding_window": 1024,
 }
+GEMMA = {"model_type": "gemma3", "text_config": TEXT, "vision_config": SO400M}
 
 
-def test_the_first_line_says_what_the_language_model_is_of_the_whole() -> None:
-    model = model_from_config({"model_type": "gemma3", "text_config": TEXT, "vision_config": SO400M}, "config.json")
-    assert count_parameters(model).total + model.beside_params == 4_300_079_472
-    assert model.name == "language model of config.json: 3.88B of 4.3B"
+def test_a_model_with_its_encoder_has_the_parameters_of_its_checkpoint() -> None:
+    model = model_from_config(GEMMA, "config.json")
+    assert count_parameters(model).total == 4_300_079_472  # google/gemma-3-4b-pt
+    assert model.name == "config.json"
 
 
-def test_a_model_that_is_not_described_leaves_the_total_out() -> None:
-    outer = {"model_type": "idefics3", "text_config": TEXT, "vision_config": {}}
-    assert parameters_beside(outer, 2560) is None
-    assert model_from_config(outer, "config.json").name == "language model of config.json"
+def test_images_become_patches_and_patches_tokens() -> None:
+    (tower,) = model_from_config(GEMMA).towers
+    patches = tower.encoder.patches
+    assert patches is not None
+    assert (patches.number(), tower.rows()) == (4096, 256)  # (896 / 14)^2, pooled to mm_tokens_per_image
+    assert (patches.number(448), tower.rows(448)) == (1024, 64)
 
 
-@pytest.mark.parametrize("vision", [None, {"hidden_size": "wide"}, {"hidden_size": [1]}, {"patch_size": 0}])
-def test_an_encoder_that_cannot_be_leaves_the_total_out(vision: Any) -> None:
-    assert parameters_beside({"model_type": "gemma3", "vision_config": vision}, 2560) is None
+def test_what_joins_an_encoder_is_part_of_it() -> None:
+    (tower,) = model_from_config(GEMMA).towers
+    assert [(linear.d_in, linear.d_out, linear.bias) for linear in tower.joins] == [(1152, 2560, False)]
+    assert tower.extra_params == 1152
 
 
-def test_every_model_has_an_encoder_that_is_described() -> None:
-    assert {model.encoder for model in table().models.values()} <= table().encoders.keys()
+def test_an_encoder_that_is_not_described_leaves_the_language_model_and_says_so() -> None:
+    model = model_from_config({"model_type": "idefics2", "text_config": TEXT, "vision_config": {}}, "config.json")
+    assert model.name == "language model of config.json"
+    assert "counts the language model of idefics2 alone, not its other towers" in model.assumptions
+
+
+def test_a_part_that_names_no_type_reads_as_its_whole_takes_it() -> None:
+    vision = {key: value for key, value in SO400M.items() if key != "model_type"}
+    named = count_parameters(model_from_config(GEMMA)).towers
+    for part in (vision, {**vision, "model_type": "gemma3"}):
+        assert count_parameters(model_from_config({**GEMMA, "vision_config": part})).towers == named
+
+
+@pytest.mark.parametrize(
+    ("vision", "words"),
+    [
+        (3, "vision_config must be an object with fields, got 3"),
+        ({"hidden_size": "wide"}, "vision_config: hidden_size"),
+        ({"patch_size": 0}, "vision_config: "),
+        ({"num_attention_heads": 7}, "vision_config: num_attention_heads = 7 does not divide hidden_size = 1152"),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_named(vision: Any, words: str) -> None:
+    part = {**SO400M, **vision} if isinstance(vision, dict) else vision
+    with pytest.raises(RooflineError) as caught:
+        model_from_config({**GEMMA, "vision_config": part}, "config.json")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_declared_encoder_has_a_family_that_takes_in_what_it_says() -> None:
+    for name, towers in table().items():
+        for what, tower in towers.items():
+            kind = load_family(tower.type).constants["kind"]
+            assert kind == {"image": "vision", "sound": "audio"}[what], name
