@@ -12,6 +12,7 @@ from .rules import Call, Cost, Operand, aten, rule
 
 def _matmul(call: Call, m: int, n: int, k: int, batch: int = 1) -> list[Cost]:
     """[batch, m, k] @ [batch, k, n]; in the backward pass, dgrad reads a parameter and wgrad does not."""
+    batch *= 4 if any(operand.is_complex for operand in call.inputs) else 1  # multiply-adds of real numbers
     return [_cost(call, 2 * batch * m * n * k, (m, n, k, batch))]
 
 
@@ -25,7 +26,7 @@ def _gradient(call: Call) -> Gradient:
     return "data" if any(operand.parameter for operand in call.inputs) else "weight"
 
 
-@rule(*aten("mm addmm _addmm_activation _int_mm _scaled_mm"))
+@rule(*aten("mm addmm _addmm_activation _int_mm _scaled_mm _scaled_mm_v2"))
 def _mm(call: Call) -> list[Cost]:
     left: Operand = call.args["mat1"] if "mat1" in call.args else call.args["self"]
     m, k = left.shape  # [m, k] @ [k, n]
@@ -91,7 +92,7 @@ def _solve_triangular(call: Call) -> list[Cost]:
     return [Cost(kind="matmul", flops=flops, read=call.read, written=call.written, shape=(n, k, n, batch))]
 
 
-@rule("aten._grouped_mm", "aten._scaled_grouped_mm")
+@rule(*aten("_grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2"))
 def _grouped_mm(call: Call) -> list[Cost]:
     """Rows sorted by expert: [T, k] @ [E, k, n], or the weight gradient [m, T] @ [T, n] -> [E, m, n]."""
     left: Operand = call.args["self"]

@@ -17,7 +17,7 @@ import msgspec
 from ..counting.op import GRADIENT_WORDS, Op, Phase
 from ..errors import RooflineError
 from ..result import Result
-from . import matmul  # noqa: F401  registers its rules
+from . import algebra, matmul  # noqa: F401  register their rules
 from .rules import Call, Cost, Operand, costs
 
 _DTYPES = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -186,7 +186,7 @@ class Recorder:
         return self.origin.get(node._sequence_nr(), ""), "backward"
 
     def _record(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
-        if func.namespace == "prim":  # questions about a tensor (its device): most calls of a backward pass
+        if func.namespace in {"prim", "profiler"}:  # questions about a tensor (its device), marks for a profiler
             return
         self.track(result)
         path, phase = self._place()
@@ -277,6 +277,7 @@ class Recorder:
             elements=elements,
             identity=identity,
             parameter=storage in self.excluded,
+            is_complex=tensor.is_complex(),
         )
 
     def result(self) -> Trace:

@@ -7,6 +7,8 @@ it runs. Views cost nothing. An operator that no rule and no tag covers is an er
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import cache
 from math import prod
 from typing import Any, TypeAlias
 
@@ -14,6 +16,7 @@ import msgspec
 
 from ..counting.op import Gradient, Kind
 from ..errors import RooflineError
+from ..reading import packaged, read_packaged
 
 
 class Operand(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +27,7 @@ class Operand(msgspec.Struct, frozen=True, kw_only=True):
     elements: int
     identity: tuple[Any, ...] = ()  # equal for two arguments that are the same memory
     parameter: bool = False
+    is_complex: bool = False
 
     @property
     def bytes(self) -> int:
@@ -121,11 +125,45 @@ def costs(call: Call) -> list[Cost]:
             return RULES[name](call)
     if call.view or "inplace_view" in call.tags:
         return []
+    if reason := refusal(call.name):
+        raise RooflineError(f"operator {call.name!r} is not costed: {reason}")
     if "pointwise" in call.tags or "reduction" in call.tags:
         return _elementwise(call)
+    if of := class_of(call.name):
+        return {"free": _free, "fill": _fill, "copy": _copy, "elementwise": _elementwise, "scatter": _scatter}[of](call)
     raise RooflineError(
         f"no cost rule for operator {call.name!r}: register one with @roofline.tracing.rules.rule({call.name!r})"
     )
+
+
+class Operators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Operators without a rule of their own: patterns by reason of refusal, and by what they cost as."""
+
+    refused: dict[str, list[str]]
+    costs_as: dict[str, list[str]] = msgspec.field(name="class")
+
+
+@cache
+def _operators() -> Operators:
+    return read_packaged(packaged(__name__) / "operators.toml", Operators)
+
+
+def refusal(name: str) -> str | None:
+    """Why an operator such as ``aten._nested_select_backward`` is not costed; None where nothing refuses it."""
+    return _named(name, _operators().refused)
+
+
+def class_of(name: str) -> str | None:
+    """What an operator without a rule costs as: free, fill, copy, elementwise or scatter."""
+    return _named(name, _operators().costs_as)
+
+
+def _named(name: str, table: dict[str, list[str]]) -> str | None:
+    """The entry of a table with a pattern that fits an operator, in place or not."""
+    namespace, _, plain = name.partition(".")
+    words = {plain, plain.removesuffix("_")} if namespace == "aten" else set()
+    fits = (of for of, patterns in table.items() if any(fnmatchcase(w, p) for w in words for p in patterns))
+    return next(fits, None)
 
 
 def aten(names: str) -> list[str]:
@@ -272,7 +310,7 @@ def _row_norm(call: Call) -> list[Cost]:
 @rule(
     *aten("""
     native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
-    _native_batch_norm_legit_functional _batch_norm_with_update native_group_norm
+    _native_batch_norm_legit_functional _batch_norm_with_update _batch_norm_with_update_functional native_group_norm
     native_layer_norm_backward native_batch_norm_backward cudnn_batch_norm_backward batch_norm_backward
     native_group_norm_backward _fused_rms_norm_backward
 """)

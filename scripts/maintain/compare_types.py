@@ -57,21 +57,21 @@ def without(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
     }
 
 
-def read_fields(fields: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """A configuration cut down to what we read of it, and to the fields named `beside`."""
-    name = str(fields.get("model_type"))
+def read_fields(fields: Mapping[str, Any], beside: frozenset[str] = frozenset(), usual: str = "") -> dict[str, Any]:
+    """A configuration cut down to what we read of it, and to the fields named `beside`; of the `usual` type."""
+    name = str(fields.get("model_type") or usual)
     known = {"model_type", "tie_word_embeddings", *beside}
     with contextlib.suppress(NotDescribedError):  # the whole of several models
         known |= recognised_fields(name)
-    parts = {*NESTED}
+    parts = dict.fromkeys(NESTED, name)
     inner: set[str] = set()
     for tower in table().get(name, {}).values():
-        parts.add(tower.config)
+        parts[tower.config] = tower.type
         words = [word.split(".") for text in (tower.merge, tower.joins, tower.extra) for word in fields_in(text)]
         known |= {word[0] for word in words}
         inner |= {word[1] for word in words if len(word) > 1}
     return {
-        key: read_fields(value, frozenset(inner)) if key in parts and isinstance(value, dict) else value
+        key: read_fields(value, frozenset(inner), parts[key]) if key in parts and isinstance(value, dict) else value
         for key, value in fields.items()
         if value is not None and (key in known or key in parts)
     }

@@ -111,7 +111,7 @@ def test_a_stage_without_the_table_loses_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"freeze": "embedding"}, r"unknown word in freeze: 'embedding'.*\(allowed: embeddings, positions\)"),
+        ({"freeze": "embedding"}, r"unknown word in freeze: 'embedding'.*\(allowed: embeddings, positions, towers\)"),
         (
             {"freeze": "embeddings", "train": "lora", "lora_rank": 8},
             "which trains adapters alone: leave --freeze out",

@@ -91,10 +91,25 @@ def test_attention_with_narrow_values_is_fused():
     assert not [op for op in ops if op.kind == "matmul"]
 
 
-def test_operator_without_a_rule_is_an_error():
-    class Fourier(nn.Module):
+def test_operator_that_is_refused_is_an_error_with_its_reason_and_place():
+    class Eigen(nn.Module):
         def forward(self, x):
-            return torch.fft.fft(x).real
+            return torch.linalg.eigvals(x).real
 
-    with pytest.raises(RooflineError, match=r"no cost rule for operator 'aten\._fft_\w+'.*in Fourier, forward"):
-        trace(Fourier(), torch.randn(4, 8))
+    with pytest.raises(RooflineError, match=r"operator 'aten\.\w*eig\w*' is not costed: .*in Eigen, forward"):
+        trace(Eigen(), torch.randn(8, 8))
+
+
+def test_operators_of_other_kinds_are_traced():
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bag, self.pair = nn.EmbeddingBag(100, 8), nn.Bilinear(8, 8, 4)
+
+        def forward(self, ids, x):
+            rows = self.bag(ids)
+            return self.pair(rows, torch.fft.rfft(x).real[:, :8]).sum() + torch.linalg.cholesky(x.T @ x).sum()
+
+    found = trace(Several(), torch.zeros(6, 3, dtype=torch.long), torch.randn(6, 16))
+    names = {op.name.rpartition(".")[2] for op in found.ops}
+    assert {"embedding_bag", "trilinear", "fft_r2c", "linalg_cholesky_ex"} <= names
