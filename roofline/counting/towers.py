@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from ..arrays import Number, divide, is_scalar
+from ..config.run import known
 from ..model.spec import ModelConfig, Tower
 from . import layers
 from .recorder import Tape
@@ -58,7 +59,7 @@ def _tape_of(tape: Tape, tower: Tower, each: Number) -> Tape:
     train = msgspec.structs.replace(
         train,
         micro_batch=train.micro_batch * times,
-        global_batch=train.global_batch * times,
+        global_batch=known(train.global_batch) * times,
         seq_len=patches.number(train.image_size if tower.name == "image" else None) + patches.beside,
         cp=1,
         mean_len=None,

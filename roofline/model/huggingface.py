@@ -121,7 +121,8 @@ def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], lis
     if recognise.adapter(config, where) or recognise.of_timm(config, where):
         return [], []
     model_type, config = _text_config(config, where, [])
-    known = recognised_fields(model_type) | {"model_type", "quantization_config"}
+    parts = {tower.config for tower in towers().get(model_type, {}).values()}
+    known = recognised_fields(model_type) | {"model_type", "quantization_config"} | parts
     return sorted(known & config.keys()), sorted(config.keys() - known)
 
 
@@ -194,9 +195,13 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None
     name = _name(whole) or _name(config) or where
     flat = Flat(values, names=names, where=where)
-    if not wholes and model_type in towers():  # an older config, whose language model has no part of its own
-        wholes.append(whole)
-    notes = [family.note] if family.note and not wholes else []
+    notes = [family.note] if family.note else []
+    if not wholes and model_type in towers():  # the language model has no part of its own
+        parts = [tower.config for tower in towers()[model_type].values()]
+        if any(config.get(part) is not None for part in parts):
+            wholes, notes = [whole], []
+        else:
+            notes = [f"counts the language model of {model_type} alone: {' and '.join(parts)} is not stated"]
     return Reading(
         model_type=model_type,
         family=family,

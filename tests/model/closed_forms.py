@@ -20,12 +20,18 @@ def active(model: ModelConfig) -> int:
     return result
 
 
+def sum_of_encoder(encoder: ModelConfig) -> int:
+    """All parameters of an encoder beside a language model."""
+    return total(encoder)
+
+
 def outside(model: ModelConfig) -> int:
     """Tables, head, norms and projections outside the layers."""
     width = model.embedding_dim or model.d_model
     total = model.vocab_size * width * (2 if model.has_head and not model.tied_embeddings else 1)
     total += model.learned_positions * model.d_model + model.token_types * width + model.extra_params
     total += model.has_head * model.head_bias * model.vocab_size + linears(model.linears)
+    total += sum(sum_of_encoder(tower.encoder) + linears(tower.joins) + tower.extra_params for tower in model.towers)
     if model.embedding_dim is not None:
         total += model.embedding_dim * model.d_model * (2 if model.has_head else 1)  # in, and back out at the head
     return total + sum(norm.params(model.d_model) for norm in (model.embedding_norm, model.final_norm) if norm)
