@@ -188,6 +188,9 @@ def check_numbers(train: TrainConfig) -> None:
         value = getattr(train, name)
         if value is not None:
             _check_count(name, value)
+    size = train.image_size
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+        raise RooflineError(f"image_size must be one whole number of pixels, got {shown(size)}")
     network = train.network_gbit_per_s
     if network is not None:
         bad = first_where(1 - ((network > 0) & (network < math.inf)), network)

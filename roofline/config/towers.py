@@ -55,7 +55,7 @@ def _check_size(size: Any, model: ModelConfig) -> None:
     if pieces[0] is None:
         raise RooflineError(f"image_size {shown(size)}: {model.name} sees no images of a usual size: leave it out")
     least = pieces[0].piece
-    if isinstance(size, bool) or not isinstance(size, int) or not least <= size <= LARGEST:
+    if not least <= size <= LARGEST:
         raise RooflineError(f"image_size must be a whole number of pixels from {least}, one patch, got {shown(size)}")
 
 

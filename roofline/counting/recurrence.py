@@ -33,7 +33,7 @@ def linears(tape: Tape, projections: tuple[Linear, ...], tokens: Number | None =
         d_in, _, _ = projection.local(tape.train.tp)
         rows = tape.tokens if tokens is None else tokens
         rows = divide(rows, projection.every) if projection.every else tape.batch
-        kept = 0 if projection.block == "attention" else rows * d_in * tape.es
+        kept = 0 if projection.block == "attention" else rows * projection.runs * d_in * tape.es
         after_norm = projection.split != "rows"  # the last projection of a block reads what its core wrote
         project(tape, (projection,), rows, saves=kept, quantised_by="cast" if after_norm else None)
 

@@ -26,7 +26,7 @@ CLIP: dict[str, Any] = {
     "config",
     [
         CLIP,
-        {"model_type": "wav2vec2"},
+        {"model_type": "mgp-str"},
         {"model_type": "albert"},
         {"model_type": "grounding-dino", "text_config": {"model_type": "bert"}},
     ],
