@@ -85,12 +85,14 @@ def layouts(
         record=record,
         **options,
     )
-    ways: tuple[str, ...] = ()
-    if not found.layouts and not found.interrupted:
-        from .remedy import remedy, shortage
-
-        counts = counts or found.device.num_devices or 1
-        most = counts if isinstance(counts, int) else max(counts)
-        fix = remedy(found.model, found.device, found, most, dict(options))
-        ways = (f"It does not fit: {shortage(found)}.", f"To fit: {fix}.")
+    ways = () if found.layouts or found.interrupted else _remedy(found, counts, dict(options))
     return msgspec.structs.replace(found, price=charged, remedy=ways)
+
+
+def _remedy(found: SearchResult, counts: int | tuple[int, ...] | None, options: dict[str, Any]) -> tuple[str, ...]:
+    """By how much nothing fits, and what would."""
+    from .remedy import remedy, shortage
+
+    counts = counts or found.device.num_devices or 1
+    fix = remedy(found.model, found.device, found, counts if isinstance(counts, int) else max(counts), options)
+    return (f"It does not fit: {shortage(found)}.", f"To fit: {fix}.")
