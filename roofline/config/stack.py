@@ -57,13 +57,15 @@ class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What one release of the software brought, that those before it lack.
 
     Attributes:
-        release: Year and month, as in 26.06; a third number is a patch.
+        release: Year and month, as in 26.06, or a version, as in 4.46; a third number is a patch.
         brought: Fusions.
+        before: Fields of the profile as they were until then.
         source: Where this is known from.
     """
 
     release: str
-    brought: frozenset[Fusion]
+    brought: frozenset[Fusion] = frozenset()
+    before: dict[str, bool | str] = {}
     source: str
 
 
@@ -97,8 +99,11 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             fp32 master copy.
         shards_in_fp32: Whether sharded weights are kept in fp32 alone and cast as they are gathered (FSDP's mixed
             precision), not in 16 bits beside an fp32 master copy (ZeRO stage 3).
-        loss_copies: fp32 copies of the logits that a loss makes before its kernels: one as a whole, one shifted.
-        loss_frees_logits: Whether the 16-bit logits are gone by then.
+        loss_upcasts: Models whose logits are copied to fp32 before the loss's kernels: "none", those with "rotary"
+            positions, "all".
+        loss_shifts: Whether the loss shifts logits into another tensor, and not the labels.
+        loss_frees_logits: Whether the 16-bit logits are gone once there is an fp32 copy.
+        reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
             gathered layer by layer whatever it says.
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
@@ -113,6 +118,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             microseconds: the router's small kernels, permutation maps, and waiting for token counts from the device.
         splits_experts: Whether experts are split over tp where nothing is said of them.
         releases: What releases brought; the profile itself is the newest.
+        versions: Names before a version in the words of a source; None: releases are years and months.
         fp8_recipe: How it scales fp8 operands where nothing is said (see `recipes`).
         quantised_gathers: Whether tensor parallelism gathers operands, and data parallelism parameters, as they were
             cast (Transformer Engine).
@@ -136,8 +142,10 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     adapter_dtype: Literal["fp32", "model"] = "model"
     cast_weights: bool = False
     shards_in_fp32: bool = False
-    loss_copies: int = 0
+    loss_upcasts: Literal["none", "rotary", "all"] = "none"
+    loss_shifts: bool = False
     loss_frees_logits: bool = False
+    reentrant_recompute: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0
     efficiency: float = 1.0
@@ -159,6 +167,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ends_in_16_bit: dict[str, int] = {}
     splits_experts: bool = False
     releases: tuple[Release, ...] = ()
+    versions: tuple[str, ...] = ()
     software: tuple[str, ...] = ()
     source: str
     sources: dict[str, str] = {}
@@ -208,21 +217,27 @@ def load_stack(name: str) -> Stack:
 
 
 def as_of(stack: Stack, release: str) -> Stack:
-    """The profile as it was at a release, given as year and month.
+    """The profile as it was at a release, given as year and month, or by its version.
 
     Raises:
-        RooflineError: No such date, or no release of the profile is known to differ.
+        RooflineError: No such release, or none of the profile is known to differ.
     """
-    if not _RELEASE.fullmatch(release):
+    if stack.versions and not _VERSION.fullmatch(release):
+        raise RooflineError(f"stack {stack.name}@{release}: a release is its version, as in {stack.name}@4.48")
+    if not (stack.versions or _RELEASE.fullmatch(release)):
         raise RooflineError(f"stack {stack.name}@{release}: a release is its year and month, as in {stack.name}@26.04")
     if not stack.releases:
         raise RooflineError(f"stack {stack.name}@{release}: {stack.name} has no dated variants, use {stack.name}")
-    later = (each for each in stack.releases if _date(each.release) > _date(release))
+    later = [each for each in stack.releases if _date(each.release) > _date(release)]
+    later.sort(key=lambda each: _date(each.release), reverse=True)  # what the earliest of them changed was so
     lacks = frozenset[Fusion]().union(*(each.brought for each in later))
-    return msgspec.structs.replace(stack, name=f"{stack.name}@{release}", fused=stack.fused - lacks)
+    before = {name: value for each in later for name, value in each.before.items()}
+    fields = {**before, "name": f"{stack.name}@{release}", "fused": stack.fused - lacks}
+    return msgspec.convert({**msgspec.structs.asdict(stack), **fields}, Stack)
 
 
 _RELEASE = re.compile(r"\d\d\.(0[1-9]|1[0-2])(\.\d+)?")
+_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
 def _date(release: str) -> tuple[int, ...]:
@@ -247,9 +262,14 @@ def release_of(words: str, stack: str, year: float | None) -> str:
     ('nemo@26.04', 'nemo@25.12')
     >>> release_of("Megatron-LM", "megatron", 2021)
     'megatron'
+    >>> release_of("HF Trainer (torch 2.4.1, transformers 4.48.1)", "hf-trainer", 2025)
+    'hf-trainer@4.48.1'
     """
     if stack.endswith(".toml") or not load_stack(stack).releases:
         return stack
+    if names := load_stack(stack).versions:
+        version = re.search(rf"\b(?:{'|'.join(names)}) ({_VERSION.pattern})", words.lower())
+        return f"{stack}@{version[1]}" if version else stack
     found = _RELEASE.search(words.partition("(")[0])
     if not found and year is None:
         return stack

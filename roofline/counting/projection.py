@@ -116,7 +116,7 @@ def widths(tape: Tape) -> Widths:
 
 def _copies_input(tape: Tape) -> bool:
     """Whether adapters keep inputs of their own (dropped, or cast) instead of the frozen projection's."""
-    return not tape.fused("adapter") and (widths(tape).held > 1 or bool(tape.train.lora_dropout))
+    return bool(tape.train.lora_dropout) or widths(tape).held > 1
 
 
 def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Number, parts: int) -> None:

@@ -22,7 +22,7 @@ from . import kernels, traffic
 from .kernels import Kernel
 from .op import NOTHING, Collective, Group, Kind, Op, Part, Phase, Role, Saved
 from .traffic import Passes
-from .weights import Matrices, Weights, gradient_bytes
+from .weights import Matrices, Weights, autocasts, gradient_bytes
 
 
 class Tape:
@@ -68,7 +68,7 @@ class Tape:
     @property
     def autocasts(self) -> bool:
         """Whether weights are fp32 where they are used, and cast at each use."""
-        return self.stack.cast_weights and self.train.master_weights and self.es < 4
+        return autocasts(self.train, self.stack)
 
     @property
     def gathered_bytes(self) -> float:

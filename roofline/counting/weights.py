@@ -41,6 +41,12 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     low_precision: bool = False  # kept in 8 bits where primary weights are
 
 
+def autocasts(train: TrainConfig, stack: Stack) -> bool:
+    """Whether weights are fp32 where they are used, and cast at each use: what FSDP gathers is cast before."""
+    gathered_in_16_bits = stack.shards_in_fp32 and train.shards_parameters
+    return stack.cast_weights and train.master_weights and train.activation_bytes < 4 and not gathered_in_16_bits
+
+
 def gradient_bytes(train: TrainConfig, stack: Stack) -> int:
     """Bytes of a gradient as summed and reduced: as said, else the stack's."""
     if train.gradient_dtype is not None:

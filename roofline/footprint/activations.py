@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..arrays import Number, maximum, minimum, where
 from ..config.schedules import pipeline_schedule
 from ..constants import constant
+from ..counting.op import Part
 from ..counting.stages import Stage
 from ..counting.step import Step
+from ..model.spec import ModelConfig
 
 GIB = 2**30
 REDUCTION_BYTES = constant("reduction_gib") * GIB
@@ -30,59 +34,105 @@ def in_flight(step: Step, stage: Stage | None = None) -> Number:
     return minimum(depth, step.accumulation)
 
 
-def kept_bytes(step: Step, stage: Stage) -> Number:
-    """What every micro batch in flight keeps for backward on a stage."""
+def kept_bytes(step: Step, stage: Stage, *parts: Part) -> Number:
+    """What every micro batch in flight keeps for backward on a stage: in `parts`, by default all but the head."""
     kept: dict[tuple[str, int], Number] = {}
     for op in step.ops:
-        if op.part in {"layer", "tower", "embedding"}:
+        if op.part in (parts or ("layer", "tower", "embedding")):
             place = (op.part, op.layer_kind)
             kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
     return stage.holds(kept, step.model) * in_flight(step, stage)
 
 
-def logits_bytes(step: Step) -> Number:
-    """Tensors of tokens x vocabulary alive at once in the loss: on the last stage only.
+def layer_inputs_held(step: Step, stage: Stage) -> Number:
+    """Inputs of frozen layers, and their gradients, that FSDP's hooks hold until backward ends.
 
-    Unfused, its forward pass has the 16-bit logits, the copies that the software makes of them and the fp32
-    log-probabilities (saved); its backward pass the logits, these and their gradient in fp32: 10 bytes a logit (12 in
-    fp32), measured on an H100. Fused, the gradient takes the place of the logits (saved).
+    A unit without trained parameters waits for the gradient of its input (torch/distributed/fsdp/_runtime_utils.py,
+    `_register_post_backward_reshard_only_hook`), and a reentrant checkpoint makes that input anew as a leaf: both stay,
+    of all layers but the one in hand. Other checkpoints hold nothing, nor do layers that are trained.
+    """
+    train = step.train
+    whole = train.recompute == "full" and train.recompute_detail is None
+    if not (train.adapts and train.shards_parameters and step.stack.reentrant_recompute and whole):
+        return 0
+    return 2 * kept_bytes(step, stage, "layer") * (1 - 1 / stage.depth)
+
+
+def logits_bytes(step: Step) -> Number:
+    """Tensors of tokens x vocabulary alive at once in the loss, with what else the head keeps: on the last stage only.
+
+    Unfused, the fuller of two moments (tensors of PyTorch's kernels; copies as the stack's loss makes them):
+
+    | tensor                                   | log_softmax        | its backward |
+    |------------------------------------------|--------------------|--------------|
+    | logits of the head                       | 16 bit, unless freed | -          |
+    | copy that is upcast                      | fp32               | -            |
+    | copy that is shifted                     | as what it is of   | -            |
+    | log-probabilities (saved)                | wide               | wide         |
+    | their gradient                           | -                  | wide         |
+    | gradient of what log_softmax took        | -                  | as that      |
+
+    Wide is fp32 where logits are, or under autocast (log_softmax with a dtype, so that its input needs no copy): 10
+    bytes of a logit without copies, 12 in fp32 (both measured on an H100). Pure 16-bit training takes 16 bits. Fused,
+    the gradient takes the place of the logits (saved).
     """
     kept: Number = 0
     logits: Number = 0  # elements
-    es = step.train.activation_bytes
+    train, stack, es = step.train, step.stack, step.train.activation_bytes
     for op in step.ops:
         if op.part == "head" and op.phase == "forward":
-            kept = kept + op.saved_bytes
+            kept = kept + (0 if op.role == "loss" else op.saved_bytes)
             if op.role == "logits":
-                logits = op.bytes_written * step.train.longest / es
-    stack, fused = step.stack, step.stack.fused
-    if "linear_cross_entropy" in fused:
+                logits = op.bytes_written * train.longest / es
+    if "linear_cross_entropy" in stack.fused:
         return kept
-    upcasts = any(group.attention is not None and group.attention.rotary for group in step.model.groups)
-    # Llama-era code takes the loss in fp32; older code shifts the logits as they are
-    copies = 4 * stack.loss_copies if upcasts else min(stack.loss_copies, 1) * es
-    freed = es if upcasts and stack.loss_frees_logits else 0
-    if "cross_entropy" in fused:
-        return kept + logits * (copies - freed)
-    return kept + logits * max(es - freed + copies, es + 4)
+    upcasts = stack.loss_upcasts == "all" or (stack.loss_upcasts == "rotary" and _rotates(step.model))
+    taken = 4 if upcasts else es  # bytes of a logit that the loss takes
+    copies = 0 if upcasts and stack.loss_frees_logits else es
+    copies = copies + (4 if upcasts else 0) + (taken if stack.loss_shifts else 0)
+    if "cross_entropy" in stack.fused:
+        return kept + logits * copies
+    wide = 4 if upcasts or train.master_weights else es
+    return kept + logits * max(copies + wide, 2 * wide + taken)
 
 
-def gathered_bytes(step: Step) -> Number:
+def _rotates(model: ModelConfig) -> bool:
+    """Whether positions are rotated into queries and keys."""
+    return any(group.attention is not None and group.attention.rotary for group in model.groups)
+
+
+class Gathered(NamedTuple):
+    """Bytes of gathered parameters and communication buffers at the moments of a step (see `phases.Phase`)."""
+
+    loss: Number
+    start: Number
+    end: Number
+    update: Number
+
+
+def gathered_bytes(step: Step) -> Gathered:
     """Gathered parameters and gradient buckets.
 
-    Under FSDP the embedding and head stay gathered through the pass, beside the layer in use, the one prefetched and
-    the gradients of the one behind them (arXiv:2304.11277, sections 3.3.2 and 4.2).
+    Under FSDP the embedding and head stay gathered through the pass. Beside them stand, in backward, the layer in use
+    and the gradients of the one behind it, and until the first layer the one that is prefetched (arXiv:2304.11277,
+    sections 3.3.2 and 4.2); a layer is freed after its forward pass.
     """
-    train = step.train
-    if train.shards_parameters:
-        parts: dict[str, Number] = {"layer": 0, "tower": 0, "embedding": 0, "head": 0}
-        for weight in step.weights:
-            stored = weight.stored_bytes
-            held = weight.local * weight.count * (train.activation_bytes if stored is None else stored)
-            parts[weight.part] = parts[weight.part] + (0 if weight.tied else held)
-        encoders = sum(tower.encoder.n_layers for tower in step.model.towers)
-        layer = maximum(parts["layer"] / max(step.model.n_layers, 1), parts["tower"] / max(encoders, 1))
-        gathered = parts["embedding"] + parts["head"] + 3 * layer
-        return where(train.pp > 1, 0, gathered)
-    buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
-    return where(train.data_parallel > 1, REDUCTION_BYTES, 0) + buckets
+    train, es = step.train, step.train.activation_bytes
+    if not train.shards_parameters:
+        buckets = step.stack.bucket_buffers * (step.stack.bucket_mb or 0) * 1e6
+        always = where(train.data_parallel > 1, REDUCTION_BYTES, 0) + buckets
+        return Gathered(always, always, always, always)
+    root: Number = 0
+    layers: dict[str, Number] = {"layer": 0, "tower": 0}
+    gradients: dict[str, Number] = {"layer": 0, "tower": 0}
+    for weight in step.weights:
+        held = weight.local * weight.count * (weight.stored_bytes or es)
+        if weight.part in layers:
+            layers[weight.part] = layers[weight.part] + held
+            gradients[weight.part] = gradients[weight.part] + weight.local * weight.count * es * weight.trainable
+        elif not weight.tied:
+            root = root + held
+    depth = max(step.model.n_layers, 1), max(sum(tower.encoder.n_layers for tower in step.model.towers), 1)
+    layer, behind = (maximum(of["layer"] / depth[0], of["tower"] / depth[1]) for of in (layers, gradients))
+    moments = (root, root + 2 * layer + behind, root + layer + behind, 0)
+    return Gathered(*(where(train.pp > 1, 0, held) for held in moments))

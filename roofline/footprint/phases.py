@@ -19,7 +19,7 @@ from ..counting.ownership import Shares, expert_ranks, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..counting.weights import gradient_bytes
-from .activations import gathered_bytes, in_flight, kept_bytes, logits_bytes
+from .activations import gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
 
 Name = Literal["loss", "backward starts", "backward ends", "update"]
 
@@ -172,26 +172,31 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         optimizer=kept.optimizer,
         activations=in_hand,
         logits=logits,
-        communication=gathered,
+        communication=gathered.loss,
         host=kept.host + held - in_hand,
         nvme=kept.nvme,
         paged=kept.paged,
     )
     replaced = msgspec.structs.replace
-    start = replaced(loss, name="backward starts", activations=in_hand + step.working_bytes, logits=0)
+    start = replaced(
+        loss, name="backward starts", activations=in_hand + step.working_bytes, logits=0, communication=gathered.start
+    )
     end = replaced(
         start,
         name="backward ends",
         gradients=kept.gradients,
-        activations=step.working_bytes,
-        logits=0,
+        activations=step.working_bytes + layer_inputs_held(step, stage),
+        communication=gathered.end,
         host=kept.host,
     )
     update = replaced(
-        end, name="update", weights=kept.weights, activations=0, optimizer=kept.optimizer + kept.temporaries
+        end,
+        name="update",
+        weights=kept.weights,
+        activations=0,
+        optimizer=kept.optimizer + kept.temporaries,
+        communication=gathered.update,
     )
-    if train.shards_parameters:
-        update = replaced(update, communication=0)
     return loss, start, end, update
 
 

@@ -17,9 +17,10 @@ from ..arrays import is_scalar
 from ..config.asserts import breaks
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
+from ..config.stack import load_stack
 from ..counting.op import Op
 from ..counting.step import Step, build_step, update_ops
-from ..counting.weights import Matrices, Weights
+from ..counting.weights import Matrices, Weights, autocasts
 from ..footprint.parts import peak_bytes
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
@@ -36,11 +37,15 @@ _FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
 class Bundle:
     """Layouts of a space times a few variants (recompute, sequence parallelism): priced in the same calls.
 
+    All have shardings by which ops are counted alike (see `counted_as`).
+
     A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches]; the
     second is one micro batch per step, or several (accumulation adds gradients up).
     """
 
-    def __init__(self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig]) -> None:
+    def __init__(
+        self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig], sharding: str = "none"
+    ) -> None:
         import numpy as np
 
         self.device, self.space, self.trains = device, space, trains
@@ -51,7 +56,7 @@ class Bundle:
         self.micro = space.micro_batches.astype(float)  # [m]
         self.columns = {name: _degree(column) for name, column in space.columns.items()}
         self.shape = (2, len(keys), len(self.micro))
-        self.steps = [self._small_step(model, train) for train in trains]
+        self.steps = [self._small_step(model, train, sharding) for train in trains]
         self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
         self.weights = _merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
@@ -59,7 +64,7 @@ class Bundle:
         self.plain = [plain.get(msgspec.structs.replace(t, recompute="none", recompute_detail=None)) for t in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
-    def _small_step(self, model: ModelConfig, train: TrainConfig) -> Step:
+    def _small_step(self, model: ModelConfig, train: TrainConfig, sharding: str) -> Step:
         import numpy as np
 
         small = msgspec.structs.replace(
@@ -69,7 +74,7 @@ class Bundle:
             vp=1,
             dp=1,
             num_devices=1,
-            sharding="none",
+            sharding=sharding,
             micro_batch=self.micro,
             global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
         )
@@ -285,6 +290,13 @@ class Bundle:
         )
 
 
+def counted_as(sharding: str, train: TrainConfig) -> str:
+    """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
+    whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
+    stack = load_stack(train.stack)
+    return "none" if autocasts(whole, stack) == autocasts(shared, stack) else sharding
+
+
 def _column(value: Any) -> Any:
     return value if is_scalar(value) else value[:, None]
 
@@ -308,17 +320,17 @@ def _degree(column: Any) -> Any:
 
 
 def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Bytes kept for backward by part; the forward ops of the head stay apart: logits are told by their role."""
+    """Bytes kept for backward by part; logits and loss, told by their role, stay apart."""
     sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
     for op in ops:
-        logits = op.role == "logits" and op.phase == "forward"
-        if not logits and (
+        told = op.role if op.role in {"logits", "loss"} and op.phase == "forward" else None
+        if told != "logits" and (
             (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
         ):
             continue
-        key = (op.part, op.layer_kind, logits)
+        key = (op.part, op.layer_kind, told)
         _add(sums, key, op, saved_bytes=op.saved_bytes * op.count)
-        if logits:
+        if told == "logits":
             sums[key][1]["bytes_written"] = op.bytes_written
     return sums
 

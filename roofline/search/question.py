@@ -12,7 +12,7 @@ from ..config.run import TrainConfig
 from ..config.settle import with_recipe
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
-from .grid import Bundle
+from .grid import Bundle, counted_as
 from .software import Part
 from .space import LONGEST_SEARCH, WORDS, Choices, Space
 
@@ -120,15 +120,16 @@ class Bundles:
 
     def __init__(self, question: Question, kept: int | None) -> None:
         self.question, self.kept = question, kept
-        self._made: dict[tuple[int, int], Bundle] = {}
+        self._made: dict[tuple[int, int, str], Bundle] = {}
 
     def of(self, piece: Piece) -> Bundle:
         """The bundle of a piece."""
-        key = piece.part, piece.bundle
+        part, space = self.question.parts[piece.part]
+        trains = self.question.bundles(part)[piece.bundle]
+        counted = counted_as(piece.sharding, trains[0])
+        key = piece.part, piece.bundle, counted
         if key not in self._made:
-            part, space = self.question.parts[piece.part]
-            trains = self.question.bundles(part)[piece.bundle]
             if self.kept is not None and len(self._made) >= self.kept:
                 del self._made[next(iter(self._made))]
-            self._made[key] = Bundle(self.question.model, self.question.device, space, trains)
+            self._made[key] = Bundle(self.question.model, self.question.device, space, trains, counted)
         return self._made[key]

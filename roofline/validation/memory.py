@@ -137,7 +137,12 @@ def _predict(row: Mapping[str, str]) -> list[MemoryPrediction]:
 
 
 def _figures(row: Mapping[str, str], words: str) -> dict[str, float]:
-    """GiB that a row measures, by what they count: its columns, and its peak by the words of the source."""
+    """GiB that a row measures, by what they count: its columns, and its peak by the words of the source.
+
+    What the driver showed of a run that ran out is no peak: it ended before one.
+    """
+    if number(row, "fits") == 0:
+        return {}
     found = {kind: value for kind in COLUMNS if (value := number(row, f"{kind}_gib")) is not None}
     peak = number(row, "peak_memory_gib")
     kind = next((kind for kind, marks in WORDS_OF.items() if any(mark in words for mark in marks)), "driver")

@@ -60,7 +60,11 @@ def one_table(stack: Stack) -> Table:
         rows.append([f"{name} communication that can run beside compute", f"{getattr(stack.overlap, name):.0%}", ""])
     kept = "in fp32, cast at each use" if stack.cast_weights else "in 16 bits, beside an fp32 master copy"
     rows.append(["weights are kept", kept, stack.sources.get("cast_weights", "")])
-    rows += [[f"brought by release {each.release}", ", ".join(sorted(each.brought)), ""] for each in stack.releases]
+    for each in stack.releases:
+        if each.brought:
+            rows.append([f"brought by release {each.release}", ", ".join(sorted(each.brought)), each.source])
+        was = each.before.items()
+        rows += [[f"{name.replace('_', ' ')} before {each.release}", value, each.source] for name, value in was]
     for name in stack.__struct_fields__:
         if name not in OF_NOTES | IN_WORDS:
             rows.append([name.replace("_", " "), getattr(stack, name), stack.sources.get(name, "")])

@@ -59,9 +59,9 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 def optimizer_words(row: dict[str, str]) -> str:
     """What a row's optimizer keeps.
 
-    The Liger table of fms-acceleration ran with the Trainer's bf16 flag, under which accelerate trains what FSDP
-    shards in fp32 (its prepare_model upcasts every flat parameter): the update's peak is 20 bytes a parameter over 2
-    and over 4 ranks, where runs without the flag have 10.
+    The Liger table of fms-acceleration ran with the Trainer's bf16 flag (its scripts/benchmarks/scenarios-liger.yaml
+    has `bf16: True` for full fine-tuning, scenarios.yaml has not), under which accelerate trains what FSDP shards in
+    fp32 (Accelerator.prepare_model upcasts every flat parameter that is trained).
     """
     upcast = row["source"].partition(" @")[0].endswith("a100_80gb_liger.csv") and row["sharding"] == "fsdp"
     if upcast and row["workload"] == "sft":

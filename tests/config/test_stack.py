@@ -95,9 +95,24 @@ def test_a_profile_as_of_a_release():
     assert old.name == "nemo@26.04.01"
 
 
+def test_a_profile_as_of_a_version():
+    # what a release changed was so until then: of transformers 4.45 all three, of 4.48 what came with 4.50 and 5.0
+    names = ("loss_upcasts", "loss_shifts", "loss_frees_logits", "reentrant_recompute")
+    releases = {version: load_stack(f"hf-trainer@{version}") for version in ("4.45.2", "4.46", "4.49.0", "4.57", "5.1")}
+    facts = {version: tuple(getattr(stack, name) for name in names) for version, stack in releases.items()}
+    assert facts == {
+        "4.45.2": ("rotary", True, True, True),
+        "4.46": ("rotary", True, False, True),
+        "4.49.0": ("rotary", True, False, True),
+        "4.57": ("all", False, False, True),
+        "5.1": ("all", False, False, False),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("hf-trainer@4", "a release is its version, as in hf-trainer@4.48"),
         ("nemo@new", "a release is its year and month, as in nemo@26.04"),
         ("nemo@26.13", "a release is its year and month"),
         ("nemo@", "a release is its year and month"),
@@ -113,7 +128,7 @@ def test_a_release_that_is_none(name, words):
 def test_every_release_says_where_it_is_from():
     releases = [each for name in stack_names() for each in load_stack(name).releases]
     assert releases
-    assert all(each.brought and len(each.source) > 20 for each in releases)
+    assert all((each.brought or each.before) and len(each.source) > 20 for each in releases)
 
 
 def test_a_missing_file_and_an_unknown_name(tmp_path):

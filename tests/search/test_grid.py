@@ -10,7 +10,7 @@ from roofline.answers.estimate import estimate, estimate_step
 from roofline.config.settle import resolve, train_config
 from roofline.counting.step import build_step
 from roofline.search.answer import layouts
-from roofline.search.grid import Bundle
+from roofline.search.grid import Bundle, counted_as
 from roofline.search.layout import mean_draw
 from roofline.search.space import Choices, space_of
 
@@ -23,7 +23,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
     base = msgspec.structs.replace(base, global_batch=global_batch)
     space = space_of(model, base, Choices(), 8, num_devices)
     trains = [msgspec.structs.replace(base, **words) for words in variants]
-    bundle = Bundle(model, DEVICE, space, trains)
+    bundle = Bundle(model, DEVICE, space, trains, counted_as(sharding, base))
     rows, micro = np.nonzero(space.consistent)
     for variant, train in enumerate(trains):
         memory = bundle.memory(sharding, np.arange(len(space.columns["tp"])))[variant, rows, micro]
@@ -35,7 +35,8 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
 
 
 @pytest.mark.parametrize(
-    ("model", "stack"), [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "fsdp")]
+    ("model", "stack"),
+    [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "fsdp"), (DENSE, "hf-trainer@4.48")],
 )
 @pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
 def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
