@@ -34,7 +34,7 @@ class Constant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @cache
 def constants() -> dict[str, Constant]:
-    """Every constant by name; those of one table are joined with a dot (``spread.memory``)."""
+    """Every constant by name; those of one table are joined with a dot (``fragmentation.full``)."""
     found: dict[str, Constant] = {}
     for name, row in read_packaged(packaged(__name__) / "constants.toml", dict[str, dict[str, Any]]).items():
         rows = {name: row} if "value" in row else {f"{name}.{key}": each for key, each in row.items()}

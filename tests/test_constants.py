@@ -9,7 +9,7 @@ import pytest
 import roofline
 from roofline.config.run import TrainConfig
 from roofline.constants import constant, constants
-from roofline.footprint import allocator, parts
+from roofline.footprint import allocator, spreads
 from roofline.timing import interval, power, schedule
 
 PACKAGE = Path(roofline.__file__).parent
@@ -29,7 +29,7 @@ def test_a_constant_has_its_evidence_and_is_read(name: str) -> None:
 def test_the_code_takes_the_values_from_the_table() -> None:
     assert constant("interference") == schedule.INTERFERENCE
     assert constant("static_power") == power.STATIC_POWER
-    assert constant("spread.memory") == parts.SPREAD
+    assert constant("memory_spread.alone") == spreads.ALONE
     assert constant("spread.experts") == interval.EXPERTS
     assert 2**30 * constant("context_gib") == allocator.CONTEXT_BYTES
     assert TrainConfig().imbalance == constant("expert_imbalance")

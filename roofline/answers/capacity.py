@@ -250,15 +250,16 @@ def fit_words(memory: Memory[Any, Any]) -> str:
 
 
 def _fit_words(memory: Memory[Any, Any]) -> str:
-    needed: Any = memory.total_bytes  # of one configuration: a number
+    least: Any = memory.needed_bytes  # of one configuration: a number
     there: Any = memory.capacity_bytes
     if there is None:
-        return f"{format_bytes(needed)} per device; name a --device to see whether that fits"
-    total, capacity = format_bytes(needed), format_bytes(there)
-    difference = format_bytes(abs(there - needed))
+        return f"{format_bytes(memory.total_bytes)} per device; name a --device to see whether that fits"
+    needed, capacity = format_bytes(least), format_bytes(there)
+    difference = format_bytes(abs(there - least))
     if memory.verdict == "borderline":
         sure = f"{100 * float(memory.fit_probability):.0f} % sure"
-        return f"borderline: {total} of {capacity}, {difference} {'free' if memory.fits else 'short'}; {sure} to fit"
+        spare = "to spare" if memory.fits else "short"
+        return f"borderline: {needed} needed, {capacity} there: {difference} {spare}; {sure} to fit"
     if memory.fits:
-        return f"{total} of {capacity}: fits, {difference} free"
-    return f"DOES NOT FIT: {total} needed, {capacity} there: {difference} short per device"
+        return f"fits: {needed} needed, {capacity} there: {difference} to spare"
+    return f"DOES NOT FIT: {needed} needed, {capacity} there: {difference} short per device"

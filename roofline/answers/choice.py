@@ -10,7 +10,8 @@ from ..arrays import Number, divide, is_scalar, maximum, some, where
 from ..config.settle import Run
 from ..counting.step import Step
 from ..errors import RooflineError
-from ..footprint.parts import SURE, memory_of
+from ..footprint.parts import memory_of
+from ..footprint.spreads import SURE
 from ..timing.ranks import price
 from ..timing.schedule import schedule
 from .replayed import replayed

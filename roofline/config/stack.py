@@ -109,6 +109,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
         loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
         static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
+        expandable_segments: Whether its allocator's segments expand (`PYTORCH_ALLOC_CONF`), so that it loses none.
         keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel.
@@ -157,6 +158,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     loss_metrics: int = 0
     static_memory: bool = False
+    expandable_segments: bool = False
     keeps_gradients: bool = False
     dispatcher: str = "alltoall"
     expert_launches: Literal["each", "grouped"] = "grouped"

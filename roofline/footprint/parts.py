@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import msgspec
 
-from ..arrays import B, N, Number, exp, is_scalar, log, maximum, minimum, where
-from ..constants import constant
+from ..arrays import B, N, Number, exp, is_scalar, maximum, minimum, where
 from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
-from .allocator import driver_bytes, reserved_bytes
+from .allocator import beside_bytes, driver_bytes, lost_bytes, needed_bytes
 from .phases import Phase, choose, peak, phases_of
+from .spreads import Z80, fit_probability, spread_of, verdict
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -45,9 +44,6 @@ PARTS: dict[str, Part] = {  # fields of `Memory` whose sum is its total
     "context_bytes": Part("context, libraries, fragmentation", "context", ""),
 }
 TENSORS = {name: part for name, part in PARTS.items() if part.tensors}  # those that hold live tensors
-SPREAD = constant("spread.memory")
-SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
-Z80 = 1.2816  # of the 10th and 90th percentile
 
 
 class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
@@ -63,10 +59,11 @@ class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
         context_bytes: Driver context, libraries and allocator fragmentation.
         total_bytes: The sum: what the driver shows.
         capacity_bytes: What the driver reports as the device's memory.
-        fits: Whether it is likelier than not to fit.
+        fits: Whether it is likelier than not to fit: `needed_bytes` are within the capacity.
         allocated_bytes: Live tensors at the peak.
         reserved_bytes: What the caching allocator holds for them.
         driver_bytes: That, the context, libraries and communicators: `total_bytes` under the name people check it by.
+        needed_bytes: What it cannot do without: the total once the allocator has given back what it can.
         total_low_bytes, total_high_bytes: 10th and 90th percentile of the total.
         fit_probability: How likely the total is within the capacity.
         phases: Live tensors at each moment that may be the peak.
@@ -87,6 +84,7 @@ class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
     allocated_bytes: N
     reserved_bytes: N
     driver_bytes: N
+    needed_bytes: N
     total_low_bytes: N
     total_high_bytes: N
     fit_probability: N
@@ -137,29 +135,29 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
 def peak_bytes(step: Step, device: Device) -> Number:
     """The total of `memory_of` alone: what rules layouts out, by the million."""
     totals = [
-        _reserved(step, device.memory_bytes, phases_of(step, stage, shares)).total
+        _of_device(step, device.memory_bytes, phases_of(step, stage, shares)).total
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
     return maximum(*totals)
 
 
-class _Reserved(NamedTuple):
-    """What the allocator holds on a stage, what the driver shows, and what pages left of them for the host."""
+class _OfDevice(NamedTuple):
+    """What a run cannot do without on a stage, what the driver shows, and what pages left of both for the host."""
 
-    reserved: Number
+    needed: Number
     total: Number
     evicted: Number
 
 
-def _reserved(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _Reserved:
-    reserved = maximum(*(reserved_bytes(step, phase) for phase in phases))  # what is reserved stays
-    total = driver_bytes(step, reserved)
+def _of_device(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _OfDevice:
+    live, lost, beside = maximum(*(phase.total for phase in phases)), lost_bytes(step, phases), beside_bytes(step)
+    needed, total = needed_bytes(live, lost, beside), driver_bytes(live, lost, beside, capacity_bytes)
     paged = phases[0].paged  # as in every other
     if is_scalar(paged) and paged == 0:
-        return _Reserved(reserved, total, 0)
+        return _OfDevice(needed, total, 0)
     # pages in unified memory leave where the device is full (where a device is named)
-    evicted = minimum(where(capacity_bytes > 0, maximum(total - capacity_bytes, 0), 0), paged)
-    return _Reserved(reserved - evicted, total - evicted, evicted)
+    evicted = minimum(where(capacity_bytes > 0, maximum(needed - capacity_bytes, 0), 0), paged)
+    return _OfDevice(needed - evicted, total - evicted, evicted)
 
 
 def _stage_memory(
@@ -167,51 +165,27 @@ def _stage_memory(
 ) -> Memory[Any, Any]:
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
-    reserved, total, evicted = _reserved(step, capacity_bytes, phases)
-    fits: Any = total <= capacity_bytes
+    found, wide = _of_device(step, capacity_bytes, phases), Z80 * spread_of(step.train)
+    fits: Any = found.needed <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,
         gradients_bytes=live.gradients,
-        optimizer_bytes=live.optimizer - evicted,
+        optimizer_bytes=live.optimizer - found.evicted,
         activations_bytes=live.activations,
         logits_bytes=live.logits,
         communication_bytes=live.communication,
-        context_bytes=total + evicted - live.total,
-        total_bytes=total,
+        context_bytes=found.total + found.evicted - live.total,
+        total_bytes=found.total,
         capacity_bytes=capacity_bytes,
         fits=fits,
-        allocated_bytes=live.total - evicted,
-        reserved_bytes=reserved,
-        driver_bytes=total,
-        total_low_bytes=total * math.exp(-Z80 * SPREAD),
-        total_high_bytes=total * math.exp(Z80 * SPREAD),
-        fit_probability=fit_probability(total, capacity_bytes),
+        allocated_bytes=live.total - found.evicted,
+        reserved_bytes=found.total - beside_bytes(step),
+        driver_bytes=found.total,
+        needed_bytes=found.needed,
+        total_low_bytes=found.total * exp(-wide),
+        total_high_bytes=found.total * exp(wide),
+        fit_probability=fit_probability(found.needed, capacity_bytes),
         phases=phases,
-        host_bytes=(maximum(*(phase.host for phase in phases)) + evicted) * ranks,
+        host_bytes=(maximum(*(phase.host for phase in phases)) + found.evicted) * ranks,
         nvme_bytes=live.nvme * ranks,
     )
-
-
-def verdict(probability: Any) -> Any:
-    """``fits``, ``borderline`` or ``does not fit``.
-
-    >>> verdict(0.95), verdict(0.5), verdict(0.05)
-    ('fits', 'borderline', 'does not fit')
-    """
-    return where(probability >= SURE, "fits", where(probability < 1 - SURE, "does not fit", "borderline"))
-
-
-def fit_probability(total: Number, capacity: Number) -> Number:
-    """How likely a log-normal total is within the capacity.
-
-    The normal distribution in closed form, to 3e-4: Phi(x) = 1 / (1 + exp(-1.5958 (x + 0.044715 x^3))).
-
-    >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
-    (0.5, True, True)
-    """
-    x = log(capacity / total) / SPREAD
-    x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
-    return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
-
-
-_FAR = 8.0  # standard deviations: beyond it the probability is 0 or 1

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..answers.explore import AXES, Case, Explored
 from ..config.run import TrainConfig
-from ..footprint.parts import PARTS, verdict
+from ..footprint.parts import PARTS
+from ..footprint.spreads import verdict
 from ..timing.terms import LOSSES
 from ..units import format_bytes, format_share, format_time
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS

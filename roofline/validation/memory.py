@@ -13,7 +13,8 @@ from ..config.run import DTYPES
 from ..counting.step import build_step
 from ..errors import RooflineError
 from ..footprint.activations import GIB
-from ..footprint.parts import SPREAD, Z80, Memory, memory_for, verdict
+from ..footprint.parts import Memory, memory_for
+from ..footprint.spreads import LIVE, Z80, spread_of, verdict
 from .row_config import config_of
 from .row_model import model_of
 from .rows import Skipped, number
@@ -36,6 +37,7 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
         row: The row.
         kind: What the figure counts: allocated, reserved, driver, activations, states; outcome where there is none.
         measured_bytes, predicted_bytes: The figure, where one is published.
+        spread: Standard deviation of the logarithm of measured over predicted bytes.
         ran: Whether it ran, where the row says; told by the first figure of a row alone.
         fit_probability: How likely we think it fits.
         skipped_reason: Why it is not predicted.
@@ -45,6 +47,7 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     measured_bytes: float | None = None
     predicted_bytes: float | None = None
+    spread: float = LIVE
     ran: bool | None = None
     fit_probability: float | None = None
     skipped_reason: str = ""
@@ -74,12 +77,12 @@ class MemoryPrediction(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def low_bytes(self) -> float | None:
         """10th percentile of the peak, by the spread of our residuals."""
-        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(-Z80 * SPREAD)
+        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(-Z80 * self.spread)
 
     @property
     def high_bytes(self) -> float | None:
         """90th percentile of the peak."""
-        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(Z80 * SPREAD)
+        return None if self.predicted_bytes is None else self.predicted_bytes * math.exp(Z80 * self.spread)
 
     @property
     def inside(self) -> bool:
@@ -115,28 +118,29 @@ def _predict(row: Mapping[str, str]) -> list[MemoryPrediction]:
         raise Skipped("device memory is not stated")
     normal = as_run(row)
     model = model_of(normal)
-    memories = [
-        memory_for(build_step(model, train), _usable(capacity)) for train in config_of(normal, model).candidates
-    ]
+    trains = config_of(normal, model).candidates
+    memories = [memory_for(build_step(model, train), usable_bytes(capacity)) for train in trains]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)
     fits = number(row, "fits")
     ran = None if fits is None or "only" in kind else bool(fits)
+    sure = sum(float(m.fit_probability) for m in memories) / len(memories)  # of one that ran out we know no more
     found = [
         MemoryPrediction(
             row=row,
             kind=what,
             measured_bytes=gib * GIB,
             predicted_bytes=_comparable(memory, what),
-            fit_probability=float(memory.fit_probability),
+            spread=float(spread_of(trains[memories.index(memory)]) if what in {"driver", "reserved"} else LIVE),
+            fit_probability=sure,
         )
-        for what, gib in _figures(row, kind).items()
+        for what, gib in figures_of(row, kind).items()
     ]
-    found = found or [MemoryPrediction(row=row, kind="outcome", fit_probability=float(memory.fit_probability))]
+    found = found or [MemoryPrediction(row=row, kind="outcome", fit_probability=sure)]
     return [msgspec.structs.replace(found[0], ran=ran), *found[1:]]
 
 
-def _figures(row: Mapping[str, str], words: str) -> dict[str, float]:
+def figures_of(row: Mapping[str, str], words: str) -> dict[str, float]:
     """GiB that a row measures, by what they count: its columns, and its peak by the words of the source.
 
     What the driver showed of a run that ran out is no peak: it ended before one.
@@ -153,7 +157,7 @@ def _figures(row: Mapping[str, str], words: str) -> dict[str, float]:
     return found
 
 
-def _usable(capacity_gib: float) -> float:
+def usable_bytes(capacity_gib: float) -> float:
     """Bytes the driver reports for a card sold as so many GB: 79.6 GiB of 80 (81,559 MiB on an A100 or H100)."""
     return capacity_gib * GIB * 0.995
 
@@ -176,6 +180,9 @@ def as_run(row: Mapping[str, str]) -> dict[str, str]:
     run["recompute"] = recompute if recompute in {"none", "selective", "full"} else ""
     dtype = (row.get("dtype") or "").split("/")[0].split(" ")[0]
     either = "fp16/bf16" in (row.get("dtype") or "")
+    frozen = re.match(r"(nf4|fp4|int8|gptq|awq) base \+ (\w+) LoRA", row.get("dtype") or "")
+    if frozen:
+        run["workload"], run["quantization"], dtype = "qlora", frozen[1], frozen[2]
     run["dtype"] = dtype if dtype in {*DTYPES} - {"nvfp4"} and not either else ""
     kernel = (row.get("attention_kernel") or "").lower()
     run["attention_note"] = kernel

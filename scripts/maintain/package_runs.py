@@ -43,6 +43,8 @@ RECOMPUTED = (
     (r"activation checkpointing on ([1-9][0-9]*) layers", r"full:\1"),
     (r"recompute[_ ]modules[=: ]+((?!full|none)[a-z_]+(?:, ?[a-z_]+)*)", r"\1"),
 )
+# software of sources that name none in the table of memory: as the same source's runs have it
+SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
 TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")
 
 
@@ -56,17 +58,15 @@ def sample(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return rows
 
 
-def optimizer_words(row: dict[str, str]) -> str:
-    """What a row's optimizer keeps.
+def upcast(row: dict[str, str]) -> bool:
+    """Whether a row trains in fp32 what its notes have in 16 bits.
 
     The Liger table of fms-acceleration ran with the Trainer's bf16 flag (its scripts/benchmarks/scenarios-liger.yaml
     has `bf16: True` for full fine-tuning, scenarios.yaml has not), under which accelerate trains what FSDP shards in
     fp32 (Accelerator.prepare_model upcasts every flat parameter that is trained).
     """
-    upcast = row["source"].partition(" @")[0].endswith("a100_80gb_liger.csv") and row["sharding"] == "fsdp"
-    if upcast and row["workload"] == "sft":
-        return UPCAST
-    return row["optimizer"]
+    flagged = row["source"].partition(" @")[0].endswith("a100_80gb_liger.csv")
+    return flagged and row["sharding"] == "fsdp" and row["workload"] == "sft"
 
 
 def offload_words(row: dict[str, str]) -> str:
@@ -97,9 +97,10 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"
         row["recompute_detail"] = recompute_detail(row)
     if "memory_kind" in row:
-        row["optimizer"] = optimizer_words(row)
-        if row["optimizer"] == UPCAST:
-            row["precision"] = ""
+        if upcast(row):
+            row |= {"optimizer": UPCAST, "precision": ""}
+        named = (name for source, name in SOFTWARE.items() if row["source"].startswith(source))
+        row["software"] = row["software"] or next(named, "")
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])

@@ -6,7 +6,8 @@ from roofline.config.optimizer import optimizer
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
-from roofline.footprint.parts import fit_probability, memory_for
+from roofline.footprint.parts import memory_for
+from roofline.footprint.spreads import fit_probability
 from roofline.model.load import load_model
 
 MISTRAL = load_model("mistral-7b")

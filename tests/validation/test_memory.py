@@ -10,9 +10,9 @@ from roofline.validation.rows import Skipped
 
 def test_memory_summary_by_hand():
     rows = [
-        validate_memory.MemoryPrediction(row={"id": "m-1"}, measured_bytes=10, predicted_bytes=11),
+        validate_memory.MemoryPrediction(row={"id": "m-1"}, measured_bytes=10, predicted_bytes=11, spread=0.12),
         validate_memory.MemoryPrediction(
-            row={"id": "m-2"}, measured_bytes=10, predicted_bytes=8, ran=True, fit_probability=0.9
+            row={"id": "m-2"}, measured_bytes=10, predicted_bytes=8, spread=0.12, ran=True, fit_probability=0.9
         ),
         validate_memory.MemoryPrediction(row={"id": "m-3"}, ran=False, fit_probability=0.6),
     ]

@@ -1,0 +1,54 @@
+"""How sure figures of memory are: their spreads, how likely a run fits, and in which words that is said.
+
+Standard deviations of log(measured / predicted), from what 80 % of published figures miss by at most
+(`scripts/maintain/fit_memory.py`, which also predicts each table by the others).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arrays import Number, exp, log, where
+from ..config.run import TrainConfig
+from ..constants import constant
+
+Z80 = 1.2816  # of the 10th and 90th percentile
+LIVE = constant("memory_spread.live")
+ALONE = constant("memory_spread.alone")  # of what the driver shows: see `spread_of`
+SHARDED = constant("memory_spread.sharded")
+SPLIT = constant("memory_spread.split")
+QUANTISED = constant("memory_spread.quantised")
+OUTCOME = constant("memory_spread.outcome")
+SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
+
+
+def spread_of(train: TrainConfig) -> Number:
+    """Of the driver's figure: of one device, of several that share or repeat the model, or split it; quantised."""
+    if train.base_dtype is not None:
+        return QUANTISED
+    return where(train.tp * train.pp > 1, SPLIT, where(train.num_devices > 1, SHARDED, ALONE))
+
+
+def verdict(probability: Any) -> Any:
+    """``fits``, ``borderline`` or ``does not fit``.
+
+    >>> verdict(0.95), verdict(0.5), verdict(0.05)
+    ('fits', 'borderline', 'does not fit')
+    """
+    return where(probability >= SURE, "fits", where(probability < 1 - SURE, "does not fit", "borderline"))
+
+
+def fit_probability(total: Number, capacity: Number) -> Number:
+    """How likely a log-normal total is within the capacity.
+
+    The normal distribution in closed form, to 3e-4: Phi(x) = 1 / (1 + exp(-1.5958 (x + 0.044715 x^3))).
+
+    >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
+    (0.5, True, True)
+    """
+    x = log(capacity / total) / OUTCOME
+    x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
+    return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
+
+
+_FAR = 8.0  # standard deviations: beyond it the probability is 0 or 1

@@ -1,0 +1,190 @@
+"""Fit what the allocator loses, what stands beside it, and how sure figures of memory are; report on tables left out.
+
+    python scripts/maintain/fit_memory.py
+
+Read are the packaged tables of memory and of our own runs. Fitted are the constants of `footprint/allocator.py` to what
+drivers show of runs that ran, each table weighing the same; then `fragmentation.full` and the spread of outcomes to
+which runs ran and which ran out (log loss); then the spreads of `footprint/spreads.py`, so that 80 % of the figures
+fall within. A table is what one source published of one kind of run. Printed are all constants fitted to everything,
+and what each table misses by under constants fitted to the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from roofline.counting.step import build_step
+from roofline.errors import RooflineError
+from roofline.footprint.activations import GIB
+from roofline.footprint.allocator import passing_bytes
+from roofline.footprint.parts import memory_for
+from roofline.footprint.spreads import Z80
+from roofline.validation.memory import NOT_A_PEAK, as_run, figures_of, usable_bytes
+from roofline.validation.row_config import config_of
+from roofline.validation.row_model import model_of
+from roofline.validation.rows import number, read_table
+from roofline.validation.runs import data_file
+
+GRIDS = {
+    "passing": (0.1, 0.2, 0.3, 0.4),
+    "update": (0.3, 0.4, 0.5, 0.6, 0.7),
+    "context": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "communicators": (1.5, 2.0, 2.4, 2.8),
+}
+TABLES = (None, "measured")  # published, and our own
+FULL = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+OUTCOMES = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1)
+MOST = 0.3  # that one figure counts as a miss
+SURELY = 1e-3  # the least probability that an outcome is given
+
+
+class Fitted(NamedTuple):
+    """Constants of the allocator, as `constants.toml` describes them."""
+
+    passing: float
+    update: float
+    context: float
+    communicators: float
+    full: float = 0.0
+
+
+class Case(NamedTuple):
+    """A row in GiB: live bytes, what comes and goes, whether there are several devices; and what was measured."""
+
+    table: str
+    regime: str
+    live: float
+    passing: float
+    update: float
+    several: bool
+    capacity: float
+    shown: float | None
+    ran: bool | None
+
+    def beside(self, fitted: Fitted) -> float:
+        """What stands beside the allocator's bytes."""
+        return fitted.context + self.several * fitted.communicators
+
+    def needed(self, fitted: Fitted) -> float:
+        """What the run cannot do without."""
+        return self.live + fitted.full * self.lost(fitted) + self.beside(fitted)
+
+    def lost(self, fitted: Fitted) -> float:
+        """What stays reserved where there is room."""
+        return fitted.passing * self.passing + fitted.update * self.update
+
+    def miss(self, fitted: Fitted) -> float:
+        """The logarithm of the driver's figure as predicted over as measured."""
+        whole = self.live + self.lost(fitted) + self.beside(fitted)
+        return math.log(max(self.needed(fitted), min(whole, self.capacity)) / (self.shown or math.nan))
+
+    def surprise(self, fitted: Fitted, spread: float) -> float:
+        """Of the outcome."""
+        likely = 0.5 * (1 + math.erf(math.log(self.capacity / self.needed(fitted)) / spread / math.sqrt(2)))
+        return -math.log(max(SURELY, likely if self.ran else 1 - likely))
+
+
+def cases() -> list[Case]:
+    """Every row with a figure of the driver or an outcome that we predict: the smallest demand of its candidates."""
+    found = []
+    for given in TABLES:
+        for row in read_table(data_file("memory", given)):
+            kind = (row.get("memory_kind") or "").lower()
+            capacity = number(row, "device_memory_gib")
+            if capacity is None or any(word in kind for word in (*NOT_A_PEAK, "only")):
+                continue
+            run = as_run(row)
+            try:
+                model = model_of(run)
+                trains = config_of(run, model).candidates
+            except RooflineError:
+                continue
+            memories = [memory_for(build_step(model, train), usable_bytes(capacity)) for train in trains]
+            memory, train = min(zip(memories, trains, strict=True), key=lambda pair: pair[0].total_bytes)
+            going = passing_bytes(memory.phases)
+            fits = number(row, "fits")
+            regime = "alone" if train.num_devices == 1 else "split" if train.tp * train.pp > 1 else "sharded"
+            found.append(
+                Case(
+                    table=f"{row['source'].partition(' @')[0].rpartition('/')[2][:30]} {row.get('workload') or ''}",
+                    regime="quantised" if train.base_dtype else regime,
+                    live=memory.allocated_bytes / GIB,
+                    passing=going.passing / GIB,
+                    update=going.update / GIB,
+                    several=train.num_devices > 1,
+                    capacity=usable_bytes(capacity) / GIB,
+                    shown=figures_of(row, kind).get("driver"),
+                    ran=None if fits is None else bool(fits),
+                )
+            )
+    return found
+
+
+def by_table(rows: Iterable[Case]) -> dict[str, list[Case]]:
+    """Cases of each table."""
+    found: dict[str, list[Case]] = {}
+    for case in rows:
+        found.setdefault(case.table, []).append(case)
+    return found
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic."""
+    return sum(values) / len(values)
+
+
+def over_tables(rows: Iterable[Case], of: Callable[[Case], float]) -> float:
+    """Mean over tables of the mean over their cases."""
+    return mean([mean([of(case) for case in table]) for table in by_table(rows).values()])
+
+
+def fit(rows: Sequence[Case]) -> tuple[Fitted, float]:
+    """The constants of the allocator and the spread of outcomes that these cases show."""
+    shown = [case for case in rows if case.shown]
+    options = [Fitted(**dict(zip(GRIDS, values, strict=True))) for values in product(*GRIDS.values())]
+    best = min(options, key=lambda fitted: over_tables(shown, lambda case: min(abs(case.miss(fitted)), MOST)))
+    known = [case for case in rows if case.ran is not None]
+    pairs = [(best._replace(full=full), spread) for full in FULL for spread in OUTCOMES]
+    return min(pairs, key=lambda pair: mean([case.surprise(*pair) for case in known]))
+
+
+def spread(rows: Sequence[Case], fitted: Fitted) -> float:
+    """The standard deviation of a normal distribution of which 80 % are within what 80 % of the cases miss by."""
+    misses = sorted(abs(case.miss(fitted)) for case in rows)
+    return misses[math.ceil(0.8 * len(misses)) - 1] / Z80
+
+
+def main() -> None:
+    """Print everything."""
+    rows = cases()
+    fitted, outcome = fit(rows)
+    print(f"all: {fitted}, outcome {outcome}")
+    shown = [case for case in rows if case.shown]
+    regimes = sorted({case.regime for case in shown})
+    spreads = {regime: spread([case for case in shown if case.regime == regime], fitted) for regime in regimes}
+    print("spreads: " + ", ".join(f"{regime} {value:.3f}" for regime, value in spreads.items()))
+    inside = right = known = 0
+    for table, left in by_table(rows).items():
+        rest = [case for case in rows if case.table != table]
+        others, _ = fit(rest)
+        figures, outcomes = [case for case in left if case.shown], [case for case in left if case.ran is not None]
+        words = f"{table:50s}"
+        if figures:
+            like = [case for case in rest if case.shown and case.regime == figures[0].regime]
+            wide = Z80 * spread(like or [case for case in rest if case.shown], others)
+            misses = sorted(abs(case.miss(others)) for case in figures)
+            inside += sum(miss <= wide for miss in misses)
+            words += f" driver of {len(figures):3d}: median {misses[len(misses) // 2]:.1%}, +-{wide:.1%}"
+        if outcomes:
+            correct = sum((case.needed(others) <= case.capacity) == case.ran for case in outcomes)
+            right, known = right + correct, known + len(outcomes)
+            words += f" outcomes {correct} of {len(outcomes)}"
+        print(words)
+    print(f"left out: {inside / len(shown):.1%} of the driver's figures inside, {right / known:.1%} of outcomes right")
+
+
+if __name__ == "__main__":
+    main()
