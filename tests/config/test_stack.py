@@ -37,7 +37,15 @@ def test_every_profile_loads_and_says_where_it_is_from(name):
     assert all(word == word.lower() for word in stack.software)
 
 
-OF_SOURCE = {"fused", "launch", "overlap", "releases", "shardings", "trains"}  # what the one `source` stands for
+OF_SOURCE = {
+    "fused",
+    "launch",
+    "overlap",
+    "releases",
+    "shardings",
+    "trains",
+    "versions",
+}  # what the one `source` stands for
 LABELS = {"name", "summary", "software", "source", "sources"}
 
 

@@ -164,9 +164,9 @@ def test_recompute_keeps_less(attention):
 
 def test_capacity_decides():
     step = step_of()
-    total = memory_of(step, H100).total_bytes
-    assert memory_for(step, total).fits
-    assert not memory_for(step, total - 1).fits
+    needed = memory_of(step, H100).needed_bytes
+    assert memory_for(step, needed).fits
+    assert not memory_for(step, needed - 1).fits
     assert memory_of(step, H100).capacity_bytes == H100.memory_bytes > 79 * GIB
 
 
