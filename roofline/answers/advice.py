@@ -18,6 +18,9 @@ from .times import estimate_times
 
 SHARE = 0.10  # a suspect that explains less of the gap is not one
 FASTER_BY = 0.02
+# How near another suspect must come to the measured time to be likelier than waiting for data, as a logarithm: images
+# are read and decoded, of text there are a few bytes a token.
+WAITS_IMAGES, WAITS_TEXT = math.log(1.1), math.log(1.5)
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +90,6 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
         tried = [_tried(run, change, expected, gap) for change in each]
         slower = [one for one, _ in filter(None, tried) if one.explains >= SHARE]
         found += sorted(slower, key=distance)[:1]
-    # what waits for data takes as long as it takes: nothing follows from the run, so it stands last
     alone = format_time(float(expected.step_time_s))
     input_bound = Suspect(
         what=f"each step waits {format_time(gap)} for data (input-bound)",
@@ -97,7 +99,10 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
         explains=1.0,
         measure=f"the step on one batch that stays on the device: about {alone} if so",
     )
-    return (*sorted(found, key=distance), input_bound)
+    # what waits for data takes as long as it takes: it explains any time, and so stands where others explain it badly
+    waits = WAITS_IMAGES if run.model.kind == "vision" else WAITS_TEXT
+    ranked = [(distance(one), one) for one in found] + [(waits, input_bound)]
+    return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0]))
 
 
 def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, bool] | None:

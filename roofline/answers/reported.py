@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 AGREE = 0.03  # two figures of one run that differ by less are the same
+EXACT = 0.01  # what counting a little otherwise changes: of causes that agree, nearer ones are likelier
 SAME_FACTOR = 0.005  # mistakes that come to the same are one
 LISTED = 5  # causes named
-ENOUGH = 2  # causes that make two together idle
+FAINT = math.log(50)  # a cause that is so much less likely than the first is not named
 MOST = 1000.0  # times the peak: beyond, it is no MFU
 # How often each kind is met, over that of a rule of one's own: an assumption that orders causes, and prices none.
-COMMON, USUAL, RARE, FAR, LEAST = 1.0, 0.6, 0.3, 0.1, 0.01
-ELSEWHERE = ("laptop", "SoC")  # form factors that nobody takes a board for
+COMMON, USUAL, RARE, FAR, SELDOM, LEAST = 1.0, 0.6, 0.3, 0.1, 0.05, 0.01
+SECOND = 0.1  # of a second mistake beside the first
+MATTERS = 0.1  # logarithm of a factor that changes an MFU by enough to explain one
+USUAL_RANGE = math.log(1.4)  # by which runs commonly differ from what is expected, where nothing was measured
+BEST = 0.85  # MFU that no training has
 
 
 class Printed(msgspec.Struct, frozen=True):
@@ -43,8 +47,8 @@ class Printed(msgspec.Struct, frozen=True):
         return abs(value - self.value) <= max(AGREE * self.value, self.rounding)
 
     def off(self, value: float) -> float:
-        """How far `value` is off, in units of what is allowed."""
-        return abs(value - self.value) / max(AGREE * self.value, self.rounding)
+        """How far `value` is off, in units of what counting a little otherwise, or rounding, makes."""
+        return abs(value - self.value) / max(EXACT * self.value, self.rounding)
 
 
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +182,8 @@ def _peaks(device: Device, dtype: str) -> Iterator[Mistake]:
         yield other(sparsity * peak, f"the {sparsity:g}x sparse peak in the denominator", USUAL)
     for name in DTYPES:
         if name in device.peaks and name != dtype:
-            yield other(device.peaks[name] / 1e12, f"the {name} peak in the denominator", RARE)
+            odds = SELDOM if name == "fp32" and "tf32" in device.peaks else RARE  # no training's matmuls run in it
+            yield other(device.peaks[name] / 1e12, f"the {name} peak in the denominator", odds)
     for each in device.other_peaks:
         if each.engine.startswith("tensor"):
             yield other(each.tflops, f"the {each.dtype} peak with {each.accumulate} accumulate", USUAL)
@@ -192,7 +197,7 @@ def _cards(device: Device, dtype: str) -> Iterator[tuple[str, float, float]]:
 
     for each in all_devices():
         if (each.vendor, each.kind) == (device.vendor, device.kind) and dtype in each.peaks and each.id != device.id:
-            odds = LEAST if each.form_factor in ELSEWHERE and each.form_factor != device.form_factor else FAR
+            odds = FAR if each.form_factor == device.form_factor else LEAST
             yield each.id, each.peaks[dtype] / 1e12, odds
 
 
@@ -218,70 +223,74 @@ def _counts(device: Device, train: TrainConfig) -> Iterator[Mistake]:
 
 # --- which of it explains --------------------------------------------------------------------------------
 
+Way = tuple[Mistake, ...]
+
 
 def explain_printed(printed: Printed, truth: float, possible: Iterable[Mistake]) -> tuple[Cause, ...]:
-    """Ways from the run's MFU to the printed one, the likeliest first: alone, then, where few do, two together."""
+    """Ways from the run's MFU to the printed one, alone or two together, the likeliest first."""
     if printed.agrees(truth):
         same = f"it agrees with 6N+12LdS and the dense peak, as MFU is counted here ({format_share(truth)})"
         return (Cause(what=same, mfu=truth, mistakes=()),)
-    singles = list(possible)
-    alone = _ranked(printed, truth, ((one,) for one in singles))
-    return alone if len(alone) >= ENOUGH else (*alone, *_ranked(printed, truth, _pairs(singles)))[:LISTED]
-
-
-def _pairs(singles: Iterable[Mistake]) -> Iterator[tuple[Mistake, ...]]:
-    frequent = [one for one in singles if one.odds >= RARE]
-    return ((one, two) for one, two in combinations(frequent, 2) if one.kind != two.kind)
-
-
-def _ranked(printed: Printed, truth: float, ways: Iterable[tuple[Mistake, ...]]) -> tuple[Cause, ...]:
-    """The ways that come to the printed figure: by how usual they are and how near they come; equal ones once."""
-    found: list[tuple[float, float, tuple[Mistake, ...]]] = []
-    for way in ways:
-        value = truth * math.prod(one.factor for one in way)
+    found = []
+    for way in _ways(possible):
+        value = truth * _factor(way)
         if printed.agrees(value):
-            odds = math.prod(one.odds for one in way)
-            found.append((math.log(odds) - printed.off(value) ** 2 / 2, value, way))
-    found.sort(key=lambda item: -item[0])
-    causes: list[Cause] = []
-    for _, value, way in found:
-        if not any(abs(value / cause.mfu - 1) < SAME_FACTOR / 10 for cause in causes):
-            causes.append(_cause(truth, value, way))
-    return tuple(causes[:LISTED])
-
-
-def _cause(truth: float, value: float, way: tuple[Mistake, ...]) -> Cause:
-    words = " and ".join(one.what for one in way)
-    arithmetic = " x ".join([format_share(truth), *(one.how for one in way)])
-    return Cause(
-        what=f"could be {words}: {arithmetic} = {format_share(value)}",
-        mfu=value,
-        mistakes=tuple(one.what for one in way),
-    )
+            arithmetic = " x ".join([format_share(truth), *(one.how for one in way)])
+            found.append((_odds(way) - printed.off(value) ** 2 / 2, _cause(way, arithmetic, value), way))
+    return _likeliest(found)
 
 
 def explain_alone(printed: Printed, band: tuple[float, float], possible: Iterable[Mistake]) -> tuple[Cause, ...]:
-    """What a printed MFU may really be, where nothing was measured: mistakes that bring it into the expected band."""
-    singles = list(possible)
-    alone = _plausible(printed, band, ((one,) for one in singles if one.odds > FAR))
-    return alone or _plausible(printed, band, (*((one,) for one in singles), *_pairs(singles)))
+    """What a printed MFU may really be, where nothing was measured: mistakes that bring it near the expected band.
 
-
-def _plausible(printed: Printed, band: tuple[float, float], ways: Iterable[tuple[Mistake, ...]]) -> tuple[Cause, ...]:
-    middle, width = math.sqrt(band[0] * band[1]), math.log(band[1] / band[0]) / 2
-    open_ = printed.rounding / printed.value
+    How near a run of its kind comes is known no better than `USUAL_RANGE`; what hardly changes it explains nothing.
+    """
+    middle = math.sqrt(band[0] * band[1])
+    width = max(math.log(band[1] / band[0]) / 2, USUAL_RANGE)
+    most = 2 * width + printed.rounding / printed.value
     found = []
-    for way in ways:
-        real = printed.value / math.prod(one.factor for one in way)
-        if band[0] * (1 - open_) <= real <= band[1] * (1 + open_):
-            odds = math.prod(one.odds for one in way)
-            found.append((math.log(odds) - (math.log(real / middle) / width) ** 2 / 2, real, way))
-    found.sort(key=lambda item: -item[0])
-    causes: list[Cause] = []
-    for _, real, way in found:
-        if not any(abs(real / cause.mfu - 1) < SAME_FACTOR for cause in causes):
-            words = " and ".join(one.what for one in way)
+    for way in _ways(one for one in possible if abs(math.log(one.factor)) > MATTERS):
+        real = printed.value / _factor(way)
+        if abs(math.log(real / middle)) <= most and real <= BEST:
             arithmetic = " / ".join([format_share(printed.value), *(f"({one.how})" for one in way)])
-            what = f"could be {words}: {arithmetic} = {format_share(real)}"
-            causes.append(Cause(what=what, mfu=real, mistakes=tuple(one.what for one in way)))
+            score = _odds(way) - (math.log(real / middle) / width) ** 2 / 2
+            found.append((score, _cause(way, arithmetic, real), way))
+    return _likeliest(found)
+
+
+def _ways(possible: Iterable[Mistake]) -> Iterator[Way]:
+    """Each mistake alone, then the frequent ones by twos of different kinds."""
+    singles = list(possible)
+    yield from ((one,) for one in singles)
+    frequent = [one for one in singles if one.odds >= RARE]
+    yield from ((one, two) for one, two in combinations(frequent, 2) if one.kind != two.kind)
+
+
+def _factor(way: Way) -> float:
+    return math.prod(one.factor for one in way)
+
+
+def _odds(way: Way) -> float:
+    """How likely a way is before any figure is seen, as a logarithm."""
+    return math.log(SECOND ** (len(way) - 1) * math.prod(one.odds for one in way))
+
+
+def _cause(way: Way, arithmetic: str, value: float) -> Cause:
+    mistakes = tuple(one.what for one in way)
+    words = f"could be {' and '.join(mistakes)}: {arithmetic} = {format_share(value)}"
+    return Cause(what=words, mfu=value, mistakes=mistakes)
+
+
+def _likeliest(found: list[tuple[float, Cause, Way]]) -> tuple[Cause, ...]:
+    """The likeliest causes; of those that come to the same, and of rules beside one other mistake, the first alone."""
+    causes: list[Cause] = []
+    beside: set[str] = set()
+    best = max((score for score, _, _ in found), default=0.0)
+    near = [item for item in found if item[0] >= best - FAINT]
+    for _, cause, way in sorted(near, key=lambda item: -item[0]):
+        others = {one.what for one in way if one.kind != "rule"} if len(way) > 1 else set()
+        again = len(others) == 1 and others <= beside
+        if not again and not any(abs(cause.mfu / other.mfu - 1) < SAME_FACTOR / 10 for other in causes):
+            causes.append(cause)
+            beside |= others if len(others) == 1 else set()
     return tuple(causes[:LISTED])

@@ -57,8 +57,7 @@ def tables(result: Diagnosis) -> list[Table]:
     if expected.model.recorded is None:
         shown.append(rules_table(result))
     if result.suspects:
-        *others, waits = result.suspects
-        suspects = [*others[: LISTED - 1], waits]
+        suspects = result.suspects[:LISTED]
         shown.append(changes_table("What would explain it, best first", "Explains", suspects))
         measures = dict.fromkeys(one.measure for one in suspects if one.measure)
         rows_next = [[f"{number}.", each] for number, each in enumerate(measures, start=1)]

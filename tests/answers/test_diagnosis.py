@@ -50,15 +50,26 @@ def test_recompute_left_on_is_a_suspect():
 def test_suspects_are_sorted_by_how_close_they_come():
     measured = 3 * expected().step_time_s
     result = diagnose(**RUN, step_time_s=measured)
-    *known, waits = result.suspects
+    (waits,) = [one for one in result.suspects if "input-bound" in one.what]
+    known = [one for one in result.suspects if one is not waits]
     distances = [max(s.step_time_s / measured, measured / s.step_time_s) for s in known]
-    assert "input-bound" in waits.what
     assert waits.step_time_s == pytest.approx(measured)
     small = {"model": "gpt2", "device": "h100-sxm-80gb", "micro_batch": 1, "stack": "eager"}  # waits for its launches
     slow = diagnose(**small, step_time_s=3 * estimate(**small).step_time_s)
     assert "host-bound" in slow.suspects[0].what
     assert all(one.measure for one in known if "recompute" in one.what or "host" in one.what)
     assert distances == sorted(distances)
+
+
+def test_waiting_for_data_stands_before_what_explains_little():
+    measured = 1.7 * expected().step_time_s
+    known = diagnose(**RUN, step_time_s=measured).suspects
+    assert "input-bound" not in known[0].what  # something else comes near
+    much = diagnose(**RUN, step_time_s=20 * expected().step_time_s).suspects
+    assert "input-bound" in much[0].what  # nothing else does: matmuls in tf32 are not half of it
+    images = {"model": "vit-b16", "device": "a100-sxm-80gb", "micro_batch": 64}
+    slow = diagnose(**images, step_time_s=1.8 * estimate(**images).step_time_s).suspects
+    assert "input-bound" in slow[0].what or abs(slow[0].explains - 1) < 0.15
 
 
 def test_improvements_fit_and_are_faster():
@@ -154,7 +165,7 @@ def test_a_printed_figure_alone_says_what_it_may_really_be():
     assert node.findings[0].mfu == pytest.approx(4.3 / 8)
     impossible = diagnose("gpt2-xl", "a100-sxm-80gb", micro_batch=8, reported_mfu="563%")
     assert 0 < impossible.findings[0].mfu < 1
-    assert not any("laptop" in finding.what or "jetson" in finding.what for finding in impossible.findings[:3])
+    assert "a node of 8 devices" in impossible.findings[0].what  # no rare card first
 
 
 def test_tflops_of_one_device_are_a_measurement():
