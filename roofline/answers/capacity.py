@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..arrays import Bools, Floats
     from ..config.typed import ArrayOptions, Options
     from .asked import Described, Named
+    from .inference import InferenceMemory
 
 LARGEST_BATCH = 2**20
 LONGEST_SEQUENCE = 2**24
@@ -246,10 +247,11 @@ def fit_words(memory: Memory[Any, Any]) -> str:
     """Total against capacity, what is left or missing, and what lives elsewhere."""
     places = (("in the memory of each host", memory.host_bytes), ("on the drives of each host", memory.nvme_bytes))
     elsewhere = [f"{format_bytes(float(held))} {where}" for where, held in places if is_scalar(held) and held]
-    return "; ".join([_fit_words(memory), *elsewhere])
+    return "; ".join([total_words(memory), *elsewhere])
 
 
-def _fit_words(memory: Memory[Any, Any]) -> str:
+def total_words(memory: Memory[Any, Any] | InferenceMemory) -> str:
+    """What is needed against the capacity, and what is left or missing; how sure, where that is no matter of course."""
     least: Any = memory.needed_bytes  # of one configuration: a number
     there: Any = memory.capacity_bytes
     if there is None:

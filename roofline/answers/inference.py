@@ -20,6 +20,7 @@ from ..counting.recorder import Tape
 from ..counting.step import Step
 from ..errors import RooflineError, unknown
 from ..footprint.allocator import CONTEXT_BYTES
+from ..footprint.parts import fit_probability, verdict
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig
 from ..result import Result
@@ -63,7 +64,18 @@ class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
     context_bytes: float
     total_bytes: float
     capacity_bytes: float
-    fits: bool
+    fits: bool  # likelier than not
+    fit_probability: float  # total and capacity err as in training
+
+    @property
+    def needed_bytes(self) -> float:
+        """All of it: servers take their memory once and give nothing back."""
+        return self.total_bytes
+
+    @property
+    def verdict(self) -> str:
+        """``fits``, ``borderline`` or ``does not fit``, as of a training."""
+        return str(verdict(self.fit_probability))
 
 
 class InferenceFix(msgspec.Struct, frozen=True, kw_only=True):
@@ -325,6 +337,7 @@ def _memory(step: Step, device: Device) -> InferenceMemory:
         total_bytes=total,
         capacity_bytes=float(device.memory_bytes),
         fits=total <= device.memory_bytes,
+        fit_probability=float(fit_probability(total, device.memory_bytes)),
     )
 
 

@@ -61,4 +61,4 @@ def run_inference(args: argparse.Namespace, device: Device, given: dict[str, Any
 
     result = infer(options.model(args), device, args.phase, **given)
     show(args, result)
-    return 0 if result.fits else DOES_NOT_FIT
+    return DOES_NOT_FIT if result.memory.verdict == "does not fit" else 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..answers.capacity import total_words
 from .about import device_json, model_json
 from .cells import intensity, seconds, share, size
 from .colours import BLUE, GREEN, ORANGE, SILVER
@@ -53,8 +54,6 @@ def tables(result: Inference) -> list[Table]:
     what = "prompts of" if result.phase == "prefill" else "one token each, after"
     low, high = seconds(result.time_low_s).text, seconds(result.time_high_s).text
     ideal = seconds(result.ideal_time_s).text
-    fits = "fits" if result.fits else "DOES NOT FIT"
-    total, capacity = size(result.memory.total_bytes).text, size(result.memory.capacity_bytes).text
     word = WORDS[result.phase]
     rows = [
         ["Layout", devices],
@@ -63,7 +62,7 @@ def tables(result: Inference) -> list[Table]:
         [word.capitalize(), f"{seconds(result.time_s).text}; 10-90 % range {low} to {high}; ideal {ideal}"],
         ["Throughput", f"{result.tokens_per_s:,.0f} {'prompt' if result.phase == 'prefill' else 'output'} tokens/s"],
         ["Bound by", result.bound],
-        ["Memory", f"{total} of {capacity}: {fits}"],
+        ["Memory", total_words(result.memory)],
     ]
     if result.phase == "decode":
         from_ = result.compute_bound_batch
