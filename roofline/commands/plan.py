@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mtbf",
         metavar="T",
         type=units.duration_s,
-        help="time between failures of one device (default as published fleets, about 50,000h)",
+        help="time between failures of one device (default as published fleets, about 37,000h)",
     )
     ask.add_argument(
         "--checkpoint-every",

@@ -120,7 +120,7 @@ def device_mtbf_s() -> Range:
     """Seconds between failures of one device: the worst fleet, the geometric mean, the best.
 
     >>> [round(seconds / 3600) for seconds in device_mtbf_s()]
-    [29538, 49708, 82051]
+    [13605, 37302, 82051]
     """
     hours = [fleet.device_hours / fleet.interruptions for fleet in facts().fleet]
     mean = math.exp(sum(map(math.log, hours)) / len(hours))
@@ -150,8 +150,8 @@ def overhead_of(
         with_failures(every, writing, restart, mtbf / devices) / checkpoints
         for restart, mtbf in zip(_range(known.restart), (best, usual, worst), strict=True)
     )
-    doublings = min(math.log2(max(nodes, 1)) / math.log2(known.practice.nodes), 1)
-    practice: Range = tuple(factor**doublings for factor in _range(known.practice))
+    share = doublings(nodes)
+    practice: Range = tuple(factor**share for factor in _range(known.practice))
     evaluation, data = (_factor(_range(one)) for one in (known.evaluation, known.data))
     if math.isinf(failures[1]):
         raise RooflineError(
@@ -174,6 +174,15 @@ def overhead_of(
         checkpoint_s=writing,
         restart_s=known.restart.usual,
     )
+
+
+def doublings(nodes: float) -> float:
+    """Doublings of one node up to the number from which practice grows no more, as a share of them.
+
+    >>> doublings(1), doublings(4), doublings(64)
+    (0.0, 0.5, 1.0)
+    """
+    return min(math.log2(max(nodes, 1)) / math.log2(facts().practice.nodes), 1.0)
 
 
 def checkpoint_bytes(model: ModelConfig, train: TrainConfig) -> float:

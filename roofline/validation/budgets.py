@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
+from ..planning.overhead import doublings
 from ..planning.plan import plan
 from .memory import as_run
 from .row_config import usual_attention
@@ -18,24 +20,36 @@ from .rows import Skipped, number
 
 if TYPE_CHECKING:
     from ..hardware import Device
-    from ..model.spec import ModelConfig
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
 COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare
 # Where the source does not say how many devices: the power of two that takes at most so long at so much of the peak.
 USUAL_S, USUAL_MFU = 30 * 86400, 0.4
-USUAL_BATCH = 4 * 2**20  # tokens a step
+BATCH, BATCH_EXPONENT = 0.2920, 0.3271  # tokens a step by the compute (arXiv:2401.02954, equation 1)
 WITHIN = 1.5
 
 
 class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One training: device-hours published and predicted, with the 10th and 90th percentile."""
+    """One training: device-hours published and predicted, with the 10th and 90th percentile.
+
+    Attributes:
+        row: The row of the table.
+        measured: Device-hours published.
+        predicted: Device-hours expected.
+        low: Their 10th percentile.
+        high: Their 90th percentile.
+        practice: The factor of practice in them.
+        doublings: The power of the whole factor that this is.
+        skipped_reason: Why nothing is predicted.
+    """
 
     row: Mapping[str, str]
     measured: float = math.nan
     predicted: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    practice: float = 1.0
+    doublings: float = 0.0
     skipped_reason: str = ""
 
     @property
@@ -91,12 +105,13 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
     seq_len = int(number(row, "seq_len") or 4096)
     model = model_of({**as_run(row), "seq_len": str(seq_len)})
     dtype = _dtype(row, device)
-    num_devices = int(number(row, "n_devices") or _devices(model, device, tokens, seq_len, dtype))
-    batch_tokens = _batch_tokens(row)
+    flops = float(model_flops_per_token(model, seq_len)) * tokens
+    sequences = _batch_tokens(row, flops) / seq_len
+    num_devices = int(number(row, "n_devices") or _devices(device, flops, sequences, dtype))
     options: dict[str, Any] = {
         "num_devices": num_devices,
         "seq_len": seq_len,
-        "global_batch": max(num_devices, round(batch_tokens / seq_len / num_devices) * num_devices),
+        "global_batch": max(num_devices, round(sequences / num_devices) * num_devices),
         "dtype": dtype,
         "stack": _stack(device, num_devices),
         "attention": usual_attention(row, device),
@@ -108,22 +123,25 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         predicted=run.device_hours,
         low=run.device_hours * run.wall_time_low_s / run.wall_time_s,
         high=run.device_hours * run.wall_time_high_s / run.wall_time_s,
+        practice=run.overhead.practice or 1.0,
+        doublings=doublings(num_devices / int(device.devices_per_node)),
     )
 
 
-def _batch_tokens(row: Mapping[str, str]) -> float:
-    """Tokens a step; the usual 4M where none is stated, or one that changed."""
+def _batch_tokens(row: Mapping[str, str], flops: float) -> float:
+    """Tokens a step; where none are stated, or they changed, what DeepSeek LLM found best for the compute."""
+    usual = BATCH * flops**BATCH_EXPONENT
     try:
-        return number(row, "global_batch_tokens") or USUAL_BATCH
+        return number(row, "global_batch_tokens") or usual
     except RooflineError:  # such as "3M then 6M tokens"
-        return USUAL_BATCH
+        return usual
 
 
-def _devices(model: ModelConfig, device: Device, tokens: float, seq_len: int, dtype: str) -> int:
-    """Devices assumed for a training of so many tokens: whole nodes, a power of two."""
-    flops = float(model_flops_per_token(model, seq_len)) * tokens
+def _devices(device: Device, flops: float, sequences: float, dtype: str) -> int:
+    """Devices assumed for a training: whole nodes, a power of two, a node for each sequence of a step at most."""
+    node = int(device.devices_per_node)
     least = flops / (device.peak_flops_per_s(dtype) * USUAL_MFU * USUAL_S)
-    return max(2 ** math.ceil(math.log2(least)), int(device.devices_per_node))
+    return max(2 ** math.floor(math.log2(min(2 ** math.ceil(math.log2(least)), sequences * node))), node)
 
 
 def _stack(device: Any, num_devices: int) -> str | None:
@@ -136,6 +154,24 @@ def _stack(device: Any, num_devices: int) -> str | None:
 def _dtype(row: Mapping[str, str], device: Any) -> str:
     dtype = as_run(row)["dtype"]
     return dtype or ("bf16" if "bf16" in device.peaks else "fp16")
+
+
+def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
+    """Each training with the factor of practice that the trainings of all other sources have in the median.
+
+    The one that `planning.overhead` takes is read off the same trainings; this says what it is worth for new ones.
+    """
+    result = []
+    for one in predictions:
+        others = [
+            (each.ratio * each.practice) ** (1 / each.doublings)
+            for each in predictions
+            if each.doublings and each.row.get("source") != one.row.get("source")
+        ]
+        factor = (median(others) ** one.doublings if others else one.practice) / one.practice
+        scaled = {name: getattr(one, name) * factor for name in ("predicted", "low", "high")}
+        result.append(msgspec.structs.replace(one, **scaled))
+    return result
 
 
 def summarise(name: str, predictions: Sequence[BudgetPrediction]) -> BudgetSummary:

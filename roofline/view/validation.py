@@ -132,6 +132,7 @@ def budgets(predictions: Sequence[Any]) -> Shown:
     """Device-hours of whole trainings beside the predicted ones."""
     done = _predicted(predictions)
     total = budget.summarise("all", done)
+    others = budget.summarise("held out", budget.held_out(done))
     rows = [
         [
             p.id,
@@ -155,6 +156,7 @@ def budgets(predictions: Sequence[Any]) -> Shown:
         "coverage": total.coverage,
         "within_1_5x": total.within,
         "median_ratio": total.median_ratio,
+        "held_out": others,
         "by_source": [budget.summarise(name, group) for name, group in _groups(done, _source).items()],
         "by_device": [budget.summarise(name, group) for name, group in _groups(done, _hardware).items()],
         "results": [dict(zip(keys, row, strict=True)) for row in rows],
@@ -179,7 +181,11 @@ def budgets(predictions: Sequence[Any]) -> Shown:
         f"{format_share(total.within)} of {total.rows} within a factor of 1.5; median measured / predicted "
         f"{total.median_ratio:.2f}; {format_share(total.coverage)} inside low to high"
     )
-    return Shown(data, [shown], [note], Table("", keys, rows))
+    apart = (
+        f"With the factor of practice of all other sources: {format_share(others.within)} within, median "
+        f"{others.median_ratio:.2f}, {format_share(others.coverage)} inside."
+    )
+    return Shown(data, [shown], [note, apart], Table("", keys, rows))
 
 
 def _percent(value: float | None, sign: str = "") -> Cell:
