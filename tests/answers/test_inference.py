@@ -101,3 +101,16 @@ def test_a_large_cache_is_served_in_smaller_batches():
     (fix,) = (fix for fix in result.fixes if "micro_batch" in fix.options)
     assert not infer("llama-3-8b", "h100-sxm-80gb", "decode", micro_batch=2 * fix.options["micro_batch"]).fits
     assert infer("llama-3-8b", "h100-sxm-80gb", "decode").fixes == ()
+
+
+def test_a_pass_near_the_capacity_is_borderline_as_a_training_is(capsys):
+    one = infer("llama-3-8b", "h100-sxm-80gb", "decode", seq_len=4096).memory
+    # a little more than there is: 2 % over is well within what such figures err by
+    batch = int((1.02 * one.capacity_bytes - one.total_bytes) / one.kv_cache_bytes)
+    found = infer("llama-3-8b", "h100-sxm-80gb", "decode", seq_len=4096, micro_batch=batch)
+    assert not found.fits
+    assert 0.1 < found.memory.fit_probability < 0.5
+    words = ["estimate", "llama-3-8b", "-d", "h100-sxm-80gb", "--phase", "decode", "--seq-len", "4096", "--micro-batch"]
+    assert main([*words, str(batch)]) == 0
+    assert "borderline" in capsys.readouterr().out
+    assert main([*words, str(2 * batch)]) == 3
