@@ -56,6 +56,7 @@ class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
         total_bytes: The sum.
         capacity_bytes: What the driver reports as the device's memory.
         fits: Whether the sum is within it.
+        fit_probability: How likely it then is, where the sum errs as that of a training does.
     """
 
     weights_bytes: float
@@ -64,8 +65,8 @@ class InferenceMemory(msgspec.Struct, frozen=True, kw_only=True):
     context_bytes: float
     total_bytes: float
     capacity_bytes: float
-    fits: bool  # likelier than not
-    fit_probability: float  # total and capacity err as in training
+    fits: bool
+    fit_probability: float
 
     @property
     def needed_bytes(self) -> float:
