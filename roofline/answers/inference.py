@@ -20,7 +20,7 @@ from ..counting.recorder import Tape
 from ..counting.step import Step
 from ..errors import RooflineError, unknown
 from ..footprint.allocator import CONTEXT_BYTES
-from ..footprint.parts import fit_probability, verdict
+from ..footprint.spreads import fit_probability, verdict
 from ..model.parameters import count_parameters
 from ..model.spec import Attention, ModelConfig
 from ..result import Result
