@@ -94,7 +94,7 @@ def memory(
     """Peak memory of one device, and what fits; where no micro batch is given, with the fastest that fits.
 
     >>> memory("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-    <MemoryFit of gpt2-xl on h100-sxm-80gb: ... GiB of 79.65 GiB: fits, ... GiB free>
+    <MemoryFit of gpt2-xl on h100-sxm-80gb: fits: ... GiB needed, 79.65 GiB there: ... GiB to spare>
 
     Args:
         model: As for `estimate`.

@@ -120,15 +120,16 @@ def test_a_change_of_layout_takes_the_profile_that_is_usual_for_it():
 
 
 def test_sequence_parallelism_alone_is_the_fix_where_it_does():
-    given = {"num_devices": 512, "tp": 8, "pp": 4, "micro_batch": 1}
-    first = roofline.memory("llama-3-70b", "h100-sxm-80gb", sequence_parallel=False, **given).fixes[0]
+    given = {"num_devices": 512, "tp": 8, "pp": 4, "micro_batch": 1, "seq_len": 12288}
+    first = roofline.memory("llama-3.1-70b", "h100-sxm-80gb", sequence_parallel=False, **given).fixes[0]
     assert first.options == {"sequence_parallel": True}
     assert first.cost < 0  # norms and residuals are a tp-th of the work
 
 
 def test_adapters_are_not_offered_an_optimizer_that_holds_little():
     lora = roofline.memory("llama-2-7b", "rtx-4090", train="lora", lora_rank=16, micro_batch=1)
-    assert [fix.options for fix in lora.fixes if fix.options.keys() <= {"recompute"}] == [{"recompute": "full"}]
+    # 30.3 GiB of 24: half of each layer run again is enough
+    assert [fix.options for fix in lora.fixes if fix.options.keys() <= {"recompute"}] == [{"recompute": "selective"}]
     assert not any({"recompute", "optimizer"} <= fix.options.keys() for fix in lora.fixes)
 
 

@@ -94,7 +94,7 @@ def test_the_first_line_says_what_was_estimated(run):
 
 def test_the_micro_batch_that_nobody_said_is_named(run):
     out = run("estimate", "gpt2-xl", "-d", "h100-sxm-80gb").out
-    assert "micro batch 8 (the fastest power of two that surely fits) of 1,024 tokens" in out
+    assert "micro batch 16 (the fastest power of two that surely fits) of 1,024 tokens" in out
     assert "fastest power" not in run(*XL).out
 
 

@@ -112,7 +112,7 @@ def test_experts_are_spread_over_the_ranks():
     found = layouts("qwen3-30b-a3b", "h100-sxm-80gb", num_devices=64, recompute="none", micro_batch=(1, 2))
     assert found.layouts[0].ep > 1
     assert found.simplest is not None
-    assert found.simplest.pp == 1
+    assert found.simplest.pp <= found.layouts[0].pp
 
 
 def test_a_result_prints_in_a_few_lines():

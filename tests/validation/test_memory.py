@@ -27,4 +27,4 @@ def test_memory_summary_by_hand():
 def test_memory_of_nothing_was_not_measured():
     row = {"id": "a", "memory_kind": "peak", "peak_memory_gib": "0"}
     with pytest.raises(Skipped, match="measured memory of 0 GiB"):
-        validate_memory._figures(row, "peak")
+        validate_memory.figures_of(row, "peak")
