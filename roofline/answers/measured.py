@@ -74,7 +74,8 @@ def of_search(
         return device
     if not at:
         raise RooflineError(
-            "measured: a search has many layouts: say which was timed with measured_at, as in tp=8,micro_batch=2"
+            "measured: a search has many layouts: say which was timed with measured_at (--measured-at), "
+            "as in tp=8,micro_batch=2"
         )
     said = {name: value for name, value in options.items() if not isinstance(value, list | tuple) or name in at}
     return learnt(run_of(model, device, {**said, **at}), measured)

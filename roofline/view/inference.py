@@ -134,4 +134,6 @@ def data(result: Inference) -> dict[str, Any]:
 def notes(result: Inference) -> list[str]:
     """How far the figures can be trusted."""
     found = ["Note: inference times are not validated against measurements; the range is an assumption."]
+    if result.model.towers:
+        found.append("Note: the weights hold the encoders of images and sound; the time leaves out what they take.")
     return found + device_notes(result.device)
