@@ -160,9 +160,10 @@ def editable(mode: str, source: Path, scratch: Path) -> None:
     shutil.copytree(source, copy)
     venv.pip("install", "--no-deps", "--config-settings", f"editable_mode={mode}", "--editable", copy)
     venv.all_commands()
-    devices = copy / "hardware" / "devices"
-    (devices / "mine.toml").write_text((devices / "t4.toml").read_text().replace('id = "t4"', 'id = "mine"', 1))
-    venv.roofline("devices", "mine")  # the facts are those of the copy
+    device = copy / "hardware" / "devices" / "h100-sxm-80gb.toml"  # edited in place: strict mode links files one by one
+    device.write_text(device.read_text().replace('name = "', 'name = "Of this copy: ', 1))
+    if "Of this copy" not in venv.roofline("devices", "h100-sxm-80gb"):
+        raise Failed("the facts are not those of the copy")
 
 
 def typed(venv: Venv, scratch: Path) -> str:
@@ -247,7 +248,7 @@ def side_by_side(wheel: Path, venv: Venv, scratch: Path) -> None:
         env = environment(PYTHONPATH=str(scratch / f"version-{version}"))
         if venv.roofline("--version", env=env) != f"roofline {version}\n":
             raise Failed(f"version {version} is not the one that runs")
-        code = "import roofline; print(*[d for d in roofline.device_ids() if d.startswith('t4')])"
+        code = "import roofline; print(*[d for d in roofline.device_ids() if d.startswith('t4-')])"
         if call([venv.python, "-c", code], env=env, cwd=scratch).strip() != f"t4-{version}":
             raise Failed("it reads the other's facts")
 
