@@ -1,41 +1,9 @@
 """Adapters and quantised bases of a published row."""
 
-from roofline.validation.published import case_of
 from roofline.validation.row_adapters import mixes_precision
 from roofline.validation.row_config import fusions_of
 
-ROW = {
-    "id": "mine-1",
-    "source": "a table",
-    "software": "Megatron-LM",
-    "year": "2024",
-    "model": "GPT 1B",
-    "n_layers": "24",
-    "d_model": "1536",
-    "n_heads": "16",
-    "d_ff": "6144",
-    "gated_mlp": "0",
-    "vocab_size": "51200",
-    "seq_len": "2048",
-    "device": "a100-sxm-80gb",
-    "n_devices": "16",
-    "devices_per_node": "8",
-    "dtype": "bf16",
-    "global_batch_sequences": "64",
-    "micro_batch_sequences": "2",
-    "tp": "2",
-    "pp": "2",
-    "vp": "1",
-    "sharding": "zero1",
-    "seq_parallel": "1",
-    "recompute": "none",
-    "attention": "flash2",
-    "tokens_per_s_per_device": "5000",
-}
-
-
-def case(**changes):
-    return case_of({**ROW, **changes})
+from .published_rows import case
 
 
 def test_a_quantised_base_is_read_with_its_adapters():
