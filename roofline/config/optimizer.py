@@ -135,14 +135,21 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source: str
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Optimizers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: optimizers by name, and what software does not run.
+
+    Attributes:
+        optimizer: What each keeps, computes and moves.
+        refused: Combinations that software does not run.
+    """
+
     optimizer: dict[str, Optimizer]
     refused: tuple[Refused, ...]
 
 
 @cache
-def _table() -> _Table:
-    return read_packaged(packaged(__name__, "optimizers.toml"), _Table)
+def _table() -> Optimizers:
+    return read_packaged(packaged(__name__, "optimizers.toml"), Optimizers)
 
 
 def optimizers() -> Mapping[str, Optimizer]:

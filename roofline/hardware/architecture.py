@@ -57,3 +57,9 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     archspec: tuple[str, ...] = ()  # names that archspec gives CPUs of this family
     flops_per_cycle: dict[str, Rates] = {}
     measured: dict[str, Any] = {}
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``architectures/default.toml``: efficiencies of an architecture without measurements of its own."""
+
+    measured: dict[str, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ..reading import read_packaged, read_text
-from .architecture import Architecture
+from .architecture import Architecture, Defaults
 from .errors import HardwareError, RooflineError, nearest, quoted
 
 if TYPE_CHECKING:
@@ -108,4 +108,4 @@ def load_architecture(key: str) -> Architecture:
 @lru_cache(maxsize=1)
 def default_measured() -> dict[str, Any]:
     """Measured efficiencies of an architecture that has none of its own."""
-    return read_packaged(facts() / "architectures" / "default.toml", dict[str, Any])["measured"]
+    return read_packaged(facts() / "architectures" / "default.toml", Defaults).measured

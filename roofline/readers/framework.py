@@ -1,33 +1,4 @@
-"""What the keys of a framework's run files mean, declared in ``frameworks/<name>.toml``.
-
-A file holds:
-
-- ``title``, ``source``: how people call it, and where the facts are from (repository at a commit);
-- ``base``: one or several files whose declarations it takes over; a name that begins with ``_`` is no framework;
-- ``completes``: the name under which the rules of others find this file's table (a DeepSpeed JSON beside a trainer's
-  YAML); such a file alone names no run;
-- ``marks``: keys that say the file is this framework's; ``marks_any``: one of these at least; ``marks_not``: none;
-- ``lift``: sections whose keys are named without the section;
-- ``[defaults]``: the framework's own defaults, by key, where a rule reads the key and the file has none;
-- ``[derived]``: values computed first, those that others need before these, for use in the rest;
-- ``[options]``: for each option of ours an expression over the keys, or None; `our` holds those known by then.
-  Beside the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of all
-  replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share one included);
-- ``[model]``: ``name`` (Hub id, preset or folder), ``config`` (a table such as a config.json), its ``model_type``;
-- ``[sizes]``: flat keys of a model whose sizes stand in the file, taken where ``[model] sized`` holds;
-- ``[[configs]]``: the same for what flat keys cannot say: ``model_type`` and the fields of its config.json;
-- ``[changes]``: flat keys that the file changes in a named model;
-- ``[names]``: the framework's own names of models, in lower case, as presets or as flat keys;
-- ``[[refuse]]``, ``[[warn]]``, ``[[note]]``: ``when`` an expression holds, ``say`` it; ``{expression}`` is filled in;
-- ``[[files]]``: files that the file names: ``name`` an expression; ``folders`` where to look;
-- ``[shipped]``: files that the framework ships and that need not be beside: what they hold;
-- ``harmless``: keys without bearing on time or memory, ``*`` for any part;
-- ``[columns]``: the columns of a script's table of layouts, whose row is the file's name; ``[variables]``: what follows
-  from them;
-- ``[emit]``: the other way: ``form`` of the text, ``[emit.keys]`` over the fields of a layout, what a search for it
-  is restricted to in ``[emit.search]``, what it cannot say in ``[[emit.refuse]]``;
-- ``[missing]``: why an option may not be in the file, for the error that asks for it.
-"""
+"""What the keys of a framework's run files mean, declared in ``frameworks/<name>.toml``."""
 
 from __future__ import annotations
 
@@ -79,7 +50,42 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The declarations of a framework, those of its bases included."""
+    """The declarations of a framework, those of its bases included.
+
+    Attributes:
+        title: How people call it.
+        source: Where the facts are from: repository at a commit.
+        base: One or several files whose declarations it takes over; a name that begins with ``_`` is no framework.
+        completes: The name under which the rules of others find this file's table (a DeepSpeed JSON beside a trainer's
+            YAML); such a file alone names no run.
+        marks: Keys that say the file is this framework's.
+        marks_any: One of these keys at least.
+        marks_not: None of these.
+        layered: The section whose job names the files that it builds on (see `layers.layer`).
+        lift: Sections whose keys are named without the section.
+        defaults: The framework's own defaults, by key, where a rule reads the key and the file has none.
+        derived: Values computed first, those that others need before these, for use in the rest.
+        options: For each option of ours an expression over the keys, or None; `our` holds those known by then. Beside
+            the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of
+            all replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share
+            one included).
+        model: ``name`` (Hub id, preset or folder), ``config`` (a table such as a config.json), its ``model_type``.
+        sizes: Flat keys of a model whose sizes stand in the file, taken where ``sized`` of ``[model]`` holds.
+        configs: The same for what flat keys cannot say: ``model_type`` and the fields of its config.json.
+        changes: Flat keys that the file changes in a named model.
+        names: The framework's own names of models, in lower case, as presets or as flat keys.
+        refuse: ``when`` an expression holds, ``say`` why such a run is not read; ``{expression}`` is filled in.
+        warn: Likewise, what to beware of.
+        note: Likewise, what was taken for granted.
+        files: Files that the file names: ``name`` an expression; ``folders`` where to look.
+        shipped: Files that the framework ships and that need not be beside: what they hold.
+        harmless: Keys without bearing on time or memory, ``*`` for any part.
+        missing: Why an option may not be in the file, for the error that asks for it.
+        emit: The other way: ``form`` of the text, ``keys`` over the fields of a layout, what a ``search`` for it is
+            restricted to, what it cannot say (``refuse``).
+        columns: The columns of a script's table of layouts, whose row is the file's name.
+        variables: What follows from them.
+    """
 
     title: str = ""
     source: str = ""

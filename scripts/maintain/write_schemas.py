@@ -15,8 +15,14 @@ from typing import Any
 
 import msgspec
 
+from roofline.config.base import BaseDtype
+from roofline.config.dispatch import Dispatcher
+from roofline.config.optimizer import Optimizers
+from roofline.config.recipes import Recipe
+from roofline.config.recompute import RecomputeModule
+from roofline.config.schedules import PipelineSchedule
 from roofline.config.stack import Stack
-from roofline.hardware.architecture import Architecture
+from roofline.hardware.architecture import Architecture, Defaults
 from roofline.hardware.boards import Board
 from roofline.hardware.device import Figures
 from roofline.hardware.host import Host
@@ -24,23 +30,32 @@ from roofline.hardware.instances import Instance
 from roofline.hardware.measured import Measured
 from roofline.model import keys
 from roofline.model.family import Family, Types
+from roofline.readers.framework import Framework
 
 ROOT = Path(__file__).parents[2]
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that Taplo knows
 
 
 def of_type(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
-    """The schema of a file that is decoded into `kind`, with the words of its docstring for each field."""
+    """The schema of a file that is decoded into `kind`, with the words of docstrings for each field."""
     schema = msgspec.json.schema(kind)
     definitions = schema.pop("$defs")
+    for one in definitions.values():
+        words = attributes(one.get("description", ""))
+        if "description" in one:
+            one["description"] = one["description"].partition("\n")[0]
+        for name in words.keys() & one.get("properties", {}).keys():
+            one["properties"][name]["description"] = words[name]
     top = definitions.pop(kind.__name__)
-    words = attributes(kind.__doc__ or "")
-    top["description"] = (kind.__doc__ or "").partition("\n")[0]
-    for name, entry in top["properties"].items():
-        if name in words:
-            entry["description"] = words[name]
     text = json.dumps({**top, "title": title, "definitions": definitions})
-    return {"$schema": DIALECT, **json.loads(text.replace("#/$defs/", "#/definitions/"))}
+    return {"$schema": DIALECT, **json.loads(text.replace("#/$defs/", "#/definitions/"), object_hook=_dated)}
+
+
+def _dated(schema: dict[str, Any]) -> dict[str, Any]:
+    """A part of a schema in the words of its dialect, which has another for the items of a tuple."""
+    if "prefixItems" in schema:
+        schema |= {"items": schema.pop("prefixItems"), "additionalItems": schema["items"]}
+    return schema
 
 
 def attributes(docstring: str) -> dict[str, str]:
@@ -67,17 +82,12 @@ def with_measured(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
     return schema
 
 
-def of_hosts() -> dict[str, Any]:
-    """The schema of the table of hosts."""
-    schema = of_type(Host, "A kind of host")
+def of_named(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """The schema of a file of tables of `kind`, each under a name of its own."""
+    schema = of_type(kind, title)
     own = {key: schema.pop(key) for key in ("type", "properties", "required", "additionalProperties") if key in schema}
-    schema["definitions"]["Host"] = own
-    return {
-        **schema,
-        "title": "Kinds of hosts",
-        "type": "object",
-        "additionalProperties": {"$ref": "#/definitions/Host"},
-    }
+    schema["definitions"][kind.__name__] = own
+    return {**schema, "type": "object", "additionalProperties": {"$ref": f"#/definitions/{kind.__name__}"}}
 
 
 def of_model() -> dict[str, Any]:
@@ -114,10 +124,19 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "stack": lambda: of_type(Stack, "A software profile"),
     "device": lambda: with_measured(Figures, "A device"),
     "architecture": lambda: with_measured(Architecture, "What chips of one family have in common"),
-    "hosts": of_hosts,
+    "defaults": lambda: with_measured(Defaults, "Efficiencies where nothing was measured"),
+    "hosts": lambda: of_named(Host, "Kinds of hosts"),
+    "framework": lambda: of_type(Framework, "What the keys of a framework's run files mean"),
+    "optimizers": lambda: of_type(Optimizers, "Optimizers, and what software does not run"),
+    "schedules": lambda: of_named(PipelineSchedule, "Pipeline schedules"),
+    "dispatchers": lambda: of_named(Dispatcher, "Ways to send tokens to experts"),
+    "recipes": lambda: of_named(Recipe, "How operands of low-precision matmuls are scaled and cast"),
+    "recompute": lambda: of_named(RecomputeModule, "Words of --recompute"),
+    "base_dtypes": lambda: of_named(BaseDtype, "How a frozen base is stored"),
     "board": lambda: of_type(Board, "A row of a table of boards"),
     "instance": lambda: of_type(Instance, "A row of the table of instances"),
 }
+CONFIG_TABLES = ("optimizers", "schedules", "dispatchers", "recipes", "recompute", "base_dtypes")
 FILES: Mapping[str, str] = {  # which files have which schema
     "roofline/model/presets/*.toml": "model",
     "docs/examples/nanochat-d20.toml": "model",
@@ -127,7 +146,10 @@ FILES: Mapping[str, str] = {  # which files have which schema
     "hardware/devices/*.toml": "device",
     "docs/examples/h100-study.toml": "device",
     "hardware/architectures/[!d]*.toml": "architecture",
+    "hardware/architectures/default.toml": "defaults",
     "hardware/hosts.toml": "hosts",
+    "roofline/readers/frameworks/*.toml": "framework",
+    **{f"roofline/config/{name}.toml": name for name in CONFIG_TABLES},
 }
 
 

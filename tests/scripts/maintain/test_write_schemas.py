@@ -49,3 +49,21 @@ def test_fields_say_what_they_mean(script):
     schema = script.of_type(script.Family, "a family")
     assert schema["properties"]["refused"]["description"] == "Why models of this type are not counted."
     assert schema["additionalProperties"] is False
+
+
+def test_every_toml_file_that_people_add_to_names_a_schema(script):
+    for folder in ("hardware", "roofline/model/presets", "roofline/model/families", "roofline/readers/frameworks"):
+        for path in ROOT.glob(f"{folder}/**/*.toml"):
+            assert path.read_text(encoding="utf-8").startswith("#:schema "), path
+
+
+def test_tuples_are_in_the_words_of_the_dialect(script):
+    schema = script.SCHEMAS["optimizers"]()
+    rows = schema["definitions"]["Optimizer"]["properties"]["matmuls"]["items"]
+    assert rows["items"][:3] == [{"enum": ["m", "n", "r"]}] * 3  # draft 7 has no prefixItems
+    assert rows["additionalItems"] is False
+
+
+def test_parts_of_a_file_say_what_their_fields_mean(script):
+    parts = script.SCHEMAS["device"]()["definitions"]
+    assert parts["Gemm"]["properties"]["p"]["description"].startswith("Sharpness of the passage from memory-bound")
