@@ -7,6 +7,7 @@ Every figure is the best of several repeats, on one core; the first two count pr
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
@@ -161,7 +162,13 @@ def start_up(repeats: int = 15) -> None:
         print(f"start-up, {kind} of {repeats}: estimate {estimate:.0f} ms, import numpy {bare:.0f} ms, {ratio}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print every figure."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     searches()
     single_estimates()
     start_up()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +74,11 @@ def fit(rows: pd.DataFrame, *, absolute: bool) -> tuple[Array, Array]:
     return found.x, errors(found.x)
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Print the constants of each kind, and what its hosts reach."""
-    rows = rows_of(folder)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where pcie_collectives_measured.csv is")
+    rows = rows_of(parser.parse_args().folder)
     for kind, chosen in rows.groupby("kind"):
         for name, of_name in chosen.groupby("collective"):
             theta, error = fit(of_name, absolute=kind == "staged")
@@ -87,6 +90,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
-    main(Path(sys.argv[1]))
+    main()

@@ -11,6 +11,7 @@ and what each table misses by under constants fitted to the others.
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -159,6 +160,7 @@ def spread(rows: Sequence[Case], fitted: Fitted) -> float:
 
 def main() -> None:
     """Print everything."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rows = cases()
     fitted, outcome = fit(rows)
     print(f"all: {fitted}, outcome {outcome}")

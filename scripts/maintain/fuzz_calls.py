@@ -5,6 +5,7 @@ python scripts/maintain/fuzz_calls.py        every parameter of every function w
 
 from __future__ import annotations
 
+import argparse
 import collections
 import datetime as dt
 import decimal
@@ -266,6 +267,7 @@ def faults(calls: dict[str, Call] | None = None) -> tuple[int, list[Fault]]:
 
 def main() -> None:
     """Print every fault, and the counts."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     number, found = faults()
     for fault in found:
         sys.stdout.write(f"{fault.call}({fault.parameter}={fault.value}): {fault.error} at {fault.place}\n")

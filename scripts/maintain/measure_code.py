@@ -1,16 +1,15 @@
 """Modules, lines and functions of the package, as figures to compare over commits.
 
-python scripts/maintain/measure_code.py            the working tree
-python scripts/maintain/measure_code.py REVISION   and an earlier one beside it
+python scripts/maintain/measure_code.py [REVISION ...]    earlier ones, then the working tree
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import io
 import statistics
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -21,8 +20,11 @@ def sources(revision: str | None) -> dict[str, str]:
     """The modules of the package, by path."""
     if revision is None:
         return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in ROOT.glob("roofline/**/*.py")}
-    archive = subprocess.run(["git", "archive", revision, "roofline"], cwd=ROOT, check=True, capture_output=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+    command = ["git", "archive", "--end-of-options", revision, "roofline"]
+    found = subprocess.run(command, cwd=ROOT, check=False, capture_output=True)
+    if found.returncode:
+        raise SystemExit(f"{revision}: {found.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(found.stdout)) as tar:
         files = [(member.name, tar.extractfile(member)) for member in tar if member.name.endswith(".py")]
         return {name: file.read().decode() for name, file in files if file is not None}
 
@@ -51,7 +53,9 @@ def figures(files: dict[str, str]) -> dict[str, str]:
 
 def main() -> None:
     """Print the figures of each revision asked for, then of the working tree."""
-    for revision in [*sys.argv[1:], None]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("revisions", metavar="REVISION", nargs="*", help="a commit, branch or tag")
+    for revision in [*parser.parse_args().revisions, None]:
         print(revision or "working tree")
         for what, figure in figures(sources(revision)).items():
             print(f"  {what:<24}{figure}")

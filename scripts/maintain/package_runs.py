@@ -9,6 +9,7 @@ was compiled are left out.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 import sys
@@ -110,10 +111,11 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
 
 def main() -> int:
     """Write every table."""
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the compiled tables are")
+    folder = parser.parse_args().folder
     for name in TABLES:
-        with (Path(sys.argv[1]) / name).open(encoding="utf-8", newline="") as file:
+        with (folder / name).open(encoding="utf-8", newline="") as file:
             rows = sample(list(csv.DictReader(file)))
         rows = [tidy(row) for row in rows]
         columns = [column for column in rows[0] if column not in LEFT_OUT]

@@ -8,6 +8,7 @@ than its class builds. Fields that a class computes from others, and lists, are 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -54,6 +55,7 @@ def deciding(name: str) -> dict[str, Any]:
 
 def main() -> int:
     """Write the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     transformers.logging.set_verbosity_error()
     text = HEADER
     for name in family_ids():

@@ -9,6 +9,7 @@ written and the exit status is 1.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ def regressions(before: Mapping[str, float], now: Mapping[str, float]) -> list[s
 
 def main() -> int:
     """Write both tables, or say what has become worse."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     status = 0
     for name, errors in TABLES.items():
         before, now = recorded(FOLDER / name), errors()

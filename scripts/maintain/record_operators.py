@@ -8,6 +8,7 @@ has a cost, or is refused with a reason. Needs the `torch` extra.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ def described(name: str, schemas: list[Any]) -> dict[str, str] | None:
 
 def main() -> int:
     """Write the record."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     schemas: dict[str, list[Any]] = {}
     for schema in torch._C._jit_get_all_schemas():  # noqa: SLF001 (the only list there is)
         namespace, _, name = schema.name.partition("::")

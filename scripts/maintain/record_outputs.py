@@ -9,12 +9,12 @@ of five searches (without their own timing), `estimate --format json` of 300 con
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
 import random
 import re
-import sys
 from pathlib import Path
 
 CASES = 300
@@ -96,7 +96,9 @@ def presets() -> list[str]:
 
 def main() -> None:
     """Record everything below the folder named."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where to write")
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("runs", "memory", "budgets"):
         (folder / f"validate_{name}.csv").write_text(printed(["validate", name, "--format", "csv"]))

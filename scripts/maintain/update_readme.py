@@ -1,12 +1,8 @@
-"""Run the examples of README.md and docs/*.md and put what they print below them.
-
-python scripts/maintain/update_readme.py          rewrite the files whose output has changed
-python scripts/maintain/update_readme.py --check  only say which would change; exit status 1 if any
-python scripts/maintain/update_readme.py --pictures  draw the pictures again, too
-"""
+"""Run the examples of README.md and docs/*.md and put what they print below them."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -80,7 +76,11 @@ def updated(text: str) -> str:
 
 def main() -> int:
     """Update or check every page, and draw the pictures where asked."""
-    if "--pictures" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say which would change; exit status 1 if any")
+    parser.add_argument("--pictures", action="store_true", help="draw the pictures again, too")
+    args = parser.parse_args()
+    if args.pictures:
         for name, options in PICTURES.items():
             print(run(f"roofline plot {options} --output docs/images/{name}.png"), end="")
     stale = []
@@ -89,11 +89,11 @@ def main() -> int:
         new = updated(text)
         if new != text:
             stale.append(page)
-            if "--check" not in sys.argv[1:]:
+            if not args.check:
                 page.write_text(new, encoding="utf-8")
     for page in stale:
         print(page.relative_to(ROOT))
-    return 1 if stale and "--check" in sys.argv[1:] else 0
+    return int(bool(stale) and args.check)
 
 
 if __name__ == "__main__":

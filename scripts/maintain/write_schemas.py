@@ -1,11 +1,12 @@
 """Writes the JSON Schemas that help an editor with our TOML files: ``schemas/*.json``, from the types that read them.
 
 Each file names its schema in its first line (``#:schema ../../../schemas/model.json``), as Taplo and Even Better TOML
-read it. ``--check`` writes nothing, and says what is not current.
+read it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -177,16 +178,19 @@ def stale(root: Path = ROOT) -> dict[Path, str]:
     }
 
 
-def main(arguments: list[str]) -> int:
-    """Write what is not current, or with ``--check`` name it."""
+def main() -> int:
+    """Write what is not current, or name it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, say what is not current; 1 where anything")
+    check = parser.parse_args().check
     files = stale()
     for path, text in files.items():
         print(path.relative_to(ROOT))
-        if "--check" not in arguments:
+        if not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    return 1 if files and "--check" in arguments else 0
+    return int(bool(files) and check)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
