@@ -50,6 +50,21 @@ def _is_paths(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_path, value))
 
 
+def _takes_two(value: Any) -> bool:
+    """Whether it can be called with two arguments; of a function that does not say what it takes nobody knows."""
+    import inspect
+
+    if not callable(value):
+        return False
+    try:
+        inspect.signature(value).bind(0, 1)
+    except TypeError:
+        return False
+    except ValueError:  # no signature
+        return True
+    return True
+
+
 PATH = Kind("a path", _is_path)
 PATHS = Kind("a list of paths", _is_paths)
 TEXT = Kind("text", lambda value: isinstance(value, str))
@@ -57,6 +72,7 @@ NUMBER = Kind("a number", _is_number)
 MAPPING = Kind("a mapping of names", _is_mapping)
 FIGURES = Kind("a mapping of names to numbers", _is_figures)
 FUNCTION = Kind("a function", callable)
+OF_TWO = Kind("a function of two numbers", _takes_two)
 
 
 def instance(words: str, kind: type) -> Kind:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.gate import FIGURES, FUNCTION, MAPPING, NUMBER, PATH, PATHS, TEXT, gated, instance
+from roofline.gate import FIGURES, FUNCTION, MAPPING, NUMBER, OF_TWO, PATH, PATHS, TEXT, gated, instance
 
 
 @gated(path=PATH, most=NUMBER)
@@ -82,3 +82,8 @@ def test_a_function_whose_answers_are_kept_can_be_gated():
 def test_kinds(kind, right, wrong):
     assert kind.holds(right)
     assert not kind.holds(wrong)
+
+
+def test_a_function_of_two_takes_two():
+    assert all(OF_TWO.holds(each) for each in (print, [].insert, max, divmod))
+    assert not any(OF_TWO.holds(each) for each in (None, 2, len, object, [].clear))

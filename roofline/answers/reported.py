@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .. import arrays
 from ..config.run import DTYPES, TrainConfig
 from ..counting.mfu import attention_flops_per_token, matmul_weights, model_flops_per_token
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..units import format_share
@@ -86,17 +87,18 @@ def read_printed(value: Any) -> Printed:
     Raises:
         RooflineError: It is no positive number, or no MFU.
     """
-    text = repr(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-    number = text.strip().removesuffix("%").strip()
+    one = value if isinstance(value, str) else arrays.number(value)
+    text = one if isinstance(one, str) else shown(value if one is None else one)
+    digits = text.strip().removesuffix("%").strip()
     try:
-        figure = float(number)
+        figure = float(digits)
     except ValueError:
         figure = math.nan
     in_percent = text.strip().endswith("%") or figure > 2
     fraction = figure / 100 if in_percent else figure
     if not (0 < fraction < MOST):
         raise RooflineError(f"reported_mfu: {text!r} is not an MFU: give what was printed, such as 28.9% or 0.289")
-    return Printed(fraction, _last_digit(number) / (100 if in_percent else 1))
+    return Printed(fraction, _last_digit(digits) / (100 if in_percent else 1))
 
 
 def _last_digit(number: str) -> float:

@@ -286,8 +286,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_ahead(self) -> ModelConfig:
         """The model as it generates: without the layers that predict further ahead in training."""
-        groups = tuple(group for group in self.groups if not group.ahead)
-        return msgspec.structs.replace(self, groups=groups, heads_ahead=0)
+        kept = [kind for kind, group in enumerate(self.groups) if not group.ahead]
+        groups = tuple(self.groups[kind] for kind in kept)
+        order = tuple(kept.index(kind) for kind in self.order if kind in kept)
+        return msgspec.structs.replace(self, groups=groups, order=order, heads_ahead=0)
 
     def __repr__(self) -> str:
         """The model in one line."""

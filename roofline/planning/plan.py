@@ -97,10 +97,13 @@ def plan(
 
 
 def read_asked(
-    num_devices: int | str | None, deadline_s: float | str | None, budget: float | str | None, confidence: float | str
+    num_devices: int | str | None,
+    deadline_s: float | str | None,
+    budget: float | str | None,
+    confidence: float | str | None,
 ) -> Asked:
     """What a run is given, as numbers."""
-    sure: float = read_one("confidence", confidence, units.share)
+    sure: float = read_one("confidence", 0.5 if confidence is None else confidence, units.share)
     if sure >= 1:
         raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
     return Asked(

@@ -10,7 +10,7 @@ import msgspec
 from .. import units
 from ..answers.measured import of_search
 from ..config.options import read, read_one
-from ..gate import FUNCTION, PATH, gated
+from ..gate import OF_TWO, PATH, gated
 from .layout import SearchResult
 from .search import Progress, search
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..config.typed import LayoutChoices
 
 
-@gated(progress=FUNCTION, record=PATH)
+@gated(progress=OF_TWO, record=PATH)
 def layouts(
     model: Described,
     device: Named,

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..answers.asked import described
-from ..config.options import check_names, read_flag, read_one
+from ..config.options import LISTS, check_names, read_flag, read_one
 from ..config.options import choices as said
 from ..config.recorded import as_recorded
 from ..errors import RooflineError, shown, unknown
+from ..gate import OF_TWO
 from ..timing.ranks import domain_size
 from .found import TWINS, Found
 from .layout import SearchResult
 from .pieces import run
 from .question import Bundles, Question
 from .software import choices_of, parts_in, parts_of, several, software_note
-from .space import space_of
+from .space import DEGREES, WORDS, space_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -111,8 +112,8 @@ def _check(objective: object, executor: object, progress: object) -> None:
         raise RooflineError(
             f"executor must have a method submit, as those of concurrent.futures, got {shown(executor)}"
         )
-    if progress is not None and not callable(progress):
-        raise RooflineError(f"progress must be a function of two numbers, got {shown(progress)}")
+    if progress is not None and not OF_TWO.holds(progress):
+        raise RooflineError(f"progress must be {OF_TWO.words}, got {shown(progress)}")
 
 
 def _options(model: ModelConfig, given: dict[str, Any]) -> dict[str, Any]:
@@ -124,6 +125,10 @@ def _options(model: ModelConfig, given: dict[str, Any]) -> dict[str, Any]:
     options = said(given)
     if model.recorded is not None:
         options = as_recorded(options)
+    varied = (*DEGREES, *WORDS, *LISTS, "micro_batch", "num_devices")
+    for name, value in options.items():
+        if isinstance(value, tuple) and name not in varied:
+            raise RooflineError(f"{name}: {shown(value)} are several, and a search takes one: search once for each")
     if "pp_layout" in options:
         raise RooflineError("pp_layout is of one pipeline, and a search tries many: leave it out, or use estimate")
     return options

@@ -9,11 +9,10 @@ import msgspec
 
 from ..config.defaults import default_stack
 from ..config.optimizer import refuse_optimizer
-from ..config.options import LISTS
 from ..config.run import TrainConfig
 from ..config.settle import settle
 from ..config.stack import load_stack
-from ..errors import RooflineError, shown
+from ..errors import RooflineError
 from ..model.spec import ModelConfig
 from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_global_batch
 
@@ -163,9 +162,6 @@ def choices_of(
         value = several(options.pop(name, None))
         if value is not None:
             given[name] = value
-    for name, value in options.items():
-        if isinstance(value, tuple) and name not in LISTS:
-            raise RooflineError(f"{name}: {shown(value)} are several, and a search takes one: search once for each")
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
     base = run.train
     for name in WORDS:

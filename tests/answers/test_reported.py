@@ -3,6 +3,7 @@
 import math
 from itertools import combinations
 
+import numpy as np
 import pytest
 
 import roofline
@@ -40,6 +41,12 @@ def test_printed_figures_are_read_with_their_rounding(typed, value, rounding):
 def test_what_is_no_mfu(typed):
     with pytest.raises(RooflineError, match="reported_mfu"):
         read_printed(typed)
+
+
+def test_numpy_scalars_are_numbers() -> None:
+    assert read_printed(np.float64(0.289)) == read_printed(0.289)
+    with pytest.raises(RooflineError, match="cannot be shown"):
+        read_printed(10**5000)  # Python refuses to write so many digits
 
 
 def test_nanogpt_on_a_4090_divides_by_the_peak_of_an_a100():

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import roofline
 from roofline.answers.estimate import estimate
 from roofline.errors import RooflineError
 from roofline.search.answer import layouts
@@ -120,3 +121,10 @@ def test_a_result_prints_in_a_few_lines():
     assert "best <8 devices: dp 8" in repr(result)
     assert len(repr(result)) < 400
     assert {"tp", "stack", "step_time_s"} <= set(result.to_frame().columns)
+
+
+@pytest.mark.parametrize("ask", ["layouts", "ladder"])
+def test_one_software_profile_at_a_time(ask):
+    more = {"flops": "1e20"} if ask == "ladder" else {"model": DENSE}
+    with pytest.raises(RooflineError, match="stack: .* are several, and a search takes one"):
+        getattr(roofline, ask)(device=DEVICE, num_devices=8, stack=["nemo", "fsdp"], **more)
