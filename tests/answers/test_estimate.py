@@ -7,7 +7,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate, estimate_step
-from roofline.answers.times import estimate_times, ideal_step_time
 from roofline.config.recompute import RECOMPUTES
 from roofline.config.run import ATTENTIONS
 from roofline.config.settle import resolve, train_config
@@ -242,24 +241,6 @@ def test_more_work_takes_longer():
     twice = estimate("llama-3.2-1b", H100, **{**base, "global_batch": 16})
     assert first.step_time_s < twice.step_time_s < 2 * first.step_time_s  # the update is paid once
     assert twice.model_flops_per_step == 2 * first.model_flops_per_step
-
-
-def test_ideal_is_the_slowest_group_not_the_sum():
-    options = {"num_devices": 16, "tp": 8, "network_gbit_per_s": 0.001}
-    step = build_step(load_model("llama-3.2-1b"), train_config(options))
-    priced = price(step, H100)
-    reduced = sum(item.ideal * item.op.count for item in priced if item.op.group == "dp")
-    assert ideal_step_time(step, priced) == pytest.approx(reduced)  # this network is slower than all else
-
-
-def test_times_alone_are_those_of_the_whole_estimate():
-    step = build_step(load_model("llama-3-8b"), train_config({"num_devices": 16, "tp": 4}))
-    times, result = estimate_times(step, H100), estimate_step(step, H100)
-    assert (times.expected, times.low, times.high) == (
-        result.step_time_s,
-        result.step_time_low_s,
-        result.step_time_high_s,
-    )
 
 
 def test_ops_hold_all_device_work():

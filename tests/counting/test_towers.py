@@ -11,7 +11,6 @@ import pytest
 from roofline.answers.counts import count
 from roofline.answers.estimate import estimate
 from roofline.counting.op import Op, total
-from roofline.errors import RooflineError
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig
@@ -89,38 +88,6 @@ def test_full_recompute_runs_the_layers_of_an_encoder_again() -> None:
     assert sum(op.flops * op.count for op in again) == total(
         layers, where=lambda op: op.kind == "matmul" and op.phase == "forward"
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"images_per_sample": 9}, "are 5,184 tokens of llava, and a sample has 2,048"),
-        ({"images_per_sample": -1}, "images_per_sample: "),
-        ({"clips_per_sample": 1}, "clips_per_sample 1: llava has no encoder of sounds: leave it out"),
-        ({"image_size": 7}, "image_size must be a whole number of pixels from 14, one patch, got 7"),
-    ],
-)
-def test_what_cannot_be_is_one_line(options: dict[str, Any], words: str) -> None:
-    with pytest.raises(RooflineError) as caught:
-        count(LLAVA, **{"seq_len": 2048, **options})
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("option", [{"images_per_sample": 1}, {"image_size": 224}, {"freeze": "towers"}])
-def test_a_model_without_encoders_takes_no_images(option: dict[str, Any]) -> None:
-    with pytest.raises(RooflineError, match="leave it out"):
-        count("gpt2", **option)
-
-
-def test_what_is_assumed_of_images_is_said() -> None:
-    found = estimate(LLAVA, "h100-sxm-80gb", seq_len=2048)
-    sentence = (
-        "assumed: 1 image of 336 x 336 per sample, 576 tokens of its encoder, 576 tokens of the sequence "
-        "(--images-per-sample, --image-size)"
-    )
-    assert sentence in found.notes
-    short = estimate(LLAVA, "h100-sxm-80gb", seq_len=256)
-    assert "assumed: no image, whose tokens exceed the sequence (--images-per-sample)" in short.notes
 
 
 def test_an_encoder_alone_has_the_tokens_of_its_image() -> None:
