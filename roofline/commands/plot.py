@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
     from ..hardware import Device
     from ..model.spec import ModelConfig
-    from ..plot.data import PlotData
-    from ..plot.front import FrontData
-    from ..plot.ladder import LadderData
-    from ..plot.timeline import TimelineData
+    from ..plot import Picture
 
     Model: TypeAlias = ModelConfig | str  # as `options.model` gives it
 
@@ -95,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data(args: argparse.Namespace) -> PlotData | FrontData | LadderData | TimelineData:
+def _data(args: argparse.Namespace) -> Picture:
     """What to draw."""
     from .. import plot
 
@@ -116,7 +113,7 @@ def _data(args: argparse.Namespace) -> PlotData | FrontData | LadderData | Timel
     return draw(args, model, devices, given)
 
 
-def _sweep(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _sweep(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> Picture:
     from .. import plot
 
     values = given.pop(_varied(args), ())
@@ -124,7 +121,7 @@ def _sweep(args: argparse.Namespace, model: Model, devices: list[Device], given:
     return draw(load_model(model), devices, values, **given)
 
 
-def _memory(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _memory(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> Picture:
     from .. import plot
     from ..answers.estimate import estimate
 
@@ -136,9 +133,7 @@ def _memory(_: argparse.Namespace, model: Model, devices: list[Device], given: d
     return plot.memory_sweep(load_model(model), devices[0], batches, **given)
 
 
-def _step(
-    args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]
-) -> PlotData | TimelineData:
+def _step(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> Picture:
     from .. import plot
     from ..answers.estimate import estimate
 
@@ -150,7 +145,7 @@ def _step(
     return plot.waterfall_data(estimates) if args.kind == "waterfall" else plot.roofline_data(estimates)
 
 
-def _inference(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> PlotData:
+def _inference(args: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> Picture:
     from .. import plot
     from ..answers.inference import infer
 
@@ -159,7 +154,7 @@ def _inference(args: argparse.Namespace, model: Model, devices: list[Device], gi
     return plot.roofline_data([infer(model, device, args.phase, **given) for device in devices])
 
 
-def _front(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> FrontData:
+def _front(_: argparse.Namespace, model: Model, devices: list[Device], given: dict[str, Any]) -> Picture:
     from .. import plot
     from ..search.answer import layouts
 
@@ -168,7 +163,7 @@ def _front(_: argparse.Namespace, model: Model, devices: list[Device], given: di
     return plot.front_data(layouts(model, devices[0], **given))
 
 
-def _ladder(args: argparse.Namespace) -> LadderData:
+def _ladder(args: argparse.Namespace) -> Picture:
     from .. import plot
     from ..planning.cost import Terms
     from .ladder import ladder_of, prices
@@ -178,7 +173,7 @@ def _ladder(args: argparse.Namespace) -> LadderData:
     return plot.ladder_data(ladder_of(args, Terms(price=prices(args, 1)[0])))
 
 
-def _validation(args: argparse.Namespace) -> PlotData:
+def _validation(args: argparse.Namespace) -> Picture:
     from .. import plot
     from ..validation.runs import validate_runs
 

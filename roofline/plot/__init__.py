@@ -28,9 +28,13 @@ from .sweeps import batch_data, memory_data, memory_sweep, phase_data, sequence_
 from .timeline import TimelineData, draw_timeline, step_data, timeline_data
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from matplotlib.figure import Figure
 
     from .style import Page
+
+    Picture: TypeAlias = PlotData | TimelineData | FrontData | LadderData  # what a picture shows
 
 __all__ = [
     "FORMATS",
@@ -57,7 +61,7 @@ DPI = 200
 
 
 def draw(
-    data: PlotData | TimelineData | FrontData | LadderData,
+    data: Picture,
     *,
     width: float | None = None,
     font_size: float | None = None,
@@ -87,7 +91,7 @@ def draw(
     return figure
 
 
-def _drawing(data: PlotData | TimelineData | FrontData | LadderData) -> tuple[float, Callable[[Figure, Any], None]]:
+def _drawing(data: Picture) -> tuple[float, Callable[[Figure, Any], None]]:
     """The width in inches that a kind of picture has by itself, and what draws it."""
     from . import charts, curves, roofline, validation
     from .style import WIDTH
@@ -128,7 +132,7 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     write_atomically(Path(path), buffer.getvalue())
 
 
-def save_data(data: PlotData | TimelineData | FrontData | LadderData, path: str | Path) -> None:
+def save_data(data: Picture, path: str | Path) -> None:
     """Write what a picture shows as CSV, in base units.
 
     Raises:
