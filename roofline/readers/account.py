@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import RooflineError
 from .fields import STANDS_FOR
+from .framework import load_framework
 from .keys import leaves
 from .result import ConfigReport, ReadKey
 from .rules import Rules, short
@@ -16,8 +17,10 @@ from .values import Unresolved
 
 _SIZES = re.compile(
     r"(^|[_.])(micro_?batch|global_?batch|batch_?size|seq(uence)?_?len(gth)?|max_length|block_size|num_layers|n_layers?|"
-    r"hidden_size|n_heads?|num_(attention_)?heads|num_experts|n_experts|vocab_size|"
-    r"\w*parallel\w*(size|degree|dim)|(tensor|pipeline|context|expert)_parallel\w*|world_size)$"
+    r"hidden_size|n_heads?|num_(attention_)?heads|num_experts|n_experts|vocab_size|world_size|num_nodes|nnodes|"
+    r"\w*(ffn|mlp|emb|hidden|model|intermediate)_?(dim|size)|\w*(query|kv|key_value)_(heads|groups)|\w*decoder_layers|"
+    r"\w*accumulation(_steps)?|\w*parallelism|"
+    r"\w*parallel\w*(size|degree|dim)|(tensor|pipeline|context|expert)_parallel\w*)$"
 )
 _NO_SIZE = re.compile(
     r"eval|valid|test|infer|generat|prompt|image|vision|vit|audio|draft|teacher|data|buffer|queue|log|"
@@ -41,7 +44,8 @@ def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:
         if options:
             read.append(ReadKey(key=shown(rules, key), value=plain(value), option=", ".join(options)))
         elif (
-            lists_all
+            (key not in rules.keys.read and is_neutral(rules, key, value))
+            or lists_all
             or key in rules.keys.read
             or key in known
             or key in rules.files.of_bases
@@ -72,7 +76,26 @@ def shown(rules: Rules, key: str) -> str:
 def is_harmless(rules: Rules, key: str) -> bool:
     """Whether a key is among those without bearing on time or memory."""
     bare = key.rsplit(".", 1)[-1]
+    launched = any(document.form == "shell" for document in rules.files.documents)
+    if launched and key in load_framework("_launchers").harmless:
+        return True
     return any(fnmatchcase(key, pattern) or fnmatchcase(bare, pattern) for pattern in rules.framework.harmless)
+
+
+def is_neutral(rules: Rules, key: str, value: Any) -> bool:
+    """Whether a key that would size something is at the value at which it does not; False for any other key.
+
+    Raises:
+        RooflineError: It is at another value.
+    """
+    neutral = rules.framework.neutral
+    name = key if key in neutral else key.rsplit(".", 1)[-1]
+    if name not in neutral or value in (None, "None", neutral[name]):
+        return name in neutral
+    raise RooflineError(
+        f"{rules.where}: {key} = {short(value)} changes what a step costs and is not modelled (without it it is "
+        f"{short(neutral[name])}): take it out of the file to estimate the run without it"
+    )
 
 
 def refuse_size(rules: Rules, key: str, value: Any) -> None:

@@ -17,16 +17,14 @@ from ..errors import RooflineError
 from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
-from .shell import Script, read_script
-from .values import Unresolved, normal_key, scalar
+from .launch import arguments, launched, named_files, positional, program, training_jobs, worded
+from .shell import read_script
+from .values import normal_key, scalar
 from .yaml_text import DEEPEST, parse_yaml
 
 LARGEST = 2**20  # bytes: the longest run file gathered has 78 kB
 LARGEST_JSON_NUMBER = 40
 _DUMP_LINE = re.compile(r"^(?:\S*\]:?)?\s*(\w+) \.{2,} (.*)$", re.MULTILINE)
-_SETTING = re.compile(
-    r"[+~]{0,2}([A-Za-z_][\w.]*)=(?!=)"
-)  # of Hydra, OmegaConf, MaxText: after the program, without dashes
 _BARE = re.compile(r"(?<=[:\[,])(\s*)([A-Za-z_]\w*)(?=\s*[,}\]\n])")
 
 
@@ -40,6 +38,7 @@ class Document(msgspec.Struct, kw_only=True):
         variables: Variables that a launch script sets.
         notes: What was left out, or which case was taken.
         comments: The lines that are comments: some say on how many devices a recipe runs.
+        named: Run files that the command of a launch script hands on.
     """
 
     path: str
@@ -48,6 +47,7 @@ class Document(msgspec.Struct, kw_only=True):
     variables: dict[str, Any] = {}
     notes: list[str] = []
     comments: str = ""
+    named: list[str] = []
 
 
 def load_documents(path: Path) -> list[Document]:
@@ -102,7 +102,10 @@ def parse_text(text: str, where: str, form: str) -> list[Document]:
         values, notes = _yaml(text, where)
     if not isinstance(values, dict):
         raise RooflineError(f"{where}: holds no table of keys and values")
-    return [Document(path=where, form=form, values=_normal(values, where), notes=notes, comments=_comments(text))]
+    comments = _comments(text)
+    if form == "python":
+        comments = f"{_docstring(text)}\n{comments}"
+    return [Document(path=where, form=form, values=_normal(values, where), notes=notes, comments=comments)]
 
 
 def _comments(text: str) -> str:
@@ -199,17 +202,23 @@ def _python(text: str, where: str) -> dict[str, Any]:
     return python_values(text, where)
 
 
-# --- launch scripts ---------------------------------------------------------------------------------------
+def _docstring(text: str) -> str:
+    """What a program says at its top: often the line that launches it."""
+    from .python_text import module_docstring
+
+    return module_docstring(text)
+
+
+# --- launch scripts -----------------------------------------------------------------------------------------
 
 
 def _from_shell(text: str, where: str) -> list[Document]:
     """The command of a launch script that trains, and the configurations it writes."""
     script = read_script(text)
-    jobs = [words for words in _all_commands(script) if _setting_count(words) >= 3]
     notes = list(dict.fromkeys(script.taken))
-    trains = _training_jobs(jobs)
+    trains = training_jobs(script)
     if len(trains) > 1:
-        firsts = " | ".join(_program(words) for words in trains)
+        firsts = " | ".join(program(words) for words in trains)
         notes.append(f"{len(trains)} commands train ({firsts}): the first is read")
     values = arguments(trains[0]) if trains else {}
     for header in script.headers:
@@ -217,9 +226,11 @@ def _from_shell(text: str, where: str) -> list[Document]:
         values.setdefault(f"sbatch_{normal_key(name)}", scalar(value) if value else True)
     variables = {name: value if isinstance(value, list) else worded(value) for name, value in script.variables.items()}
     if trains:
-        variables["program"] = _program(trains[0])
-        variables["positional"] = _positional(trains[0])
-    documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes)]
+        variables["program"] = program(trains[0])
+        variables["positional"] = positional(trains[0])
+        variables["launched"] = launched(values, variables)
+    named = named_files(trains[0]) if trains else []
+    documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes, named=named)]
     for document in script.documents:
         shown = re.sub(f"(?<=[:\\[,])\\s*{OPEN}([^{CLOSE}]*){CLOSE}", r' "${\1}"', document)
         shown = shown.replace(OPEN, "${").replace(CLOSE, "}")
@@ -231,90 +242,3 @@ def _from_shell(text: str, where: str) -> list[Document]:
             if isinstance(inner, dict):
                 documents.append(Document(path=f"{where} (here-document)", form="json", values=_normal(inner, where)))
     return documents
-
-
-def _all_commands(script: Script) -> list[list[str]]:
-    """The commands of a script, and those inside a text it hands on (``TRAINING_CMD="... python x.py ..."``)."""
-    found = list(script.commands)
-    for value in script.variables.values():
-        if isinstance(value, str) and ".py" in value and value.count("--") >= 3:
-            found += [line.split() for line in re.split(r"[;\n]", value) if ".py" in line]
-    return found
-
-
-def _setting_count(words: list[str]) -> int:
-    """How many options a command has, and settings of the form ``batch_size=4``."""
-    return sum(word.startswith("--") or _SETTING.match(word) is not None for word in words)
-
-
-def _program(words: list[str]) -> str:
-    """The program a command starts, in a word."""
-    scripts = [word for word in words if word.endswith(".py")]
-    after = [words[i + 1] for i, word in enumerate(words[:-1]) if word == "-m"]
-    return Path((scripts or after or words[:1])[0]).name[:60]
-
-
-def _positional(words: list[str]) -> list[str]:
-    """The words of a command before its first option: ``litgpt finetune_lora CHECKPOINT --data ...``."""
-    first = next((at for at, word in enumerate(words) if word.startswith("-") or _SETTING.match(word)), len(words))
-    return [word for word in words[:first] if OPEN not in word]
-
-
-def _training_jobs(jobs: list[list[str]]) -> list[list[str]]:
-    """The commands that train: not those that evaluate or convert; the same command once, the fullest first."""
-    wanted = [words for words in jobs if not re.search(r"eval|convert|preprocess|export|infer", _program(words))]
-    unique = list({tuple(words): words for words in wanted}.values())
-    named = [words for words in unique if re.search(r"train|pretrain|finetune|sft|\.py", " ".join(words[:60]))]
-    if len({_program(words) for words in named}) == 1 or not named:
-        return sorted(named or unique, key=_setting_count, reverse=True)[:1]
-    return named
-
-
-def arguments(words: list[str]) -> dict[str, Any]:
-    """The options of a command as a table; a launcher's among them. An option without a value is True.
-
-    A dotted name lies in tables, as in a file: ``--train.micro_batch_size 2``, ``train.micro_batch_size=2``.
-
-    >>> arguments(["torchrun", "--nnodes", "2", "train.py", "--fp16", "--tp=4", "--modules", "a", "b", "--lr", "-1"])
-    {'nnodes': 2, 'fp16': True, 'tp': 4, 'modules': ['a', 'b'], 'lr': -1}
-    >>> arguments(["litgpt", "pretrain", "--train.micro_batch_size", "2", "model.n_layer=3", "seed=1"])
-    {'train': {'micro_batch_size': 2}, 'model': {'n_layer': 3}, 'seed': 1}
-    """
-    words = [part for word in words for part in (word.split() if word.startswith("--") else [word])]
-    values: dict[str, Any] = {}
-    at = 0
-    while at < len(words):
-        word = words[at]
-        at += 1
-        setting = _SETTING.match(word)
-        if setting is None and not re.match(r"--?[A-Za-z]", word):
-            continue
-        name, equals, value = word.partition("=")
-        taken: list[str] = [value] if equals else []
-        while not equals and at < len(words) and not re.match(r"--|-[A-Za-z]", words[at]):
-            if words[at].endswith(".py") or words[at] in {"python", "python3", "train"} or _SETTING.match(words[at]):
-                break
-            taken.append(words[at])
-            at += 1
-        read = [worded(each) for each in taken]
-        _put(values, normal_key(name.lstrip("+~")), True if not read else read[0] if len(read) == 1 else read)
-    return values
-
-
-def _put(values: dict[str, Any], name: str, value: Any) -> None:
-    """Keep a value at its place: a dotted name lies in tables."""
-    *sections, last = name.split(".")
-    table = values
-    for section in sections:
-        inner = table.get(section)
-        table[section] = table = inner if isinstance(inner, dict) else {}
-    table[last] = value
-
-
-def worded(text: str) -> Any:
-    """A word of a script: a number, a flag or text; unresolved where it holds a variable without a value."""
-    if OPEN in text:
-        name = text[text.index(OPEN) + 1 : text.index(CLOSE)] if CLOSE in text else text[text.index(OPEN) + 1 :]
-        shown = text.replace(OPEN, "$").replace(CLOSE, "")
-        return Unresolved(text=shown[:80], name=name[:60])
-    return scalar(text)

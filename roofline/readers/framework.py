@@ -80,6 +80,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         files: Files that the file names: ``name`` an expression; ``folders`` where to look.
         shipped: Files that the framework ships and that need not be beside: what they hold.
         harmless: Keys without bearing on time or memory, ``*`` for any part.
+        neutral: Keys that size something unless they are at this value (null is one always): any other is refused.
         missing: Why an option may not be in the file, for the error that asks for it.
         emit: The other way: ``form`` of the text, ``keys`` over the fields of a layout, what a ``search`` for it is
             restricted to, what it cannot say (``refuse``).
@@ -110,6 +111,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     files: list[Named] = []
     shipped: dict[str, Any] = {}
     harmless: list[str] = []
+    neutral: dict[str, Any] = {}
     missing: dict[str, str] = {}
     emit: Emit | None = None
     columns: dict[str, list[str]] = {}

@@ -18,6 +18,8 @@ from .layers import layer
 from .values import scalar
 from .variables import resolve
 
+FEWEST = 3  # options: a command with fewer says nothing of a run by itself
+
 
 class Gathered(msgspec.Struct, kw_only=True):
     """The files of a run.
@@ -50,7 +52,8 @@ def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Ga
         RooflineError: A file that cannot be read, is of no known framework or of several, or names one not there.
     """
     loaded = [document for each in [path, *more] for document in load_documents(each)]
-    named = [(identify(document, framework if index == 0 else None), document) for index, document in enumerate(loaded)]
+    loaded += handed_on(loaded)
+    named = identified(loaded, framework)
     mains = [(name, document) for name, document in named if not load_framework(name).completes]
     head, first = mains[0] if mains else named[0]
     strangers = [name for name, _ in mains if name != head]
@@ -66,6 +69,9 @@ def gather(path: Path, more: Sequence[Path], framework: str | None = None) -> Ga
         if part and document is not first:
             put_part(gathered, part, document.values)
         elif document is not first:
+            gathered.values = under(gathered.values, document.values)
+    for name, document in named:  # what a command line says beats the files it names
+        if document.form == "shell" and not load_framework(name).completes:
             gathered.values = under(gathered.values, document.values)
     layered(gathered, first)
     alone = load_framework(head).completes
@@ -99,6 +105,51 @@ def is_run_file(path: Path) -> bool:
 
 
 # --- whose file -------------------------------------------------------------------------------------------
+
+
+def identified(loaded: Sequence[Document], framework: str | None) -> list[tuple[str, Document]]:
+    """Each document with its framework; a command line that hands a run file on is of the framework of that file.
+
+    Raises:
+        RooflineError: One is of no framework, or of several alike.
+    """
+    if len(loaded) == 1 and (problem := unopened(loaded[0])) is not None:
+        raise problem
+    found: dict[int, str] = {}
+    for at, document in enumerate(loaded):
+        if document.form != "shell":
+            found[at] = identify(document, framework if at == 0 else None)
+    files = [name for name in found.values() if not load_framework(name).completes]
+    for at, document in enumerate(loaded):
+        if at not in found:
+            wanted = framework if at == 0 else None
+            found[at] = wanted or (files[0] if files and document.named else identify(document))
+    return [(found[at], document) for at, document in enumerate(loaded)]
+
+
+def handed_on(loaded: Sequence[Document]) -> list[Document]:
+    """The configurations that a script's command hands on, where they lie beside the script."""
+    known = {Path(document.path).name for document in loaded}
+    found: list[Document] = []
+    for document in loaded:
+        for name in document.named:
+            path = None if Path(name).name in known else look_up(name, Path(document.path), [BASES])
+            found += [] if path is None else load_documents(path)
+    return found
+
+
+def unopened(document: Document) -> RooflineError | None:
+    """The error for the configuration that a command names by ``--config`` and that was not given."""
+    config = document.values.get("config", document.values.get("config_file"))
+    wanted = [name for name in document.named if isinstance(config, str) and name in {config, f"{config}.yaml"}]
+    name = (wanted or document.named or [""])[0]
+    return (
+        RooflineError(
+            f"{document.path} hands on {name!r:.120}, which is not beside it: give it with --with, or put it there"
+        )
+        if wanted or (name and len(document.values) < FEWEST)
+        else None
+    )
 
 
 def identify(document: Document, wanted: str | None = None) -> str:

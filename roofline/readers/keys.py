@@ -152,6 +152,7 @@ class Keys(Scope):
         inner = Keys(self.root, self.lift, self.known)
         inner.update({**self, **more})
         inner.read, inner.assumed, inner.touched, inner.used = self.read, self.assumed, self.touched, self.used
+        inner.functions = self.functions
         return inner
 
     def tables(self, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

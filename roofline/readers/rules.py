@@ -12,7 +12,7 @@ from ..model.expressions import ExpressionError, evaluate, fields_in
 from .fields import OPTION
 from .framework import Rule, load_framework
 from .gather import Gathered
-from .keys import Keys, UnsetVariable, Written, leaves
+from .keys import FUNCTIONS, Keys, UnsetVariable, Written, leaves
 
 
 class Rules:
@@ -32,6 +32,8 @@ class Rules:
         self.path = Path(files.documents[0].path)
         self.where = f"{self.path.name} ({self.framework.title})"
         self.keys = Keys(files.values, self.framework.lift, dict(leaves(self.framework.defaults)))
+        names = self.framework.names
+        self.keys.functions = {**FUNCTIONS, "known_as": lambda word: names.get(str(word).lower(), word)}
         self.uses: dict[str, list[str]] = {}
         self.sources: dict[str, set[str]] = {}  # derived value -> the keys behind it
         first = files.documents[0]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.readers.account import is_harmless, plain, refuse_size, shown
+from roofline.readers.account import is_harmless, is_neutral, plain, refuse_size, shown
 from roofline.readers.values import Unresolved
 
 RULES: Any = SimpleNamespace(
     where="run.yaml (X)",
-    files=SimpleNamespace(parts={"deepspeed"}),
-    framework=SimpleNamespace(harmless=["log_*", "optim.eps"]),
+    files=SimpleNamespace(parts={"deepspeed"}, documents=[SimpleNamespace(form="yaml")]),
+    framework=SimpleNamespace(harmless=["log_*", "optim.eps"], neutral={"sparse": False, "a.rank": 0}),
 )
 
 
@@ -38,6 +38,20 @@ def test_harmless_by_its_path_or_its_last_part() -> None:
     assert is_harmless(RULES, "trainer.log_every")
     assert is_harmless(RULES, "optim.eps")
     assert not is_harmless(RULES, "other.eps")
+
+
+def test_options_of_a_launcher_are_harmless_in_a_script_alone() -> None:
+    script = SimpleNamespace(parts=set(), documents=[SimpleNamespace(form="shell")])
+    assert is_harmless(SimpleNamespace(**{**vars(RULES), "files": script}), "rdzv_id")  # type: ignore[arg-type]
+    assert not is_harmless(RULES, "rdzv_id")
+
+
+def test_neutral_at_its_value_and_refused_at_any_other() -> None:
+    assert is_neutral(RULES, "model.sparse", value=False)
+    assert is_neutral(RULES, "sparse", value=None)
+    assert not is_neutral(RULES, "b.rank", value=3)  # named by its path: another's
+    with pytest.raises(RooflineError, match=r"a\.rank = 3 changes what a step costs .* \(without it it is 0\)"):
+        is_neutral(RULES, "a.rank", value=3)
 
 
 def test_a_key_as_its_own_file_has_it() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from roofline.errors import RooflineError
+from roofline.model.parameters import count_parameters
+from roofline.model.spec import ModelConfig
 from roofline.readers.framework import framework_names, load_framework
 from roofline.readers.read import read_run
 
@@ -20,6 +22,12 @@ CASES: list[dict[str, Any]] = [
     for case in tomllib.loads(path.read_text(encoding="utf-8"))["case"]
 ]
 ELSEWHERE = {"megatron-lm", "torchtitan", "axolotl", "hf-trl", "deepspeed"}  # in test_read.py
+
+
+def sizes(model: ModelConfig | None) -> list[int]:
+    """Layers, width and parameters of a model."""
+    assert model is not None
+    return [model.n_layers, model.d_model, count_parameters(model).total]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['framework']}-{case['file']}")
@@ -36,6 +44,8 @@ def test_case(case: dict[str, Any], write: Callable[[str, str], Path]) -> None:
     run = read_run(path, **arguments)
     found = {**run.said, "model": run.model.name if run.model else None}
     assert {name: found.get(name) for name in case["wants"]} == case["wants"]
+    if "sizes" in case:
+        assert sizes(run.model) == case["sizes"]
     assert run.report.framework == case["framework"]
     assert run.report.not_understood == []
     for words in case.get("notes", []):
