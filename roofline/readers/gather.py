@@ -170,6 +170,10 @@ def identify(document: Document, wanted: str | None = None) -> str:
             "--framework says which it is"
         )
     found = [name for name, value in scores.items() if value == best]
+    if len(found) > 1 and document.form == "shell" and not document.values:
+        raise RooflineError(
+            f"{document.path}: no command in it trains: give the script that starts the training itself"
+        )
     if len(found) > 1:
         titles = [load_framework(name).title for name in found]
         raise RooflineError(

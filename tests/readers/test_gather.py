@@ -34,6 +34,11 @@ def test_of_no_framework(write: Write) -> None:
         read_run(write("run.yaml", "a: 1\nb: 2\n"))
 
 
+def test_a_script_that_only_starts_another(write: Write) -> None:
+    with pytest.raises(RooflineError, match="no command in it trains: give the script that starts the training itself"):
+        read_run(write("run.sh", "PP=2\nGBS=32\n. ./CONFIG.sh\n. ./SBATCH.sh\nexit 0\n"))
+
+
 def test_files_of_two_frameworks(write: Write) -> None:
     with pytest.raises(RooflineError, match="give the files of one run"):
         read_run(write("run.toml", TITAN), more=[write("run.yml", AXOLOTL)])
