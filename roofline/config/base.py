@@ -31,6 +31,8 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         double_block: Scales that share a scale of their own where they are quantised in turn; 0: they never are.
         double_bits: Bits of such a quantised scale.
         int8_forward: Whether the forward pass multiplies integers; otherwise weights are dequantised for each matmul.
+        copied: Whether adapters copy what its layers return before they add to it (huggingface/peft
+            src/peft/tuners/lora/bnb.py Linear4bit.forward: "clone").
         library: Whose kernels run it.
         architectures: Those that have kernels.
         cpu: Whether CPUs have.
@@ -44,6 +46,7 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     double_block: int = 0
     double_bits: float = 0.0
     int8_forward: bool = False
+    copied: bool = False
     library: str
     architectures: tuple[str, ...]
     cpu: bool = False

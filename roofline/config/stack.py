@@ -117,6 +117,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             kernel.
         dispatch_us: Host time of dealing tokens out to experts, per layer and pass that no graph captures, in
             microseconds: the router's small kernels, permutation maps, and waiting for token counts from the device.
+        unit_us: Host time of gathering and freeing an FSDP unit, per pass, in microseconds, where each matrix of an
+            adapter is one of its own; 0: adapters are gathered with their layer.
         splits_experts: Whether experts are split over tp where nothing is said of them.
         releases: What releases brought; the profile itself is the newest.
         versions: Names before a version in the words of a source; None: releases are years and months.
@@ -164,6 +166,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expert_launches: Literal["each", "grouped"] = "grouped"
     expert_us: float | None = None
     dispatch_us: float = 0.0
+    unit_us: float = 0.0
     fp8_recipe: str = "current"
     quantised_gathers: bool = False
     ends_in_16_bit: dict[str, int] = {}

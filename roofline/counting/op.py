@@ -114,6 +114,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
             or, with ``part="step"``, in one optimizer step.
         rounds: Micro batches of a step that it runs beside (a data-parallel collective).
         kernels: Kernel launches per run.
+        units: Matrices that the host gathers and frees around it one by one (FSDP's units within a layer).
         saved_bytes: Bytes this op keeps for the backward pass (only tensors no earlier op keeps already).
         module: The part of a layer it belongs to, where that may run again on its own.
         saved: Which of the saved bytes are whose.
@@ -143,6 +144,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     count: Number = 1
     rounds: Number = 1
     kernels: Number = 1
+    units: Number = 0
     saved_bytes: Number = 0
     module: Module | None = None
     saved: Saved = NOTHING

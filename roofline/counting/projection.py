@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide
+from ..arrays import Number, divide, where
+from ..config.base import base_dtypes
 from ..config.lora import adapters
 from ..config.recompute import Module
+from ..config.sharding import SHARDINGS
 from ..config.stack import Fusion
 from ..model.tensors import Projection, joined_words
 from . import kernels, traffic
@@ -106,11 +108,15 @@ class Widths(msgspec.Struct, frozen=True):
 
 
 def widths(tape: Tape) -> Widths:
-    """How wide adapters are: as activations, or kept in fp32 by software that does so (`Stack.adapter_dtype`)."""
+    """How wide adapters are: as activations, or kept in fp32 by software that does so (`Stack.adapter_dtype`).
+
+    Over a quantised base PEFT leaves what they read to autocast (huggingface/peft src/peft/tuners/lora/bnb.py, gptq.py
+    and awq.py: ``requires_conversion``).
+    """
     if tape.fused("adapter") or tape.stack.adapter_dtype == "model" or tape.es >= WIDE:
         return Widths()
     if tape.train.master_weights:
-        return Widths(held=WIDE / tape.es)
+        return Widths() if tape.base is not None else Widths(held=WIDE / tape.es)
     return Widths(held=WIDE / tape.es, run=WIDE / tape.es, dtype="fp32")
 
 
@@ -137,11 +143,8 @@ def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Numb
     if train.lora_variant == "dora":
         _magnitude(tape, name, batch * m * n, batch * k * n, batch * n, rank)
     tape.frozen = True
-    _add(tape, name, batch * m * n, wide)
-    if not tape.fused("adapter"):  # its dx is added to that of the frozen weight; those of own inputs one by one
-        times = parts if copies else 1
-        summed = Passes(reads=2 * times, writes=times, back_reads=0, back_writes=0, kernels=times)
-        tape.op(f"{name}.lora_grad_add", "elementwise", "backward", kernels.chain(batch * m * k, summed, tape.es, 1))
+    _add(tape, name, batch * m * n, wide, units=_units(tape, parts))
+    _add_gradient(tape, name, batch * m * k, parts if copies else 1)
 
 
 def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
@@ -149,7 +152,8 @@ def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
     drops = bool(tape.train.lora_dropout)
     if tape.stack.launch == "compiled" or tape.fused("adapter"):
         if drops:
-            chain = Passes(reads=1, writes=1 + tape.mask, back_reads=1 + tape.mask, back_writes=1)
+            back = 0 if tape.fused("adapter") else 1  # see `_add_gradient`
+            chain = Passes(reads=1, writes=1 + tape.mask, back_reads=back * (1 + tape.mask), back_writes=back)
             tape.elementwise(f"{name}.lora_dropout", elements, chain, flops=2, saves=elements)
         return
     casts = [(1.0, wide.held)] if wide.held > 1 else []
@@ -163,23 +167,48 @@ def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
         tape.elementwise(f"{name}.lora_dropout", elements, chain, flops=2, saves=elements)
 
 
-def _add(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
-    """Y plus the scaled product: in one kernel where compiled, else scaled, added and cast back by one each."""
+def _units(tape: Tape, parts: int) -> Number:
+    """Matrices of `parts` adapters that are FSDP units of their own: all that nothing fuses, where PEFT wraps them."""
+    sharded = SHARDINGS[tape.train.sharding].parameters and not tape.fused("adapter") and tape.stack.unit_us > 0
+    return where(tape.train.data_parallel > 1, 2 * parts, 0) if sharded else 0
+
+
+def _add_gradient(tape: Tape, name: str, elements: Number, times: int) -> None:
+    """Dx of adapters added to that of the frozen weight, those of inputs of their own (`times` of them) one by one.
+
+    Fused it is the addend of their last matmul; not so where the input was dropped: its zeros are found again and the
+    product masked before it is added (github:foundation-model-stack/fms-acceleration plugins/fused-ops-and-kernels/src/
+    fms_acceleration_foak/fused_ops/unsloth_lora/bnb/fast_lora.py).
+    """
+    if tape.fused("adapter") and not tape.train.lora_dropout:
+        return
+    reads, writes, each = (4 + tape.mask, 2 + tape.mask, 3) if tape.fused("adapter") else (2, 1, 1)
+    chain = Passes(reads=times * reads, writes=times * writes, back_reads=0, back_writes=0, kernels=times * each)
+    tape.op(f"{name}.lora_grad_add", "elementwise", "backward", kernels.chain(elements, chain, tape.es, 1))
+
+
+def _add(tape: Tape, name: str, elements: Number, wide: Widths, units: Number) -> None:
+    """Y plus the scaled product: in one kernel where compiled, else scaled, added and cast back by one each.
+
+    A copy of y is made before where a layer of the quantised base asks for it (`BaseDtype.copied`).
+    """
     run, back = wide.run, wide.run > 1
     if tape.fused("adapter"):  # y is the addend of the last matmul, and backward scales in its own
-        chain = Passes(reads=1, writes=0, back_reads=0, back_writes=0, kernels=0, back_kernels=0)
+        dropped = bool(tape.train.lora_dropout)  # then it is added by a kernel, as gradients are
+        chain = Passes(reads=1 + dropped, writes=dropped, back_reads=0, back_writes=0, kernels=dropped, back_kernels=0)
     elif tape.stack.launch == "compiled":
         chain = Passes(reads=2, writes=1, back_reads=1, back_writes=1)
     else:
+        copied = tape.base is not None and base_dtypes()[tape.train.base_dtype or ""].copied
         chain = Passes(
-            reads=run + (1 + run) + run * back,
-            writes=2 * run + back,
+            reads=copied + run + (1 + run) + run * back,
+            writes=copied + 2 * run + back,
             back_reads=run + (1 + run) * back,
             back_writes=run + (run + 1) * back,
-            kernels=2 + back,
+            kernels=copied + 2 + back,
             back_kernels=1 + 2 * back,
         )
-    tape.elementwise(f"{name}.lora_add", elements, chain, flops=2)
+    tape.elementwise(f"{name}.lora_add", elements, chain, flops=2, units=units)
 
 
 def _magnitude(tape: Tape, name: str, y: Number, weights: Number, outputs: Number, rank: int) -> None:

@@ -209,19 +209,20 @@ class Tape:
         saves: Number = 0,
         kind: Kind = "elementwise",
         es: float | None = None,
-        role: Role | None = None,
         saved: Saved = NOTHING,
+        **extra: Any,
     ) -> None:
         """A chain of element-wise kernels over `elements` of `es` bytes; `flops` per element.
 
-        `saves` are bytes kept for backward, and `saved` says whose they are where that matters.
+        `saves` are bytes kept for backward, and `saved` says whose they are where that matters; `extra` are further
+        `Op` fields of both passes.
         """
         es = self.es if es is None else es
         kernel = kernels.chain(elements, chain, es, flops)
-        self.op(name, kind, "forward", kernel, saved_bytes=saves, saved=saved, role=role)
+        self.op(name, kind, "forward", kernel, saved_bytes=saves, saved=saved, **extra)
         if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
             kernel = kernels.chain_backward(elements, chain, es, flops)
-            self.op(f"{name}.backward", kind, "backward", kernel, role=role, of=name)
+            self.op(f"{name}.backward", kind, "backward", kernel, of=name, **extra)
 
     def repeated(self, name: str, elements: Number, chain: Passes, times: Number, **extra: Any) -> None:
         """A chain launched so many `times`, each on its part of the elements; `extra` as of `elementwise`."""

@@ -266,7 +266,7 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place
             continue
         each = (cost.routed if op.routed else cost.plain) + (cost.dispatch or 0) * deals_out(op)
         forward = launches_forward(op)
-        host[forward] = host[forward] + each * op.kernels * op.count
+        host[forward] = host[forward] + (each * op.kernels + cost.unit * op.units) * op.count
         seconds[forward] = seconds[forward] + item.expected * op.count
     if cost.dispatch is None or not any(deals_out(i.op) for i in priced if (i.op.part, i.op.layer_kind) == place):
         return maximum(p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy, 0)
@@ -281,10 +281,11 @@ def launches_forward(op: Op) -> bool:
 
 
 class LaunchCosts(NamedTuple):
-    """Host seconds of a kernel, of a kernel of an expert layer, and of dealing tokens out; None: it does not wait."""
+    """Host seconds of a kernel, of one of an expert layer, of an FSDP unit, of dealing tokens out (None: no wait)."""
 
     plain: float
     routed: float
+    unit: float
     dispatch: float | None
 
 
@@ -297,7 +298,8 @@ def launch_costs(step: Step, device: Device) -> LaunchCosts:
     routed = launch.graph_us if captured == "full" else each if stack.expert_us is None else stack.expert_us
     static = captured == "full" or stack.launch == "graph"  # sizes that the host never sees
     second = launch.slowdown * 1e-6
-    return LaunchCosts(plain * second, routed * second, None if static else stack.dispatch_us * second)
+    dispatch = None if static else stack.dispatch_us * second
+    return LaunchCosts(plain * second, routed * second, stack.unit_us * second, dispatch)
 
 
 def _pipeline_transfer(step: Step, device: Device) -> Number:

@@ -11,7 +11,7 @@ from .rows import number
 
 ADAPTED = ("lora", "qlora")  # workloads
 TRAINER = "hf-trainer"  # the profile of Hugging Face's Trainer, whatever shards beneath it
-_SAID = re.compile(r"rank (\d+) on (\w+(?:,\w+)*)(?: and c_attn)?(?:, dropout ([\d.]+))?")
+_SAID = re.compile(r"rank (\d+) on (\w+(?:,\w+)*)( and c_attn)?(?:, dropout ([\d.]+))?")
 _MODULES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "o_proj"}
 
 
@@ -41,11 +41,13 @@ def adapter_options(row: Mapping[str, str]) -> dict[str, Any]:
     if found is None:
         return {**options, "lora_rank": int(number(row, "lora_rank") or LORA_RANK)}
     modules = ",".join(_MODULES.get(word, word) for word in found[2].split(","))
+    if found[3] and not number(row, "gated_mlp"):  # of a list of names those count that the model has: GPT's is one
+        modules = "c_attn"
     return {
         **options,
         "lora_rank": int(found[1]),
         "lora_modules": modules,
-        "lora_dropout": float(found[3]) if found[3] else None,
+        "lora_dropout": float(found[4]) if found[4] else None,
     }
 
 

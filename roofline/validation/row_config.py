@@ -191,19 +191,28 @@ FUSION_WORDS = {
     "adamw": "optimizer",
     "lora": "adapter",
 }
+LOSSES = {"cross_entropy", "linear_cross_entropy"}
 
 
 def fusions_of(row: Mapping[str, str]) -> tuple[str, ...]:
-    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu"."""
-    if (row.get("fused") or "").strip():
-        return tuple(row["fused"].split("/"))
+    """Fusions that the source names beside the software's own: "RMS kernel", "fused CE/rotary/swiglu".
+
+    A Trainer's plugins bring kernels for layers like Llama's: RMS norms, rotary positions, q, k and v apart. Of GPT's
+    they replace the loss (foundation-model-stack/fms-acceleration plugins/fused-ops-and-kernels/src/
+    fms_acceleration_foak/models/gpt_bigcode.py).
+    """
+    said = row["fused"].split("/") if (row.get("fused") or "").strip() else _fusions_in_words(row)
+    return tuple(sorted(set(said) & LOSSES if of_trainer(row) and not number(row, "gated_mlp") else said))
+
+
+def _fusions_in_words(row: Mapping[str, str]) -> set[str]:
     text = " ".join(row.get(key) or "" for key in ("attention", "attention_note", "sharding_note", "notes")).lower()
     words = [word for match in re.findall(r"fused[ _]([a-z/-]+)", text) for word in match.split("/")]
     words += re.findall(r"([a-z]+) kernel", text)
     words += ["linear-cross-entropy"] if "linear cross entropy" in text else []
     if not row.get("quantization"):  # Unsloth's kernels in a plugin that leaves them out of a base in 16 bits
         words = [word for word in words if word != "lora"]
-    return tuple(sorted({FUSION_WORDS[word] for word in words if word in FUSION_WORDS}))
+    return {FUSION_WORDS[word] for word in words if word in FUSION_WORDS}
 
 
 def _year(row: Mapping[str, str]) -> float:

@@ -16,6 +16,7 @@ COSTS = {  # fields of a software profile
     "efficiency": "rate of matmuls and attention over that of the best software",
     "host_us": "microseconds of the host per kernel",
     "expert_us": "microseconds of the host per kernel of an expert layer",
+    "unit_us": "microseconds of the host per pass and matrix of an adapter that FSDP gathers by itself",
     "dispatch_us": "microseconds of the host per layer and pass that deals tokens out to experts",
 }
 NOTE = (

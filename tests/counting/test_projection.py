@@ -127,6 +127,45 @@ def test_what_no_kernel_fuses_is_read_and_written_by_its_own():
     assert (add.bytes_read, add.bytes_written, add.kernels) == (3 * 2 * TOKENS * 128, 2 * 2 * TOKENS * 128, 2)
 
 
+@pytest.mark.parametrize(("base", "copies"), [("nf4", 1), ("int8", 0)])
+def test_over_a_quantised_base_autocast_alone_casts_and_outputs_of_4_bits_are_copied(base, copies):
+    found = step(stack="hf-trainer", base_dtype=base)
+    assert not ops(found, ".lora_cast")
+    (add,) = ops(found, "attention.qkv.lora_add", "forward")  # copied, scaled, added
+    elements = 2 * TOKENS * 128
+    expected = ((copies + 3) * elements, (copies + 2) * elements, copies + 2)
+    assert (add.bytes_read, add.bytes_written, add.kernels) == expected
+
+
+def test_fused_adapters_of_a_dropped_input_mask_their_gradient_by_kernels_of_their_own():
+    found = step(stack="hf-trainer", fused="adapter", lora_dropout=0.1)
+    # 3 inputs of 64 features: which are zero (2 bytes in, 1 out), product (2 + 1, 2) and sum (2 + 2, 2)
+    (masked,) = ops(found, "attention.qkv.lora_grad_add")
+    assert (masked.bytes_read, masked.bytes_written, masked.kernels) == (9 * TOKENS * 192, 5 * TOKENS * 192, 9)
+    (add,) = ops(found, "attention.qkv.lora_add")
+    assert (add.bytes_read, add.bytes_written, add.kernels) == (2 * 2 * TOKENS * 128, 2 * TOKENS * 128, 1)
+    assert not ops(found, ".lora_dropout", "backward")
+
+
+@pytest.mark.parametrize(
+    ("options", "units"),
+    [
+        ({"sharding": "fsdp"}, 14),  # a and b of seven matrices
+        ({"sharding": "fsdp", "lora_modules": "q_proj,v_proj"}, 4),
+        ({"sharding": "fsdp", "fused": "adapter"}, 0),
+        ({"sharding": "none"}, 0),
+        ({"sharding": "fsdp", "stack": "fsdp"}, 0),
+    ],
+)
+def test_peft_makes_each_matrix_of_an_adapter_an_fsdp_unit(options, units):
+    found = step(train="lora", num_devices=2, recompute="full", **{"stack": "hf-trainer", **options})
+    by_phase = {
+        phase: total(found.ops, "units", where=lambda op, phase=phase: op.phase == phase)
+        for phase in ("forward", "recompute", "backward", "optimizer")
+    }
+    assert by_phase == {"forward": units, "recompute": units, "backward": units, "optimizer": 0}
+
+
 def test_rslora_costs_what_lora_does():
     one, other = (step(train="lora", lora_variant=name) for name in ("lora", "rslora"))
     assert one.ops == other.ops

@@ -1,6 +1,6 @@
 """Adapters and quantised bases of a published row."""
 
-from roofline.validation.row_adapters import mixes_precision
+from roofline.validation.row_adapters import adapter_options, mixes_precision
 from roofline.validation.row_config import fusions_of
 
 from .published_rows import case
@@ -27,6 +27,18 @@ def test_fused_adapters_are_those_of_a_quantised_base():
     notes = "fused rms/rope/ce kernels and fused LoRA matmuls"
     assert "adapter" in fusions_of({"notes": notes, "quantization": "nf4"})
     assert "adapter" not in fusions_of({"notes": notes})
+
+
+def test_kernels_of_a_trainer_s_plugins_are_for_layers_like_llama_s():
+    row = {"software": "HF Trainer (fms-acceleration)", "fused": "adapter/cross_entropy/norm/rotary"}
+    assert fusions_of({**row, "gated_mlp": "0"}) == ("cross_entropy",)
+    assert set(fusions_of({**row, "gated_mlp": "1"})) == {"adapter", "cross_entropy", "norm", "rotary"}
+
+
+def test_of_the_modules_that_a_source_lists_those_count_that_a_model_has():
+    row = {"workload": "qlora", "quantization": "nf4", "adapters": "rank 16 on q,k,v,o and c_attn, dropout 0.1"}
+    modules = [adapter_options({**row, "gated_mlp": gated})["lora_modules"] for gated in ("0", "1")]
+    assert modules == ["c_attn", "q_proj,k_proj,v_proj,o_proj"]
 
 
 def test_adapters_are_in_attention_or_everywhere():
