@@ -20,6 +20,7 @@ from .rows import Skipped, integer, number
 
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
 SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
+SHARDED = {"fsdp", "zero3", "hsdp"}  # parameters, by PyTorch's FSDP where nothing else is named
 COMPILED = {"fsdp": "fsdp-compiled", "eager": "compiled"}  # profiles under torch.compile
 FLASH_YEAR = 2023
 DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
@@ -165,8 +166,10 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     if stack is None:
         sharding, degrees = row.get("sharding") or "", [number(row, key) or 1 for key in ("tp", "pp")]
         stack = "parallel" if max(degrees) > 1 or sharding.startswith("zero") else "eager"
-        stack = "fsdp" if sharding in {"fsdp", "zero3", "hsdp"} else stack
+        stack = "fsdp" if sharding in SHARDED else stack
         assumed.append(f"stack {stack}")
+    if stack == "eager" and row.get("sharding") in SHARDED:  # "PyTorch" is the name of either
+        stack = "fsdp"
     return COMPILED.get(stack, stack) if _flag(row, "compiled") else stack
 
 
@@ -316,7 +319,7 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed
     data = base.num_devices // (base.tp * base.pp * base.cp)
     if micro:
         return (micro,)
-    if base.sharding in {"fsdp", "zero3", "hsdp"} and size > SHARDED_ALONE:
+    if base.sharding in SHARDED and size > SHARDED_ALONE:
         assumed.append("micro batch 1")
         return (1,)
     if not total:

@@ -51,6 +51,21 @@ def test_fine_tuners_have_profiles_of_their_own(software, stack):
     assert case(software=software, tp="1", pp="1", sharding="fsdp").candidates[0].stack == stack
 
 
+@pytest.mark.parametrize(
+    ("software", "sharding", "stack"),
+    [
+        ("PyTorch 2.1 FSDP", "fsdp", "fsdp"),  # not the eager profile that "PyTorch" alone is
+        ("PyTorch DDP", "none", "eager"),
+        ("OLMo-core", "fsdp", "torchtitan"),
+        ("OLMo", "fsdp", "fsdp-compiled"),
+        ("Levanter", "fsdp", "jax"),
+        ("nanotron", "zero1", "parallel"),
+    ],
+)
+def test_software_is_found_by_what_it_is_built_on(software, sharding, stack):
+    assert case(software=software, tp="1", pp="1", sharding=sharding).candidates[0].stack == stack
+
+
 def test_samples_packed_in_a_sequence_are_as_long_as_stated():
     assert case(packed="700").candidates[0].mean_len == 700
     unsaid = case(packed="1")
