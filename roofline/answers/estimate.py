@@ -208,9 +208,9 @@ def estimate(
             network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap. Method: cuda_graph, dtype,
             low_precision_recipe, recompute, recompute_detail, attention, optimizer, stack, fused, dropout,
             master_weights, train, lora_rank, lora_modules, lora_variant, lora_dropout, base_dtype,
-            double_quant, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype, offload,
-            offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Any number may be an array, or text as typed on
-            the command line (``"2k"``).
+            double_quant, base_upcast, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype,
+            offload, offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Any number may be an array, or text as
+            typed on the command line (``"2k"``).
 
     Returns:
         Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.

@@ -150,6 +150,12 @@ _TRAINED = (
     Option("--train", "WHAT", "full (default), lora, or qlora: adapters over a base in 4 bits"),
     Option("--base-dtype", "DTYPE", "how the frozen base is stored: {base_words} (default 16 bits; nf4 with qlora)"),
     Option("--double-quant", _SWITCHES, "scales of an nf4 or fp4 base are quantised as well (default)"),
+    Option(
+        "--base-upcast",
+        "WHAT",
+        "what of a base that bitsandbytes quantised is cast to fp32 (PEFT's prepare_model_for_kbit_training): none, "
+        "norms (TRL with bf16), or all that is not quantised (default the stack's)",
+    ),
     Option("--lora-variant", "NAME", "lora (default), rslora or dora"),
     Option("--lora-dropout", "P", "dropout on the input of each adapter (default 0)"),
     Option("--lora-rank", "R", "rank of the adapters (default 16)"),

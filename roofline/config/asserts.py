@@ -9,7 +9,7 @@ from ..arrays import first_where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
 from .optimizer import coarse_word, refuse_optimizer
-from .run import TrainConfig
+from .run import UPCASTS, TrainConfig
 from .sharding import SHARDINGS
 from .stack import family_of
 
@@ -90,6 +90,14 @@ ASSERTS = (
         "pytorch torch/distributed/pipelining/schedules.py ScheduleInterleaved1F1B: number of micro batches",
     ),
     Assert(
+        ("hf-trainer", "axolotl", "fsdp"),
+        lambda train, _: train.base_upcast not in {None, *UPCASTS[:1]} and train.shards_parameters,
+        "base_upcast {base_upcast} with sharding {sharding}",
+        "use --base-upcast none, or leave it out",
+        "huggingface/trl trl/trainer/sft_trainer.py: is_sharded_qlora leaves the base as it is; pytorch "
+        "torch/distributed/fsdp/_flat_param.py: Must flatten tensors with uniform dtype",
+    ),
+    Assert(
         ("deepspeed",),
         lambda train, _: (train.pp > 1) & SHARDINGS[train.sharding].gradients,
         "sharding {sharding} with pp {pp}",
@@ -123,5 +131,6 @@ def refuse(train: TrainConfig, model: ModelConfig) -> None:
         names = ("tp", "pp", "cp", "seq_len", "accumulation")
         bad = first_where(each.breaks(train, model), *(getattr(train, name) for name in names))
         if bad is not None:
-            fields = {**dict(zip(names, bad, strict=True)), "sharding": train.sharding}
+            fields = dict(zip(names, bad, strict=True))
+            fields |= {name: getattr(train, name) for name in ("sharding", "base_upcast")}
             raise RooflineError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")

@@ -12,7 +12,8 @@ from ..errors import RooflineError, unknown
 from ..model.quantization import WHOLE
 from ..model.spec import ModelConfig, Quantization
 from ..reading import packaged, read_packaged
-from .run import TrainConfig
+from .run import UPCASTS, TrainConfig
+from .stack import Stack
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -33,6 +34,7 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         int8_forward: Whether the forward pass multiplies integers; otherwise weights are dequantised for each matmul.
         copied: Whether adapters copy what its layers return before they add to it (huggingface/peft
             src/peft/tuners/lora/bnb.py Linear4bit.forward: "clone").
+        returns_input_dtype: Whether its layers return the dtype they are given, whatever they compute in.
         library: Whose kernels run it.
         architectures: Those that have kernels.
         cpu: Whether CPUs have.
@@ -47,6 +49,7 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     double_bits: float = 0.0
     int8_forward: bool = False
     copied: bool = False
+    returns_input_dtype: bool = False
     library: str
     architectures: tuple[str, ...]
     cpu: bool = False
@@ -83,6 +86,30 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
     if own is not None and checkpoint_word(own) == name and train.double_quant in {None, doubled(own)}:
         return own
     return base_dtypes()[name].stored(name, double=bool(train.double_quant))
+
+
+def upcast_of(train: TrainConfig, stack: Stack) -> str:
+    """Which parameters of a quantised base are cast to fp32: as said, else what the stack casts of a whole one."""
+    known = base_dtypes().get(train.base_dtype or "")
+    if known is None or not known.returns_input_dtype:
+        return UPCASTS[0]
+    return train.base_upcast or (UPCASTS[0] if train.shards_parameters else stack.base_upcast)
+
+
+def hands_out_fp32(train: TrainConfig, stack: Stack, model: ModelConfig) -> bool:
+    """Whether norms give fp32 to a quantised base whose projections return what they are given: the stream is fp32.
+
+    Eager RMS norms multiply by their weight, fp32 where it is upcast (`TrainConfig.base_upcast`), and fused ones write
+    the dtype they read; autocast runs layer norms in fp32 (docs.pytorch.org/docs/stable/amp.html, ops that autocast to
+    float32).
+    """
+    known = base_dtypes().get(train.base_dtype or "")
+    if known is None or not known.returns_input_dtype or train.activation_bytes >= 4:
+        return False
+    upcast = upcast_of(train, stack) != UPCASTS[0] and "norm" not in stack.fused
+    layer = stack.cast_weights and train.master_weights
+    kinds = {norm.kind for group in model.groups for norm in group.norms}
+    return (upcast and "rms" in kinds) or (layer and "layer" in kinds)
 
 
 def checkpoint_word(stored: Quantization) -> str | None:

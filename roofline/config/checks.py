@@ -27,6 +27,7 @@ from .run import (
     MASTERS,
     PACKINGS,
     TRAINS,
+    UPCASTS,
     VARIANTS,
     TrainConfig,
     known,
@@ -93,6 +94,7 @@ def check_words(train: TrainConfig) -> None:
         ("CUDA graph", train.cuda_graph, GRAPHS),
         ("packing", train.packing or PACKINGS[0], PACKINGS),
         ("base dtype", train.base_dtype or HALF[0], base_words()),
+        ("upcast of a base", train.base_upcast or UPCASTS[0], UPCASTS),
         ("adapter variant", train.lora_variant or VARIANTS[0], VARIANTS),
         *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
         *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
@@ -270,6 +272,7 @@ def _check_base(train: TrainConfig) -> None:
         raise RooflineError(
             f"double_quant is of scales in blocks: add --base-dtype with one of {twice}, or leave it out"
         )
+    _check_upcast(train)
     if known is None:
         return
     if not train.adapts:
@@ -281,6 +284,18 @@ def _check_base(train: TrainConfig) -> None:
         raise RooflineError(
             f"base_dtype {name} with dtype {train.dtype}: the weights are dequantised to 16 bits for each matmul: "
             "use --dtype bf16"
+        )
+
+
+def _check_upcast(train: TrainConfig) -> None:
+    """Norms in fp32 beside 16-bit weights: of a base that layers of bitsandbytes hold."""
+    word = train.base_upcast
+    if word in {None, UPCASTS[0]}:
+        return
+    able = [name for name, kind in base_dtypes().items() if kind.returns_input_dtype]
+    if train.base_dtype not in able:
+        raise RooflineError(
+            f"base_upcast {word} is of a base in {', '.join(able)}: add --base-dtype with one of these, or leave it out"
         )
 
 

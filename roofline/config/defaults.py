@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
-from .base import base_dtypes, check_base
+from .base import base_dtypes, check_base, upcast_of
 from .checks import check_attention, check_engine, check_trains
 from .offload import offload_note
 from .optimizer import optimizer
@@ -136,6 +136,9 @@ def base_format(train: TrainConfig) -> tuple[str | None, bool | None]:
     return name, train.double_quant
 
 
+UPCAST = {"norms": "norms of the base", "all": "what the base does not quantise"}
+
+
 def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[str]:
     """What was assumed of adapters and the base under them."""
     if not train.adapts:
@@ -148,6 +151,9 @@ def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[st
     if "double_quant" not in options and train.double_quant is not None:
         twice = "quantised as well" if train.double_quant else "in fp32"
         notes.append(f"assumed: scales of the {train.base_dtype} base {twice} (--[no-]double-quant)")
+    upcast = upcast_of(train, load_stack(train.stack))
+    if train.base_upcast is None and upcast in UPCAST:
+        notes.append(f"assumed: {UPCAST[upcast]} in fp32, as {train.stack} prepares it (--base-upcast)")
     if "lora_rank" not in options:
         notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
     return notes

@@ -22,6 +22,7 @@ from .run import (
     MASTERS,
     PACKINGS,
     TRAINS,
+    UPCASTS,
     VARIANTS,
     TrainConfig,
 )
@@ -71,6 +72,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "weight_dtype": Word("weight dtype", ("fp8",)),
     "saved_dtype": Word("saved dtype", ("fp8",)),
     "base_dtype": Word("base dtype", base_words),
+    "base_upcast": Word("upcast of a base", UPCASTS),
     "lora_variant": Word("adapter variant", VARIANTS),
     "lora_dropout": probability,
     **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights", "double_quant"), flag),

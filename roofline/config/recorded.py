@@ -13,7 +13,7 @@ from .run import TrainConfig
 # one pass of the example inputs stands for a micro batch of one sequence of one token
 _ONE = ("seq_len", "micro_batch", "tp", "pp", "vp", "cp", "ep")
 _FIXED: dict[str, Any] = {**dict.fromkeys(_ONE, 1), "recompute": "none", "train": "full"}
-_ADAPTERS = ("lora_rank", "lora_modules", "lora_variant", "lora_dropout", "base_dtype", "double_quant")
+_ADAPTERS = ("lora_rank", "lora_modules", "lora_variant", "lora_dropout", "base_dtype", "double_quant", "base_upcast")
 _IMAGES = ("images_per_sample", "clips_per_sample", "image_size")
 _ABSENT: dict[str, Any] = {**dict.fromkeys((*_ADAPTERS, *_IMAGES, "mean_len", "packing")), "freeze": ()}
 

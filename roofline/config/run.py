@@ -15,6 +15,7 @@ DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8", "mxfp8", "nvfp4")
 ATTENTIONS = ("unfused", "flash1", "flash2", "flash3", "te")
 TRAINS = ("full", "lora", "qlora")
 VARIANTS = ("lora", "rslora", "dora")
+UPCASTS = ("none", "norms", "all")  # `stack.Upcast`
 FREEZES = ("embeddings", "positions", "towers")
 PACKINGS = ("packed", "padded", "unpadded")
 COUNTS = (
@@ -80,6 +81,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         base_dtype: How the frozen base is stored under adapters: nf4, fp4, int8, gptq or awq (`base`), or bf16; None:
             in the dtype of the activations, with qlora nf4.
         double_quant: Whether the scales of nf4 and fp4 are quantised as well; None: they are.
+        base_upcast: Which parameters of a quantised base are cast to fp32: none, norms (and the stream behind them), or
+            all that are not quantised; None: as the stack does (`base.upcast_of`).
         lora_variant: lora, rslora (another factor, no other cost) or dora (a learned magnitude beside the direction).
         lora_dropout: Probability by which the input of each adapter is dropped; any above 0 costs the same.
         lora_modules: Which projections have adapters: all (default), attention, mlp (experts as well), or names such as
@@ -145,6 +148,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     lora_modules: str | None = None
     base_dtype: str | None = None
     double_quant: bool | None = None
+    base_upcast: str | None = None
     lora_variant: str | None = None
     lora_dropout: float | None = None
     freeze: tuple[str, ...] = ()

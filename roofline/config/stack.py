@@ -38,6 +38,7 @@ Fusion = Literal[
 ]
 
 
+Upcast = Literal["none", "norms", "all"]
 Word = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]  # keys of `sharding.SHARDINGS`
 
 
@@ -97,6 +98,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         adapter_dtype: Dtype adapters are kept and run in where nothing fuses them: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
+        base_upcast: Which parameters of a base that bitsandbytes quantised are cast to fp32 before training: "none",
+            "norms", or "all" that are not quantised; none where parameters are sharded.
         shards_in_fp32: Whether sharded weights are kept in fp32 alone and cast as they are gathered (FSDP's mixed
             precision), not in 16 bits beside an fp32 master copy (ZeRO stage 3).
         loss_upcasts: Models whose logits are copied to fp32 before the loss's kernels: "none", those with "rotary"
@@ -144,6 +147,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     adapter_dtype: Literal["fp32", "model"] = "model"
     cast_weights: bool = False
+    base_upcast: Upcast = "none"
     shards_in_fp32: bool = False
     loss_upcasts: Literal["none", "rotary", "all"] = "none"
     loss_shifts: bool = False

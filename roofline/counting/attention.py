@@ -51,7 +51,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         rotated = (query + key) * rope
         chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
         with tape.within(made):
-            tape.elementwise(f"{what}.rotary", rotated, chain, flops=3)
+            tape.elementwise(f"{what}.rotary", rotated, chain, flops=3, es=tape.inner_es)
     _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)

@@ -44,7 +44,7 @@ def mlp(
     `saves` is the input, which `made_by` wrote, as kept for backward: a shard of it under sequence parallelism,
     gathered again when needed.
     """
-    es, routed = tape.es, tape.routed
+    es, inner_es, routed = tape.es, tape.inner_es, tape.routed
     *up, down = mlp_projections(spec, d_model, name, count)
     matrices, inner = _MODULES.get(name, ("mlp", "mlp"))
     epilogue = routed and tape.experts_in_one
@@ -56,14 +56,15 @@ def mlp(
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
     chain, kept = _activation(tape, spec)
-    stored = es if tape.train.saved_dtype is None else BYTES[tape.train.saved_dtype]
+    stored = inner_es if tape.train.saved_dtype is None else BYTES[tape.train.saved_dtype]
     product = elements * es  # the last projection keeps its input, in low precision where it runs in that
     if spec.sub_norm is not None:
         kept, product = kept + 1, 0
-    inputs = (2 if spec.gated else 1) * elements * es
-    saved = Saved(made_by=matrices, input=inputs * stored / es, whole=inputs)
+    inputs = (2 if spec.gated else 1) * elements * inner_es
+    saved = Saved(made_by=matrices, input=inputs * stored / inner_es, whole=inputs)
     with tape.within(inner):
-        tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept * elements * stored, saved=saved)
+        kept_bytes = kept * elements * stored
+        tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept_bytes, es=inner_es, saved=saved)
     with tape.within(matrices):
         if spec.sub_norm is not None:
             tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es, made_by=inner)

@@ -141,6 +141,7 @@ def _backward(tape: Tape, linear: Linear, operands: _Operands) -> None:
         _quantise(tape, linear, "backward", linear.batch * linear.m * linear.n, recipe, None)
     if tape.input_needs_grad:
         if linear.stored is not None:
+            _cast_around(tape, linear, "backward", linear.n, linear.k)
             _dequantise(tape, linear, "backward", linear.stored)
         kernel = kernels.data_gradient(linear.m, linear.n, linear.k, linear.batch, es, out)
         _matmul(tape, f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
@@ -182,6 +183,7 @@ def _quantised_forward(tape: Tape, linear: Linear, stored: float, **extra: Any) 
     Integers: rows of x to 8 bits (largest value, then the cast), and the sums back (arXiv:2208.07339, section 3.1).
     """
     name, m, k, n, batch, es = linear.name, linear.m, linear.k, linear.n, linear.batch, tape.es
+    _cast_around(tape, linear, "forward", linear.k, linear.n)
     if not base_dtypes()[tape.train.base_dtype or ""].int8_forward:
         _dequantise(tape, linear, "forward", stored)
         _matmul(tape, name, "forward", kernels.matmul(m, n, k, batch, es, es), dtype=tape.compute_dtype, **extra)
@@ -189,6 +191,17 @@ def _quantised_forward(tape: Tape, linear: Linear, stored: float, **extra: Any) 
     tape.op(f"{name}.cast", "elementwise", "forward", kernels.chain(batch * m * k, traffic.TO_INT8, es, 2))
     _matmul(tape, name, "forward", kernels.matmul(m, n, k, batch, es=1, out=4), dtype="int8", **extra)
     tape.op(f"{name}.scale", "elementwise", "forward", kernels.convert(batch * m * n, 4, es))
+
+
+def _cast_around(tape: Tape, linear: Linear, phase: Phase, read: Number, written: Number) -> None:
+    """What a layer reads cast to the dtype it computes in, and what it writes cast back, where it is given fp32.
+
+    Norms and activations hand that out; attention, whose result is said to be of no module, hands out 16 bits.
+    """
+    if tape.wide and linear.made_by is not None:
+        rows = linear.batch * linear.m
+        tape.op(f"{linear.name}.cast_input", "elementwise", phase, kernels.convert(rows * read, 4, tape.es))
+        tape.op(f"{linear.name}.cast_output", "elementwise", phase, kernels.convert(rows * written, tape.es, 4))
 
 
 def _dequantise(tape: Tape, linear: Linear, phase: Phase, stored: float) -> None:

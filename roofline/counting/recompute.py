@@ -33,7 +33,7 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recomputed(
-    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, entries: Mapping[int, Number]
+    ops: list[Op], model: ModelConfig, train: TrainConfig, stack: Stack, entries: Mapping[int, Number], es: int
 ) -> Recomputed:
     """Drop what recompute does not keep and add the forward ops it runs again.
 
@@ -43,6 +43,7 @@ def recomputed(
         train: The configuration.
         stack: The software profile.
         entries: Bytes of a layer's input, the residual stream, by the place of the first op of each group of layers.
+        es: Bytes of an element of a gradient in flight.
     """
     how = recompute_of(train, stack.selective)
     regions = _regions(() if how is None else how.words)
@@ -64,7 +65,7 @@ def recomputed(
         if again:
             count = op.count * share * again
             result.append(msgspec.structs.replace(op, phase="recompute", saved_bytes=0, model_flops=0, count=count))
-    working = [_working(layer, how, share, streams[kind], train) for kind, layer in layers.items()]
+    working = [_working(layer, how, share, streams[kind], es, train.longest) for kind, layer in layers.items()]
     return Recomputed(ops=result, working=maximum(0, *streams.values(), *working))
 
 
@@ -81,9 +82,10 @@ def _fate(
     return divide(entry, how.group), 1
 
 
-def _working(layer: list[Keeper], how: Recompute | None, share: Number, stream: Number, train: TrainConfig) -> Number:
+def _working(
+    layer: list[Keeper], how: Recompute | None, share: Number, stream: Number, es: int, longest: Number
+) -> Number:
     """Bytes beyond what is kept while a layer runs backward: of several from one input, all are made anew."""
-    es, longest = train.activation_bytes, train.longest
     found = in_hand(layer, stream, es, longest)
     if how is None:
         return found

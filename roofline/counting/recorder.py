@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..arrays import Number, divide, where
+from ..config.base import upcast_of
 from ..config.lora import module_words
 from ..config.recompute import Module
 from ..config.run import TrainConfig
@@ -43,6 +44,8 @@ class Tape:
         self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.base: Quantization | None = None  # how frozen matrices of the layers are stored, where not in 16 bits
+        self.upcast = upcast_of(train, stack)  # which frozen parameters are in fp32
+        self.wide = False  # norms and quantised projections hand on fp32 (see `base.hands_out_fp32`)
         self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.es = train.activation_bytes
@@ -63,7 +66,12 @@ class Tape:
     @property
     def stream_es(self) -> int:
         """Bytes of an element of the residual stream: autocast leaves embeddings, sums and norms in fp32."""
-        return 4 if self.autocasts and self.train.train == "full" else self.es
+        return 4 if self.wide or (self.autocasts and self.train.train == "full") else self.es
+
+    @property
+    def inner_es(self) -> int:
+        """Bytes of an element of what projections hand to the element-wise kernels between them."""
+        return 4 if self.wide else self.es
 
     @property
     def autocasts(self) -> bool:
@@ -140,12 +148,23 @@ class Tape:
             )
         )
 
-    def weight(self, name: str, local: Number, *, matrices: tuple[Matrices, ...] = (), **extra: Any) -> None:
+    def weight(
+        self,
+        name: str,
+        local: Number,
+        *,
+        matrices: tuple[Matrices, ...] = (),
+        upcast: tuple[str, ...] = ("all",),
+        **extra: Any,
+    ) -> None:
         """Record parameters this device holds, and which of them are matrices: of experts, while tokens are routed.
 
+        Frozen ones that are not quantised are in fp32 where what is cast is one of the words `upcast`.
         `extra` are further `Weights` fields: whether they are the embedding's table again, or in low precision; bytes
         of each where a quantised base stores them.
         """
+        if self.frozen and self.upcast in upcast:
+            extra.setdefault("stored_bytes", 4)
         self.weights.append(
             Weights(
                 name=self.prefix + name,
@@ -252,10 +271,10 @@ class Tape:
         """
         elements = rows * width
         if norm.weight or norm.bias:
-            self.weight(name, width * (norm.weight + norm.bias))
+            self.weight(name, width * (norm.weight + norm.bias), upcast=("norms", "all"))
             self.input_needs_grad = self.input_needs_grad or not self.frozen
-        fused, wide = self.fused("norm"), stream and self.stream_es > self.es
-        es = self.stream_es if stream else self.es
+        fused, wide = self.fused("norm"), stream and self.inner_es < self.stream_es  # read in fp32, written in 16 bits
+        es = self.stream_es if stream else self.inner_es
         whole = elements * es if stream else saves
         if norm.kind == "layer" or fused:
             chain = (traffic.NORM_OF_FP32 if fused else traffic.NORM_OF_FP32_EAGER) if wide else traffic.NORM
@@ -272,6 +291,7 @@ class Tape:
             flops=flops,
             saves=saves,
             kind="normalization",
+            es=self.inner_es,
             saved=Saved(made_by=made_by, input=saved, whole=whole),
         )
 

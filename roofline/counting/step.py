@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..arrays import Number, divide, maximum
-from ..config.base import base_of
+from ..config.base import base_of, hands_out_fp32
 from ..config.lora import MODULES
 from ..config.run import TrainConfig
 from ..config.settle import resolve
@@ -68,7 +68,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     if model.recorded is not None:
         return _recorded_step(model, train, stack, model.recorded)
     tape = Tape(train, stack)
-    tape.base = base_of(train, model)
+    tape.base, tape.wide = base_of(train, model), hands_out_fp32(train, stack, model)
     tape.part = "embedding"
     entries = record_towers(tape, model)
     layers.embedding(tape, model)
@@ -97,7 +97,7 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
         tape.weight("extra", model.extra_params)
     _check_adapters(tape, model)
     weights = tuple(tape.weights)
-    found = recomputed(tape.ops, model, train, stack, entries)
+    found = recomputed(tape.ops, model, train, stack, entries, tape.inner_es)
     ops = found.ops
     if "activations" in train.offload:
         share = train.offloaded_share(model.n_layers)
@@ -124,7 +124,7 @@ def _recorded_step(model: ModelConfig, train: TrainConfig, stack: Stack, recorde
 
 def _dequantised(weights: tuple[Weights, ...]) -> Number:
     """Weights of the largest quantised matrix: what a matmul multiplies is there beside them, in 16 bits."""
-    return maximum(0, *(weight.local for weight in weights if weight.stored_bytes is not None))
+    return maximum(0, *(weight.local for weight in weights if (weight.stored_bytes or 4) < 4))
 
 
 def _ends_in_16_bits(model: ModelConfig, train: TrainConfig, stack: Stack, kind: int) -> int:

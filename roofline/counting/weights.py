@@ -35,7 +35,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     trainable: bool
     expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
     layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
-    stored_bytes: float | None = None  # of each, where the frozen base is quantised; None: as training keeps it
+    stored_bytes: float | None = None  # of each, of a quantised base, or one upcast; None: as training keeps it
     tied: bool = False  # the embedding's table once more: one stage holds it once
     matrices: tuple[Matrices, ...] = ()  # in `local`; what is left are vectors
     low_precision: bool = False  # kept in 8 bits where primary weights are

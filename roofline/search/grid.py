@@ -15,6 +15,7 @@ import msgspec
 
 from ..arrays import is_scalar
 from ..config.asserts import breaks
+from ..config.base import upcast_of
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
 from ..config.stack import load_stack
@@ -294,7 +295,8 @@ def counted_as(sharding: str, train: TrainConfig) -> str:
     """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
     whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
     stack = load_stack(train.stack)
-    return "none" if autocasts(whole, stack) == autocasts(shared, stack) else sharding
+    alike = all(how(whole, stack) == how(shared, stack) for how in (autocasts, upcast_of))
+    return "none" if alike else sharding
 
 
 def _column(value: Any) -> Any:

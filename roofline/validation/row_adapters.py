@@ -37,6 +37,7 @@ def adapter_options(row: Mapping[str, str]) -> dict[str, Any]:
     if workload not in ADAPTED:
         return {}
     options: dict[str, Any] = {"train": workload, "base_dtype": row.get("quantization") or None}
+    options["base_upcast"] = _upcast(row)
     found = _SAID.search(adapters_said(row))
     if found is None:
         return {**options, "lora_rank": int(number(row, "lora_rank") or LORA_RANK)}
@@ -49,6 +50,24 @@ def adapter_options(row: Mapping[str, str]) -> dict[str, Any]:
         "lora_modules": modules,
         "lora_dropout": float(found[4]) if found[4] else None,
     }
+
+
+def upcast_said(row: Mapping[str, str]) -> str:
+    """What a source says of a quantised base: ``norms in fp32``, or ``base as loaded``; empty where nothing.
+
+    The plugin of fms-acceleration prepares the base itself, without casts; baselines leave that to TRL, which casts
+    norms unless the base is sharded.
+    """
+    if row.get("workload") != "qlora" or "fms-acceleration" not in (row.get("software") or ""):
+        return ""
+    baseline = "without the FSDP and casting fixes" in (row.get("notes") or "")
+    return "norms in fp32" if baseline and row.get("sharding") == "none" else "base as loaded"
+
+
+def _upcast(row: Mapping[str, str]) -> str | None:
+    """`TrainConfig.base_upcast` of a row; None where its source does not say."""
+    said = row.get("precision") or upcast_said(row)
+    return {"norms in fp32": "norms", "base as loaded": "none"}.get(said)
 
 
 def mixes_precision(row: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from roofline.config.recompute import read_recompute
-from roofline.validation.row_adapters import ADAPTED, adapters_said
+from roofline.validation.row_adapters import ADAPTED, adapters_said, upcast_said
 from roofline.validation.row_config import fusions_of, network_of
 
 TARGET = Path(__file__).parents[2] / "roofline" / "validation" / "data"
@@ -46,6 +46,12 @@ RECOMPUTED = (
 )
 # software of sources that name none in the table of memory: as the same source's runs have it
 SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
+# of budgets, the papers that their short names mean
+PAPERS = {
+    "LLaMA Table 15 (quoting OPT)": "OPT (arXiv:2205.01068) as in LLaMA Table 15",
+    "BloombergGPT": "BloombergGPT (arXiv:2303.17564)",
+    "GLM-130B": "GLM-130B (arXiv:2210.02414)",
+}
 TABLES = ("published_runs.csv", "published_memory.csv", "published_budgets.csv")
 
 
@@ -90,7 +96,7 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
     if "notes" in row and "tokens" not in row:  # a run
         row["fused"] = "/".join(fusions_of(row))
     if "workload" in row:
-        row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else ""
+        row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else upcast_said(row)
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
         row["offload"] = offload_words(row)
@@ -102,6 +108,8 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
             row |= {"optimizer": UPCAST, "precision": ""}
         named = (name for source, name in SOFTWARE.items() if row["source"].startswith(source))
         row["software"] = row["software"] or next(named, "")
+    if "tokens" in row:  # a budget
+        row["source"] = PAPERS.get(row["source"], row["source"])
     for column in KINDS:
         if column in row:
             marked = (kind for mark, kind in NOT_PEAKS.items() if mark in row[column])

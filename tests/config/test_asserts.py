@@ -26,6 +26,7 @@ def test_no_default_is_one_that_the_framework_refuses(stack):
         refuse(settle(model, None, {**layout, "stack": stack}).train, model)
 
 
+UPCAST = {"train": "qlora", "lora_rank": 8, "base_upcast": "norms"}
 BROKEN = [
     (EXPERTS, {"stack": "megatron", "tp": 2, "sequence_parallel": False}, "leave --no-sequence-parallel out"),
     (DENSE, {"stack": "nemo", "cp": 4, "seq_len": 1028}, "2 x cp = 2 x 4"),
@@ -34,6 +35,7 @@ BROKEN = [
     (DENSE, {"stack": "nemo", "dp": 2, "sharding": "none", "moment_dtype": "bf16"}, "--sharding zero1"),
     (DENSE, {"stack": "megatron", "optimizer": "lion", "master_dtype": "fp16"}, "--optimizer adamw"),
     (DENSE, {"stack": "deepspeed", "pp": 2, "num_devices": 4, "sharding": "zero3"}, "--sharding zero1"),
+    (DENSE, {"stack": "hf-trainer", "dp": 2, "sharding": "fsdp", **UPCAST}, "--base-upcast none"),
 ]
 
 

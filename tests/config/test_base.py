@@ -5,8 +5,10 @@ import json
 import pytest
 
 import roofline
-from roofline.config.base import base_dtypes, base_of, checkpoint_word
-from roofline.config.settle import settle
+from roofline.config.base import base_dtypes, base_of, checkpoint_word, hands_out_fp32, upcast_of
+from roofline.config.settle import settle, train_config
+from roofline.config.stack import load_stack
+from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_architecture, load_device
 
@@ -73,6 +75,45 @@ def test_qlora_is_nf4_quantised_twice_and_says_so():
 
 
 @pytest.mark.parametrize(
+    ("options", "upcast"),
+    [
+        ({"stack": "hf-trainer"}, "norms"),
+        ({"stack": "hf-trainer", "sharding": "fsdp", "num_devices": 2}, "none"),
+        ({"stack": "hf-trainer", "base_dtype": "int8"}, "norms"),
+        ({"stack": "hf-trainer", "base_dtype": "gptq"}, "none"),  # PEFT leaves it as it is
+        ({"stack": "hf-trainer", "base_upcast": "all"}, "all"),
+        ({"stack": "axolotl"}, "none"),
+        ({"stack": "hf-trainer", "train": "lora"}, "none"),
+    ],
+)
+def test_what_software_casts_of_a_quantised_base(options, upcast):
+    found = run(**{"train": "qlora", **options})
+    assert upcast_of(found.train, load_stack(found.train.stack)) == upcast
+    said = any("norms of the base in fp32, as hf-trainer prepares it" in note for note in found.assumed)
+    assert said == (upcast == "norms")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "fp32"),
+    [
+        ("llama-3-8b", {"base_upcast": "norms"}, True),
+        ("llama-3-8b", {"base_upcast": "none"}, False),
+        ("llama-3-8b", {"base_upcast": "norms", "fused": ("norm",)}, False),  # a fused norm writes what it reads
+        ("llama-3-8b", {"base_upcast": "norms", "dtype": "fp32"}, False),
+        ("gpt2", {"base_upcast": "none"}, True),  # autocast runs layer norms in fp32
+        ("gpt2", {"base_upcast": "none", "master_weights": False}, False),
+        ("gpt2", {"base_upcast": "none", "stack": "torchtune"}, False),
+        ("gpt2", {"base_dtype": "gptq"}, False),
+    ],
+)
+def test_norms_hand_fp32_to_projections_that_return_it(model, options, fp32):
+    step = build_step(
+        roofline.load_model(model), train_config({"train": "qlora", "lora_rank": 8, "stack": "hf-trainer", **options})
+    )
+    assert hands_out_fp32(step.train, step.stack, step.model) == fp32
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"base_dtype": "nf4"}, "base_dtype nf4 with train 'full': .* use --train qlora or lora"),
@@ -80,6 +121,16 @@ def test_qlora_is_nf4_quantised_twice_and_says_so():
         ({"train": "qlora", "dtype": "fp8"}, "base_dtype nf4 with dtype fp8: .* use --dtype bf16"),
         ({"train": "lora", "double_quant": True}, "double_quant is of scales in blocks: .*nf4, fp4"),
         ({"train": "qlora", "base_dtype": "gptq", "double_quant": True}, "double_quant is of scales in blocks"),
+        (
+            {"train": "lora", "base_upcast": "norms"},
+            "base_upcast norms is of a base in nf4, fp4, int8: add",
+        ),
+        ({"train": "qlora", "base_dtype": "gptq", "base_upcast": "all"}, "base_upcast all is of a base in nf4"),
+        ({"train": "qlora", "base_upcast": "fp32"}, "unknown upcast of a base 'fp32' .allowed: none, norms, all"),
+        (
+            {"train": "qlora", "stack": "hf-trainer", "base_upcast": "norms", "sharding": "fsdp", "num_devices": 2},
+            "refuses base_upcast norms with sharding fsdp: use --base-upcast none",
+        ),
         ({"lora_dropout": 0.1}, "lora_dropout 0.1 without train 'lora': .*leave --lora-dropout out"),
         ({"lora_variant": "dora"}, "lora_variant 'dora' without train 'lora'"),
         ({"train": "lora", "lora_dropout": 1}, "lora_dropout: must be a probability from 0 to below 1, got 1"),

@@ -147,3 +147,16 @@ def test_the_last_projection_keeps_its_input_in_low_precision():
     assert op_of("mlp.down").saved_bytes == 10 * 8 * 2
     assert op_of("mlp.down", dtype="fp8", stack="nemo").saved_bytes == 10 * 8
     assert op_of("mlp.down", train="lora", lora_rank=2, lora_modules="attention").saved_bytes == 0
+
+
+def test_layers_that_return_what_they_are_given_cast_around_their_matmul():
+    adapted = {"train": "qlora", "stack": "hf-trainer", "lora_modules": "q_proj", "lora_rank": 2}
+    wide, narrow = (step_of(**adapted, base_upcast=word) for word in ("norms", "none"))
+    casts = {op.name: op for op in wide.ops if "cast_input" in op.name and op.phase == "forward"}
+    # attention hands its projection 16 bits
+    assert set(casts) == {f"{name}.cast_input" for name in ("attention.qkv", "mlp.up", "mlp.down")}
+    cast = casts["mlp.down.cast_input"]
+    assert (cast.bytes_read, cast.bytes_written) == (10 * 8 * 4, 10 * 8 * 2)
+    assert not any("cast_input" in op.name for op in narrow.ops)
+    activations = [next(op for op in step.ops if op.name == "mlp.activation") for step in (wide, narrow)]
+    assert activations[0].saved_bytes == 2 * activations[1].saved_bytes

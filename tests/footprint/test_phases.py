@@ -186,3 +186,21 @@ def test_bytes_of_a_logit_in_the_loss(stack, model, options, each):
     # the head keeps its input and that of the final norm beside
     hidden = (more - few) / 512 - each * spec.vocab_size
     assert size * spec.d_model <= hidden <= 14 * spec.d_model
+
+
+@pytest.mark.parametrize(("upcast", "each"), [("none", 2), ("norms", 4)])
+def test_upcast_norms_make_the_stream_fp32(upcast, each):
+    adapters = {"train": "qlora", "lora_modules": "attention", "lora_rank": 16, "lora_dropout": 0.1}
+    of_run = {"stack": "hf-trainer@4.48", "micro_batch": 4, "seq_len": 4096, "recompute": "full"}
+    found = memory(**adapters, **of_run, base_upcast=upcast)
+    # the input of each of 32 layers; tables of positions are small
+    assert found.phases[0].activations == pytest.approx(32 * 4 * 4096 * 4096 * each, rel=1e-3)
+    # fms-acceleration, a100_80gb.csv: accelerated-peft-bnb (row 77) and baseline-peft-bnb (row 57), torch allocated
+    assert found.allocated_bytes / GIB == pytest.approx({2: 15.25, 4: 19.25}[each], rel=0.01)
+
+
+def test_what_is_not_quantised_may_be_upcast_as_a_whole():
+    norms, tables = 65 * 4096, 2 * 32000 * 4096
+    base = {"train": "qlora", "lora_rank": 1, "stack": "hf-trainer", "micro_batch": 1, "seq_len": 128}
+    none, some, every = (memory(**base, base_upcast=word).weights_bytes for word in ("none", "norms", "all"))
+    assert (some - none, every - none) == (2 * norms, 2 * (norms + tables))

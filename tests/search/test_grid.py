@@ -55,6 +55,15 @@ def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
         assert draw == pytest.approx(mean_draw(alone.schedule), rel=1e-9)
 
 
+@pytest.mark.parametrize("sharding", ["zero1", "fsdp"])
+def test_a_quantised_base_is_upcast_where_it_is_whole(sharding):
+    adapted = {"train": "qlora", "lora_rank": 2, "stack": "hf-trainer@4.48"}
+    for train, seconds, _, memory in all_layouts(DENSE, (2,), 16, [{"recompute": "full"}], sharding, **adapted):
+        alone = estimate_step(build_step(DENSE, train), DEVICE)
+        assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+
+
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "adamw-8bit-paged", "adafactor", "muon", "galore"])
 @pytest.mark.parametrize("sharding", ["none", "zero1"])
 def test_optimizers_of_whole_tensors_are_searched_as_estimated(optimizer, sharding):

@@ -1,6 +1,6 @@
 """Adapters and quantised bases of a published row."""
 
-from roofline.validation.row_adapters import adapter_options, mixes_precision
+from roofline.validation.row_adapters import adapter_options, mixes_precision, upcast_said
 from roofline.validation.row_config import fusions_of
 
 from .published_rows import case
@@ -45,3 +45,14 @@ def test_adapters_are_in_attention_or_everywhere():
     found = case(workload="lora")
     assert {train.lora_modules for train in found.candidates} == {"attention", "all"}
     assert "adapters in attention or everywhere" in found.assumed
+
+
+def test_what_prepared_a_quantised_base():
+    software = "HF Trainer (fms-acceleration, torch 2.4.1, transformers 4.48.1)"
+    said = {"workload": "qlora", "software": software, "sharding": "none", "notes": "base in nf4 (bitsandbytes)"}
+    baseline = {**said, "notes": "base in nf4; without the FSDP and casting fixes of the plugin"}
+    assert upcast_said(said) == "base as loaded"
+    assert upcast_said(baseline) == "norms in fp32"
+    assert upcast_said({**baseline, "sharding": "fsdp"}) == "base as loaded"
+    assert upcast_said({**said, "software": "axolotl"}) == upcast_said({**said, "workload": "lora"}) == ""
+    assert adapter_options({"workload": "qlora", "precision": "norms in fp32"})["base_upcast"] == "norms"
