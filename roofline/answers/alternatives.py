@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..arrays import ceil_div
+from ..config.asserts import MEGATRON
 from ..config.defaults import FILL, LORA_RANK
 from ..config.optimizer import coarse_word
+from ..config.recompute import recompute_modules
 from ..config.run import OFFLOADS
 from ..config.settle import Run
 from ..config.sharding import SHARDINGS
-from ..config.stack import load_stack
+from ..config.stack import family_of, load_stack
+from ..counting.step import build_ops
 from ..errors import RooflineError
 from ..hardware.device import SAME_ENGINE
 from ..model.spec import Moe
@@ -143,6 +146,20 @@ def more_devices(run: Run) -> list[int]:
     """More devices than the run has, fewest first."""
     own = run.train.num_devices
     return [count for count in device_counts(int(run.device.devices_per_node)) if count > own]
+
+
+def recomputed_modules(run: Run) -> list[str]:
+    """Modules of the run's layers that may run again alone, where its software recomputes by module (Megatron-Core)."""
+    if family_of(run.train.stack) not in MEGATRON:
+        return []
+    there = {op.module for op in build_ops(run.model, run.train)}
+    words = (name for name, word in recompute_modules().items() if not there.isdisjoint(word.modules))
+    return others(words, run.train.recompute_detail)
+
+
+def quantised_bases(run: Run) -> list[dict[str, Any]]:
+    """A base in 4 bits under adapters, where it is whole and the device has kernels for it."""
+    return [{"train": "qlora"}] if run.train.train == "lora" and run.train.base_dtype is None else []
 
 
 def losses(run: Run) -> list[tuple[str, ...]]:

@@ -129,6 +129,7 @@ CATALOGUE = (
         lambda run: able.others(RECOMPUTES, run.train.recompute),
         measure=MEMORY_PEAK,
     ),
+    Row("recompute", (FITS, FASTER), "{} recomputed", able.recomputed_modules),
     Row("micro_batch", (FITS, FASTER, EXPLAINS), able.batch_words, able.micro_batches, measure=MEMORY_PEAK),
     Row("global_batch", (FASTER,), able.fuller_words, able.fuller),
     Row(
@@ -146,6 +147,7 @@ CATALOGUE = (
     Row("num_devices", (FITS, LAYOUTS), "{:,} devices", able.more_devices),
     Row("optimizer", (FITS,), "8-bit AdamW", lambda run: able.in_place_of_adamw(run, "adamw-8bit")),
     Row("optimizer", (FITS, FASTER), "fused AdamW", lambda run: able.in_place_of_adamw(run, "adamw-fused")),
+    Row("train", (FITS,), "a base in 4 bits (QLoRA)", able.quantised_bases),
     Row("offload", (FITS,), lambda _run, what: f"{', '.join(what)} offloaded to the host", able.offloads),
     Row("fused", (FITS, FASTER), able.loss_words, able.losses),
     Row("dtype", (FITS, FASTER), "{} mixed precision", able.better_dtype),

@@ -33,7 +33,8 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
         change: What to change, in words.
         options: The options to give.
         total_bytes: Peak memory per device with the change.
-        saved_bytes: What it saves per device.
+        saved_bytes: What it saves per device of what the run cannot do without (`Memory.needed_bytes`): the peak is
+            never above the capacity where that fits.
         fit_probability: How likely it then fits.
         step_time_s: Expected step time with the change.
         cost: Device-time per token relative to the configuration as given: 0.25 is 25 % dearer.
@@ -85,7 +86,7 @@ class _Search:
     def __init__(self, run: Run) -> None:
         self.run = run
         step = build_step(run.model, run.train)
-        self.needed = float(memory_of(step, run.device).total_bytes)
+        self.needed = float(memory_of(step, run.device).needed_bytes)
         self.price = self._device_time(run, step)
         self._bytes: dict[tuple[str, ...], float | None] = {}
 
@@ -137,12 +138,12 @@ class _Search:
         return needs is not None and needs <= self.run.device.memory_bytes
 
     def _needs(self, made: Set) -> float | None:
-        """Bytes of one device with changes; None where they are not possible."""
+        """What one device cannot do without with changes, in bytes; None where they are not possible."""
         key = tuple(change.what for change in made)
         if key not in self._bytes:
             try:
                 step = self._step(made)
-                self._bytes[key] = float(memory_of(step, self.run.device).total_bytes)
+                self._bytes[key] = float(memory_of(step, self.run.device).needed_bytes)
             except RooflineError:  # degrees that do not divide
                 self._bytes[key] = None
         return self._bytes[key]
@@ -159,13 +160,13 @@ class _Search:
             times = estimate_times(step, changed.device)
         except RooflineError:  # no network figure
             return None
-        train, total = step.train, float(times.memory.total_bytes)
+        train, memory = step.train, times.memory
         return Fix(
             change=_words(made, options),
             options=options,
-            total_bytes=total,
-            saved_bytes=self.needed - total,
-            fit_probability=float(times.memory.fit_probability),
+            total_bytes=float(memory.total_bytes),
+            saved_bytes=self.needed - float(memory.needed_bytes),
+            fit_probability=float(memory.fit_probability),
             step_time_s=float(times.expected),
             cost=float(times.expected * train.num_devices / train.tokens_per_step) / self.price - 1,
         )

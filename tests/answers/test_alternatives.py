@@ -85,3 +85,22 @@ def test_restrictions_are_the_options_that_were_given():
     (free,) = able.restrictions(given)
     assert set(free) == {"tp", "micro_batch", "recompute"}
     assert able.free_words(given, {"micro_batch": None, "tp": None}) == "leave --micro-batch, --tp out"
+
+
+def test_modules_run_again_alone_where_the_software_does_so():
+    dense = run("llama-3-8b", stack="megatron", micro_batch=1)
+    # its attention is fused, and recomputed by itself all the same
+    assert able.recomputed_modules(dense) == ["core_attn", "layernorm", "mlp"]
+    assert able.recomputed_modules(run("llama-3-8b", stack="nemo", micro_batch=1, recompute="mlp")) == [
+        "core_attn",
+        "layernorm",
+    ]
+    latent = able.recomputed_modules(run("deepseek-v2-lite", stack="megatron", micro_batch=1))
+    assert {"mla_up_proj", "moe_act", "moe", "shared_experts"} <= set(latent)
+    assert able.recomputed_modules(run("llama-3-8b", stack="eager", micro_batch=1)) == []
+
+
+def test_a_base_under_adapters_is_quantised_once():
+    assert able.quantised_bases(run("llama-3-8b", train="lora", micro_batch=1)) == [{"train": "qlora"}]
+    for other in ({}, {"train": "qlora"}, {"train": "lora", "base_dtype": "int8"}):
+        assert able.quantised_bases(run("llama-3-8b", micro_batch=1, **other)) == []

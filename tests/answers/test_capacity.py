@@ -95,7 +95,7 @@ def test_fixes_fit_and_say_what_they_do(model, options):
         assert again.fits
         assert again.total_bytes == pytest.approx(fix.total_bytes)
         assert again.fit_probability == pytest.approx(fix.fit_probability)
-        assert fix.saved_bytes == pytest.approx(result.total_bytes - fix.total_bytes)
+        assert fix.saved_bytes == pytest.approx(result.needed_bytes - again.needed_bytes)
         priced = roofline.estimate(model, result.device, **changed)
         assert priced.step_time_s == pytest.approx(fix.step_time_s)
         assert device_time(priced) / device_time(given) == pytest.approx(1 + fix.cost)

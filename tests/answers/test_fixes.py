@@ -25,13 +25,32 @@ def test_each_makes_it_fit_and_none_of_its_changes_can_be_left_out():
 
 
 def test_what_is_saved_and_what_it_costs():
-    own = roofline.memory(run=RUN).total_bytes
+    own = roofline.memory(run=RUN).needed_bytes
     price = roofline.estimate(run=RUN)
     for fix in FIXES:
-        assert fix.saved_bytes == pytest.approx(own - fix.total_bytes)
+        assert fix.saved_bytes == pytest.approx(own - roofline.memory(run=remade(fix)).needed_bytes)
         train = remade(fix).train
         device_time = fix.step_time_s * train.num_devices / train.tokens_per_step
         assert fix.cost == pytest.approx(device_time * float(price.tokens_per_s_per_device) - 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "options", "row"),
+    [
+        ("llama-2-13b", "rtx-3090", {"train": "lora", "lora_rank": 16, "recompute": "full"}, {"train": "qlora"}),
+        ("llama-3-8b", "h100-sxm-80gb", {"num_devices": 8, "tp": 2, "micro_batch": 3}, {"recompute": "mlp"}),
+    ],
+)
+def test_a_row_takes_what_it_says(model, device, options, row):
+    """Of each row by itself: the options that it gives, given by hand, need what it says."""
+    given = {"stack": "megatron", "sharding": "zero1", "micro_batch": 1, **options}
+    settled = roofline.settle(model, device, **given)
+    (fix,) = [fix for fix in cheapest_fixes(settled, limit=99) if fix.options == row]
+    again = roofline.memory(model, device, **{**given, **fix.options, "global_batch": settled.train.global_batch})
+    assert again.fits
+    assert again.total_bytes == pytest.approx(fix.total_bytes)
+    before = roofline.memory(model, device, **given)
+    assert fix.saved_bytes == pytest.approx(before.needed_bytes - again.needed_bytes)
 
 
 def test_few_and_the_cheapest_first():
