@@ -105,6 +105,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         loss_upcasts: Models whose logits are copied to fp32 before the loss's kernels: "none", those with "rotary"
             positions, "all".
         loss_shifts: Whether the loss shifts logits into another tensor, and not the labels.
+        loss_gathers: Whether logits are gathered over tensor parallelism, and every rank takes the loss of all.
         loss_frees_logits: Whether the 16-bit logits are gone once there is an fp32 copy.
         reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
@@ -151,6 +152,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     shards_in_fp32: bool = False
     loss_upcasts: Literal["none", "rotary", "all"] = "none"
     loss_shifts: bool = False
+    loss_gathers: bool = False
     loss_frees_logits: bool = False
     reentrant_recompute: bool = False
     bucket_mb: float | None = None

@@ -199,7 +199,10 @@ def head(tape: Tape, model: ModelConfig) -> None:
         record_linear(tape, linear)
     if model.head_bias:
         bias(tape, "head.logits", tokens, vocab)
-    if not (is_scalar(tp) and tp == 1):
+    if tape.stack.loss_gathers:
+        vocab = vocab * tp
+        tape.collective("loss.all_gather", "all_gather", "tp", tokens * vocab * es, role="loss")
+    elif not (is_scalar(tp) and tp == 1):
         tape.collective("loss.all_reduce", "all_reduce", "tp", 3 * tokens * 4, role="loss")
     logits = tokens * vocab
     kept: Number = 0

@@ -83,7 +83,7 @@ def logits_bytes(step: Step) -> Number:
         if op.part == "head" and op.phase == "forward":
             kept = kept + (0 if op.role == "loss" else op.saved_bytes)
             if op.role == "logits":
-                logits = op.bytes_written * train.longest / es
+                logits = op.bytes_written * train.longest / es * (train.tp if stack.loss_gathers else 1)
     if "linear_cross_entropy" in stack.fused:
         return kept
     upcasts = stack.loss_upcasts == "all" or (stack.loss_upcasts == "rotary" and _rotates(step.model))

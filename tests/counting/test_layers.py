@@ -82,3 +82,18 @@ def test_tensor_parallelism_gathers_what_was_cast():
         each * share for each, share in zip(plain, (0.5, 0.5, 0.5, 1), strict=True)
     ]
     assert gathered(stack="fsdp", dtype="fp8") == gathered(stack="fsdp")
+
+
+def test_gathered_logits_are_whole_on_every_rank():
+    options = {"tp": 3, "sequence_parallel": False}
+    split, gathered = (
+        {op.name: op for op in step_of({**PLAIN, "d_ff": 9, "vocab_size": 12}, stack=stack, **options).ops}
+        for stack in ("eager", "parallel")
+    )
+    # T 10, vocabulary 12: 4 columns on each rank
+    assert split["head.logits"].flops == gathered["head.logits"].flops == 2 * 10 * 6 * 4
+    assert split["loss.cross_entropy"].flops == 5 * 10 * 4
+    assert gathered["loss.cross_entropy"].flops == 5 * 10 * 12
+    assert gathered["loss.all_gather"].bytes_sent == 10 * 12 * 2
+    assert "loss.all_reduce" in split
+    assert "loss.all_reduce" not in gathered

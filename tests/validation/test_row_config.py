@@ -59,7 +59,6 @@ def test_fine_tuners_have_profiles_of_their_own(software, stack):
         ("OLMo-core", "fsdp", "torchtitan"),
         ("OLMo", "fsdp", "fsdp-compiled"),
         ("Levanter", "fsdp", "jax"),
-        ("nanotron", "zero1", "parallel"),
     ],
 )
 def test_software_is_found_by_what_it_is_built_on(software, sharding, stack):
