@@ -7,7 +7,6 @@ transformers, in functions.
 from __future__ import annotations
 
 import copy
-import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,34 +16,35 @@ import msgspec
 
 from ..errors import RooflineError
 from ..reading import read_text
+from . import inputs
 from .trace import import_torch
 
-_DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
-_SECOND_OF_SOUND = 16_000  # samples
 _LARGEST_REAL = 300e6  # parameters
 _DEPTH = 4  # of modules that are listed by their parts
 _AT_RANDOM = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
-_TOWERS = ("vision_config", "text_config", "audio_config", "encoder_config", "backbone_config")
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
-    """A module with its example inputs.
+    """A module with example inputs.
 
     Attributes:
         module: The `torch.nn.Module`, on the meta device.
-        inputs: Its keyword inputs: integers with values, the rest shapes.
+        choices: Its keyword inputs, the likeliest first: integers with values, the rest shapes.
         parameters: All its parameters; tied weights count once.
         by_module: Those of each part of it; what two parts share counts with the first.
         source: Which class it is, of which version of transformers.
-        described: The example inputs in words.
     """
 
     module: Any
-    inputs: dict[str, Any]
+    choices: tuple[dict[str, Any], ...]
     parameters: int
     by_module: dict[str, int]
     source: str
-    described: str
+
+    @property
+    def small(self) -> bool:
+        """Whether it is small enough to run on real numbers."""
+        return self.parameters <= _LARGEST_REAL
 
 
 def available() -> bool:
@@ -60,11 +60,6 @@ def read(path: str) -> tuple[Mapping[str, Any], str]:
 
     file = Path(path, "config.json") if Path(path).is_dir() else Path(path)
     return decode(read_text(file, "model"), str(file)), str(file)
-
-
-def small(config: Mapping[str, Any], where: str) -> bool:
-    """Whether the model is small enough to run on real numbers."""
-    return build(config, where).parameters <= _LARGEST_REAL
 
 
 def build(
@@ -94,18 +89,21 @@ def build(
         raise
     except Exception as error:  # a class can raise anything
         raise RooflineError(f"{where}: transformers cannot build it: {_short(error)}") from error
-    inputs = _inputs(torch, module, settings, batch, seq_len)
-    if real:
-        shapes = {name: value.shape for name, value in inputs.items() if getattr(value, "is_meta", False)}
-        inputs |= {name: torch.randn(shape) for name, shape in shapes.items()}
+    choices = inputs.choices(torch, module, settings, batch, seq_len)
     return Built(
         module=module,
-        inputs=inputs,
+        choices=tuple(_with_numbers(torch, choice) if real else choice for choice in choices),
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         by_module=_by_module(module),
         source=f"{type(module).__name__} of transformers {transformers.__version__}",
-        described=", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items() if hasattr(value, "shape")),
     )
+
+
+def _with_numbers(torch: Any, choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs with numbers where they were shapes."""
+    return {
+        name: torch.randn(value.shape) if getattr(value, "is_meta", False) else value for name, value in choice.items()
+    }
 
 
 def _by_module(module: Any) -> dict[str, int]:
@@ -191,41 +189,6 @@ def _options(settings: Any, make: Any) -> Any:
         module.train()
         return module
     raise AssertionError  # the last try returns or raises
-
-
-def _inputs(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | None) -> dict[str, Any]:
-    """Example inputs by the names that the module's forward pass takes."""
-    takes = inspect.signature(module.forward).parameters
-    parts = [settings, *(getattr(settings, name) for name in _TOWERS if getattr(settings, name, None) is not None)]
-
-    def size(*names: str, default: Any = None) -> Any:
-        found = (getattr(part, name, None) for part in parts for name in names)
-        return next((value for value in found if value is not None), default)
-
-    longest = size("max_position_embeddings", "n_positions", "max_source_positions", default=_LONGEST)
-    tokens = seq_len or min(int(longest) if isinstance(longest, int) else _LONGEST, _DEFAULT_SEQ_LEN)
-    ids = torch.zeros(batch, tokens, dtype=torch.long)
-    inputs: dict[str, Any] = {}
-    main = getattr(module, "main_input_name", "input_ids")
-    if "pixel_values" in takes and (
-        main == "pixel_values" or "input_ids" not in takes or hasattr(module, "logit_scale")
-    ):
-        channels, side = size("num_channels", "in_channels", "in_chans", default=3), size("image_size", default=224)
-        height, width = side if isinstance(side, (list, tuple)) else (side, side)
-        inputs["pixel_values"] = torch.empty(batch, channels, height, width, device="meta")
-    if main == "input_features":
-        frames = 2 * size("max_source_positions", default=tokens)
-        inputs["input_features"] = torch.empty(batch, size("num_mel_bins", default=80), frames, device="meta")
-    elif main == "input_values":
-        samples = (batch, _SECOND_OF_SOUND) if size("conv_dim") else (batch, 1, _SECOND_OF_SOUND)
-        inputs["input_values"] = torch.empty(*samples, device="meta")
-    if "input_ids" in takes and main not in {"input_features", "input_values"}:
-        inputs["input_ids"] = ids
-    if getattr(settings, "is_encoder_decoder", False) and "decoder_input_ids" in takes:
-        inputs["decoder_input_ids"] = ids
-    if "use_cache" in takes:
-        inputs["use_cache"] = False
-    return inputs
 
 
 def _short(error: Exception) -> str:

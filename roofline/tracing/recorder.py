@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -51,6 +51,7 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
         peak_bytes: Largest sum of live tensors during the pass: what is kept, the inputs, the outputs and the
             operands in hand; without parameters, buffers and gradients of parameters (but the one in hand).
         by_module: Cost of each module by its path; "" is the whole.
+        idle: Parameters that the pass never reads, by the outermost modules that hold no other.
     """
 
     VIEW: ClassVar[str] = "trace"
@@ -62,6 +63,7 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int
     peak_bytes: int
     by_module: dict[str, ModuleCost]
+    idle: dict[str, int] = msgspec.field(default_factory=dict)
 
     def __repr__(self) -> str:
         """The pass in one line."""
@@ -100,12 +102,15 @@ class Recorder:
         self.live: dict[int, int] = {}  # storage -> bytes
         self.live_bytes = self.peak_bytes = 0
         self.excluded: dict[int, Any] = {}
+        self.state: dict[str, int] = {}  # name of a parameter or buffer -> storage
+        self.read: set[int] = set()  # storages of parameters and buffers that an operator took
 
-    def exclude(self, tensors: Iterable[Any]) -> None:
+    def exclude(self, state: Mapping[str, Any]) -> None:
         """Parameters and buffers: no activations, and what tells a data gradient from a weight gradient."""
-        for tensor in tensors:
+        for name, tensor in state.items():
             storage = tensor.untyped_storage()
             self.excluded[storage._cdata] = storage
+            self.state[name] = storage._cdata
 
     def track(self, tree: Any) -> None:
         """Count tensors as live until their storage is freed."""
@@ -270,6 +275,8 @@ class Recorder:
         for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
             elements *= size if stride else min(size, 1)
         storage = tensor.untyped_storage()._cdata
+        if storage in self.excluded:
+            self.read.add(storage)
         identity = (storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         return Operand(
             shape=tuple(tensor.shape),
@@ -307,7 +314,19 @@ class Recorder:
             activation_bytes=sum(size for size, _, _ in self.saved.values()),
             peak_bytes=self.peak_bytes,
             by_module=self._by_module(),
+            idle=self._idle(),
         )
+
+    def _idle(self) -> dict[str, int]:
+        """Parameters that no operator took, by the outermost modules of which it took none."""
+        sizes = {name: parameter.numel() for name, parameter in self.module.named_parameters()}
+        unread = {name for name in sizes if self.state[name] not in self.read}
+        busy = {part for name in sizes.keys() - unread for part in _ancestors(name)}
+        found: dict[str, int] = {}
+        for name in sizes.keys() & unread:
+            outermost = next((part for part in _ancestors(name) if part not in busy), name)
+            found[outermost] = found.get(outermost, 0) + sizes[name]
+        return dict(sorted(found.items()))
 
     def _by_module(self) -> dict[str, ModuleCost]:
         sums: dict[str, dict[str, Any]] = {}
@@ -324,6 +343,12 @@ class Recorder:
         for size, path, _ in self.saved.values():
             add(path, "activation_bytes", size)
         return {path: ModuleCost(**fields) for path, fields in sums.items()}
+
+
+def _ancestors(name: str) -> list[str]:
+    """Paths of the modules that hold a parameter, the outermost first: the whole is "", a.b.weight is in a and a.b."""
+    words = name.split(".")
+    return [".".join(words[:depth]) for depth in range(len(words))]
 
 
 def _places(module: Any) -> dict[str, str]:

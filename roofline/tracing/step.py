@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
 from ..model.spec import LayerGroup, ModelConfig, RecordedPass
+from ..units import format_count
 
 if TYPE_CHECKING:
+    from .architecture import Built
     from .recorder import Trace
 
 LARGEST_KEPT = 8  # traces of files, so that a comparison runs each once
+_MODULES_NAMED = 3
 
 
 def model_of(trace: Trace, notes: tuple[str, ...] = ()) -> ModelConfig:
@@ -74,20 +78,55 @@ def model_of_config(path: str, dtype: str, *, batch: int = 1, seq_len: int | Non
         RooflineError: torch or transformers is missing or cannot build it.
     """
     from . import architecture
-    from .trace import trace
 
     config, where = architecture.read(path)
+    trace, note = traced(config, where, dtype, batch=batch, seq_len=seq_len)
+    return model_of(trace, (note, *_of_idle(trace)))
 
-    def run(real: bool) -> ModelConfig:
-        built = architecture.build(config, where, batch=batch, seq_len=seq_len, real=real)
-        found = trace(built.module, keyword_inputs=built.inputs, dtype=None if real else dtype, real=real)
+
+def traced(
+    config: Mapping[str, Any], where: str, dtype: str, *, batch: int = 1, seq_len: int | None = None
+) -> tuple[Trace, str]:
+    """The pass of the architecture of a config, and in words what was traced: of the first inputs that it takes.
+
+    Raises:
+        RooflineError: transformers cannot build it, or it takes none of the inputs: what it says of the likeliest.
+    """
+    from .trace import trace
+
+    refusals = []
+    for built, inputs, real in _attempts(config, where, batch, seq_len):
+        try:
+            found = trace(built.module, keyword_inputs=inputs, dtype=None if real else dtype, real=real)
+        except RooflineError as error:
+            refusals.append(error)
+            continue
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items() if hasattr(value, "shape"))
         kind = " (numbers in fp32: it looks at values)" if real else ""
-        note = f"traced from {built.source} with {built.described}{kind}: a token stands for one pass of them"
-        return model_of(found, (note,))
+        return found, f"traced from {built.source} with {shapes}{kind}: a token stands for one pass of them"
+    if refusals:
+        raise refusals[0]
+    raise RooflineError(f"{where}: no input that its class takes is known here: trace it from Python (roofline.trace)")
 
-    try:
-        return run(real=False)
-    except RooflineError:
-        if not architecture.small(config, where):
-            raise
-        return run(real=True)  # a value was asked for: with real tensors there is one
+
+def _attempts(
+    config: Mapping[str, Any], where: str, batch: int, seq_len: int | None
+) -> Iterator[tuple[Built, dict[str, Any], bool]]:
+    """A module and inputs to try on it: on shapes alone; then with numbers, for a pass that asks for a value."""
+    from . import architecture
+
+    built = architecture.build(config, where, batch=batch, seq_len=seq_len)
+    yield from ((built, inputs, False) for inputs in built.choices)
+    if built.small:
+        built = architecture.build(config, where, batch=batch, seq_len=seq_len, real=True)
+        yield from ((built, inputs, True) for inputs in built.choices)
+
+
+def _of_idle(trace: Trace) -> tuple[str, ...]:
+    """What the inputs leave out, where that is more than a hundredth of a model."""
+    idle = sum(trace.idle.values())
+    if idle <= trace.parameters / 100:
+        return ()
+    largest = sorted(trace.idle, key=trace.idle.__getitem__, reverse=True)[:_MODULES_NAMED]
+    words = f"{format_count(idle)} of {format_count(trace.parameters)} parameters ({', '.join(largest)})"
+    return (f"{words} take no part with these inputs: they cost memory, and no time",)

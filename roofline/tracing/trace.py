@@ -79,7 +79,7 @@ def trace(
         )
         execute = stack.enter_context(without_data(torch, mode)) if mode else with_data
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
-        recorder.exclude(state.values())
+        recorder.exclude(state)
         recorder.track((args, kwargs))
         for parameter in state.values():
             if parameter.requires_grad:  # gradients of parameters are the caller's to count

@@ -63,7 +63,7 @@ def test_parameters_of_both_towers_by_hand() -> None:
     vision = 16 + 3 * 64 * 16 + 17 * 16 + 2 * layer + 4 * 16  # class token, patches, positions, layers, norms
     assert built.parameters == text + vision + 2 * 16 * 8 + 1
     assert sum(built.by_module.values()) == built.parameters
-    assert {name: list(value.shape) for name, value in built.inputs.items() if hasattr(value, "shape")} == {
+    assert {name: list(value.shape) for name, value in built.choices[0].items() if hasattr(value, "shape")} == {
         "pixel_values": [1, 3, 32, 32],
         "input_ids": [1, 12],
     }
@@ -78,6 +78,19 @@ def test_the_commands_take_it(tmp_path: Path, run: Any) -> None:
     result = run("estimate", str(path), *options)
     assert result.status == 0
     assert json.loads(result.out)["step_time_s"] > 0
+
+
+@needs_transformers
+def test_inputs_are_tried_until_the_class_takes_them_and_what_they_leave_out_is_said(tmp_path: Path, run: Any) -> None:
+    sound = {"model_type": "audio-spectrogram-transformer", **VIT, "max_length": 64, "num_mel_bins": 32}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(sound))
+    assert "with input_values [1, 64, 32]" in " ".join(run("estimate", str(path), "-d", "h100-sxm-80gb").out.split())
+    reads_alone = {"model_type": "git", **VIT, "vocab_size": 50, "vision_config": {**VIT, "image_size": 32}}
+    path.write_text(json.dumps(reads_alone))
+    out = " ".join(run("estimate", str(path), "-d", "h100-sxm-80gb").out.split())
+    assert "take no part with these inputs: they cost memory, and no time" in out
+    assert "parameters (git.image_encoder" in out
 
 
 @needs_transformers

@@ -112,6 +112,22 @@ def test_dtype_words():
         trace(module, x, dtype="fp8")
 
 
+def test_parameters_that_no_operator_takes_are_idle():
+    class Towers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.text = nn.Linear(4, 4)
+            self.vision = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 4))
+            self.gate = nn.Parameter(torch.zeros(7))
+
+        def forward(self, text, image=None):
+            return self.text(text) + (0 if image is None else self.vision(image))
+
+    text, image = torch.randn(2, 4), torch.randn(2, 3)
+    assert trace(Towers(), text).idle == {"gate": 7, "vision": 3 * 5 + 5 + 5 * 4 + 4}
+    assert trace(Towers(), text, image).idle == {"gate": 7}
+
+
 def test_failing_module_is_one_line():
     with pytest.raises(RooflineError, match="Linear failed on the example inputs: RuntimeError: ") as caught:
         trace(nn.Linear(3, 4), torch.randn(2, 5))

@@ -1,0 +1,96 @@
+"""Example inputs by the names that a forward pass takes: no torch, a stand-in with the four makers of tensors."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roofline.tracing.inputs import choices
+
+TORCH = SimpleNamespace(
+    long=np.int64,
+    empty=lambda shape, **_: np.empty(shape),
+    zeros=np.zeros,
+    ones=np.ones,
+    tensor=np.array,
+)
+
+
+class Settings(SimpleNamespace):
+    """A configuration, or a part of one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return vars(self)
+
+
+class Caption:
+    """Sees and reads."""
+
+    main_input_name = "input_ids"
+
+    def forward(
+        self, input_ids: Any = None, pixel_values: Any = None, labels: Any = None, use_cache: Any = None
+    ) -> None:
+        """Both are optional."""
+
+
+class Contrast(Caption):
+    """Compares the two."""
+
+    logit_scale = 1.0
+
+
+class Tower:
+    """Takes patches, and how many there are each way."""
+
+    main_input_name = "hidden_states"
+
+    def forward(self, hidden_states: Any, grid_thw: Any) -> None:
+        """Neither is optional."""
+
+
+class Hearing:
+    """Takes a spectrum."""
+
+    main_input_name = "input_features"
+
+    def forward(self, input_features: Any, attention_mask: Any = None) -> None:
+        """The order of its dimensions is not said."""
+
+
+VISION = Settings(image_size=[64, 32], patch_size=16, num_channels=1)
+
+
+def shapes(module: Any, settings: Any, **options: Any) -> list[dict[str, list[int]]]:
+    """Shapes of the choices by name."""
+    found = choices(TORCH, module, settings, options.get("batch", 1), options.get("seq_len"))
+    return [{name: list(value.shape) for name, value in each.items() if name != "use_cache"} for each in found]
+
+
+def test_what_a_model_cannot_do_without_comes_first_then_the_rest() -> None:
+    settings = Settings(max_position_embeddings=77, vision_config=VISION)
+    first, second, *_ = shapes(Caption(), settings, batch=2)
+    assert first == {"input_ids": [2, 77]}
+    assert second == {"input_ids": [2, 77], "pixel_values": [2, 1, 64, 32]}
+    assert shapes(Contrast(), settings)[0] == {"input_ids": [1, 77], "pixel_values": [1, 1, 64, 32]}
+
+
+@pytest.mark.parametrize(("seq_len", "positions", "tokens"), [(None, 4096, 512), (None, 64, 64), (1024, 4096, 1024)])
+def test_tokens_are_those_asked_for_or_a_few_hundred(seq_len: int | None, positions: int, tokens: int) -> None:
+    settings = Settings(max_position_embeddings=positions)
+    assert shapes(Caption(), settings, seq_len=seq_len)[0] == {"input_ids": [1, tokens]}
+
+
+def test_patches_and_the_grid_that_they_form() -> None:
+    settings = Settings(image_size=64, patch_size=16, in_channels=3, temporal_patch_size=2, hidden_size=8)
+    found = list(choices(TORCH, Tower(), settings, 1, None))
+    patches = next(each for each in found if each["hidden_states"].shape == (16, 3 * 2 * 16 * 16))
+    assert patches["grid_thw"].tolist() == [[1, 4, 4]]
+
+
+def test_the_order_of_a_spectrum_is_tried_both_ways() -> None:
+    found = [each["input_features"] for each in shapes(Hearing(), Settings(num_mel_bins=80, max_source_positions=50))]
+    assert found[:3] == [[1, 80, 100], [1, 100, 80], [1, 1, 100, 80]]
