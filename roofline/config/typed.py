@@ -85,6 +85,7 @@ Optimizer: TypeAlias = Literal[
 ]
 Train: TypeAlias = Literal["full", "lora", "qlora"]
 BaseDtype: TypeAlias = Literal["nf4", "fp4", "int8", "gptq", "awq", "bf16", "fp16"]
+BaseUpcast: TypeAlias = Literal["none", "norms", "all"]
 LoraVariant: TypeAlias = Literal["lora", "rslora", "dora"]
 Freeze: TypeAlias = Literal["embeddings", "positions", "towers"]
 Fused: TypeAlias = Literal[
@@ -155,6 +156,7 @@ class Options(TypedDict, total=False):
     lora_modules: str | Sequence[str] | None
     base_dtype: BaseDtype | None
     double_quant: bool | None
+    base_upcast: BaseUpcast | None
     lora_variant: LoraVariant | None
     lora_dropout: float | None
     freeze: Freeze | Sequence[Freeze] | None
@@ -214,6 +216,7 @@ class ArrayOptions(TypedDict, total=False):
     lora_modules: str | Sequence[str] | None
     base_dtype: BaseDtype | None
     double_quant: bool | None
+    base_upcast: BaseUpcast | None
     lora_variant: LoraVariant | None
     lora_dropout: float | None
     freeze: Freeze | Sequence[Freeze] | None
@@ -272,6 +275,7 @@ class LayoutChoices(TypedDict, total=False):
     lora_modules: str | Sequence[str] | Sequence[str | Sequence[str]] | None
     base_dtype: BaseDtype | Sequence[BaseDtype] | None
     double_quant: bool | Sequence[bool] | None
+    base_upcast: BaseUpcast | Sequence[BaseUpcast] | None
     lora_variant: LoraVariant | Sequence[LoraVariant] | None
     lora_dropout: float | Sequence[float] | None
     freeze: Freeze | Sequence[Freeze] | None
