@@ -1,10 +1,13 @@
 """``python -m roofline`` is ``roofline``."""
 
+import gc
 import os
 import signal
 import sys
 from types import FrameType
 from typing import NoReturn
+
+_OBJECTS = 100_000  # new ones between two looks for cycles: one answer makes 30,000, all of use to its end
 
 
 def interrupt(_signal: int, frame: FrameType | None) -> NoReturn:
@@ -19,6 +22,7 @@ def interrupt(_signal: int, frame: FrameType | None) -> NoReturn:
 
 def run() -> NoReturn:
     """Run the command line; Ctrl-C and a damaged installation are one line from the first moment."""
+    gc.set_threshold(_OBJECTS)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it ignored
         signal.signal(signal.SIGINT, interrupt)
     try:
@@ -27,7 +31,8 @@ def run() -> NoReturn:
         os.write(2, f"roofline: error: the installation is damaged: {error}; install roofline again\n".encode())
         sys.exit(2)
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: the interpreter may clear up in peace
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said: the interpreter may clear up in peace,
+    gc.freeze()  # and need not look for cycles in what ends with it: 7 ms
     sys.exit(status)
 
 

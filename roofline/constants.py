@@ -1,7 +1,5 @@
 """Constants that no datasheet states, from one table, each with its evidence (``constants.toml``)."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any, Literal
 

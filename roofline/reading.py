@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -57,11 +56,65 @@ class Work:
                     self.weigh(item)
 
 
+class OnDisk(os.PathLike[str]):
+    """A packaged file or folder of an ordinary installation: a `Traversable` without the 3 ms that pathlib takes."""
+
+    def __init__(self, *parts: str | os.PathLike[str]) -> None:
+        """Join the parts of a path."""
+        self._path = os.path.join(*parts)
+
+    def __fspath__(self) -> str:
+        """Its path."""
+        return self._path
+
+    __str__ = __fspath__
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return os.path.basename(self._path)
+
+    def joinpath(self, *parts: str | os.PathLike[str]) -> OnDisk:
+        """What lies below it."""
+        return OnDisk(self._path, *parts)
+
+    def __truediv__(self, part: str | os.PathLike[str], /) -> OnDisk:
+        """What lies below it."""
+        return OnDisk(self._path, part)
+
+    def iterdir(self) -> Iterator[OnDisk]:
+        """What lies in the folder."""
+        return map(self.joinpath, os.listdir(self._path))
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        return os.path.isdir(self._path)
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return os.path.isfile(self._path)
+
+    def open(self, mode: str = "r", **options: Any) -> IO[Any]:
+        """The file, opened."""
+        return open(self._path, mode, **options)
+
+    def read_bytes(self) -> bytes:
+        """The content of the file."""
+        with self.open("rb") as file:
+            return bytes(file.read())
+
+    def read_text(self, encoding: str | None = None) -> str:
+        """The text of the file."""
+        with self.open(encoding=encoding) as file:
+            return str(file.read())
+
+
 def packaged(module: str, folder: str = "") -> Traversable:
     """A folder or file of data beside a `module` of this package, given by its ``__name__``; in a zip, too."""
     package = module.rpartition(".")[0]
-    beside = Path(__file__).parent.joinpath(*package.split(".")[1:], folder)
-    if beside.exists():  # an ordinary installation: importlib.resources costs 15 ms
+    inside = [*package.split(".")[1:], *filter(None, [folder])]
+    beside = OnDisk(os.path.dirname(__file__), *inside)
+    if os.path.exists(beside):  # an ordinary installation: importlib.resources costs 15 ms
         return beside
     from importlib.resources import files
 

@@ -40,8 +40,8 @@ LONGEST_SWEEP = 1000
 _LONG = 60  # digits, or powers of ten: more is nonsense
 _MOST = 10**_LONG
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*|(?=\.\d))(?:\.\d*)?(?:[eE][+-]?\d+)?"
-_QUANTITY = re.compile(rf"\s*(-?)({_NUMBER})\s*([A-Za-zµ]*)\s*", re.ASCII)
-_DURATIONS = re.compile(rf"(?:{_NUMBER}\s*[A-Za-zµ]+\s*){{2,}}", re.ASCII)
+_QUANTITY = rf"\s*(-?)({_NUMBER})\s*([A-Za-zµ]*)\s*"  # compiled where used, as all that follow: start-up time
+_DURATIONS = rf"(?:{_NUMBER}\s*[A-Za-zµ]+\s*){{2,}}"
 
 Typed = str | float  # as typed, or a Python number
 
@@ -60,7 +60,8 @@ def _split(typed: Typed, allowed: str) -> tuple[int, int, str]:
     number_given = isinstance(typed, (int, float)) and not isinstance(typed, bool)
     if number_given and not -_MOST < typed < _MOST:
         raise UnitError(f"{shown(typed)} is out of range: give {allowed}")
-    match = _QUANTITY.fullmatch(str(typed) if number_given else typed if isinstance(typed, str) else "")
+    text = str(typed) if number_given else typed if isinstance(typed, str) else ""
+    match = re.fullmatch(_QUANTITY, text, re.ASCII)
     if match is None:
         raise UnitError(f"{_quoted(typed)} is not a number: give {allowed}")
     sign, number, unit = match.groups()
@@ -173,7 +174,7 @@ def duration_s(typed: Typed) -> int | float:
     allowed = "a duration above 0 with its unit (s, m, h, d, w, y), such as 7d, 36h or 1d12h"
     if not isinstance(typed, str):
         return _measure(typed, {"": 1}, allowed)
-    if _DURATIONS.fullmatch(typed.strip()):
+    if re.fullmatch(_DURATIONS, typed.strip(), re.ASCII):
         return sum(_measure(part, SECONDS, allowed) for part in re.findall(rf"{_NUMBER}\s*[A-Za-zµ]+", typed))
     return _measure(typed, SECONDS, allowed)
 

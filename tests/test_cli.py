@@ -63,6 +63,23 @@ def test_only_the_chosen_command_is_imported():
     assert "roofline.commands.estimate" not in loaded
 
 
+def test_an_estimate_reads_each_table_that_it_needs_once_and_no_other():
+    code = (
+        "import os, sys; read = []\n"
+        "sys.addaudithook(lambda event, of: read.append(os.fspath(of[0])) if event == 'open' else None)\n"
+        "from roofline.cli import main; main(['estimate', 'gpt2-xl', '-d', 'h100-sxm-80gb'])\n"
+        "print(sorted(os.path.basename(path) for path in read if path.endswith('.toml')))\n"
+        "print([name for name in sys.modules if name.startswith(('roofline.', 'numpy', 'pandas', 'rich'))])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    *_, read, loaded = out.splitlines()
+    of_the_case = ["compiled", "default", "gpt2-xl", "h100-sxm-80gb", "hopper"]
+    tables = ["constants", "optimizers", "recipes", "schedules"]
+    assert read == str(sorted(f"{name}.toml" for name in of_the_case + tables))
+    others = ("numpy", "pandas", "rich", "roofline.view.html", "roofline.answers.fixes", "roofline.readers.fields")
+    assert not [name for name in others if f"'{name}'" in loaded]
+
+
 def test_usage_names_what_must_be_given(run, probe):
     assert run(probe, "--help").out.startswith("usage: roofline probe MODEL -d DEVICE [options]\n")
 

@@ -76,3 +76,19 @@ def test_what_a_terminal_would_obey_is_written_out():
     assert printable("naïve ✓ 模型") == "naïve ✓ 模型"
     assert len(one_line("unknown device " + "x" * 10_000)) < 250
     assert len(one_line("values " + "1 " * 10_000)) < 3100
+
+
+def test_a_packaged_folder_is_what_pathlib_would_make_of_it(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "x.toml").write_bytes("a = 'µ'\r\n".encode())
+    ours, theirs = (of / "inner" for of in (reading.OnDisk(str(tmp_path)), tmp_path))
+    assert (os.fspath(ours), str(ours), ours.name) == (os.fspath(theirs), str(theirs), theirs.name)
+    assert [entry.name for entry in ours.iterdir()] == [entry.name for entry in theirs.iterdir()] == ["x.toml"]
+    assert (ours.is_dir(), ours.is_file()) == (theirs.is_dir(), theirs.is_file()) == (True, False)
+    ours, theirs = ours.joinpath("x.toml"), theirs.joinpath("x.toml")
+    assert (ours.is_dir(), ours.is_file()) == (theirs.is_dir(), theirs.is_file()) == (False, True)
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert ours.read_text(encoding="utf-8") == theirs.read_text(encoding="utf-8")
+    with ours.open("rb") as file:
+        assert file.read() == theirs.read_bytes()
+    assert isinstance(reading.packaged("roofline.model.load", "presets"), reading.OnDisk)

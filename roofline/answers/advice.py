@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,9 +12,11 @@ from ..errors import RooflineError
 from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
 from .estimate import Estimate
-from .fixes import Fix, cheapest_fixes
 from .replayed import replayed
 from .times import estimate_times
+
+if TYPE_CHECKING:
+    from .fixes import Fix
 
 SHARE = 0.10  # a suspect that explains less of the gap is not one
 FASTER_BY = 0.02
@@ -61,6 +63,8 @@ def advise(result: Estimate) -> Advice | None:
     if result.run is None:
         return None
     if not result.fits:
+        from .fixes import cheapest_fixes
+
         return Advice(fixes=cheapest_fixes(result.run))
     return Advice(improvements=improvements(result.run, result))
 

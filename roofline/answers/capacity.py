@@ -16,8 +16,9 @@ from ..footprint.activations import in_flight
 from ..footprint.parts import PARTS, Memory, memory_for, memory_of
 from ..model.spec import ModelConfig
 from ..result import Result
-from ..units import format_bytes, format_count
+from ..units import format_count
 from .asked import run_of
+from .fit import fit_words
 from .fixes import Fix, cheapest_fixes
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from ..arrays import Bools, Floats
     from ..config.typed import ArrayOptions, Options
     from .asked import Described, Named
-    from .inference import InferenceMemory
 
 LARGEST_BATCH = 2**20
 LONGEST_SEQUENCE = 2**24
@@ -241,27 +241,3 @@ def _largest(holds: Callable[[int], bool], limit: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
-
-
-def fit_words(memory: Memory[Any, Any]) -> str:
-    """Total against capacity, what is left or missing, and what lives elsewhere."""
-    places = (("in the memory of each host", memory.host_bytes), ("on the drives of each host", memory.nvme_bytes))
-    elsewhere = [f"{format_bytes(float(held))} {where}" for where, held in places if is_scalar(held) and held]
-    return "; ".join([total_words(memory), *elsewhere])
-
-
-def total_words(memory: Memory[Any, Any] | InferenceMemory) -> str:
-    """What is needed against the capacity, and what is left or missing; how sure, where that is no matter of course."""
-    least: Any = memory.needed_bytes  # of one configuration: a number
-    there: Any = memory.capacity_bytes
-    if there is None:
-        return f"{format_bytes(memory.total_bytes)} per device; name a --device to see whether that fits"
-    needed, capacity = format_bytes(least), format_bytes(there)
-    difference = format_bytes(abs(there - least))
-    if memory.verdict == "borderline":
-        sure = f"{100 * float(memory.fit_probability):.0f} % sure"
-        spare = "to spare" if memory.fits else "short"
-        return f"borderline: {needed} needed, {capacity} there: {difference} {spare}; {sure} to fit"
-    if memory.fits:
-        return f"fits: {needed} needed, {capacity} there: {difference} to spare"
-    return f"DOES NOT FIT: {needed} needed, {capacity} there: {difference} short per device"

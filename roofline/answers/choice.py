@@ -65,5 +65,7 @@ def _rate(run: Run, size: int) -> Number:
 
 
 def _sure_rate(step: Step, device: Device) -> Number:
-    seconds = schedule(step, device, price(step, device)).total
-    return where(memory_of(step, device).fit_probability >= SURE, step.train.tokens_per_step / seconds, 0)
+    sure = memory_of(step, device).fit_probability >= SURE
+    if not some(sure):
+        return 0
+    return where(sure, step.train.tokens_per_step / schedule(step, device, price(step, device)).total, 0)

@@ -26,7 +26,7 @@ from ..model.spec import Attention, ModelConfig
 from ..result import Result
 from ..timing.interval import Z80
 from ..timing.ranks import price
-from ..timing.schedule import launch_wait, stage_times
+from ..timing.schedule import by_place, launch_wait, stage_times
 from .asked import described
 from .changes import SERVES, changes
 from .estimate import OpTime, costliest_first, op_times
@@ -192,7 +192,8 @@ def _infer(model: ModelConfig, device: Device, phase: str, given: dict[str, Any]
     step = inference_step(model, device, phase, given)
     priced = price(step, device)
     busy = {place: sum(times.values()) for place, times in stage_times(priced).items()}
-    wait: Number = sum(launch_wait(step, device, priced, place, seconds) for place, seconds in busy.items())
+    placed = by_place(priced)
+    wait: Number = sum(launch_wait(step, device, placed[place], seconds) for place, seconds in busy.items())
     total = float(sum(busy.values()) + wait)
     ideal = float(sum(item.ideal * item.op.count for item in priced))
     width = math.exp(Z80 * step.stack.spread)

@@ -44,13 +44,14 @@ def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
     Groups of ranks may use links of their own (tensor parallelism the node's, data parallelism the network): the
     slowest group counts, not their sum.
     """
+    passes, stages = step.accumulation, step.train.pp
     compute: Number = 0
     communication: dict[str, Number] = {}
     for item in priced:
         op = item.op
         seconds = item.ideal * op.count
         if op.part != "step":
-            seconds = seconds * step.accumulation / step.train.pp
+            seconds = seconds * passes / stages
         if op.kind in ON_HOST:
             communication["host"] = communication.get("host", 0) + seconds
         elif op.kind == "collective":

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from ..errors import RooflineError
@@ -45,6 +44,8 @@ def settle_format(args: argparse.Namespace) -> None:
     if args.output is None or args.output == "-":
         args.format = args.format or "table"
         return
+    from pathlib import Path
+
     path = Path(args.output)
     implied = SUFFIXES.get(path.suffix.lower())
     if args.format is None and implied is None:
@@ -92,6 +93,8 @@ def emit(
             width = PLAIN_WIDTH if to_file else terminal_width()
             text = render_text(tables, notes, width, bold=not to_file and _styled())
     if to_file:
+        from pathlib import Path
+
         write_atomically(Path(args.output), text.encode())
     else:
         write_text(text)

@@ -74,10 +74,17 @@ COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() fo
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal, with argparse's margin; argparse makes one of these for every option."""
+    """Help as wide as the terminal, with argparse's margin; argparse makes one of these for every option.
+
+    An action may have its help `filled` by a function: words of tables that are read for nothing else.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=columns(80) - 2)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        filled = getattr(action, "filled", None)
+        return action.help if filled is None else filled()
 
 
 class Parser(argparse.ArgumentParser):

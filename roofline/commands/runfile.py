@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.run import TrainConfig
 from ..errors import RooflineError
-from ..readers.fields import DETAILS
 from ..readers.forms import EITHER, form_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..readers.result import RunFile
 
 # what a search is for: a file's own layout is not what is asked
@@ -45,6 +45,8 @@ def settle_run_file(args: argparse.Namespace, command: str = "") -> int | None:
     Raises:
         RooflineError: The file cannot be read as a run, or an option for run files was given without one.
     """
+    from pathlib import Path
+
     named = args.model
     path = Path(named) if isinstance(named, str) and is_run(named) else None
     more = [Path(each) for each in args.with_files]
@@ -53,6 +55,8 @@ def settle_run_file(args: argparse.Namespace, command: str = "") -> int | None:
             option = "--explain-config" if args.explain_config else "--framework"
             raise RooflineError(f"{option} is for the run file of a training framework, and MODEL is none")
         return None
+    from ..readers.fields import DETAILS
+
     run = _read(args, path or more[0], more if path else more[1:], None if path else named)
     args.config, args.config_notes = run.report, run.notes
     args.config_details = {name: run.said[name] for name in DETAILS if run.said.get(name) is not None}
@@ -74,6 +78,8 @@ def is_run(text: str) -> bool:
     Raises:
         RooflineError: There is no such file.
     """
+    from pathlib import Path
+
     from ..readers.gather import is_run_file
 
     form = form_of(text)

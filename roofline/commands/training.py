@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from .. import units
@@ -230,18 +231,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     ranges = "any option but names takes a list (1,2,4), doublings (2k:64k) or steps (8:32:8): every combination is run"
     training = parser.add_argument_group("training", ranges if sweeps else None)
     parallel = parser.add_argument_group("parallel layout")
-    filled = {
-        "joint": "+" if sweeps else "commas",
-        "here": " (here with +)" if sweeps else "",
-        "recompute_modules": ", ".join(recompute_modules()),
-        "base_words": ", ".join(base_words()),
-    }
     for group, options in (
         (training, (*_AMOUNTS, *_METHODS, *_PRECISION, *_OFFLOAD, *_TRAINED)),
         (parallel, _PARALLEL),
     ):
         for option in options:
-            _add(group, option, option.text.format_map(filled), sweeps=sweeps)
+            _add(group, option, sweeps=sweeps)
     parallel.add_argument(
         "--network-gbit",
         "--network-bandwidth",
@@ -253,16 +248,29 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     )
 
 
-def _add(group: Any, option: Option, text: str, *, sweeps: bool) -> None:
+def _add(group: Any, option: Option, *, sweeps: bool) -> None:
     """Add one option; not given, it is None: the default is `TrainConfig`'s."""
+    text = option.text
     if option.metavar == _SWITCHES:
-        group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        added = group.add_argument(option.flag, action=argparse.BooleanOptionalAction, default=None, help=text)
     elif not option.metavar:
         const = not option.flag.startswith("--no-")
-        group.add_argument(option.flag, dest=option.dest, action="store_const", const=const, help=text)
+        added = group.add_argument(option.flag, dest=option.dest, action="store_const", const=const, help=text)
     else:
         read = _reader(option.dest, sweeps=sweeps)
-        group.add_argument(option.flag, dest=option.dest, metavar=option.metavar, type=read, help=text)
+        added = group.add_argument(option.flag, dest=option.dest, metavar=option.metavar, type=read, help=text)
+    if "{" in text:
+        added.filled = partial(_filled, text, sweeps=sweeps)
+
+
+def _filled(text: str, *, sweeps: bool) -> str:
+    """The help of an option with the words that it lists, and how several values are joined."""
+    return text.format(
+        joint="+" if sweeps else "commas",
+        here=" (here with +)" if sweeps else "",
+        recompute_modules=", ".join(recompute_modules()),
+        base_words=", ".join(base_words()),
+    )
 
 
 class Once(argparse.Action):

@@ -69,6 +69,11 @@ def base_dtypes() -> Mapping[str, BaseDtype]:
     return read_packaged(packaged(__name__, "base_dtypes.toml"), dict[str, BaseDtype])
 
 
+def base_dtype(name: str | None) -> BaseDtype | None:
+    """One by name; None where none is named, or it is in 16 bits."""
+    return base_dtypes().get(name) if name else None
+
+
 def base_words() -> tuple[str, ...]:
     """What ``--base-dtype`` takes."""
     return (*base_dtypes(), *HALF)
@@ -90,7 +95,7 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
 
 def upcast_of(train: TrainConfig, stack: Stack) -> str:
     """Which parameters of a quantised base are cast to fp32: as said, else what the stack casts of a whole one."""
-    known = base_dtypes().get(train.base_dtype or "")
+    known = base_dtype(train.base_dtype)
     if known is None or not known.returns_input_dtype:
         return UPCASTS[0]
     return train.base_upcast or (UPCASTS[0] if train.shards_parameters else stack.base_upcast)
@@ -103,7 +108,7 @@ def hands_out_fp32(train: TrainConfig, stack: Stack, model: ModelConfig) -> bool
     the dtype they read; autocast runs layer norms in fp32 (docs.pytorch.org/docs/stable/amp.html, ops that autocast to
     float32).
     """
-    known = base_dtypes().get(train.base_dtype or "")
+    known = base_dtype(train.base_dtype)
     if known is None or not known.returns_input_dtype or train.activation_bytes >= 4:
         return False
     upcast = upcast_of(train, stack) != UPCASTS[0] and "norm" not in stack.fused

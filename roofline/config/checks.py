@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ..arrays import first_where, is_scalar
 from ..errors import RooflineError, shown, unknown
 from ..model.spec import Mlp, ModelConfig, Moe
-from .base import HALF, base_dtypes, base_words
+from .base import base_dtype, base_dtypes, base_words
 from .dispatch import dispatchers
 from .lora import MODULES, module_words
 from .optimizer import optimizer, optimizers
@@ -93,8 +93,8 @@ def check_words(train: TrainConfig) -> None:
         ("train", train.train, TRAINS),
         ("CUDA graph", train.cuda_graph, GRAPHS),
         ("packing", train.packing or PACKINGS[0], PACKINGS),
-        ("base dtype", train.base_dtype or HALF[0], base_words()),
         ("upcast of a base", train.base_upcast or UPCASTS[0], UPCASTS),
+        *(("base dtype", word, base_words()) for word in filter(None, (train.base_dtype,))),
         ("adapter variant", train.lora_variant or VARIANTS[0], VARIANTS),
         *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
         *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
@@ -266,7 +266,7 @@ def _check_lengths(train: TrainConfig) -> None:
 
 def _check_base(train: TrainConfig) -> None:
     """A base that is quantised is frozen, and is dequantised to 16 bits or 32."""
-    name, known = train.base_dtype, base_dtypes().get(train.base_dtype or "")
+    name, known = train.base_dtype, base_dtype(train.base_dtype)
     if train.double_quant and (known is None or not known.double_block):
         twice = ", ".join(other for other, kind in base_dtypes().items() if kind.double_block)
         raise RooflineError(

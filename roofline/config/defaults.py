@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import is_scalar, some
-from .base import base_dtypes, check_base, upcast_of
+from .base import base_dtype, check_base, upcast_of
 from .checks import check_attention, check_engine, check_trains
 from .offload import offload_note
 from .optimizer import optimizer
@@ -130,7 +130,7 @@ def base_format(train: TrainConfig) -> tuple[str | None, bool | None]:
     As published for qlora: nf4, quantised twice (arXiv:2305.14314, section 3).
     """
     name = train.base_dtype or (BASE_DTYPE if train.train == "qlora" else None)
-    known = base_dtypes().get(name or "")
+    known = base_dtype(name)
     if train.double_quant is None and known is not None and known.double_block:
         return name, True
     return name, train.double_quant

@@ -1,7 +1,5 @@
 """Optimizers: what each keeps, computes and moves for a parameter; facts of `optimizers.toml`."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Mapping
 from functools import cache
 from typing import Literal

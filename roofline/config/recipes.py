@@ -1,7 +1,6 @@
 """How low-precision training scales and casts the operands of its matmuls: facts of each recipe in `recipes.toml`."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from ..errors import RooflineError, unknown
 from ..reading import packaged, read_packaged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .stack import Stack
 
 
@@ -41,7 +38,7 @@ def recipes_of(dtype: str) -> tuple[str, ...]:
     return tuple(name for name, recipe in recipes().items() if recipe.dtype == dtype)
 
 
-def recipe_for(dtype: str, stack: Stack, given: str | None) -> str | None:
+def recipe_for(dtype: str, stack: "Stack", given: str | None) -> str | None:
     """The recipe that is `given` where it is one of `dtype`, else what the stack runs, else the only one."""
     names = recipes_of(dtype)
     usual = stack.fp8_recipe if stack.fp8_recipe in names else None

@@ -1,19 +1,14 @@
 """Pipeline schedules: facts of each in `schedules.toml`."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from ..arrays import Number
 from ..errors import look_up
 from ..reading import packaged, read_packaged
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 Placement = Literal["rounds", "v", "both_ends"]
 

@@ -1,7 +1,5 @@
 """Software profiles: what a training framework fuses, overlaps and launches. Facts in `stacks/*.toml`."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -195,7 +193,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return 4 if self.cast_weights or (self.gradient_dtype == "fp32" and dtype != "fp16") else es
 
 
-def _folder() -> Traversable:
+def _folder() -> "Traversable":
     """Where the packaged profiles are."""
     return packaged(__name__, "stacks")
 
@@ -233,9 +231,9 @@ def as_of(stack: Stack, release: str) -> Stack:
     Raises:
         RooflineError: No such release, or none of the profile is known to differ.
     """
-    if stack.versions and not _VERSION.fullmatch(release):
+    if stack.versions and not re.fullmatch(_VERSION, release):
         raise RooflineError(f"stack {stack.name}@{release}: a release is its version, as in {stack.name}@4.48")
-    if not (stack.versions or _RELEASE.fullmatch(release)):
+    if not (stack.versions or re.fullmatch(_RELEASE, release)):
         raise RooflineError(f"stack {stack.name}@{release}: a release is its year and month, as in {stack.name}@26.04")
     if not stack.releases:
         raise RooflineError(f"stack {stack.name}@{release}: {stack.name} has no dated variants, use {stack.name}")
@@ -247,8 +245,8 @@ def as_of(stack: Stack, release: str) -> Stack:
     return msgspec.convert({**msgspec.structs.asdict(stack), **fields}, Stack)
 
 
-_RELEASE = re.compile(r"\d\d\.(0[1-9]|1[0-2])(\.\d+)?")
-_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
+_RELEASE = r"\d\d\.(0[1-9]|1[0-2])(\.\d+)?"
+_VERSION = r"\d+\.\d+(\.\d+)?"
 
 
 def _date(release: str) -> tuple[int, ...]:
@@ -279,9 +277,9 @@ def release_of(words: str, stack: str, year: float | None) -> str:
     if stack.endswith(".toml") or not load_stack(stack).releases:
         return stack
     if names := load_stack(stack).versions:
-        version = re.search(rf"\b(?:{'|'.join(names)}) ({_VERSION.pattern})", words.lower())
+        version = re.search(rf"\b(?:{'|'.join(names)}) ({_VERSION})", words.lower())
         return f"{stack}@{version[1]}" if version else stack
-    found = _RELEASE.search(words.partition("(")[0])
+    found = re.search(_RELEASE, words.partition("(")[0])
     if not found and year is None:
         return stack
     return f"{stack}@{found[0]}" if found else f"{stack}@{int(year or 0) % 100:02d}.12"

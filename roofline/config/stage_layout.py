@@ -11,8 +11,8 @@ from ..errors import RooflineError, shown
 from ..model.spec import ModelConfig
 
 LONGEST = 4096  # characters of a layout, written out
-_GROUP = re.compile(r"\(([^()]*)\)(?:\*(\d{1,4}))?")
-_REPEAT = re.compile(r"([EtmL])\*(\d{1,4})")
+_GROUP = r"\(([^()]*)\)(?:\*(\d{1,4}))?"
+_REPEAT = r"([EtmL])\*(\d{1,4})"
 
 
 class StageLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ def _written_out(text: str, given: str) -> str:
 
     before = ""
     while before != text:
-        before, text = text, _GROUP.sub(group, _REPEAT.sub(group, text))
+        before, text = text, re.sub(_GROUP, group, re.sub(_REPEAT, group, text))
         if len(text) > LONGEST:
             raise _bad(shown(given), f"written out it is longer than {LONGEST:,} letters")
     return text

@@ -90,10 +90,13 @@ def _in_order(layers: int, chunks: int) -> list[int]:
 
 
 class _Dealt(NamedTuple):
-    """How layers are dealt out to stages: where the model's are, and the layout and placement asked for."""
+    """How layers are dealt out to stages: the model's of each kind and their order, the layout and placement asked for.
+
+    An empty `order` is kind after kind.
+    """
 
     order: tuple[int, ...]
-    groups: int
+    counts: tuple[int, ...]
     sizes: tuple[int, ...] | None
     placement: Placement
 
@@ -110,13 +113,14 @@ def _composition(dealt: _Dealt, pp: int, vp: int) -> tuple[tuple[float, ...], ..
     A stage is left out where an earlier one has all it has: that one also holds more micro batches in flight.
     Where micro batches come from both ends, a device runs its stage and the mirror image for half of them each.
     """
-    sizes = dealt.sizes or chunk_sizes(len(dealt.order), pp, vp)
-    held: list[list[float]] = [[0] * (2 + dealt.groups) for _ in range(pp)]
+    order = dealt.order or tuple(kind for kind, count in enumerate(dealt.counts) for _ in range(count))
+    sizes = dealt.sizes or chunk_sizes(len(order), pp, vp)
+    held: list[list[float]] = [[0] * (2 + len(dealt.counts)) for _ in range(pp)]
     held[0][0] += 1
     held[_device_of(len(sizes) - 1, pp, dealt.placement)][1] += 1
     place = 0
     for chunk, size in enumerate(sizes):
-        for kind in dealt.order[place : place + size]:
+        for kind in order[place : place + size]:
             held[_device_of(chunk, pp, dealt.placement)][2 + kind] += 1
         place += size
     if dealt.placement == "both_ends":
@@ -148,8 +152,8 @@ def chunks(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
 def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a pipeline that matter, first to last; in arrays of layouts some may be repeated."""
     dealt = _Dealt(
-        order=model.layer_order,
-        groups=len(model.groups),
+        order=model.order,
+        counts=tuple([group.count for group in model.groups]),
         sizes=None if train.pp_layout is None else chunk_layers(train.pp_layout, model),
         placement="rounds" if train.schedule is None else pipeline_schedule(train.schedule).placement,
     )
@@ -170,7 +174,7 @@ def _stages_of_arrays(dealt: _Dealt, train: TrainConfig) -> tuple[Stage, ...]:
     found = np.flatnonzero(np.bincount(codes.reshape(-1)))
     rows = [_composition(dealt, *divmod(int(code), width)) for code in found]
     most = max(len(each) for each in rows)
-    table: Any = np.zeros((most, 3 + dealt.groups, int(found[-1]) + 1))  # [stage, figure, code]
+    table: Any = np.zeros((most, 3 + len(dealt.counts), int(found[-1]) + 1))  # [stage, figure, code]
     for code, row in zip(found, rows, strict=True):
         for place in range(most):
             table[place, :, code] = row[min(place, len(row) - 1)]
@@ -179,7 +183,7 @@ def _stages_of_arrays(dealt: _Dealt, train: TrainConfig) -> tuple[Stage, ...]:
             index=table[place, 0].take(codes),
             embedding=table[place, 1].take(codes),
             head=table[place, 2].take(codes),
-            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(dealt.groups)),
+            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(len(dealt.counts))),
         )
         for place in range(most)
     )

@@ -130,8 +130,10 @@ def _dequantised(weights: tuple[Weights, ...]) -> Number:
 def _ends_in_16_bits(model: ModelConfig, train: TrainConfig, stack: Stack, kind: int) -> int:
     """Layers of a kind among the first and last that the recipe leaves in 16 bits."""
     ends = stack.ends_in_16_bit.get(train.low_precision_recipe or "", 0)
+    if not ends:
+        return 0
     order = model.layer_order
-    return [*order[:ends], *order[max(ends, len(order) - ends) :]].count(kind) if ends else 0
+    return [*order[:ends], *order[max(ends, len(order) - ends) :]].count(kind)
 
 
 def _check_adapters(tape: Tape, model: ModelConfig) -> None:

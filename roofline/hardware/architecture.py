@@ -1,7 +1,5 @@
 """What a family of chips has in common: FLOPs per cycle per unit by dtype, and measured efficiencies."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from ..reading import read_packaged, read_text
+from ..reading import OnDisk, read_packaged, read_text
 from .architecture import Architecture, Defaults
 from .errors import HardwareError, RooflineError, nearest, quoted
 
@@ -22,11 +21,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 @lru_cache(maxsize=1)
 def facts() -> Traversable:
     """The folder of facts (devices, architectures, measurements): ``facts`` in a wheel, ``hardware`` in a checkout."""
-    here = Path(__file__).parent
-    for folder in (here / "facts", here.parent.parent / "hardware"):
-        devices = folder / "devices"
-        if devices.is_dir():  # plain files: importlib.resources costs as much as reading ten devices
-            return folder
+    here = os.path.dirname(__file__)
+    for folder in (os.path.join(here, "facts"), os.path.join(os.path.dirname(os.path.dirname(here)), "hardware")):
+        if os.path.isdir(os.path.join(folder, "devices")):  # importlib.resources costs as much as reading ten devices
+            return OnDisk(folder)
     from importlib.resources import files
 
     return files("roofline.hardware") / "facts"

@@ -4,8 +4,6 @@ The fields are the keys of the file (units in their names); the properties are w
 (FLOP/s, bytes, bytes per second, watts).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Kinds of hosts: what cards that share no fast link reach together, whatever cards they are."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal, get_args
 

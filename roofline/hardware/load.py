@@ -13,8 +13,8 @@ from .catalog import catalog_device, is_device_id
 from .device import Device
 from .errors import HardwareError
 
-_MANY = re.compile(r"(\d+)\s*[x×*](?:\s+|(?=\S*\d))(\S.*)", re.IGNORECASE)  # 8xH100, 8 x TITAN RTX; not 7900 XTX
-_MANY_BEHIND = re.compile(r"(.*\d.*?)\s*[x×*]\s*(\d{1,2})", re.IGNORECASE)  # H100x8, A100 SXM x 8; not RTX4090, MX450
+_MANY = r"(\d+)\s*[x×*](?:\s+|(?=\S*\d))(\S.*)"  # 8xH100, 8 x TITAN RTX; not 7900 XTX
+_MANY_BEHIND = r"(.*\d.*?)\s*[x×*]\s*(\d{1,2})"  # H100x8, A100 SXM x 8; not RTX4090, MX450
 _MOST = 10_000_000
 
 
@@ -50,10 +50,10 @@ def _of_a_name(word: str) -> Device:
     from .instances import device_of, named
     from .lookup import find
 
-    many = _MANY.fullmatch(word.strip())
+    many = re.fullmatch(_MANY, word.strip(), re.IGNORECASE)
     if many is not None:
         return _times(int(many[1]), load_device(many[2]), word)
-    behind = _MANY_BEHIND.fullmatch(word.strip())
+    behind = re.fullmatch(_MANY_BEHIND, word.strip(), re.IGNORECASE)
     if behind is not None:
         return _times(int(behind[2]), load_device(behind[1]), word)
     instance = named(word)

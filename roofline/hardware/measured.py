@@ -5,8 +5,6 @@ The tables are data: a device's own ``[measured]`` tables lie over its architect
 measured states just that; the rest keeps its parent's figure, and the merged entry names both sources.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -275,12 +273,12 @@ def _require_table(value: Any, place: str) -> None:
 
 def _merge_group(group: dict[str, Any], name: str, own: Mapping[str, Any], origin: Origin) -> Mapping[str, Any]:
     """Tables by kernel over their parents'; a kernel that does not exist is an error."""
-    from .schema import unknown_key
-
     place = f"measured.{name}"
     _require_table(own, place)
     for key, entry in own.items():
         if key not in _KEYED[name]:
+            from .schema import unknown_key
+
             raise HardwareError(unknown_key(place, key, _KEYED[name]))
         group[key] = _merge_entry(group.get(key), entry, origin, f"{place}.{key}")
     return group

@@ -1,7 +1,5 @@
 """The tables of a file under ``devices/``: the keys are the fields (units in their names), each with its source."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import msgspec

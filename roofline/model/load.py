@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +21,7 @@ from .size import assumption, flat_of_size, is_size
 from .spec import ModelConfig
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
-_ON_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # a repository, or its bare name
+_ON_HUB = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"  # a repository, or its bare name
 
 
 @gated()
@@ -69,7 +68,7 @@ def load_model(
     a_path = text.startswith((".", "/", "~")) or text.endswith((".json", ".toml"))
     named = text.isprintable() and not a_path and not _exists(text)
     found = _of_name(text, overrides) if named else None
-    return _from_path(Path(text), overrides) if found is None else found
+    return _from_path(text, overrides) if found is None else found
 
 
 @lru_cache(maxsize=64)
@@ -98,7 +97,7 @@ def names_function(spec: object) -> bool:
 def _exists(text: str) -> bool:
     """Whether `text` names a file or folder."""
     try:
-        return Path(text).exists()
+        return os.path.exists(text)
     except (OSError, ValueError):  # too long, or a null byte
         return False
 
@@ -107,7 +106,7 @@ def _of_name(text: str, overrides: Mapping[str, object]) -> ModelConfig | None:
     """The model that a name means: a preset spelt otherwise, or a repository on the Hub; None where it is neither."""
     if model_id := _read_name(text):
         return _named(model_id, text, overrides)
-    found = hub_model(text, overrides) if _ON_HUB.fullmatch(text) else None
+    found = hub_model(text, overrides) if re.fullmatch(_ON_HUB, text) else None
     return found and noting(*found)
 
 
@@ -166,7 +165,7 @@ def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
 
 def _noting_shadow(preset: ModelConfig, name: str) -> ModelConfig:
     """`preset`, with a note where a folder of that name holds a model as well."""
-    if not Path(name, "config.json").is_file():
+    if not os.path.isfile(os.path.join(name, "config.json")):
         return preset
     return noting(preset, f"this is the preset {name!r}; './{name}' takes the folder of that name")
 
@@ -194,8 +193,11 @@ def _from_values(values: Mapping[str, object], name: str, overrides: Mapping[str
     return build(Flat({"name": name, **overridden(values, overrides)}, where=name))
 
 
-def _from_path(path: Path, overrides: Mapping[str, object]) -> ModelConfig:
+def _from_path(text: str, overrides: Mapping[str, object]) -> ModelConfig:
     """The model of a ``.toml``, a ``config.json``, or a folder that holds one."""
+    from pathlib import Path
+
+    path = Path(text)
     try:
         if path.is_dir():
             adapter = path / "adapter_config.json"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import nearest
 
-_TOKEN = re.compile(r"[a-z]+|\d+(?:\.\d+)*(?:[bm](?![a-z]))?")
-_HUB = re.compile(r"https://huggingface\.co/([\w.-]+/[\w.-]+)/")
+_WORD = r"[a-z]+|\d+(?:\.\d+)*(?:[bm](?![a-z]))?"
+_HUB = r"https://huggingface\.co/([\w.-]+/[\w.-]+)/"
 # Words of a repository's name that do not change the architecture.
 _SILENT = frozenset({"meta", "hf", "base", "instruct", "chat", "it", "pt", "sft", "dpo"})
 
@@ -19,7 +19,7 @@ def words(name: str) -> tuple[str, ...]:
     >>> words("Llama-3-8B") == words("llama3-8b") == words("llama 3:8b"), words("Qwen2.5-0.5B")
     (True, ('qwen', '2.5', '0.5b'))
     """
-    return tuple(_TOKEN.findall(name.lower()))
+    return tuple(re.findall(_WORD, name.lower()))
 
 
 def hub_id(source: str) -> str | None:
@@ -28,7 +28,7 @@ def hub_id(source: str) -> str | None:
     >>> hub_id("https://huggingface.co/Qwen/Qwen3-8B/blob/main/config.json")
     'Qwen/Qwen3-8B'
     """
-    found = _HUB.match(source)
+    found = re.match(_HUB, source)
     return found[1] if found else None
 
 

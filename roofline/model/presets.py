@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
-_SOURCE = re.compile(r'^source = "(.*)"$', re.MULTILINE)
+_SOURCE = r'^source = "(.*)"$'
 
 
 def folder() -> Traversable:
@@ -32,7 +32,7 @@ def preset_sources() -> dict[str, str]:
     """The source of every preset, without reading the rest of its file."""
     sources = {}
     for model_id in model_ids():
-        source = _SOURCE.search((folder() / f"{model_id}.toml").read_text(encoding="utf-8"))
+        source = re.search(_SOURCE, (folder() / f"{model_id}.toml").read_text(encoding="utf-8"), re.MULTILINE)
         sources[model_id] = source[1] if source else ""
     return sources
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ..errors import RooflineError
 from ..units import count, format_count
 
-_SIZE = re.compile(r"\d[\d.,_]*(?:[eE]\d+)?[kKmMbBtT]?", re.ASCII)
+_SIZE = r"\d[\d.,_]*(?:[eE]\d+)?[kKmMbBtT]?"
 SMALLEST, LARGEST = 20 * 10**6, 10**14  # below, embeddings decide
 # Parameters (without embeddings, as 12 L d^2) and width of decoders: GPT-3 125M and 1.3B (arXiv:2005.14165, table 2.1),
 # LLaMA 7B, 13B, 33B, 65B (arXiv:2302.13971, table 2), Llama 3 405B (arXiv:2407.21783, table 3).
@@ -40,7 +40,7 @@ def is_size(text: str) -> bool:
     >>> is_size("7B"), is_size("1.5b"), is_size("7"), is_size("gpt2")
     (True, True, True, False)
     """
-    return bool(_SIZE.fullmatch(text))
+    return bool(re.fullmatch(_SIZE, text, re.ASCII))
 
 
 def flat_of_size(text: str) -> dict[str, object]:

@@ -13,9 +13,9 @@ import msgspec
 
 from .. import __version__
 from ..answers.advice import advise
-from ..answers.capacity import fit_words
 from ..answers.estimate import Estimate
 from ..answers.explore import Explored, explore
+from ..answers.fit import fit_words
 from ..config.words import layout_words
 from ..counting.step import build_step
 from ..plot.build import roofline_data

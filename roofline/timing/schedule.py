@@ -104,6 +104,14 @@ def deals_out(op: Op) -> bool:
     return op.role == "dispatch" and op.phase in {"forward", "recompute"}
 
 
+def by_place(priced: Iterable[PricedOp]) -> dict[Place, list[PricedOp]]:
+    """The ops of each part of the model and kind of layer."""
+    placed: dict[Place, list[PricedOp]] = {}
+    for item in priced:
+        placed.setdefault((item.op.part, item.op.layer_kind), []).append(item)
+    return placed
+
+
 def stage_times(priced: Iterable[PricedOp]) -> dict[Place, dict[str, Number]]:
     """Seconds of one micro batch by term, for each part of the model and kind of layer."""
     sums: dict[Place, dict[str, Number]] = {}
@@ -130,8 +138,9 @@ def exposed_times(
         "offload": overlap.activations,
     }
     hidden = _hide(parts, shares)
+    placed = by_place(priced)
     for place, times in parts.items():
-        times["launch"] = launch_wait(step, device, priced, place, sum(times.values()))
+        times["launch"] = launch_wait(step, device, placed[place], sum(times.values()))
     return parts, hidden
 
 
@@ -250,8 +259,10 @@ def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, float]) ->
     return taken
 
 
-def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place, busy: Number) -> Number:
-    """Seconds per micro batch that the device waits for launches: the host cannot launch faster than its rate.
+def launch_wait(step: Step, device: Device, priced: list[PricedOp], busy: Number) -> Number:
+    """Seconds per micro batch that the device waits for launches of one part, of which `priced` are the ops.
+
+    The host cannot launch faster than its rate.
 
     The host runs ahead of the device, so that long kernels in backward make up for short ones in forward. Where it
     waits in each layer for the number of tokens that every expert got, nothing is left of its lead: forward and
@@ -262,13 +273,11 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], place: Place
     seconds: dict[bool, Number] = {True: 0, False: 0}
     for item in priced:
         op = item.op
-        if (op.part, op.layer_kind) != place:
-            continue
         each = (cost.routed if op.routed else cost.plain) + (cost.dispatch or 0) * deals_out(op)
         forward = launches_forward(op)
         host[forward] = host[forward] + (each * op.kernels + cost.unit * op.units) * op.count
         seconds[forward] = seconds[forward] + item.expected * op.count
-    if cost.dispatch is None or not any(deals_out(i.op) for i in priced if (i.op.part, i.op.layer_kind) == place):
+    if cost.dispatch is None or not any(deals_out(item.op) for item in priced):
         return maximum(p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy, 0)
     whole = sum(seconds.values())
     waited = sum(p_norm(busy * seconds[of] / whole, host[of], LAUNCH_SHARPNESS) for of in host)

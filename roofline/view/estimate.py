@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.advice import Advice, advise
-from ..answers.capacity import fit_words
+from ..answers.fit import fit_words
 from ..answers.machine import caveats_of
 from ..arrays import is_scalar
 from ..config.words import layout_words
@@ -18,9 +18,6 @@ from .about import device_json, model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import intensity, points, seconds, share, size
 from .changes import changes_table
-from .colours import CAUSE_COLOURS, GREEN
-from .html import pieces as pieces_of
-from .html.bars import Segment, bar
 from .memory import fixes_table, memory_bar, memory_table
 from .table import Cell, Table
 from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
@@ -113,6 +110,8 @@ def sweep_table(result: Estimate[Any, Any, Any]) -> Table:
 
 def pieces(result: Estimate) -> list[str]:
     """The answer, where the peak goes, memory against capacity, and what was asked."""
+    from .html import pieces as pieces_of
+
     if not is_scalar(result.step_time_s):
         return [pieces_of.table(sweep_table(result))]
     train = result.train
@@ -136,6 +135,9 @@ def waterfall_bar(result: Estimate) -> str:
 
 def peak_bar(mfu: float, steps: Sequence[WaterfallStep]) -> str:
     """The dense peak, as an MFU and what each step of a waterfall loses."""
+    from .colours import CAUSE_COLOURS, GREEN
+    from .html.bars import Segment, bar
+
     useful = Segment(mfu, "MFU", share(mfu).text, GREEN)
     lost = [
         Segment(float(step.lost), LOSSES[step.term].says, share(step.lost).text, CAUSE_COLOURS[LOSSES[step.term].bound])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONGEST_NAME = 230  # bytes of a file name: systems take 255, and the temporary file beside it has a longer one
 

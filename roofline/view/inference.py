@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..answers.capacity import total_words
+from ..answers.fit import total_words
 from .about import device_json, model_json
 from .cells import intensity, seconds, share, size
 from .colours import BLUE, GREEN, ORANGE, SILVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..answers.capacity import MemoryFit, fit_words
+from ..answers.fit import fit_words
 from ..arrays import is_scalar
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
@@ -15,13 +15,11 @@ from ..footprint.parts import PARTS, TENSORS, Memory
 from .about import model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import points, seconds, share, size
-from .colours import PART_COLOURS
-from .html.bars import Segment, bar
-from .html.pieces import answer, facts, table
 from .table import Cell, Table, cell_text
 from .words import batch_words, device_notes, method_words, model_words
 
 if TYPE_CHECKING:
+    from ..answers.capacity import MemoryFit
     from ..answers.fixes import Fix
 
 PHASE_WORDS = {
@@ -112,6 +110,8 @@ def _or_none(value: int | None, unit: str) -> Cell:
 
 def pieces(result: MemoryFit) -> list[str]:
     """Whether it fits, memory against capacity, what would fit at most, what makes it fit."""
+    from .html.pieces import answer, facts, table
+
     if not is_scalar(result.total_bytes):
         return [table(_sweep(result))]
     name = model_words(result.model)
@@ -124,6 +124,8 @@ def pieces(result: MemoryFit) -> list[str]:
 
 def memory_bar(memory: Memory, train: TrainConfig) -> str:
     """The parts side by side against the capacity, which a line marks where they exceed it."""
+    from .colours import PART_COLOURS
+
     labels = part_words(train)
     parts = [(labels[name], float(getattr(memory, name)), PART_COLOURS[name]) for name in PARTS]
     return parts_bar(parts, memory.capacity_bytes)
@@ -131,6 +133,8 @@ def memory_bar(memory: Memory, train: TrainConfig) -> str:
 
 def parts_bar(parts: Sequence[tuple[str, float, str]], capacity: float | None) -> str:
     """Bytes of one device by part, each a name, its bytes and its colour, against the capacity."""
+    from .html.bars import Segment, bar
+
     segments = [
         Segment(held, name, size(held).text, colour) for name, held, colour in sorted(parts, key=lambda part: -part[1])
     ]

@@ -18,7 +18,7 @@ TALL = 40  # rows
 LONG_WORD = 30  # columns: longer words are broken
 PLAIN_WIDTH = 100  # columns where the output is a file or a pipe
 _NUMERIC = re.compile(r"[-+~<>≥≤≈±]?\s?\$?[\d.,]+(e[-+]?\d+)?\s?\S{0,10}")
-_FORMULA = re.compile(r"[=@]|[-+](?![\d.,]*(e[-+]?\d+)?\s?%?$)")  # what a spreadsheet runs
+_FORMULA = r"[=@]|[-+](?![\d.,]*(e[-+]?\d+)?\s?%?$)"  # what a spreadsheet runs
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ def _csv_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{text}" if re.match(_FORMULA, text) else text
 
 
 def render_markdown(tables: Sequence[Table], notes: Sequence[str] = ()) -> str:
