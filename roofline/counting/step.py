@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from ..arrays import Number, divide, maximum
@@ -62,11 +64,29 @@ def build_step(model: ModelConfig, train: TrainConfig) -> Step:
 
 def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     """The step of a configuration that is resolved already (see `build_step`)."""
+    [step] = without_updates(model, [train])
+    return msgspec.structs.replace(step, ops=(*step.ops, *update_of(model, train, step.stack, step.weights)))
+
+
+def without_updates(model: ModelConfig, trains: Sequence[TrainConfig]) -> list[Step]:
+    """The steps of resolved configurations without their updates, counted once.
+
+    Args:
+        model: The model.
+        trains: Configurations that differ in what they recompute, and in nothing else.
+    """
+    train = trains[0]
     stack = load_stack(train.stack)
     if train.fused:
         stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))
     if model.recorded is not None:
-        return _recorded_step(model, train, stack, model.recorded)
+        return [_recorded_pass(model, each, stack, model.recorded) for each in trains]
+    tape, entries = _record(model, train, stack)
+    return [_with_recompute(tape, entries, model, each) for each in trains]
+
+
+def _record(model: ModelConfig, train: TrainConfig, stack: Stack) -> tuple[Tape, dict[int, Number]]:
+    """A micro batch that recomputes nothing, and the bytes of layers' inputs by the places of their first ops."""
     tape = Tape(train, stack)
     tape.base, tape.wide = base_of(train, model), hands_out_fp32(train, stack, model)
     tape.part = "embedding"
@@ -96,17 +116,21 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     if model.extra_params:
         tape.weight("extra", model.extra_params)
     _check_adapters(tape, model)
+    return tape, entries
+
+
+def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfig, train: TrainConfig) -> Step:
+    """The step of what was recorded, with what runs again and what is offloaded."""
     weights = tuple(tape.weights)
-    found = recomputed(tape.ops, model, train, stack, entries, tape.inner_es)
+    found = recomputed(tape.ops, model, train, tape.stack, entries, tape.inner_es)
     ops = found.ops
     if "activations" in train.offload:
         share = train.offloaded_share(model.n_layers)
         ops = [*ops, *activation_transfers(tuple(ops), [group.count for group in model.groups], share)]
-    ops = [*ops, *update_of(model, train, stack, weights)]
     return Step(
         model=model,
         train=train,
-        stack=stack,
+        stack=tape.stack,
         ops=tuple(ops),
         weights=weights,
         working_bytes=_dequantised(weights) * tape.es + found.working,
@@ -114,10 +138,9 @@ def lay_out(model: ModelConfig, train: TrainConfig) -> Step:
     )
 
 
-def _recorded_step(model: ModelConfig, train: TrainConfig, stack: Stack, recorded: RecordedPass) -> Step:
-    """The step of a traced module: the recorded pass, then the update of what is trainable."""
+def _recorded_pass(model: ModelConfig, train: TrainConfig, stack: Stack, recorded: RecordedPass) -> Step:
+    """The step of a traced module without its update: the recorded pass."""
     ops, weights = recorded_pass(model, recorded)
-    ops += tuple(update_of(model, train, stack, weights))
     # the peak of the pass holds what is in hand
     return Step(model=model, train=train, stack=stack, ops=ops, weights=weights, working_bytes=0, counted=True)
 

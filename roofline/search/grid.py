@@ -7,7 +7,7 @@ of degrees. Memory and schedule are the very functions that price one layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +16,23 @@ import msgspec
 from ..arrays import is_scalar
 from ..config.asserts import breaks
 from ..config.base import upcast_of
-from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
+from ..config.settle import resolve
 from ..config.stack import load_stack
 from ..counting.op import Op
-from ..counting.step import Step, build_step, update_ops
+from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights, autocasts
 from ..footprint.parts import peak_bytes
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
-from ..timing.schedule import Schedule, compose, deals_out, exposed_times, launches_forward, term_of
+from ..timing.schedule import Schedule, compose, exposed_times
 from .space import Space
+from .sums import FIELDS, Sums, accumulates, by_memory, by_term, merged_weights, of_passes
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 _GRID = ("tp", "cp", "ep")  # what op times depend on, beside the micro batch
-_FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
 
 
 class Bundle:
@@ -57,47 +57,53 @@ class Bundle:
         self.micro = space.micro_batches.astype(float)  # [m]
         self.columns = {name: _degree(column) for name, column in space.columns.items()}
         self.shape = (2, len(keys), len(self.micro))
-        self.steps = [self._small_step(model, train, sharding) for train in trains]
-        self.saved = self._stack([_by_memory(step.ops) for step in self.steps])
-        self.weights = _merged_weights(self.steps[0])
+        self.steps = self._small_steps(model, sharding)
+        self.saved = self._stack([by_memory(step.ops) for step in self.steps])
+        self.weights = merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
-        self.plain = [plain.get(msgspec.structs.replace(t, recompute="none", recompute_detail=None)) for t in trains]
+        self.plain = [plain.get(_plain(train)) for train in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
-    def _small_step(self, model: ModelConfig, train: TrainConfig, sharding: str) -> Step:
+    def _small_steps(self, model: ModelConfig, sharding: str) -> list[Step]:
+        """The step of each variant on the small grid, without its update; those that recompute otherwise alike."""
         import numpy as np
 
-        small = msgspec.structs.replace(
-            train,
+        small: dict[str, Any] = {
             **self.keys,
-            pp=1,
-            vp=1,
-            dp=1,
-            num_devices=1,
-            sharding=sharding,
-            micro_batch=self.micro,
-            global_batch=np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
-        )
-        step = build_step(model, small)
-        return msgspec.structs.replace(step, ops=tuple(op for op in step.ops if op.part != "step"))
+            **dict.fromkeys(("pp", "vp", "dp", "num_devices"), 1),
+            "sharding": sharding,
+            "micro_batch": self.micro,
+            "global_batch": np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
+        }
+        alike: dict[TrainConfig, list[int]] = {}
+        for variant, train in enumerate(self.trains):
+            alike.setdefault(_plain(train), []).append(variant)
+        steps: dict[int, Step] = {}
+        for variants in alike.values():
+            trains = [resolve(msgspec.structs.replace(self.trains[each], **small), model) for each in variants]
+            steps |= zip(variants, without_updates(model, trains), strict=True)
+        return [steps[variant] for variant in range(len(self.trains))]
 
     def _table(self, values: Sequence[Any]) -> Any:
         """A value per variant as one flat table, or the number itself where all agree on one."""
         import numpy as np
 
-        if all(is_scalar(value) for value in values) and len(set(values)) == 1:
+        if is_scalar(*values) and len(set(values)) == 1:
             return values[0]
-        return np.concatenate([np.broadcast_to(value, self.shape).reshape(-1) for value in values])
+        table: Any = np.empty((len(values), *self.shape))
+        for variant, value in enumerate(values):
+            table[variant] = value
+        return table.reshape(-1)
 
-    def _stack(self, variants: Sequence[dict[Hashable, tuple[Op, dict[str, Any]]]]) -> list[tuple[Op, dict[str, Any]]]:
+    def _stack(self, variants: Sequence[Sums]) -> list[tuple[Op, dict[str, Any]]]:
         """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
         ops = {key: op for sums in variants for key, (op, _) in sums.items()}
-        nothing: dict[str, Any] = dict.fromkeys(_FIELDS, 0)
+        nothing: dict[str, Any] = dict.fromkeys(FIELDS, 0)
         found = []
         for key, op in ops.items():
             figures = [sums[key][1] if key in sums else nothing for sums in variants]
-            found.append((op, {name: self._table([figure[name] for figure in figures]) for name in _FIELDS}))
+            found.append((op, {name: self._table([figure[name] for figure in figures]) for name in FIELDS}))
         return found
 
     def index_of(self, variant: Any, rows: Any, micro: Any) -> Any:
@@ -205,14 +211,14 @@ class Bundle:
 
         def at(table: Any, op: Op) -> Any:
             once = _take(table, index)
-            if is_scalar(table) or not _of_passes(op):
+            if is_scalar(table) or not of_passes(op):
                 return once
             return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
 
         return [
             PricedOp(msgspec.structs.replace(op, kernels=at(sums["kernels"], op)), 0, at(sums["seconds"], op))
             for op, sums in self._timed_ops()
-            if not (reduced and _accumulates(op))
+            if not (reduced and accumulates(op))
         ]
 
     @cached_property
@@ -220,7 +226,7 @@ class Bundle:
         """Numbers of replicas that tell layouts of one micro batch apart, and the place of each row's among them."""
         import numpy as np
 
-        if any(_of_passes(op) for op, _ in self._timed_ops()):
+        if any(of_passes(op) for op, _ in self._timed_ops()):
             return np.unique(self.space.columns["dp"], return_inverse=True)
         return self.space.columns["dp"][:1], np.zeros(len(self.key_of_row), dtype=int)
 
@@ -228,7 +234,7 @@ class Bundle:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
         if self._timed is None:
             self._timed = self._stack(
-                [_by_term(price(step, self.device), by_pass=step.train.schedule is not None) for step in self.steps]
+                [by_term(price(step, self.device), by_pass=step.train.schedule is not None) for step in self.steps]
             )
         return self._timed
 
@@ -291,6 +297,11 @@ class Bundle:
         )
 
 
+def _plain(train: TrainConfig) -> TrainConfig:
+    """The configuration that recomputes nothing, and is alike in all else."""
+    return msgspec.structs.replace(train, recompute="none", recompute_detail=None)
+
+
 def counted_as(sharding: str, train: TrainConfig) -> str:
     """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
     whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
@@ -319,76 +330,3 @@ def _distinct(numbers: Any, most: int) -> tuple[Any, Any]:
 def _degree(column: Any) -> Any:
     """A column of degrees, or 1 where all are; whole numbers, which divide five times as fast as floats."""
     return 1 if (column == 1).all() else column
-
-
-def _by_memory(ops: Iterable[Op]) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Bytes kept for backward by part; logits and loss, told by their role, stay apart."""
-    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
-    for op in ops:
-        told = op.role if op.role in {"logits", "loss"} and op.phase == "forward" else None
-        if told != "logits" and (
-            (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
-        ):
-            continue
-        key = (op.part, op.layer_kind, told)
-        _add(sums, key, op, saved_bytes=op.saved_bytes * op.count)
-        if told == "logits":
-            sums[key][1]["bytes_written"] = op.bytes_written
-    return sums
-
-
-def _by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> dict[Hashable, tuple[Op, dict[str, Any]]]:
-    """Seconds by part of the model and term of the schedule; launches by part alone, at its first term.
-
-    Also `by_pass` (forward, gradients of data, of weights), where a pipeline schedule tells them apart.
-    """
-    sums: dict[Hashable, tuple[Op, dict[str, Any]]] = {}
-    launching: dict[Hashable, Hashable] = {}
-    priced = tuple(priced)
-    dealt = any(deals_out(item.op) for item in priced)
-    for item in priced:
-        op, varies = item.op, item.op.role if _of_passes(item.op) else None
-        # what the host's time depends on; where it deals tokens out, forward and backward each have their own
-        passes = deals_out(op), launches_forward(op) if dealt else True
-        place = (op.part, op.layer_kind, varies, op.routed, *passes)
-        key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
-        first = launching.setdefault(place, key)
-        _add(sums, key, op, seconds=item.expected * op.count)
-        _add(sums, first, op, kernels=op.kernels * op.count)
-    return sums
-
-
-def _accumulates(op: Op) -> bool:
-    """Whether it adds whole gradients up, which sharded ones do not need (see `recorder.Tape`)."""
-    return op.role == "grad_accumulate"
-
-
-def _of_passes(op: Op) -> bool:
-    """Whether its time depends on how many micro batches a step has, linearly in one over their number."""
-    return op.role in {"grad_accumulate", "weight_cast"}
-
-
-def _add(sums: dict[Hashable, tuple[Op, dict[str, Any]]], key: Hashable, op: Op, **figures: Any) -> None:
-    """Add an op's figures to the sum at `key`, which runs once."""
-    if key not in sums:
-        sums[key] = (msgspec.structs.replace(op, count=1), dict.fromkeys(_FIELDS, 0))
-    total = sums[key][1]
-    for name, value in figures.items():
-        total[name] = total[name] + value
-
-
-def _merged_weights(step: Step) -> list[Weights]:
-    """Weights added up by where they are, how they are reduced, and whether they may be tied.
-
-    As they are where the optimizer takes them one by one.
-    """
-    if optimizer(step.train.optimizer).by_tensor:
-        return list(step.weights)
-    merged: dict[Hashable, Weights] = {}
-    for weight in step.weights:
-        group = (weight.part, weight.layer_kind, weight.expert, weight.trainable, weight.tied, weight.stored_bytes)
-        local = weight.local * weight.count
-        if group in merged:
-            local = merged[group].local + local
-        merged[group] = msgspec.structs.replace(weight, local=local, count=1, matrices=())
-    return list(merged.values())

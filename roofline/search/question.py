@@ -121,11 +121,14 @@ class Bundles:
     def __init__(self, question: Question, kept: int | None) -> None:
         self.question, self.kept = question, kept
         self._made: dict[tuple[int, int, str], Bundle] = {}
+        self._trains: dict[int, list[list[TrainConfig]]] = {}  # of each part
 
     def of(self, piece: Piece) -> Bundle:
         """The bundle of a piece."""
         part, space = self.question.parts[piece.part]
-        trains = self.question.bundles(part)[piece.bundle]
+        if piece.part not in self._trains:
+            self._trains[piece.part] = self.question.bundles(part)
+        trains = self._trains[piece.part][piece.bundle]
         counted = counted_as(piece.sharding, trains[0])
         key = piece.part, piece.bundle, counted
         if key not in self._made:
