@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from ..arrays import Number
 from ..model.tensors import JOINED_WORDS, WORDS, Projection, joined_words
+
+if TYPE_CHECKING:
+    from .run import TrainConfig
+    from .stack import Stack
 
 _NAMED = (word for table in (WORDS, JOINED_WORDS) for words in table.values() for word in words)
 MODULES = tuple(dict.fromkeys(("attention", "mlp", "all", *_NAMED)))
@@ -19,6 +24,11 @@ def module_words(modules: str) -> tuple[str, ...]:
     (('q_proj', 'v_proj'), ('attention', 'down_proj'))
     """
     return tuple(word.strip() for word in re.split(r"[,+]", modules))
+
+
+def are_units(train: TrainConfig, stack: Stack) -> bool:
+    """Whether each matrix of an adapter is an FSDP unit of its own, as PEFT wraps those that nothing fuses."""
+    return train.adapts and train.shards_parameters and stack.unit_us > 0 and "adapter" not in stack.fused
 
 
 def adapters(words: Collection[str], parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:

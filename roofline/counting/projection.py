@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, where
+from ..arrays import Number, divide
 from ..config.base import base_dtypes
-from ..config.lora import adapters
+from ..config.lora import adapters, are_units
 from ..config.recompute import Module
-from ..config.sharding import SHARDINGS
 from ..config.stack import Fusion
 from ..model.tensors import Projection, joined_words
 from . import kernels, traffic
@@ -143,7 +142,7 @@ def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Numb
     if train.lora_variant == "dora":
         _magnitude(tape, name, batch * m * n, batch * k * n, batch * n, rank)
     tape.frozen = True
-    _add(tape, name, batch * m * n, wide, units=_units(tape, parts))
+    _add(tape, name, batch * m * n, wide, units=2 * parts if are_units(tape.train, tape.stack) else 0)
     _add_gradient(tape, name, batch * m * k, parts if copies else 1)
 
 
@@ -165,12 +164,6 @@ def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:
         each = wide.held + tape.mask
         chain = Passes(reads=wide.held, writes=each, back_reads=each, back_writes=wide.held)
         tape.elementwise(f"{name}.lora_dropout", elements, chain, flops=2, saves=elements)
-
-
-def _units(tape: Tape, parts: int) -> Number:
-    """Matrices of `parts` adapters that are FSDP units of their own: all that nothing fuses, where PEFT wraps them."""
-    sharded = SHARDINGS[tape.train.sharding].parameters and not tape.fused("adapter") and tape.stack.unit_us > 0
-    return where(tape.train.data_parallel > 1, 2 * parts, 0) if sharded else 0
 
 
 def _add_gradient(tape: Tape, name: str, elements: Number, times: int) -> None:

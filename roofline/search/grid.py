@@ -16,6 +16,7 @@ import msgspec
 from ..arrays import is_scalar
 from ..config.asserts import breaks
 from ..config.base import upcast_of
+from ..config.lora import are_units
 from ..config.run import TrainConfig
 from ..config.settle import resolve
 from ..config.stack import load_stack
@@ -216,7 +217,11 @@ class Bundle:
             return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
 
         return [
-            PricedOp(msgspec.structs.replace(op, kernels=at(sums["kernels"], op)), 0, at(sums["seconds"], op))
+            PricedOp(
+                msgspec.structs.replace(op, **{name: at(sums[name], op) for name in ("kernels", "units")}),
+                0,
+                at(sums["seconds"], op),
+            )
             for op, sums in self._timed_ops()
             if not (reduced and accumulates(op))
         ]
@@ -306,7 +311,7 @@ def counted_as(sharding: str, train: TrainConfig) -> str:
     """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
     whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
     stack = load_stack(train.stack)
-    alike = all(how(whole, stack) == how(shared, stack) for how in (autocasts, upcast_of))
+    alike = all(how(whole, stack) == how(shared, stack) for how in (autocasts, upcast_of, are_units))
     return "none" if alike else sharding
 
 

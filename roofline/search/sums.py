@@ -15,7 +15,7 @@ from ..counting.weights import Weights
 from ..timing.ranks import PricedOp
 from ..timing.schedule import deals_out, launches_forward, term_of
 
-FIELDS = ("saved_bytes", "bytes_written", "kernels", "seconds")
+FIELDS = ("saved_bytes", "bytes_written", "kernels", "units", "seconds")
 Sums = dict[Hashable, tuple[Op, dict[str, Any]]]  # by cause: an op that stands for the others, and their figures
 
 
@@ -52,7 +52,7 @@ def by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> Sums:
         key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
         first = launching.setdefault(place, key)
         _add(sums, key, op, seconds=item.expected * op.count)
-        _add(sums, first, op, kernels=op.kernels * op.count)
+        _add(sums, first, op, kernels=op.kernels * op.count, units=op.units * op.count)
     return sums
 
 

@@ -10,6 +10,7 @@ takes as long as 80 to 97 kernels in forward and 113 to 129 in backward, a tenth
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -72,6 +73,7 @@ def run(rank: int, mode: str, port: int, folder: Path) -> None:
 
 def main() -> None:
     """Time the three, and print what a unit costs in each pass."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {}
     with tempfile.TemporaryDirectory() as name:
         for port, mode in enumerate(MODES, start=29611):
