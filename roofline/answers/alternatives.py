@@ -10,7 +10,9 @@ import msgspec
 
 from ..arrays import ceil_div
 from ..config.asserts import MEGATRON
-from ..config.defaults import FILL, LORA_RANK
+from ..config.base import base_dtype
+from ..config.defaults import FILL
+from ..config.lora import LORA_RANK
 from ..config.optimizer import coarse_word
 from ..config.recompute import recompute_modules
 from ..config.run import OFFLOADS
@@ -159,7 +161,7 @@ def recomputed_modules(run: Run) -> list[str]:
 
 def quantised_bases(run: Run) -> list[dict[str, Any]]:
     """A base in 4 bits under adapters, where it is whole and the device has kernels for it."""
-    return [{"train": "qlora"}] if run.train.train == "lora" and run.train.base_dtype is None else []
+    return [{"train": "qlora"}] if run.train.train == "lora" and base_dtype(run.train.base_dtype) is None else []
 
 
 def losses(run: Run) -> list[tuple[str, ...]]:

@@ -153,7 +153,7 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     }
     flight = in_flight(step)
     batches = "1 micro batch" if flight == 1 else f"{flight:.3g} micro batches in flight"
-    what = kept[train.recompute] if train.recompute_detail is None else f"{recompute_words(train)}: the rest"
+    what = kept[train.recompute] if train.recompute_detail == train.recompute else f"{recompute_words(train)}: the rest"
     words["activations_bytes"] = f"{what} kept for backward, {batches}"
     if step.model.recorded is not None:
         words["activations_bytes"] = "peak of the traced pass: all kept for backward, inputs, operands in hand"

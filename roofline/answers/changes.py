@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..arrays import ceil_div
-from ..config.defaults import LORA_RANK
+from ..config.lora import LORA_RANK
 from ..config.recompute import RECOMPUTES
 from ..config.settle import Run
 from ..config.stack import load_stack

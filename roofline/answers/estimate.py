@@ -219,7 +219,7 @@ def estimate(
         RooflineError: Anything a user can mend: unknown names, degrees that do not divide, missing figures.
     """
     settled = run_of(model, device, options, run)
-    return estimate_run(settled.replaced(device=learnt(settled, measured, measured_at)))
+    return estimate_run(msgspec.structs.replace(settled, device=learnt(settled, measured, measured_at)))
 
 
 def estimate_run(run: Run) -> Estimate[Any, Any, Any]:

@@ -18,7 +18,7 @@ from .stack import Stack
 if TYPE_CHECKING:
     from ..hardware import Device
 
-HALF = ("bf16", "fp16")  # words for a base that is not quantised
+PLAIN = ("bf16", "fp16", "fp32")  # words for a base that is not quantised
 
 
 class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +76,7 @@ def base_dtype(name: str | None) -> BaseDtype | None:
 
 def base_words() -> tuple[str, ...]:
     """What ``--base-dtype`` takes."""
-    return (*base_dtypes(), *HALF)
+    return (*base_dtypes(), *PLAIN)
 
 
 def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
@@ -84,21 +84,26 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
 
     A checkpoint in the format that is asked for has blocks of its own.
     """
-    name = train.base_dtype
-    if name is None or name in HALF:
+    name = train.base_dtype or ""
+    if name not in base_dtypes():
         return None
     own = model.quantization
-    if own is not None and checkpoint_word(own) == name and train.double_quant in {None, doubled(own)}:
+    if own is not None and checkpoint_word(own) == name and train.double_quant in {None, bool(doubled(own))}:
         return own
     return base_dtypes()[name].stored(name, double=bool(train.double_quant))
 
 
 def upcast_of(train: TrainConfig, stack: Stack) -> str:
-    """Which parameters of a quantised base are cast to fp32: as said, else what the stack casts of a whole one."""
-    known = base_dtype(train.base_dtype)
-    if known is None or not known.returns_input_dtype:
+    """Which parameters of a quantised base are cast to fp32: as said, else what is usual."""
+    return train.base_upcast or usual_upcast(train.base_dtype, train, stack)
+
+
+def usual_upcast(base: str | None, train: TrainConfig, stack: Stack) -> str:
+    """The same where nothing is said: what the stack casts of a base that is whole on each device."""
+    known = base_dtype(base)
+    if known is None or not known.returns_input_dtype or train.shards_parameters:
         return UPCASTS[0]
-    return train.base_upcast or (UPCASTS[0] if train.shards_parameters else stack.base_upcast)
+    return stack.base_upcast
 
 
 def hands_out_fp32(train: TrainConfig, stack: Stack, model: ModelConfig) -> bool:
@@ -164,7 +169,7 @@ def check_base(device: Device, name: str | None) -> None:
     Raises:
         RooflineError: There are none; the formats that have some are named.
     """
-    if name is None or name in HALF:
+    if name is None or name in {"none", *PLAIN}:
         return
     if name not in base_dtypes():
         raise unknown("base dtype", name, base_words())

@@ -10,7 +10,7 @@ from ..errors import RooflineError, shown, unknown
 from ..model.spec import Mlp, ModelConfig, Moe
 from .base import base_dtype, base_dtypes, base_words
 from .dispatch import dispatchers
-from .lora import MODULES, module_words
+from .lora import LORA_RANK, MODULES, module_words
 from .optimizer import optimizer, optimizers
 from .recipes import recipes
 from .recompute import RECOMPUTES, read_recompute
@@ -160,6 +160,12 @@ def check_precision(train: TrainConfig) -> None:
         )
     if train.master_dtype is not None:
         _check_masters(train)
+    for name in ("weight_dtype", "saved_dtype"):
+        if getattr(train, name) not in {None, "fp8"}:
+            raise RooflineError(
+                f"{name} {getattr(train, name)} is not what {train.stack} keeps with dtype {train.dtype}: use fp8, or "
+                "leave it out"
+            )
     if train.weight_dtype is not None and (train.dtype not in {"fp8", "fp4"} or train.train != "full"):
         raise RooflineError(
             f"weight_dtype {train.weight_dtype} are primary weights of linear layers that train in low precision: "
@@ -190,6 +196,9 @@ def check_numbers(train: TrainConfig) -> None:
         value = getattr(train, name)
         if value is not None:
             _check_count(name, value)
+    for name in ("lora_rank", "offload_layers", "image_size"):
+        if getattr(train, name) == 0:
+            raise RooflineError(f"{name} must be a whole number of at least 1, got 0")
     size = train.image_size
     if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
         raise RooflineError(f"image_size must be one whole number of pixels, got {shown(size)}")
@@ -243,8 +252,7 @@ def _check_lora(train: TrainConfig, model: ModelConfig) -> None:
             f"freeze {', '.join(train.freeze)} with train {train.train!r}, which trains adapters alone: leave "
             "--freeze out"
         )
-    if rank is None:
-        raise RooflineError(f"train {train.train!r} needs --lora-rank (8 to 64 is common)")
+    rank = LORA_RANK if rank is None else rank
     if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank < model.d_model:
         raise RooflineError(
             f"lora_rank must be a whole number from 1 to below d_model {model.d_model}, got {rank!r}: 8 to 64 is common"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..arrays import is_scalar, some
 from .base import base_dtype, check_base, upcast_of
 from .checks import check_attention, check_engine, check_trains
+from .lora import LORA_RANK
 from .offload import offload_note
 from .optimizer import optimizer
 from .run import TrainConfig
@@ -17,8 +18,7 @@ from .stack import Stack, load_stack
 if TYPE_CHECKING:
     from ..hardware import Device
 
-BASE_DTYPE = "nf4"  # of qlora: arXiv:2305.14314
-LORA_RANK = 16  # of adapters where nothing is said; 4 to 64 are common (arXiv:2106.09685, table 6)
+BASE_DTYPE = "nf4"  # of qlora, its scales quantised as well: arXiv:2305.14314, section 3
 FILL = 4  # micro batches per pipeline stage where no global batch is given: a fifth of the step is bubble
 
 
@@ -47,9 +47,7 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
     if device is not None:
         check_attention(device, given.get("attention"))
         check_engine(device, given["dtype"])
-        check_base(device, given.get("base_dtype") or (BASE_DTYPE if given.get("train") == "qlora" else None))
-    if given.get("train") in {"lora", "qlora"}:
-        given = {"lora_rank": LORA_RANK, **given}
+        check_base(device, given.get("base_dtype") or usual_base(given.get("train", "full")))
     return given if serves else {**usual_layout(load_stack(given["stack"]), given), **given}
 
 
@@ -101,7 +99,7 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
         notes.append(f"assumed: {batch}, {FILL} micro batches per pipeline stage (--global-batch)")
     if "sharding" not in options and train.sharding != "none":
         notes.append(f"assumed: {train.sharding}, the usual sharding of {train.stack} (--sharding)")
-    if "packing" not in options and train.packing is not None:
+    if "packing" not in options and train.mean_len is not None:
         notes.append("assumed: samples share sequences (--packing), of equal length each")
     notes += _assumed_adapters(train, options)
     how = optimizer(train.optimizer)
@@ -124,16 +122,15 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
     return tuple(notes)
 
 
-def base_format(train: TrainConfig) -> tuple[str | None, bool | None]:
-    """How the base is stored, and whether its scales are quantised as well, where nothing is said.
+def usual_base(train: str) -> str | None:
+    """How the base is stored where nothing is said: of qlora as published; None: in the dtype of the activations."""
+    return BASE_DTYPE if train == "qlora" else None
 
-    As published for qlora: nf4, quantised twice (arXiv:2305.14314, section 3).
-    """
-    name = train.base_dtype or (BASE_DTYPE if train.train == "qlora" else None)
+
+def doubles(name: str | None) -> bool:
+    """Whether scales of a base are quantised as well where nothing is said: wherever they can be."""
     known = base_dtype(name)
-    if train.double_quant is None and known is not None and known.double_block:
-        return name, True
-    return name, train.double_quant
+    return known is not None and known.double_block > 0
 
 
 UPCAST = {"norms": "norms of the base", "all": "what the base does not quantise"}
@@ -155,7 +152,7 @@ def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[st
     if train.base_upcast is None and upcast in UPCAST:
         notes.append(f"assumed: {UPCAST[upcast]} in fp32, as {train.stack} prepares it (--base-upcast)")
     if "lora_rank" not in options:
-        notes.append(f"assumed: adapters of rank {train.lora_rank} (--lora-rank)")
+        notes.append(f"assumed: adapters of rank {LORA_RANK} (--lora-rank)")
     return notes
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .run import TrainConfig
     from .stack import Stack
 
+LORA_RANK = 16  # of adapters where nothing is said; 4 to 64 are common (arXiv:2106.09685, table 6)
 _NAMED = (word for table in (WORDS, JOINED_WORDS) for words in table.values() for word in words)
 MODULES = tuple(dict.fromkeys(("attention", "mlp", "all", *_NAMED)))
 

@@ -37,6 +37,7 @@ from .values import (
     modules,
     moments,
     offloads,
+    overlap,
     probability,
     profile,
     recompute,
@@ -69,13 +70,14 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "packing": Word("packing", PACKINGS),
     "gradient_dtype": Word("gradient dtype", tuple(BYTES)),
     "master_dtype": Word("master dtype", tuple(MASTERS)),
-    "weight_dtype": Word("weight dtype", ("fp8",)),
-    "saved_dtype": Word("saved dtype", ("fp8",)),
+    "weight_dtype": Word("weight dtype", tuple(BYTES)),
+    "saved_dtype": Word("saved dtype", tuple(BYTES)),
     "base_dtype": Word("base dtype", base_words),
     "base_upcast": Word("upcast of a base", UPCASTS),
     "lora_variant": Word("adapter variant", VARIANTS),
     "lora_dropout": probability,
-    **dict.fromkeys(("sequence_parallel", "exchange_overlap", "dropout", "master_weights", "double_quant"), flag),
+    "exchange_overlap": overlap,
+    **dict.fromkeys(("sequence_parallel", "dropout", "master_weights", "double_quant"), flag),
 }
 # several words are one value
 LISTS: dict[str, Callable[[Any], Any]] = {
@@ -84,6 +86,12 @@ LISTS: dict[str, Callable[[Any], Any]] = {
     "moment_dtype": moments,
     "offload": offloads,
     "pp_layout": stage_sizes,
+}
+# What a complete configuration says where there is none of something (`complete.MEANT`); it may be said again
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("lora_rank", "image_size", "offload_layers"), 0),
+    **dict.fromkeys(("lora_modules", "lora_variant", "base_dtype", "low_precision_recipe", "master_dtype"), "none"),
+    "pp_layout": "even",
 }
 _PLAIN = {
     "stack",
@@ -176,8 +184,8 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> Any:
-    if value is None:
-        return None
+    if value is None or (name in NOTHING and type(value) is type(NOTHING[name]) and value == NOTHING[name]):
+        return value
     if name in NUMBERS:
         return read(name, value, NUMBERS[name])
     if name in LISTS:

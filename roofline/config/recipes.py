@@ -51,7 +51,7 @@ def check_recipe(dtype: str, given: str | None) -> None:
     Raises:
         RooflineError: It names the dtype to ask for.
     """
-    if given is None:
+    if given in {None, "none"}:
         return
     if given not in recipes():
         raise unknown("fp8 recipe", given, recipes())

@@ -168,9 +168,10 @@ def recompute_words(train: TrainConfig) -> str:
     ...  (("none", None), ("full", None), ("full", "full:8"), ("selective", "core_attn,mlp"), ("selective", "every:2"))]
     ['no recompute', 'full recompute', 'full recompute of 8 layers a stage', 'recompute of core_attn, mlp', 'recompute of every 2nd layer']
     """  # noqa: E501
-    if train.recompute_detail is None:
+    detail = train.recompute_detail
+    if detail is None or detail == train.recompute:
         return "no recompute" if train.recompute == "none" else f"{train.recompute} recompute"
-    form, _, number = train.recompute_detail.partition(":")
+    form, _, number = detail.partition(":")
     match form:
         case "full":
             return f"full recompute of {number} layers a stage"
@@ -180,7 +181,7 @@ def recompute_words(train: TrainConfig) -> str:
             return f"recompute of every {_ordinal(number)} layer"
         case "matmuls":
             return f"recompute of all but {f'every {_ordinal(number)} matmul' if number else 'matmuls'}"
-    return f"recompute of {train.recompute_detail.replace(',', ', ')}"
+    return f"recompute of {detail.replace(',', ', ')}"
 
 
 def _ordinal(number: str) -> str:

@@ -40,11 +40,15 @@ GRAPHS = ("none", "partial", "full")
 OFFLOADS = ("optimizer", "parameters", "activations")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1}  # of a number that is kept
 MASTERS = {"fp32": 4, "fp16": 2, "bf16": 2, "split": 2}  # bytes beside a 16-bit weight
+INCOMPLETE = "this configuration is incomplete: settle.resolve() fills what follows from the rest"
 LARGEST = 10**12  # sequences, tokens or devices: more is a typing error
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One way to train a model. Every number may be an array: a batch of layouts is one configuration.
+
+    None is what is not said. What `settle` gives back is complete: it says what each such field means, "none" or 0
+    where there is none of it, and leaves to the device what is the device's (`complete.DEVICES_OWN`).
 
     Attributes:
         micro_batch: Sequences per device group and pass.
@@ -97,8 +101,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             ``Et*7|t*8|t*8|t*7L`` (`stage_layout`); None: spread evenly (`stages.chunk_sizes`).
         dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.
         expert_balance: forced, dropped, natural, or tokens of the fullest expert rank over the mean.
-        exchange_overlap: Whether tokens travel to experts beside another micro batch's compute; None: as far as the
-            stack overlaps them.
+        exchange_overlap: Whether tokens travel to experts beside another micro batch's compute, or which share of them
+            does; None: as far as the stack overlaps them.
         cuda_graph: What is captured in CUDA graphs: none, partial (all but the experts), or full (the iteration).
         master_weights: Whether 16-bit training keeps fp32 weights (mixed precision); False is pure bf16.
         moment_dtype: What the optimizer's moments are kept in, or the first and the second; empty: fp32, in pure 16-bit
@@ -160,7 +164,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: str | None = None
     expert_balance: str | float = "natural"
     cuda_graph: str = "none"
-    exchange_overlap: bool | None = None
+    exchange_overlap: bool | float | None = None
     moment_dtype: tuple[str, ...] = ()
     gradient_dtype: str | None = None
     master_dtype: str | None = None
@@ -174,7 +178,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """What is not the default, in one line."""
-        return brief(self)
+        from .complete import telling
+
+        try:
+            return brief(telling(self))
+        except RooflineError:  # of software that is not known
+            return brief(self)
 
     @property
     def adapts(self) -> bool:
@@ -184,7 +193,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def expert_tensor_parallel(self) -> Number:
         """Devices that share each expert: whole ones where sequence parallelism deals tokens out to the tp ranks."""
-        return self.etp if self.etp is not None else 1 if self.sequence_parallel else self.tp
+        return self.etp if self.etp is not None else self.usual_etp
+
+    @property
+    def usual_etp(self) -> Number:
+        """The same where nothing is said."""
+        return 1 if self.sequence_parallel else self.tp
 
     @property
     def imbalance(self) -> float:
@@ -254,6 +268,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         return 4 if self.dtype in {"fp32", "tf32"} else 2
 
     @property
+    def kept_dtype(self) -> str:
+        """Dtype of weights and activations outside low-precision matmuls."""
+        return "fp32" if self.activation_bytes == 4 else "fp16" if self.dtype == "fp16" else "bf16"
+
+    @property
     def moment_bytes(self) -> float:
         """Bytes of a number that an optimizer keeps, where it has no format of its own."""
         if self.moment_dtype:
@@ -292,12 +311,19 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def recipe(self) -> Recipe | None:
         """How operands of matmuls are scaled and cast, known after `resolve`; None in 16 bits and above."""
-        name = self.low_precision_recipe
-        return None if name is None or self.dtype != recipes()[name].dtype else recipes()[name]
+        found = recipes().get(self.low_precision_recipe or "")
+        return None if found is None or self.dtype != found.dtype else found
 
 
 def known(value: Number | None) -> Number:
-    """A field that `resolve` has filled."""
+    """A number that `resolve` has filled."""
     if value is None:
-        raise RooflineError("this configuration is incomplete: settle.resolve() fills what follows from the rest")
+        raise RooflineError(INCOMPLETE)
+    return value
+
+
+def known_word(value: str | None) -> str:
+    """A word that `resolve` has filled."""
+    if value is None:
+        raise RooflineError(INCOMPLETE)
     return value

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from ..arrays import Number
+from ..arrays import Number, where
 from ..errors import look_up
 from ..reading import packaged, read_packaged
 
@@ -57,13 +57,20 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     hides_exchange: bool = False
     source: str
 
+    @property
+    def by_pass(self) -> bool:
+        """Whether what a stage waits for depends on how long each pass is, and not on their sum alone."""
+        return not self.bubble.forward == self.bubble.data == self.bubble.weight
+
     def held(self, pp: Number, vp: Number, stage: Number) -> Number | None:
         """Micro batches in flight on a stage; None: all of the step."""
         rule = self.in_flight
         if isinstance(rule, str):
             return None
-        more = (pp - 1 - 2 * stage) / vp if rule.interleaved else 0
-        return rule.p * pp + rule.s * stage + rule.constant + more
+        held = rule.p * pp + rule.s * stage + rule.constant
+        if rule.interleaved:  # with one stage on each device it is 1f1b
+            return where(vp > 1, held + (pp - 1 - 2 * stage) / vp, schedules()["1f1b"].held(pp, 1, stage))
+        return held
 
 
 @cache

@@ -13,7 +13,8 @@ from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
 from .base import checkpoint_notes, of_checkpoint
 from .checks import check_against, check_numbers, check_precision, check_words
-from .defaults import FILL, assumed, base_format, defaults
+from .complete import complete, opened
+from .defaults import FILL, assumed, defaults, doubles, usual_base
 from .offload import check_host, check_offload
 from .options import of_one_run
 from .recipes import check_recipe, recipe_for
@@ -22,7 +23,7 @@ from .recorded import as_recorded
 from .run import TrainConfig
 from .stack import load_stack
 from .stage_layout import stage_layout
-from .towers import taken_in, tower_notes
+from .towers import tower_notes, usual_intake
 from .words import layout_words
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         model: The model.
         device: The device; None where none was named.
         options: What was said, as read.
-        train: The whole configuration: nothing in it is left to be filled.
+        train: The whole configuration: nothing in it is left to be filled (see `complete`).
         assumed: What was not said, and follows from the layout or the device, as sentences.
         chosen: Whether the micro batch is none that was said, but the fastest that fits.
     """
@@ -81,16 +82,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         changed = settle(self.model, self.device, {**before, **options})
         return msgspec.structs.replace(changed, chosen=self.chosen and "micro_batch" not in options)
 
-    def replaced(self, *, model: ModelConfig | None = None, device: Any = None, **fields: Any) -> Run:
-        """The run with its model, device or fields of its configuration replaced: everything else stays.
-
-        Raises:
-            RooflineError: The configuration does not fit the model.
-        """
-        model, device = model or self.model, device or self.device
-        train = resolve(msgspec.structs.replace(self.train, **fields), model)
-        return msgspec.structs.replace(self, model=model, device=device, train=train)
-
 
 def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any], *, serves: bool = False) -> Run:
     """One complete, checked run: what is said in `options`, the rest from the layout, the device and the model.
@@ -108,11 +99,12 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     if model.recorded is not None:
         given = as_recorded(given)
     asked = given if serves else {**given, **of_checkpoint(model, given)}
-    complete = defaults(device, asked, serves=serves)
-    check_recipe(complete["dtype"], complete.get("low_precision_recipe"))
-    train = resolve(_configured(complete), model)
+    stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
+    asked = defaults(device, asked, serves=serves)
+    check_recipe(asked["dtype"], asked.get("low_precision_recipe"))
+    train = _sized(opened(_configured(asked), model), model)
     if serves:
-        return Run(model=model, device=device, options=given, train=train)
+        return Run(model=model, device=device, options=given, train=complete(train, model))
     if given.get("sequence_parallel") and is_scalar(train.tp) and train.tp == 1:
         raise RooflineError(
             "sequence_parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
@@ -120,10 +112,9 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     refuse(train, model)
     if device is not None:
         check_host(train, device)
-    stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
     notes = (*assumed(train, device, {**given, **stated}), *tower_notes(train, model, given))
     notes += checkpoint_notes(model, train)
-    return Run(model=model, device=device, options=given, train=train, assumed=notes)
+    return Run(model=model, device=device, options=given, train=complete(train, model), assumed=notes)
 
 
 def with_recipe(train: TrainConfig) -> TrainConfig:
@@ -143,7 +134,7 @@ def train_config(options: Mapping[str, Any]) -> TrainConfig:
 
 def _staged(given: dict[str, Any]) -> dict[str, Any]:
     """Options, with as many pipeline stages as their layout has where nobody says."""
-    if "pp_layout" not in given or "pp" in given:
+    if given.get("pp_layout", "even") == "even" or "pp" in given:
         return given
     chunks, vp = len(stage_layout(given["pp_layout"]).layers), given.get("vp", 1)
     return {**given, "pp": chunks // vp} if is_scalar(vp) and chunks % vp == 0 else given
@@ -158,7 +149,7 @@ def _configured(given: dict[str, Any]) -> TrainConfig:
 
 
 def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
-    """Fill what follows from the rest (seq_len, dp, num_devices, global_batch) and check what can be checked.
+    """Fill whatever is not said (see `complete`), and check what can be checked; what is complete stays as it is.
 
     Of arrays every element is checked, but not whether ep fits the ranks: `layouts` counts ops on a grid of degrees
     before it deals them out to devices.
@@ -166,11 +157,21 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     Raises:
         RooflineError: A word outside its list, a number out of range, or degrees that do not divide.
     """
+    return complete(outline(train, model), model)
+
+
+def outline(train: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """The configuration with open whatever its software and degrees decide, for who varies those."""
+    return _sized(opened(train, model), model)
+
+
+def _sized(train: TrainConfig, model: ModelConfig) -> TrainConfig:
+    """The configuration checked, with its sizes (seq_len, dp, num_devices, global_batch) and what checks rest on."""
     check_words(train)
     check_precision(train)
     check_offload(train)
     check_numbers(train)
-    base, double = base_format(train)
+    base = train.base_dtype or usual_base(train.train)
     seq_len = train.seq_len
     if seq_len is None:
         seq_len = default_seq_len(model, train.image_size)
@@ -199,18 +200,17 @@ def resolve(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     if global_batch is None:
         global_batch = train.micro_batch * dp * where(train.pp > 1, FILL * train.pp, 1)
     detail = train.recompute_detail  # of the word it was said with: another word takes its place
-    resolved = msgspec.structs.replace(
+    sized = msgspec.structs.replace(
         train,
         recompute_detail=None if detail is None or coarse(detail) != train.recompute else detail,
         seq_len=seq_len,
         dp=dp,
         num_devices=num_devices,
         global_batch=global_batch,
-        packing=train.packing or (None if train.mean_len is None else "packed"),
-        lora_modules=train.lora_modules or ("all" if train.adapts else None),
         base_dtype=base,
-        double_quant=double,
-        **taken_in(train, model, seq_len),
+        double_quant=True if train.double_quant is None and doubles(base) else train.double_quant,
     )
-    check_against(resolved, model)
-    return with_recipe(resolved)
+    intake = usual_intake(sized, model).items()
+    sized = msgspec.structs.replace(sized, **{name: usual for name, usual in intake if getattr(sized, name) is None})
+    check_against(sized, model)
+    return with_recipe(sized)

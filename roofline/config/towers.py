@@ -7,21 +7,23 @@ from typing import Any
 
 from ..arrays import Number, first_where, is_scalar, some, where
 from ..errors import RooflineError, shown
-from ..model.spec import ModelConfig, Tower
+from ..model.spec import ModelConfig, Patches, Tower, default_seq_len
 from .run import LARGEST, TrainConfig
 
 OPTION = {"image": "images_per_sample", "sound": "clips_per_sample"}
 WORDS = {"image": "image", "sound": "clip of sound"}
 
 
-def taken_in(train: TrainConfig, model: ModelConfig, seq_len: Number) -> dict[str, Number]:
+def usual_intake(train: TrainConfig, model: ModelConfig) -> dict[str, Number]:
     """Images and clips per sample where nothing is said: one each, none where its tokens exceed the sequence."""
-    found: dict[str, Number] = {}
-    for tower in model.towers:
-        name = OPTION[tower.name]
-        if getattr(train, name) is None:
-            found[name] = where(seq_len >= tower.rows(_size(train, tower)), 1, 0)
-    return found
+    seq_len = default_seq_len(model, train.image_size) if train.seq_len is None else train.seq_len
+    return {OPTION[tower.name]: where(seq_len >= tower.rows(_size(train, tower)), 1, 0) for tower in model.towers}
+
+
+def image_patches(model: ModelConfig) -> Patches | None:
+    """How an image becomes tokens, of an encoder beside the model or of the model itself; None: it sees none."""
+    found = [tower.encoder.patches for tower in model.towers if tower.name == "image"]
+    return found[0] if found else model.patches if model.kind == "vision" else None
 
 
 def check_towers(train: TrainConfig, model: ModelConfig) -> None:
@@ -49,12 +51,10 @@ def check_towers(train: TrainConfig, model: ModelConfig) -> None:
 
 def _check_size(size: Any, model: ModelConfig) -> None:
     """An image has a patch at least, and something that sees it."""
-    pieces = [tower.encoder.patches for tower in model.towers if tower.name == "image"] or [
-        model.patches if model.kind == "vision" else None
-    ]
-    if pieces[0] is None:
+    patches = image_patches(model)
+    if patches is None:
         raise RooflineError(f"image_size {shown(size)}: {model.name} sees no images of a usual size: leave it out")
-    least = pieces[0].piece
+    least = patches.piece
     if not least <= size <= LARGEST:
         raise RooflineError(f"image_size must be a whole number of pixels from {least}, one patch, got {shown(size)}")
 

@@ -84,7 +84,7 @@ Optimizer: TypeAlias = Literal[
     "apollo-mini",
 ]
 Train: TypeAlias = Literal["full", "lora", "qlora"]
-BaseDtype: TypeAlias = Literal["nf4", "fp4", "int8", "gptq", "awq", "bf16", "fp16"]
+BaseDtype: TypeAlias = Literal["nf4", "fp4", "int8", "gptq", "awq", "bf16", "fp16", "fp32"]
 BaseUpcast: TypeAlias = Literal["none", "norms", "all"]
 LoraVariant: TypeAlias = Literal["lora", "rslora", "dora"]
 Freeze: TypeAlias = Literal["embeddings", "positions", "towers"]
@@ -115,8 +115,8 @@ CudaGraph: TypeAlias = Literal["none", "partial", "full"]
 MomentDtype: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8"]
 GradientDtype: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8"]
 MasterDtype: TypeAlias = Literal["fp32", "fp16", "bf16", "split"]
-WeightDtype: TypeAlias = Literal["fp8"]
-SavedDtype: TypeAlias = Literal["fp8"]
+WeightDtype: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8"]
+SavedDtype: TypeAlias = Literal["fp32", "bf16", "fp16", "fp8"]
 Offload: TypeAlias = Literal["optimizer", "parameters", "activations", "all", "none"]
 OffloadTo: TypeAlias = Literal["cpu", "nvme"]
 
@@ -168,7 +168,7 @@ class Options(TypedDict, total=False):
     dispatcher: Dispatcher | None
     expert_balance: ExpertBalance | float | None
     cuda_graph: CudaGraph | None
-    exchange_overlap: bool | None
+    exchange_overlap: bool | float | None
     moment_dtype: MomentDtype | Sequence[MomentDtype] | None
     gradient_dtype: GradientDtype | None
     master_dtype: MasterDtype | None
@@ -228,7 +228,7 @@ class ArrayOptions(TypedDict, total=False):
     dispatcher: Dispatcher | None
     expert_balance: ExpertBalance | float | None
     cuda_graph: CudaGraph | None
-    exchange_overlap: bool | None
+    exchange_overlap: bool | float | None
     moment_dtype: MomentDtype | Sequence[MomentDtype] | None
     gradient_dtype: GradientDtype | None
     master_dtype: MasterDtype | None
@@ -287,7 +287,7 @@ class LayoutChoices(TypedDict, total=False):
     dispatcher: Dispatcher | Sequence[Dispatcher] | None
     expert_balance: ExpertBalance | float | Sequence[ExpertBalance | float] | None
     cuda_graph: CudaGraph | Sequence[CudaGraph] | None
-    exchange_overlap: bool | Sequence[bool] | None
+    exchange_overlap: bool | float | Sequence[bool | float] | None
     moment_dtype: MomentDtype | Sequence[MomentDtype] | None
     gradient_dtype: GradientDtype | Sequence[GradientDtype] | None
     master_dtype: MasterDtype | Sequence[MasterDtype] | None

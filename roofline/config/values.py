@@ -145,6 +145,17 @@ def flag(value: Any) -> bool:
     raise units.UnitError(f"must be True or False, got {shown(value)}")
 
 
+def overlap(value: Any) -> bool | float:
+    """Read whether something overlaps, or the share of it that does."""
+    plain = arrays.number(value)  # None for a switch
+    if isinstance(plain, int | float) and 0 <= plain <= 1:
+        return plain
+    try:
+        return flag(value)
+    except units.UnitError:
+        raise units.UnitError(f"must be True, False or a share from 0 to 1, got {shown(value)}") from None
+
+
 def profile(value: str | os.PathLike[str]) -> str:
     """Read the name of a software profile, or the path of its file."""
     if isinstance(value, (str, os.PathLike)) and isinstance(path := os.fspath(value), str):

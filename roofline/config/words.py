@@ -12,7 +12,7 @@ def layout_words(train: TrainConfig) -> str:
     degrees = ("tp", "pp", "cp", "dp")
     split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
     extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
-    extras += [f"layers {train.pp_layout}"] if train.pp_layout is not None else []
+    extras += [f"layers {train.pp_layout}"] if train.pp_layout not in {None, "even"} else []
     extras += [f"experts over {train.ep}"] if train.ep != 1 else []
     extras += [train.sharding] if train.sharding != "none" else []
     extras += ["sequence parallel"] if train.sequence_parallel else []

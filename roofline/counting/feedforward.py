@@ -10,7 +10,7 @@ from typing import Any
 from ..arrays import Number, divide, is_scalar, where
 from ..config.dispatch import dispatcher
 from ..config.recompute import Module
-from ..config.run import BYTES
+from ..config.run import BYTES, known_word
 from ..config.stack import Fusion
 from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
@@ -56,7 +56,7 @@ def mlp(
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
     chain, kept = _activation(tape, spec)
-    stored = inner_es if tape.train.saved_dtype is None else BYTES[tape.train.saved_dtype]
+    stored = BYTES["fp8"] if tape.train.saved_dtype == "fp8" else inner_es
     product = elements * es  # the last projection keeps its input, in low precision where it runs in that
     if spec.sub_norm is not None:
         kept, product = kept + 1, 0
@@ -161,7 +161,7 @@ def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Numbe
 def _sort(tape: Tape, name: str, elements: Number, here: Number) -> None:
     """Rows that arrive ordered by the rank they come from, in the order of the experts here, and back."""
     train = tape.train
-    if not dispatcher(train.dispatcher or tape.stack.dispatcher).sorts or (is_scalar(train.ep) and train.ep == 1):
+    if not dispatcher(known_word(train.dispatcher)).sorts or (is_scalar(train.ep) and train.ep == 1):
         return
     several = where((train.ep > 1) & (here > 1), 1, 0)
     if not (is_scalar(several) and several == 0):

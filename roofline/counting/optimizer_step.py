@@ -26,7 +26,7 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     """The optimizer step and the data-parallel collectives, once per step."""
     weights = tuple(weights)
     shares = parameter_shares(model, train, weights)
-    grad = gradient_bytes(train, stack)
+    grad = gradient_bytes(train)
     updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
     ops = [_clip(updated, grad)]
     for each in shares.updates:

@@ -80,7 +80,7 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
     for weight in weights:
         copies = weight.count * (where(train.pp == 1, 0, 1) if weight.tied else 1)
         figures: dict[tuple[object, ...], Number] = {("parameters", weight.expert, weight.trainable): weight.local}
-        if weight.trainable and weight.low_precision and train.weight_dtype is not None:
+        if weight.trainable and weight.low_precision and train.weight_dtype == "fp8":
             figures["8 bits", weight.expert] = weight.local
         if weight.stored_bytes is not None:
             figures["quantised", weight.expert] = weight.local

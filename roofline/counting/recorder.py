@@ -16,7 +16,7 @@ from ..arrays import Number, divide, where
 from ..config.base import upcast_of
 from ..config.lora import module_words
 from ..config.recompute import Module
-from ..config.run import TrainConfig
+from ..config.run import TrainConfig, known_word
 from ..config.stack import Stack
 from ..model.spec import Norm, Quantization
 from . import kernels, traffic
@@ -46,7 +46,7 @@ class Tape:
         self.base: Quantization | None = None  # how frozen matrices of the layers are stored, where not in 16 bits
         self.upcast = upcast_of(train, stack)  # which frozen parameters are in fp32
         self.wide = False  # norms and quantised projections hand on fp32 (see `base.hands_out_fp32`)
-        self.lora_words = module_words(train.lora_modules or "all") if train.lora_rank is not None else ()
+        self.lora_words = module_words(known_word(train.lora_modules)) if train.adapts else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.es = train.activation_bytes
         self.recipe = train.recipe  # None as well while layers are recorded that stay in 16 bits
@@ -86,7 +86,7 @@ class Tape:
     @property
     def gradient_bytes(self) -> int:
         """Bytes of a gradient element as summed over micro batches."""
-        return gradient_bytes(self.train, self.stack)
+        return gradient_bytes(self.train)
 
     def fused(self, what: str) -> bool:
         """Whether the stack runs this chain as one kernel."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..arrays import Number, divide, is_scalar, where
-from ..config.run import TrainConfig
+from ..config.run import TrainConfig, known_word
 from ..config.schedules import Placement, pipeline_schedule
 from ..config.stage_layout import chunk_layers
 from ..model.spec import ModelConfig
@@ -154,8 +154,8 @@ def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     dealt = _Dealt(
         order=model.order,
         counts=tuple([group.count for group in model.groups]),
-        sizes=None if train.pp_layout is None else chunk_layers(train.pp_layout, model),
-        placement="rounds" if train.schedule is None else pipeline_schedule(train.schedule).placement,
+        sizes=None if train.pp_layout == "even" else chunk_layers(known_word(train.pp_layout), model),
+        placement=pipeline_schedule(known_word(train.schedule)).placement,
     )
     if is_scalar(train.pp, train.vp):
         rows = _composition(dealt, int(train.pp), int(train.vp))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..arrays import Number
-from ..config.run import BYTES, TrainConfig
+from ..config.run import BYTES, TrainConfig, known_word
 from ..config.stack import Stack
 from .op import Part
 
@@ -47,8 +47,6 @@ def autocasts(train: TrainConfig, stack: Stack) -> bool:
     return stack.cast_weights and train.master_weights and train.activation_bytes < 4 and not gathered_in_16_bits
 
 
-def gradient_bytes(train: TrainConfig, stack: Stack) -> int:
-    """Bytes of a gradient as summed and reduced: as said, else the stack's."""
-    if train.gradient_dtype is not None:
-        return BYTES[train.gradient_dtype]
-    return stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
+def gradient_bytes(train: TrainConfig) -> int:
+    """Bytes of a gradient as summed and reduced."""
+    return BYTES[known_word(train.gradient_dtype)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..arrays import Number, maximum, minimum, where
+from ..config.run import known_word
 from ..config.schedules import pipeline_schedule
 from ..constants import constant
 from ..counting.op import Part
@@ -25,12 +26,8 @@ def in_flight(step: Step, stage: Stage | None = None) -> Number:
     """
     train = step.train
     index: Number = 0 if stage is None else stage.index
-    if train.schedule is None:
-        one, several = (pipeline_schedule(name).held(train.pp, train.vp, index) for name in ("1f1b", "interleaved"))
-        depth = where(train.vp > 1, several, one)
-    else:
-        held = pipeline_schedule(train.schedule).held(train.pp, train.vp, index)
-        depth = where(train.pp > 1, step.accumulation if held is None else held, 1)
+    held = pipeline_schedule(known_word(train.schedule)).held(train.pp, train.vp, index)
+    depth = where(train.pp > 1, step.accumulation if held is None else held, 1)
     return minimum(depth, step.accumulation)
 
 
@@ -52,7 +49,7 @@ def layer_inputs_held(step: Step, stage: Stage) -> Number:
     of all layers but the one in hand. Other checkpoints hold nothing, nor do layers that are trained.
     """
     train = step.train
-    whole = train.recompute == "full" and train.recompute_detail is None
+    whole = train.recompute_detail == "full"
     if not (train.adapts and train.shards_parameters and step.stack.reentrant_recompute and whole):
         return 0
     return 2 * kept_bytes(step, stage, "layer") * (1 - 1 / stage.depth)

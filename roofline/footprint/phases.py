@@ -13,6 +13,7 @@ import msgspec
 
 from ..arrays import N, Number, is_scalar, maximum, minimum, where
 from ..config.optimizer import optimizer
+from ..config.run import known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, shard_degree
@@ -103,7 +104,7 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     whole: Number = 0
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
         whole = where(train.pp > 1, sum(shares.stored(es)), 0)
-    copies = 1 if train.schedule is None else pipeline_schedule(train.schedule).weight_copies
+    copies = pipeline_schedule(known_word(train.schedule)).weight_copies
     state = sum(on_one_rank(train, update.dense_state, update.expert_state) for update in shares.updates)
     masters = train.master_bytes if weight_bytes < 4 else 0
     casts = es < weight_bytes and not train.shards_parameters  # those of gathered layers live as long as these
@@ -131,7 +132,7 @@ def _offloaded(step: Step, kept: Kept, whole: Number, updated: Number) -> Kept:
     moved: Number = 0
     waiting: Number = 0
     if "optimizer" in train.offload:
-        moved, waiting = kept.optimizer, updated * gradient_bytes(train, step.stack)
+        moved, waiting = kept.optimizer, updated * gradient_bytes(train)
         changes = {"optimizer": 0, "temporaries": 0}
         if train.reduces_every_pass:
             changes["gradients"] = 0
@@ -226,7 +227,7 @@ def _weight_bytes(step: Step) -> int:
 def _gradient_bytes(step: Step) -> int:
     """Bytes of gradient per parameter: fp32 sums stand beside 16-bit gradients unless the matmul adds into them."""
     es = step.train.activation_bytes
-    summed = gradient_bytes(step.train, step.stack)
+    summed = gradient_bytes(step.train)
     whole = step.stack.cast_weights or step.train.shards_parameters or "wgrad_accumulation" in step.stack.fused
     return summed if whole or summed == es else summed + es
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Number, exp, log, where
+from ..config.base import base_dtypes
 from ..config.run import TrainConfig
 from ..constants import constant
 
@@ -24,7 +25,7 @@ SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fi
 
 def spread_of(train: TrainConfig) -> Number:
     """Of the driver's figure: of one device, of several that share or repeat the model, or split it; quantised."""
-    if train.base_dtype is not None:
+    if train.base_dtype in base_dtypes():
         return QUANTISED
     return where(train.tp * train.pp > 1, SPLIT, where(train.num_devices > 1, SHARDED, ALONE))
 

@@ -47,7 +47,8 @@ def emit_layout(name: str, layouts: Sequence[TrainConfig], devices_per_node: int
 def _values(train: TrainConfig, devices_per_node: int) -> dict[str, Any]:
     """What the expressions of a framework look up."""
     values = {field: getattr(train, field) for field in TrainConfig.__struct_fields__}
-    form, _, number = (train.recompute_detail or "").partition(":")
+    detail = train.recompute_detail or train.recompute
+    form, _, number = ("" if detail == train.recompute else detail).partition(":")
     by_module = train.recompute == "selective" and form not in {"", "every", "matmuls"}
     values["recompute_modules"] = form.replace(",", " ") if by_module else None
     values |= {"recompute_form": form, "recompute_number": number or None}

@@ -16,8 +16,10 @@ import msgspec
 from ..arrays import is_scalar
 from ..config.asserts import breaks
 from ..config.base import upcast_of
+from ..config.complete import complete
 from ..config.lora import are_units
-from ..config.run import TrainConfig
+from ..config.run import TrainConfig, known_word
+from ..config.schedules import pipeline_schedule
 from ..config.settle import resolve
 from ..config.stack import load_stack
 from ..counting.op import Op
@@ -85,6 +87,11 @@ class Bundle:
             trains = [resolve(msgspec.structs.replace(self.trains[each], **small), model) for each in variants]
             steps |= zip(variants, without_updates(model, trains), strict=True)
         return [steps[variant] for variant in range(len(self.trains))]
+
+    @property
+    def by_pass(self) -> bool:
+        """Whether times are told apart by pass."""
+        return pipeline_schedule(known_word(self.steps[0].train.schedule)).by_pass
 
     def _table(self, values: Sequence[Any]) -> Any:
         """A value per variant as one flat table, or the number itself where all agree on one."""
@@ -191,7 +198,7 @@ class Bundle:
         def spread(value: Any) -> Any:
             return _take(value, back)
 
-        if step.train.schedule is not None:
+        if self.by_pass:
             update += [
                 PricedOp(msgspec.structs.replace(item.op, kernels=0), 0, spread(item.expected)) for item in priced
             ]
@@ -238,9 +245,7 @@ class Bundle:
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
         if self._timed is None:
-            self._timed = self._stack(
-                [by_term(price(step, self.device), by_pass=step.train.schedule is not None) for step in self.steps]
-            )
+            self._timed = self._stack([by_term(price(step, self.device), by_pass=self.by_pass) for step in self.steps])
         return self._timed
 
     def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
@@ -296,9 +301,10 @@ class Bundle:
         ops: tuple[Op, ...],
         working: Any,
     ) -> Step:
+        first = self.steps[0]
         train = msgspec.structs.replace(self.trains[0], **degrees, micro_batch=micro, sharding=sharding)
         return msgspec.structs.replace(
-            self.steps[0], train=train, ops=ops, weights=tuple(weights), working_bytes=working
+            first, train=complete(train, first.model), ops=ops, weights=tuple(weights), working_bytes=working
         )
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..config.complete import MEANT
 from ..config.defaults import default_stack
 from ..config.optimizer import refuse_optimizer
 from ..config.run import TrainConfig
-from ..config.settle import settle
+from ..config.settle import outline, settle
 from ..config.stack import load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
@@ -163,7 +164,8 @@ def choices_of(
         if value is not None:
             given[name] = value
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
-    base = run.train
+    said = {name: value for name, value in run.options.items() if name in MEANT}
+    base = msgspec.structs.replace(outline(run.train, model), **said)
     for name in WORDS:
         for word in given.get(name, ()):
             if name == "sequence_parallel":  # needs tp, which the layouts have

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from ..config.run import known_word
 from ..config.schedules import PipelineSchedule, pipeline_schedule
 from ..counting.stages import chunks
 from ..counting.step import Step
@@ -83,7 +84,7 @@ def timeline(step: Step, device: Device, most: int = MOST_PASSES) -> Timeline:
     """The passes of one configuration's step; of many micro batches as many as leave a device `most` passes."""
     train, priced = step.train, price(step, device)
     pp, vp, of = int(train.pp), int(train.vp), int(train.accumulation)
-    name = train.schedule or ("interleaved" if vp > 1 else "1f1b")
+    name = known_word(train.schedule)
     plan = pipeline_schedule(name)
     apart = splits_backward(plan)
     shown = min(of, max(most // ((3 if apart else 2) * vp), 1))

@@ -8,7 +8,7 @@ import msgspec
 
 from ..arrays import Number, maximum, minimum, some, where
 from ..config.dispatch import dispatcher
-from ..config.run import TrainConfig
+from ..config.run import TrainConfig, known_word
 from ..counting.op import Group, Op
 from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
 from ..counting.step import Step
@@ -82,7 +82,7 @@ def sharing_of(step: Step, op: Op, ranks: Ranks) -> Sharing:
     """What of an all-to-all's payload travels where the dispatcher sends a token's copies together."""
     if op.collective != "all_to_all" or op.copies == 1:
         return ALONE
-    how = dispatcher(step.train.dispatcher or step.stack.dispatcher)
+    how = dispatcher(known_word(step.train.dispatcher))
     ways = ranks.total * op.spread, ranks.total / ranks.per_domain * op.spread
     return Sharing(
         inside=share_sent(ways[0], op.copies) if how.once_per_rank else 1,

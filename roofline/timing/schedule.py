@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import msgspec
 
 from ..arrays import N, Number, maximum, minimum, p_norm, some, where
+from ..config.run import known, known_word
 from ..config.schedules import pipeline_schedule
 from ..constants import constant
 from ..counting.op import Op
@@ -94,9 +95,9 @@ Place = tuple[str, int]  # a part of the model, and the kind of layer in it
 def _exchange_overlap(step: Step) -> float:
     """Share of expert parallelism's communication that runs beside compute."""
     train = step.train
-    if train.schedule is not None and pipeline_schedule(train.schedule).hides_exchange:
+    if pipeline_schedule(known_word(train.schedule)).hides_exchange:
         return 1.0
-    return step.stack.overlap.expert if train.exchange_overlap is None else float(train.exchange_overlap)
+    return float(known(train.exchange_overlap))
 
 
 def deals_out(op: Op) -> bool:
@@ -210,9 +211,9 @@ def _waits(step: Step, priced: list[PricedOp], everything: Number) -> Number:
     Gradients of weights may run where a stage would wait (arXiv:2401.10241); the mix of passes is the model's mean.
     """
     train = step.train
-    plan = pipeline_schedule(train.schedule or "interleaved")
+    plan = pipeline_schedule(known_word(train.schedule))
     share, rule = 1 / train.vp if plan.divided else 1, plan.bubble
-    if rule.forward == rule.data == rule.weight:
+    if not plan.by_pass:
         return rule.forward * share
     weight: Number = 0
     data: Number = 0

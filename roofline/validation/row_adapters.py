@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..config.defaults import LORA_RANK
+from ..config.lora import LORA_RANK
 from .rows import number
 
 ADAPTED = ("lora", "qlora")  # workloads

@@ -275,7 +275,7 @@ def remark_of(layout: Layout, result: SearchResult) -> str:
 
 def _word(layout: Layout, name: str) -> Any:
     """A word of a layout; of recompute what exactly runs again."""
-    return layout.train.recompute_detail or layout.recompute if name == "recompute" else getattr(layout, name)
+    return layout.train.recompute_detail if name == "recompute" else getattr(layout, name)
 
 
 def _interval(layout: Layout, written: Callable[[float], str]) -> Cell:

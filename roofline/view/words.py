@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config.base import base_dtypes
+from ..config.complete import KEPT
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..model.parameters import count_parameters
@@ -46,7 +48,7 @@ def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False)
 
 def length_words(train: TrainConfig) -> str:
     """How long samples are where they are shorter than the sequence: `` (samples of 700, packed)``."""
-    return "" if train.mean_len is None else f" (samples of {train.mean_len:,}, {train.packing})"
+    return "" if train.mean_len == train.seq_len else f" (samples of {train.mean_len:,}, {train.packing})"
 
 
 def method_words(train: TrainConfig) -> str:
@@ -65,16 +67,22 @@ def method_words(train: TrainConfig) -> str:
     return ", ".join(words)
 
 
+_KEPT = {
+    "gradient_dtype": "gradients",
+    "master_dtype": "masters",
+    "weight_dtype": "primary weights",
+    "saved_dtype": "saved activations",
+}
+
+
 def _kept_words(train: TrainConfig) -> list[str]:
-    """What is kept in a dtype of its own."""
-    said = {
-        "moments": " and ".join(train.moment_dtype),
-        "gradients": train.gradient_dtype,
-        "masters": train.master_dtype,
-        "primary weights": train.weight_dtype,
-        "saved activations": train.saved_dtype,
-    }
-    kept = [f"{what} in {dtype}" for what, dtype in said.items() if dtype]
+    """What is kept in another dtype than its software usually does."""
+    kept = [f"moments in {' and '.join(train.moment_dtype)}"] if train.moment_dtype else []
+    kept += [
+        f"{_KEPT[name]} in {getattr(train, name)}"
+        for name, usual in KEPT.items()
+        if getattr(train, name) != usual(train)
+    ]
     where = "on NVMe" if train.offload_to == "nvme" else "on the host"
     return kept + ([f"{' and '.join(train.offload)} {where}"] if train.offload else [])
 
@@ -84,7 +92,7 @@ def adapter_words(train: TrainConfig) -> str:
     name = {"rslora": "rsLoRA", "dora": "DoRA"}.get(train.lora_variant or "", "LoRA")
     words = f"{name} of rank {train.lora_rank} on {train.lora_modules} projections"
     words += f" with dropout {train.lora_dropout:g}" if train.lora_dropout else ""
-    if train.base_dtype is None:
+    if train.base_dtype not in base_dtypes():
         return words
     return f"{words} over a base in {train.base_dtype}{' (scales quantised as well)' if train.double_quant else ''}"
 

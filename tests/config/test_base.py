@@ -71,7 +71,7 @@ def test_qlora_is_nf4_quantised_twice_and_says_so():
         "assumed: adapters of rank 16",
     ]
     assert run(train="qlora", base_dtype="fp4", double_quant=False, lora_rank=8).assumed == ()
-    assert run(train="lora", base_dtype="bf16", lora_rank=8).train.double_quant is None
+    assert run(train="lora", base_dtype="bf16", lora_rank=8).train.double_quant is False
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from roofline.config.defaults import base_format, default_attention, default_dtype, default_stack, defaults, said
-from roofline.config.run import TrainConfig
+from roofline.config.defaults import (
+    default_attention,
+    default_dtype,
+    default_stack,
+    defaults,
+    doubles,
+    said,
+    usual_base,
+)
 from roofline.config.stack import load_stack
 from roofline.hardware import load_device
 
@@ -55,6 +62,5 @@ def test_what_is_said_stands() -> None:
 
 
 def test_a_base_of_qlora_is_as_published() -> None:
-    assert base_format(TrainConfig(micro_batch=1, seq_len=8, train="qlora")) == ("nf4", True)
-    assert base_format(TrainConfig(micro_batch=1, seq_len=8, train="qlora", double_quant=False)) == ("nf4", False)
-    assert base_format(TrainConfig(micro_batch=1, seq_len=8)) == (None, None)
+    assert [usual_base(word) for word in ("qlora", "lora", "full")] == ["nf4", None, None]
+    assert [doubles(word) for word in ("nf4", "fp4", "int8", "bf16", None)] == [True, True, False, False, False]

@@ -116,7 +116,7 @@ def test_what_contradicts_is_named(options, words):
 
 def test_the_method_names_what_is_kept_otherwise():
     table = roofline.memory(
-        "gpt2", stack="nemo", num_devices=8, moment_dtype="fp8,bf16", gradient_dtype="bf16"
+        "gpt2", stack="megatron", num_devices=8, moment_dtype="fp8,bf16", gradient_dtype="bf16"
     ).tables()[0]
     method = next(str(row[1]) for row in table.rows if row[0] == "Method")
     assert "moments in fp8 and bf16, gradients in bf16" in method

@@ -32,7 +32,7 @@ def test_the_stack_says_how_fp8_scales_where_nobody_does():
     assert trained(dtype="fp8", stack="megatron").train.low_precision_recipe == "delayed"
     assert trained(dtype="fp8", stack="fsdp", sharding="fsdp").train.low_precision_recipe == "current"
     assert trained(dtype="fp8", low_precision_recipe="blockwise").train.low_precision_recipe == "blockwise"
-    assert trained().train.low_precision_recipe is None
+    assert trained().train.low_precision_recipe == "none"
     assert recipe_for("mxfp8", load_stack("nemo"), "current") == "mxfp8"
 
 
@@ -52,5 +52,5 @@ def test_what_does_not_go_together(device, options, words):
 
 def test_another_dtype_has_another_recipe():
     run = trained(dtype="fp8", low_precision_recipe="current")
-    assert run.changed(dtype="bf16").train.low_precision_recipe is None
-    assert run.replaced(dtype="nvfp4").train.low_precision_recipe == "nvfp4"
+    assert run.changed(dtype="bf16").train.low_precision_recipe == "none"
+    assert run.changed(dtype="nvfp4").train.low_precision_recipe == "nvfp4"

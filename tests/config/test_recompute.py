@@ -46,8 +46,8 @@ def test_what_is_refused(wrong):
 
 def test_another_word_takes_the_place_of_word_and_detail():
     run = settle(GPT2, None, {"recompute": "mlp", "seq_len": 64})
-    assert run.changed(recompute="full").train.recompute_detail is None
-    assert run.replaced(recompute="none").train.recompute_detail is None
+    assert run.changed(recompute="full").train.recompute_detail == "full"
+    assert run.changed(recompute="none").train.recompute_detail == "none"
 
 
 def test_every_word_is_its_own():

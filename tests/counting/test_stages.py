@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate
-from roofline.config.settle import settle, train_config
+from roofline.config.settle import resolve, settle, train_config
 from roofline.counting.stages import Stage, chunk_sizes, stages
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
@@ -20,9 +20,14 @@ MIXED = {**PLAIN, "n_layers": 6, "n_experts": 4, "experts_per_token": 2, "d_ff_e
 MIXED = {**MIXED, "variations": [{"layers": "i % 2 == 0", "n_experts": 0}]}
 
 
+def found_stages(model, **options):
+    """The stages that matter under some options."""
+    return stages(model, resolve(train_config(options), model))
+
+
 def held(model, **options):
     """(layers of each kind) of every stage that matters."""
-    return [stage.layers for stage in stages(model, train_config(options))]
+    return [stage.layers for stage in found_stages(model, **options)]
 
 
 def test_one_stage_takes_the_place_of_another_element_by_element():
@@ -72,7 +77,7 @@ def test_stages_of_a_model_of_unlike_layers():
 
 def test_dense_layers_come_first():
     # DeepSeek-V3: three dense layers, then 58 of experts; the first of 16 stages holds them all
-    first, second, *_, last = stages(load_model("deepseek-v3"), train_config({"pp": 16, "num_devices": 16}))
+    first, second, *_, last = found_stages(load_model("deepseek-v3"), pp=16, num_devices=16)
     assert (first.layers, first.embedding, first.head) == ((3, 1), 1, 0)
     assert (second.layers, second.embedding, second.head) == ((0, 4), 0, 0)
     assert (last.layers, last.embedding, last.head) == ((0, 3), 0, 1)
@@ -80,16 +85,16 @@ def test_dense_layers_come_first():
 
 def test_stages_that_an_earlier_one_outweighs_are_left_out():
     model = model_from_flat({**PLAIN, "n_layers": 24})
-    found = stages(model, train_config({"pp": 8, "num_devices": 8}))
+    found = found_stages(model, pp=8, num_devices=8)
     assert [(stage.index, stage.layers) for stage in found] == [(0, (3,)), (7, (3,))]
 
 
 def test_arrays_of_layouts_have_the_stages_of_each():
     model = model_from_flat(MIXED)
     pp, vp = np.array([1, 2, 3, 2]), np.array([1, 1, 1, 2])
-    together = stages(model, train_config({"pp": pp, "vp": vp, "num_devices": pp}))
+    together = found_stages(model, pp=pp, vp=vp, num_devices=pp, micro_batch=1, global_batch=12)
     for i in range(4):
-        alone = stages(model, train_config({"pp": int(pp[i]), "vp": int(vp[i]), "num_devices": int(pp[i])}))
+        alone = found_stages(model, pp=int(pp[i]), vp=int(vp[i]), num_devices=int(pp[i]))
         rows = {
             (stage.index[i], stage.embedding[i], stage.head[i], *(n[i] for n in stage.layers)) for stage in together
         }
@@ -98,7 +103,7 @@ def test_arrays_of_layouts_have_the_stages_of_each():
 
 def test_a_layout_of_stages_is_taken_as_it_is():
     # alternating dense and expert layers 0 1 0 1 0 1: one, three and two of them
-    found = stages(model_from_flat(MIXED), train_config({"pp_layout": "1,3,2", "num_devices": 3}))
+    found = found_stages(model_from_flat(MIXED), pp_layout="1,3,2", num_devices=3)
     assert [(s.index, s.layers, s.embedding, s.head) for s in found] == [
         (0, (1, 0), 1, 0),
         (1, (1, 2), 0, 0),
@@ -110,14 +115,14 @@ def test_chunks_lie_in_a_v():
     # zb-v: chunks 0, 1 | 2, 3 of one layer each: the first device has the first and the last, embedding and head
     model = model_from_flat({**PLAIN, "n_layers": 5})
     options = {"schedule": "zb-v", "vp": 2, "pp_layout": "1,1,1,2", "num_devices": 2}
-    first, *others = stages(model, train_config(options))
+    first, *others = found_stages(model, **options)
     assert (first.layers, first.embedding, first.head) == ((3,), 1, 1)
     assert others == []  # the second has two layers, and nothing else
 
 
 def test_a_device_of_both_ends_runs_half_of_two_stages():
     model = model_from_flat({**PLAIN, "n_layers": 6})
-    found = stages(model, train_config({"schedule": "dualpipe", "pp_layout": "2,1,1,2", "num_devices": 4}))
+    found = found_stages(model, schedule="dualpipe", pp_layout="2,1,1,2", num_devices=4)
     # stages 0 and 3, 1 and 2
     assert [(s.layers, s.embedding, s.head) for s in found] == [((2.0,), 0.5, 0.5)]
     with pytest.raises(RooflineError, match="set an even --pp"):

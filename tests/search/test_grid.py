@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roofline.answers.estimate import estimate, estimate_step
-from roofline.config.settle import resolve, train_config
+from roofline.config.settle import outline, train_config
 from roofline.counting.step import build_step
 from roofline.search.answer import layouts
 from roofline.search.grid import Bundle, counted_as
@@ -19,7 +19,7 @@ from .small import DENSE, DEVICE, EXPERTS, TIED
 
 def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
     """Every layout of the bundle with its array result and its configuration."""
-    base = resolve(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
+    base = outline(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
     base = msgspec.structs.replace(base, global_batch=global_batch)
     space = space_of(model, base, Choices(), 8, num_devices)
     trains = [msgspec.structs.replace(base, **words) for words in variants]

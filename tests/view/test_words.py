@@ -67,8 +67,8 @@ def test_adapters(fields: dict[str, Any], words: str) -> None:
 
 
 def test_samples_shorter_than_the_sequence() -> None:
-    assert length_words(TrainConfig(micro_batch=1, seq_len=8)) == ""
-    assert length_words(TrainConfig(micro_batch=1, seq_len=8, mean_len=700, packing="packed")) == (
+    assert length_words(TrainConfig(micro_batch=1, seq_len=8, mean_len=8)) == ""
+    assert length_words(TrainConfig(micro_batch=1, seq_len=1024, mean_len=700, packing="packed")) == (
         " (samples of 700, packed)"
     )
 
