@@ -12,6 +12,8 @@ import msgspec
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST = 200  # letters of what `brief` shows
+
 
 class Result:
     """An answer: a frozen Struct whose fields carry the names of the JSON keys.
@@ -71,7 +73,7 @@ def plain(value: Any) -> Any:
 
 
 def brief(value: msgspec.Struct) -> str:
-    """A Struct in one line: what differs from its defaults, arrays by their shape.
+    """A Struct in one line: what differs from its defaults, arrays by their shape; dots for what is beyond a line.
 
     >>> from roofline.config.run import TrainConfig
     >>> brief(TrainConfig(micro_batch=8))
@@ -84,4 +86,6 @@ def brief(value: msgspec.Struct) -> str:
             shown.append(f"{field.name}=<array {found.shape}>")
         elif found != field.default:
             shown.append(f"{field.name}={found!r}")
+    while len(", ".join(shown)) > LONGEST:
+        shown = [*shown[:-2], "..."]
     return f"{type(value).__name__}({', '.join(shown)})"

@@ -108,13 +108,6 @@ def opened(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     return msgspec.structs.replace(train, **dict.fromkeys(plain))
 
 
-def telling(train: TrainConfig) -> TrainConfig:
-    """The configuration without what would be meant anyway, whatever the model: what is worth reading of it."""
-    plain = [name for name, usual in OF_TRAINING.items() if _equal(getattr(train, name), usual(train))]
-    plain += [name for name in OF_MODEL if getattr(train, name) == 0]
-    return msgspec.structs.replace(train, **dict.fromkeys(plain))
-
-
 def _equal(one: Any, other: Any) -> bool:
     same = one == other
     return bool(same.all() if hasattr(same, "all") else same)

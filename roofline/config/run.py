@@ -178,12 +178,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """What is not the default, in one line."""
-        from .complete import telling
-
-        try:
-            return brief(telling(self))
-        except RooflineError:  # of software that is not known
-            return brief(self)
+        return brief(self)
 
     @property
     def adapts(self) -> bool:

@@ -142,10 +142,3 @@ def test_shares_that_overlap() -> None:
     ]
     assert times == sorted(times, reverse=True)
     assert roofline.estimate(model, H100, **options, exchange_overlap=False).step_time_s == times[0]
-
-
-def test_a_configuration_prints_what_tells_it_from_others() -> None:
-    run = settle(load_model("gpt2"), H100, {"num_devices": 8, "tp": 2})
-    expected = "TrainConfig(global_batch=4, seq_len=1024, num_devices=8, tp=2, dp=4, sharding='zero1', "
-    assert repr(run.train) == expected + "sequence_parallel=True, attention='te', stack='nemo')"
-    assert repr(TrainConfig(stack="mine")) == "TrainConfig(stack='mine')"
