@@ -12,6 +12,7 @@ from ..view.colours import RED
 from .data import Curve, CurveData
 from .key import block_of, flow
 from .labels import Box, place
+from .names import leader
 from .style import (
     EDGE,
     FAINT,
@@ -248,7 +249,6 @@ def _name_largest(axes: Axes, curves: Sequence[Curve], varied: str) -> None:
     for text, end, box in zip(words, ends, boxes, strict=True):
         if box is not None:
             x, y = _pixels(axes, end)
-            leader: Style = {"arrowstyle": "-", "linewidth": 0.5, "color": INK, "shrinkA": 0.5, "shrinkB": 3}
             offset = ((box.x0 - x) / pixel, (box.y0 - y) / pixel)
             style: Style = {
                 "fontsize": measures.normal,
@@ -256,7 +256,7 @@ def _name_largest(axes: Axes, curves: Sequence[Curve], varied: str) -> None:
                 "zorder": 6,
                 "bbox": {**PLATE, "alpha": 0.6},
             }
-            write(axes, text, end, offset, arrowprops=leader, **style)
+            write(axes, text, end, offset, arrowprops=leader((x, y), box, 3.0, pixel), **style)
 
 
 def _pixels(axes: Axes, at: tuple[float, float]) -> tuple[float, float]:

@@ -14,13 +14,12 @@ from ..view.colours import BLUE, RED
 from ..view.layouts import layout_words
 from ..view.words import model_words
 from .data import Row
-from .labels import Box, place
+from .labels import Box
+from .names import name_places
 from .style import (
     EDGE,
     FAINT,
     GREY,
-    INK,
-    box_of,
     head_of,
     heading,
     page_of,
@@ -172,14 +171,7 @@ def _name(axes: Axes, data: FrontData, front: Sequence[tuple[float, float]]) -> 
     step = -(-len(spare) // (MOST_NAMES - 1))
     named = [point for point in points if point.recommended] + spare[::-1][::step]
     pixel = axes.figure.dpi / 72
-    anchors = [tuple(axes.transData.transform((p.memory_bytes / GIB, p.step_time_s))) for p in named]
     words = [f"{'recommended: ' if point.recommended else ''}{point.name}" for point in named]
-    sizes = []
-    for text in words:
-        label = write(axes, text, (0, 0), of="figure pixels")
-        extent = box_of(label)
-        label.remove()
-        sizes.append((extent.x1 - extent.x0, extent.y1 - extent.y0))
     whole = axes.get_window_extent()
     end = float(axes.transData.transform((data.capacity_bytes / GIB, 1))[0])
     every = [axes.transData.transform((p.memory_bytes / GIB, p.step_time_s)) for p in points]
@@ -188,16 +180,5 @@ def _name(axes: Axes, data: FrontData, front: Sequence[tuple[float, float]]) -> 
     steps = [tuple(axes.transData.transform(at)) for at in front]
     lines = [(one, (other[0], one[1])) for one, other in pairwise(steps)]
     lines += [((other[0], one[1]), other) for one, other in pairwise(steps)]
-    for point, text, anchor, box in zip(
-        named,
-        words,
-        anchors,
-        place(anchors, sizes, room, obstacles=marks, barriers=lines, gap=1.5 * pixel),
-        strict=True,
-    ):
-        if box is not None:
-            style = {"fontweight": "bold", "color": INK} if point.recommended else {"color": INK}
-            line = {"arrowstyle": "-", "linewidth": 0.5, "color": GREY, "shrinkA": 0.5, "shrinkB": 3}
-            offset = ((box.x0 - anchor[0]) / pixel, (box.y0 - anchor[1]) / pixel)
-            at = (point.memory_bytes / GIB, point.step_time_s)
-            write(axes, text, at, offset, zorder=7, arrowprops=line, **style)
+    at = [(point.memory_bytes / GIB, point.step_time_s) for point in named]
+    name_places(axes, at, words, [point.recommended for point in named], room, obstacles=marks, barriers=lines)

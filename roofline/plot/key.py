@@ -112,7 +112,10 @@ def roofline_key(figure: Figure, data: RooflineData, inches: float) -> Key:
 def note_lines(measures: Page, data: RooflineData, left: float) -> list[str]:
     """What the marks mean and what is not shown, in lines that the picture holds."""
     several = len(data.panels) > 1
-    rest = ", ".join(f"{100 * p.rest:.0f} %{f' on {p.roof.device}' if several else ''}" for p in data.panels)
+    shares = ["under 1 %" if p.rest < 0.005 else f"{100 * p.rest:.0f} %" for p in data.panels]
+    rest = ", ".join(
+        f"{share}{f' on {p.roof.device}' if several else ''}" for share, p in zip(shares, data.panels, strict=True)
+    )
     mark = "Mark: measured rate. Cross: expected." if data.measured else "Mark: expected rate."
     note = f"{mark} Tick above it: what the roofline allows. Not shown: what has no FLOPs (look-ups, casts, "
     note += f"communication, waiting) and ops of less than 0.1 %, {rest} of the time."

@@ -13,8 +13,9 @@ from ..planning.laws import law
 from ..units import format_count, format_time
 from ..view.colours import BLUE, RED
 from .data import Row
-from .labels import Box, place
-from .style import EDGE, FAINT, GREY, INK, box_of, head_of, heading, page_of, subject, subject_height, write
+from .labels import Box
+from .names import name_places
+from .style import EDGE, FAINT, INK, head_of, heading, page_of, subject, subject_height
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,24 +173,10 @@ def _xy(axes: Axes) -> Any:
 
 
 def _label(axes: Axes, points: Sequence[tuple[float, float]], words: Sequence[str], bold: Sequence[bool]) -> None:
-    """Labels beside their points, clear of each other, the bold ones first."""
+    """Labels beside their points, clear of each other and of the panel's curve."""
     pixel = axes.figure.dpi / 72
-    order = sorted(range(len(points)), key=lambda number: not bold[number])
-    anchors = [(float(x), float(y)) for x, y in axes.transData.transform([points[number] for number in order])]
-    sizes = []
-    for number in order:
-        label = write(axes, words[number], (0, 0), of="figure pixels")
-        extent = box_of(label)
-        label.remove()
-        sizes.append((extent.x1 - extent.x0, extent.y1 - extent.y0))
     whole = axes.get_window_extent()
     room = Box(whole.x0 + 3 * pixel, whole.y0 + 2 * pixel, whole.x1 - 3 * pixel, whole.y1 - 2 * pixel)
-    marks = [Box(x, y, x, y).padded(3 * pixel) for x, y in anchors]
+    marks = [Box(float(x), float(y), float(x), float(y)).padded(3 * pixel) for x, y in axes.transData.transform(points)]
     line = [(float(x), float(y)) for x, y in axes.transData.transform(_xy(axes))]
-    found = place(anchors, sizes, room, obstacles=marks, barriers=pairwise(line), gap=1.5 * pixel)
-    for number, anchor, box in zip(order, anchors, found, strict=True):
-        if box is not None:
-            style: dict[str, Any] = {"color": INK, "fontweight": "bold" if bold[number] else "normal"}
-            arrow = {"arrowstyle": "-", "linewidth": 0.5, "color": GREY, "shrinkA": 0.5, "shrinkB": 3}
-            offset = ((box.x0 - anchor[0]) / pixel, (box.y0 - anchor[1]) / pixel)
-            write(axes, words[number], points[number], offset, zorder=7, arrowprops=arrow, **style)
+    name_places(axes, points, words, bold, room, obstacles=marks, barriers=list(pairwise(line)))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .data import Panel, Point, Roof
 from .labels import Box, Segment, Xy, place
+from .names import leader
 from .style import GREY, INK, KIND_COLOURS, KIND_MARKERS, TERA, Style, box_of, pixels, write
 
 if TYPE_CHECKING:
@@ -91,24 +92,8 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
     for name, (group, _), anchor, box in zip(names, named, anchors, boxes, strict=True):
         if box is not None:
             point, offset = points[group[0]], ((box.x0 - anchor[0]) / pixel, (box.y0 - anchor[1]) / pixel)
-            line = _leader(anchor, box, area(point.share), pixel)
+            line = leader(anchor, box, 0.45 * math.sqrt(area(point.share)), pixel, clear=7)
             write(axes, name, (point.intensity, point.flops_per_s / TERA), offset, zorder=7, arrowprops=line)
-
-
-def _leader(anchor: Xy, box: Box, square_points: float, pixel: float) -> dict[str, Any] | None:
-    """The line from a label's box to the edge of its marker; None where the label touches the marker."""
-    radius, end = 0.45 * math.sqrt(square_points), box.nearest(anchor)
-    if math.dist(anchor, end) / pixel < radius + 7:
-        return None
-    relative = (end[0] - box.x0) / (box.x1 - box.x0), (end[1] - box.y0) / (box.y1 - box.y0)
-    return {
-        "arrowstyle": "-",
-        "linewidth": 0.5,
-        "color": INK,
-        "shrinkA": 0.5,
-        "shrinkB": radius,
-        "relpos": relative,
-    }
 
 
 def joined(names: Sequence[str]) -> str:
