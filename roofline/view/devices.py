@@ -103,7 +103,7 @@ def _catalog(devices: Sequence[Device]) -> Table:
         "memory_bandwidth_bytes_per_s",
         "tdp_w",
     )
-    return Table("", columns, rows, keys=keys, align="l" + "r" * (len(columns) - 1))
+    return Table("", columns, rows, keys=keys, align="l" + "r" * (len(columns) - 1), spare=("W", "fp32", "tf32", "fp4"))
 
 
 def _peak_cell(device: Device, dtype: str) -> Cell:

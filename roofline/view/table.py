@@ -38,6 +38,7 @@ class Table(msgspec.Struct, frozen=True):
         align: One letter per column, "l" or "r"; by default columns of numbers are right-aligned.
         keys: Column names in CSV; by default `columns`.
         names: How many of the first columns say what a row is: they are repeated where a table stands in parts.
+        spare: Columns that a tall table leaves out first where it has no room, in this order; then the last ones.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Table(msgspec.Struct, frozen=True):
     align: str = ""
     keys: Sequence[str] = ()
     names: int = 1
+    spare: Sequence[str] = ()
 
 
 class Shown(NamedTuple):
@@ -163,17 +165,36 @@ def _text_table(table: Table, width: int, *, bold: bool) -> str:
 
     What is too wide gives way in this order: long sentences, headings of several words, the space between columns, the
     widest text. What is still too wide stands in parts, each with the columns that name its rows; a tall table stays
-    whole, and its long names break.
+    one, its long names break, and its last columns are left out, which a line below says.
     """
     title = "\n".join(_wrapped(printable(table.title), width)) if table.title else ""
     lines = ["\n".join(f"\033[1m{line}\033[0m" if bold else line for line in title.split("\n"))] if title else []
     cells = [[cell_text(cell) for cell in row] for row in table.rows]
     header = [printable(column) for column in table.columns]
     columns = [[head, *texts] for head, *texts in zip(header, *cells, strict=True)] if header else []
-    parts = _parts(columns, alignment(table), width, table.names)
+    sides = alignment(table)
+    gone = _without_room(columns, sides, width, table) if len(table.rows) > TALL else []
+    sides = "".join(side for place, side in enumerate(sides) if place not in gone)
+    columns = [column for place, column in enumerate(columns) if place not in gone]
+    parts = _parts(columns, sides, width, table.names)
     for place, (part, sides) in enumerate(parts):
         lines += ([""] if place else []) + _aligned(part, sides, width, headed=any(header))
+    if gone:
+        left = f"Left out of {width} columns: {', '.join(header[place] for place in gone)} (--format csv has all)."
+        lines += ["", *_wrapped(left, width)]
     return "\n".join(lines)
+
+
+def _without_room(columns: list[list[str]], sides: str, width: int, table: Table) -> list[int]:
+    """The columns that give way, in their order; none where not even one beside the names has room."""
+    spare = [place for name in table.spare for place, column in enumerate(table.columns) if column == name]
+    spare += [place for place in reversed(range(table.names + 1, len(columns))) if place not in spare]
+    for most in range(len(spare) + 1):
+        left = [place for place in range(len(columns)) if place not in spare[:most]]
+        widths, _ = _layout([columns[place] for place in left], "".join(sides[place] for place in left), width)
+        if sum(widths) + len(left) - 1 <= width:
+            return sorted(spare[:most])
+    return []
 
 
 def _parts(columns: list[list[str]], sides: str, width: int, names: int) -> list[tuple[list[list[str]], str]]:

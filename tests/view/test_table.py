@@ -127,3 +127,15 @@ def test_a_tall_table_breaks_its_long_names_and_stays_whole(width):
     assert max(map(len, lines)) <= width
     assert sum(line.startswith("device") for line in lines) == 1
     assert sum("80gb" in line for line in lines) == 50
+
+
+def test_a_tall_table_without_room_leaves_columns_out_and_says_so():
+    rows = [["x" * 12, *range(5)]] * 60
+    table = Table("", ["device", "first", "second", "third", "fourth", "fifth"], rows, spare=("second",))
+    lines = render_text([table], width=40).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[0].split() == ["device", "first", "third", "fourth", "fifth"]
+    assert " ".join(lines[-2:]).strip() == "Left out of 40 columns: second (--format csv has all)."
+    assert "second" in render_text([table], width=60).splitlines()[0]
+    lines = render_text([table], width=24).splitlines()
+    assert lines[0].split() == ["device", "first", "third"]
