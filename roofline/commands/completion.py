@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ PLACES = (
 )
 _ALLOWED = re.compile(r"\(allowed: ([^()]*)\)")
 _NO_SUCH_WORD = "\0"
+_MANY = 50  # words: a catalog, which stands once in a script
 _FILES = {"FILE", "TRACE", "CSV", "FOLDER"}  # names of values that are files
 
 
@@ -63,13 +64,14 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
     """The words that an argument may be: its choices, the ids of a catalog, or what its reader allows."""
     from ..config.stack import stack_names
     from ..hardware import device_ids
+    from ..hardware.instances import instances
     from ..model.presets import model_ids
 
     if action.choices is not None:
         return tuple(map(str, action.choices))
     catalogs: dict[str, Callable[[], Iterable[str]]] = {
         "MODEL": model_ids,
-        "DEVICE": lambda: [*device_ids(), "local"],
+        "DEVICE": lambda: [*device_ids(), *(each.name for each in instances()), "local"],
         "STACK": stack_names,
     }
     if str(action.metavar) in catalogs:
@@ -85,7 +87,14 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
 
 
 def _bash(commands: dict[str, list[Option]]) -> str:
-    """A function that looks at the command and the word before."""
+    """A function that looks at the command and the word before; catalogs stand in it once."""
+    catalogs: dict[tuple[str, ...], str] = {}
+
+    def known(words: Sequence[str]) -> str:
+        if len(words) < _MANY:
+            return f"'{' '.join(words)}'"
+        return f"${catalogs.setdefault(tuple(words), f'catalog{len(catalogs)}')}"
+
     cases = []
     for command, options in commands.items():
         names = " ".join(name for option in options for name in option.names)
@@ -94,16 +103,17 @@ def _bash(commands: dict[str, list[Option]]) -> str:
         for option in options:
             if option.takes_value and option.names:
                 patterns = "|".join(f"{command}:{name}" for name in option.names)
-                shown = f"words='{' '.join(option.words)}'" if option.words else ":"
+                shown = f"words={known(option.words)}" if option.words else ":"
                 cases.append(f"        {patterns}) {shown};;")
         words = [word for option in before for word in option.words]
-        cases.append(f"        {command}:*) words='{' '.join(words)}';;")
+        cases.append(f"        {command}:*) words={known(words)};;")
+    held = "".join(f"    local {name}='{' '.join(words)}'\n" for words, name in catalogs.items())
     # the option before decides; where the word itself starts with a dash it is an option
     return f"""# bash completion of roofline: files are completed where no word fits
 _roofline() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}} words=''
     COMPREPLY=()
-    if ((COMP_CWORD == 1)); then
+{held}    if ((COMP_CWORD == 1)); then
         words='{" ".join([*commands, "help", "--help", "--version"])}'
     else
         [[ $before == -* && $current != -* ]] || before='' && [[ $current != -* ]] || before=-

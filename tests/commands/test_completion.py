@@ -35,6 +35,7 @@ def offered(script, *words):
         (["estimate", "gpt2-x"], ["gpt2-xl"]),
         (["estimate", "gpt2", "--dtype", ""], [*DTYPES]),
         (["memory", "gpt2", "-d", "h100-sxm-8"], ["h100-sxm-80gb"]),
+        (["memory", "gpt2", "-d", "p5.48"], ["p5.48xlarge"]),
         (["memory", "gpt2", "-d", "h100-sxm-80gb", "--recom"], ["--recompute"]),
         (["memory", "gpt2", "-d", "h100-sxm-80gb", "--stack", "--recom"], ["--recompute"]),
         (["layouts", "gpt2", "--objective", "ti"], ["time"]),
