@@ -20,6 +20,7 @@ from .words import tokens
 
 _REMEDY = "('roofline devices' lists all; a path to a .toml works too)"
 _MOST_SHOWN = 8
+_MOST_OF_SERIES = 12
 
 # Words that people leave out or add: none of them tells a device from another one.
 _MAKERS = frozenset({"nvidia", "amd", "intel", "google", "aws", "apple", "huawei", "habana"})
@@ -30,6 +31,7 @@ _SERIES = frozenset(
         *("tm", "r", "vf", "hf"),
     }
 )
+_TELLING = frozenset({"quadro"})  # of these, what tells boards of one number apart: the Quadro RTX 6000 is Turing's
 _SPELT = {"mobile": "laptop", "notebook": "laptop", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "gib": "gb"}
 _COMPUTER = re.compile(r"(macbook( pro| air)?|mac (studio|mini|pro)|imac)\s+(?=m\d)", re.IGNORECASE)  # around a chip
 _HERE = frozenset({"gpu", "cuda", "mps", "rocm", "xpu", "auto"})  # what frameworks call the device of this machine
@@ -99,13 +101,17 @@ def _readings(word: str) -> tuple[str, ...]:
         return ()
     known = {key: _core(_spelt(key)) for key in heads()}
     for found in (
-        [key for key, words in known.items() if "".join(words) == "".join(core)],
+        [key for key, words in known.items() if "".join(words) == "".join(core) and _told(key) == _told(word)],
         _holding(core, starts=False),
         _holding(core, starts=True),
     ):
         if found:
             return tuple(_likely(found, wanted))
     return ()
+
+
+def _told(word: str) -> set[str]:
+    return _TELLING.intersection(tokens(word))
 
 
 def _spelt(word: str) -> tuple[str, ...]:
@@ -147,6 +153,9 @@ def _vocabulary(head: Head) -> frozenset[str]:
 def _likely(found: list[str], wanted: tuple[str, ...]) -> list[str]:
     """Without rare boards, and without the CPU of a chip, unless their own words are there."""
     kept = [key for key in found if not heads()[key].rare] or found
+    kept = [
+        key for key in kept if set(_core(wanted)) <= set(_spelt(key))
+    ] or kept  # of its own name before a shared one
     if "cpu" not in wanted:
         kept = [key for key in kept if heads()[key].kind != "cpu"] or kept
     families = {boards.laptop_family(key) for key in kept}
@@ -171,8 +180,15 @@ def _not_found(word: str, readings: tuple[str, ...]) -> str:
     if word.lower() in _HERE:
         return f"unknown device {shown(word)}: 'local' is the one of this machine {_REMEDY}"
     close = family or like(word)[:_MOST_SHOWN] or _of_family(word)
-    hint = f": did you mean {quoted(close)}?" if close else ""
+    hint = f": did you mean {quoted(close)}?" if close else _series_words(word)
     return f"unknown device {shown(word)}{hint} {_REMEDY}"
+
+
+def _series_words(word: str) -> str:
+    """What there is of the series that a word names, where that is a short list; nothing otherwise."""
+    series = set(tokens(word)) & _SERIES
+    there = [key for key in device_ids() if series & set(tokens(key))]
+    return f": of that series there are {quoted(there)}" if 0 < len(there) <= _MOST_OF_SERIES else ""
 
 
 def _of_family(word: str) -> list[str]:
@@ -180,9 +196,18 @@ def _of_family(word: str) -> list[str]:
     series = set(tokens(word)) & _SERIES
     family = [key for key in device_ids() if not series or series & set(tokens(key))]
     found = [key for key in family if word and key.startswith(word.lower())]
+    strange = any(token.isalpha() and not _known_word(token) for token in _core(_spelt(word)))
     for token in _core(_spelt(word)):
+        if strange and token[:1].isdigit():  # the number of another family
+            continue
         found += [key for key in family if any(_alike(token, known) for known in tokens(key))]
     return list(dict.fromkeys(found))[:_MOST_SHOWN]
+
+
+@lru_cache(maxsize=64)
+def _known_word(word: str) -> bool:
+    """Whether a word is one of any device's id, or a letter from one."""
+    return any(word == known or _alike(word, known) for key in device_ids() for known in tokens(key))
 
 
 def _alike(word: str, known: str) -> bool:
@@ -190,12 +215,14 @@ def _alike(word: str, known: str) -> bool:
 
     >>> _alike("h101", "h100"), _alike("3061", "3060"), _alike("3060", "b300"), _alike("ampre", "ampere")
     (True, True, False, True)
+    >>> _alike("170hx", "170"), _alike("wse", "ws")
+    (False, False)
     """
-    letters, number = _split(word)
-    others, other = _split(known)
+    letters, number, rest = _split(word)
+    others, other, behind = _split(known)
     if not number:
-        return not other and len(word) > 2 and _a_letter_apart(word, known)
-    if letters != others or len(number) != len(other) or len(number) < 3:
+        return not other and len(word) > 3 and _a_letter_apart(word, known)
+    if letters != others or rest != behind or len(number) != len(other) or len(number) < 3:
         return False
     return number[0] == other[0] and sum(a != b for a, b in zip(number, other, strict=True)) <= 1
 
@@ -207,7 +234,8 @@ def _a_letter_apart(word: str, known: str) -> bool:
     return long[same + 1 :] == short[same + (len(long) == len(short)) :]
 
 
-def _split(word: str) -> tuple[str, str]:
-    match = re.match(r"([a-z]*)(\d*)", word)
+def _split(word: str) -> tuple[str, str, str]:
+    """The letters before a word's number, the number, and what follows."""
+    match = re.match(r"([a-z]*)(\d*)(.*)", word)
     assert match is not None
-    return match[1], match[2]
+    return match[1], match[2], match[3]

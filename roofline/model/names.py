@@ -61,7 +61,7 @@ def readings(text: str, sources: Mapping[str, str]) -> list[str]:
 
 
 def suggestions(text: str, ids: Iterable[str], count: int = 4) -> list[str]:
-    """The presets of the same family that look most like a name; of any family where none begins alike.
+    """The presets of the same family that look most like a name; where there is none, of a family spelt alike.
 
     >>> suggestions("llama-3-7b", ["llama-3-8b", "llama-2-7b", "olmo-7b"])
     ['llama-3-8b', 'llama-2-7b']
@@ -70,6 +70,7 @@ def suggestions(text: str, ids: Iterable[str], count: int = 4) -> list[str]:
     typed = words(name)
     family = [model_id for model_id in ids if words(model_id)[:1] == typed[:1]]
     if not family:
-        return [] if "/" in text else nearest(name, ids)
+        alike = [] if "/" in text else nearest(name, ids)
+        return [model_id for model_id in alike if nearest(typed[0] if typed else "", words(model_id)[:1])]
     longer = [model_id for model_id in family if words(model_id)[: len(typed)] == typed]
     return nearest(name, longer or family, count) or sorted(longer or family)[:count]

@@ -85,7 +85,7 @@ SPELLINGS = list(csv.DictReader((Path(__file__).parents[1] / "data" / "spellings
 
 
 def test_names_as_people_type_them() -> None:
-    """About 250 spellings of boards, laptops, systems, instances and chips; what is ambiguous or not there asks."""
+    """Some 400 spellings of boards, laptops, systems, instances and chips; what is ambiguous or not there asks."""
     found = {}
     for row in SPELLINGS:
         try:
@@ -102,7 +102,18 @@ def test_a_frameworks_word_for_this_machine_points_to_local(word: str) -> None:
         load_device(word)
 
 
-@pytest.mark.parametrize("word", ["PCX", "Xeon Gold 6248", "i7-12700K"])
+@pytest.mark.parametrize("word", ["PCX", "i7-12700K", "CMP 170HX", "WSE-3", "K80", "n1-standard-8"])
 def test_a_hint_never_crosses_families(word: str) -> None:
     with pytest.raises(HardwareError, match="unknown device '[^']+' \\('roofline devices'"):
         load_device(word)
+
+
+def test_an_unknown_one_of_a_series_shows_what_there_is_of_it() -> None:
+    with pytest.raises(HardwareError, match="of that series there are 'ryzen-9-7950x', 'ryzen-9-9950x'"):
+        load_device("Ryzen 9 5950X")
+
+
+def test_a_number_that_several_series_carry_asks() -> None:
+    with pytest.raises(HardwareError, match="'quadro-rtx-6000', 'rtx-6000-ada', 'rtx-pro-6000-blackwell-maxq'"):
+        load_device("RTX 6000")
+    assert load_device("RTX 8000").id == "quadro-rtx-8000"
