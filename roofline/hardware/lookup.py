@@ -110,7 +110,7 @@ def _readings(word: str) -> tuple[str, ...]:
     return ()
 
 
-def _told(word: str) -> set[str]:
+def _told(word: str) -> frozenset[str]:
     return _TELLING.intersection(tokens(word))
 
 

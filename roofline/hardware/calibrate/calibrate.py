@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ BUSY = 0.15  # share of the machine that others use, above which it is said
 NOISY = 0.10  # spread between rounds above which a result is noisy
 # Expected range of n normal draws in standard deviations (Tippett 1925): a range over rounds as a standard deviation.
 _RANGE = {2: 1.128, 3: 1.693, 4: 2.059, 5: 2.326}
+WIDTH_80 = 2 * 1.2816  # of the central 80 % of a normal distribution, in standard deviations
 _KERNELS = 0.8  # of the time asked for; caches, links and a model's step take the rest
 ACCELERATORS = ("cuda", "xpu", "mps")  # PyTorch's words, in the order in which they are looked for
 
@@ -112,7 +114,8 @@ def calibrate(
         HardwareError: the engine is not there, or the time holds no stream over memory.
     """
     start = time.perf_counter()
-    busy = busy_notes()
+    others = others_share()
+    busy = busy_notes(others)
     cpu = read_cpu()
     if threads is not None:
         if threads > cpu.available_cores:
@@ -138,7 +141,7 @@ def calibrate(
     spread = statistics.median(sample.spread for sample in found.samples)
     most = max(len(sample.rounds) for sample in found.samples)
     noisy = noise(spread, busy, dropped, alone=most == 1 < rounds)
-    device = _said(device, engine, most, spread, bool(noisy))
+    device = _said(device, engine, most, spread, bool(noisy), 0.0 if on_gpu else others)
     for problem in problems(device):
         raise HardwareError(f"calibrate: what was measured cannot be ({problem}): run again on a quiet machine")
     return Calibration(
@@ -184,13 +187,18 @@ def _step(engine: Engine, device: Device, left_s: float, notes: list[str]) -> St
     return step
 
 
-def busy_notes() -> list[str]:
-    """What other programs use of this machine right now."""
+def others_share() -> float:
+    """The share of this machine's CPU that other programs use right now; 0 where it is too little to matter."""
     import psutil
 
     share = psutil.cpu_percent(interval=0.5) / 100
+    return share if share >= BUSY else 0.0
+
+
+def busy_notes(share: float) -> list[str]:
+    """What other programs use of this machine, in words."""
     load = load_average()
-    if share < BUSY:
+    if not share:
         return []
     more = "" if load is None else f", load average {load:.1f}"
     return [f"other programs use {100 * share:.0f} % of the CPU{more}: close them and run again"]
@@ -207,9 +215,21 @@ def noise(spread: float, busy: Sequence[str], dropped: Sequence[str], *, alone: 
     return (*rounds, *busy, *dropped)
 
 
-def _said(device: Device, engine: Engine, rounds: int, spread: float, noisy: bool) -> Device:
+def sigma_of(rounds: int, spread: float, others: float) -> float | None:
+    """Standard deviation of the logarithm of what was measured; None where nothing tells it.
+
+    Rounds say how much they differ. Other programs that use a share of the machine slow all rounds alike, by up to
+    one and that share, which no two rounds show: three calibrations at 100 % differed by 27 %, each with rounds
+    within 4 %. Their range is taken as the central 80 %.
+    """
+    between = spread / _RANGE.get(rounds, _RANGE[5]) if rounds > 1 else 0.0
+    sigma = math.hypot(between, math.log1p(others) / WIDTH_80)
+    return float(f"{sigma:.2g}") or None
+
+
+def _said(device: Device, engine: Engine, rounds: int, spread: float, noisy: bool, others: float = 0.0) -> Device:
     """`device` with the date, the library and the rounds in its sources, and their spread in its interval."""
-    sigma = float(f"{spread / _RANGE.get(rounds, _RANGE[5]):.2g}") if rounds > 1 else None
+    sigma = sigma_of(rounds, spread, others)
     several = f"{rounds} rounds, median spread {100 * spread:.1f} %" if rounds > 1 else "one round"
     text = (
         f"roofline calibrate, {dt.date.today().isoformat()}: {engine.name}, {engine.threads} threads, "
@@ -221,5 +241,5 @@ def _said(device: Device, engine: Engine, rounds: int, spread: float, noisy: boo
     elif sigma:
         caveats.append(f"rounds of its calibration differ by {100 * spread:.0f} %, which the range holds")
     return msgspec.structs.replace(
-        device, sources={**device.sources, "calibration": text}, caveats=tuple(caveats), spread=sigma or None
+        device, sources={**device.sources, "calibration": text}, caveats=tuple(caveats), spread=sigma
     )

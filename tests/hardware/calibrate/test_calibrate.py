@@ -12,7 +12,7 @@ import pytest
 
 from roofline.hardware import HardwareError, load_device
 from roofline.hardware.calibrate import calibrate as module
-from roofline.hardware.calibrate.calibrate import _said, accelerator, calibrate, choose_engine, noise
+from roofline.hardware.calibrate.calibrate import _said, accelerator, calibrate, choose_engine, noise, sigma_of
 from roofline.hardware.calibrate.kernels import NumpyEngine
 from roofline.hardware.check.rules import problems
 from roofline.hardware.detect.cpu import read_cpu
@@ -77,6 +77,14 @@ def test_the_spread_between_rounds_is_in_the_interval(rounds: int, factor: float
         result = roofline.estimate("gpt2", device, dtype="fp32", micro_batch=1, seq_len=256)
         widths.append(result.step_time_high_s / result.step_time_low_s)
     assert widths[1] > widths[0]
+
+
+def test_what_others_use_widens_what_rounds_do_not_show() -> None:
+    assert sigma_of(3, 0.0, 0.0) is None
+    assert sigma_of(3, 0.1, 0.0) == pytest.approx(0.059)
+    # up to twice as slow in 80 of 100 cases: ln 2 / 2.5631
+    assert sigma_of(1, 0.0, 1.0) == pytest.approx(0.27)
+    assert sigma_of(3, 0.1, 1.0) == pytest.approx(0.28)
 
 
 def test_one_round_knows_no_spread() -> None:
