@@ -43,11 +43,13 @@ def named_slice(device: Device, name: str) -> Device | None:
 
 
 def mig_device(device: Device, gpu: Gpu, part: MigSlice) -> Device | None:
-    """One MIG slice as a device; None where its size is not reported."""
+    """One MIG slice as a device; None where its size is not reported, or is none of a part of the card."""
     if device.units is None or part.multiprocessors is None or part.memory_mib is None:
         return None
-    compute = part.multiprocessors / device.units
     total_mib = device.memory.capacity.mib if gpu.memory_bytes is None else gpu.memory_bytes / 2**20
+    if not (0 < part.multiprocessors <= device.units and 0 < part.memory_mib <= total_mib):
+        return None
+    compute = part.multiprocessors / device.units
     # A slice lists a little less than its share (4864 MiB of 5120): round to whole memory slices.
     eighths = min(max(round(part.memory_mib / total_mib * _MEMORY_SLICES), 1), _MEMORY_SLICES)
     share = eighths / _MEMORY_SLICES

@@ -8,6 +8,7 @@ import pytest
 
 from roofline.hardware import HardwareError, load_device
 from roofline.hardware.detect.detect import Detection
+from roofline.hardware.detect.gpu import Gpu, MigSlice
 from roofline.hardware.detect.machine import machine_device
 from roofline.hardware.detect.mig import mig_device, named_slice, split_name
 
@@ -38,6 +39,12 @@ def test_mig_slice_of_unknown_size_gives_no_figures(detect: Detect) -> None:
     gpu = detect("a100-pcie-80gb-mig").gpus[0].gpu
     whole = load_device("a100-pcie-80gb")
     assert mig_device(whole, gpu, type(gpu.mig[0])(name="x")) is None
+
+
+@pytest.mark.parametrize(("units", "mib"), [(0, 4864), (2**70, 4864), (109, 4864), (14, 0), (14, 10**9)])
+def test_a_slice_larger_than_its_card_gives_no_figures(units: int, mib: int) -> None:
+    part = MigSlice(name="x", multiprocessors=units, memory_mib=mib)
+    assert mig_device(load_device("a100-pcie-80gb"), Gpu(index=0), part) is None
 
 
 @pytest.mark.parametrize(
