@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--all",
         action="store_true",
-        help="write every layout that fits to --output (.csv or .parquet); a search that was stopped goes on where it "
+        help="write every layout that surely fits to --output (.csv or .parquet); a stopped search goes on where it "
         "stood",
     )
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")

@@ -132,21 +132,29 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
     return reduce(fuller, found)
 
 
-def peak_bytes(step: Step, device: Device) -> Number:
-    """The total of `memory_of` alone: what rules layouts out, by the million."""
-    totals = [
-        _of_device(step, device.memory_bytes, phases_of(step, stage, shares)).total
+class Peak(NamedTuple):
+    """What the driver shows, and what of it cannot leave the device and decides whether it fits. Numbers or arrays."""
+
+    total: Any
+    held: Any
+
+
+def peak_of(step: Step, device: Device) -> Peak:
+    """Total and what decides on it of `memory_of` alone: what rules layouts out, by the million."""
+    stages = [
+        _of_device(step, device.memory_bytes, phases_of(step, stage, shares))
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
-    return maximum(*totals)
+    return Peak(maximum(*(found.total for found in stages)), maximum(*(found.held for found in stages)))
 
 
 class _OfDevice(NamedTuple):
-    """What a run cannot do without on a stage, what the driver shows, and what pages left of both for the host."""
+    """What a run needs on a stage, what the driver shows, what pages left of both for the host, and what cannot."""
 
     needed: Number
     total: Number
     evicted: Number
+    held: Number
 
 
 def _of_device(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _OfDevice:
@@ -154,10 +162,10 @@ def _of_device(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...
     needed, total = needed_bytes(live, lost, beside), driver_bytes(live, lost, beside, capacity_bytes)
     paged = phases[0].paged  # as in every other
     if is_scalar(paged) and paged == 0:
-        return _OfDevice(needed, total, 0)
+        return _OfDevice(needed, total, 0, needed)
     # pages in unified memory leave where the device is full (where a device is named)
     evicted = minimum(where(capacity_bytes > 0, maximum(needed - capacity_bytes, 0), 0), paged)
-    return _OfDevice(needed - evicted, total - evicted, evicted)
+    return _OfDevice(needed - evicted, total - evicted, evicted, needed - paged)
 
 
 def _stage_memory(
@@ -184,7 +192,7 @@ def _stage_memory(
         needed_bytes=found.needed,
         total_low_bytes=found.total * exp(-wide),
         total_high_bytes=found.total * exp(wide),
-        fit_probability=fit_probability(found.needed, capacity_bytes),
+        fit_probability=fit_probability(found.held, capacity_bytes),
         phases=phases,
         host_bytes=(maximum(*(phase.host for phase in phases)) + found.evicted) * ranks,
         nvme_bytes=live.nvme * ranks,

@@ -52,4 +52,16 @@ def fit_probability(total: Number, capacity: Number) -> Number:
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
+def sure_bytes(capacity: float) -> float:
+    """The largest total that surely fits: where `fit_probability` reaches `SURE`.
+
+    >>> bool(fit_probability(sure_bytes(80.0), 80.0) >= SURE > fit_probability(sure_bytes(80.0) + 0.01, 80.0))
+    True
+    """
+    low, high = 0.0, capacity  # halved until no float lies between
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if fit_probability(middle, capacity) >= SURE else (low, middle)
+    return low
+
+
 _FAR = 8.0  # standard deviations: beyond it the probability is 0 or 1

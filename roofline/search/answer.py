@@ -56,8 +56,8 @@ def layouts(
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
         executor: Where pieces of the search run: any executor of `concurrent.futures`, or of what speaks its language
             (Dask's `Client.get_executor()`, loky, MPI). The answer is the same wherever they run.
-        record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that fits; a search that was stopped
-            goes on where it stood.
+        record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that surely fits; a search that was
+            stopped goes on where it stood.
         measured: What one step took on the cluster in question, as for `estimate`.
         measured_at: The layout that step was timed on: ``{"tp": 8, "micro_batch": 1}`` or ``"tp=8,micro_batch=1"``.
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search

@@ -14,7 +14,7 @@ class Best:
 
     Attributes:
         leaders: By the objective.
-        smallest: The one that needs least memory, where a chunk held none that fits.
+        smallest: The one that needs least memory, where a chunk held none that surely fits.
         front: No other is both faster and smaller; None where nobody asked.
         simple: The best of each amount of machinery.
         software: The best on each profile.

@@ -43,9 +43,11 @@ class Found:
         if best.empty and not interrupted:
             self._refuse()
         found = [self._layout(entry) for entry in self._distinct()]
+        smallest = None if found else next(iter(self._layout(entry) for entry in best.smallest.best()), None)
+        if smallest is not None and smallest.fits:  # likelier than not, where none surely does
+            found, smallest = [smallest], None
         simplest = self._simplest(found[0]) if found else None
         front = [] if best.front is None else [self._layout(entry) for entry in best.front.points()]
-        smallest = None if found else next(iter(self._layout(entry) for entry in best.smallest.best()), None)
         return SearchResult(
             model=question.model,
             device=question.device,
@@ -112,7 +114,7 @@ class Found:
             places = [place for place, entry in enumerate(entries) if entry[0] == source]
             layouts = [bundle.layout_at(int(entries[place][1])) for place in places]
             rows, back = np.unique([row for _, row, _ in layouts], return_inverse=True)
-            memory = bundle.memory(piece.sharding, rows)
+            memory = bundle.memory(piece.sharding, rows).total
             for place, (variant, _, micro), row in zip(places, layouts, back.tolist(), strict=True):
                 found[place] = float(memory[variant, row, micro])
         return found
@@ -127,7 +129,7 @@ class Found:
         return sorted(found, key=lambda layout: value_of(layout, self.question.objective))
 
     def _simplest(self, best: Layout) -> Layout:
-        for level in sorted(self.best.simple):
+        for level in sorted(self.best.simple):  # none where the best is borderline
             layout = self._layout(self.best.simple[level].best()[0])
             least, expected, _ = worse_by(best, layout, self.question.objective, self.question.device)
             if least <= 0 if self.tolerance is None else expected <= self.tolerance:

@@ -25,7 +25,7 @@ from ..config.stack import load_stack
 from ..counting.op import Op
 from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights, autocasts
-from ..footprint.parts import peak_bytes
+from ..footprint.parts import Peak, peak_of
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import Schedule, compose, exposed_times
@@ -124,14 +124,14 @@ class Bundle:
         return *divmod(rest, len(self.key_of_row)), micro
 
     def memory_floor(self, sharding: str, rows: Any) -> Any:
-        """Bytes each of `rows` needs whatever the micro batch: what holds no activations: [rows]."""
+        """Bytes each of `rows` cannot do without whatever the micro batch: what holds no activations: [rows]."""
         import numpy as np
 
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
         step = self._step(sharding, degrees, 1, self._weights(rows), (), 0)
-        return np.broadcast_to(peak_bytes(step, self.device), (len(rows),))
+        return np.broadcast_to(peak_of(step, self.device).held, (len(rows),))
 
-    def memory(self, sharding: str, rows: Any) -> Any:
+    def memory(self, sharding: str, rows: Any) -> Peak:
         """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
         import numpy as np
 
@@ -150,7 +150,8 @@ class Bundle:
             for op, sums in self.saved
         )
         step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops, spread(self.working))
-        return np.broadcast_to(peak_bytes(step, self.device), (len(self.trains), len(rows), len(self.micro)))
+        shape = (len(self.trains), len(rows), len(self.micro))
+        return Peak(*(np.broadcast_to(each, shape) for each in peak_of(step, self.device)))
 
     def allowed(self, sharding: str, rows: Any) -> Any:
         """Where a layout is none that its own software refuses: [variants, rows, micro batches]."""

@@ -43,6 +43,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         mfu: Model FLOPs over the dense peak, 0 to 1.
         memory_bytes: Bytes of the fullest device.
         fits: Whether they are likelier than not within its memory.
+        fit_probability: How likely they are.
         device_seconds_per_step: Devices times seconds.
         energy_share: Mean power over the power limit, 0 to 1.
         train: The complete configuration.
@@ -71,6 +72,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     mfu: float
     memory_bytes: float
     fits: bool
+    fit_probability: float
     device_seconds_per_step: float
     energy_share: float
     train: TrainConfig
@@ -88,9 +90,10 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
         model: The model.
         device: The device.
         evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
-        priced: Layouts that fit.
+        priced: Layouts that surely fit.
         seconds: Time of the search.
-        layouts: The best by the objective, best first.
+        layouts: The best by the objective of those that surely fit, best first; where none surely does, the one
+            that needs least if it is likelier than not to fit.
         simplest: The layout with the least machinery of all that are within the interval of the best.
         by_software: The best on each software profile, best first.
         front: No other layout is both faster and smaller; by rising memory.
@@ -213,6 +216,7 @@ def layout_of(step: Step, device: Device) -> Layout:
         mfu=float(model_flops_of(step) / (seconds * peak)),
         memory_bytes=float(times.memory.total_bytes),
         fits=bool(times.memory.fits),
+        fit_probability=float(times.memory.fit_probability),
         device_seconds_per_step=seconds * int(train.num_devices),
         energy_share=mean_draw(times.schedule),
         train=train,

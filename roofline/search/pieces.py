@@ -31,7 +31,7 @@ def run(
         bundles: Those of the question.
         progress: Told of layouts decided, and of how many there are.
         executor: Where the pieces are searched; None: here.
-        record: The file that gets every layout that fits.
+        record: The file that gets every layout that surely fits.
 
     Raises:
         RooflineError: The search would take hours, or `record` cannot be written.

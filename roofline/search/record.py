@@ -1,4 +1,4 @@
-"""Every layout that fits, on disk: a part of the file for each piece of the search, put together at its end.
+"""Every layout that surely fits, on disk: a part of the file for each piece of the search, put together at its end.
 
 Parts lie in a folder beside the file until then. Each is whole or not there, so a search that was stopped goes on with
 the pieces that are missing; parts of another question are refused.

@@ -69,8 +69,8 @@ def search(
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
         executor: Where pieces of the search run: any executor of `concurrent.futures`, or of what speaks its language
             (Dask's `Client.get_executor()`, loky, MPI). The answer is the same wherever they run.
-        record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that fits; a search that was stopped
-            goes on where it stood.
+        record: A ``.csv`` or ``.parquet`` (with pyarrow) that gets every layout that surely fits; a search that was
+            stopped goes on where it stood.
         **options: Fields of `TrainConfig`. A degree, micro batch or word that is given restricts the search
             to it (a tuple: to any of them); the others take every value that makes sense.
 

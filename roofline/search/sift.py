@@ -7,6 +7,7 @@ from typing import Any
 
 from ..arrays import is_scalar
 from ..config.sharding import SHARDINGS
+from ..footprint.spreads import sure_bytes
 from ..timing.schedule import Schedule
 from .best import Best
 from .grid import Bundle
@@ -50,7 +51,7 @@ class _Sift:
     ) -> None:
         self.question, self.bundle, self.number, self.piece = question, bundle, number, piece
         self.sharding, self.best, self.take = piece.sharding, best, take
-        self.memory_bytes = question.device.memory_bytes
+        self.memory_bytes = sure_bytes(question.device.memory_bytes)
         self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
 
     def run(self, decided: Callable[[int], None] | None) -> None:
@@ -87,11 +88,11 @@ class _Sift:
     def _chunk(self, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
         bundle, best = self.bundle, self.best
-        memory = bundle.memory(self.sharding, rows)
-        fits = candidates & (memory <= self.memory_bytes)
+        memory, held = bundle.memory(self.sharding, rows)
+        fits = candidates & (held <= self.memory_bytes)
         if not fits.any():
             variant, row, micro = candidates.nonzero()
-            best.smallest.offer(memory[candidates], bundle.index_of(variant, rows[row], micro), self.number)
+            best.smallest.offer(held[candidates], bundle.index_of(variant, rows[row], micro), self.number)
             return
         best.priced += int(fits.sum())
         if self.take is None:

@@ -11,6 +11,7 @@ from .. import units
 from ..answers.estimate import waterfall as lost_to
 from ..config.recompute import recompute_words
 from ..config.words import layout_words as degrees_words
+from ..footprint.spreads import SURE
 from ..search.layout import WAITING_DRAW, layout_dict, worse_by
 from .cells import one_unit
 from .colours import ORANGE
@@ -189,7 +190,9 @@ def recommendation(result: SearchResult) -> list[list[str]]:
     best, simplest = result.layouts[0], result.simplest
     ties = len(result.near_ties)
     others = "no other can be told to be as good" if ties == 1 else f"{ties} of the {len(result.layouts)} best tie"
-    if simplest is None or simplest.train == best.train:
+    if best.fit_probability < SURE:
+        chosen, why = best, f"none surely fits: it needs least, and is {100 * best.fit_probability:.0f} % sure to fit"
+    elif simplest is None or simplest.train == best.train:
         why = f"it is the {WORDS[result.objective]}" + ("" if ties == 1 else f" of {ties} that cannot be told apart")
         chosen, why = best, f"{why}, and the simplest" if simplest is not None else why
     else:
@@ -321,7 +324,7 @@ def notes(result: SearchResult) -> list[str]:
 def _searched(result: SearchResult) -> list[str]:
     """How much was searched, near-ties, assumptions."""
     capacity = units.format_bytes(result.device.memory_bytes)
-    found = [f"{result.evaluated:,} layouts searched: {result.priced:,} fit in {capacity}."]
+    found = [f"{result.evaluated:,} layouts searched: {result.priced:,} surely fit in {capacity}."]
     if result.interrupted:
         found.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
-from roofline.footprint.parts import PARTS, TENSORS, memory_for, memory_of, peak_bytes
+from roofline.footprint.parts import PARTS, TENSORS, memory_for, memory_of, peak_of
 from roofline.footprint.phases import Phase
+from roofline.footprint.spreads import fit_probability
 from roofline.hardware import load_device
 from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
@@ -213,4 +214,14 @@ def test_the_peak_alone_is_the_total(optimizer):
     step = build_step(GPT, train_config({**options, "optimizer": optimizer}))
     total = memory_of(step, H100).total_bytes
     assert (total > H100.memory_bytes).any()
-    assert peak_bytes(step, H100).tolist() == total.tolist()
+    assert peak_of(step, H100).total.tolist() == total.tolist()
+
+
+def test_pages_that_may_leave_do_not_make_a_run_unsure():
+    step = build_step(GPT, train_config({"micro_batch": 1, "optimizer": "adamw-paged"}))
+    whole = memory_for(step, 0)
+    held = float(whole.needed_bytes - whole.optimizer_bytes)  # both moments and the fp32 copy may leave
+    room = held + float(whole.optimizer_bytes) / 2
+    full = memory_for(step, room)
+    assert full.needed_bytes == room
+    assert full.fit_probability == fit_probability(held, room) > 0.5

@@ -7,7 +7,12 @@ import itertools
 import msgspec
 import pytest
 
+from roofline.counting.step import build_step
+from roofline.footprint.parts import memory_of
+from roofline.footprint.spreads import SURE
+from roofline.hardware import override
 from roofline.search.answer import layouts
+from roofline.view.layouts import recommendation
 
 from .small import DENSE, DEVICE
 
@@ -44,3 +49,18 @@ def test_front_has_no_dominated_layout():
         assert one.memory_bytes < other.memory_bytes
         assert one.step_time_s > other.step_time_s
     assert result.front[-1].step_time_s == pytest.approx(result.layouts[0].step_time_s)
+
+
+def test_what_is_recommended_surely_fits_and_what_hardly_does_only_where_nothing_else_does():
+    asked = {"num_devices": 8, "global_batch": 64, "stack": "megatron", "micro_batch": 1, "tp": 2, "pp": 1, "cp": 1}
+    asked |= {"recompute": "full", "sharding": "zero1", "sequence_parallel": True}
+    (alone,) = layouts(DENSE, DEVICE, **asked).layouts
+    held = float(memory_of(build_step(DENSE, alone.train), DEVICE).needed_bytes) / 2**30
+    roomy, tight, small = (override(DEVICE, memory_gib=held * room) for room in (1.1, 1.01, 0.99))
+    assert [one.fit_probability >= SURE for one in layouts(DENSE, roomy, **asked).layouts] == [True]
+    hardly = layouts(DENSE, tight, **asked)  # the log of 1.01 over a spread of 6 %: a sixth of a deviation
+    assert hardly.priced == 0
+    assert 0.5 < hardly.layouts[0].fit_probability < 0.6
+    assert hardly.simplest == hardly.layouts[0]
+    assert "none surely fits" in recommendation(hardly)[1][1]
+    assert layouts(DENSE, small, **asked).layouts == []

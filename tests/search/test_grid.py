@@ -26,7 +26,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
     bundle = Bundle(model, DEVICE, space, trains, counted_as(sharding, base))
     rows, micro = np.nonzero(space.consistent)
     for variant, train in enumerate(trains):
-        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"])))[variant, rows, micro]
+        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"]))).total[variant, rows, micro]
         times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
         for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
             degrees = {name: int(column[row]) for name, column in space.columns.items()}
