@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--overhead",
         metavar="X[:LOW:HIGH]",
         type=overhead,
-        help="whole-run time over its steps (default: derived from failures, checkpoints, evaluation and practice)",
+        help="whole-run time over its steps (default: derived; and what published trainings took beside)",
     )
     ask.add_argument(
         "--mtbf",

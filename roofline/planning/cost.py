@@ -67,6 +67,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         overhead: Low, expected and high factor of the whole run over its steps; None: derived (see `Overhead`).
         mtbf_s: Seconds between failures of one device; None: as published fleets.
         checkpoint_every_s: Seconds of training between checkpoints; None: what loses least.
+        settled: Whether software and split are those that will run, not the best of a search.
     """
 
     price: float | None = None
@@ -76,13 +77,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     overhead: tuple[float, float, float] | None = None
     mtbf_s: float | None = None
     checkpoint_every_s: float | None = None
+    settled: bool = False
 
     def overhead_on(self, model: ModelConfig, device: Device, layout: Layout) -> Overhead:
         """The overhead on a layout: as given, or derived."""
         if self.overhead is not None:
             low, usual, high = self.overhead
             return Overhead(low=low, usual=usual, high=high)
-        return overhead_of(model, device, layout.train, self.mtbf_s, self.checkpoint_every_s)
+        return overhead_of(model, device, layout.train, self.mtbf_s, self.checkpoint_every_s, settled=self.settled)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,7 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
         co2_kg: Energy times carbon intensity; None without one.
         num_devices: Devices.
         layout: The layout, with its step time and memory.
-        overhead: The whole run over its steps: low, expected and high factor, and its parts.
+        overhead: The whole run over its steps: low, expected and high factor, its parts, and practice beside it.
         doubling: What twice the devices give; None where there is no such layout, or it was not asked for.
         devices_in_time: Where a deadline is missed, the fewest devices that would meet it; else None.
         missed: Deadline and budget that are not met, each with how much is missing.
@@ -227,7 +229,7 @@ def run_cost(
     tokens_per_step = int(layout.train.tokens_per_step)
     steps = -(-tokens // tokens_per_step)
     overhead = terms.overhead_on(model, device, layout)
-    wall = steps * layout.step_time_s * overhead.usual
+    wall = steps * layout.step_time_s * overhead.range[1]
     low, high = (quantile(layout, overhead.range, share) for share in (0.1, 0.9))
     hours = wall / HOUR * layout.num_devices
     power = mean_power(layout, device, terms)
@@ -293,7 +295,10 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     least, usual, most = one.overhead.range
-    factors = " x ".join(f"{factor:.3f} {name}" for name, factor in one.overhead.parts.items()) or "given"
+    parts = one.overhead.parts
+    if one.overhead.practice is not None:
+        parts["practice"] = one.overhead.practice[1]
+    factors = " x ".join(f"{factor:.3f} {name}" for name, factor in parts.items()) or "given"
     extra = f"x {usual:.3g}: {factors} ({least:.3g} to {most:.3g})"
     steady = one.steps * layout.step_time_s
     rule = DEFAULT_RULE if one.model.recorded is None else "as counted; a token is one pass"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
@@ -24,6 +26,7 @@ from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
 if TYPE_CHECKING:
     from ..hardware import Device
 
+SETTLES = ("stack", "tp", "pp")  # who gives these runs that layout, not the best of a search
 SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
 SCANNED = 3  # numbers of devices tried one by one; more are halved first
 STEPS = 64  # of a large number of devices, in which it is refined
@@ -51,7 +54,9 @@ class Planner:
         confidence: float = 0.5,
         progress: Progress | None = None,
     ) -> None:
-        self.model, self.device, self.terms, self.options = model, device, terms, options
+        self.model, self.device, self.options = model, device, options
+        settled = all(isinstance(options.get(name), int | str) for name in SETTLES)
+        self.terms = msgspec.structs.replace(terms, settled=terms.settled or settled)
         self.confidence, self.progress = confidence, progress
         self.fine_tunes = False
         self.notes: dict[int, tuple[str, ...]] = {}  # by number of devices
@@ -118,13 +123,13 @@ class Planner:
 
     def step_time(self, layout: Layout) -> float:
         """Seconds of one step with its share of the overhead, that suffice with the confidence asked for."""
-        overhead = self.terms.overhead_on(self.model, self.device, layout)
-        return layout.step_time_s * overhead.usual * quantile(layout, overhead.range, self.confidence)
+        overhead = self.terms.overhead_on(self.model, self.device, layout).range
+        return layout.step_time_s * overhead[1] * quantile(layout, overhead, self.confidence)
 
     def expected_time(self, layout: Layout, tokens: int) -> float:
         """Expected seconds of the whole run."""
-        overhead = self.terms.overhead_on(self.model, self.device, layout)
-        return self.steps(layout, tokens) * layout.step_time_s * overhead.usual
+        overhead = self.terms.overhead_on(self.model, self.device, layout).range
+        return self.steps(layout, tokens) * layout.step_time_s * overhead[1]
 
     def steps(self, layout: Layout, tokens: int) -> int:
         """Optimizer steps."""

@@ -1,4 +1,4 @@
-"""What a whole run takes beyond its steps: failures, checkpoints, evaluation, data, and layouts short of the best."""
+"""What a whole run adds to its steps: failures, checkpoints, evaluation, data; and what published trainings took."""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ class Writing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
 
 
-class Practice(Assumed, frozen=True, forbid_unknown_fields=True):
-    """Published trainings over the best layout's steps, from so many nodes on."""
+class Practice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Published trainings over their steps and overhead, from so many nodes on: on the best layout, on their own."""
 
     nodes: int
+    best: Assumed
+    own: Assumed
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +84,9 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
         checkpoints: Factor of writing checkpoints.
         evaluation: Factor of evaluation.
         data: Factor of waiting for data.
-        practice: Factor of what real trainings fall short of the best layout.
+        practice: What published trainings took over that and their steps: low, expected and high factor, beside the
+            overhead; None where the whole was given.
+        settled: Whether that is over the steps of their own layouts, not of the best.
         mtbf_s: Seconds between two failures of the whole run.
         checkpoint_every_s: Seconds of training between two checkpoints.
         checkpoint_bytes: Weights and optimizer state.
@@ -97,7 +101,8 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: float | None = None
     evaluation: float | None = None
     data: float | None = None
-    practice: float | None = None
+    practice: Range | None = None
+    settled: bool = False
     mtbf_s: float | None = None
     checkpoint_every_s: float | None = None
     checkpoint_bytes: float | None = None
@@ -106,13 +111,14 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def range(self) -> Range:
-        """Low, expected and high factor."""
-        return self.low, self.usual, self.high
+        """Low, expected and high factor of the whole run over its steps, practice included."""
+        own = self.low, self.usual, self.high
+        return own if self.practice is None else _product(own, self.practice)
 
     @property
     def parts(self) -> dict[str, float]:
-        """The factors by name; none where the whole was given."""
-        names = ("failures", "checkpoints", "evaluation", "data", "practice")
+        """The factors of the overhead by name; none where the whole was given."""
+        names = ("failures", "checkpoints", "evaluation", "data")
         return {name: factor for name in names if (factor := getattr(self, name)) is not None}
 
 
@@ -133,8 +139,18 @@ def overhead_of(
     train: TrainConfig,
     mtbf_s: float | None = None,
     checkpoint_every_s: float | None = None,
+    *,
+    settled: bool = False,
 ) -> Overhead:
-    """The overhead of a run on `train.num_devices`; `mtbf_s` is that of one device, in seconds.
+    """The overhead of a run on `train.num_devices`.
+
+    Args:
+        model: The model.
+        device: The device.
+        train: The layout.
+        mtbf_s: Seconds between failures of one device; None: as published fleets.
+        checkpoint_every_s: Seconds of training between checkpoints; None: what loses least.
+        settled: Whether the layout is the one that will run, not the best of a search.
 
     Raises:
         RooflineError: Failures come so fast that nothing is ever finished.
@@ -151,14 +167,14 @@ def overhead_of(
         for restart, mtbf in zip(_range(known.restart), (best, usual, worst), strict=True)
     )
     share = doublings(nodes)
-    practice: Range = tuple(factor**share for factor in _range(known.practice))
+    practice: Range = tuple(factor**share for factor in _range(known.practice.own if settled else known.practice.best))
     evaluation, data = (_factor(_range(one)) for one in (known.evaluation, known.data))
     if math.isinf(failures[1]):
         raise RooflineError(
             f"mtbf: a failure every {format_time(usual / devices)} on {devices:,} devices leaves no time for "
             f"{format_time(every)} between checkpoints: give a longer --mtbf or a shorter --checkpoint-every"
         )
-    low, expected, high = _product(failures, (checkpoints,) * 3, evaluation, data, practice)
+    low, expected, high = _product(failures, (checkpoints,) * 3, evaluation, data)
     return Overhead(
         low=low,
         usual=expected,
@@ -167,7 +183,8 @@ def overhead_of(
         checkpoints=checkpoints,
         evaluation=evaluation[1],
         data=data[1],
-        practice=practice[1],
+        practice=practice,
+        settled=settled,
         mtbf_s=usual / devices,
         checkpoint_every_s=every,
         checkpoint_bytes=state,

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..config.stack import stack_of_software
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..planning.overhead import doublings
 from ..planning.plan import plan
+from ..reading import packaged
 from .memory import as_run
 from .row_config import usual_attention
 from .row_model import model_of
-from .rows import Skipped, number
+from .rows import Skipped, integer, number, read_table
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
 COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare
+DEGREES = ("tp", "pp", "cp", "ep", "devices_per_node")
 # Where the source does not say how many devices: the power of two that takes at most so long at so much of the peak.
 USUAL_S, USUAL_MFU = 30 * 86400, 0.4
 BATCH, BATCH_EXPONENT = 0.2920, 0.3271  # tokens a step by the compute (arXiv:2401.02954, equation 1)
@@ -39,6 +43,7 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
         low: Their 10th percentile.
         high: Their 90th percentile.
         practice: The factor of practice in them.
+        settled: Whether the source says its layout.
         doublings: The power of the whole factor that this is.
         skipped_reason: Why nothing is predicted.
     """
@@ -49,6 +54,7 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
     low: float = math.nan
     high: float = math.nan
     practice: float = 1.0
+    settled: bool = False
     doublings: float = 0.0
     skipped_reason: str = ""
 
@@ -92,9 +98,10 @@ def predict_budgets(rows: Iterable[Mapping[str, str]]) -> list[BudgetPrediction]
     return result
 
 
-def _predict(row: Mapping[str, str]) -> BudgetPrediction:
+def _predict(published: Mapping[str, str]) -> BudgetPrediction:
     from ..hardware import load_device
 
+    row = {**published, **_layouts().get(published["id"], {})}
     hours, tokens = number(row, "device_hours"), number(row, "tokens")
     scope = row.get("scope") or ""
     if not scope.startswith(WHOLE_RUNS):
@@ -113,19 +120,36 @@ def _predict(row: Mapping[str, str]) -> BudgetPrediction:
         "seq_len": seq_len,
         "global_batch": max(num_devices, round(sequences / num_devices) * num_devices),
         "dtype": dtype,
-        "stack": _stack(device, num_devices),
+        "stack": stack_of_software(row.get("software") or "") or _stack(device, num_devices),
         "attention": usual_attention(row, device),
+        **_stated(row),
     }
     run = plan(model, device, tokens=int(tokens), **options)
     return BudgetPrediction(
-        row=row,
+        row=published,
         measured=hours,
         predicted=run.device_hours,
         low=run.device_hours * run.wall_time_low_s / run.wall_time_s,
         high=run.device_hours * run.wall_time_high_s / run.wall_time_s,
-        practice=run.overhead.practice or 1.0,
+        practice=run.overhead.practice[1] if run.overhead.practice else 1.0,
+        settled=run.overhead.settled,
         doublings=doublings(num_devices / int(device.devices_per_node)),
     )
+
+
+@cache
+def _layouts() -> dict[str, dict[str, str]]:
+    """What papers and model cards say of the packaged trainings' layouts, by row, beside the table's own columns."""
+    rows = read_table(packaged(__name__, "data") / "budget_layouts.csv")
+    return {row["id"]: {name: text for name, text in row.items() if text} for row in rows}
+
+
+def _stated(row: Mapping[str, str]) -> dict[str, Any]:
+    """What a row says of its layout, as options that restrict the search for one."""
+    numbers = {name: integer(row, name) for name in DEGREES}
+    words = {name: row.get(name) or None for name in ("sharding", "recompute")}
+    stated = {**numbers, **words, "network_gbit_per_s": number(row, "network_gbit_per_s")}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _batch_tokens(row: Mapping[str, str], flops: float) -> float:
@@ -157,7 +181,7 @@ def _dtype(row: Mapping[str, str], device: Any) -> str:
 
 
 def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
-    """Each training with the factor of practice that the trainings of all other sources have in the median.
+    """Each training with the factor of practice that those of all other sources, of its kind, have in the median.
 
     The one that `planning.overhead` takes is read off the same trainings; this says what it is worth for new ones.
     """
@@ -166,7 +190,7 @@ def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
         others = [
             (each.ratio * each.practice) ** (1 / each.doublings)
             for each in predictions
-            if each.doublings and each.row.get("source") != one.row.get("source")
+            if each.doublings and each.settled == one.settled and each.row.get("source") != one.row.get("source")
         ]
         factor = (median(others) ** one.doublings if others else one.practice) / one.practice
         scaled = {name: getattr(one, name) * factor for name in ("predicted", "low", "high")}
@@ -182,9 +206,9 @@ def summarise(name: str, predictions: Sequence[BudgetPrediction]) -> BudgetSumma
         name=name,
         rows=len(ratios),
         mape=sum(errors) / len(errors),
-        median_ape=errors[len(errors) // 2],
+        median_ape=median(errors),
         bias=math.exp(-sum(math.log(ratio) for ratio in ratios) / len(ratios)) - 1,
         within=sum(1 / WITHIN <= ratio <= WITHIN for ratio in ratios) / len(ratios),
-        median_ratio=ratios[len(ratios) // 2],
+        median_ratio=median(ratios),
         coverage=sum(p.low <= p.measured <= p.high for p in predictions) / len(ratios),
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..planning.cost import OtherSoftware, Plan, Scaling
     from ..planning.ladder import Ladder
     from ..planning.laws import Verdict
-    from ..planning.overhead import Overhead
+    from ..planning.overhead import Overhead, Range
 
 KEYS = (
     "tokens",
@@ -302,9 +302,9 @@ def notes(one: Plan) -> list[str]:
 
 def overhead_words(overhead: Overhead) -> list[str]:
     """What the whole run adds to its steps, by part, and what that rests on."""
-    least, usual, most = (f"{100 * (factor - 1):.3g}" for factor in overhead.range)
+    least, usual, most = (f"{100 * (factor - 1):.3g}" for factor in (overhead.low, overhead.usual, overhead.high))
     added = f"the whole run adds {usual} % to its steps ({least} to {most} %; --overhead)"
-    if not overhead.parts:
+    if not overhead.parts or overhead.practice is None:
         return [f"As given, {added}."]
     shares = {name: f"{100 * (factor - 1):.2g} %" for name, factor in overhead.parts.items()}
     known = facts()
@@ -316,12 +316,23 @@ def overhead_words(overhead: Overhead) -> list[str]:
     return [
         (
             f"{added[0].upper()}{added[1:]}: failures {shares['failures']}, checkpoints {shares['checkpoints']}, "
-            f"evaluation {shares['evaluation']}, data {shares['data']}, layouts and settings short of the best "
-            f"{shares['practice']} (median of published trainings, less within {known.practice.nodes} nodes)."
+            f"evaluation {shares['evaluation']}, data {shares['data']}."
         ),
+        *_practice_words(overhead.practice, settled=overhead.settled),
         (
             f"Failures: {failing}, {units.format_time(overhead.restart_s or 0)} to restart (assumed). Checkpoints: "
             f"{size} in {writing} ({known.checkpoint.bytes_per_s / 1e9:g} GB/s a node, synchronous: assumed) "
             f"every {every} (--checkpoint-every)."
         ),
     ]
+
+
+def _practice_words(practice: Range, *, settled: bool) -> list[str]:
+    """What published trainings took beyond steps and overhead; nothing within one node."""
+    least, usual, most = practice
+    if usual == 1:
+        return []
+    over = "the layout they ran" if settled else "the best layout (less with --stack, --tp and --pp as you will run it)"
+    less = f"; less within {facts().practice.nodes} nodes"
+    took = f"{usual:.2f} times in the median, {least:.2f} to {most:.2f}"
+    return [f"Beside that the time has what published trainings took over {over}: {took}{less}."]

@@ -2,7 +2,10 @@
 
 import pytest
 
+from roofline.reading import packaged
 from roofline.validation import budgets as validate_budgets
+from roofline.validation.rows import read_table
+from roofline.validation.runs import data_file
 
 
 def test_budget_summary_by_hand():
@@ -32,3 +35,45 @@ def test_practice_is_held_out_by_source():
     found = validate_budgets.held_out(rows)
     # over the steps alone: a 1.2 and 1.3, b 1.6, c 2 at half the doublings, so 4 in all; one node says nothing
     assert [each.predicted for each in found] == pytest.approx([280, 280, 130, 100, 100 * 1.3**0.5])
+
+
+def test_the_middle_of_an_even_number_lies_between_two():
+    hours = (80, 100, 120, 200)
+    rows = [validate_budgets.BudgetPrediction(row={}, measured=m, predicted=100, low=1, high=1) for m in hours]
+    total = validate_budgets.summarise("all", rows)
+    assert total.median_ratio == pytest.approx(1.1)
+    assert total.median_ape == pytest.approx((1 - 100 / 120 + 0.25) / 2)
+
+
+def test_a_row_is_predicted_on_the_layout_its_source_says():
+    row = {
+        "id": "mine",
+        "source": "mine",
+        "scope": "single pre-training run",
+        "hardware": "h100-sxm-80gb",
+        "tokens": "1e11",
+        "device_hours": "5000",
+        "n_devices": "64",
+        "seq_len": "4096",
+        "global_batch_tokens": "1048576",
+        "n_layers": "16",
+        "d_model": "2048",
+        "n_heads": "16",
+        "d_ff": "8192",
+        "vocab_size": "32000",
+    }
+    stated = {"software": "Megatron-LM", "tp": "8", "pp": "2", "recompute": "full", "network_gbit_per_s": "50"}
+    free, own = validate_budgets.predict_budgets([row, {**row, **stated}])
+    assert not free.settled
+    assert own.settled
+    assert own.practice < free.practice
+    # a third more FLOPs, and splits that a small model does not need
+    assert own.predicted / own.practice > 1.3 * free.predicted / free.practice
+
+
+def test_what_papers_say_of_layouts_names_the_paper():
+    table = read_table(packaged(validate_budgets.__name__, "data") / "budget_layouts.csv")
+    trainings = {row["id"] for row in read_table(data_file("budgets"))}
+    for row in table:
+        assert row["id"] in trainings
+        assert row["stated_by"]
