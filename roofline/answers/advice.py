@@ -9,6 +9,7 @@ import msgspec
 
 from ..config.settle import Run
 from ..errors import RooflineError
+from ..footprint.spreads import SURE
 from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
 from .estimate import Estimate
@@ -51,7 +52,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         fixes: The cheapest changes that make it fit; None where it fits.
-        improvements: Changes that would make the step faster and still fit; None where it does not fit.
+        improvements: Changes that would make the step faster and surely fit; None where it does not fit.
     """
 
     fixes: tuple[Fix, ...] | None = None
@@ -70,7 +71,7 @@ def advise(result: Estimate) -> Advice | None:
 
 
 def improvements(run: Run, expected: Estimate) -> tuple[Suspect, ...]:
-    """Changes that would make the expected step at least 2 % faster and fit, the largest gain first."""
+    """Changes that would make the expected step at least 2 % faster and surely fit, the largest gain first."""
     step = float(expected.step_time_s)
     found: list[Suspect] = []
     for each in changes(FASTER, run).values():
@@ -110,7 +111,7 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
 
 
 def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, bool] | None:
-    """A run with one change on the same software, and whether it fits; None where the device cannot run it."""
+    """A run with one change on the same software, and whether it surely fits; None where the device cannot run it."""
     try:
         changed, options = applied(run, (change,), same_software="stack" not in change.options)
         times = replayed(estimate_times, changed.model, changed.train, changed.device)
@@ -126,4 +127,4 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         explains=(seconds - before) / gap,
         measure=change.measure,
     )
-    return found, bool(times.memory.fits)
+    return found, bool(times.memory.fit_probability >= SURE)

@@ -14,6 +14,7 @@ from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.activations import in_flight
 from ..footprint.parts import PARTS, Memory, memory_for, memory_of
+from ..footprint.spreads import SURE
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..units import format_count
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..config.typed import ArrayOptions, Options
     from .asked import Described, Named
 
+EVEN = 0.5  # chance from which a run is likelier than not to fit
 LARGEST_BATCH = 2**20
 LONGEST_SEQUENCE = 2**24
 SEQUENCE_STEP = 128  # tokens: the longest sequence is sought in whole tiles of the attention kernels
@@ -45,8 +47,10 @@ class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
         explained: The arithmetic of each part, in words.
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does. None without a device,
             of an array of runs and of a traced module, as the one that follows.
+        sure_micro_batch: Largest that surely fits.
         max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
             the one given if that is longer; 0 where none does.
+        sure_seq_len: Longest that surely fits.
         fixes: The cheapest changes that make it fit; empty where it fits.
         notes: What was assumed of the run, as sentences.
         chosen: Whether the micro batch is none that was given, but the fastest that fits.
@@ -59,7 +63,9 @@ class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
     train: TrainConfig
     explained: dict[str, str]
     max_micro_batch: int | None
+    sure_micro_batch: int | None
     max_seq_len: int | None
+    sure_seq_len: int | None
     fixes: tuple[Fix, ...] = ()
     notes: tuple[str, ...] = ()
     chosen: bool = False
@@ -125,7 +131,9 @@ def memory_run(run: Run) -> MemoryFit[Any, Any]:
         train=run.train,
         explained=explain(step, used) if one else {},
         max_micro_batch=max_micro_batch(run) if shaped else None,
+        sure_micro_batch=max_micro_batch(run, SURE) if shaped else None,
         max_seq_len=max_seq_len(run) if shaped else None,
+        sure_seq_len=max_seq_len(run, SURE) if shaped else None,
         fixes=cheapest_fixes(run) if asked and not used.fits else (),
         notes=run.assumed,
         chosen=run.chosen,
@@ -190,17 +198,17 @@ def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: b
 # --- what fits -------------------------------------------------------------------------------------------
 
 
-def fits(run: Run, **options: Any) -> bool:
-    """Whether a run is possible, and fits, with other options."""
+def fits(run: Run, least: float = EVEN, **options: Any) -> bool:
+    """Whether a run is possible with other options, and at least so likely to fit."""
     try:
         changed = run.changed(**options)
-        return bool(memory_of(build_step(changed.model, changed.train), run.device).fits)
+        return bool(memory_of(build_step(changed.model, changed.train), run.device).fit_probability >= least)
     except RooflineError:  # degrees that do not divide, a figure the device does not have
         return False
 
 
-def max_micro_batch(run: Run) -> int:
-    """Largest micro batch that fits, everything else equal; 0 where none does.
+def max_micro_batch(run: Run, least: float = EVEN) -> int:
+    """Largest micro batch that is at least so likely to fit, everything else equal; 0 where none is.
 
     With a global batch given, only micro batches that divide it are considered.
     """
@@ -209,12 +217,12 @@ def max_micro_batch(run: Run) -> int:
     if given is not None:
         per_rank = int(given // run.train.data_parallel)
         sizes = [size for size in sizes[:per_rank] if per_rank % size == 0]
-    best = _largest(lambda index: fits(run, micro_batch=sizes[index - 1]), len(sizes))
+    best = _largest(lambda index: fits(run, least, micro_batch=sizes[index - 1]), len(sizes))
     return sizes[best - 1] if best else 0
 
 
-def max_seq_len(run: Run) -> int:
-    """Longest sequence that fits: a multiple of 128 cp, where not even one fits of cp; 0 where none does.
+def max_seq_len(run: Run, least: float = EVEN) -> int:
+    """Longest sequence at least so likely to fit: a multiple of 128 cp, where not even one is of cp; 0 where none is.
 
     All learned positions, and the length that is given, count whatever they are a multiple of.
     """
@@ -222,11 +230,11 @@ def max_seq_len(run: Run) -> int:
     longest = positions or LONGEST_SEQUENCE
 
     def multiple(step: int) -> int:
-        return step * _largest(lambda number: fits(run, seq_len=number * step), longest // step)
+        return step * _largest(lambda number: fits(run, least, seq_len=number * step), longest // step)
 
     best = multiple(SEQUENCE_STEP * cp) or multiple(cp)
     others = (positions, int(run.train.sequence_length))
-    return max([best, *(length for length in others if length > best and fits(run, seq_len=length))])
+    return max([best, *(length for length in others if length > best and fits(run, least, seq_len=length))])
 
 
 def _largest(holds: Callable[[int], bool], limit: int) -> int:

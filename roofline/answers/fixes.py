@@ -11,7 +11,8 @@ import msgspec
 from ..config.settle import Run
 from ..counting.step import Step, build_step
 from ..errors import RooflineError
-from ..footprint.parts import memory_of
+from ..footprint.parts import Memory, memory_of
+from ..footprint.spreads import SURE
 from .changes import FITS, Change, applied, changes
 from .minimal import Set, smallest_sets
 from .times import estimate_times
@@ -27,7 +28,7 @@ OF_LARGER = 2  # sets of more changes than the fewest that do it
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes of the configuration that make it fit: none can be left out, nor be weaker.
+    """Changes of the configuration that make it fit: none can be left out, nor be weaker; one alone surely does if it can.
 
     Attributes:
         change: What to change, in words.
@@ -88,7 +89,7 @@ class _Search:
         step = build_step(run.model, run.train)
         self.needed = float(memory_of(step, run.device).needed_bytes)
         self.price = self._device_time(run, step)
-        self._bytes: dict[tuple[str, ...], float | None] = {}
+        self._memory: dict[tuple[str, ...], Memory | None] = {}
 
     def fixes(self) -> Iterator[tuple[Set, Fix]]:
         """The smallest sets on the devices given, then on the fewest more that hold it and up to twice as many.
@@ -124,7 +125,14 @@ class _Search:
         able = {kind: self._savings(first, each, whole) for kind, each in kinds.items()}
         able = {kind: each for kind, each in able.items() if each}
         found = smallest_sets(able, lambda made: self.fits((*first, *made)), most)
-        return [(*first, *made) for made in found]
+        surer = [self._surer(first, made, able) if len(made) == 1 else made for made in found]
+        return [(*first, *made) for made in surer]
+
+    def _surer(self, first: Set, made: Set, able: Mapping[str, Sequence[Change]]) -> Set:
+        """The weakest change of the same kind that surely fits; where none does, one that is likelier than not to."""
+        kind = able[made[0].kind]
+        stronger = kind[kind.index(made[0]) :]
+        return next(((one,) for one in stronger if self.fits((*first, one), SURE)), made)
 
     def _savings(self, first: Set, each: Sequence[Change], whole: float) -> list[Change]:
         """Those of a kind that are possible and save memory, the one that saves least first."""
@@ -132,21 +140,25 @@ class _Search:
         saving = [(-need, place) for need, place in needs if need is not None and need < whole]
         return [each[place] for _, place in sorted(saving)]
 
-    def fits(self, made: Set) -> bool:
-        """Whether the run fits with changes."""
-        needs = self._needs(made)
-        return needs is not None and needs <= self.run.device.memory_bytes
+    def fits(self, made: Set, least: float = 0.5) -> bool:
+        """Whether the run is at least so likely to fit with changes."""
+        memory = self._of(made)
+        return memory is not None and bool(memory.fit_probability >= least)
 
     def _needs(self, made: Set) -> float | None:
         """What one device cannot do without with changes, in bytes; None where they are not possible."""
+        memory = self._of(made)
+        return None if memory is None else float(memory.needed_bytes)
+
+    def _of(self, made: Set) -> Memory | None:
+        """Memory of one device with changes; None where they are not possible."""
         key = tuple(change.what for change in made)
-        if key not in self._bytes:
+        if key not in self._memory:
             try:
-                step = self._step(made)
-                self._bytes[key] = float(memory_of(step, self.run.device).needed_bytes)
+                self._memory[key] = memory_of(self._step(made), self.run.device)
             except RooflineError:  # degrees that do not divide
-                self._bytes[key] = None
-        return self._bytes[key]
+                self._memory[key] = None
+        return self._memory[key]
 
     def _step(self, made: Iterable[Change]) -> Step:
         changed, _ = applied(self.run, made)

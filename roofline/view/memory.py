@@ -47,7 +47,9 @@ def data(result: MemoryFit) -> dict[str, Any]:
         **{name: getattr(result, name) for name in Memory.__struct_fields__},
         "verdict": None if result.capacity_bytes is None else result.verdict,
         "max_micro_batch": result.max_micro_batch,
+        "sure_micro_batch": result.sure_micro_batch,
         "max_seq_len": result.max_seq_len,
+        "sure_seq_len": result.sure_seq_len,
         "explained": result.explained,
         "fixes": result.fixes,
         "notes": result.notes,
@@ -98,14 +100,19 @@ def _summary(result: MemoryFit) -> Table:
     title = model_words(result.model)
     if result.device is not None and result.model.recorded is None:
         of, at = f" of {train.sequence_length:,} tokens", f" tokens at micro batch {train.micro_batch:,}"
-        rows.append(["Largest micro batch", _or_none(result.max_micro_batch, of)])
-        rows.append(["Longest sequence", _or_none(result.max_seq_len, at)])
+        rows.append(["Largest micro batch", _at_most(result.max_micro_batch, result.sure_micro_batch, of)])
+        rows.append(["Longest sequence", _at_most(result.max_seq_len, result.sure_seq_len, at)])
     title += "" if result.device is None else f" on {result.device.name}"
     return Table(title, ["", ""], rows, align="ll")
 
 
-def _or_none(value: int | None, unit: str) -> Cell:
-    return Cell(value, f"{value:,}{unit}" if value else "none fits")
+def _at_most(likely: int | None, sure: int | None, unit: str) -> Cell:
+    """The largest that is likelier than not to fit, and the largest that surely does."""
+    if not likely:
+        return Cell(likely, "none fits")
+    if sure == likely:
+        return Cell(likely, f"{likely:,}{unit}: surely fits")
+    return Cell(likely, f"{likely:,}{unit}: likelier than not to fit; {f'{sure:,}' if sure else 'none'} surely")
 
 
 def pieces(result: MemoryFit) -> list[str]:

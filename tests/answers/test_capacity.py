@@ -128,8 +128,8 @@ def test_sequence_parallelism_alone_is_the_fix_where_it_does():
 
 def test_adapters_are_not_offered_an_optimizer_that_holds_little():
     lora = roofline.memory("llama-2-7b", "rtx-4090", train="lora", lora_rank=16, micro_batch=1)
-    # 30.3 GiB of 24: half of each layer run again is enough
-    assert [fix.options for fix in lora.fixes if fix.options.keys() <= {"recompute"}] == [{"recompute": "selective"}]
+    # 30.3 GiB of 24: half of each layer run again is likelier than not enough, all of it surely is
+    assert [fix.options for fix in lora.fixes if fix.options.keys() <= {"recompute"}] == [{"recompute": "full"}]
     assert not any({"recompute", "optimizer"} <= fix.options.keys() for fix in lora.fixes)
 
 
