@@ -28,7 +28,7 @@ OF_LARGER = 2  # sets of more changes than the fewest that do it
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes of the configuration that make it fit: none can be left out, nor be weaker; one alone surely does if it can.
+    """Changes of the configuration that make it fit: none can be left out; one alone is the weakest that surely does.
 
     Attributes:
         change: What to change, in words.

@@ -5,6 +5,7 @@ import pytest
 import roofline
 from roofline.answers.changes import Change, applied
 from roofline.answers.fixes import DEAREST, LISTED, cheapest_fixes
+from roofline.footprint.spreads import SURE
 
 RUN = roofline.settle("gpt2", "t4", micro_batch=64, stack="compiled")
 FIXES = cheapest_fixes(RUN)
@@ -38,7 +39,12 @@ def test_what_is_saved_and_what_it_costs():
     ("model", "device", "options", "row"),
     [
         ("llama-2-13b", "rtx-3090", {"train": "lora", "lora_rank": 16, "recompute": "full"}, {"train": "qlora"}),
-        ("llama-3-8b", "h100-sxm-80gb", {"num_devices": 8, "tp": 2, "micro_batch": 3}, {"recompute": "mlp"}),
+        (
+            "llama-3-8b",
+            "h100-sxm-80gb",
+            {"num_devices": 8, "tp": 2, "micro_batch": 3, "seq_len": 7168},
+            {"recompute": "mlp"},
+        ),
     ],
 )
 def test_a_row_takes_what_it_says(model, device, options, row):
@@ -58,3 +64,12 @@ def test_few_and_the_cheapest_first():
     assert costs == sorted(costs)
     assert len(costs) <= LISTED
     assert max(costs) <= max(DEAREST, costs[0])
+
+
+def test_one_change_alone_is_the_weakest_that_surely_fits():
+    """Recompute of the feed-forward layers is likelier than not to do: all of it surely does."""
+    given = {"stack": "megatron", "sharding": "zero1", "num_devices": 8, "tp": 2, "micro_batch": 3}
+    settled = roofline.settle("llama-3-8b", "h100-sxm-80gb", **given)
+    assert 0.5 < roofline.memory(run=settled.changed(recompute="mlp")).fit_probability < SURE
+    (fix,) = [fix for fix in cheapest_fixes(settled, limit=99) if fix.options.keys() == {"recompute"}]
+    assert fix.fit_probability >= SURE
