@@ -91,8 +91,9 @@ def _plain(*values: Any) -> bool:
 
 def _operation(name: str, *values: Any) -> Any:
     """NumPy's function of this name, or the one that is recorded where a value's arithmetic is."""
-    if any(isinstance(value, replay.Figure) for value in values):
-        return getattr(_Recorded, name)
+    for value in values:
+        if isinstance(value, replay.Figure):
+            return getattr(_Recorded, name)
     import numpy as np
 
     return getattr(np, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..arrays import first_where
+from ..arrays import first_where, some
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
 from .optimizer import coarse_word, refuse_optimizer
@@ -128,9 +128,11 @@ def refuse(train: TrainConfig, model: ModelConfig) -> None:
     """
     refuse_optimizer(train)
     for each in asserts_of(train.stack):
-        names = ("tp", "pp", "cp", "seq_len", "accumulation")
-        bad = first_where(each.breaks(train, model), *(getattr(train, name) for name in names))
-        if bad is not None:
+        broken = each.breaks(train, model)
+        if some(broken):
+            names = ("tp", "pp", "cp", "seq_len", "accumulation")
+            bad = first_where(broken, *(getattr(train, name) for name in names))
+            assert bad is not None
             fields = dict(zip(names, bad, strict=True))
             fields |= {name: getattr(train, name) for name in ("sharding", "base_upcast")}
             raise RooflineError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")

@@ -27,7 +27,7 @@ from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights, autocasts
 from ..footprint.parts import Peak, peak_of
 from ..model.spec import ModelConfig
-from ..timing.ranks import PricedOp, price
+from ..timing.ranks import PricedOp, price, price_all
 from ..timing.schedule import Schedule, compose, exposed_times
 from .space import Space
 from .sums import FIELDS, Sums, accumulates, by_memory, by_term, merged_weights, of_passes
@@ -60,6 +60,7 @@ class Bundle:
         self.micro = space.micro_batches.astype(float)  # [m]
         self.columns = {name: _degree(column) for name, column in space.columns.items()}
         self.shape = (2, len(keys), len(self.micro))
+        self.alike = _alike(trains)
         self.steps = self._small_steps(model, sharding)
         self.saved = self._stack([by_memory(step.ops) for step in self.steps])
         self.weights = merged_weights(self.steps[0])
@@ -69,7 +70,7 @@ class Bundle:
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_steps(self, model: ModelConfig, sharding: str) -> list[Step]:
-        """The step of each variant on the small grid, without its update; those that recompute otherwise alike."""
+        """The step of each variant on the small grid, without its update."""
         import numpy as np
 
         small: dict[str, Any] = {
@@ -79,11 +80,8 @@ class Bundle:
             "micro_batch": self.micro,
             "global_batch": np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
         }
-        alike: dict[TrainConfig, list[int]] = {}
-        for variant, train in enumerate(self.trains):
-            alike.setdefault(_plain(train), []).append(variant)
         steps: dict[int, Step] = {}
-        for variants in alike.values():
+        for variants in self.alike:
             trains = [resolve(msgspec.structs.replace(self.trains[each], **small), model) for each in variants]
             steps |= zip(variants, without_updates(model, trains), strict=True)
         return [steps[variant] for variant in range(len(self.trains))]
@@ -136,8 +134,8 @@ class Bundle:
         import numpy as np
 
         degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
-        accumulates = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]
-        index = (accumulates * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
+        several = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]: passes
+        index = (several * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
         index = index + np.arange(len(self.micro))
 
         def spread(table: Any) -> Any:
@@ -246,7 +244,10 @@ class Bundle:
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
         if self._timed is None:
-            self._timed = self._stack([by_term(price(step, self.device), by_pass=self.by_pass) for step in self.steps])
+            priced: dict[int, list[PricedOp]] = {}
+            for variants in self.alike:
+                priced |= zip(variants, price_all([self.steps[each] for each in variants], self.device), strict=True)
+            self._timed = self._stack([by_term(priced[each], by_pass=self.by_pass) for each in range(len(self.trains))])
         return self._timed
 
     def _update(self, sharding: str, rows: Any, back: Any, micro: Any) -> list[PricedOp]:
@@ -312,6 +313,14 @@ class Bundle:
 def _plain(train: TrainConfig) -> TrainConfig:
     """The configuration that recomputes nothing, and is alike in all else."""
     return msgspec.structs.replace(train, recompute="none", recompute_detail=None)
+
+
+def _alike(trains: Sequence[TrainConfig]) -> list[list[int]]:
+    """Places of the configurations that differ in what they recompute alone, put together."""
+    found: dict[TrainConfig, list[int]] = {}
+    for place, train in enumerate(trains):
+        found.setdefault(_plain(train), []).append(place)
+    return list(found.values())
 
 
 def counted_as(sharding: str, train: TrainConfig) -> str:

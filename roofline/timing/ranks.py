@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,43 +41,77 @@ class Ranks(msgspec.Struct, frozen=True):
 
 def price(step: Step, device: Device) -> list[PricedOp]:
     """Time every op of `step` on `device`."""
-    groups = rank_groups(step.train, device)
-    network = network_bytes_per_s(step.train)
-    clock = clock_share(device)
-    sustained = device.measured.sustained.compute * clock * step.stack.efficiency
-    recipe = step.train.recipe
-    priced = []
-    for op in step.ops:
+    [priced] = price_all([step], device)
+    return priced
+
+
+def price_all(steps: Sequence[Step], device: Device) -> list[list[PricedOp]]:
+    """As `price`, of steps that differ in what they recompute alone: the same work is timed once."""
+    step = steps[0]
+    seconds = _Seconds(step, device)
+    if len(steps) == 1:
+        return [[PricedOp(op, *seconds.of(op)) for op in step.ops]]
+    known: dict[tuple[object, ...], tuple[Number, Number]] = {}
+    found = []
+    for each in steps:
+        works = [_work(op) for op in each.ops]
+        known |= {work: seconds.of(op) for work, op in zip(works, each.ops, strict=True) if work not in known}
+        found.append([PricedOp(op, *known[work]) for work, op in zip(works, each.ops, strict=True)])
+    return found
+
+
+def _work(op: Op) -> tuple[object, ...]:
+    """What its time depends on: figures (arrays, too) by identity, since what is kept or run again shares them."""
+    return (op.phase == "backward", *map(id, _TIMED(op)))
+
+
+_UNTIMED = {"phase", "count", "saved_bytes", "saved", "model_flops"}
+_TIMED = attrgetter(*(name for name in Op.__struct_fields__ if name not in _UNTIMED))
+
+
+class _Seconds:
+    """Seconds of one run of any op of a step."""
+
+    def __init__(self, step: Step, device: Device) -> None:
+        self.step, self.device = step, device
+        self.groups = rank_groups(step.train, device)
+        self.network = network_bytes_per_s(step.train)
+        self.clock = clock_share(device)
+        self.sustained = device.measured.sustained.compute * self.clock * step.stack.efficiency
+
+    def of(self, op: Op) -> tuple[Number, Number]:
+        """The roofline's, and what measured kernels make of it."""
+        train = self.step.train
         if op.kind == "collective":
-            assert op.collective is not None
-            assert op.group is not None
-            ranks = groups[op.group]
-            if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
-                priced.append(PricedOp(op, 0.0, 0.0))
-                continue
-            where_: dict[str, Any] = {
-                "ranks_per_domain": ranks.per_domain,
-                "ranks_per_link": ranks.per_link,
-                "network_bytes_per_s": network,
-            }
-            where_["sharing"] = sharing_of(step, op, ranks)
-            ideal = collective.ideal_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
-            expected = collective.expected_time(op.collective, op.bytes_sent, ranks.total, device, **where_)
+            ideal, expected = self._collective(op)
         elif op.kind in ON_HOST:
-            ideal, expected = host_time(op, step.train, device)
+            ideal, expected = host_time(op, train, self.device)
         else:
-            ideal = kernel.ideal_time(op, device)
-            expected = kernel.expected_time(op, device, attention=step.train.attention)
+            ideal = kernel.ideal_time(op, self.device)
+            expected = kernel.expected_time(op, self.device, attention=train.attention)
             if op.kind == "matmul":
-                expected = expected / sustained
+                recipe = train.recipe
+                expected = expected / self.sustained
                 if recipe is not None and op.dtype == recipe.dtype:
                     expected = expected / recipe.rate
             elif op.kind == "attention":  # stays below the default power limit
-                expected = expected / (clock * step.stack.efficiency)
-        if op.routed:
-            expected = expected * step.train.imbalance
-        priced.append(PricedOp(op, ideal, expected))
-    return priced
+                expected = expected / (self.clock * self.step.stack.efficiency)
+        return ideal, expected * train.imbalance if op.routed else expected
+
+    def _collective(self, op: Op) -> tuple[Number, Number]:
+        assert op.collective is not None
+        assert op.group is not None
+        ranks = self.groups[op.group]
+        if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
+            return 0.0, 0.0
+        where_: dict[str, Any] = {
+            "ranks_per_domain": ranks.per_domain,
+            "ranks_per_link": ranks.per_link,
+            "network_bytes_per_s": self.network,
+            "sharing": sharing_of(self.step, op, ranks),
+        }
+        sent = op.collective, op.bytes_sent, ranks.total, self.device
+        return collective.ideal_time(*sent, **where_), collective.expected_time(*sent, **where_)
 
 
 def sharing_of(step: Step, op: Op, ranks: Ranks) -> Sharing:
