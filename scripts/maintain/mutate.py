@@ -47,6 +47,7 @@ TARGETS = {  # module -> tests that should notice, nearest first
     "counting/stages.py": ("tests/counting/test_stages.py", "tests/counting", *WHOLE),
     "search/ranking.py": ("tests/search/test_ranking.py", "tests/search", *WHOLE),
     "search/grid.py": ("tests/search/test_grid.py", "tests/search", *WHOLE),
+    "search/sums.py": ("tests/search/test_grid.py", "tests/search", *WHOLE),
     "search/sift.py": ("tests/search/test_sift.py", "tests/search", *WHOLE),
     "search/best.py": ("tests/search/test_best.py", "tests/search", *WHOLE),
     "footprint/phases.py": ("tests/footprint", *WHOLE),
