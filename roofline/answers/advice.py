@@ -14,7 +14,7 @@ from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
 from .estimate import Estimate
 from .replayed import replayed
-from .times import estimate_times
+from .times import time_and_memory
 
 if TYPE_CHECKING:
     from .fixes import Fix
@@ -114,11 +114,11 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
     """A run with one change on the same software, and whether it surely fits; None where the device cannot run it."""
     try:
         changed, options = applied(run, (change,), same_software="stack" not in change.options)
-        times = replayed(estimate_times, changed.model, changed.train, changed.device)
+        expected_s, memory = replayed(time_and_memory, changed.model, changed.train, changed.device)
     except RooflineError:  # no such engine, no such figure
         return None
     before = float(expected.step_time_s)
-    seconds = float(times.expected * run.train.tokens_per_step / changed.train.tokens_per_step)
+    seconds = float(expected_s * run.train.tokens_per_step / changed.train.tokens_per_step)
     found = Suspect(
         what=change.what,
         options=options,
@@ -127,4 +127,4 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         explains=(seconds - before) / gap,
         measure=change.measure,
     )
-    return found, bool(times.memory.fit_probability >= SURE)
+    return found, bool(memory.fit_probability >= SURE)

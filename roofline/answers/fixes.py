@@ -15,7 +15,7 @@ from ..footprint.parts import Memory, memory_of
 from ..footprint.spreads import SURE
 from .changes import FITS, Change, applied, changes
 from .minimal import Set, smallest_sets
-from .times import estimate_times
+from .times import time_and_memory
 
 MOST_CHANGES = 3
 MOST_DEVICES = 1024
@@ -169,23 +169,23 @@ class _Search:
         changed, options = applied(self.run, made)
         step = build_step(changed.model, changed.train)
         try:
-            times = estimate_times(step, changed.device)
+            seconds, memory = time_and_memory(step, changed.device)
         except RooflineError:  # no network figure
             return None
-        train, memory = step.train, times.memory
+        train = step.train
         return Fix(
             change=_words(made, options),
             options=options,
             total_bytes=float(memory.total_bytes),
             saved_bytes=self.needed - float(memory.needed_bytes),
             fit_probability=float(memory.fit_probability),
-            step_time_s=float(times.expected),
-            cost=float(times.expected * train.num_devices / train.tokens_per_step) / self.price - 1,
+            step_time_s=float(seconds),
+            cost=float(seconds * train.num_devices / train.tokens_per_step) / self.price - 1,
         )
 
     def _device_time(self, run: Run, step: Step) -> float:
         """Device-seconds per token."""
-        seconds = estimate_times(step, run.device).expected
+        seconds, _ = time_and_memory(step, run.device)
         return float(seconds * run.train.num_devices / run.train.tokens_per_step)
 
 
