@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from roofline.config.settle import resolve, train_config
 from roofline.counting.ownership import expert_ranks, parameter_shares, shard_ranks
-from roofline.counting.step import build_step
+from roofline.counting.step import build_step, without_updates
 from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
 from roofline.model.presets import model_ids
@@ -296,3 +296,13 @@ def test_sharded_gradients_are_not_added_up_whole():
     assert "mlp.up.grad_accumulate" in whole
     assert "mlp.up.grad_accumulate" not in sharded
     assert {"gradients.copy_in", "gradients.accumulate"} <= sharded
+
+
+@pytest.mark.parametrize("model", [SMALL, EXPERTS])
+def test_steps_that_differ_in_recompute_are_the_ones_counted_alone_without_their_updates(model):
+    words = ({}, {"recompute": "selective"}, {"recompute": "full"}, {"recompute": "mlp"})
+    trains = [resolve(train_config({"stack": "megatron", "tp": 2, "micro_batch": 3, **each}), model) for each in words]
+    for train, step in zip(trains, without_updates(model, trains), strict=True):
+        alone = build_step(model, train)
+        assert step.ops == tuple(op for op in alone.ops if op.part != "step")
+        assert (step.train, step.weights, step.working_bytes) == (train, alone.weights, alone.working_bytes)

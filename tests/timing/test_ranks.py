@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline.config.settle import resolve, train_config
-from roofline.counting.step import build_step
+from roofline.counting.step import build_step, without_updates
 from roofline.hardware import load_device
 from roofline.model.load import load_model
+from roofline.timing import kernel
 from roofline.timing.ranks import (
     domain_size,
     link_size,
     network_bytes_per_s,
     price,
+    price_all,
     rank_groups,
     ranks_in_domain,
     share_sent,
@@ -168,3 +170,17 @@ def test_ranks_that_are_apart_do_not_share_a_bridge():
     found = rank_groups(train, load_device("h100-nvl-94gb"))
     assert (found["tp"].per_domain, found["tp"].per_link) == (2, 2)
     assert (found["dp"].per_domain, found["dp"].per_link) == (4, 1)  # each in another pair
+
+
+@pytest.mark.parametrize("model", [LLAMA, MIXTRAL])
+def test_work_that_is_kept_otherwise_or_run_again_is_timed_once(model, monkeypatch):
+    words = ({}, {"recompute": "selective"}, {"recompute": "full"})
+    options = {"seq_len": 1024, "tp": 2, "attention": "unfused"}
+    steps = without_updates(model, [resolve(train_config({**options, **each}), model) for each in words])
+    alone = [price(step, H100) for step in steps]
+    times, timed = kernel.expected_time, []
+    monkeypatch.setattr(
+        kernel, "expected_time", lambda op, *of, **how: (timed.append(op.name), times(op, *of, **how))[1]
+    )
+    assert price_all(steps, H100) == alone
+    assert len(timed) == len([op for op in steps[0].ops if op.kind != "collective"])
