@@ -280,7 +280,8 @@ def suite(python: Path, source: Path, folder: Path) -> str:
     for name in ("roofline", "hardware", "roofline.egg-info"):
         shutil.rmtree(folder / name, ignore_errors=True)
     workers = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "auto")
-    command = [python, "-m", "pytest", "-n", workers, "-p", "no:cacheprovider", "tests", "-o", "addopts=-q"]
+    options = ["-p", "no:cacheprovider", "-o", "addopts=-q --import-mode=importlib"]  # no doctests: modules are gone
+    command = [python, "-m", "pytest", "-n", workers, *options, "tests"]
     output = call(command, cwd=folder, env=environment())
     return output.strip().splitlines()[-1]
 
