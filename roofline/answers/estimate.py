@@ -19,6 +19,7 @@ from ..timing.host import ON_HOST
 from ..timing.interval import interval
 from ..timing.ranks import PricedOp, price
 from ..timing.schedule import Schedule, schedule
+from ..timing.seen import pull
 from ..timing.terms import KERNELS, LOSSES, TERMS
 from .asked import run_of
 from .machine import machine_notes
@@ -353,8 +354,9 @@ def waterfall(times: Schedule[Any], useful: Number) -> list[WaterfallStep[Any]]:
 
 
 def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime[Any, Any]]:
-    """Every op with its time per step on the busiest device."""
+    """Every op with its time per step on the busiest device, moved like the step by what was timed of it."""
     rows = []
+    seen = pull(step, device)
     passes, bandwidth = runs_per_step(step), device.memory_bandwidth_bytes_per_s
     for item in priced:
         op, moved = item.op, item.op.bytes
@@ -372,7 +374,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime[
                 bytes=moved,
                 intensity=op.flops / maximum(moved, 1),
                 ideal_s=item.ideal * runs,
-                expected_s=item.expected * runs,
+                expected_s=item.expected * runs * seen,
                 bound="communication" if op.kind == "collective" or op.kind in ON_HOST else bound,
                 shape=op.shape,
             )

@@ -59,6 +59,14 @@ def test_layouts_and_plan_move_what_they_find(expected):
     assert moved.layout.step_time_s == pytest.approx(1.1 ** SHARED["model"] * alone.layout.step_time_s)
 
 
+def test_ops_are_moved_with_the_step(expected):
+    times = ({"measured": 1.2 * expected[2]}, {})
+    told, alone = (roofline.estimate(*WHAT, tp=2, **LAYOUT, **measured) for measured in times)
+    for moved, before in zip(told.ops, alone.ops, strict=True):
+        assert moved.expected_s == pytest.approx(1.2 * before.expected_s)
+        assert moved.ideal_s == before.ideal_s
+
+
 def test_the_run_is_not_changed(expected):
     run = roofline.settle(*WHAT, tp=2, **LAYOUT)
     assert roofline.estimate(run=run, measured=2 * expected[2]).step_time_s == pytest.approx(2 * expected[2])
