@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import Number, divide, is_scalar, maximum
+from ..arrays import Number, divide, is_scalar, maximum, where
 from ..config.recompute import Module
 from ..model.projections import attention_projections
 from ..model.spec import Attention, Block
@@ -52,7 +52,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
         with tape.within(made):
             tape.elementwise(f"{what}.rotary", rotated, chain, flops=3, es=tape.inner_es)
-    _context_parallel(tape, kv_heads * (spec.head_dim + spec.value_head_dim), what)
+    _context_parallel(tape, spec, heads, kv_heads, what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
@@ -112,14 +112,25 @@ def _latent_projections(
                 tape.norm(f"{what}.{name}", norm, tokens, rank, saves=tokens * rank * es, made_by="qkv")
 
 
-def _context_parallel(tape: Tape, kv_width: Number, what: str) -> None:
+def _context_parallel(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, what: str) -> None:
     """Keys and values of the whole sequence are gathered, their gradients scattered (arXiv:2407.21783, 3.3.2)."""
-    if is_scalar(tape.train.cp) and tape.train.cp == 1:
+    cp = tape.train.cp
+    if is_scalar(cp) and cp == 1:
         return
-    payload = tape.batch * tape.seq_kv * kv_width * tape.es
+    rings = tape.stack.context == "ring"
+    width = (heads if rings else kv_heads) * (spec.head_dim + spec.value_head_dim)
+    payload = tape.batch * tape.seq_kv * width * tape.es
     tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload)
     tape.collective(f"{what}.kv_all_gather", "all_gather", "cp", payload, "backward")
-    tape.collective(f"{what}.kv_reduce_scatter_grad", "reduce_scatter", "cp", payload, "backward")
+    if not rings:
+        tape.collective(f"{what}.kv_reduce_scatter_grad", "reduce_scatter", "cp", payload, "backward")
+        return
+    # PyTorch's context_parallel: keys and values come repeated for every head, their gradients go round in fp32
+    tape.collective(f"{what}.kv_grad_ring", "send_recv", "cp", payload * 4 / tape.es, "backward")
+    with tape.within("core_attn"):
+        several = where(cp > 1, 1, 0)
+        elements = several * tape.tokens * width / 2  # of the output, and of keys and of values each
+        tape.repeated(f"{what}.ring_merge", elements, traffic.ring(cp), several, flops=6, es=1)
 
 
 def attention_core(

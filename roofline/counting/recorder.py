@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, where
+from ..arrays import Number, divide, some, where
 from ..config.base import upcast_of
 from ..config.lora import module_words
 from ..config.recompute import Module
@@ -239,7 +239,7 @@ class Tape:
         es = self.es if es is None else es
         kernel = kernels.chain(elements, chain, es, flops)
         self.op(name, kind, "forward", kernel, saved_bytes=saves, saved=saved, **extra)
-        if self.input_needs_grad and chain.back_reads + chain.back_writes > 0:
+        if self.input_needs_grad and some(chain.back_reads + chain.back_writes > 0):
             kernel = kernels.chain_backward(elements, chain, es, flops)
             self.op(f"{name}.backward", kind, "backward", kernel, of=name, **extra)
 

@@ -14,10 +14,10 @@ from ..arrays import Number
 class Passes(msgspec.Struct, frozen=True, kw_only=True):
     """Memory passes per element and kernel launches of one chain."""
 
-    reads: float
-    writes: float
-    back_reads: float
-    back_writes: float
+    reads: Number
+    writes: Number
+    back_reads: Number
+    back_writes: Number
     kernels: Number = 1
     back_kernels: Number = 1
 
@@ -88,6 +88,27 @@ def residual(mask: float, *, fused: bool, in_norm: bool, stream: float = 1, term
         back_writes=stream + (drops or casts),
         kernels=1 if together else 2,
         back_kernels=(1 if together else 2) + (casts and not fused),
+    )
+
+
+def ring(cp: Number) -> Passes:
+    """Bytes for each element of what the steps of PyTorch's ring attention hand on, in 16 bits and fp32.
+
+    Each of `cp` steps puts keys and values together to be sent, casts its output to fp32 and merges it with that of the
+    steps before; every second one, in the mean over ranks, has half of the queries, and puts the halves together again.
+    Backward adds gradients of queries, keys and values up likewise. github:pytorch/pytorch
+    torch/distributed/tensor/experimental/_attention.py, _templated_ring_attention and its backward.
+    """
+    later = cp - 1
+    whole, half = (2 + 20, 4 + 12), (11 + 4, 8 + 4)  # read, written: cast and three merging kernels; halves, joined
+    added = ((6 + 7) / 2, (4 + 6) / 2)  # of a gradient: 16 bits to fp32, or to half of it, joined
+    return Passes(
+        reads=2 + 4 + later * ((whole[0] + half[0]) / 2 + 4),
+        writes=4 + 2 + later * ((whole[1] + half[1]) / 2 + 4),
+        back_reads=cp * (3 * added[0] + 2 * 4) + later * 4 + 3 * 4,
+        back_writes=cp * (3 * added[1] + 2 * 4) + later * 4 + 3 * (4 + 2),
+        kernels=2 + 10 * later,
+        back_kernels=6 + 7 * cp,
     )
 
 

@@ -56,3 +56,24 @@ def test_context_parallelism_divides_queries_and_gathers_keys():
         ("all_gather", keys_and_values),
         ("reduce_scatter", keys_and_values),
     }
+
+
+def test_a_ring_merges_its_steps_in_fp32():
+    found = step_of(seq_len=8, cp=2, num_devices=2, stack="torchtitan")
+    sent = {(op.collective, op.phase): op.bytes_sent for op in found.ops if op.group == "cp"}
+    keys_and_values = 2 * 8 * 3 * (2 + 2)  # of the whole sequence, repeated for each of three heads
+    assert sent == {
+        ("all_gather", "forward"): 2 * keys_and_values,
+        ("all_gather", "backward"): 2 * keys_and_values,
+        ("send_recv", "backward"): 4 * keys_and_values,
+    }
+    merge, back = (op for op in found.ops if op.name.startswith("attention.ring_merge"))
+    elements = 2 * 4 * 3 * 2  # outputs of this rank
+    # keys and values joined (4 in, 4 out), two casts (2, 4), out - sigmoid x (out - other) in three kernels (20, 12),
+    # which one of two ranks does of half and joins (4, 4); to 16 bits (4, 2)
+    assert merge.bytes_read == elements * (4 + 2 + (22 + 11 + 4) / 2 + 4)
+    assert merge.bytes_written == elements * (4 + 4 + (16 + 8 + 4) / 2 + 2)
+    # three gradients each added twice (6, 4), half and joined on one of two (3 + 4, 2 + 4); two put together twice
+    assert back.bytes_read == elements * (2 * (3 * 6.5 + 8) + 4 + 12)
+    assert back.bytes_written == elements * (2 * (3 * 5 + 8) + 4 + 12 + 6)
+    assert not [op for op in step_of(seq_len=8, stack="torchtitan").ops if "ring" in op.name]

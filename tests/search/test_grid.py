@@ -36,7 +36,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
 
 @pytest.mark.parametrize(
     ("model", "stack"),
-    [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "fsdp"), (DENSE, "hf-trainer@4.48")],
+    [(DENSE, "megatron"), (TIED, "compiled"), (EXPERTS, "eager"), (DENSE, "torchtitan"), (DENSE, "hf-trainer@4.48")],
 )
 @pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
 def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
