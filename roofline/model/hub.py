@@ -77,6 +77,12 @@ def config_of(name: str) -> dict[str, Any] | None:
     return None
 
 
+def names_of_size(d_model: int, n_layers: int) -> tuple[str, ...]:
+    """The models without a preset of this width and depth."""
+    size = {"hidden_size": d_model, "num_hidden_layers": n_layers}
+    return tuple(name for name, config in _file()["configs"].items() if size.items() <= config.items())
+
+
 @lru_cache(maxsize=1)
 def _by_source() -> dict[str, str]:
     """The ids in the presets' sources."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ..model.hub import names_of_size
 from ..model.load import load_model, model_from_flat
 from ..model.presets import model_ids
 from ..model.spec import ModelConfig, Moe
@@ -32,9 +33,10 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
     for key in ("n_layers", "d_model", "n_heads", "vocab_size"):
         if not flat[key]:
             raise Skipped(f"{key} is not stated")
-    preset = _preset_like(flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
-    if preset is not None:
-        return preset
+    sizes = (flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
+    known = _preset_like(*sizes) or _hub_like(*sizes)
+    if known is not None:
+        return known
     if not flat["d_ff"]:
         flat["d_ff"] = flat["d_ff_expert"] or 4 * flat["d_model"]
     for key in ("gated_mlp", "tied_embeddings"):
@@ -73,3 +75,14 @@ def _preset_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> M
         return None
     model = load_model(name)
     return model if model.n_layers == n_layers else load_model(name, {"n_layers": n_layers})
+
+
+@cache
+def _hub_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> ModelConfig | None:
+    """The model of the Hub of these dimensions, where it has experts or recurrences: no columns tell of them."""
+    for name in names_of_size(d_model, n_layers):
+        model = load_model(name)
+        plain = not any(group.recurrence or isinstance(group.mlp, Moe) for group in model.groups)
+        if not plain and _signature(model) == (d_model, n_heads, n_experts):
+            return model
+    return None

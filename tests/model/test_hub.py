@@ -67,6 +67,12 @@ def test_models_without_a_preset_have_the_parameters_they_are_published_with(nam
     assert roofline.count(name, seq_len=128).params_total == parameters
 
 
+@pytest.mark.parametrize("size", [8, 47, 56])
+def test_hybrids_are_as_large_as_their_names_say(size: int) -> None:
+    found = roofline.count(f"nvidia/Nemotron-H-{size}B-Base-8K", seq_len=128).params_total
+    assert found / 1e9 == pytest.approx(size, abs=0.5)
+
+
 def test_a_fine_tune_named_after_its_base_last() -> None:
     assert preset_of("someone/dolphin-2.6-mistral-7b")[0] == "mistral-7b"
     assert preset_of("someone/llama-3-7b") == (None, None)  # no such size

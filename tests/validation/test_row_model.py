@@ -9,3 +9,9 @@ def test_known_mixtures_come_from_their_preset():
     assert model_of({**ROW, **MIXTRAL}).name == "mixtral-8x7b"
     other = model_of({**ROW, **MIXTRAL, "d_model": "2048", "d_ff_expert": "7168"})
     assert other.groups[0].mlp.expert.d_ff == 7168
+
+
+def test_hybrids_are_those_of_the_hub_by_their_dimensions():
+    sizes = {"n_layers": "118", "d_model": "8192", "n_heads": "64", "n_kv_heads": "8", "d_ff": "32768"}
+    assert model_of({**ROW, **sizes}).name == "nemotron-h-56b"
+    assert model_of({**ROW, **sizes, "n_layers": "80"}).groups[0].recurrence is None  # a plain decoder
