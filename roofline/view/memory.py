@@ -28,6 +28,7 @@ PHASE_WORDS = {
     "backward ends": "where backward ends",
     "update": "in the optimizer's update",
 }
+NEARLY = 0.005  # of a total: less is no row of its own
 
 
 def tables(result: MemoryFit) -> list[Table]:
@@ -172,13 +173,20 @@ def optimizer_words(train: TrainConfig) -> str:
 
 
 def memory_table(memory: Memory, train: TrainConfig, explained: Mapping[str, str] | None = None) -> Table:
-    """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic."""
-    labels = part_words(train)
+    """Peak bytes of the fullest device by part, the largest first; `explained` adds the arithmetic.
+
+    What fits is judged by `needed_bytes`, which stand below the total where they are less than it.
+    """
+    labels = {"needed_bytes": "needed at least", **part_words(train)}
+    explained = explained and {"needed_bytes": "once the allocator gives back what it keeps", **explained}
     parts = [name for name in PARTS if getattr(memory, name)]
     parts.sort(key=lambda name: -getattr(memory, name))
     rows: list[list[Any]] = []
     capacity = memory.capacity_bytes
-    for name in (*parts, "total_bytes", *(() if capacity is None else ("capacity_bytes",))):
+    sums = ["total_bytes"]
+    sums += [] if memory.needed_bytes > (1 - NEARLY) * memory.total_bytes else ["needed_bytes"]
+    sums += [] if capacity is None else ["capacity_bytes"]
+    for name in (*parts, *sums):
         value = getattr(memory, name)
         words = labels.get(name, name.removesuffix("_bytes"))
         rows.append([words, size(value), None if capacity is None else share(value / capacity)])

@@ -12,12 +12,19 @@ TOO_LARGE = roofline.memory("gpt2", "t4", micro_batch=64, stack="compiled")
 
 
 def test_parts_are_sorted_and_add_up():
-    *parts, total, capacity = view.memory_table(FITS, FITS.train).rows
+    *parts, total, needed, capacity = view.memory_table(FITS, FITS.train).rows
     sizes = [row[1].value for row in parts]
     assert sizes == sorted(sizes, reverse=True)
     assert sum(sizes) == pytest.approx(total[1].value)
     assert (total[1].value, capacity[1].value) == (FITS.total_bytes, FITS.capacity_bytes)
     assert total[2].value == pytest.approx(FITS.total_bytes / FITS.capacity_bytes)
+    assert needed[1].value == FITS.needed_bytes < 0.99 * FITS.total_bytes  # what the first line says
+
+
+def test_what_is_needed_has_no_row_where_it_is_the_total():
+    static = roofline.memory("gpt2", "a100-sxm-80gb", micro_batch=8, stack="torchtitan")  # segments that expand
+    assert static.needed_bytes == static.total_bytes
+    assert not [row for row in view.memory_table(static, static.train).rows if "needed" in row[0]]
 
 
 def test_the_peak_is_the_moment_with_most_live_tensors():
