@@ -2,7 +2,8 @@
 
 The allocator cuts segments of 2 MiB multiples into blocks, and gives a freed block to the next tensor that it holds
 (pytorch c10/cuda/CUDACachingAllocator.cpp). Tensors of equal size take each other's place; those of other sizes cut
-blocks, and what no later tensor fills stays reserved. Where the device is full it gives back whole free segments and
+blocks, and what no later tensor fills stays reserved. So logits, of another size than what a layer works on, find no
+room among its freed blocks, and both stay. Where the device is full it gives back whole free segments and
 tries again, so that what is lost then is less. Segments that expand have no such ends: nothing is lost.
 """
 
@@ -17,7 +18,8 @@ from ..counting.step import Step
 from .activations import GIB
 from .phases import Phase
 
-PASSING = constant("fragmentation.passing")
+STRANDED = constant("fragmentation.stranded")
+WORKING = constant("fragmentation.working")
 UPDATE = constant("fragmentation.update")
 FULL = constant("fragmentation.full")
 CONTEXT_BYTES = constant("context_gib") * GIB
@@ -25,27 +27,48 @@ NCCL_BYTES = constant("communicators_gib") * GIB
 
 
 class Passing(NamedTuple):
-    """Bytes that are not there at every moment of a step, by how much of their blocks no other tensor fills."""
+    """Bytes that are not there at every moment of a step, by how much of their blocks no other tensor fills.
 
-    passing: Number
+    Attributes:
+        stranded: Of the logits or the working set, what the fullest moment does not count: the smaller of both, unless
+            what backward holds grows into the blocks of the logits.
+        working: The working set of a layer.
+        update: Gradients and temporaries as far as all activations at their fullest took as much.
+    """
+
+    stranded: Number
+    working: Number
     update: Number
 
 
 def passing_bytes(phases: Sequence[Phase[Any]]) -> Passing:
-    """Logits and working set; gradients and temporaries as far as all activations at their fullest took as much."""
+    """What comes and goes in a step of these moments."""
     loss, start, end, update = phases
     working = maximum(start.activations - loss.activations, 0)
-    kept = maximum(loss.activations, end.activations - working)
+    held = maximum(end.activations - working, 0)
+    in_loss = loss.activations + loss.logits
+    at_once = maximum(in_loss, start.activations, end.activations)
     made = update.gradients + maximum(update.optimizer - loss.optimizer, 0)
-    return Passing(loss.logits + working, minimum(made, kept + loss.logits + working))
+    return Passing(
+        stranded=maximum(in_loss, held) + working - at_once,
+        working=working,
+        update=minimum(made, maximum(loss.activations, held) + loss.logits + working),
+    )
 
 
-def lost_bytes(step: Step, phases: Sequence[Phase[Any]]) -> Number:
+class Lost(NamedTuple):
+    """Bytes that stay reserved beyond the fullest moment where there is room."""
+
+    whole: Number  # free segments, which the allocator gives back where the device is full
+    parts: Number  # free parts of segments, most of which it can give back only as others are freed
+
+
+def lost_bytes(step: Step, phases: Sequence[Phase[Any]]) -> Lost:
     """What stays reserved beyond the fullest moment where there is room."""
     if step.stack.static_memory or step.stack.expandable_segments:
-        return 0
+        return Lost(0, 0)
     found = passing_bytes(phases)
-    return PASSING * found.passing + UPDATE * found.update
+    return Lost(STRANDED * found.stranded, WORKING * found.working + UPDATE * found.update)
 
 
 def beside_bytes(step: Step) -> Number:
@@ -53,12 +76,12 @@ def beside_bytes(step: Step) -> Number:
     return CONTEXT_BYTES + where(step.train.num_devices > 1, NCCL_BYTES, 0)
 
 
-def needed_bytes(live: Number, lost: Number, beside: Number) -> Number:
+def needed_bytes(live: Number, lost: Lost, beside: Number) -> Number:
     """What a run cannot do without: the driver's figure where the device is full."""
-    return live + FULL * lost + beside
+    return live + FULL * lost.parts + beside
 
 
-def driver_bytes(live: Number, lost: Number, beside: Number, capacity: Number) -> Number:
+def driver_bytes(live: Number, lost: Lost, beside: Number, capacity: Number) -> Number:
     """What nvidia-smi shows: all that stays reserved, as far as there is room."""
-    needed, whole = needed_bytes(live, lost, beside), live + lost + beside
+    needed, whole = needed_bytes(live, lost, beside), live + lost.whole + lost.parts + beside
     return where(capacity > 0, maximum(needed, minimum(whole, capacity)), whole)

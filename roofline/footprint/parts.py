@@ -12,7 +12,7 @@ from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
 from .allocator import beside_bytes, driver_bytes, lost_bytes, needed_bytes
 from .phases import Phase, choose, peak, phases_of
-from .spreads import Z80, fit_probability, spread_of, verdict
+from .spreads import Z80, fit_probability, outcome_spread, spread_of, verdict
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -192,7 +192,7 @@ def _stage_memory(
         needed_bytes=found.needed,
         total_low_bytes=found.total * exp(-wide),
         total_high_bytes=found.total * exp(wide),
-        fit_probability=fit_probability(found.held, capacity_bytes),
+        fit_probability=fit_probability(found.held, capacity_bytes, outcome_spread(step.train)),
         phases=phases,
         host_bytes=(maximum(*(phase.host for phase in phases)) + found.evicted) * ranks,
         nvme_bytes=live.nvme * ranks,

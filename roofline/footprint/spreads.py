@@ -20,6 +20,7 @@ SHARDED = constant("memory_spread.sharded")
 SPLIT = constant("memory_spread.split")
 QUANTISED = constant("memory_spread.quantised")
 OUTCOME = constant("memory_spread.outcome")
+SPLIT_OUTCOME = constant("memory_spread.split_outcome")
 SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fit"
 
 
@@ -28,6 +29,11 @@ def spread_of(train: TrainConfig) -> Number:
     if train.base_dtype in base_dtypes():
         return QUANTISED
     return where(train.tp * train.pp > 1, SPLIT, where(train.num_devices > 1, SHARDED, ALONE))
+
+
+def outcome_spread(train: TrainConfig) -> Number:
+    """Of what a run cannot do without, against the capacity."""
+    return where(train.tp * train.pp > 1, SPLIT_OUTCOME, OUTCOME)
 
 
 def verdict(probability: Any) -> Any:
@@ -39,15 +45,15 @@ def verdict(probability: Any) -> Any:
     return where(probability >= SURE, "fits", where(probability < 1 - SURE, "does not fit", "borderline"))
 
 
-def fit_probability(total: Number, capacity: Number) -> Number:
-    """How likely a log-normal total is within the capacity.
+def fit_probability(total: Number, capacity: Number, spread: Number = OUTCOME) -> Number:
+    """How likely a log-normal total of this `spread` is within the capacity.
 
     The normal distribution in closed form, to 3e-4: Phi(x) = 1 / (1 + exp(-1.5958 (x + 0.044715 x^3))).
 
     >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
     (0.5, True, True)
     """
-    x = log(capacity / total) / OUTCOME
+    x = log(capacity / total) / spread
     x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 

@@ -11,8 +11,10 @@ from roofline.footprint.allocator import (
     CONTEXT_BYTES,
     FULL,
     NCCL_BYTES,
-    PASSING,
+    STRANDED,
     UPDATE,
+    WORKING,
+    Lost,
     beside_bytes,
     driver_bytes,
     lost_bytes,
@@ -43,22 +45,31 @@ def moments(gradients: float, temporaries: float) -> list[Phase[float]]:
 
 
 def test_what_comes_and_goes():
-    # logits and the working set: 60 + 40; gradients and temporaries, of which blocks of 200 bytes stand empty
-    assert passing_bytes(moments(50, 20)) == (100, 70)
-    assert passing_bytes(moments(500, 20)) == (100, 200)
+    # beside the 160 in the loss no block is left for a working set of 40; an update finds 200 bytes empty
+    assert passing_bytes(moments(50, 20)) == (40, 40, 70)
+    assert passing_bytes(moments(500, 20)) == (40, 40, 200)
 
 
-def test_what_is_kept_takes_its_own_place():
+def test_the_smaller_of_logits_and_working_set_is_stranded():
+    few = moments(50, 20)
+    few[0] = moment("loss", activations=100, logits=10, optimizer=30)
+    assert passing_bytes(few) == (10, 40, 70)
+
+
+def test_what_backward_holds_grows_into_the_blocks_of_the_logits():
     more = moments(50, 20)
-    more[2] = moment("backward ends", activations=40 + 130, gradients=50)  # more than in the loss
+    more[2] = moment("backward ends", activations=40 + 130, gradients=50)  # 100 kept and 60 of logits make place
     more[3] = moment("update", gradients=400)
-    assert passing_bytes(more) == (100, 130 + 100)
+    assert passing_bytes(more) == (160 + 40 - 170, 40, 130 + 100)
+    more[2] = moment("backward ends", activations=40 + 170, gradients=50)
+    assert passing_bytes(more) == (0, 40, 170 + 100)
 
 
 def test_what_is_lost():
-    assert lost_bytes(step(), moments(50, 20)) == pytest.approx(PASSING * 100 + UPDATE * 70)
-    assert lost_bytes(step(static=True), moments(50, 20)) == 0
-    assert lost_bytes(step(expandable=True), moments(50, 20)) == 0
+    found = lost_bytes(step(), moments(50, 20))
+    assert found == pytest.approx((STRANDED * 40, WORKING * 40 + UPDATE * 70))
+    assert lost_bytes(step(static=True), moments(50, 20)) == (0, 0)
+    assert lost_bytes(step(expandable=True), moments(50, 20)) == (0, 0)
 
 
 def test_communicators_take_memory_where_there_is_someone_to_talk_to():
@@ -69,12 +80,13 @@ def test_communicators_take_memory_where_there_is_someone_to_talk_to():
 @pytest.mark.parametrize(
     ("capacity", "shown"),
     [
-        (200, 152),  # all that is lost stays
+        (200, 182),  # all that is lost stays
         (130, 130),  # as much as there is room for
-        (100, 102 + FULL * 50),  # what it cannot do without is more
-        (0, 152),  # no device
+        (100, 102 + FULL * 50),  # what it cannot do without is more: of whole segments nothing
+        (0, 182),  # no device
     ],
 )
 def test_a_full_device_gives_back_what_is_lost(capacity, shown):
-    assert driver_bytes(100, 50, 2, capacity) == pytest.approx(shown)
-    assert needed_bytes(100, 50, 2) == pytest.approx(102 + FULL * 50)
+    lost = Lost(whole=30, parts=50)
+    assert driver_bytes(100, lost, 2, capacity) == pytest.approx(shown)
+    assert needed_bytes(100, lost, 2) == pytest.approx(102 + FULL * 50)

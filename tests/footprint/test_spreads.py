@@ -43,3 +43,10 @@ def test_words_stand_at_their_probabilities():
 def test_the_spread_goes_by_how_the_model_is_held(options, name):
     train = train_config({"seq_len": 1024, "stack": "eager", **options})
     assert spreads.spread_of(train) == getattr(spreads, name)
+
+
+def test_outcomes_are_less_sure_where_the_model_is_split():
+    whole, split = (train_config({"seq_len": 1024, "stack": "eager", **how}) for how in ({}, {"tp": 2}))
+    assert spreads.outcome_spread(whole) == spreads.OUTCOME < spreads.outcome_spread(split)
+    wide = spreads.outcome_spread(split)
+    assert spreads.fit_probability(1.0, math.exp(wide), wide) == pytest.approx(NormalDist().cdf(1), abs=3e-4)
