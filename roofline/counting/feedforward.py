@@ -61,7 +61,8 @@ def mlp(
     if spec.sub_norm is not None:
         kept, product = kept + 1, 0
     inputs = (2 if spec.gated else 1) * elements * inner_es
-    saved = Saved(made_by=matrices, input=inputs * stored / inner_es, whole=inputs)
+    inputs = inputs * stored / inner_es  # recompute reads them as they are stored
+    saved = Saved(made_by=matrices, input=inputs, whole=inputs)
     with tape.within(inner):
         kept_bytes = kept * elements * stored
         tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept_bytes, es=inner_es, saved=saved)
@@ -128,12 +129,14 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     with tape.routing():
         mlp(tape, spec.expert, width, rows, "experts", made_by="dispatch", **sizes)
     part = 1 / spec.experts_per_token  # a token's experts are summed
-    chain = traffic.Passes(reads=1, writes=part, back_reads=1 + part, back_writes=1)
-    saved = Saved(made_by="experts", input=moved * es, whole=moved * es)
+    weighted = not tape.fused("expert_weights")  # what is multiplied is kept for the gradient of the weights
+    chain = traffic.Passes(reads=1, writes=part, back_reads=part + weighted, back_writes=1)
+    outputs = moved * es * weighted
+    saved = Saved(made_by="experts", input=outputs, whole=outputs)
     with tape.within("dispatch"):
         _sort(tape, "moe.unsort", moved * gathered, experts_here)
         _exchange(tape, spec, "moe.combine", moved * es, gathered)
-        tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=moved * es, saved=saved)
+        tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=outputs, saved=saved)
         for up in latent[1:]:
             project(tape, (up,), tokens, saves=tokens * width * es)
     if spec.shared is not None:

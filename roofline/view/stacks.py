@@ -24,6 +24,7 @@ FUSIONS: dict[str, str] = {
     "activation_cast": "so does an activation",
     "clamped_activation": "so is the clamped one of gpt-oss",
     "expert_bias": "biases of all experts are added by one kernel",
+    "expert_weights": "a router's weights multiply in the experts' activation, whose outputs need not be kept",
     "expert_epilogue": "experts' matmuls activate and quantise what they write, under graphs of the whole iteration",
     "linear_cross_entropy": "head and loss run chunk by chunk of tokens",
     "adapter": "low-rank adapters are added in their matmuls, without a copy of the input",

@@ -53,6 +53,14 @@ def test_rows_of_one_expert_a_rank_or_of_deepep_need_no_sorting(options):
     assert ("moe.sort", "forward") not in ops_of(**options)
 
 
+def test_outputs_of_experts_are_kept_where_they_are_what_a_weight_multiplies():
+    after, before = (ops_of(stack=stack)["moe.unpermute", "forward"] for stack in ("nemo", "nemo@25.04"))
+    assert (after.saved_bytes, before.saved_bytes) == (0, 2 * ROWS * 24)
+    back = [ops_of(stack=stack)["moe.unpermute.backward", "backward"] for stack in ("nemo", "nemo@25.04")]
+    # the gradient of each token, spread over its rows; and, where weights are of the outputs, those
+    assert [moved(op) for op in back] == [(8 * 24, ROWS * 24), (8 * 24 + ROWS * 24, ROWS * 24)]
+
+
 def test_biases_are_added_expert_by_expert():
     ops = ops_of(BIASED)
     forward, backward = ops["experts.bias", "forward"], ops["experts.bias.backward", "backward"]

@@ -81,12 +81,19 @@ def test_what_experts_keep():
     assert none - kept(EXPERTS, recompute="moe_act") == 2 * rows * FE  # what the activation makes
     assert none - kept(EXPERTS, recompute="layernorm") == 2 * (STATISTICS + NORMED)
     router = 4 * T * E + (12 * K + 4) * T  # scores; ids and weights
-    inside = router + 28 * rows + 2 * rows * D + 2 * rows * 3 * FE + 2 * rows * D
+    inside = router + 28 * rows + 2 * rows * D + 2 * rows * 3 * FE  # of the experts' own results nothing
     assert none - kept(EXPERTS, recompute="moe") == inside  # all but the router's input
     assert none - kept(EXPERTS, recompute="moe,moe_act") == inside
     assert none - kept(EXPERTS, recompute="mlp") == 0  # there is no dense layer
     assert "moe.permute" in again(EXPERTS, recompute="moe")
     assert again(EXPERTS, recompute="moe_act") == {"experts.activation": L}
+
+
+def test_recompute_reads_what_is_stored_in_8_bits():
+    rows = T * K
+    stored = {"saved_dtype": "fp8", "recompute": "moe_act"}
+    # gate and up of each row, a byte of two
+    assert kept(EXPERTS, recompute="moe_act") - kept(EXPERTS, **stored) == rows * 2 * FE
 
 
 def test_latent_attention_keeps_its_latents():
