@@ -27,8 +27,8 @@ Fusion = Literal[
     "linear_cross_entropy",  # head and loss run chunk by chunk of tokens: logits are never there as a whole
     "cast",  # a norm writes the low-precision operand of the projection behind it itself
     "activation_cast",  # so does an activation
-    "expert_weights",  # a router's weights multiply in the experts' activation, so that their outputs are summed as they
-    # are, and not kept for the gradients of the weights
+    "expert_weights",  # a router's weights multiply in the experts' activation: outputs are summed as they are, and not
+    # kept for the gradients of the weights
     "expert_epilogue",  # experts' matmuls are one kernel that adds biases, activates and quantises, of sizes the host
     # never sees: where a graph holds the whole iteration
     "optimizer",  # all parameters in one multi-tensor kernel

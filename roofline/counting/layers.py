@@ -127,7 +127,7 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     if model.embedding_norm is not None:
         tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
     if tape.train.dropout:
-        hidden = tape.tokens * model.d_model
+        hidden = tape.norm_tokens * model.d_model
         tape.elementwise("embedding.dropout", hidden, traffic.dropout(tape.mask), flops=2, saves=hidden)
     if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
         tape.input_needs_grad = False

@@ -69,6 +69,13 @@ def test_sequence_parallelism_replaces_all_reduce_and_shards_norms():
     assert norms[0] == 5 * norms[1]
 
 
+def test_sequence_parallelism_shards_the_mask_of_the_embedding():
+    # Megatron-LM scatters embeddings before it drops: s b h bytes over t in a stage (arXiv:2205.05198, section 4.3)
+    options = {"tp": 3, "dropout": True, "stack": "megatron"}
+    masks = [op_of("embedding.dropout", PLAIN | {"d_ff": 9}, **options, sequence_parallel=on) for on in (False, True)]
+    assert [op.saved_bytes for op in masks] == [10 * 6, 10 * 6 / 3]
+
+
 def test_tensor_parallelism_gathers_what_was_cast():
     def gathered(**options):
         ops = {

@@ -179,6 +179,39 @@ def test_llama_2_7b_in_mixed_precision_takes_more_than_one_card():
     assert sharded.fits
 
 
+@pytest.mark.parametrize(
+    ("model", "device", "options"),
+    [
+        (  # arXiv:2412.19437, sections 3.2 and 3.3: 2,048 H800, SwiGLU's input in fp8, its output made anew
+            "deepseek-v3",
+            "h800-sxm-80gb",
+            {
+                "num_devices": 2048,
+                "pp": 16,
+                "ep": 64,
+                "schedule": "dualpipe",
+                "dtype": "fp8",
+                "recompute": "layernorm,mla_up_proj,moe_act",
+                "moment_dtype": "bf16",
+                "saved_dtype": "fp8",
+                "global_batch": 15360,
+            },
+        ),
+        (  # arXiv:2407.21783, section 3.3.2: gradients sharded, weights not sharded anew between the passes
+            "llama-3.1-405b",
+            "h100-sxm-80gb",
+            {"num_devices": 8192, "tp": 8, "pp": 16, "sharding": "zero2", "seq_len": 8192, "global_batch": 2048},
+        ),
+    ],
+)
+def test_what_was_trained_as_published_fits(model, device, options):
+    usual = {"stack": "megatron", "sharding": "zero1", "seq_len": 4096, "sequence_parallel": "tp" in options}
+    step = build_step(load_model(model), train_config({**usual, **options}))
+    found = memory_of(step, load_device(device))
+    assert found.fits
+    assert found.fit_probability > 0.5
+
+
 def test_parts_are_all_there():
     found = memory()
     assert sum(getattr(found, name) for name in PARTS) == pytest.approx(found.total_bytes)
