@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Number, exp, log, where
-from ..config.base import base_dtypes
+from ..config.base import base_dtype
 from ..config.run import TrainConfig
 from ..constants import constant
 
@@ -26,7 +26,7 @@ SURE = 0.9  # probability from which "fits" is said; below 1 - SURE "does not fi
 
 def spread_of(train: TrainConfig) -> Number:
     """Of the driver's figure: of one device, of several that share or repeat the model, or split it; quantised."""
-    if train.base_dtype in base_dtypes():
+    if base_dtype(train.base_dtype) is not None:
         return QUANTISED
     return where(train.tp * train.pp > 1, SPLIT, where(train.num_devices > 1, SHARDED, ALONE))
 
@@ -58,15 +58,15 @@ def fit_probability(total: Number, capacity: Number, spread: Number = OUTCOME) -
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
-def sure_bytes(capacity: float) -> float:
-    """The largest total that surely fits: where `fit_probability` reaches `SURE`.
+def sure_bytes(capacity: float, spread: float = OUTCOME) -> float:
+    """The largest total of this `spread` that surely fits: where `fit_probability` reaches `SURE`.
 
     >>> bool(fit_probability(sure_bytes(80.0), 80.0) >= SURE > fit_probability(sure_bytes(80.0) + 0.01, 80.0))
     True
     """
     low, high = 0.0, capacity  # halved until no float lies between
     while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if fit_probability(middle, capacity) >= SURE else (low, middle)
+        low, high = (middle, high) if fit_probability(middle, capacity, spread) >= SURE else (low, middle)
     return low
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from ..arrays import is_scalar
 from ..config.sharding import SHARDINGS
-from ..footprint.spreads import sure_bytes
+from ..footprint.spreads import outcome_spread, sure_bytes
 from ..timing.schedule import Schedule
 from .best import Best
 from .grid import Bundle
@@ -51,8 +53,17 @@ class _Sift:
     ) -> None:
         self.question, self.bundle, self.number, self.piece = question, bundle, number, piece
         self.sharding, self.best, self.take = piece.sharding, best, take
-        self.memory_bytes = sure_bytes(question.device.memory_bytes)
+        self.sure = self._sure_bytes(question.device.memory_bytes)  # of each row
         self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
+
+    def _sure_bytes(self, capacity: float) -> Any:
+        """What surely fits of each row: how sure that is depends on how a model is split."""
+        import numpy as np
+
+        columns = self.bundle.space.columns
+        spread = outcome_spread(msgspec.structs.replace(self.bundle.trains[0], tp=columns["tp"], pp=columns["pp"]))
+        spreads, places = np.unique(spread, return_inverse=True)
+        return np.array([sure_bytes(capacity, each) for each in spreads]).take(places)
 
     def run(self, decided: Callable[[int], None] | None) -> None:
         import numpy as np
@@ -70,7 +81,7 @@ class _Sift:
             best.evaluated += int(layouts_of_row[rows].sum())
             return
         floor = self.bundle.memory_floor(self.sharding, runs)
-        fitting = runs[floor <= self.memory_bytes]
+        fitting = runs[floor <= self.sure.take(runs)]
         if not len(fitting):
             fitting = runs[[floor.argmin()]]  # to say what comes closest
         best.evaluated += int(layouts_of_row[rows].sum() - layouts_of_row[fitting].sum())
@@ -89,7 +100,7 @@ class _Sift:
         """`candidates`: [variants, rows, micro batches]."""
         bundle, best = self.bundle, self.best
         memory, held = bundle.memory(self.sharding, rows)
-        fits = candidates & (held <= self.memory_bytes)
+        fits = candidates & (held <= self.sure.take(rows)[:, None])
         if not fits.any():
             variant, row, micro = candidates.nonzero()
             best.smallest.offer(held[candidates], bundle.index_of(variant, rows[row], micro), self.number)
