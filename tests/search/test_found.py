@@ -56,9 +56,9 @@ def test_what_is_recommended_surely_fits_and_what_hardly_does_only_where_nothing
     asked |= {"recompute": "full", "sharding": "zero1", "sequence_parallel": True}
     (alone,) = layouts(DENSE, DEVICE, **asked).layouts
     held = float(memory_of(build_step(DENSE, alone.train), DEVICE).needed_bytes) / 2**30
-    roomy, tight, small = (override(DEVICE, memory_gib=held * room) for room in (1.1, 1.01, 0.99))
+    roomy, tight, small = (override(DEVICE, memory_gib=held * room) for room in (1.2, 1.01, 0.99))
     assert [one.fit_probability >= SURE for one in layouts(DENSE, roomy, **asked).layouts] == [True]
-    hardly = layouts(DENSE, tight, **asked)  # the log of 1.01 over a spread of 6 %: a sixth of a deviation
+    hardly = layouts(DENSE, tight, **asked)  # the log of 1.01 over a spread of 6 % or more: a sixth of a deviation
     assert hardly.priced == 0
     assert 0.5 < hardly.layouts[0].fit_probability < 0.6
     assert hardly.simplest == hardly.layouts[0]
