@@ -73,10 +73,27 @@ def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 @contextlib.contextmanager
+def whole(module: Any) -> Iterator[None]:
+    """Without the hooks that torch.distributed hangs on modules: FSDP2 gathers shards there, which are whole here."""
+    tables = [hooks for part in module.modules() for hooks in (part._forward_pre_hooks, part._forward_hooks)]
+    kept = [(hooks, list(hooks.items())) for hooks in tables]
+    for hooks, items in kept:
+        for key, hook in items:
+            if str(getattr(hook, "__module__", "")).startswith("torch.distributed."):
+                del hooks[key]
+    try:
+        yield
+    finally:
+        for hooks, items in kept:
+            hooks.clear()
+            hooks.update(items)
+
+
+@contextlib.contextmanager
 def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
-    """Run as a GPU does: one dropout kernel, dropout inside fused attention, no CPU-only kernels."""
+    """Run as a GPU does: one dropout kernel, dropout inside fused attention, one branch of two, no CPU-only kernels."""
     functional = torch.nn.functional
-    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
+    attention, dropout, cond = functional.scaled_dot_product_attention, functional.dropout, torch.cond
 
     def fused_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
         if not training or p == 0:
@@ -106,11 +123,17 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
         kernel = torch.ops.aten._scaled_dot_product_efficient_attention
         return kernel(query, key, value, bias, True, 0.0, is_causal, scale=scale)[0]
 
+    def one_branch(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+        """The branch that a known predicate names; of one that hangs on the data, the first."""
+        known = not isinstance(pred, torch.Tensor) or real or not hasattr(pred, "fake_mode")
+        return (true_fn if not known or bool(pred) else false_fn)(*operands)
+
     functional.dropout, functional.scaled_dot_product_attention = fused_dropout, fused_attention
+    torch.cond = one_branch
     onednn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
         yield
     finally:
-        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
+        functional.dropout, functional.scaled_dot_product_attention, torch.cond = dropout, attention, cond
         torch._C._set_mkldnn_enabled(onednn)

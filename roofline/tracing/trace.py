@@ -8,8 +8,11 @@ would run: fused attention, one dropout kernel with a byte mask. Only this modul
 from __future__ import annotations
 
 import contextlib
+import os
 import runpy
 import sys
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FunctionType
@@ -17,7 +20,7 @@ from typing import Any
 
 from ..errors import RooflineError, unknown
 from ..gate import gated
-from .modes import fake_mode, gpu_kernels, with_data, without_data
+from .modes import fake_mode, gpu_kernels, whole, with_data, without_data
 from .recorder import ModuleCost, Recorder, Trace
 
 __all__ = ["ModuleCost", "Trace", "load_builder", "trace", "trace_file"]
@@ -70,6 +73,7 @@ def trace(
     cast = getattr(torch, _CASTS[dtype]) if dtype else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(gpu_kernels(torch, real=real))
+        stack.enter_context(whole(module))
         mode = None if real else fake_mode(torch, stack)
         state = {name: _leaf(torch, tensor, cast, mode) for name, tensor in _state(module)}
         args, kwargs = torch.utils._pytree.tree_map_only(
@@ -123,6 +127,9 @@ def _leaf(torch: Any, tensor: Any, cast: Any, mode: Any) -> Any:
     Integers (token ids, positions) keep their values where they have some: control flow may look at them.
     """
     dtype = cast if cast is not None and tensor.is_floating_point() else tensor.dtype
+    if hasattr(tensor, "full_tensor"):  # a DTensor stands for the whole that its shards are of
+        device = "cpu" if mode is None else "meta"
+        tensor = torch.zeros(tensor.shape, dtype=tensor.dtype, device=device, requires_grad=tensor.requires_grad)
     valueless = tensor.is_floating_point() or tensor.is_complex() or tensor.is_meta
     if valueless and mode is not None:
         with mode:
@@ -155,12 +162,26 @@ def _explained(module: Any) -> Iterator[None]:
     except RooflineError:
         raise
     except Exception as error:  # a module can raise anything
-        first_line = _first_line(error)
+        first_line, line = _first_line(error), _line_of(error, module)
         if type(error).__name__ in {"DynamicOutputShapeException", "DataDependentOutputException"}:
             raise RooflineError(
-                f"{name} chooses its shapes by the data ({first_line}): trace a small instance with real=True"
+                f"{name} asks for a value{line} ({first_line}): shapes have none, trace a small one with real=True"
             ) from error
-        raise RooflineError(f"{name} failed on the example inputs: {type(error).__name__}: {first_line}") from error
+        raise RooflineError(
+            f"{name} failed on the example inputs{line}: {type(error).__name__}: {first_line}"
+        ) from error
+
+
+def _line_of(error: Exception, module: Any) -> str:
+    """Where in the code of a module's classes an error arose: the innermost line of a file that defines one of them."""
+    files = {getattr(sys.modules.get(type(part).__module__), "__file__", None) for part in module.modules()}
+    files |= {code.co_filename for part in module.modules() if (code := getattr(part.forward, "__code__", None))}
+    inside = f"{os.sep}torch{os.sep}"  # torch's own layers have no line of the user's
+    found = (
+        at for at in traceback.extract_tb(error.__traceback__) if at.filename in files and inside not in at.filename
+    )
+    last = deque(found, maxlen=1)
+    return f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
 
 
 def load_builder(spec: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

@@ -143,6 +143,7 @@ def main() -> int:
     names = args.names or [each["type"] for each in described if each["status"] == "refused"]
     if args.failed:
         names = [each["type"] for each in recorded() if each["status"] != "traced"]
+    record_of("albert")  # what the first pass imports, before the processes part
     records = []
     for name in names:
         records.append(record := limited(name))

@@ -48,7 +48,7 @@ def test_shapes_that_depend_on_data_need_real_data():
             return self.linear(x[rows])
 
     x = torch.ones(6, 4)
-    with pytest.raises(RooflineError, match=r"chooses its shapes by the data.*real=True"):
+    with pytest.raises(RooflineError, match=r"asks for a value at test_modes\.py:\d+ .*real=True"):
         trace(Routed(), x)
     assert trace(Routed(), x, real=True).matmul_flops("forward") == 2 * 6 * 4 * 4
 
@@ -64,3 +64,43 @@ def test_integers_keep_their_values():
 
     result = trace(Masked(), torch.randn(2, 4), keyword_inputs={"mask": torch.ones(2, dtype=torch.bool)})
     assert result.matmul_flops("forward") == 2 * 2 * 4 * 4
+
+
+def test_one_branch_of_a_conditional_runs():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.near, self.far = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4))
+
+        def forward(self, x, known=None):
+            return torch.cond(x.sum() > 0 if known is None else known, self.near, self.far, (x,))
+
+    x, near, far = torch.randn(2, 4), 2 * 2 * 4 * 4, 2 * 2 * 2 * 4 * 8
+    assert trace(Gated(), x).matmul_flops("forward") == near  # hangs on the data: the first
+    for known, flops in ((True, near), (False, far), (torch.tensor(False), far)):
+        assert trace(Gated(), x, keyword_inputs={"known": known}).matmul_flops("forward") == flops
+
+
+@pytest.fixture
+def one_rank():
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_modules_wrapped_for_data_parallelism_trace_as_they_are():
+    from torch.distributed.fsdp import fully_shard
+
+    def net():
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    x, plain, sharded = torch.randn(2, 4), trace(net(), torch.randn(2, 4)), net()
+    wrapped = trace(nn.parallel.DistributedDataParallel(net()), x)
+    assert wrapped.matmul_flops() == plain.matmul_flops()
+    for part in (sharded[0], sharded[2], sharded):
+        fully_shard(part)
+    hooks = [len(part._forward_pre_hooks) for part in sharded.modules()]
+    result = trace(sharded, x)
+    assert (result.ops, result.parameters) == (plain.ops, plain.parameters)
+    assert [len(part._forward_pre_hooks) for part in sharded.modules()] == hooks
