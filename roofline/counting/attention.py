@@ -57,6 +57,8 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
     value = heads * spec.value_head_dim
+    if spec.gate:  # keeps the sigmoid, and the product for the output projection
+        tape.elementwise(f"{what}.gate", tokens * value, traffic.GATE, flops=6, saves=2 * tokens * value * es)
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
@@ -173,12 +175,18 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         kernel = kernels.attention(shape, es)
     # the output projection keeps the output, too; its statistics are small, and count with it
     inputs, output = (shape.q + kv_kept) * es, shape.o * es + shape.lse
+    if spec.rotary and not tape.fused("rotary"):  # values may be a view that keeps the whole of a product
+        beside = heads * (spec.head_dim - spec.rope_head_dim) if spec.kv_lora_rank is not None else 0
+        beside = (heads + kv_heads) * spec.head_dim if spec.joint_qkv else beside
+        inputs = inputs + tape.tokens * beside * es
     kept = inputs + output
     saved = Saved(made_by=made, input=inputs, whole=inputs, output=output)
     tape.op(f"{what}.core", "attention", "forward", kernel, saved_bytes=kept, saved=saved, role="attention_entry")
     if tape.input_needs_grad:
         kernel, of = kernels.attention_backward(shape, es), f"{what}.core"
         tape.op(f"{of}.backward", "attention", "backward", kernel, role="attention_entry", of=of)
+    if spec.rotary_joined and not tape.fused("rotary"):  # the output is in the order of the queries: heads outside
+        _transpose(tape, shape.o, what)
 
 
 def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: Module) -> None:
@@ -210,13 +218,18 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
     else:
         chain = traffic.SOFTMAX_EAGER
     core: dict[str, Any] = {"role": "attention_core"}
+    if spec.softcap and not tape.fused("softmax"):
+        tape.elementwise(f"{what}.softcap", scores, traffic.SOFTCAP, flops=3, saves=scores * es * longest, **core)
     tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept * longest, kind="softmax", **core)
     if dropout:
         masked = traffic.dropout(tape.mask)
         tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1) * longest, **core)
     width = spec.value_head_dim
     tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, width, counted=counted, **core)
-    # heads are transposed back to [T, H*d]; the copy is what the output projection keeps
-    o = tape.tokens * heads * spec.value_head_dim
+    _transpose(tape, tape.tokens * heads * spec.value_head_dim, what)
+
+
+def _transpose(tape: Tape, output: Number, what: str) -> None:
+    """Heads back to [T, H*d]: a copy, which is what the output projection keeps."""
     with tape.within(None):
-        tape.elementwise(f"{what}.transpose", o, traffic.COPY, flops=0, saves=o * es)
+        tape.elementwise(f"{what}.transpose", output, traffic.COPY, flops=0, saves=output * tape.es)

@@ -25,6 +25,14 @@ _MODULES: dict[str, tuple[Module, Module]] = {
     "shared_expert": ("shared_experts", "shared_experts"),
 }
 
+_WRITTEN_OUT: dict[str, tuple[traffic.Passes, float]] = {  # of several framework operations, and what they keep
+    "gelu_new": (traffic.GELU_NEW_EAGER, 4),
+    "gelu_fast": (traffic.GELU_FAST_EAGER, 7),
+    "quick_gelu": (traffic.QUICK_GELU_EAGER, 2),
+    "relu2": (traffic.RELU2_EAGER, 1),
+    "xielu": (traffic.XIELU_EAGER, 4.5),
+}
+
 
 def mlp(
     tape: Tape,
@@ -75,7 +83,7 @@ def mlp(
             tape.repeated("experts.bias", here * rows * d_model, traffic.EXPERT_BIAS_EAGER, here, flops=2)
 
 
-def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, int]:
+def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
     """The kernels of an activation, and how many tensors of its width they keep for backward."""
     fused = tape.fused("activation")
     if spec.gated and tape.routed and tape.experts_in_one:
@@ -85,9 +93,10 @@ def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, int]:
         return (traffic.GATED_CLAMPED, 4) if fused else (traffic.GATED_CLAMPED_EAGER, 6)
     if spec.gated:  # keeps gate and up; unfused, the activated gate as well
         return (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
-    if spec.activation == "gelu_new" and not fused:
-        return traffic.GELU_NEW_EAGER, 4
-    return traffic.ACTIVATION, 1
+    if spec.activation == "relu":  # its output tells where its gradient is, and the projection behind it keeps that
+        return traffic.ACTIVATION, 0
+    written_out = _WRITTEN_OUT.get(spec.activation)
+    return (traffic.ACTIVATION, 1) if fused or written_out is None else written_out
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:

@@ -27,7 +27,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     per_block = len(norms) // max(1, len(blocks) + mixer)
     if group.parallel:
         with tape.within("layernorm"):
-            _norms(tape, norms[:3], d_model, ("attention.norm", "mlp.norm", "parallel.norm"))
+            _norms(tape, norms[:1], d_model, ("attention.norm",))
+            _norms(tape, norms[1:3], d_model, ("mlp.norm", "parallel.norm"), kept=True)  # the input by the first
         _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
         norms, per_block = [], 0
     for block in [group.linears, *blocks] if mixer else blocks:
@@ -49,7 +50,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         elif isinstance(block, Moe):
             moe(tape, block, d_model)
         else:
-            saved = tape.norm_tokens * d_model * tape.es
+            shared = group.parallel and len(group.norms) == 1  # with attention, which keeps its input
+            saved = 0 if shared else tape.norm_tokens * d_model * tape.es
             mlp(tape, block, d_model, tape.tokens, saves=saved, made_by="layernorm")
         if split and final:
             _leave_tensor_parallel(tape, what, d_model)
@@ -62,10 +64,12 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         mix_linearly(tape, group.linears, group.recurrence)
 
 
-def _norms(tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...], *, stream: bool = True) -> None:
-    """Norms over the residual `stream`, or over what a block is about to add to it."""
+def _norms(
+    tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...], *, stream: bool = True, kept: bool = False
+) -> None:
+    """Norms over the residual `stream`, `kept` by a norm before or not, or over what a block is about to add to it."""
     for name, norm in zip(names, norms, strict=False):
-        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream)
+        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream, kept=kept)
 
 
 def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:

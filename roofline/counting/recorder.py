@@ -263,11 +263,13 @@ class Tape:
         saves: Number = 0,
         made_by: Module | None = None,
         stream: bool = False,
+        kept: bool = False,
     ) -> None:
         """A norm over `width` features: fused, or the chain of kernels that an eager RMSNorm runs.
 
-        `saves` is the input, which `made_by` wrote, where no earlier op keeps it; of the residual `stream` it is kept
-        here. Statistics come on top, and what the eager chain keeps: an fp32 copy of the input, the normalised value.
+        `saves` is the input, which `made_by` wrote, where no earlier op keeps it; of the residual `stream` it is
+        kept here, unless an earlier norm of the same input has it `kept`. Statistics come on top, and what the eager
+        chain keeps: an fp32 copy of the input, the normalised value.
         """
         elements = rows * width
         if norm.weight or norm.bias:
@@ -275,19 +277,20 @@ class Tape:
             self.input_needs_grad = self.input_needs_grad or not self.frozen
         fused, wide = self.fused("norm"), stream and self.inner_es < self.stream_es  # read in fp32, written in 16 bits
         es = self.stream_es if stream else self.inner_es
-        whole = elements * es if stream else saves
-        if norm.kind == "layer" or fused:
-            chain = (traffic.NORM_OF_FP32 if fused else traffic.NORM_OF_FP32_EAGER) if wide else traffic.NORM
+        whole = elements * es * (not kept) if stream else saves
+        product = norm.weight and not self.frozen  # a frozen weight keeps no input
+        saved: Number = 0
+        if norm.kind == "layer" and norm.fp32 and not fused:  # twice what is left of the mean, and that scaled
+            saves = elements * 4 * (2 + product) + rows * 4
+        elif norm.kind == "layer" or fused:
             saved, saves = whole, whole + rows * (8 if norm.kind == "layer" else 4)
         else:
-            chain = traffic.RMS_NORM_EAGER if es < 4 else traffic.RMS_NORM_EAGER_FP32
-            chain = traffic.RMS_NORM_OF_FP32_EAGER if wide else chain
-            saved, saves = 0, elements * (4 + (0 if self.frozen else es)) + rows * 4  # a frozen weight keeps no input
+            saves = elements * (4 + (4 if norm.fp32 else es) * product) + rows * 4
         flops = 5 if norm.kind == "rms" else 8
         self.elementwise(
             name,
             elements,
-            chain,
+            traffic.norm(norm, es, wide=wide, fused=fused),
             flops=flops,
             saves=saves,
             kind="normalization",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ..arrays import Number
+from ..model.spec import Norm
 
 
 class Passes(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,11 @@ NORM_OF_FP32 = Passes(reads=2, writes=1, back_reads=6, back_writes=2, back_kerne
 NORM_OF_FP32_EAGER = Passes(reads=4, writes=3, back_reads=9, back_writes=4, kernels=2, back_kernels=3)
 # cast up, square, mean, scale, cast down, weight
 RMS_NORM_EAGER = Passes(reads=10, writes=8, back_reads=26, back_writes=18, kernels=6, back_kernels=14)
+# cast up, square, mean, scale, weight in fp32, cast down
+RMS_NORM_EAGER_WIDE = Passes(reads=11, writes=9, back_reads=30, back_writes=20, kernels=6, back_kernels=14)
+# Cohere's LayerNorm: cast up, mean, square of the difference, its mean, the difference again, scale, weight, cast down
+LAYER_NORM_EAGER_WIDE = Passes(reads=17, writes=13, back_reads=42, back_writes=28, kernels=10, back_kernels=22)
+LAYER_NORM_EAGER_FP32 = Passes(reads=7, writes=5, back_reads=20, back_writes=13, kernels=9, back_kernels=21)
 RMS_NORM_EAGER_FP32 = Passes(reads=5, writes=4, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
 RMS_NORM_OF_FP32_EAGER = Passes(reads=12, writes=9, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
 ROTARY = COPY
@@ -38,6 +44,13 @@ ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8,
 ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # GPT-2's gelu written out in eight framework operations
 GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
+# x * sigmoid(1.702 x)
+QUICK_GELU_EAGER = Passes(reads=4, writes=3, back_reads=9, back_writes=5, kernels=3, back_kernels=5)
+GELU_FAST_EAGER = Passes(reads=12, writes=9, back_reads=23, back_writes=13, kernels=9, back_kernels=13)
+RELU2_EAGER = Passes(reads=2, writes=2, back_reads=6, back_writes=4, kernels=2, back_kernels=4)
+XIELU_EAGER = Passes(reads=17.5, writes=11.5, back_reads=38, back_writes=22, kernels=15, back_kernels=29)
+GATE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_kernels=3)  # sigmoid, product
+SOFTCAP = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)  # divide, tanh, multiply
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
 GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
 # its clamps and the tensor they are joined in are kernels of their own before the fused one
@@ -65,6 +78,19 @@ TO_INT8 = Passes(reads=2, writes=0.5, back_reads=0, back_writes=0, kernels=2)  #
 DORA_NORM = Passes(reads=4, writes=3, back_reads=0, back_writes=0, kernels=5)
 # (magnitude / norm - 1) x . W, and the product by magnitude / norm; backward both again, and the magnitude's own
 DORA_SCALE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_kernels=6)
+
+
+def norm(norm: Norm, es: float, *, wide: bool, fused: bool) -> Passes:
+    """A norm over elements of `es` bytes; `wide`: of a stream in fp32, to be cast for the projection behind it."""
+    if norm.kind == "layer" and norm.fp32 and not fused:
+        return LAYER_NORM_EAGER_WIDE if es < 4 else LAYER_NORM_EAGER_FP32
+    if norm.kind == "layer" or fused:
+        return (NORM_OF_FP32 if fused else NORM_OF_FP32_EAGER) if wide else NORM
+    if wide:
+        return RMS_NORM_OF_FP32_EAGER
+    if es == 4:
+        return RMS_NORM_EAGER_FP32
+    return RMS_NORM_EAGER_WIDE if norm.fp32 else RMS_NORM_EAGER
 
 
 def dropout(mask: float) -> Passes:

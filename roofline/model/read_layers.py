@@ -26,7 +26,7 @@ def read_norm(flat: Flat) -> Norm:
     kind = cast('Literal["rms", "layer"]', flat.word("norm", "rms"))
     weight = flat.flag("norm_weight", True)
     bias = flat.flag("norm_bias", kind == "layer" and weight and flat.flag("biases", False))
-    return Norm(kind=kind, weight=weight, bias=bias)
+    return Norm(kind=kind, weight=weight, bias=bias, fp32=flat.flag("norm_fp32", False))
 
 
 def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
@@ -118,7 +118,7 @@ def _qk_norm(flat: Flat) -> Norm | None:
         return None
     kind = cast('Literal["rms", "layer"]', flat.word("qk_norm_kind", flat.word("norm", "rms")))
     weight = flat.flag("norm_weight", True)
-    return Norm(kind=kind, weight=weight, bias=flat.flag("qk_norm_bias", False))
+    return Norm(kind=kind, weight=weight, bias=flat.flag("qk_norm_bias", False), fp32=flat.flag("norm_fp32", False))
 
 
 def read_attention(flat: Flat) -> Attention:
@@ -128,7 +128,7 @@ def read_attention(flat: Flat) -> Attention:
     qkv_bias = flat.flag("qkv_bias", biases)
     qk_norm = _qk_norm(flat)
     latent = "kv_lora_rank" in flat
-    lora_norm = Norm(kind="rms") if flat.flag("lora_norms", True) else None
+    lora_norm = Norm(kind="rms", fp32=flat.flag("norm_fp32", False)) if flat.flag("lora_norms", True) else None
     rope_head_dim = flat.integer("rope_head_dim", 0)
     if latent and rope_head_dim >= head_dim:
         flat.fail(
@@ -138,6 +138,9 @@ def read_attention(flat: Flat) -> Attention:
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
+        joint_qkv=flat.flag("joint_qkv", False),
+        rotary_joined=flat.flag("rotary_joined", False),
+        gate=flat.flag("attention_gate", False),
         value_head_dim=flat.integer("value_head_dim", head_dim),
         q_bias=flat.flag("q_bias", qkv_bias),
         k_bias=flat.flag("k_bias", qkv_bias),

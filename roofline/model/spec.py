@@ -33,11 +33,15 @@ Split = Literal["none", "columns", "rows", "count"]  # what tensor parallelism d
 
 
 class Norm(msgspec.Struct, frozen=True, kw_only=True):
-    """A normalization layer: root-mean-square or mean-and-variance, with or without weight and bias."""
+    """A normalization layer: root-mean-square or mean-and-variance, with or without weight and bias.
+
+    `fp32`: its code multiplies by the weight in fp32 and casts then (Gemma, OLMo 2), not before (Llama).
+    """
 
     kind: Literal["rms", "layer"] = "rms"
     weight: bool = True
     bias: bool = False
+    fp32: bool = False
 
     def params(self, width: int) -> int:
         """Parameters of a norm over `width` features."""
@@ -65,6 +69,9 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     n_kv_heads: int
     head_dim: int  # query and key width of a head; MLA: nope + rope
     value_head_dim: int  # value width of a head
+    joint_qkv: bool = False  # q, k and v are views of one product
+    rotary_joined: bool = False  # what is rotated of a head is joined to the rest, head by head
+    gate: bool = False  # the output is multiplied by a sigmoid of its width
     q_bias: bool = False
     k_bias: bool = False
     v_bias: bool = False

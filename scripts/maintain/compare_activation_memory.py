@@ -36,19 +36,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "qwen3": GROUPED | {"head_dim": 16},
     "qwen3_moe": GROUPED | {"head_dim": 12, "moe_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2},
     "starcoder2": GROUPED | {"sliding_window": None},
-    # families whose code keeps more, or less, than the plain form we count: see LIMITS
     "gemma": GROUPED | {"head_dim": 16},
     "olmo2": GROUPED,
     "phi3": GROUPED | {"pad_token_id": 0},
     "gpt_neox": COMMON | {"intermediate_size": 384, "max_position_embeddings": 64},
 }
-LIMIT = 0.02
-LIMITS = {  # relative error allowed, and why the count differs
-    "gemma": 0.09,  # 16-bit: the norm multiplies by its weight in fp32 and keeps that operand
-    "olmo2": 0.12,  # 16-bit: as gemma
-    "phi3": 0.10,  # values are a view of the joint qkv product, so fused attention keeps all of it
-    "gpt_neox": 0.10,  # as phi3; and the two norms of a parallel block keep one input, not two
-}
+LIMIT = 0.005
 
 
 def config_of(family: str) -> dict[str, Any]:

@@ -16,18 +16,19 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import multiprocessing
 import resource
 import sys
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from compare_types import default_config
 
 from roofline.errors import RooflineError
 from roofline.tracing import architecture
@@ -41,16 +42,6 @@ LAYERS, DEPTHS = (
     4,
     ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth", "encoder_layers", "decoder_layers"),
 )
-
-
-def compare_types() -> Any:
-    """The script beside this one."""
-    spec = importlib.util.spec_from_file_location("compare_types", Path(__file__).with_name("compare_types.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def shallow(fields: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +62,7 @@ def record_of(name: str) -> dict[str, Any]:
     """What there is to record of one type: traced, built (its parameters are known), or neither."""
     record: dict[str, Any] = {"type": name, "status": "unbuilt"}
     try:
-        config = compare_types().default_config(name)
+        config = default_config(name)
         for fields in (shallow(config), config):
             try:
                 trace, note = traced(fields, name, "bf16")
@@ -92,11 +83,11 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def limited(name: str) -> dict[str, Any]:
-    """`record_of` in a process of its own."""
+def in_process(function: Callable[[str], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What a function records of a type, in a process of its own with limits of memory and time."""
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
-    process = fork.Process(target=_send, args=(name, there))
+    process = fork.Process(target=_send, args=(function, name, there))
     process.start()
     there.close()
     try:
@@ -108,9 +99,9 @@ def limited(name: str) -> dict[str, Any]:
     return found or {"type": name, "status": "unbuilt", "why": f"more than {TIME} s or {MEMORY // 2**30} GiB"}
 
 
-def _send(name: str, to: Connection) -> None:
+def _send(function: Callable[[str], dict[str, Any]], name: str, to: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    to.send(record_of(name))
+    to.send(function(name))
 
 
 def write(records: list[dict[str, Any]]) -> None:
@@ -146,7 +137,7 @@ def main() -> int:
     record_of("albert")  # what the first pass imports, before the processes part
     records = []
     for name in names:
-        records.append(record := limited(name))
+        records.append(record := in_process(record_of, name))
         print(json.dumps(record), flush=True)
         if args.write:
             write([record])

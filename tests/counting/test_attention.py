@@ -77,3 +77,35 @@ def test_a_ring_merges_its_steps_in_fp32():
     assert back.bytes_read == elements * (2 * (3 * 6.5 + 8) + 4 + 12)
     assert back.bytes_written == elements * (2 * (3 * 5 + 8) + 4 + 12 + 6)
     assert not [op for op in step_of(seq_len=8, stack="torchtitan").ops if "ring" in op.name]
+
+
+EAGER = {"stack": "eager", "dtype": "bf16", "master_weights": False}  # 2 bytes an element, 10 tokens of width 6
+
+
+def saved(name, flat, **options):
+    return op_of(name, flat, **EAGER, **options).saved_bytes
+
+
+def test_values_that_are_views_keep_the_whole_product_of_queries_keys_and_values():
+    rotary = {**PLAIN, "rotary": True}
+    apart, joint = (saved("attention.core", {**rotary, "joint_qkv": flag}) for flag in (False, True))
+    assert joint - apart == 10 * (6 + 6) * 2  # q and k stay beside what rotary makes of them
+    assert saved("attention.core", {**PLAIN, "joint_qkv": True}) == saved("attention.core", PLAIN)
+
+
+def test_a_gate_keeps_its_sigmoid_and_the_product():
+    gate = op_of("attention.gate", {**PLAIN, "attention_gate": True}, **EAGER)
+    assert gate.saved_bytes == 2 * 10 * 6 * 2
+    assert (gate.bytes_read, gate.bytes_written) == (3 * 10 * 6 * 2, 2 * 10 * 6 * 2)
+
+
+def test_heads_that_rotary_joins_are_copied_back():
+    names = {op.name for op in step_of({**PLAIN, "rotary_joined": True}, **EAGER).ops}
+    assert "attention.transpose" in names
+    assert "attention.transpose" not in {op.name for op in step_of(PLAIN, **EAGER).ops}
+    assert saved("attention.transpose", {**PLAIN, "rotary_joined": True}) == 10 * 6 * 2
+
+
+def test_a_soft_cap_keeps_its_tanh():
+    assert saved("attention.softcap", {**PLAIN, "softcap": True}, attention="unfused") == 2 * 3 * 5 * 5 * 2
+    assert all(op.name != "attention.softcap" for op in step_of({**PLAIN, "softcap": True}).ops)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from roofline.config.settle import train_config
 from roofline.counting.op import Op
 from roofline.counting.step import build_step
@@ -87,3 +89,24 @@ def test_an_expert_that_ranks_share_gathers_the_tokens_of_all():
     assert shared.shape == (32, 8, 8, 2)  # twice the rows, half the width
     gathered = op_of("moe.dispatch_all_gather", flat, ep=2, etp=2, **options)
     assert gathered.bytes_sent == 2 * 16 * 2 * 8 * 2  # 2 ranks x 16 tokens x 2 experts x 8 wide x 2 bytes
+
+
+@pytest.mark.parametrize(
+    ("activation", "tensors"),  # of the width inside, each as torch keeps it of the code of transformers
+    [("gelu", 1), ("relu", 0), ("relu2", 1), ("quick_gelu", 2), ("gelu_new", 4), ("xielu", 4.5), ("gelu_fast", 7)],
+)
+def test_an_activation_keeps_what_its_operations_read_again(activation: str, tensors: float) -> None:
+    flat = {**FLAT, "gated_mlp": False, "activation": activation}
+    (op,) = [op for op in ops(flat, stack="eager", master_weights=False) if op.name == "mlp.activation"]
+    assert op.saved_bytes == tensors * T * F * 2
+    (fused,) = [op for op in ops(flat) if op.name == "mlp.activation"]
+    assert fused.saved_bytes == (activation != "relu") * T * F * 2  # of a relu the projection behind it keeps all
+
+
+def test_parallel_blocks_of_one_norm_keep_one_input() -> None:
+    def kept(norms: int) -> float:
+        flat = {**FLAT, "parallel_block": True, "norms_per_layer": norms, "norm": "layer"}
+        return float(sum(op.saved_bytes * op.count for op in ops(flat, stack="eager") if op.name == "mlp.up"))
+
+    assert kept(1) == 0
+    assert kept(2) == LAYERS * T * D * 2

@@ -1,6 +1,8 @@
 """What the recorder writes down of element-wise work."""
 
-from .tiny import op_of
+import pytest
+
+from .tiny import TINY, op_of
 
 
 def test_look_ups_and_elementwise_work():
@@ -22,3 +24,25 @@ def test_autocast_keeps_the_residual_stream_in_fp32():
     backward = op_of("mlp.residual.backward", stack="eager")
     assert (backward.bytes, backward.kernels) == ((2 * 4 + 4 + 4 + 2) * hidden, 2)  # summed, and cast for y
     assert op_of("mlp.residual", stack="fsdp").bytes == 3 * 2 * hidden
+
+
+@pytest.mark.parametrize(
+    ("flat", "kept"),  # bytes of an element in 16 bits: an fp32 copy, and what the weight multiplies
+    [
+        ({}, 4 + 2),
+        ({"norm_fp32": True}, 4 + 4),
+        ({"norm_weight": False}, 4),
+        ({"norm": "layer"}, 2),
+        ({"norm": "layer", "norm_fp32": True}, 4 + 4 + 4),  # what is left of the mean twice, then scaled
+    ],
+)
+def test_a_norm_keeps_what_its_code_reads_again(flat, kept):
+    norm = op_of("attention.norm", {**TINY, **flat}, stack="eager", master_weights=False)
+    statistics = 8 if flat == {"norm": "layer"} else 4
+    assert norm.saved_bytes == 10 * (6 * kept + statistics)
+
+
+def test_the_second_norm_of_one_input_keeps_its_statistics_alone():
+    flat = {**TINY, "parallel_block": True, "norms_per_layer": 2, "norm": "layer"}
+    first, second = (op_of(name, flat, stack="eager", master_weights=False) for name in ("attention.norm", "mlp.norm"))
+    assert (first.saved_bytes, second.saved_bytes) == (10 * (6 * 2 + 8), 10 * 8)

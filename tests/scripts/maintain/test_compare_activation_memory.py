@@ -31,7 +31,7 @@ def rows():
 @pytest.mark.parametrize(("family", "attention", "dtype", "saved_bytes"), rows())
 def test_counted_bytes_match_what_torch_saves(script, family, attention, dtype, saved_bytes):
     counted = sum(script.counted(family, attention, dtype).values())
-    assert counted == pytest.approx(int(saved_bytes), rel=script.LIMITS.get(family, script.LIMIT))
+    assert counted == pytest.approx(int(saved_bytes), rel=script.LIMIT)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gpt2-dropout", "llama"])

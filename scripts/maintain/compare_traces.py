@@ -1,0 +1,139 @@
+"""Record what a traced pass of each described model type costs: what the tests hold our counts against.
+
+The class of each type is built from its default configuration, four layers deep and with a small vocabulary, and one
+pass traced in 16 bits, with the attention that transformers picks for it.
+
+    python scripts/maintain/compare_traces.py [--write] [TYPE ...]
+
+Needs the `torch` extra; the tests do not. Left out are types whose
+class cannot be built or traced from its defaults, and wholes of several models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from compare_types import AHEAD, NEEDED, read_fields, without
+from compare_with_transformers import ADJUSTED
+from trace_types import in_process, shallow
+
+from roofline.counting.op import Op
+from roofline.model.family import family_ids
+from roofline.model.huggingface import model_from_config
+from roofline.model.towers import table
+from roofline.tracing import architecture
+from roofline.tracing.trace import Trace, trace
+
+RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "traced_counts.jsonl"
+BATCH, SEQ_LEN, VOCABULARY = 2, 256, 1024
+
+
+def small(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without dropout and with a small vocabulary."""
+    cut: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            cut[name] = small(value)
+        elif name == "vocab_size" and isinstance(value, int):
+            cut[name] = min(value, VOCABULARY)
+        elif name.endswith("_token_id") and isinstance(value, int):
+            cut[name] = min(value, 1)
+        else:
+            cut[name] = 0.0 if "drop" in name and isinstance(value, float) else value
+    return cut
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """What is built of a type."""
+    config = transformers.AutoConfig.for_model(name, **ADJUSTED.get(name, {}), **NEEDED.get(name, {}))
+    fields: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
+    return without(small(shallow({**fields, "model_type": name})), AHEAD)
+
+
+def counts(ops: tuple[Op, ...]) -> dict[str, float]:
+    """Bytes kept for backward; FLOPs of matmuls and attention, and bytes moved, by phase."""
+    found = {"saved_bytes": sum(float(op.saved_bytes * op.count) for op in ops)}
+    for op in ops:
+        if op.phase in {"forward", "backward"}:
+            kind = op.kind if op.kind in {"matmul", "attention"} else "elementwise"
+            costs = {f"{kind}_bytes_{op.phase}": op.bytes}
+            if kind != "elementwise":
+                costs[f"flops_{op.phase}"] = op.flops if op.model_flops is None else op.model_flops
+            for key, amount in costs.items():
+                found[key] = found.get(key, 0) + float(amount * op.count)
+    return found
+
+
+def traced(name: str, config: Mapping[str, Any], seq_len: int) -> tuple[Trace, str]:
+    """The pass, and the attention that it ran."""
+    built = architecture.build(config, name, batch=BATCH, seq_len=seq_len)
+    takes = inspect.signature(built.module.forward).parameters
+    refusals = []
+    for choice in built.choices:
+        labels = choice.get("decoder_input_ids", choice.get("input_ids"))
+        inputs = choice | ({"labels": labels} if "labels" in takes and labels is not None else {})
+        try:
+            found = trace(built.module, keyword_inputs=inputs, dtype="bf16")
+        except Exception as error:  # noqa: BLE001 (a class can raise anything)
+            refusals.append(error)
+            continue
+        return found, "flash2" if any(op.kind == "attention" for op in found.ops) else "unfused"
+    raise refusals[0]
+
+
+def record_of(name: str) -> dict[str, Any]:
+    """What there is to record of one type; why it is left out."""
+    try:
+        config = config_of(name)
+        model = model_from_config(config, name)
+        if model.towers:
+            return {"type": name, "why": "a whole of several models"}
+        pass_, attention = traced(name, config, min(SEQ_LEN, model.learned_positions or SEQ_LEN))
+    except Exception as error:  # noqa: BLE001 (a class can raise anything)
+        return {"type": name, "why": " ".join(str(error).split())[:200]}
+    rows = [op.shape[2] for op in pass_.ops if op.kind == "attention" and op.phase == "forward" and op.shape]
+    seq_len = SEQ_LEN if model.vocab_size or not rows else max(rows)
+    if model.learned_positions:
+        seq_len = min(seq_len, model.learned_positions)
+    found = counts(pass_.ops) | {"saved_bytes": pass_.activation_bytes}
+    return {"type": name, "config": read_fields(config), "attention": attention, "seq_len": seq_len, **found}
+
+
+def write(records: list[dict[str, Any]]) -> None:
+    """Record the results; those of types that were not traced this time stay as they were."""
+    known = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
+    merged = {record["type"]: record for record in [*known, *records] if "why" not in record}
+    RECORD.write_text("".join(json.dumps(merged[n], separators=(",", ":")) + "\n" for n in sorted(merged)))
+
+
+def main() -> int:
+    """Trace every type; record on request."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("names", nargs="*", help="model types (default: all that are described)")
+    parser.add_argument("--write", action="store_true", help=f"record the results in {RECORD.name}")
+    args = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    record_of("llama")  # what the first pass imports, before the processes part
+    for name in args.names or [name for name in family_ids() if name in known and name not in table()]:
+        record = in_process(record_of, name)
+        if "why" in record:
+            print(f"{name}: {record['why']}", flush=True)
+            continue
+        print(f"{name}: {record['saved_bytes']:,} bytes kept, {record['flops_forward']:,.0f} FLOPs forward", flush=True)
+        if args.write:
+            write([record])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
