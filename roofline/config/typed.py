@@ -102,6 +102,7 @@ Fused: TypeAlias = Literal[
     "linear_cross_entropy",
     "cast",
     "activation_cast",
+    "expert_weights",
     "expert_epilogue",
     "optimizer",
     "wgrad_accumulation",
