@@ -150,6 +150,8 @@ class _Reader:
         self.threads: dict[tuple[Value, Value], int] = {}
         self.skipped: dict[str, bool] = {}  # name of a call of the host -> whether it launches nothing
         self.readers: dict[str | None, Any] = {}
+        self.correlated = False  # a kernel says which launch put it there: flows say no more
+        self.flows: list[tuple[str, Value, Value, Value, float | None]] = []
 
     def take(self, batch: list[Event]) -> None:
         """Sort a batch of events into the columns."""
@@ -157,6 +159,8 @@ class _Reader:
         readers = self.readers
         for event in batch:
             if event.ph != "X":
+                if event.ph in _FLOWS and not self.correlated:
+                    self.flows.append((event.ph, event.id, event.pid, event.tid, event.ts))
                 if event.cat == "cpu_instant_event" and event.args is not None:
                     self.memory(event.args)
                 continue
@@ -257,9 +261,10 @@ class _Reader:
                 self.trace.waits.append((start, end))
             return
         correlation = whole(args.correlation)
-        if correlation:
+        if correlation or not self.correlated:
             table = self.trace.launches
-            table.of[correlation] = len(table.name)
+            if correlation:
+                table.of[correlation] = len(table.name)
             table.name.append(self.name(event.name))
             table.start.append(start)
             table.end.append(end)
@@ -278,9 +283,27 @@ class _Reader:
         table.device.append(whole(event.pid if args.device is None else args.device))
         table.stream.append(whole(event.tid if args.stream is None else args.stream))
         table.correlation.append(whole(args.correlation))
+        self.correlated = self.correlated or bool(table.correlation[-1])
         table.external.append(whole(args.external_id if args.external_id is not None else args.external_id_old))
         table.message.append(-1 if args.collective is None else self.message_of(args))
         table.moved.append(whole(args.bytes))
+
+    def follow(self) -> None:
+        """Take from flows which launch put each kernel there, where no kernel says it."""
+        launches, kernels = self.trace.launches, self.trace.kernels
+        starts = zip(launches.thread, launches.start, strict=True)
+        launched = {place: row for row, place in enumerate(starts)}
+        places = zip(kernels.device, kernels.stream, kernels.start, strict=True)
+        ran = {place: row for row, place in enumerate(places)}
+        for phase, number, pid, tid, at in self.flows:
+            if phase == "s":
+                row = launched.get((self.threads.get((str(pid), str(tid)), -1), at or 0.0))
+                if row is not None:
+                    launches.of[whole(number)] = row
+            else:
+                row = ran.get((whole(pid), whole(tid), at or 0.0))
+                if row is not None:
+                    kernels.correlation[row] = whole(number)
 
     def device_range(self, event: Event, _args: Args) -> None:
         """The span of a step's kernels."""
@@ -290,6 +313,7 @@ class _Reader:
 
 
 _NO_ARGS = Args()
+_FLOWS = frozenset({"s", "f"})  # from a launch, to its kernel
 _LARGEST, _DIGITS = 2**63, 19
 
 
@@ -315,8 +339,15 @@ def read_trace(path: Path) -> Trace:
     metadata = (read_export if is_export(path) else read_events)(path, reader.take)
     trace = reader.trace
     trace.metadata = {key: _unquoted(value) for key, value in metadata.items()}
+    if not reader.correlated:
+        reader.follow()
     if trace.events == 0:
         raise RooflineError(f"{path} is an empty trace: no event at all; record at least one step")
+    if not (len(trace.kernels.name) or len(trace.ranges.name) or len(trace.launches.name)):
+        raise RooflineError(
+            f"{path} has no events in torch.profiler's categories (kernel, cpu_op, cuda_runtime): traces of JAX, "
+            "TensorFlow and rocprof are not read"
+        )
     if not len(trace.kernels.name):
         raise RooflineError(
             f"{path} holds no GPU kernels, only the host: record with activities CPU and CUDA (ROCm too) on a GPU"

@@ -99,6 +99,8 @@ def arguments(inputs: Inputs, itemsize: int | None = None, dtype_of_all: str | N
 def _list(text: bytes) -> list[Any]:
     try:
         found = msgspec.json.decode(text) if text else []
+        if isinstance(found, str):  # some writers leave the list as a text
+            found = msgspec.json.decode(found.replace("'", '"'))
     except msgspec.DecodeError:
         return []
     return found if isinstance(found, list) else []

@@ -53,6 +53,8 @@ def link(trace: Trace) -> Links:
     _by_external_id(trace, inside)
     rows = array("l", [launches.of.get(correlation, -1) for correlation in kernels.correlation])
     ranges = array("l", [inside[row] if row >= 0 else -1 for row in rows])
+    if not any(kernels.correlation):
+        _launch_where_operators_start(trace, rows, ranges)
     return Links(launch=rows, range=ranges, parent=parent, phase=_phases(trace, parent))
 
 
@@ -94,6 +96,22 @@ def _by_external_id(trace: Trace, inside: array[int]) -> None:
         start = launches.start[row]
         if found >= 0 and ranges.start[found] - _SLACK <= start <= ranges.end[found] + _SLACK:
             inside[row] = found
+
+
+def _launch_where_operators_start(trace: Trace, rows: array[int], found: array[int]) -> None:
+    """Place the kernels of a trace without correlations by the operator whose `External id` they carry."""
+    ranges, launches, kernels = trace.ranges, trace.launches, trace.kernels
+    of = {external: row for row, external in enumerate(ranges.external) if external}
+    trace.names.append("launch of an operator")
+    for row, external in enumerate(kernels.external):
+        place = of.get(external, -1)
+        if place >= 0 and ranges.start[place] <= kernels.start[row]:
+            rows[row], found[row] = len(launches.name), place
+            launches.name.append(len(trace.names) - 1)
+            launches.start.append(ranges.start[place])
+            launches.end.append(ranges.start[place])
+            launches.thread.append(ranges.thread[place])
+            launches.external.append(external)
 
 
 def _phases(trace: Trace, parent: array[int]) -> array[int]:

@@ -6,6 +6,7 @@ operator that no rule knows has no cost, and is counted by its time alone.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -19,7 +20,7 @@ from .words import listed, words
 
 _WITH_RESULT = frozenset({"mm", "addmm", "bmm", "baddbmm"})  # compiled code passes the result too
 _OPTIMIZERS = ("_foreach_", "_fused_", "_amp_foreach")
-_NO_SUCH_CALL = (RooflineError, KeyError, IndexError, ValueError, TypeError, AttributeError, ZeroDivisionError)
+_NO_SUCH_CALL = (RooflineError, LookupError, ValueError, TypeError, AttributeError, ZeroDivisionError, StopIteration)
 
 
 def operator_costs(name: str, found: Arguments, *, backward: bool) -> list[Cost] | None:
@@ -123,11 +124,24 @@ def _optimizer(call: Call) -> list[Cost]:
 def _generated(call: Call) -> list[Cost]:
     """A kernel that a compiler made: its arguments, results among them, cross memory once.
 
-    What was fused is in the name only: one FLOP per element of the largest tensor for each fused operation.
+    What was fused is in the name only: one FLOP per element of the largest tensor for each fused operation. A template
+    of a matmul has its operands first.
     """
     fused = [word for word in call.args["name"].split("_fused_")[-1].split("_") if word and not word.isdigit()]
+    if call.args["name"].startswith("triton_tem_"):
+        return [_template(call, fused)]
     kind: Kind = "softmax" if "softmax" in fused else "normalization" if "rsqrt" in fused else "elementwise"
     return [Cost(kind=kind, flops=len(fused) * call.largest, read=call.read, written=0)]
+
+
+def _template(call: Call, fused: list[str]) -> Cost:
+    """A matmul that a compiler made from its template: [..., m, k] @ [..., k, n] and what is fused to it."""
+    pairs = zip(call.inputs, call.inputs[1:], strict=False)
+    left, right = next((a.shape, b.shape) for a, b in pairs if len(a.shape) > 1 and a.shape[-1] == b.shape[-2])
+    if not any(word.endswith("mm") for word in fused):
+        raise RooflineError("a template of something else: attention has no shape of its own here")
+    (m, k), n, batch = left[-2:], right[-1], math.prod(left[:-2])
+    return Cost(kind="matmul", flops=2 * batch * m * n * k, read=call.read, written=0, shape=(m, n, k, batch))
 
 
 @rule(*aten("cudnn_convolution_backward_input cudnn_convolution_backward_weight"))

@@ -64,11 +64,10 @@ def find_steps(trace: Trace, links: Links, device: int) -> Steps:
     first_linked = min((kernels.start[row] for row in linked), default=float("-inf"))
     loose = [row for row in mine if links.launch[row] < 0]
     leading = [row for row in loose if kernels.start[row] < first_linked]
-    edges = _edges(trace, of, len(spans))
+    begun = [start for start, _ in _edges(trace, of, len(spans))] if linked else starts
     for row in loose:  # CUDA graphs, threads that were not recorded: by time
         if kernels.start[row] >= first_linked:
-            step = bisect_right([edge[0] for edge in edges], kernels.start[row]) - 1
-            of[row] = max(step, 0)
+            of[row] = max(bisect_right(begun, kernels.start[row]) - 1, 0)
     edges = _edges(trace, of, len(spans))
     steps = []
     for number, (start, end) in enumerate(edges):

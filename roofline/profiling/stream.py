@@ -24,6 +24,7 @@ TRIES = 8  # places where a chunk may end, before its events are taken one by on
 WINDOW = 64 << 10  # bytes in which most values end
 _BETWEEN = re.compile(rb"\}(\s*),\s*\{")
 _SPACE = b" \t\r\n"
+_MARK = b"\xef\xbb\xbf"
 Value = int | float | str | None
 
 INPUT_KEYS = {"dims": "Input Dims", "types": "Input type", "strides": "Input Strides", "concrete": "Concrete Inputs"}
@@ -67,6 +68,7 @@ class Event(msgspec.Struct):
     ts: float | None = None
     dur: float | None = None
     args: Args | None = None
+    id: Value = None
 
 
 _EVENTS = msgspec.json.Decoder(list[Event])
@@ -167,6 +169,8 @@ def read_events(path: Path, take: Callable[[list[Event]], None]) -> dict[str, An
     """
     with open_trace(path) as file:
         pieces = Pieces(path, file)
+        if pieces.peek() == _MARK[:1]:  # some editors put a byte order mark before the text
+            pieces.buffer = pieces.buffer.removeprefix(_MARK)
         first = pieces.peek()
         if first == b"[":  # some tools write the bare list
             for batch in _batches(pieces):

@@ -1,5 +1,7 @@
 """A trace in columns, written by hand."""
 
+import json
+
 import pytest
 
 from roofline.errors import RooflineError
@@ -30,3 +32,12 @@ def test_nothing_that_ran_on_a_device_is_one_line(tmp_path, kineto):
     with pytest.raises(RooflineError) as error:
         read_trace(trace.write(tmp_path / "t.json"))
     assert "\n" not in str(error.value)
+
+
+def test_a_trace_of_another_profiler_is_one_line(tmp_path):
+    path = tmp_path / "jax.json"
+    named = {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "/device:GPU:0"}}
+    ran = {"ph": "X", "name": "gemm_fusion", "pid": 1, "tid": 1, "ts": 1, "dur": 5, "args": {"hlo_op": "fusion"}}
+    path.write_text(json.dumps({"traceEvents": [named, ran]}))
+    with pytest.raises(RooflineError, match="traces of JAX, TensorFlow and rocprof are not read"):
+        read_trace(path)

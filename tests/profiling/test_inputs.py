@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from roofline.profiling.inputs import is_true, whole_numbers
+from roofline.profiling.events import Inputs
+from roofline.profiling.inputs import arguments, is_true, whole_numbers
 
 
 def test_text_of_a_trace_as_values() -> None:
@@ -12,3 +13,9 @@ def test_text_of_a_trace_as_values() -> None:
     assert [is_true(text) for text in ("True", "1", "False", "0", "None", None, True)] == [
         True, True, False, False, None, None, None,
     ]  # fmt: skip
+
+
+def test_lists_that_a_writer_left_as_a_text() -> None:
+    plain = Inputs(b"[[2, 3], []]", b'["float", "Scalar"]', b"", b'["", "1"]')
+    text = Inputs(b'"[[2, 3], []]"', b"\"['float', 'Scalar']\"", b"", b'"[\\"\\", \\"1\\"]"')
+    assert arguments(text) == arguments(plain) is not None

@@ -65,3 +65,38 @@ def test_ids_that_repeat_the_correlation_do_not_link(tmp_path, kineto):
     trace.kernel("sgemm", 15, 40, 30, external=wrong)
     result = profile([trace.write(tmp_path / "t.json")])
     assert [op.name for op in result.ops] == ["aten::mm"]
+
+
+def correlations(trace):
+    """Take the correlations out of a trace: what each event had."""
+    return [(event, event["args"].pop("correlation", None)) for event in trace.events]
+
+
+def test_flows_link_where_no_kernel_says_its_launch(tmp_path, two_steps, result):
+    trace = two_steps(rank=0, world_size=8)
+    for event, number in correlations(trace):
+        if number is not None:
+            phase = "s" if event["cat"] == "cuda_runtime" else "f"
+            place = {name: event[name] for name in ("pid", "tid", "ts")}
+            trace.events.append({"ph": phase, "cat": "ac2g", "name": "ac2g", "id": number, "bp": "e", **place})
+    found = profile([trace.write(tmp_path / "t.json")])
+    assert (found.terms, found.ops, found.attributed_share) == (result.terms, result.ops, 1.0)
+
+
+def test_external_ids_of_kernels_link_where_nothing_else_does(tmp_path, two_steps, result):
+    trace = two_steps(rank=0, world_size=8)
+    launches = {number: event for event, number in correlations(trace) if event["cat"] == "cuda_runtime"}
+    trace = two_steps(rank=0, world_size=8)
+    for event, number in correlations(trace):
+        if event["cat"] == "kernel":
+            launch = launches[number]
+            around = [
+                one
+                for one in trace.events
+                if (one["cat"], one["tid"]) == ("cpu_op", launch["tid"]) and 0 <= launch["ts"] - one["ts"] <= one["dur"]
+            ]
+            if around:
+                event["args"]["External id"] = around[-1]["args"]["External id"]
+    found = profile([trace.write(tmp_path / "t.json")])
+    assert [op.name for op in found.ops] == [op.name for op in result.ops]
+    assert [op.time_s for op in found.ops] == [op.time_s for op in result.ops]

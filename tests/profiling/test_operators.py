@@ -39,3 +39,16 @@ def test_a_generated_kernel_has_a_flop_for_each_fused_operation() -> None:
 def test_what_no_rule_knows_has_no_cost() -> None:
     assert operator_costs("my::own", arguments(operand(2)), backward=False) is None
     assert operator_costs("aten::mm", arguments(operand(3)), backward=False) is None  # no such call
+
+
+def test_a_template_of_a_matmul_is_one() -> None:
+    given = arguments(operand(3, 5), operand(5, 7), operand(3, 7))  # the last is what it writes
+    (cost,) = operator_costs("triton_tem_fused_mm_relu_0", given, backward=False) or ()
+    assert (cost.kind, cost.flops, cost.shape) == ("matmul", 2 * 3 * 5 * 7, (3, 7, 5, 1))
+    assert cost.read == 2 * (15 + 35 + 21)
+    (batched,) = (
+        operator_costs("triton_tem_fused_bmm_2", arguments(operand(4, 3, 5), operand(4, 5, 7)), backward=True) or ()
+    )
+    assert (batched.flops, batched.shape) == (2 * 4 * 3 * 5 * 7, (3, 7, 5, 4))
+    attention = arguments(operand(2, 4, 16, 8), operand(2, 4, 16, 8))
+    assert operator_costs("triton_tem_fused_flex_attention_0", attention, backward=False) is None

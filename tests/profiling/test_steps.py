@@ -54,3 +54,12 @@ def test_kernels_between_without_a_launch_belong_to_the_step(tmp_path, two_steps
     result = profile([trace.write(tmp_path / "t.json")])
     assert only(result.unattributed, name="mystery").why == "no launch in the file"
     assert result.steps[0].kernels == 5
+
+
+def test_kernels_without_any_launch_are_in_the_step_of_their_time(tmp_path, two_steps):
+    trace = two_steps(rank=0, world_size=8)
+    for event in trace.events:
+        event["args"].pop("correlation", None)
+    result = profile([trace.write(tmp_path / "t.json")])
+    assert [step.time_s for step in result.steps] == pytest.approx([1000 * US, 460 * US])
+    assert {kernel.why for kernel in result.unattributed} == {"no launch in the file"}

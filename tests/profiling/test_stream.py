@@ -39,6 +39,8 @@ def test_keys_after_the_events_a_bare_list_and_gzip_under_any_name(tmp_path, two
     assert events_of(path)[1] == {"traceName": "x", "n": 12}
     path.write_text(json.dumps(events))
     assert len(events_of(path)[0]) == len(events)
+    path.write_text(json.dumps(events), encoding="utf-8-sig")  # behind a byte order mark
+    assert len(events_of(path)[0]) == len(events)
     path.write_bytes(gzip.compress(json.dumps(events).encode()))  # .json that is gzipped
     assert len(events_of(path)[0]) == len(events)
 
