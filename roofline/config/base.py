@@ -71,7 +71,7 @@ def base_dtypes() -> Mapping[str, BaseDtype]:
 
 def base_dtype(name: str | None) -> BaseDtype | None:
     """One by name; None where none is named, or it is in 16 bits."""
-    return base_dtypes().get(name) if name else None
+    return None if not name or name in {"none", *PLAIN} else base_dtypes().get(name)
 
 
 def base_words() -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
     A checkpoint in the format that is asked for has blocks of its own.
     """
     name = train.base_dtype or ""
-    if name not in base_dtypes():
+    if base_dtype(name) is None:
         return None
     own = model.quantization
     if own is not None and checkpoint_word(own) == name and train.double_quant in {None, bool(doubled(own))}:
@@ -171,7 +171,7 @@ def check_base(device: Device, name: str | None) -> None:
     """
     if name is None or name in {"none", *PLAIN}:
         return
-    if name not in base_dtypes():
+    if base_dtype(name) is None:
         raise unknown("base dtype", name, base_words())
     if _runs(base_dtypes()[name], device):
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from ..arrays import first_where, is_scalar
 from ..errors import RooflineError, shown, unknown
 from ..model.spec import Mlp, ModelConfig, Moe
-from .base import base_dtype, base_dtypes, base_words
+from .base import PLAIN, base_dtype, base_dtypes, base_words
 from .dispatch import dispatchers
 from .lora import LORA_RANK, MODULES, module_words
 from .optimizer import optimizer, optimizers
@@ -94,7 +94,7 @@ def check_words(train: TrainConfig) -> None:
         ("CUDA graph", train.cuda_graph, GRAPHS),
         ("packing", train.packing or PACKINGS[0], PACKINGS),
         ("upcast of a base", train.base_upcast or UPCASTS[0], UPCASTS),
-        *(("base dtype", word, base_words()) for word in filter(None, (train.base_dtype,))),
+        *(("base dtype", word, base_words()) for word in {train.base_dtype} - {None, *PLAIN}),
         ("adapter variant", train.lora_variant or VARIANTS[0], VARIANTS),
         *([("expert balance", train.expert_balance, IMBALANCE)] if isinstance(train.expert_balance, str) else []),
         *(("lora module", word, MODULES) for word in module_words(train.lora_modules or "all")),
@@ -197,7 +197,8 @@ def check_numbers(train: TrainConfig) -> None:
         if value is not None:
             _check_count(name, value)
     for name in ("lora_rank", "offload_layers", "image_size"):
-        if getattr(train, name) == 0:
+        value = getattr(train, name)
+        if is_scalar(value) and value == 0:
             raise RooflineError(f"{name} must be a whole number of at least 1, got 0")
     size = train.image_size
     if size is not None and (isinstance(size, bool) or not isinstance(size, int)):

@@ -194,6 +194,7 @@ def read_terms(terms: Terms | None) -> Terms:
         overhead=None if terms.overhead is None else _read_overhead(terms.overhead),
         mtbf_s=read_one("mtbf_s", terms.mtbf_s, units.duration_s),
         checkpoint_every_s=read_one("checkpoint_every_s", terms.checkpoint_every_s, units.duration_s),
+        settled=read_flag("settled", terms.settled),
     )
 
 
