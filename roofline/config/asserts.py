@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..arrays import first_where, some
+from ..arrays import first_where, maximum, some
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
 from .optimizer import coarse_word, refuse_optimizer
@@ -14,6 +14,10 @@ from .sharding import SHARDINGS
 from .stack import family_of
 
 MEGATRON = ("megatron", "nemo", "primus")  # Megatron-LM, and what stands on Megatron-Core
+
+
+class RefusedError(RooflineError):
+    """A configuration that its own software would not run."""
 
 
 class Assert(NamedTuple):
@@ -38,9 +42,18 @@ def _experts(model: ModelConfig) -> bool:
     return any(isinstance(group.mlp, Moe) for group in model.groups)
 
 
+def _key_heads_split(train: TrainConfig, model: ModelConfig) -> Any:
+    """Whether tensor parallelism would cut heads of keys and values; latent attention has one of each per query."""
+    found: Any = False
+    for group in model.groups:
+        if group.attention is not None and group.attention.kv_lora_rank is None:
+            found = found | (group.attention.n_kv_heads % train.tp != 0)
+    return found
+
+
 def _precision_aware(train: TrainConfig) -> bool:
     """Whether Megatron-LM needs its precision-aware optimizer; gradients follow --grad-reduce-in-bf16 without it."""
-    return bool(train.moment_dtype) or train.master_dtype not in {None, "fp32"}
+    return bool(train.moment_dtype) or train.master_dtype not in {None, "fp32", "none"}
 
 
 ASSERTS = (
@@ -60,12 +73,83 @@ ASSERTS = (
         "NVIDIA/Megatron-LM megatron/training/arguments.py: each rank holds two chunks, one from either end",
     ),
     Assert(
-        (*MEGATRON, "torchtitan"),
+        MEGATRON,
         lambda train, _: (train.sequence_length % train.tp != 0) & train.sequence_parallel,
         "seq_len {seq_len} split over tp {tp} by sequence parallelism",
         "use a --seq-len that is a multiple of tp",
-        "NVIDIA/Megatron-LM megatron/core/tensor_parallel/mappings.py (first dimension divisible by tp); "
-        "pytorch/torchtitan torchtitan/distributed/parallel_dims.py (seq_len_divisor)",
+        "NVIDIA/Megatron-LM megatron/core/tensor_parallel/mappings.py: first dimension divisible by tp",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, model: (train.tp > 1) & _key_heads_split(train, model),
+        "tp {tp}, which does not divide the heads of keys and values",
+        "use a smaller --tp",
+        "NVIDIA/Megatron-LM megatron/core/transformer/transformer_config.py: num_query_groups must be a multiple of "
+        "tensor_model_parallel_size",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: (train.vp > 1) & (train.accumulation % train.pp != 0),
+        "{accumulation} micro batches in interleaved stages of pp {pp}",
+        "use a --global-batch that makes a multiple of pp",
+        "NVIDIA/Megatron-LM megatron/core/pipeline_parallel/schedules.py: groups of pp micro batches, no remainder",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: (train.ep > 1) & (train.dtype == "fp16"),
+        "ep {ep} in fp16",
+        "use --dtype bf16",
+        "NVIDIA/Megatron-LM@000c4ac megatron/training/arguments.py: Expert parallelism is not supported with fp16 "
+        "training",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: train.cuda_graph != "none" and train.recompute == "full",
+        "full recompute in CUDA graphs",
+        "use --recompute selective or none, or leave --cuda-graph out",
+        "NVIDIA/Megatron-LM@000c4ac megatron/training/arguments.py: recompute_granularity must not be full when CUDA "
+        "Graphs are enabled",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: (train.weight_dtype == "fp8") & (train.sharding != "zero1") & (train.data_parallel > 1),
+        "primary weights in fp8 without the distributed optimizer",
+        "use --sharding zero1",
+        "NVIDIA/Megatron-LM@000c4ac megatron/training/arguments.py: --fp8-param-gather only supported with distributed "
+        "optimizer",
+    ),
+    Assert(
+        MEGATRON,
+        lambda train, _: ("optimizer" in train.offload) & (train.sharding != "zero1") & (train.data_parallel > 1),
+        "an optimizer on the host without the distributed optimizer",
+        "use --sharding zero1",
+        "NVIDIA/Megatron-LM@000c4ac megatron/training/arguments.py: optimizer_cpu_offload needs the precision-aware "
+        "optimizer, which needs the distributed one",
+    ),
+    Assert(
+        ("torchtitan",),
+        lambda train, _: train.sequence_length % (2 * train.tp * train.cp) != 0,
+        "seq_len {seq_len} that 2 x tp x cp = 2 x {tp} x {cp} does not divide",
+        "use a --seq-len that is a multiple",
+        "pytorch/torchtitan@0119de1 torchtitan/distributed/parallel_dims.py seq_len_divisor, asserted by every "
+        "parallelize.py",
+    ),
+    Assert(
+        ("torchtitan",),
+        lambda train, _: (
+            (train.ep > 1) & (train.expert_tensor_parallel != 1) & (train.expert_tensor_parallel != train.tp)
+        ),
+        "experts split over {expert_tensor_parallel} of tp {tp} devices",
+        "use --etp 1 or tp",
+        "pytorch/torchtitan@0119de1 torchtitan/distributed/parallel_dims.py: we only support ETP=TP or ETP=1",
+    ),
+    Assert(
+        ("torchtitan",),
+        lambda train, _: train.sharding == "zero1",
+        "sharding zero1",
+        "use --sharding fsdp, or zero2, which keeps the gathered parameters until backward",
+        "pytorch/torchtitan@29624e3 torchtitan/config/job_config.py Parallelism: degrees of FSDP2 and replication, and "
+        "fsdp_reshard_after_forward, are all there is",
     ),
     Assert(
         MEGATRON,
@@ -84,10 +168,11 @@ ASSERTS = (
     ),
     Assert(
         ("torchtitan",),
-        lambda train, _: (train.vp > 1) & (train.accumulation % train.pp != 0),
+        lambda train, _: (train.vp > 1) & (train.accumulation % maximum(train.accumulation // train.pp, 1) != 0),
         "{accumulation} micro batches in interleaved stages of pp {pp}",
         "use a --global-batch that makes a multiple of pp",
-        "pytorch torch/distributed/pipelining/schedules.py ScheduleInterleaved1F1B: number of micro batches",
+        "pytorch torch/distributed/pipelining/schedules.py ScheduleInterleaved1F1B: a multiple of the rounds of pp, "
+        "rounded down",
     ),
     Assert(
         ("hf-trainer", "axolotl", "fsdp"),
@@ -124,15 +209,15 @@ def refuse(train: TrainConfig, model: ModelConfig) -> None:
     """Refuse a complete configuration that its own software would.
 
     Raises:
-        RooflineError: The first that it breaks, and what to change.
+        RefusedError: The first that it breaks, and what to change.
     """
     refuse_optimizer(train)
     for each in asserts_of(train.stack):
         broken = each.breaks(train, model)
         if some(broken):
-            names = ("tp", "pp", "cp", "seq_len", "accumulation")
+            names = ("tp", "pp", "cp", "ep", "seq_len", "accumulation", "expert_tensor_parallel")
             bad = first_where(broken, *(getattr(train, name) for name in names))
             assert bad is not None
             fields = dict(zip(names, bad, strict=True))
             fields |= {name: getattr(train, name) for name in ("sharding", "base_upcast")}
-            raise RooflineError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")
+            raise RefusedError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")

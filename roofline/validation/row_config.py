@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import msgspec
 
+from ..config.asserts import RefusedError
 from ..config.run import OFFLOADS, TrainConfig
 from ..config.settle import settle
 from ..config.stack import family_of, load_stack, release_of, stack_of_software
@@ -47,28 +49,24 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     base = _base_config(row, model, assumed)
     device, given = _device(row), msgspec.structs.asdict(base)
     size = count_parameters(model).total
-    candidates = tuple(
-        settle(
-            model,
-            device,
-            {
-                **given,
-                "dtype": dtype,
-                "lora_modules": modules,
-                "micro_batch": micro,
-                "recompute": recompute,
-                "vp": vp,
-                "sequence_parallel": sharded,
-            },
-        ).train
-        for dtype in _dtypes(row, base, assumed)
-        for modules in _lora_modules(base, assumed)
-        for sharded in _sequence_parallel(row, base, assumed)
-        for vp in _virtual_stages(row, base, model, assumed)
-        for micro in _micro_batches(row, base, size, assumed)
-        for recompute in _recomputes(row, assumed)
-    )
-    return Config(candidates=candidates, assumed=tuple(assumed))
+    choices = {
+        "dtype": _dtypes(row, base, assumed),
+        "lora_modules": _lora_modules(base, assumed),
+        "sequence_parallel": _sequence_parallel(row, base, assumed),
+        "vp": _virtual_stages(row, base, model, assumed),
+        "micro_batch": _micro_batches(row, base, size, assumed),
+        "recompute": _recomputes(row, assumed),
+    }
+    candidates: list[TrainConfig] = []
+    refusal: RefusedError | None = None
+    for chosen in product(*choices.values()):
+        try:
+            candidates.append(settle(model, device, {**given, **dict(zip(choices, chosen, strict=True))}).train)
+        except RefusedError as error:  # what its own software would not run is none of the choices
+            refusal = error
+    if refusal is not None and not candidates:
+        raise refusal
+    return Config(candidates=tuple(candidates), assumed=tuple(assumed))
 
 
 def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str]) -> TrainConfig:

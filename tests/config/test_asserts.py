@@ -30,8 +30,17 @@ UPCAST = {"train": "qlora", "lora_rank": 8, "base_upcast": "norms"}
 BROKEN = [
     (EXPERTS, {"stack": "megatron", "tp": 2, "sequence_parallel": False}, "leave --no-sequence-parallel out"),
     (DENSE, {"stack": "nemo", "cp": 4, "seq_len": 1028}, "2 x cp = 2 x 4"),
-    (DENSE, {"stack": "torchtitan", "tp": 4, "seq_len": 1022}, "a multiple of tp"),
-    (DENSE, {"stack": "torchtitan", "pp": 4, "vp": 2, "global_batch": 6}, "6 micro batches"),
+    (DENSE, {"stack": "megatron", "tp": 4, "seq_len": 1022}, "a multiple of tp"),
+    (DENSE, {"stack": "nemo", "tp": 16, "num_devices": 16}, "heads of keys and values"),  # 8 of them
+    (DENSE, {"stack": "primus", "pp": 4, "vp": 2, "global_batch": 6}, "6 micro batches"),
+    (EXPERTS, {"stack": "megatron", "ep": 2, "num_devices": 2, "dtype": "fp16"}, "--dtype bf16"),
+    (DENSE, {"stack": "nemo", "cuda_graph": "full", "recompute": "full"}, "full recompute in CUDA graphs"),
+    (DENSE, {"stack": "nemo", "dp": 2, "sharding": "none", "dtype": "fp8", "weight_dtype": "fp8"}, "primary weights"),
+    (DENSE, {"stack": "nemo", "dp": 2, "sharding": "none", "offload": "optimizer"}, "an optimizer on the host"),
+    (DENSE, {"stack": "torchtitan", "tp": 4, "seq_len": 1020}, "2 x tp x cp = 2 x 4 x 1"),
+    (EXPERTS, {"stack": "torchtitan", "tp": 4, "ep": 2, "etp": 2, "num_devices": 8}, "--etp 1 or tp"),
+    (DENSE, {"stack": "torchtitan", "dp": 2, "sharding": "zero1"}, "--sharding fsdp"),
+    (DENSE, {"stack": "torchtitan", "pp": 4, "vp": 2, "global_batch": 11}, "11 micro batches"),  # two rounds of 5.5
     (DENSE, {"stack": "nemo", "dp": 2, "sharding": "none", "moment_dtype": "bf16"}, "--sharding zero1"),
     (DENSE, {"stack": "megatron", "optimizer": "lion", "master_dtype": "fp16"}, "--optimizer adamw"),
     (DENSE, {"stack": "deepspeed", "pp": 2, "num_devices": 4, "sharding": "zero3"}, "--sharding zero1"),
@@ -51,3 +60,10 @@ def test_every_assert_is_of_a_profile_that_exists_has_a_source_and_can_be_broken
     for each in ASSERTS:
         assert set(each.stacks) <= set(stack_names())
         assert "/" in each.source
+
+
+def test_rounds_of_pytorchs_interleaved_stages():
+    """With pp 4, ten micro batches are two rounds of five, six one round of six (`ScheduleInterleaved1F1B`)."""
+    for batch in (6, 10, 12):
+        options = {"stack": "torchtitan", "pp": 4, "vp": 2, "num_devices": 4, "micro_batch": 1, "global_batch": batch}
+        assert settle(DENSE, None, options).train.accumulation == batch

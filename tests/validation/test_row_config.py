@@ -2,6 +2,7 @@
 
 import pytest
 
+from roofline.config.asserts import RefusedError
 from roofline.validation.row_config import network_of
 
 from .published_rows import MIXTRAL, case
@@ -91,7 +92,7 @@ def test_compiled_code_has_a_profile_of_its_own():
     sharded = {"software": "PyTorch FSDP (fms-fsdp)", "sharding": "fsdp", "tp": "1", "pp": "1"}
     assert case(**sharded, compiled="1").candidates[0].stack == "fsdp-compiled"
     assert case(**sharded, compiled="0").candidates[0].stack == "fsdp"
-    assert case(software="torchtitan", compiled="1").candidates[0].stack == "torchtitan"
+    assert case(software="torchtitan", sharding="fsdp", compiled="1").candidates[0].stack == "torchtitan"
 
 
 def test_printed_hfu_says_how_much_ran_again():
@@ -139,3 +140,13 @@ def test_words_that_say_more():
 )
 def test_network_words(words, devices, expected):
     assert network_of(words, devices) == expected
+
+
+def test_what_the_software_refuses_is_none_of_the_choices():
+    # 24 layers on two stages: 1 or 12 virtual ones, which 64 / 8 / 2 = 4 micro batches fill, and 3 do not
+    assert [train.vp for train in case(vp="", tp="1").candidates] == [1, 12]
+    odd = case(vp="", tp="1", global_batch_sequences="48")
+    assert [train.vp for train in odd.candidates] == [1]
+    assert odd.assumed == ("1 or 12 virtual stages",)
+    with pytest.raises(RefusedError, match="3 micro batches"):
+        case(vp="12", tp="1", global_batch_sequences="48")
