@@ -67,11 +67,6 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     other: int
     towers: int = 0
 
-    @property
-    def without_embedding(self) -> int:
-        """Parameters that multiply: the total without look-up tables, unless the head uses the table."""
-        return self.total - self.towers - self.positions - (self.embedding if self.head else 0)
-
 
 def layer_parameters(group: LayerGroup, d_model: int) -> LayerParameters:
     """Parameters of one layer of `group`."""

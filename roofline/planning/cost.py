@@ -191,11 +191,6 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     asked: Asked = Asked()
     verdict: Verdict | None = None
 
-    @property
-    def sure_time_s(self) -> float:
-        """Seconds that suffice with the confidence asked for."""
-        return self.wall_time_s * quantile(self.layout, self.overhead.range, self.asked.confidence)
-
     def chance(self, seconds: float) -> float:
         """How likely so many seconds suffice, up to the percentiles that are known."""
         end = self.wall_time_high_s if seconds > self.wall_time_s else self.wall_time_low_s
