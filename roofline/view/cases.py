@@ -40,7 +40,10 @@ def cases(record: Mapping[str, Any]) -> Table:
 
 def sweep(title: str, train: TrainConfig, figures: Mapping[str, tuple[Any, Callable[[Any], Cell | str]]]) -> Table:
     """The options that are arrays and some figures of them, a row a case; each figure with how it is written."""
-    varied = {name: value for name, value in trained(train).items() if hasattr(value, "shape")}
+    varied: dict[str, Any] = {}
+    for name, value in trained(train).items():  # what follows another field is that field's array
+        if hasattr(value, "shape") and not any(value is other for other in varied.values()):
+            varied[name] = value
     found = cases({**varied, **{name: value for name, (value, _) in figures.items()}})
     forms = [None] * len(varied) + [form for _, form in figures.values()]
     rows = [[cell if form is None else form(cell) for cell, form in zip(row, forms, strict=True)] for row in found.rows]
