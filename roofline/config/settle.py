@@ -12,11 +12,12 @@ from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
 from .base import checkpoint_notes, of_checkpoint
-from .checks import check_against, check_numbers, check_precision, check_words
+from .checks import check_against, check_numbers, check_words
 from .complete import complete, opened
 from .defaults import FILL, assumed, defaults, doubles, usual_base
 from .offload import check_host, check_offload
 from .options import of_one_run
+from .precision import check_precision
 from .recipes import check_recipe, recipe_for
 from .recompute import coarse, recompute_fields
 from .recorded import as_recorded
