@@ -43,11 +43,12 @@ def _experts(model: ModelConfig) -> bool:
 
 
 def _key_heads_split(train: TrainConfig, model: ModelConfig) -> Any:
-    """Whether tensor parallelism would cut heads of keys and values; latent attention has one of each per query."""
+    """Whether ranks hold neither whole heads of keys and values nor share one; latent attention has one per query."""
     found: Any = False
     for group in model.groups:
         if group.attention is not None and group.attention.kv_lora_rank is None:
-            found = found | (group.attention.n_kv_heads % train.tp != 0)
+            heads = group.attention.n_kv_heads
+            found = found | ((heads % train.tp != 0) & (train.tp % heads != 0))
     return found
 
 
@@ -82,10 +83,10 @@ ASSERTS = (
     Assert(
         MEGATRON,
         lambda train, model: (train.tp > 1) & _key_heads_split(train, model),
-        "tp {tp}, which does not divide the heads of keys and values",
-        "use a smaller --tp",
-        "NVIDIA/Megatron-LM megatron/core/transformer/transformer_config.py: num_query_groups must be a multiple of "
-        "tensor_model_parallel_size",
+        "tp {tp}, which neither divides the heads of keys and values nor is a multiple of them",
+        "use another --tp",
+        "NVIDIA/Megatron-LM megatron/core/transformer/transformer_config.py: num_query_groups against "
+        "tensor_model_parallel_size; attention.py lets ranks share a head where there are fewer",
     ),
     Assert(
         MEGATRON,

@@ -8,9 +8,12 @@ from roofline.config.asserts import ASSERTS, refuse
 from roofline.config.settle import settle
 from roofline.config.stack import load_stack, stack_names
 from roofline.errors import RooflineError
-from roofline.model.load import load_model
+from roofline.model.load import load_model, model_from_flat
 
 DENSE, EXPERTS = load_model("llama-3-8b"), load_model("mixtral-8x7b")
+SIXTH = model_from_flat(
+    {"name": "six", "n_layers": 2, "d_model": 96, "n_heads": 12, "n_kv_heads": 6, "d_ff": 64, "vocab_size": 128}
+)
 LAYOUTS = [
     {"tp": tp, "pp": pp, "cp": cp, "vp": vp, "num_devices": 64, "ep": ep}
     for tp, pp, cp, vp, ep in product((1, 2, 4), (1, 2, 4), (1, 2), (1, 2), (1, 2, 4))
@@ -31,7 +34,7 @@ BROKEN = [
     (EXPERTS, {"stack": "megatron", "tp": 2, "sequence_parallel": False}, "leave --no-sequence-parallel out"),
     (DENSE, {"stack": "nemo", "cp": 4, "seq_len": 1028}, "2 x cp = 2 x 4"),
     (DENSE, {"stack": "megatron", "tp": 4, "seq_len": 1022}, "a multiple of tp"),
-    (DENSE, {"stack": "nemo", "tp": 16, "num_devices": 16}, "heads of keys and values"),  # 8 of them
+    (SIXTH, {"stack": "nemo", "tp": 4}, "tp 4, which neither divides the heads of keys and values"),
     (DENSE, {"stack": "primus", "pp": 4, "vp": 2, "global_batch": 6}, "6 micro batches"),
     (EXPERTS, {"stack": "megatron", "ep": 2, "num_devices": 2, "dtype": "fp16"}, "--dtype bf16"),
     (DENSE, {"stack": "nemo", "cuda_graph": "full", "recompute": "full"}, "full recompute in CUDA graphs"),
@@ -67,3 +70,8 @@ def test_rounds_of_pytorchs_interleaved_stages():
     for batch in (6, 10, 12):
         options = {"stack": "torchtitan", "pp": 4, "vp": 2, "num_devices": 4, "micro_batch": 1, "global_batch": batch}
         assert settle(DENSE, None, options).train.accumulation == batch
+
+
+def test_ranks_may_share_a_head_of_keys_and_values():
+    for degree in (8, 16):  # Llama 3 8B has 8 of them
+        assert settle(DENSE, None, {"stack": "nemo", "tp": degree}).train.tp == degree
