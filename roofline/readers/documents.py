@@ -17,7 +17,7 @@ from ..errors import RooflineError
 from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
-from .launch import arguments, launched, named_files, positional, program, training_jobs, worded
+from .launch import arguments, launched, named_files, positional, program, same_program, training_jobs, worded
 from .shell import read_script
 from .values import normal_key, scalar
 from .yaml_text import DEEPEST, parse_yaml
@@ -220,6 +220,8 @@ def _from_shell(text: str, where: str) -> list[Document]:
     if len(trains) > 1:
         firsts = " | ".join(program(words) for words in trains)
         notes.append(f"{len(trains)} commands train ({firsts}): the first is read")
+    elif (several := same_program(script)) > 1:
+        notes.append(f"{several} commands start {program(trains[0])}: the one with the most options is read")
     values = arguments(trains[0]) if trains else {}
     for header in script.headers:
         name, _, value = header.lstrip("-").partition("=")

@@ -119,10 +119,22 @@ def positional(words: list[str]) -> list[str]:
     return [word for word in words[:first] if OPEN not in word]
 
 
+def same_program(script: Script) -> int:
+    """How many different commands of a script train by one program, where only the fullest of them is read."""
+    named = [words for words in _all_commands(script) if _setting_count(words) >= 3]
+    starts = [words for words in _apart(named) if re.search(r"(pre)?train|finetune|sft|dpo", program(words))]
+    return len(starts) if len({program(words) for words in starts}) == 1 else 0
+
+
+def _apart(jobs: list[list[str]]) -> list[list[str]]:
+    """The commands, the same one once."""
+    return list({tuple(words): words for words in jobs}.values())
+
+
 def _those_that_train(jobs: list[list[str]]) -> list[list[str]]:
     """The commands that train: not those that evaluate or convert; the same command once, the fullest first."""
     wanted = [words for words in jobs if not re.search(r"eval|convert|preprocess|export|infer", program(words))]
-    unique = list({tuple(words): words for words in wanted}.values())
+    unique = _apart(wanted)
     named = [words for words in unique if re.search(r"train|pretrain|finetune|sft|\.py", " ".join(words[:60]))]
     if len({program(words) for words in named}) == 1 or not named:
         return sorted(named or unique, key=_setting_count, reverse=True)[:1]
@@ -174,6 +186,6 @@ def worded(text: str) -> Any:
     """A word of a script: a number, a flag or text; unresolved where it holds a variable without a value."""
     if OPEN in text:
         name = text[text.index(OPEN) + 1 : text.index(CLOSE)] if CLOSE in text else text[text.index(OPEN) + 1 :]
-        shown = text.replace(OPEN, "$").replace(CLOSE, "")
+        shown = text.replace(f"{OPEN}$(", "$(").replace(OPEN, "$").replace(CLOSE, "")
         return Unresolved(text=shown[:80], name=name[:60])
     return scalar(text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import RooflineError
 from ..model.expressions import ExpressionError, evaluate
+from .values import Unresolved
 
 LONGEST = 100_000  # letters: deep nesting overflows Python's parser before this does
 
@@ -31,7 +32,7 @@ def python_values(text: str, where: str) -> dict[str, Any]:
     local = names | _options_of_parsers(calls)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            _assign(node, local)
+            _assign(node, local, local=True)
     for call in calls:
         owner, method = _called(call)
         found = _arguments(call, local) | ({"made_by": method} if method else {})
@@ -62,8 +63,14 @@ def _parsed(text: str, where: str) -> ast.Module:
         raise RooflineError(f"{where}: not Python: {getattr(error, 'msg', error)}") from None
 
 
-def _assign(node: ast.AST, names: dict[str, Any]) -> None:
-    """Keep ``name = value`` where the value can be read."""
+def _is_number(node: ast.expr) -> bool:
+    """Whether an expression that cannot be read is a number all the same: arithmetic, ``int(...)``, a variable's."""
+    called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    return isinstance(node, ast.BinOp) or called in {"int", "float", "os.getenv", "os.environ.get"}
+
+
+def _assign(node: ast.AST, names: dict[str, Any], *, local: bool = False) -> None:
+    """Keep ``name = value`` where the value can be read; a number that cannot is unresolved."""
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         name, value = node.targets[0].id, node.value
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
@@ -71,6 +78,8 @@ def _assign(node: ast.AST, names: dict[str, Any]) -> None:
     else:
         return
     read = _read(value, names)
+    if read is None and not local and _is_number(value):
+        read = Unresolved(text=ast.unparse(value)[:80], name="=" + ast.unparse(value)[:60])
     if read is not None or name not in names:
         names[name] = read
 

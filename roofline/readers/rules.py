@@ -80,10 +80,7 @@ class Rules:
             value = evaluate(expression, self.keys)
         except UnsetVariable as unset:
             flag = OPTION.get(option, "--" + option.replace("_", "-"))
-            raise RooflineError(
-                f"{self.where}: {unset.key} is {unset.value.text}, and nothing sets {unset.value.name}: give {flag}, "
-                "or the file that sets it with --with"
-            ) from None
+            raise RooflineError(f"{self.where}: {unset.key} is {unset.value.told(flag)}") from None
         except ExpressionError as error:
             raise self.unreadable(option, error) from None
         for key in self.behind():

@@ -71,13 +71,25 @@ class Reader:
                 self.case_statement(active=active)
             elif token.text in {"for", "while", "until"}:
                 self.at += 1
-                self.run(frozenset({"do"}), active=False)
-                self.run(frozenset({"done"}), active=False)
-                if active:
-                    self.script.taken.append("a loop is left out")
+                self.loop(token.text, active=active)
             else:
                 self.simple(active=active)
         return ""
+
+    def loop(self, word: str, *, active: bool) -> None:
+        """``for NAME in a b c; do ... done``: its first turn is read; other loops are left out."""
+        start = self.at
+        self.run(frozenset({"do"}), active=False)
+        head = [token.text for token in self.found[start : self.at - 1] if token.text not in {"\n", ";"}]
+        turns = [part for each in head[2:] for part in self.expand.words(each)] if head[1:2] == ["in"] else []
+        known = active and word == "for" and bool(turns)
+        if known:
+            self.script.variables[head[0]] = turns[0]
+        self.run(frozenset({"done"}), active=known)
+        if known and len(turns) > 1:
+            self.script.taken.append(f"a loop over {head[0]} ({' '.join(turns):.60}): its first turn is read")
+        elif active and not known:
+            self.script.taken.append("a loop is left out")
 
     def if_statement(self, *, active: bool) -> None:
         """``if ...; then ... elif ... else ... fi``: the branch whose condition the script itself decides."""

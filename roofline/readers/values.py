@@ -24,6 +24,12 @@ class Unresolved(msgspec.Struct, frozen=True):
     text: str
     name: str
 
+    def told(self, flag: str) -> str:
+        """What it is and what helps, to stand after "... is"."""
+        if self.name.startswith(("$(", "=")):  # a command, or Python
+            return f"{self.name.removeprefix('=')}, which is not run to see what it gives: give {flag}"
+        return f"{self.text}, and nothing sets {self.name}: give {flag}, or the file that sets it with --with"
+
 
 def scalar(text: str) -> Any:
     """A word as the number, flag or text it is.

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import RooflineError
 from .values import Unresolved, scalar
 
+_ENVIRONMENT = re.compile(r"(?:oc\.)?env:\s*(\w+)\s*(?:,\s*(.+))?")  # of OmegaConf
 _VARIABLE = re.compile(r"\$\{([^{}$]*)\}|\$([A-Za-z_]\w*)|\{\{\s*([\w.]+)\s*\}\}|<([A-Z_]{3,})>")
 _FUNCTION = re.compile(r"(multiply|divide_ceil|divide_floor|divide|sum):\s*(-?\d{1,15})\s*,\s*(-?\d{1,15})\s*")
 _COMPUTE: dict[str, Callable[[int, int], int]] = {
@@ -90,11 +91,12 @@ class _Resolver:
             place, value = "", self.variables[name]
         if value is not None and not isinstance(value, Unresolved) and value != text:
             return self.walk(value, depth + 1, tuple(place.split(".")[:-1]))
-        default = _DEFAULT.fullmatch(name)
+        of_env = _ENVIRONMENT.fullmatch(name)
+        default = _DEFAULT.fullmatch(name if of_env is None else ":".join(filter(None, of_env.groups())))
         if default is not None and match.group(1) is not None:
             known = self.variables.get(default.group(1))
             return scalar(default.group(2).strip("\"'")) if known is None else self.walk(known, depth + 1)
-        return Unresolved(text=text[:80], name=name.split(":", 1)[0][:60])
+        return Unresolved(text=text[:80], name=(name.split(":", 1)[0] if of_env is None else of_env[1])[:60])
 
 
 def _beside(name: str, at: tuple[str, ...]) -> str:

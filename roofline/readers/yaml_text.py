@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..errors import RooflineError
@@ -11,6 +12,7 @@ MOST_VALUES = 200_000  # after anchors are filled in: a "bomb" of anchors ends h
 DEEPEST = 40
 _PLAIN = ("tag:yaml.org,2002:", "!!")
 _KNOWN_TAGS = frozenset({"str", "int", "float", "bool", "null", "map", "seq", "timestamp"})
+_TEMPLATE = re.compile(r"[._]|x-|(?i:.*(anchor|default|template|common|shared))")
 _YES_NO = {"yes": True, "on": True, "no": False, "off": False, "": None}
 
 
@@ -57,6 +59,7 @@ class _Builder:
         self.anchors: dict[str, tuple[Any, int]] = {}  # value, how many values it holds
         self.count = 0
         self.notes: list[str] = []
+        self.merged: list[Any] = []
 
     def error(self, line: int, problem: str) -> RooflineError:
         """An error at a line."""
@@ -139,6 +142,7 @@ class _Builder:
             if not all(isinstance(each, dict) for each in merged):
                 raise self.error(line, "'<<' takes a mapping")
             top.merges += merged
+            self.merged += merged
         else:
             before = top.value.get(key)
             if before is not None and before != value:
@@ -153,6 +157,10 @@ class _Builder:
         for merged in done.merges:
             for key, value in merged.items():
                 done.value.setdefault(key, value)
+        if not self.stack:  # tables that only stand to be merged
+            for key, value in list(done.value.items() if isinstance(done.value, dict) else []):
+                if _TEMPLATE.match(key) and any(value is each for each in self.merged):
+                    del done.value[key]
         if done.anchor:
             self.anchors[done.anchor] = (done.value, _size(done.value))
         self.add(done.value, done.line, 1 + sum(len(merged) for merged in done.merges))
