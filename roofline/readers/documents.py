@@ -17,7 +17,7 @@ from ..errors import RooflineError
 from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
-from .launch import arguments, launched, named_files, positional, program, same_program, training_jobs, worded
+from .launch import arguments, launched, named_by_variable, named_files, positional, program, same_program, training_jobs, worded
 from .shell import read_script
 from .values import normal_key, scalar
 from .yaml_text import DEEPEST, parse_yaml
@@ -231,7 +231,7 @@ def _from_shell(text: str, where: str) -> list[Document]:
         variables["program"] = program(trains[0])
         variables["positional"] = positional(trains[0])
         variables["launched"] = launched(values, variables)
-    named = named_files(trains[0]) if trains else []
+    named = (named_files(trains[0]) or named_by_variable(script)) if trains else []
     documents = [Document(path=where, form="shell", values=values, variables=variables, notes=notes, named=named)]
     for document in script.documents:
         shown = re.sub(f"(?<=[:\\[,])\\s*{OPEN}([^{CLOSE}]*){CLOSE}", r' "${\1}"', document)

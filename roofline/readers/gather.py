@@ -281,7 +281,9 @@ def layered(gathered: Gathered, first: Document) -> None:
     if not rules.layered:
         gathered.values = under(first.values, gathered.values)
         return
-    job = layer(first, rules.layered, gathered.values)
+    run = next((document for document in gathered.documents if rules.layered in document.values), first)
+    more = {key: value for key, value in gathered.values.items() if run is first or key not in run.values}
+    job = layer(run, rules.layered, under(more, first.values) if run is not first else more)
     gathered.framework = f"{gathered.framework}-{job.backend}"
     gathered.values, gathered.of_bases = job.values, job.of_bases
     gathered.documents += job.documents

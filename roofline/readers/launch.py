@@ -25,7 +25,7 @@ _STARTS = {  # what follows a launcher where it trains
     "trl": r"sft|dpo|kto|grpo|reward",
     "tune": r"run",
 }
-_CONFIGURATION = re.compile(r"[^\s=]*\.(ya?ml|toml)")
+_CONFIGURATION = re.compile(r"[^\s=]*\.(ya?ml|toml)|(?:[^\s=]*/)?config/\w+\.py")  # nanoGPT's are Python
 
 
 def training_jobs(script: Script) -> list[list[str]]:
@@ -36,8 +36,16 @@ def training_jobs(script: Script) -> list[list[str]]:
 
 def _is_launch(words: list[str]) -> bool:
     """Whether a command starts training through a launcher that is known."""
+    if any(re.search(r"run_(pre)?train\.sh$", word) for word in words[:2]):  # Primus, torchtitan
+        return True
     at = next((at for at, word in enumerate(words) if word in _STARTS), len(words))
     return at < len(words) and re.match(_STARTS[words[at]], " ".join(words[at + 1 :])) is not None
+
+
+def named_by_variable(script: Script) -> list[str]:
+    """The configuration that a variable hands on: ``EXP=run.yaml bash run_pretrain.sh`` (Primus), ``CONFIG_FILE``."""
+    found = (script.variables.get(name) for name in ("EXP", "CONFIG_FILE"))
+    return [value for value in found if isinstance(value, str) and _CONFIGURATION.fullmatch(value)]
 
 
 def named_files(words: list[str]) -> list[str]:
@@ -83,7 +91,7 @@ def launched(values: Mapping[str, Any], variables: Mapping[str, Any]) -> int | N
     processes = number("num_processes")
     if processes is not None:
         return processes
-    each = number("nproc_per_node", "NPROC_PER_NODE", "num_gpus", "n_gpus")
+    each = number("nproc_per_node", "NPROC_PER_NODE", "NGPU", "num_gpus", "n_gpus")
     if each is not None:
         return each * (number("nnodes", "NNODES", "num_nodes", "num_machines") or 1)
     visible = variables.get("CUDA_VISIBLE_DEVICES")
