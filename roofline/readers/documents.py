@@ -17,7 +17,17 @@ from ..errors import RooflineError
 from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
-from .launch import arguments, launched, named_by_variable, named_files, positional, program, same_program, training_jobs, worded
+from .launch import (
+    arguments,
+    launched,
+    named_by_variable,
+    named_files,
+    positional,
+    program,
+    same_program,
+    training_jobs,
+    worded,
+)
 from .shell import read_script
 from .values import normal_key, scalar
 from .yaml_text import DEEPEST, parse_yaml
