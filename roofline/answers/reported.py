@@ -27,6 +27,7 @@ AGREE = 0.03  # two figures of one run that differ by less are the same
 EXACT = 0.01  # what counting a little otherwise changes: of causes that agree, nearer ones are likelier
 SAME_FACTOR = 0.005  # mistakes that come to the same are one
 LISTED = 5  # causes named
+ALIKE = 2  # others that come to the same
 FAINT = math.log(50)  # a cause that is so much less likely than the first is not named
 MOST = 1000.0  # times the peak: beyond, it is no MFU
 # How often each kind is met, over that of a rule of one's own: an assumption that orders causes, and prices none.
@@ -69,11 +70,13 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
         what: In words, with the arithmetic.
         mfu: The MFU that is so printed, or, where nothing was measured, the MFU that the run then really has.
         mistakes: What it takes, one or two.
+        equals: Others, no less usual, that come to the same: the arithmetic cannot tell them apart.
     """
 
     what: str
     mfu: float
     mistakes: tuple[str, ...]
+    equals: tuple[tuple[str, ...], ...] = ()
 
 
 def read_printed(value: Any) -> Printed:
@@ -238,7 +241,7 @@ def explain_printed(printed: Printed, truth: float, possible: Iterable[Mistake])
         value = truth * _factor(way)
         if printed.agrees(value):
             arithmetic = " x ".join([format_share(truth), *(one.how for one in way)])
-            found.append((_odds(way) - printed.off(value) ** 2 / 2, _cause(way, arithmetic, value), way))
+            found.append((_odds(way) - printed.off(value) ** 2 / 2, value, arithmetic, way))
     return _likeliest(found)
 
 
@@ -256,7 +259,7 @@ def explain_alone(printed: Printed, band: tuple[float, float], possible: Iterabl
         if abs(math.log(real / middle)) <= most and real <= BEST:
             arithmetic = " / ".join([format_share(printed.value), *(f"({one.how})" for one in way)])
             score = _odds(way) - (math.log(real / middle) / width) ** 2 / 2
-            found.append((score, _cause(way, arithmetic, real), way))
+            found.append((score, real, arithmetic, way))
     return _likeliest(found)
 
 
@@ -277,22 +280,39 @@ def _odds(way: Way) -> float:
     return math.log(SECOND ** (len(way) - 1) * math.prod(one.odds for one in way))
 
 
-def _cause(way: Way, arithmetic: str, value: float) -> Cause:
+Found = tuple[float, float, str, Way]  # how likely, the MFU, its arithmetic, what it takes
+
+
+def _cause(found: Found, others: list[Way]) -> Cause:
+    """A way in words, with the others that come to the same."""
+    _, value, arithmetic, way = found
     mistakes = tuple(one.what for one in way)
-    words = f"could be {' and '.join(mistakes)}: {arithmetic} = {format_share(value)}"
-    return Cause(what=words, mfu=value, mistakes=mistakes)
+    equals = tuple(tuple(one.what for one in each) for each in others)
+    same = "".join(f", or {' and '.join(each)}" for each in equals)
+    words = f"could be {' and '.join(mistakes)}{same}: {arithmetic} = {format_share(value)}"
+    return Cause(what=words, mfu=value, mistakes=mistakes, equals=equals)
 
 
-def _likeliest(found: list[tuple[float, Cause, Way]]) -> tuple[Cause, ...]:
-    """The likeliest causes; of those that come to the same, and of rules beside one other mistake, the first alone."""
-    causes: list[Cause] = []
+def _alike(way: Way, other: Way) -> bool:
+    """Whether a way is worth naming beside one that comes to the same: as long, usual, not of another rule alone."""
+    beside, instead = ({one.what for one in each if one.kind != "rule"} for each in (way, other))
+    return len(way) == len(other) and bool(beside - instead) and all(one.odds >= RARE for one in way)
+
+
+def _likeliest(found: list[Found]) -> tuple[Cause, ...]:
+    """The likeliest causes; those that come to the same as one, and of rules beside one other mistake the first."""
+    kept: list[tuple[Found, list[Way]]] = []
     beside: set[str] = set()
-    best = max((score for score, _, _ in found), default=0.0)
-    near = [item for item in found if item[0] >= best - FAINT]
-    for _, cause, way in sorted(near, key=lambda item: -item[0]):
-        others = {one.what for one in way if one.kind != "rule"} if len(way) > 1 else set()
-        again = len(others) == 1 and others <= beside
-        if not again and not any(abs(cause.mfu / other.mfu - 1) < SAME_FACTOR / 10 for other in causes):
-            causes.append(cause)
+    best = max((one[0] for one in found), default=0.0)
+    for one in sorted((one for one in found if one[0] >= best - FAINT), key=lambda one: -one[0]):
+        _, value, _, way = one
+        twin = next((each for each in kept if abs(value / each[0][1] - 1) < SAME_FACTOR / 10), None)
+        if twin is not None:
+            if _alike(way, twin[0][3]) and len(twin[1]) < ALIKE:
+                twin[1].append(way)
+            continue
+        others = {mistake.what for mistake in way if mistake.kind != "rule"} if len(way) > 1 else set()
+        if not (len(others) == 1 and others <= beside):
+            kept.append((one, []))
             beside |= others if len(others) == 1 else set()
-    return tuple(causes[:LISTED])
+    return tuple(_cause(one, others) for one, others in kept[:LISTED])

@@ -180,5 +180,70 @@ def test_the_mistake_that_was_made_stands_first_or_near(runs, together, measured
     assert sum(at is not None and at < 3 for at in found) / len(found) >= among_three
 
 
+def test_what_comes_to_the_same_is_named_in_one_breath():
+    """Twice the bf16 peak is the sparse one and the fp8 one: no arithmetic tells them apart."""
+    truth, possible, _ = case("llama-3-8b", "h100-sxm-80gb", 60e3, num_devices=8, sharding="fsdp")
+    first = explain_printed(Printed(truth / 2), truth, possible)[0]
+    (other,) = first.equals
+    assert "sparse" in first.mistakes[0]
+    assert "fp8" in other[0]
+    assert first.what.startswith(f"could be {first.mistakes[0]}, or {other[0]}: ")
+    # a rule that counts nearly the same is no other mistake
+    rule = next(one for one in possible if one.what == "6N with N all parameters, and no attention")
+    assert explain_printed(Printed(truth * rule.factor), truth, possible)[0].equals == ()
+
+
+SHARDED = {"num_devices": 8, "sharding": "fsdp"}
+ALL_AGAIN = {**SHARDED, "recompute": "full"}
+SPLIT = {"num_devices": 64, "tp": 8, "pp": 2, "global_batch": 128}
+# Model, device, options, words of each mistake, the factor, what the run reaches of what is expected. A factor of None:
+# recompute counts. Decimals as people type them.
+MET = (
+    ("gpt2", "rtx-3090", {"micro_batch": 8, "global_batch": 512, "seq_len": 1024}, "A100's", 71.2 / 312, 1.0, 1),
+    ("gpt2", "t4", {"micro_batch": 8, "global_batch": 64, "dtype": "fp16"}, "A100's", 65 / 312, 0.8, 1),
+    ("qwen3-4b", "b300-sxm", {"num_devices": 16}, "A100's", 2250 / 312, 0.8, 2),
+    ("mistral-7b", "l4", ALL_AGAIN, "A100's", 121 / 312, 0.9, 1),
+    ("llama-3-8b", "a800-sxm-80gb", SHARDED, "H100's", 312 / 989, 0.9, 1),
+    ("llama-3-70b", "h100-sxm-80gb", SPLIT, "sparse", 0.5, 0.9, 0),
+    ("gpt2-xl", "h100-sxm-80gb", {"micro_batch": 8, "dtype": "fp16"}, "fp8", 0.5, 0.95, 1),
+    ("gpt2", "rtx-4090", {"micro_batch": 16, "seq_len": 1024}, "accumulate", 0.5, 0.9, 1),
+    ("llama-3-8b", "h100-sxm-80gb", {**SHARDED, "global_batch": 256, "micro_batch": 1}, "accumulation", 1 / 32, 0.9, 2),
+    ("llama-2-7b", "a100-sxm-80gb", {**SHARDED, "global_batch": 128, "micro_batch": 4}, "accumulation", 4, 0.9, 1),
+    ("llama-2-7b", "a100-sxm-80gb", SHARDED, "the devices left out", 1 / 8, 0.9, 1),
+    ("llama-3-8b", "b200-sxm", SHARDED, "the devices counted twice", 8, 0.9, 0),
+    ("llama-2-7b", "a100-sxm-80gb", {**SHARDED, "num_devices": 32, "micro_batch": 1}, "of a node", 8, 0.9, 0),
+    ("llama-3-70b", "h100-sxm-80gb", SPLIT, "data-parallel ranks", 1 / 4, 0.9, 1),
+    ("llama-2-7b", "h100-sxm-80gb", ALL_AGAIN, "HFU", None, 1.0, 1),
+    (
+        "llama-3-8b",
+        "b200-sxm",
+        {**SHARDED, "global_batch": 64, "micro_batch": 2},
+        "A100's+accumulation",
+        2250 / 1248,
+        0.9,
+        1,
+    ),
+    ("qwen3-4b", "b300-sxm", {"num_devices": 16, "micro_batch": 1}, "A100's+of a node", 2250 / 39, 0.8, 0),
+)
+
+
+@pytest.mark.parametrize(("model", "device", "options", "words", "factor", "reached", "decimals"), MET)
+def test_cases_as_people_meet_them(model, device, options, words, factor, reached, decimals):
+    e = roofline.estimate(model, device, **options)
+    truth, possible, band = case(model, device, reached * float(e.tokens_per_s), **options)
+    value = truth * (float(e.hfu / e.mfu) if factor is None else factor)
+    printed = read_printed(f"{100 * value:.{decimals}f}%")
+
+    def named(cause):
+        return any(
+            len(way) == len(words.split("+")) and all(any(word in what for what in way) for word in words.split("+"))
+            for way in (cause.mistakes, *cause.equals)
+        )
+
+    assert named(explain_printed(printed, truth, possible)[0])
+    if not 0.8 * band[0] <= value <= 1.2 * band[1]:  # else the figure alone looks like any other
+        assert any(named(cause) for cause in explain_alone(printed, band, possible))
+
+
 def test_every_hard_coded_peak_has_a_source():
     assert all(entry["source"] and entry["software"] and entry["tflops"] > 0 for entry in hard_coded())
