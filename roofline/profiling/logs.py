@@ -63,7 +63,8 @@ def read_log(path: str | Path) -> Log:
     """Read a log: printed lines, ``trainer_state.json``, JSON lines, or CSV of wandb or TensorBoard.
 
     Raises:
-        RooflineError: It cannot be read, is larger than `LARGEST`, or no line says how long a step took.
+        RooflineError: It cannot be read, is larger than `LARGEST`, no line says how long a step took, or a table holds
+            several runs.
     """
     path = Path(path)
     try:
@@ -77,7 +78,10 @@ def read_log(path: str | Path) -> Log:
             "(grep 'elapsed time' LOG > steps.log, or the words of your framework)"
         )
     text = content.decode("utf-8-sig", errors="replace")
-    found = _records(text) or _table(text) or _lines(text)
+    try:
+        found = _records(text) or _table(text) or _lines(text)
+    except RooflineError as error:
+        raise RooflineError(f"{path}: {error}") from error
     if found is None:
         titles = ", ".join(each["title"] for key, each in _patterns().items() if key != "columns")
         raise RooflineError(
@@ -167,7 +171,10 @@ def _by_step(matches: Iterator[dict[str, str | None]]) -> Iterator[tuple[int, di
 
 def _step_time(found: Mapping[str, str | None]) -> float | None:
     milliseconds, seconds = _number(found.get("ms")), _number(found.get("s"))
-    return seconds if milliseconds is None else milliseconds / 1e3
+    if milliseconds is not None:
+        return milliseconds / 1e3
+    rate = _number(found.get("updates_per_s"))
+    return 1 / rate if rate else seconds
 
 
 def _elapsed(found: Mapping[str, str | None]) -> float | None:
@@ -237,9 +244,10 @@ def _from_trainer(history: list[Any]) -> list[Entry]:
 def _table(text: str) -> tuple[str, list[Entry]] | None:
     """CSV of wandb (history or a chart) or of TensorBoard (wall time, step, value)."""
     lines = text.splitlines()
-    if not lines or "," not in lines[0] or not re.search(r"step|iteration", lines[0], re.IGNORECASE):
+    if not lines or not re.search(r"step|iteration", lines[0], re.IGNORECASE):
         return None
-    rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+    between = max(",;\t", key=lines[0].count)
+    rows: list[dict[str, Any]] = list(csv.DictReader(lines, delimiter=between))
     if not rows or len(rows[0]) < 2:
         return None
     names = {name.strip().lower() for name in rows[0] if name}
@@ -282,14 +290,28 @@ def _from_rows(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
 
 
 def _columns(names: Sequence[str]) -> dict[str, str]:
-    """Kind -> name of the first column whose name says so; ``run - metric`` of a wandb chart counts as ``metric``."""
+    """Kind -> name of the column whose name says so, the most telling word first, and of these the first column.
+
+    ``run - metric`` of a wandb chart counts as ``metric``.
+
+    Raises:
+        RooflineError: A chart holds several runs.
+    """
+    bare = {name: name.strip().lower().rpartition(" - ")[2] for name in names}
+    bare = {name: word for name, word in bare.items() if not word.endswith(("__min", "__max"))}
     found: dict[str, str] = {}
-    for kind, pattern in _patterns()["columns"].items():
-        for name in names:
-            bare = name.strip().lower().rpartition(" - ")[2]
-            if bare.endswith(("__min", "__max")):
-                continue
-            if re.fullmatch(pattern, bare) or re.fullmatch(pattern, bare.rpartition("/")[2]):
-                found.setdefault(kind, name)
+    for kind, patterns in _patterns()["columns"].items():
+        for pattern in patterns:
+            told = [n for n, word in bare.items() if re.fullmatch(pattern, word) or _last_word(pattern, word)]
+            runs = [name.rpartition(" - ")[0] for name in told if " - " in name and bare[name] == bare[told[0]]]
+            if len(runs) > 1:
+                raise RooflineError(f"several runs in one table ({', '.join(runs[:4])}): export the one to judge")
+            if told:
+                found[kind] = told[0]
                 break
     return found
+
+
+def _last_word(pattern: str, word: str) -> bool:
+    """Whether the word behind a column's folders says it."""
+    return re.fullmatch(pattern, word.rpartition("/")[2]) is not None

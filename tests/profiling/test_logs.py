@@ -21,6 +21,55 @@ LINES = {
 }
 
 
+MORE = {  # other forms of the same, and rates
+    "Megatron-LM": "[default7]: iteration {i:8d}/ 9 | consumed samples: 16 | elapsed time per iteration (s): 5.2005 | "
+    "learning rate: 1.0E-05 | global batch size: 16 | lm loss: 1.2E+01 | samples per second: 3.05 |",
+    "llm.c": "step {i:4d}/100 | train loss 4.5 | norm 3.1 | lr 6.00e-04 | (5200.50 ms | 7869 tok/s)",
+    "MaxText": "completed step: {i}, seconds: 5.2005, TFLOP/s/device: 180.123, Tokens/s/device: 3012.345, loss: 8.1",
+    "fairseq": "2023-01-01 10:00:00 | INFO | train_inner | epoch 001: {i} / 1000 loss=5.1, wps=1234, ups=0.19229, "
+    "wpb=9, bsz=512, num_updates={i}, lr=0.0001",
+}
+
+
+@pytest.mark.parametrize("framework", MORE)
+def test_other_forms_of_printed_lines(tmp_path, framework):
+    path = tmp_path / "train.log"
+    path.write_text("\n".join(MORE[framework].format(i=i) for i in range(1, 6)))
+    log = read_log(path)
+    assert log.framework == framework
+    assert [entry.step for entry in log.entries] == [1, 2, 3, 4, 5]
+    assert [entry.step_time_s for entry in log.entries] == pytest.approx([5.2005] * 5, rel=1e-4)
+
+
+def test_torchtune_logs_tokens_of_each_device(tmp_path):
+    path = tmp_path / "log_1.txt"
+    path.write_text(
+        "\n".join(f"Step {i} | loss:1.2 lr:2e-05 tokens_per_second_per_gpu:1234.5 peak:10" for i in range(4))
+    )
+    assert {entry.tokens_per_s_per_device for entry in read_log(path).entries} == {1234.5}
+
+
+def test_the_trainers_steps_are_not_those_of_wandb(tmp_path):
+    """wandb counts its own calls: 52 s between two of them, in which the trainer made ten steps."""
+    path = tmp_path / "wandb.csv"
+    path.write_text("_step,train/global_step,_timestamp\n" + "\n".join(f"{i},{10 * i},{52 * i}" for i in range(1, 6)))
+    assert {(entry.step, entry.step_time_s) for entry in read_log(path).entries} >= {(20, 5.2), (50, 5.2)}
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_columns_may_be_parted_otherwise(tmp_path, between):
+    path = tmp_path / "log.csv"
+    path.write_text(f"step{between}step_time_ms\n" + "\n".join(f"{i}{between}123.5" for i in range(1, 6)))
+    assert {entry.step_time_s for entry in read_log(path).entries} == {0.1235}
+
+
+def test_a_chart_of_several_runs_is_one_line(tmp_path):
+    path = tmp_path / "chart.csv"
+    path.write_text('"Step","a - step_time","b - step_time"\n' + "\n".join(f"{i},1,2" for i in range(1, 6)))
+    with pytest.raises(RooflineError, match=r"chart\.csv: several runs in one table \(a, b\)"):
+        read_log(path)
+
+
 @pytest.mark.parametrize("framework", LINES)
 def test_printed_lines_with_a_step_time(tmp_path, framework):
     path = tmp_path / "train.log"
