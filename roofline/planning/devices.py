@@ -16,7 +16,7 @@ from ..config.recompute import RECOMPUTES
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
-from ..search.layout import Layout, SearchResult
+from ..search.layout import Layout, SearchResult, unsure
 from ..search.remedy import remedy, shortage
 from ..search.search import search
 from ..search.space import default_global_batch
@@ -96,6 +96,8 @@ class Planner:
         if found.simplest is None:
             self._failed[num_devices] = found
             raise DoesNotFit(self._short(found, num_devices))
+        if unsure(found.simplest):
+            notes = (*notes, f"no layout surely fits: this one needs least, and is {unsure(found.simplest)}")
         self.notes[num_devices] = (*found.notes, *notes)
         if not fixed:
             self._others[num_devices] = found.by_software

@@ -14,6 +14,7 @@ from ..config.run import TrainConfig
 from ..config.stack import load_stack
 from ..constants import constant
 from ..footprint.parts import Memory
+from ..footprint.spreads import SURE
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..timing.interval import Z80, ratio_spread
@@ -145,6 +146,11 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
     def ties(self, layout: Layout) -> bool:
         """Whether a layout cannot be told from the best one (see `worse_by`)."""
         return worse_by(self.layouts[0], layout, self.objective, self.device)[0] <= 0
+
+
+def unsure(layout: Layout) -> str:
+    """How likely a layout fits, where it does not surely; else empty."""
+    return "" if layout.fit_probability >= SURE else f"{100 * layout.fit_probability:.0f} % sure to fit"
 
 
 def layout_dict(layout: Layout) -> dict[str, Any]:

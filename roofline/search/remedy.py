@@ -14,7 +14,7 @@ from ..errors import RooflineError
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
 from ..units import format_bytes
-from .layout import Layout, SearchResult
+from .layout import Layout, SearchResult, unsure
 from .search import search
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def _words(layout: Layout) -> str:
     """The layout in a few words."""
     recompute = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     words = layout_words(layout.train).rpartition(": ")[2]
-    return f"{words}{recompute}, micro batch {layout.micro_batch}: {format_bytes(layout.memory_bytes)}"
+    sure = f", {unsure(layout)}" if unsure(layout) else ""
+    return f"{words}{recompute}, micro batch {layout.micro_batch}: {format_bytes(layout.memory_bytes)}{sure}"
 
 
 def _first(run: Run, options: dict[str, Any]) -> Layout | None:

@@ -11,8 +11,7 @@ from .. import units
 from ..answers.estimate import waterfall as lost_to
 from ..config.recompute import recompute_words
 from ..config.words import layout_words as degrees_words
-from ..footprint.spreads import SURE
-from ..search.layout import WAITING_DRAW, layout_dict, worse_by
+from ..search.layout import WAITING_DRAW, layout_dict, unsure, worse_by
 from .cells import one_unit
 from .colours import ORANGE
 from .estimate import peak_bar
@@ -190,8 +189,8 @@ def recommendation(result: SearchResult) -> list[list[str]]:
     best, simplest = result.layouts[0], result.simplest
     ties = len(result.near_ties)
     others = "no other can be told to be as good" if ties == 1 else f"{ties} of the {len(result.layouts)} best tie"
-    if best.fit_probability < SURE:
-        chosen, why = best, f"none surely fits: it needs least, and is {100 * best.fit_probability:.0f} % sure to fit"
+    if unsure(best):
+        chosen, why = best, f"none surely fits: it needs least, and is {unsure(best)}"
     elif simplest is None or simplest.train == best.train:
         why = f"it is the {WORDS[result.objective]}" + ("" if ties == 1 else f" of {ties} that cannot be told apart")
         chosen, why = best, f"{why}, and the simplest" if simplest is not None else why
