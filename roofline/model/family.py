@@ -102,8 +102,8 @@ def class_defaults(model_type: str) -> Mapping[str, Any]:
     return _class_defaults().get(model_type, {})
 
 
-def _known() -> list[str]:
-    """All model types, sorted."""
+def known_types() -> list[str]:
+    """The model types that have a family, refused ones among them, sorted."""
     names = [entry.name for entry in (_data() / "families").iterdir()]
     files = [name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("_")]
     return sorted({*files, *_types().same_as, *_types().language_model_of, *_types().refused})
@@ -117,7 +117,7 @@ def wrappers() -> frozenset[str]:
 
 def family_ids(*, refused: bool = False) -> list[str]:
     """The model types that are counted, or those refused by name."""
-    return [name for name in _known() if bool(load_family(name).refused) == refused]
+    return [name for name in known_types() if bool(load_family(name).refused) == refused]
 
 
 @lru_cache(maxsize=256)
@@ -186,7 +186,7 @@ def _merge(base: Family, own: Family) -> Family:
 
 def _unknown_type(model_type: str) -> NotDescribedError:
     """The error for a model type without a family file."""
-    known = _known()
+    known = known_types()
     close = nearest(model_type, known)
     hint = f"nearest: {', '.join(close)}; " if close else ""
     return NotDescribedError(

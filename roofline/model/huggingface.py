@@ -23,7 +23,7 @@ from .config_fields import (
     require,
 )
 from .expressions import Scope, evaluate
-from .family import Family, class_defaults, load_family, recognised_fields, wrappers
+from .family import Family, class_defaults, known_types, load_family, recognised_fields, wrappers
 from .keys import MODEL_KEYS, Flat, overridden
 from .spec import ModelConfig, Quantization, Tower
 from .towers import read_towers
@@ -196,6 +196,9 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
     name = _name(whole) or _name(config) or where
     flat = Flat(values, names=names, where=where)
     notes = [family.note] if family.note else []
+    outermost = wholes[0] if wholes else config
+    if not whole.get("model_type") and "architectures" in whole and outermost.get("model_type"):
+        notes.append(f"model_type is not stated: {outermost['model_type']}, after which its class is named")
     if not wholes and model_type in towers():  # the language model has no part of its own
         parts = [tower.config for tower in towers()[model_type].values()]
         if any(config.get(part) is not None for part in parts):
@@ -321,6 +324,8 @@ def _text_config(
     config: Mapping[str, Any], where: str, wholes: list[Mapping[str, Any]], depth: int = 0
 ) -> tuple[str, Mapping[str, Any]]:
     """The part of a config that describes the language model, and its model type; the parts around it to `wholes`."""
+    if "model_type" not in config:
+        config = recognise.typed(config, [*towers(), *known_types()])
     for key in NESTED:
         nested = config.get(key)
         if nested is not None and not isinstance(nested, Mapping):

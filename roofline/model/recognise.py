@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -49,7 +49,8 @@ def _kind(config: Mapping[str, Any]) -> str:
     for needed, kind in _SIGNS.items():
         if all(key in config for key in needed.split()):
             return kind
-    return ""
+    numbered = config and all(isinstance(value, int) for value in config.values())
+    return "the vocabulary of a tokenizer (vocab.json, added_tokens.json)" if numbered else ""
 
 
 _SIZES = {"model_type", "_class_name", "hidden_size", "num_hidden_layers", "d_model", "n_embd", "n_layer"}  # of a model
@@ -58,6 +59,14 @@ _SIGNS = {  # the fields that tell, and what has them
     "added_tokens model": "a tokenizer (tokenizer.json)",
     "tokenizer_class": "a tokenizer's settings (tokenizer_config.json)",
     "image_processor_type": "an image processor's settings",
+    "image_mean": "an image processor's settings (preprocessor_config.json)",
+    "sampling_rate": "a feature extractor's settings (preprocessor_config.json)",
+    "model_cfg": "a file of OpenCLIP",
+    "pooling_mode_mean_tokens": "the pooling of a sentence-transformers model (1_Pooling/config.json)",
+    "__version__": "settings of a sentence-transformers model (config_sentence_transformers.json)",
+    "max_seq_length do_lower_case": "settings of a sentence-transformers model (sentence_bert_config.json)",
+    "per_device_train_batch_size": "a trainer's arguments",
+    "unk_token": "the special tokens of a tokenizer (special_tokens_map.json)",
     "feature_extractor_type": "a feature extractor's settings",
     "processor_class": "a processor's settings",
     "zero_optimization": "a DeepSpeed configuration",
@@ -67,6 +76,23 @@ _SIGNS = {  # the fields that tell, and what has them
     "bos_token_id eos_token_id transformers_version": "settings of text generation (generation_config.json)",
     "do_sample": "settings of text generation (generation_config.json)",
 }
+
+
+_CLASS_ENDINGS = re.compile(r"(For[A-Z]\w*|LMHead\w*|DoubleHeads\w*|Model|PreTrainedModel)$")
+
+
+def typed(config: Mapping[str, Any], types: Iterable[str]) -> Mapping[str, Any]:
+    """A config with the model type that its class is named after, where it states none: CLIPModel is a ``clip``.
+
+    >>> typed({"architectures": ["GPT2LMHeadModel"]}, ["gpt2", "clip"])["model_type"]
+    'gpt2'
+    """
+    classes = config.get("architectures")
+    if config.get("model_type") or not isinstance(classes, list) or not classes or not isinstance(classes[0], str):
+        return config
+    wanted = _CLASS_ENDINGS.sub("", classes[0]).lower()
+    found = next((name for name in types if re.sub(r"\W|_", "", name) == wanted), None)
+    return config if found is None else {**config, "model_type": found}
 
 
 class Adapter(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from ..model import recognise
 from ..reading import read_text
 from . import inputs
 from .trace import import_torch
@@ -73,8 +74,9 @@ def build(
         RooflineError: torch or transformers is missing, or transformers cannot build it: its own reason, shortened.
     """
     torch, transformers = import_torch(), _import_transformers()
-    model_type = config.get("model_type")
     known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    config = recognise.typed(config, known)
+    model_type = config.get("model_type")
     if model_type not in known:
         raise RooflineError(
             f"{where}: transformers {transformers.__version__} has no models of type {str(model_type)!r:.60} "

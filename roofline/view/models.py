@@ -14,6 +14,7 @@ from ..model.parameters import Parameters, count_parameters, tower_parameters
 from ..model.presets import model_ids
 from ..model.quantization import weight_bytes
 from ..model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe
+from ..model.towers import table as towers
 from ..reading import read_text
 from ..units import format_bytes, format_count
 from .table import Cell, Shown, Table
@@ -106,16 +107,19 @@ def catalog() -> Shown:
 
 def types() -> Shown:
     """The model types that are counted, and those refused with the reason."""
-    counted = family_ids()
+    counted = sorted({*family_ids(), *towers()})
     refused = {name: load_family(name).refused for name in family_ids(refused=True)}
-    sometimes = [name for name in counted if load_family(name).refused_when]
+    sometimes = [name for name in family_ids() if load_family(name).refused_when]
     rows = [
         [name, "counted", "unless " + _reason(load_family(name).refused_when) if name in sometimes else ""]
         for name in counted
     ]
     rows += [[name, "refused", reason] for name, reason in refused.items()]
     rows.sort()
-    notes = [f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated."]
+    notes = [
+        f"{len(counted)} model types are counted, {len(refused)} refused by name rather than approximated.",
+        "Any other that transformers has is built and traced by its own class, where that and torch are installed.",
+    ]
     data = {"counted": counted, "refused": refused}
     return Shown(data, [Table("", ["model_type", "status", "why"], rows, align="lll")], notes)
 

@@ -23,6 +23,15 @@ from roofline.model.parameters import count_parameters
         ({"do_sample": True, "temperature": 0.6}, "settings of text generation"),
         ({"bos_token_id": 1, "eos_token_id": 2, "transformers_version": "4.57"}, "settings of text generation"),
         ({"image_processor_type": "CLIPImageProcessor"}, "an image processor's settings"),
+        ({"do_resize": True, "image_mean": [0.5], "size": 224}, "an image processor's settings"),
+        ({"do_normalize": True, "sampling_rate": 16000, "feature_size": 1}, "a feature extractor's settings"),
+        ({"bos_token": "<s>", "unk_token": "<unk>"}, "the special tokens of a tokenizer"),
+        ({"<s>": 0, "</s>": 1, "a": 2}, "the vocabulary of a tokenizer"),
+        ({"__version__": {"pytorch": "2.0"}}, "settings of a sentence-transformers model"),
+        ({"max_seq_length": 256, "do_lower_case": False}, "settings of a sentence-transformers model"),
+        ({"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}, "the pooling of a sentence-transformers"),
+        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "a file of OpenCLIP"),
+        ({"output_dir": "x", "per_device_train_batch_size": 8}, "a trainer's arguments"),
         ({"zero_optimization": {"stage": 3}}, "a DeepSpeed configuration"),
         ({"_class_name": "DDPMScheduler"}, "the noise schedule of a diffusion model"),
         ({"_class_name": "FluxPipeline", "vae": ["diffusers", "X"]}, "a diffusers pipeline of several models"),
@@ -89,3 +98,18 @@ def test_the_models_command_takes_an_adapter(tmp_path: Path, run: Any) -> None:
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "gpt2"}))
     assert "adapter (LORA) of gpt2" in " ".join(run("models", str(path)).out.split())
+
+
+def test_a_model_type_that_is_not_stated_is_that_of_the_class() -> None:
+    vit = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+    parts = {
+        "text_config": {"model_type": "clip_text_model", **vit, "vocab_size": 50, "max_position_embeddings": 12},
+        "vision_config": {"model_type": "clip_vision_model", **vit, "image_size": 32, "patch_size": 8},
+        "projection_dim": 8,
+    }
+    named, unnamed = ({**parts, **more} for more in ({"model_type": "clip"}, {"architectures": ["CLIPModel"]}))
+    found = model_from_config(unnamed, "x.json")
+    assert count_parameters(found) == count_parameters(model_from_config(named, "x.json"))
+    assert any("model_type is not stated: clip" in note for note in found.assumptions)
+    with pytest.raises(RooflineError, match="no model_type"):
+        model_from_config({**vit, "architectures": ["NobodyForCausalLM"]}, "x.json")
