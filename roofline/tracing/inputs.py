@@ -7,7 +7,7 @@ inputs it needs, nor in which order its dimensions are, so there are several cho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from itertools import product
 from math import prod
@@ -20,6 +20,9 @@ from ..reading import packaged, read_packaged
 _DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions")
 _SHAPES_OF_NUMBERS, _SHAPES_OF_REST = range(5), range(2)  # in which a name's shape may come, the likeliest first
+_IMAGE_TOKEN = ("image_token_id", "image_token_index")
+_TOKENS_OF_IMAGE = ("num_query_tokens", "image_seq_length", "image_seq_len", "mm_tokens_per_image", "num_image_tokens")
+_IMAGES, _PATCHES = (0, 4), (1,)  # in which of the shapes of pixel_values a language model takes them
 _IN_PLACE = {"inputs_embeds", "encoder_hidden_states"}  # of other inputs
 
 
@@ -40,8 +43,9 @@ def _table() -> _Table:
 def choices(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | None) -> Iterator[dict[str, Any]]:
     """Keyword inputs of `batch` examples of `seq_len` tokens (or images, or a second of sound each).
 
-    First its main input and those it cannot do without, each with its likeliest shape; then other shapes; then with all
-    that it takes besides. Choices that are like an earlier one are left out.
+    First, of a language model that sees, with an image in each; then its main input and those it cannot do without,
+    each with its likeliest shape; then other shapes; then with all that it takes besides. What is like an earlier one
+    is left out.
 
     Args:
         torch: The package.
@@ -60,6 +64,7 @@ def choices(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | N
         wanted |= {"input_ids", "pixel_values", "input_features"}
     sizes = _sizes(settings, batch, seq_len)
     seen: list[Any] = []
+    yield from _with_images(torch, takes, wanted, settings, sizes)
     tensors = {name for name in takes if name in _table().numbers or name in _table().ids}
     sets = (wanted, wanted | tensors - _IN_PLACE, wanted | set(takes) - _IN_PLACE, {*takes} - {"inputs_embeds"})
     for rest, names, numbers in product(_SHAPES_OF_REST, sets, _SHAPES_OF_NUMBERS):
@@ -68,6 +73,27 @@ def choices(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | N
         if shapes and shapes not in seen:
             seen.append(shapes)
             yield inputs | ({"use_cache": False} if "use_cache" in takes else {})
+
+
+def _with_images(
+    torch: Any, takes: Collection[str], wanted: set[str], settings: Any, sizes: Mapping[str, int]
+) -> Iterator[dict[str, Any]]:
+    """Inputs of a language model that sees: an image in each example, and as many tokens that stand for it.
+
+    How many that is a configuration may say (one number for each image), or they are those of its patches.
+    """
+    token = next((id_ for name in _IMAGE_TOKEN if isinstance(id_ := getattr(settings, name, None), int)), None)
+    if token is None or not {"input_ids", "pixel_values"} <= set(takes):
+        return
+    stated = [number for name in _TOKENS_OF_IMAGE if isinstance(number := getattr(settings, name, None), int)]
+    patches = sizes["patches"]
+    counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1])
+    names = wanted | {"pixel_values", "image_grid_thw"}
+    for count, shape in product(counts, _PATCHES if "image_grid_thw" in takes else _IMAGES):
+        here = {**sizes, "tokens": max(sizes["tokens"], count + 1)}
+        inputs = {name: value for name in takes if name in names for value in _input(torch, name, here, shape, 0)}
+        inputs["input_ids"][:, :count] = token
+        yield inputs | ({"use_cache": False} if "use_cache" in takes else {})
 
 
 def _input(torch: Any, name: str, sizes: Mapping[str, int], numbers: int, rest: int) -> list[Any]:

@@ -78,6 +78,15 @@ def test_what_a_model_cannot_do_without_comes_first_then_the_rest() -> None:
     assert shapes(Contrast(), settings)[0] == {"input_ids": [1, 77], "pixel_values": [1, 1, 64, 32]}
 
 
+def test_a_language_model_that_sees_has_an_image_among_its_tokens() -> None:
+    settings = Settings(max_position_embeddings=77, image_token_id=9, image_seq_length=3, vision_config=VISION)
+    found = list(choices(TORCH, Caption(), settings, 2, None))
+    assert [list(found[0][name].shape) for name in ("input_ids", "pixel_values")] == [[2, 77], [2, 1, 64, 32]]
+    tokens = [int((each["input_ids"] == 9).sum()) for each in found]
+    assert tokens[:6:2] == [2 * 3, 2 * 4 * 2, 2 * (4 * 2 + 1)]  # as stated; one a patch; and a class token
+    assert tokens[-1] == 0
+
+
 @pytest.mark.parametrize(("seq_len", "positions", "tokens"), [(None, 4096, 512), (None, 64, 64), (1024, 4096, 1024)])
 def test_tokens_are_those_asked_for_or_a_few_hundred(seq_len: int | None, positions: int, tokens: int) -> None:
     settings = Settings(max_position_embeddings=positions)
