@@ -123,7 +123,7 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
     ]
 
     def fuller(one: Memory[Any, Any], other: Memory[Any, Any]) -> Memory[Any, Any]:
-        more = other.total_bytes > one.total_bytes
+        more = other.needed_bytes > one.needed_bytes
         names = [name for name in Memory.__struct_fields__ if name != "phases"]
         larger = {name: where(more, getattr(other, name), getattr(one, name)) for name in names}
         both = zip(one.phases, other.phases, strict=True)
@@ -133,19 +133,22 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
 
 
 class Peak(NamedTuple):
-    """What the driver shows, and what of it cannot leave the device and decides whether it fits. Numbers or arrays."""
+    """What a run cannot do without, and what of it cannot leave the device and decides whether it fits, of the fullest.
 
-    total: Any
+    Numbers or arrays.
+    """
+
+    needed: Any
     held: Any
 
 
 def peak_of(step: Step, device: Device) -> Peak:
-    """Total and what decides on it of `memory_of` alone: what rules layouts out, by the million."""
+    """What is needed, and what decides on it, of `memory_of` alone: what rules layouts out, by the million."""
     stages = [
         _of_device(step, device.memory_bytes, phases_of(step, stage, shares))
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
-    return Peak(maximum(*(found.total for found in stages)), maximum(*(found.held for found in stages)))
+    return Peak(maximum(*(found.needed for found in stages)), maximum(*(found.held for found in stages)))
 
 
 class _OfDevice(NamedTuple):

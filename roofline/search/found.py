@@ -114,7 +114,7 @@ class Found:
             places = [place for place, entry in enumerate(entries) if entry[0] == source]
             layouts = [bundle.layout_at(int(entries[place][1])) for place in places]
             rows, back = np.unique([row for _, row, _ in layouts], return_inverse=True)
-            memory = bundle.memory(piece.sharding, rows).total
+            memory = bundle.memory(piece.sharding, rows).needed
             for place, (variant, _, micro), row in zip(places, layouts, back.tolist(), strict=True):
                 found[place] = float(memory[variant, row, micro])
         return found

@@ -42,7 +42,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         step_time_low_s, step_time_high_s: 10th and 90th percentile of that.
         tokens_per_s: Tokens per second, all devices.
         mfu: Model FLOPs over the dense peak, 0 to 1.
-        memory_bytes: Bytes of the fullest device.
+        memory_bytes: Bytes that the fullest device cannot do without.
         fits: Whether they are likelier than not within its memory.
         fit_probability: How likely they are.
         device_seconds_per_step: Devices times seconds.
@@ -220,7 +220,7 @@ def layout_of(step: Step, device: Device) -> Layout:
         step_time_high_s=float(times.high),
         tokens_per_s=float(train.tokens_per_step) / seconds,
         mfu=float(model_flops_of(step) / (seconds * peak)),
-        memory_bytes=float(times.memory.total_bytes),
+        memory_bytes=float(times.memory.needed_bytes),
         fits=bool(times.memory.fits),
         fit_probability=float(times.memory.fit_probability),
         device_seconds_per_step=seconds * int(train.num_devices),

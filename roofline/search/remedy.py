@@ -29,7 +29,7 @@ def shortage(found: SearchResult) -> str:
     if memory is None:
         return "no layout was found"
     return (
-        f"it needs {format_bytes(float(memory.total_bytes))} per device at least, "
+        f"it needs {format_bytes(float(memory.needed_bytes))} per device at least, "
         f"{format_bytes(float(memory.kept_bytes))} of it weights, gradients and optimizer state"
     )
 

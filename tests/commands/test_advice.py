@@ -223,7 +223,7 @@ def test_the_layout_that_a_search_recommends_takes_what_it_says(model, device, o
     assert again.memory.fit_probability >= SURE
     assert roofline.units.format_time(float(again.step_time_s)) + " a step" in line
     assert f"MFU {format_share(float(again.mfu))}" in line
-    assert format_bytes(again.memory.total_bytes) in line
+    assert format_bytes(again.memory.needed_bytes) in line
     because = re.search(r"^Because +(.*)$", out, re.MULTILINE)[1]
     slower = re.search(r"cannot be told from the \w+: ([+-][0-9.]+) %", because)
     best = estimated(found.layouts[0], model, device, options["global_batch"])

@@ -26,7 +26,7 @@ def all_layouts(model, num_devices, global_batch, variants, sharding, **options)
     bundle = Bundle(model, DEVICE, space, trains, counted_as(sharding, base))
     rows, micro = np.nonzero(space.consistent)
     for variant, train in enumerate(trains):
-        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"]))).total[variant, rows, micro]
+        memory = bundle.memory(sharding, np.arange(len(space.columns["tp"]))).needed[variant, rows, micro]
         times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
         for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
             degrees = {name: int(column[row]) for name, column in space.columns.items()}
@@ -51,7 +51,7 @@ def test_array_result_equals_the_scalar_estimate(model, stack, sharding):
     for train, seconds, draw, memory in found[:: max(1, len(found) // 60)]:
         alone = estimate_step(build_step(model, train), DEVICE)
         assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
-        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.needed_bytes, rel=1e-9), train
         assert draw == pytest.approx(mean_draw(alone.schedule), rel=1e-9)
 
 
@@ -61,7 +61,7 @@ def test_a_quantised_base_is_upcast_where_it_is_whole(sharding):
     for train, seconds, _, memory in all_layouts(DENSE, (2,), 16, [{"recompute": "full"}], sharding, **adapted):
         alone = estimate_step(build_step(DENSE, train), DEVICE)
         assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
-        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.needed_bytes, rel=1e-9), train
 
 
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "adamw-8bit-paged", "adafactor", "muon", "galore"])
@@ -73,7 +73,7 @@ def test_optimizers_of_whole_tensors_are_searched_as_estimated(optimizer, shardi
     for train, seconds, _, memory in found[:: max(1, len(found) // 20)]:
         alone = estimate_step(build_step(TIED, train), DEVICE)
         assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
-        assert memory == pytest.approx(alone.memory.total_bytes, rel=1e-9), train
+        assert memory == pytest.approx(alone.memory.needed_bytes, rel=1e-9), train
 
 
 def test_recompute_that_saves_nothing_is_not_a_choice():
@@ -91,7 +91,7 @@ def test_a_norm_over_all_heads_is_searched_like_any_other(model):
     given = {name: getattr(best, name) for name in (*names, "stack")}
     alone = estimate(model, DEVICE, global_batch=64, **given)
     assert best.step_time_s == pytest.approx(alone.step_time_s, rel=1e-9)
-    assert best.memory_bytes == pytest.approx(alone.memory.total_bytes, rel=1e-9)
+    assert best.memory_bytes == pytest.approx(alone.memory.needed_bytes, rel=1e-9)
 
 
 def test_the_best_is_the_best_of_all():
