@@ -82,6 +82,11 @@ def needed_bytes(live: Number, lost: Lost, beside: Number) -> Number:
 
 
 def driver_bytes(live: Number, lost: Lost, beside: Number, capacity: Number) -> Number:
-    """What nvidia-smi shows: all that stays reserved, as far as there is room."""
+    """What nvidia-smi shows: all that stays reserved, as far as there is room.
+
+    Where it would not fit, the allocator gives all free segments back and reserves anew, so that what is shown lies
+    between what the run cannot do without and the capacity: halfway.
+    """
     needed, whole = needed_bytes(live, lost, beside), live + lost.whole + lost.parts + beside
-    return where(capacity > 0, maximum(needed, minimum(whole, capacity)), whole)
+    full = maximum(needed, (needed + capacity) / 2)
+    return where((capacity > 0) & (whole > capacity), full, whole)

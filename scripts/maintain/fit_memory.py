@@ -82,7 +82,8 @@ class Case(NamedTuple):
     def miss(self, fitted: Fitted) -> float:
         """The logarithm of the driver's figure as predicted over as measured."""
         whole = self.live + sum(self.lost(fitted)) + self.beside(fitted)
-        return math.log(max(self.needed(fitted), min(whole, self.capacity)) / (self.shown or math.nan))
+        full = max(self.needed(fitted), (self.needed(fitted) + self.capacity) / 2)
+        return math.log((full if whole > self.capacity else whole) / (self.shown or math.nan))
 
     def surprise(self, fitted: Fitted, spread: float) -> float:
         """Of the outcome."""

@@ -81,7 +81,7 @@ def test_communicators_take_memory_where_there_is_someone_to_talk_to():
     ("capacity", "shown"),
     [
         (200, 182),  # all that is lost stays
-        (130, 130),  # as much as there is room for
+        (170, (102 + FULL * 50 + 170) / 2),  # between what it cannot do without and all there is
         (100, 102 + FULL * 50),  # what it cannot do without is more: of whole segments nothing
         (0, 182),  # no device
     ],
