@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from roofline.config.base import base_dtype
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.footprint.activations import GIB
@@ -114,7 +115,7 @@ def cases() -> list[Case]:
             found.append(
                 Case(
                     table=f"{row['source'].partition(' @')[0].rpartition('/')[2][:30]} {row.get('workload') or ''}",
-                    regime="quantised" if train.base_dtype else regime,
+                    regime="quantised" if base_dtype(train.base_dtype) else regime,
                     live=memory.allocated_bytes / GIB,
                     going=passing_bytes(memory.phases),
                     several=train.num_devices > 1,
