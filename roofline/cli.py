@@ -44,7 +44,7 @@ def _join_negative_values(arguments: Sequence[str]) -> list[str]:
     joined: list[str] = []
     for argument in arguments:
         value = NEGATIVE.match(argument) and joined and joined[-1].startswith("--") and "=" not in joined[-1]
-        if value or joined[-1:] == ["--case"]:
+        if value or (joined[-1:] == ["--case"] and argument != "--"):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def attributes(docstring: str) -> dict[str, str]:
     >>> attributes("One.\n\n    Attributes:\n        first: A\n            thing.\n        second: Another.\n")
     {'first': 'A thing.', 'second': 'Another.'}
     """
-    _, _, listed = docstring.partition("Attributes:\n")
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", listed, flags=re.MULTILINE)
+    _, _, listed = cleandoc(docstring).partition("Attributes:\n")  # from 3.13 on Python takes the indentation away
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", listed, flags=re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in entries}
 
 

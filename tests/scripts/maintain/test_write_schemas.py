@@ -27,6 +27,8 @@ def test_schemas_are_current(script):
 
 def test_every_pattern_has_files_that_name_their_schema(script):
     for pattern, schema in script.FILES.items():
+        if not (ROOT / pattern).parent.is_dir():  # the suite of a source distribution runs on its wheel
+            continue
         files = sorted(ROOT.glob(pattern))
         assert files
         for path in files:
