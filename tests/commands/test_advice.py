@@ -289,10 +289,9 @@ def test_what_a_plan_says_of_chances_of_more_devices_and_other_software(run, mon
     out = run("plan", PLAN[0], "-d", PLAN[1], *flags(asked)).out
     chances = re.findall(r"(?:is met|suffices), ([0-9]+) % sure \(90 % sure: ([0-9.,]+)(?: days)?\)", out)
     own = planned(tokens="300B", num_devices=16)
-    surely = planned(tokens="300B", num_devices=16, confidence=0.9).sure_time_s
     most_days, money = (float(most.replace(",", "")) for _, most in chances)
-    assert most_days == pytest.approx(days(surely), abs=0.06)
-    assert money == pytest.approx(surely / 3600 * 16 * 2, rel=0.001)
+    assert own.chance(most_days * 86400) == pytest.approx(0.9, abs=0.005)
+    assert most_days == pytest.approx(days(money / 16 / 2 * 3600), abs=0.06)
     for (percent, _), limit in zip(chances, (40 * 86400, 9000 / 2 / 16 * 3600), strict=True):
         assert int(percent) == round(100 * min(own.chance(limit), 0.99))
     same = {"tokens": "300B", "global_batch": own.layout.train.global_batch}
