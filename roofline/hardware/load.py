@@ -16,6 +16,7 @@ from .errors import HardwareError
 _MANY = r"(\d+)\s*[x×*](?:\s+|(?=\S*\d))(\S.*)"  # 8xH100, 8 x TITAN RTX; not 7900 XTX
 _MANY_BEHIND = r"(.*\d.*?)\s*[x×*]\s*(\d{1,2})"  # H100x8, A100 SXM x 8; not RTX4090, MX450
 _MOST = 10_000_000
+_LONGEST = 200  # letters of a name
 
 
 @gated()
@@ -50,6 +51,8 @@ def _of_a_name(word: str) -> Device:
     from .instances import device_of, named
     from .lookup import find
 
+    if len(word) > _LONGEST:  # patterns below take the square of its length
+        raise HardwareError(f"unknown device {shown(word)}: 'roofline devices' lists all")
     many = re.fullmatch(_MANY, word.strip(), re.IGNORECASE)
     if many is not None:
         return _times(int(many[1]), load_device(many[2]), word)

@@ -157,3 +157,8 @@ def test_an_id_reads_no_table_and_a_board_reads_one() -> None:
     for word, files in expected.items():
         done = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == str(files)
+
+
+def test_a_name_as_long_as_a_book_is_unknown_at_once() -> None:
+    with pytest.raises(HardwareError, match=r"unknown device '9+\.\.\.: 'roofline devices' lists all"):
+        load_device("9" * 1_000_000)  # its square would take hours
