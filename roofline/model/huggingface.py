@@ -107,12 +107,8 @@ def _with_towers(model: ModelConfig, wholes: Sequence[Mapping[str, Any]], where:
     note = f"counts the language model of {alone} alone, not its other towers"
     if towers:
         note = f"of {alone} counts the language model and its encoders alone"
-    return msgspec.structs.replace(
-        model,
-        name=f"language model of {model.name}",
-        towers=tuple(towers),
-        assumptions=(note, *model.assumptions),
-    )
+    told = {"name": f"language model of {model.name}", "assumptions": (note, *model.assumptions)}
+    return msgspec.structs.replace(model, towers=tuple(towers), **told)
 
 
 def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], list[str]]:
