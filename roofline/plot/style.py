@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,9 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     return float(width) / 72
 
 
+_WORDS = re.compile(r" (?!(?:[KMGT]i?B|ms|s|%|x)(?:\W|$))")  # a number stays with its unit
+
+
 def wrapped(text: str, inches: float, size: float, *, bold: bool = False) -> list[str]:
     """A text in lines no wider than `inches`, broken at its commas, and at spaces where these are too far apart.
 
@@ -167,6 +171,8 @@ def wrapped(text: str, inches: float, size: float, *, bold: bool = False) -> lis
     ['gpt2-xl, bf16,', 'tp 4 x pp 2']
     >>> wrapped("a name without any comma", 0.8, 7.5)
     ['a name', 'without any', 'comma']
+    >>> wrapped("on H100 SXM 80 GB", 1.0, 7.5)
+    ['on H100 SXM', '80 GB']
     """
     lines: list[str] = []
 
@@ -181,7 +187,7 @@ def wrapped(text: str, inches: float, size: float, *, bold: bool = False) -> lis
     for part in [*parts[:-1], *(part[:-1] for part in parts[-1:])]:
         if add(part, " "):
             continue
-        for word in [part] if text_width(part, size, bold=bold) <= inches else part.split(" "):
+        for word in [part] if text_width(part, size, bold=bold) <= inches else _WORDS.split(part):
             if word != part and add(word, " "):
                 continue
             lines.append(word)

@@ -91,7 +91,7 @@ def step_data(estimate: Estimate) -> TimelineData:
         raise RooflineError("the passes of a traced module are not known: name a model")
     run.alone("a timeline")
     shown = timeline(build_step(run.model, run.train), run.device, MOST_PASSES)
-    words = [f"pp {shown.devices}", shown.schedule] if shown.devices > 1 else []
+    words = [shown.schedule] if shown.devices > 1 else []
     first = f"the first {shown.micro_batches:,} of " if shown.micro_batches < shown.of else ""
     words.append(f"{first}{shown.of:,} micro batch{'es' if shown.of > 1 else ''}")
     lanes = []
