@@ -32,6 +32,7 @@ _SERIES = frozenset(
     }
 )
 _TELLING = frozenset({"quadro"})  # of these, what tells boards of one number apart: the Quadro RTX 6000 is Turing's
+_NOT_HERE = ({"jetson", "nano"}, {"jetson", "nx"})  # of 2019, not the Orin ones
 _SPELT = {"mobile": "laptop", "notebook": "laptop", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "gib": "gb"}
 _COMPUTER = re.compile(r"(macbook( pro| air)?|mac (studio|mini|pro)|imac)\s+(?=m\d)", re.IGNORECASE)  # around a chip
 _HERE = frozenset({"gpu", "cuda", "mps", "rocm", "xpu", "auto"})  # what frameworks call the device of this machine
@@ -51,7 +52,7 @@ def find(word: str) -> Device:
     device = _named(word)
     if device is not None:
         return device
-    readings = _readings(word)
+    readings = () if _another(word) else _readings(word)
     if len(readings) == 1:
         return _said(catalog_device(readings[0]), word)
     if not readings:
@@ -108,6 +109,11 @@ def _readings(word: str) -> tuple[str, ...]:
         if found:
             return tuple(_likely(found, wanted))
     return ()
+
+
+def _another(word: str) -> bool:
+    """Whether a word is the whole name of a product that the catalog lacks, while longer names of others hold it."""
+    return {token for token in _spelt(word) if not re.fullmatch(r"\d*(gb)?|developer|kit|nvidia", token)} in _NOT_HERE
 
 
 def _told(word: str) -> frozenset[str]:
