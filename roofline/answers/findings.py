@@ -219,7 +219,7 @@ def _share(achieved: float | None, printed: Printed | None, expected: Estimate) 
 
 
 def _said(printed: Printed) -> str:
-    return f"the reported MFU of {format_share(printed.value)}"
+    return f"the reported MFU of {printed.words}"
 
 
 def _how_counted(printed: Printed, mfu: float, possible: Sequence[Mistake]) -> list[Finding]:

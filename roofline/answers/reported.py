@@ -44,6 +44,16 @@ class Printed(msgspec.Struct, frozen=True):
     value: float
     rounding: float = 0.0
 
+    @property
+    def words(self) -> str:
+        """The figure in percent, as exact as it was typed.
+
+        >>> read_printed("88.32 %").words, read_printed(0.28).words, read_printed("200%").words
+        ('88.32 %', '28 %', '200 %')
+        """
+        decimals = max(0, -math.floor(math.log10(100 * self.rounding) + 0.5)) if self.rounding else 1
+        return f"{100 * self.value:.{decimals}f} %"
+
     def agrees(self, value: float) -> bool:
         """Whether this may be `value`: within 3 %, or within the rounding of what was typed."""
         return abs(value - self.value) <= max(AGREE * self.value, self.rounding)
@@ -257,7 +267,7 @@ def explain_alone(printed: Printed, band: tuple[float, float], possible: Iterabl
     for way in _ways(one for one in possible if abs(math.log(one.factor)) > MATTERS):
         real = printed.value / _factor(way)
         if abs(math.log(real / middle)) <= most and real <= BEST:
-            arithmetic = " / ".join([format_share(printed.value), *(f"({one.how})" for one in way)])
+            arithmetic = " / ".join([printed.words, *(f"({one.how})" for one in way)])
             score = _odds(way) - (math.log(real / middle) / width) ** 2 / 2
             found.append((score, real, arithmetic, way))
     return _likeliest(found)
