@@ -17,7 +17,7 @@ import msgspec
 
 from ..reading import packaged, read_packaged
 
-_DEFAULT_SEQ_LEN, _LONGEST = 512, 8192
+_DEFAULT_SEQ_LEN, _LONGEST, _LONGEST_SOUND = 512, 8192, 3000
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions")
 _SHAPES_OF_NUMBERS, _SHAPES_OF_REST = range(5), range(2)  # in which a name's shape may come, the likeliest first
 _IMAGE_TOKEN = ("image_token_id", "image_token_index")
@@ -108,7 +108,7 @@ def _input(torch: Any, name: str, sizes: Mapping[str, int], numbers: int, rest: 
     if name in table.ids:
         return [torch.zeros(shape(table.ids[name], rest), dtype=torch.long)]
     if name in table.ones:
-        return [torch.ones(shape(table.ones[name], rest), dtype=torch.long)]
+        return [torch.ones(shape(table.ones[name], rest), dtype=torch.bool if rest else torch.long)]
     if name in table.rows:
         return [torch.tensor([shape([table.rows[name]])] * sizes["batch"])]
     if name in table.values:
@@ -135,8 +135,8 @@ def _sizes(settings: Any, batch: int, seq_len: int | None) -> dict[str, int]:
         sizes[word] = value if isinstance(value, int) else sizes.get(usual) or int(usual)
     longest = stated(*_LENGTHS)
     sizes["tokens"] = seq_len or min(longest if isinstance(longest, int) else _LONGEST, _DEFAULT_SEQ_LEN)
-    if isinstance(positions := stated("max_source_positions"), int):
-        sizes["frames"] = 2 * positions
+    positions = stated("max_source_positions")
+    sizes["frames"] = 2 * positions if isinstance(positions, int) else min(sizes["frames"], _LONGEST_SOUND)
     sizes["height"], sizes["breadth"] = pair(stated("image_size"), 224)
     patch = pair(stated("patch_size"), 16)
     sizes["rows"], sizes["columns"] = sizes["height"] // patch[0], sizes["breadth"] // patch[1]

@@ -95,14 +95,14 @@ def traced(
     from .trace import trace
 
     refusals = []
-    for built, inputs, real in _attempts(config, where, batch, seq_len):
+    for built, inputs, real, cast in _attempts(config, where, batch, seq_len):
         try:
-            found = trace(built.module, keyword_inputs=inputs, dtype=None if real else dtype, real=real)
+            found = trace(built.module, keyword_inputs=inputs, dtype=dtype if cast else None, real=real)
         except RooflineError as error:
             refusals.append(error)
             continue
         shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items() if hasattr(value, "shape"))
-        kind = " (numbers in fp32: it looks at values)" if real else ""
+        kind = "" if cast else " (numbers in fp32: it looks at values)" if real else " (in fp32: it runs in no other)"
         return found, f"traced from {built.source} with {shapes}{kind}: a token stands for one pass of them"
     if refusals:
         raise refusals[0]
@@ -111,15 +111,20 @@ def traced(
 
 def _attempts(
     config: Mapping[str, Any], where: str, batch: int, seq_len: int | None
-) -> Iterator[tuple[Built, dict[str, Any], bool]]:
-    """A module and inputs to try on it: on shapes alone; then with numbers, for a pass that asks for a value."""
+) -> Iterator[tuple[Built, dict[str, Any], bool, bool]]:
+    """A module and inputs to try on it: on shapes alone; then with numbers, for a pass that asks for a value.
+
+    Yields:
+        The module, its inputs, whether they hold numbers, and whether it is cast to the dtype asked for.
+    """
     from . import architecture
 
     built = architecture.build(config, where, batch=batch, seq_len=seq_len)
-    yield from ((built, inputs, False) for inputs in built.choices)
+    yield from ((built, inputs, False, True) for inputs in built.choices)
+    yield from ((built, inputs, False, False) for inputs in built.choices[:1])
     if built.small:
         built = architecture.build(config, where, batch=batch, seq_len=seq_len, real=True)
-        yield from ((built, inputs, True) for inputs in built.choices)
+        yield from ((built, inputs, True, False) for inputs in built.choices)
 
 
 def _of_idle(trace: Trace) -> tuple[str, ...]:

@@ -67,7 +67,8 @@ def inputs_of(name: str, config: Any, takes: Any) -> dict[str, Any]:
         frames = getattr(vision, "temporal_patch_size", 1)
         row = getattr(vision, "in_channels", 3) * frames * patches.piece**2
         grid = torch.tensor([[1, side, side]])
-        return {"pixel_values": torch.zeros(side * side, row), "image_grid_thw": grid}
+        merges = {"image_merge_sizes": torch.ones(1, dtype=torch.long)} if "image_merge_sizes" in takes else {}
+        return {"pixel_values": torch.zeros(side * side, row), "image_grid_thw": grid, **merges}
     pixels = torch.zeros(1, 3, patches.size, patches.size)
     if name in {"idefics3", "smolvlm"}:
         pixels = pixels[None] + 1  # images that are all zero are left out
@@ -81,12 +82,25 @@ def fields_of(config: Any, name: str) -> dict[str, Any]:
     return {**fields, "model_type": name}
 
 
+def _heard(model: Any) -> Any:
+    """What a model hears, of one whose class has no method for it."""
+
+    def features(input_features: Any) -> Any:
+        return model.multi_modal_projector(model.audio_tower(input_features).last_hidden_state)
+
+    return features
+
+
 def theirs(name: str, config: Any) -> int:
     """FLOPs of one image's or clip's features, by torch."""
     kinds = (transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM)
     kind = next(kind for kind in kinds if type(config) in kind._model_mapping)  # noqa: SLF001
     model = kind.from_config(config, attn_implementation="eager").eval()
-    features = model.get_audio_features if hasattr(model, "get_audio_features") else model.get_image_features
+    inner = getattr(model, "model", model)
+    names = ("get_audio_features", "get_image_features")
+    features = next((getattr(inner, name) for name in names if hasattr(inner, name)), None)
+    if features is None:  # of sound, with no method for the two
+        features = _heard(inner)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features(**inputs_of(name, config, inspect.signature(features).parameters))
     return int(counter.get_total_flops())
@@ -103,7 +117,7 @@ def ours(fields: dict[str, Any]) -> int:
 
 NAMES = (
     *("llava", "paligemma", "gemma3", "internvl", "mistral3", "idefics3", "smolvlm"),
-    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "cohere2_vision", "qwen2_audio", "voxtral"),
+    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "cohere2_vision", "qwen2_audio", "voxtral", "video_llama_3"),
 )
 
 

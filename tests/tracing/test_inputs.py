@@ -12,6 +12,7 @@ from roofline.tracing.inputs import choices
 
 TORCH = SimpleNamespace(
     long=np.int64,
+    bool=np.bool_,
     empty=lambda shape, **_: np.empty(shape),
     zeros=np.zeros,
     ones=np.ones,
