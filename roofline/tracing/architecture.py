@@ -147,36 +147,47 @@ def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, 
         if getattr(settings, field, None):
             setattr(settings, field, 0.0)
     settings.apply_spec_augment = False  # of speech models, which mask where it is not said
+    refusals: list[AttributeError] = []
     with torch.device(device):
         for cls in classes:
             if hasattr(cls, "_from_config"):
                 return _options(settings, cls._from_config)
-        for choice in (*choices, auto.AutoModel):
-            if type(settings) in choice._model_mapping:  # noqa: SLF001 (the only way to ask)
-                return _options(settings, choice.from_config)
-        cls = _of_part(settings)
-        if cls is not None:
-            return _options(settings, cls._from_config)
+        makers = [
+            choice.from_config
+            for choice in (*choices, auto.AutoModelForTextToWaveform, auto.AutoModel)
+            if type(settings) in choice._model_mapping  # noqa: SLF001 (the only way to ask)
+        ]
+        for make in (*makers, _of_part(torch, settings)):
+            try:
+                if make is not None:
+                    return _options(settings, make)
+            except AttributeError as error:  # made for another configuration: of the decoder alone, say
+                refusals.append(error)
+    if refusals:
+        raise refusals[0]
     raise RooflineError(f"transformers has a configuration of type {settings.model_type!r}, and no model for it")
 
 
-def _of_part(settings: Any) -> Any:
-    """The class of a part that no auto class knows (a tower, a decoder): that beside its configuration."""
+def _of_part(torch: Any, settings: Any) -> Any:
+    """What makes a part that no auto class knows (a tower, a decoder): the class beside its configuration.
+
+    Of several a model of its own comes first, then a plain module that is made from the configuration.
+    """
     from importlib import import_module
 
     try:
         module = import_module(type(settings).__module__.replace(".configuration_", ".modeling_"))
     except ImportError:
         return None
-    classes = [
-        cls
-        for name, cls in vars(module).items()
-        if isinstance(cls, type)
-        and getattr(cls, "config_class", None) is type(settings)
-        and cls.__module__ == module.__name__
-        and "PreTrained" not in name
+    own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+    models = [
+        cls for cls in own if getattr(cls, "config_class", None) is type(settings) and "PreTrained" not in cls.__name__
     ]
-    return max(classes, key=lambda cls: ("For" in cls.__name__, cls.__name__.endswith("Model")), default=None)
+    if models:
+        best: Any = max(models, key=lambda cls: ("For" in cls.__name__, cls.__name__.endswith("Model")))
+        return best._from_config  # noqa: SLF001
+    stem = type(settings).__name__.removesuffix("Config")
+    return next((cls for cls in own if cls.__name__ == stem and issubclass(cls, torch.nn.Module)), None)
 
 
 def _options(settings: Any, make: Any) -> Any:

@@ -134,7 +134,8 @@ def _sizes(settings: Any, batch: int, seq_len: int | None) -> dict[str, int]:
         value = stated(*fields)
         sizes[word] = value if isinstance(value, int) else sizes.get(usual) or int(usual)
     longest = stated(*_LENGTHS)
-    sizes["tokens"] = seq_len or min(longest if isinstance(longest, int) else _LONGEST, _DEFAULT_SEQ_LEN)
+    bounded = isinstance(longest, int) and longest > 0  # XLNet's -1: no bound
+    sizes["tokens"] = seq_len or min(longest if bounded else _LONGEST, _DEFAULT_SEQ_LEN)
     positions = stated("max_source_positions")
     sizes["frames"] = 2 * positions if isinstance(positions, int) else min(sizes["frames"], _LONGEST_SOUND)
     sizes["height"], sizes["breadth"] = pair(stated("image_size"), 224)

@@ -37,7 +37,35 @@ RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "model_types.j
 AHEAD = ("num_nextn_predict_layers", "mtp_num_hidden_layers")
 NEEDED: Mapping[str, Mapping[str, Any]] = {  # without which no class is built
     "aya_vision": {"vision_config": {"model_type": "siglip_vision_model", "vision_use_head": False}},
+    "autoformer": {"prediction_length": 24},
+    "chameleon": {"vocabulary_map": {"<image>": 8711}},
+    "dots1": {"n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1},
+    "emu3": {"vocabulary_map": {"<image>": 151646}},
     "esm": {"vocab_size": 33},
+    "gemma4_assistant": {
+        "text_config": {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
+    },
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 8, "moe_topk": 2},
+    "informer": {"prediction_length": 24},
+    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"] * 8},
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 8, "head_dim": 128},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 16,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 256,
+        "indexer_budget": 2048,
+        "indexer_compress_ratio": 4,
+    },
+    "reformer": {"is_decoder": True},
+    "moonshine_streaming": {"num_key_value_heads": 8},
+    "qwen3_omni_moe_talker_text": {"shared_expert_intermediate_size": 1024},
+    "t5gemma2_decoder": {"dropout_rate": 0.0},
+    "t5gemma2_encoder": {"text_config": {"model_type": "t5gemma2_text", "dropout_rate": 0.0}},
+    "t5gemma2_text": {"dropout_rate": 0.0},
+    "timm_backbone": {"backbone": "resnet50"},
+    "time_series_transformer": {"prediction_length": 24},
 }
 
 

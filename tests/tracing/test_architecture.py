@@ -81,6 +81,20 @@ def test_the_commands_take_it(tmp_path: Path, run: Any) -> None:
 
 
 @needs_transformers
+def test_a_part_without_a_model_of_its_own_is_the_module_beside_its_configuration() -> None:
+    sizes = {
+        "hidden_size": 8,
+        "mlp_dim": 16,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "iou_head_hidden_dim": 8,
+    }
+    built = architecture.build({"model_type": "sam_mask_decoder", **sizes}, "config.json")
+    assert built.source.startswith("SamMaskDecoder of transformers")
+    assert dict(built.module.named_parameters())["iou_token.weight"].shape == (1, 8)
+
+
+@needs_transformers
 def test_inputs_are_tried_until_the_class_takes_them_and_what_they_leave_out_is_said(tmp_path: Path, run: Any) -> None:
     sound = {"model_type": "audio-spectrogram-transformer", **VIT, "max_length": 64, "num_mel_bins": 32}
     path = tmp_path / "config.json"

@@ -88,7 +88,9 @@ def test_a_language_model_that_sees_has_an_image_among_its_tokens() -> None:
     assert tokens[-1] == 0
 
 
-@pytest.mark.parametrize(("seq_len", "positions", "tokens"), [(None, 4096, 512), (None, 64, 64), (1024, 4096, 1024)])
+@pytest.mark.parametrize(
+    ("seq_len", "positions", "tokens"), [(None, 4096, 512), (None, 64, 64), (1024, 4096, 1024), (None, -1, 512)]
+)
 def test_tokens_are_those_asked_for_or_a_few_hundred(seq_len: int | None, positions: int, tokens: int) -> None:
     settings = Settings(max_position_embeddings=positions)
     assert shapes(Caption(), settings, seq_len=seq_len)[0] == {"input_ids": [1, tokens]}
