@@ -315,11 +315,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_seq_len(model: ModelConfig, image_size: int | None = None) -> int:
-    """The model's own sequence length up to 8192; 4096 is assumed where it is longer or not stated.
+    """The model's own sequence length (or its positions) up to 8192; 4096 where it is longer or not stated.
 
     Of an encoder of images or sound: the tokens of its usual image or clip, or of an image of that size.
     """
     if model.patches is not None:
         return model.patches.number(image_size) + model.patches.beside
-    longest = model.max_seq_len
-    return longest if longest is not None and longest <= LONGEST_DEFAULT else DEFAULT_SEQ_LEN
+    longest = model.max_seq_len or model.learned_positions
+    return longest if 0 < longest <= LONGEST_DEFAULT else DEFAULT_SEQ_LEN

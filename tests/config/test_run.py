@@ -10,7 +10,7 @@ from roofline.config.run import DTYPES, TrainConfig
 from roofline.config.settle import resolve, train_config
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
-from roofline.model.load import load_model
+from roofline.model.load import load_model, model_from_flat
 from roofline.model.spec import default_seq_len
 
 from .resolved import LLAMA, resolved
@@ -90,3 +90,9 @@ def test_sequences_and_devices_add_up(tp, pp, cp, dp, micro_batch, accumulation)
     assert train.accumulation == accumulation
     assert type(train.accumulation) is int
     assert resolve(train, LLAMA) == train
+
+
+def test_positions_bound_a_length_that_is_not_stated() -> None:
+    flat = {"name": "x", "n_layers": 1, "d_model": 8, "n_heads": 2, "d_ff": 16, "vocab_size": 16}
+    assert default_seq_len(model_from_flat({**flat, "learned_positions": 1948})) == 1948
+    assert default_seq_len(model_from_flat({**flat, "rotary": True})) == 4096
