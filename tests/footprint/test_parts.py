@@ -258,3 +258,13 @@ def test_pages_that_may_leave_do_not_make_a_run_unsure():
     full = memory_for(step, room)
     assert full.needed_bytes == room
     assert full.fit_probability == fit_probability(held, room) > 0.5
+
+
+def test_pages_that_left_are_on_the_host_and_not_allocated():
+    step = build_step(GPT, train_config({"micro_batch": 1, "optimizer": "adamw-paged"}))
+    roomy = memory_for(step, 80 * GIB)
+    short = memory_for(step, roomy.needed_bytes - 1000)
+    assert roomy.host_bytes == 0
+    assert short.host_bytes == pytest.approx(1000)
+    assert roomy.allocated_bytes - short.allocated_bytes == pytest.approx(1000)
+    assert roomy.optimizer_bytes - short.optimizer_bytes == pytest.approx(1000)

@@ -26,3 +26,15 @@ def test_parameters_are_sharded_under_a_pipeline_only_if_asked():
     options = {"num_devices": 16, "global_batch": 64, "sharding": "fsdp"}
     assert {layout.pp for layout in layouts(DENSE, DEVICE, **options, top=50).layouts} == {1}
     assert {layout.pp for layout in layouts(DENSE, DEVICE, **options, pp=2).layouts} == {2}
+
+
+def test_nothing_is_sharded_over_one_rank():
+    both = layouts(DENSE, DEVICE, num_devices=4, global_batch=32, sharding=("none", "zero1"), top=500).layouts
+    ranks = {word: {each.dp * each.cp for each in both if each.sharding == word} for word in ("none", "zero1")}
+    assert 1 in ranks["none"]
+    assert min(ranks["zero1"]) > 1
+    tried = [
+        layouts(DENSE, DEVICE, num_devices=1, global_batch=32, sharding=words).evaluated
+        for words in ("none", ("none", "zero1"))
+    ]
+    assert tried[0] == tried[1] > 0
