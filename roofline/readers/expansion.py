@@ -19,6 +19,7 @@ class Expander:
     def __init__(self, variables: dict[str, str | list[str]]) -> None:
         """Work on a table that grows as the script is read."""
         self.variables = variables
+        self.sourced = False  # whether another file may have set more
 
     def words(self, raw: str) -> list[str]:
         """The words that one raw word becomes: an unquoted variable splits at blanks, as in a shell."""
@@ -26,8 +27,8 @@ class Expander:
         whole_array = re.fullmatch(r'"?\$\{(\w+)\[[@*]\](:\d+)?\}"?', raw)
         if whole_array is not None:
             value = self.variables.get(whole_array.group(1))
-            if value is None:
-                return [f"{OPEN}{whole_array.group(1)}{CLOSE}"]
+            if value is None:  # an array comes from no environment: one that nothing sets has no elements
+                return [f"{OPEN}{whole_array.group(1)}{CLOSE}"] if self.sourced else []
             return list(value) if isinstance(value, list) else value.split()
         at = 0
         while at < len(raw):

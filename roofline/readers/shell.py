@@ -194,6 +194,7 @@ class Reader:
         while words and _ASSIGN.match(words[0]):
             self.assign(words.pop(0))
         if words:
+            self.expand.sourced = self.expand.sourced or words[0] in {"source", "."}
             expanded = [part for word in words for part in self.expand.words(word)]
             if expanded:
                 self.script.commands.append(expanded)

@@ -12,6 +12,8 @@ from roofline.readers.shell import read_script
     [
         ("N=2\nrun --n $N\n", ["run", "--n", "2"]),
         ("A=(--x 1)\nA+=(--y 2)\nrun ${A[@]}\n", ["run", "--x", "1", "--y", "2"]),
+        ("if [ -n $X ]; then A+=(--log); fi\nrun --flag ${A[@]}\n", ["run", "--flag"]),
+        ("source args.sh\nrun ${A[@]}\n", ["run", "\0A\1"]),
         ("export N=2 M=3\nrun $N $M", ["run", "2", "3"]),
         ("N=2\nif [ $N -gt 1 ]; then M=4; else M=8; fi\nrun $M\n", ["run", "4"]),
         ("N=a\nif [[ $N == b ]]; then M=4; elif [ $N = a ]; then M=6; else M=8; fi\nrun $M\n", ["run", "6"]),
