@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..config.optimizer import optimizer
+from ..config.settle import resolve
+from ..counting.ownership import updates_of
+from ..counting.step import without_updates
 from ..errors import RooflineError
-from ..model.parameters import count_parameters
 from ..units import format_time
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Overhead(msgspec.Struct, frozen=True, kw_only=True):
         settled: Whether that is over the steps of their own layouts, not of the best.
         mtbf_s: Seconds between two failures of the whole run.
         checkpoint_every_s: Seconds of training between two checkpoints.
-        checkpoint_bytes: Weights and optimizer state.
+        checkpoint_bytes: Weights that are trained, and optimizer state.
         checkpoint_s: Seconds that writing one takes.
         restart_s: Seconds from a failure to the next useful step.
     """
@@ -203,11 +204,18 @@ def doublings(nodes: float) -> float:
 
 
 def checkpoint_bytes(model: ModelConfig, train: TrainConfig) -> float:
-    """Bytes of all weights, or of their copies that are updated, and of the optimizer's moments."""
-    number = count_parameters(model).total
-    how = optimizer(train.optimizer)
-    moments = how.moments * float(how.stored_bytes(train.moment_bytes, number))
-    return number * (float(train.updated_bytes) + moments)
+    """Bytes of all that is trained, as weights or their copies that are updated, and of the optimizer's state.
+
+    A frozen base lies where the run read it: adapters alone are saved.
+    """
+    whole = msgspec.structs.replace(resolve(train, model), tp=1, ep=1, etp=1)  # undivided
+    [step] = without_updates(model, [whole])
+    return sum(
+        float(weight.count * (number * whole.updated_bytes + state))
+        for weight in step.weights
+        if weight.trainable and not weight.tied
+        for _, number, state in updates_of(weight, whole)
+    )
 
 
 def best_interval_s(writing_s: float, mtbf_s: float) -> float:

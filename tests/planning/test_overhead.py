@@ -14,7 +14,7 @@ from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
-from roofline.planning.overhead import best_interval_s, facts, overhead_of, with_failures
+from roofline.planning.overhead import best_interval_s, checkpoint_bytes, facts, overhead_of, with_failures
 
 H100 = load_device("h100-sxm-80gb")
 
@@ -63,6 +63,21 @@ def test_a_checkpoint_holds_masters_and_moments():
     found = on(16, "gpt2")
     assert found.checkpoint_bytes == 12 * count_parameters(load_model("gpt2")).total
     assert found.checkpoint_s == pytest.approx(found.checkpoint_bytes / 2e9)
+
+
+def test_a_checkpoint_holds_what_is_trained():
+    llama = load_model("llama-3-8b")
+
+    def saved(**options):
+        return checkpoint_bytes(llama, TrainConfig(num_devices=8, global_batch=8, micro_batch=1, **options))
+
+    # rank 16 on each projection of 32 layers, its inputs and outputs: q and o 4096 + 4096, k and v 4096 + 1024, and
+    # three of the mlp 4096 + 14336; 12 bytes each
+    adapters = 32 * 16 * (2 * 8192 + 2 * 5120 + 3 * 18432)
+    assert adapters == 41_943_040
+    assert saved(train="lora") == saved(train="qlora") == saved(train="lora", tp=4) == 12 * adapters
+    assert saved(freeze=("embeddings",)) == 12 * (8_030_261_248 - 128_256 * 4096)  # its head is not tied
+    assert saved(train="lora", optimizer="sgd") == 4 * adapters  # no momentum, no moments
 
 
 def test_the_interval_loses_least():
