@@ -12,16 +12,17 @@ from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
 from ..config.options import read_one
-from ..config.recompute import RECOMPUTES
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
+from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig, default_seq_len
 from ..search.layout import Layout, SearchResult, unsure
 from ..search.remedy import remedy, shortage
 from ..search.search import search
 from ..search.space import default_global_batch
-from ..units import format_bytes, format_count, format_share, format_time
+from ..units import format_bytes, format_count, format_time
 from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
+from .reasons import largest_term, relief
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -220,7 +221,7 @@ class Planner:
         """The fewest devices that meet a deadline, or None and what stands in the way."""
         try:
             fewest = self._fewest(tokens, deadline_s)
-        except RooflineError as error:  # no figure for the links (HardwareError)
+        except RooflineError as error:  # no layout, or no figure for the links
             return None, str(error)
         if self.wall_time(fewest, tokens) > deadline_s:
             return None, self._too_late(fewest, tokens, deadline_s)
@@ -329,15 +330,27 @@ class Planner:
         """The layout of the largest number of devices that has one at all.
 
         Raises:
+            HardwareError: Those that hold it lack a figure.
             DoesNotFit: None holds the model.
         """
         problem: RooflineError | None = None
+        most = 0  # devices below those that lack a figure
         for count in reversed(list(device_counts(self.device.devices_per_node))):
             try:
                 return self.best(count)
+            except HardwareError:
+                most = 0
             except RooflineError as error:
-                problem = error
+                problem, most = error, most or count
+        if self.lacking is not None:
+            needs = f"{self.model.name} needs more than {most:,} x {self.device.id}: " if most else ""
+            raise HardwareError(f"{needs}{self.lacking}")
         raise DoesNotFit(f"{self.model.name} trains on no number of {self.device.id} up to {MOST_DEVICES:,}: {problem}")
+
+    @property
+    def lacking(self) -> HardwareError | None:
+        """The figure without which a number of devices that was tried has no answer: of what joins so many."""
+        return next((found for found in self._found.values() if isinstance(found, HardwareError)), None)
 
     @property
     def seq_len(self) -> int:
@@ -346,8 +359,10 @@ class Planner:
         return given or default_seq_len(self.model)
 
     def _too_late(self, best: Layout, tokens: int, deadline_s: float) -> str:
-        """Why no number of devices meets a deadline."""
-        largest = _largest_term(self.model, self.device, best)
+        """Why no number of devices meets a deadline, or why it is not known whether one does."""
+        if self.lacking is not None:
+            return f"whether more devices would meet it is not known: {self.lacking}"
+        largest = largest_term(self.model, self.device, best)
         batch, per_step = int(best.train.global_batch or 1), int(best.train.tokens_per_step)
         least = self._least(tokens, deadline_s)
         floor = f" (at 100 % of peak it would take {math.ceil(least):,})" if least > best.num_devices else ""
@@ -367,32 +382,5 @@ class Planner:
             return None
         wall = self.expected_time(layout, one.tokens)
         speedup = one.wall_time_s / wall
-        why = _relief(one.layout, layout) if speedup > 2 else ""
+        why = relief(one.layout, layout) if speedup > 2 else ""
         return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why)
-
-
-def _relief(before: Layout, after: Layout) -> str:
-    """What the layout of twice the devices does without or more of, as less of the model lies on each."""
-    changes = []
-    if RECOMPUTES.index(after.recompute) < RECOMPUTES.index(before.recompute):
-        changes.append(f"recompute {after.recompute} instead of {before.recompute}")
-    if after.micro_batch > before.micro_batch:
-        changes.append(f"micro batch {after.micro_batch} instead of {before.micro_batch}")
-    changes += [
-        f"{name} {getattr(after, name)} instead of {getattr(before, name)}"
-        for name in ("tp", "pp", "cp", "ep")
-        if getattr(after, name) < getattr(before, name)
-    ]
-    if after.sharding != before.sharding:
-        changes.append(f"sharding {after.sharding} instead of {before.sharding}")
-    return ", ".join(changes)
-
-
-def _largest_term(model: ModelConfig, device: Device, layout: Layout) -> str:
-    from ..answers.estimate import estimate_step
-    from ..counting.step import build_step
-    from ..timing.terms import words_of
-
-    waterfall = estimate_step(build_step(model, layout.train), device).waterfall
-    worst = max(waterfall, key=lambda step: float(step.lost))
-    return f"{format_share(float(worst.lost))} of the peak lost to {words_of(worst.term)}"

@@ -10,6 +10,7 @@ import msgspec
 from .. import units
 from ..config.options import check_names, choices, read_one
 from ..errors import RooflineError
+from ..hardware.errors import HardwareError
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
@@ -170,20 +171,20 @@ class _Steps:
         flops = self._flops() if compute is None else compute
         wanted = self.law.optimal(flops).size
         rungs: list[Rung] = []
-        short: DoesNotFit | None = None  # of the smallest size that does not fit: no larger one does
+        short: RooflineError | None = None  # of the smallest size that does not fit: no larger one does
         for step in STEPS:
             model = self.law.decoder(step * wanted, self.seq_len)
             if rungs and rungs[-1].parameters == count_parameters(model).total:  # the smallest there is, again
                 continue
             try:
                 rungs.append(self._rung(step, model, compute))
-            except DoesNotFit as error:
+            except (DoesNotFit, HardwareError) as error:
                 short = error
                 break
         if short is not None and not rungs:
             raise short
         if short is not None:
-            notes.append(f"{short}; larger sizes neither")
+            notes.append(f"left out from this size on: {short}")
         best = _best(rungs)
         one = rungs[best].plan
         missed = self._planner(one.model).missed(one)
@@ -214,13 +215,13 @@ class _Steps:
     def _flops(self) -> float:
         """The compute of the optimal size: what the means give a size, and what size that is the best for."""
         flops = 0.0
-        problem: DoesNotFit | None = None
+        problem: RooflineError | None = None
         size = FIRST[0]
         for _ in range(ROUNDS):
             try:
                 model = self.law.decoder(size, self.seq_len)
                 flops = self.law.judge(model, self._planned(model, None).tokens, self.seq_len).flops
-            except DoesNotFit as error:
+            except (DoesNotFit, HardwareError) as error:
                 problem = error
                 if flops:  # the optimal size does not fit: the compute of one that does is near enough
                     return flops

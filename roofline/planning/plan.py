@@ -123,7 +123,10 @@ def planned(planner: Planner, count: int | None, asked: Asked) -> Plan:
     if asked.budget is not None and planner.terms.price is None:
         raise RooflineError("a budget in money needs a price per device-hour: add --price, such as --price 2.5/h")
     layout, count = _sized(planner, count, asked.num_devices, asked.deadline_s, asked.budget)
-    one = run_cost(planner.model, planner.device, layout, count, planner.terms, planner.notes[layout.num_devices])
+    notes = planner.notes[layout.num_devices]
+    if asked.budget is not None and asked.num_devices is None and planner.lacking is not None:
+        notes = (*notes, f"larger numbers of devices are left out: {planner.lacking}")
+    one = run_cost(planner.model, planner.device, layout, count, planner.terms, notes)
     return msgspec.structs.replace(one, asked=asked)
 
 

@@ -30,3 +30,26 @@ def test_a_number_that_does_not_fit_fails_each_time():
     for _ in range(2):
         with pytest.raises(DoesNotFit):
             made.on(1)
+
+
+def test_a_missing_figure_is_told_where_fewer_devices_do_not_hold_the_model():
+    """70.6B parameters of 16 bytes are 1.13 TB, and 8 x 24 GiB are 0.2 TB: more need a network, of which no figure."""
+    asked = {"tokens": "1B", "deadline_s": "60d", "stack": "fsdp", "cp": 1}
+    missing = r"^llama-3-70b needs more than 8 x rtx-4090: .* give yours with --network-bandwidth"
+    with pytest.raises(roofline.HardwareError, match=missing):
+        roofline.plan("llama-3-70b", "rtx-4090", **asked)
+    networked = roofline.override(roofline.load_device("rtx-4090"), network_gbit_per_s=100)
+    found = roofline.plan("llama-3-70b", networked, **asked)
+    assert found.num_devices >= 1129 / 25.8
+    assert found.missed == ()
+    with pytest.raises(DoesNotFit, match="on no number of rtx-4090"):  # nothing is missing
+        roofline.plan("llama-3-70b", networked, **asked, sharding="none", tp=1, pp=1)
+
+
+def test_whether_more_devices_meet_a_deadline_is_not_known_without_a_figure():
+    """100B tokens x 6 x 8B are 4.8e21 FLOPs: 8 x 165 TFLOP/s take 42 days at the least."""
+    (late,) = roofline.plan("llama-3-8b", "rtx-4090", tokens="100B", deadline_s="30d").missed
+    assert late.devices is None
+    assert late.why.startswith("whether more devices would meet it is not known: rtx-4090 has no network figure")
+    spent = roofline.plan("llama-3-8b", "rtx-4090", tokens="10B", budget=100_000, terms=Terms(price=0.5))
+    assert any(note.startswith("larger numbers of devices are left out: rtx-4090 has no") for note in spent.notes)

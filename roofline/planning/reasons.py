@@ -1,0 +1,40 @@
+"""Why a run is as fast as it is, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..answers.estimate import estimate_step
+from ..config.recompute import RECOMPUTES
+from ..counting.step import build_step
+from ..model.spec import ModelConfig
+from ..search.layout import Layout
+from ..timing.terms import words_of
+from ..units import format_share
+
+if TYPE_CHECKING:
+    from ..hardware import Device
+
+
+def relief(before: Layout, after: Layout) -> str:
+    """What the layout of twice the devices does without or more of, as less of the model lies on each."""
+    changes = []
+    if RECOMPUTES.index(after.recompute) < RECOMPUTES.index(before.recompute):
+        changes.append(f"recompute {after.recompute} instead of {before.recompute}")
+    if after.micro_batch > before.micro_batch:
+        changes.append(f"micro batch {after.micro_batch} instead of {before.micro_batch}")
+    changes += [
+        f"{name} {getattr(after, name)} instead of {getattr(before, name)}"
+        for name in ("tp", "pp", "cp", "ep")
+        if getattr(after, name) < getattr(before, name)
+    ]
+    if after.sharding != before.sharding:
+        changes.append(f"sharding {after.sharding} instead of {before.sharding}")
+    return ", ".join(changes)
+
+
+def largest_term(model: ModelConfig, device: Device, layout: Layout) -> str:
+    """What keeps a layout from the peak most, and how much of the peak is lost to it."""
+    waterfall = estimate_step(build_step(model, layout.train), device).waterfall
+    worst = max(waterfall, key=lambda step: float(step.lost))
+    return f"{format_share(float(worst.lost))} of the peak lost to {words_of(worst.term)}"
