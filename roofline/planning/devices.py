@@ -12,6 +12,7 @@ from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
 from ..config.defaults import default_dtype
 from ..config.options import read_one
+from ..config.words import layout_words
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..hardware.errors import HardwareError
@@ -99,6 +100,13 @@ class Planner:
             raise DoesNotFit(self._short(found, num_devices))
         if unsure(found.simplest):
             notes = (*notes, f"no layout surely fits: this one needs least, and is {unsure(found.simplest)}")
+        fastest = found.layouts[0]
+        if fastest.train != found.simplest.train:
+            notes = (
+                *notes,
+                f"the layout is the simplest within {100 * SIMPLER:g} % of the fastest, which takes "
+                f"{format_time(fastest.step_time_s)} a step ({layout_words(fastest.train)}; {fastest.stack} software)",
+            )
         self.notes[num_devices] = (*found.notes, *notes)
         if not fixed:
             self._others[num_devices] = found.by_software

@@ -6,6 +6,7 @@ import roofline
 from roofline.planning.cost import Terms
 from roofline.planning.devices import DoesNotFit, Planner
 from roofline.planning.plan import read_terms
+from roofline.units import format_time
 
 GPT2, A100 = roofline.load_model("gpt2"), roofline.load_device("a100-sxm-80gb")
 
@@ -53,3 +54,16 @@ def test_whether_more_devices_meet_a_deadline_is_not_known_without_a_figure():
     assert late.why.startswith("whether more devices would meet it is not known: rtx-4090 has no network figure")
     spent = roofline.plan("llama-3-8b", "rtx-4090", tokens="10B", budget=100_000, terms=Terms(price=0.5))
     assert any(note.startswith("larger numbers of devices are left out: rtx-4090 has no") for note in spent.notes)
+
+
+def test_a_plan_on_a_layout_that_is_not_the_fastest_says_what_the_fastest_takes():
+    asked = {"num_devices": 8, "global_batch": 128}
+    fastest = roofline.layouts("llama-3-8b", "h100-sxm-80gb", **asked).layouts[0]
+    found = roofline.plan("llama-3-8b", "h100-sxm-80gb", tokens="100B", **asked)
+    assert 1 < found.layout.step_time_s / fastest.step_time_s <= 1.05
+    (said,) = [note for note in found.notes if "simplest" in note]
+    taken = format_time(fastest.step_time_s)
+    assert said.startswith(f"the layout is the simplest within 5 % of the fastest, which takes {taken} a step (8 dev")
+    split = {name: getattr(found.layout, name) for name in ("tp", "pp", "cp", "stack")}
+    alone = roofline.plan("llama-3-8b", "h100-sxm-80gb", tokens="100B", **asked, **split)
+    assert not any("simplest" in note for note in alone.notes)
