@@ -33,9 +33,9 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         change: What to change, in words.
         options: The options to give.
-        total_bytes: Peak memory per device with the change.
-        saved_bytes: What it saves per device of what the run cannot do without (`Memory.needed_bytes`): the peak is
-            never above the capacity where that fits.
+        needed_bytes: What it needs per device with the change, by which what fits is judged (`Memory.needed_bytes`).
+        total_bytes: Its peak memory per device, never above the capacity: with what the allocator keeps.
+        saved_bytes: What it saves per device: what the run needs as given, less `needed_bytes`.
         fit_probability: How likely it then fits.
         step_time_s: Expected step time with the change.
         cost: Device-time per token relative to the configuration as given: 0.25 is 25 % dearer.
@@ -43,6 +43,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
 
     change: str
     options: dict[str, Any]
+    needed_bytes: float
     total_bytes: float
     saved_bytes: float
     fit_probability: float
@@ -176,6 +177,7 @@ class _Search:
         return Fix(
             change=_words(made, options),
             options=options,
+            needed_bytes=float(memory.needed_bytes),
             total_bytes=float(memory.total_bytes),
             saved_bytes=self.needed - float(memory.needed_bytes),
             fit_probability=float(memory.fit_probability),

@@ -214,8 +214,8 @@ def phases_table(memory: Memory) -> Table:
 
 
 def fixes_table(fixes: Sequence[Fix]) -> Table:
-    """The cheapest changes that make it fit: what each saves, how surely it then fits, and what it costs."""
-    columns = ["cheapest changes that make it fit", "saves", "peak", "sure", "step time", "device-time"]
+    """The cheapest changes that make it fit: what each saves, what it then needs, how surely it fits, what it costs."""
+    columns = ["cheapest changes that make it fit", "saves", "needed", "sure", "step time", "device-time"]
     if not fixes:
         none = "no combination of up to three changes fits: use more devices, or larger ones"
         return Table("", columns, [[none, *[None] * 5]])
@@ -223,7 +223,7 @@ def fixes_table(fixes: Sequence[Fix]) -> Table:
         [
             fix.change,
             size(fix.saved_bytes),
-            size(fix.total_bytes),
+            size(fix.needed_bytes),
             Cell(fix.fit_probability, f"{100 * fix.fit_probability:.0f} %"),
             seconds(fix.step_time_s),
             points(fix.cost),

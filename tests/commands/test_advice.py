@@ -107,10 +107,10 @@ def test_what_makes_a_run_fit_gives_the_memory_and_the_time_it_says(asked, ask):
         fixes = told.get("fixes") or []
         assert [row[0] for row in printed] == [fix["change"] for fix in fixes]
         assert bool(printed) is (not given.fits)
-        for (_, saved, peak, sure, step, cost), fix in zip(printed, fixes, strict=True):
+        for (_, saved, needed, sure, step, cost), fix in zip(printed, fixes, strict=True):
             again = remade(asked, given, fix["change"], fix["options"])
             assert again.memory.fits
-            assert peak == cell_text(size(again.memory.total_bytes))
+            assert needed == cell_text(size(again.memory.needed_bytes))
             assert saved == cell_text(size(given.memory.needed_bytes - again.memory.needed_bytes))
             assert sure == f"{100 * again.memory.fit_probability:.0f} %"
             assert step == cell_text(seconds(float(again.step_time_s)))

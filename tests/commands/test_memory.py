@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 import roofline
 
 KEYS = {
@@ -60,6 +62,7 @@ def test_does_not_fit_exits_3_and_offers_changes(run):
     for fix in data["fixes"]:
         assert fix["total_bytes"] <= data["capacity_bytes"]
         assert fix["saved_bytes"] > 0
+        assert fix["saved_bytes"] + fix["needed_bytes"] == pytest.approx(data["needed_bytes"])
 
 
 def test_without_a_device_the_parts_alone(run):
