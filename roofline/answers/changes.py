@@ -130,7 +130,8 @@ CATALOGUE = (
         measure=MEMORY_PEAK,
     ),
     Row("recompute", (FITS, FASTER), "{} recomputed", able.recomputed_modules),
-    Row("micro_batch", (FITS, FASTER, EXPLAINS), able.batch_words, able.micro_batches, measure=MEMORY_PEAK),
+    Row("micro_batch", (FITS,), "micro batch {}", able.micro_batches),
+    Row("micro_batch", (FASTER, EXPLAINS), able.batch_words, able.micro_batches, measure=MEMORY_PEAK),
     Row("global_batch", (FASTER,), able.fuller_words, able.fuller),
     Row(
         "vp",

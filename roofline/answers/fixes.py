@@ -13,7 +13,8 @@ from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.parts import Memory, memory_of
 from ..footprint.spreads import SURE
-from .changes import FITS, Change, applied, changes
+from .changes import DEGREES, FITS, Change, applied, changes
+from .choice import fastest
 from .minimal import Set, smallest_sets
 from .times import time_and_memory
 
@@ -31,7 +32,7 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True):
     """Changes of the configuration that make it fit: none can be left out; one alone is the weakest that surely does.
 
     Attributes:
-        change: What to change, in words.
+        change: What to change, in words: all that the figures hang on.
         options: The options to give.
         needed_bytes: What it needs per device with the change, by which what fits is judged (`Memory.needed_bytes`).
         total_bytes: Its peak memory per device, never above the capacity: with what the allocator keeps.
@@ -55,9 +56,10 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     """The smallest sets of changes that make a configuration fit, the least device-time first.
 
     Of every choice of kinds the cheapest set; a set of more changes only where it is cheaper than those of fewer on the
-    same software. The global batch stays: a smaller micro batch means more accumulation steps. Where the software
-    profile is the usual one of the layout, a change of layout takes the profile that is usual for the new one
-    (``stack`` in its options); another profile is kept.
+    same software. The global batch stays: a smaller micro batch means more accumulation steps. What of the batch the
+    other options alone would change is among the options, and in the words. Where the software profile is the usual one
+    of the layout, a change of layout takes the profile usual for the new one (``stack`` in its options); another
+    profile is kept.
     """
     search = _Search(run)
     best: dict[tuple[str, ...], Fix] = {}
@@ -69,7 +71,30 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     for software in {fix.options.get("stack") for fix in best.values()}:
         kept += _worth_it({kinds: fix for kinds, fix in best.items() if fix.options.get("stack") == software})
     kept.sort(key=lambda fix: fix.cost)
-    return tuple([fix for fix in kept if fix.cost <= max(DEAREST, kept[0].cost)][:limit])
+    return tuple([_with_batch(run, fix) for fix in kept if fix.cost <= max(DEAREST, kept[0].cost)][:limit])
+
+
+def _with_batch(run: Run, fix: Fix) -> Fix:
+    """The fix, with the micro batch and the global batch where its options alone would not lead to them."""
+    changed, _ = applied(run, [Change(kind="", what="", options=fix.options)])
+    others = {name: value for name, value in fix.options.items() if name != "global_batch"}
+    # a global batch that was said, and that the change does not divide, must be said anew
+    batch = {name: fix.options[name] for name in fix.options.keys() & run.options.keys() & {"global_batch"}}
+    for name in ("micro_batch", "global_batch"):
+        value = getattr(changed.train, name)
+        if getattr(_typed(run, {**others, **batch}).train, name) != value:
+            batch[name] = value
+    words = [fix.change, *(f"{name.replace('_', ' ')} {value:,}" for name, value in batch.items())]
+    return msgspec.structs.replace(fix, change=" + ".join(words), options={**fix.options, **batch})
+
+
+def _typed(run: Run, options: Mapping[str, Any]) -> Run:
+    """What was said of the run, with options typed beside it: all else follows from them."""
+    unsaid = {"micro_batch"} if run.chosen else set()
+    unsaid |= {"dp"} if options.keys() & {*DEGREES, "num_devices"} else set()
+    said = {name: value for name, value in run.options.items() if name not in unsaid}
+    typed = msgspec.structs.replace(run, options=said).changed(**options)
+    return fastest(typed) if run.chosen else typed
 
 
 def _worth_it(best: Mapping[tuple[str, ...], Fix]) -> list[Fix]:

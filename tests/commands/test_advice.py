@@ -117,6 +117,56 @@ def test_what_makes_a_run_fit_gives_the_memory_and_the_time_it_says(asked, ask):
             assert cost == cell_text(points(device_time(again) / device_time(given) - 1))
 
 
+# how a change is worded, and the option that it stands for
+WORDED = {
+    r"([0-9,]+) devices": ("num_devices", int),
+    r"micro batch ([0-9,]+)": ("micro_batch", int),
+    r"global batch ([0-9,]+)": ("global_batch", int),
+    r"tensor parallel (\d+)": ("tp", int),
+    r"pipeline parallel (\d+)": ("pp", int),
+    r"context parallel (\d+)": ("cp", int),
+    r"expert parallel (\d+)": ("ep", int),
+    r"virtual stages (\d+)": ("vp", int),
+    r"(\S+) sharding": ("sharding", str),
+    r"(\S+) recompute": ("recompute", str),
+    r"(\S+) recomputed": ("recompute", str),
+    r"(\S+) stack": ("stack", str),
+    r"(\S+) offloaded to the host": ("offload", str),
+    r"(8-bit AdamW)": ("optimizer", lambda _: "adamw-8bit"),
+    r"(fused AdamW)": ("optimizer", lambda _: "adamw-fused"),
+    r"(a base in 4 bits) \(QLoRA\)": ("train", lambda _: "qlora"),
+    r"(sequence parallelism)": ("sequence_parallel", bool),
+    r"fused (linear )?cross-entropy": ("fused", lambda linear: f"{'linear_' if linear else ''}cross_entropy"),
+}
+
+
+def typed(change):
+    """The options that a change names, by its words alone."""
+    options = {}
+    for words in re.split(r" \+ | with ", change):
+        (found,) = [(worded, match) for worded in WORDED if (match := re.fullmatch(worded, words))]
+        name, read = WORDED[found[0]]
+        options[name] = read((found[1][1] or "").replace(",", ""))
+    return options
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "options"),
+    [
+        *RUNS.values(),
+        ("llama-2-7b", "rtx-4090", {}),  # a pipeline fills a larger batch than the run's, unless told
+        ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2, "sharding": "fsdp", "seq_len": 2048}),
+        ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 16, "global_batch": 48}),
+    ],
+)
+def test_what_makes_a_run_fit_does_so_as_it_is_worded(model, device, options):
+    """Nothing is held but what was typed, and what the words say."""
+    for fix in roofline.memory(model, device, **options).fixes:
+        again = roofline.estimate(model, device, **{**options, **typed(fix.change)})
+        assert again.memory.needed_bytes == pytest.approx(fix.needed_bytes), fix.change
+        assert again.step_time_s == pytest.approx(fix.step_time_s), fix.change
+
+
 def test_what_makes_a_run_faster_gives_the_time_it_says_and_surely_fits(asked, ask):
     given = roofline.estimate(*asked[:2], **asked[2])
     if not given.fits:
