@@ -76,13 +76,16 @@ def improvements(run: Run, expected: Estimate) -> tuple[Suspect, ...]:
     found: list[Suspect] = []
     for each in changes(FASTER, run).values():
         tried = [_tried(run, change, expected, -step) for change in each]
-        faster = [one for one, fits in filter(None, tried) if fits and one.explains > FASTER_BY]
+        faster = [one for one, sure in filter(None, tried) if sure >= SURE and one.explains > FASTER_BY]
         found += sorted(faster, key=lambda one: one.step_time_s)[:1]
     return tuple(sorted(found, key=lambda one: one.step_time_s))
 
 
 def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, ...]:
-    """What would explain a run slower than expected, one thing changed at a time, the best of each kind first."""
+    """What would explain a run slower than expected, one thing changed at a time, the best of each kind first.
+
+    What does not fit is no suspect, as the run was there to be measured; unless the run as given fits no more surely.
+    """
     if measured_s <= float(expected.step_time_high_s):
         return ()
 
@@ -90,10 +93,11 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
         return abs(math.log(one.step_time_s / measured_s))
 
     gap = measured_s - float(expected.step_time_s)
+    least = min(1 - SURE, float(expected.memory.fit_probability))
     found: list[Suspect] = []
     for each in changes(EXPLAINS, run).values():
         tried = [_tried(run, change, expected, gap) for change in each]
-        slower = [one for one, _ in filter(None, tried) if one.explains >= SHARE]
+        slower = [one for one, sure in filter(None, tried) if sure >= least and one.explains >= SHARE]
         found += sorted(slower, key=distance)[:1]
     alone = format_time(float(expected.step_time_s))
     input_bound = Suspect(
@@ -110,8 +114,8 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0]))
 
 
-def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, bool] | None:
-    """A run with one change on the same software, and whether it surely fits; None where the device cannot run it."""
+def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, float] | None:
+    """A run with one change on the same software, and how surely it fits; None where the device cannot run it."""
     try:
         changed, options = applied(run, (change,), same_software="stack" not in change.options)
         expected_s, memory = replayed(time_and_memory, changed.model, changed.train, changed.device)
@@ -127,4 +131,4 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         explains=(seconds - before) / gap,
         measure=change.measure,
     )
-    return found, bool(memory.fit_probability >= SURE)
+    return found, float(memory.fit_probability)

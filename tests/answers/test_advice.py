@@ -38,6 +38,21 @@ def test_a_run_as_fast_as_expected_has_no_suspects():
     assert suspects(RUN, EXPECTED, float(EXPECTED.step_time_s)) == ()
 
 
+@pytest.mark.parametrize(("layout", "size"), [({"num_devices": 96, "tp": 8}, 4), ({"num_devices": 24, "tp": 2}, 16)])
+def test_what_does_not_fit_is_no_suspect_of_a_run_that_does(layout, size):
+    """GPT-3 on 80 GB: micro batch 16 takes about twice as long in the bubble, and no device holds it.
+
+    With tensor parallel 8 the run fits, and 4 is the largest micro batch that may; with 2 it does not itself.
+    """
+    given = {"pp": 12, "micro_batch": 1, "global_batch": 96, "stack": "megatron", **layout}
+    run = roofline.settle("gpt3-175b", "a100-sxm-80gb", **given)
+    expected = roofline.estimate(run=run)
+    assert not roofline.memory(run=run.changed(micro_batch=16)).fits
+    found = suspects(run, expected, 2.25 * float(expected.step_time_s))
+    assert [one.options["micro_batch"] for one in found if "micro_batch" in one.options] == [size]
+    assert bool(expected.fits) is (size == 4)
+
+
 def test_suspects_explain_their_share_and_waiting_for_data_stands_where_others_explain_it_badly():
     measured = 2 * float(EXPECTED.step_time_s)
     found = suspects(RUN, EXPECTED, measured)
