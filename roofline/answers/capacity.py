@@ -48,6 +48,7 @@ class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
         max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does. None without a device,
             of an array of runs and of a traced module, as the one that follows.
         sure_micro_batch: Largest that surely fits.
+        most_micro_batch: Largest that the global batch that was said allows; None where none was said.
         max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
             the one given if that is longer; 0 where none does.
         sure_seq_len: Longest that surely fits.
@@ -64,6 +65,7 @@ class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
     explained: dict[str, str]
     max_micro_batch: int | None
     sure_micro_batch: int | None
+    most_micro_batch: int | None
     max_seq_len: int | None
     sure_seq_len: int | None
     fixes: tuple[Fix, ...] = ()
@@ -132,6 +134,7 @@ def memory_run(run: Run) -> MemoryFit[Any, Any]:
         explained=explain(step, used) if one else {},
         max_micro_batch=max_micro_batch(run) if shaped else None,
         sure_micro_batch=max_micro_batch(run, SURE) if shaped else None,
+        most_micro_batch=most_micro_batch(run) if shaped else None,
         max_seq_len=max_seq_len(run) if shaped else None,
         sure_seq_len=max_seq_len(run, SURE) if shaped else None,
         fixes=cheapest_fixes(run) if asked and not used.fits else (),
@@ -213,12 +216,17 @@ def max_micro_batch(run: Run, least: float = EVEN) -> int:
     With a global batch given, only micro batches that divide it are considered.
     """
     sizes: Sequence[int] = range(1, LARGEST_BATCH + 1)
-    given = run.options.get("global_batch")
-    if given is not None:
-        per_rank = int(given // run.train.data_parallel)
+    per_rank = most_micro_batch(run)
+    if per_rank is not None:
         sizes = [size for size in sizes[:per_rank] if per_rank % size == 0]
     best = _largest(lambda index: fits(run, least, micro_batch=sizes[index - 1]), len(sizes))
     return sizes[best - 1] if best else 0
+
+
+def most_micro_batch(run: Run) -> int | None:
+    """Sequences of one rank in a step, where a global batch is given: no micro batch is larger."""
+    given = run.options.get("global_batch")
+    return None if given is None else int(given // run.train.data_parallel)
 
 
 def max_seq_len(run: Run, least: float = EVEN) -> int:

@@ -49,6 +49,7 @@ def data(result: MemoryFit) -> dict[str, Any]:
         "verdict": None if result.capacity_bytes is None else result.verdict,
         "max_micro_batch": result.max_micro_batch,
         "sure_micro_batch": result.sure_micro_batch,
+        "most_micro_batch": result.most_micro_batch,
         "max_seq_len": result.max_seq_len,
         "sure_seq_len": result.sure_seq_len,
         "explained": result.explained,
@@ -101,19 +102,23 @@ def _summary(result: MemoryFit) -> Table:
     title = model_words(result.model)
     if result.device is not None and result.model.recorded is None:
         of, at = f" of {train.sequence_length:,} tokens", f" tokens at micro batch {train.micro_batch:,}"
-        rows.append(["Largest micro batch", _at_most(result.max_micro_batch, result.sure_micro_batch, of)])
-        rows.append(["Longest sequence", _at_most(result.max_seq_len, result.sure_seq_len, at)])
+        positions = result.model.learned_positions
+        ends = f"the global batch of {train.global_batch:,} allows no more", f"the model has {positions:,} positions"
+        largest = _at_most(result.max_micro_batch, result.sure_micro_batch, of, result.most_micro_batch, ends[0])
+        longest = _at_most(result.max_seq_len, result.sure_seq_len, at, positions, ends[1])
+        rows += [["Largest micro batch", largest], ["Longest sequence", longest]]
     title += "" if result.device is None else f" on {result.device.name}"
     return Table(title, ["", ""], rows, align="ll")
 
 
-def _at_most(likely: int | None, sure: int | None, unit: str) -> Cell:
-    """The largest that is likelier than not to fit, and the largest that surely does."""
+def _at_most(likely: int | None, sure: int | None, unit: str, most: int | None, end: str) -> Cell:
+    """The largest that is likelier than not to fit, and the largest that surely does; what ends it, if not memory."""
     if not likely:
         return Cell(likely, "none fits")
+    ended = f" ({end})" if likely == most else ""
     if sure == likely:
-        return Cell(likely, f"{likely:,}{unit}: surely fits")
-    return Cell(likely, f"{likely:,}{unit}: likelier than not to fit; {f'{sure:,}' if sure else 'none'} surely")
+        return Cell(likely, f"{likely:,}{unit}: surely fits{ended}")
+    return Cell(likely, f"{likely:,}{unit}: likelier than not to fit; {f'{sure:,}' if sure else 'none'} surely{ended}")
 
 
 def pieces(result: MemoryFit) -> list[str]:

@@ -16,6 +16,7 @@ KEYS = {
     "capacity_bytes",
     "fits",
     "max_micro_batch",
+    "most_micro_batch",
 }
 
 
@@ -63,6 +64,25 @@ def test_does_not_fit_exits_3_and_offers_changes(run):
         assert fix["total_bytes"] <= data["capacity_bytes"]
         assert fix["saved_bytes"] > 0
         assert fix["saved_bytes"] + fix["needed_bytes"] == pytest.approx(data["needed_bytes"])
+
+
+@pytest.mark.parametrize(
+    ("batch", "most", "words"),
+    [
+        (["--global-batch", "8"], 2, "2 of 1,024 tokens: surely fits (the global batch of 8 allows no more)"),
+        (["--global-batch", "4096"], 1024, None),  # memory ends it
+        ([], None, None),
+    ],
+)
+def test_the_largest_micro_batch_says_where_the_global_batch_ends_it(run, batch, most, words):
+    """A rank of four has a quarter of the global batch; gpt2-xl has 1,024 learned positions."""
+    asked = ("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "4", *batch)
+    out = " ".join(run(*asked).out.split())
+    data = json.loads(run(*asked, "--format", "json").out)
+    assert data["most_micro_batch"] == most
+    assert ("allows no more" in out) is bool(words)
+    assert words is None or words in out
+    assert "surely fits (the model has 1,024 positions)" in out
 
 
 def test_without_a_device_the_parts_alone(run):
