@@ -135,4 +135,5 @@ def explain(args: argparse.Namespace, run: RunFile) -> None:
     from .output import emit
 
     data: Mapping[str, Any] = {"options": run.options}
-    emit(args, data, explained(run), run.notes, explained_records(run))
+    args.config_notes = [note for note in run.notes if note not in run.report.assumed]  # those have their table
+    emit(args, data, explained(run), records=explained_records(run))

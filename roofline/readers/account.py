@@ -12,7 +12,7 @@ from .fields import STANDS_FOR
 from .framework import load_framework
 from .keys import leaves
 from .result import ConfigReport, ReadKey
-from .rules import Rules, short
+from .rules import NOTE, REFUSAL, Rules, short
 from .values import Unresolved
 
 _SIZES = re.compile(
@@ -26,7 +26,6 @@ _NO_SIZE = re.compile(
     r"eval|valid|test|infer|generat|prompt|image|vision|vit|audio|draft|teacher|data|buffer|queue|log|"
     r"bucket|prefetch|tokeniz|shuffle|sampler|rl|ref_|loader"
 )
-NOT_OPTIONS = frozenset({"note"})
 
 
 def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:
@@ -39,8 +38,8 @@ def account(rules: Rules, assumed: Sequence[str]) -> ConfigReport:
     known = rules.known_keys()
     lists_all = rules.files.documents[0].form == "dump"  # every argument of the program, at its default or not
     for key, value in leaves(rules.files.values):
-        uses = [STANDS_FOR.get(option, option) for option in rules.uses.get(key, []) if option not in NOT_OPTIONS]
-        options = list(dict.fromkeys(uses))
+        uses = dict.fromkeys(STANDS_FOR.get(option, option) for option in rules.uses.get(key, []))
+        options = [each for each in uses if each not in {NOTE, REFUSAL}] or [each for each in uses if each == NOTE]
         if options:
             read.append(ReadKey(key=shown(rules, key), value=plain(value), option=", ".join(options)))
         elif (

@@ -10,7 +10,7 @@ from ..model.spec import ModelConfig
 
 
 class ReadKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that was read, and which of our options it became."""
+    """A key that was read, and which of our options it became: ``note`` where it only decides what is noted."""
 
     key: str
     value: Any
@@ -23,7 +23,7 @@ class ConfigReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         framework: The framework whose file it is.
         files: The files that were opened, the first one first.
-        read: Keys that became an option, with their value.
+        read: Keys that became an option or decide what is noted, with their value.
         assumed: What the framework takes where the file is silent, and what was assumed beyond that, as sentences.
         ignored: Keys without bearing on time or memory.
         not_understood: Keys that no rule knows.

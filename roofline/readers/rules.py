@@ -14,6 +14,8 @@ from .framework import Rule, load_framework
 from .gather import Gathered
 from .keys import FUNCTIONS, Keys, UnsetVariable, Written, leaves
 
+NOTE, REFUSAL = "note", "refusal"  # what keys are read for beside options: sentences said, runs turned away
+
 
 class Rules:
     """The rules of a run's framework, evaluated on its keys.
@@ -23,7 +25,7 @@ class Rules:
         framework: Its framework's declarations.
         where: The file and the framework, for messages.
         keys: What the rules look names up in.
-        uses: Which of our options each key became.
+        uses: Which of our options each key became; also `NOTE` and `REFUSAL`.
     """
 
     def __init__(self, files: Gathered) -> None:
@@ -101,16 +103,16 @@ class Rules:
 
     def check(self, rules: Sequence[Rule]) -> None:
         """Raise the first refusal that holds."""
-        for sentence in self.sentences(rules):
+        for sentence in self.sentences(rules, REFUSAL):
             raise RooflineError(f"{self.where}: {sentence}")
 
-    def sentences(self, rules: Iterable[Rule]) -> list[str]:
-        """The sentences of the rules that hold."""
-        return [self.fill(rule.say) for rule in rules if self.value(rule.when, "note")]
+    def sentences(self, rules: Iterable[Rule], use: str = NOTE) -> list[str]:
+        """The sentences of the rules that hold; the keys that decide count as read for `use`."""
+        return [self.fill(rule.say) for rule in rules if self.value(rule.when, use)]
 
     def fill(self, text: str) -> str:
         """A sentence with the values of its expressions."""
-        return re.sub(r"\{([^{}]+)\}", lambda match: short(self.value(match.group(1), "note")), text)
+        return re.sub(r"\{([^{}]+)\}", lambda match: short(self.value(match.group(1), NOTE)), text)
 
     def known_keys(self) -> set[str]:
         """The keys that some rule looks up where it applies."""

@@ -72,6 +72,13 @@ def test_explain_config_needs_no_device(run_file: str, capsys: pytest.CaptureFix
     assert "training.local_batch_size" in out and "(torchtitan's default)" in out
 
 
+def test_explain_config_says_each_line_once(run_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "estimate", run_file, "--explain-config", "--micro-batch", "2")
+    assert out.count("assumes 1 device") == 1
+    assert out.count("overrides 1 of the file") == 1
+    assert "Note: --micro-batch 2 overrides 1 of the file." in out
+
+
 def test_a_model_with_run_files_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "ds.json"
     path.write_text('{"train_micro_batch_size_per_gpu": 2, "zero_optimization": {"stage": 2}}', encoding="utf-8")

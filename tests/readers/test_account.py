@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from roofline.errors import RooflineError
 from roofline.readers.account import is_harmless, is_neutral, plain, refuse_size, shown
+from roofline.readers.read import read_run
 from roofline.readers.values import Unresolved
 
 RULES: Any = SimpleNamespace(
@@ -62,3 +64,25 @@ def test_a_key_as_its_own_file_has_it() -> None:
 def test_a_variable_is_its_text_in_json() -> None:
     assert plain(Unresolved(text="${A}", name="A")) == "${A}"
     assert plain(3) == 3
+
+
+PACKED = """
+base_model: meta-llama/Meta-Llama-3-8B
+adapter: qlora
+sequence_len: 2048
+micro_batch_size: 1
+relora: false
+sample_packing: {}
+"""
+
+
+@pytest.mark.parametrize(("packed", "noted"), [("true", False), ("false", True)])
+def test_a_key_that_only_decides_a_note_is_read(tmp_path: Path, packed: str, noted: bool) -> None:  # noqa: FBT001
+    path = tmp_path / "axolotl.yaml"
+    path.write_text(PACKED.format(packed), encoding="utf-8")
+    run = read_run(path, framework="axolotl")
+    options = {key.key: key.option for key in run.report.read}
+    assert options["sample_packing"] == "note"
+    assert options["base_model"] == "model"  # notes that fill it in are no further use of it
+    assert run.report.ignored == ["relora"]  # it would have been refused, and says nothing at its value
+    assert any("without sample packing" in note for note in run.notes) is noted
