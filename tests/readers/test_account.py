@@ -77,7 +77,7 @@ sample_packing: {}
 
 
 @pytest.mark.parametrize(("packed", "noted"), [("true", False), ("false", True)])
-def test_a_key_that_only_decides_a_note_is_read(tmp_path: Path, packed: str, noted: bool) -> None:  # noqa: FBT001
+def test_a_key_that_only_decides_a_note_is_read(tmp_path: Path, packed: str, noted: bool) -> None:
     path = tmp_path / "axolotl.yaml"
     path.write_text(PACKED.format(packed), encoding="utf-8")
     run = read_run(path, framework="axolotl")
