@@ -102,7 +102,10 @@ def pieces(result: Diagnosis) -> list[str]:
 
 
 def rules_table(result: Diagnosis) -> Table:
-    """The same run by every rule."""
-    by_rule = result.mfu_by_rule
-    rows = [[rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in RULES.items()]
-    return Table("The same run by every rule", ["Rule", "MFU", "Counts"], rows, align="lrl")
+    """The same run by every rule: first that of the answer, which with frozen weights is none of the usual ones."""
+    own, _, counts = result.estimate.mfu_rule.partition(": ")
+    says = dict([(own, counts), *RULES.items()])
+    by_rule = {own: result.mfu, **result.mfu_by_rule}
+    rows = [[rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in says.items()]
+    title = "The same run by every rule, that of the MFU above first"
+    return Table(title, ["Rule", "MFU", "Counts"], rows, align="lrl")

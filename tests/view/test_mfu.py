@@ -20,6 +20,23 @@ def test_twice_the_time_is_half_the_mfu_by_every_rule():
         assert abs(2 * half[1].value - whole[1].value) < 1e-12
 
 
+def test_with_frozen_weights_the_answer_has_its_own_row_first():
+    options = {"train": "qlora", "seq_len": 2048, "micro_batch": 1}
+    result = roofline.mfu("llama-3-8b", "rtx-4090", step_time_s=3, **options)
+    first, second, *_ = view.rules_table(result).rows
+    # 4 FLOPs a frozen weight of 7.50e9 that multiplies, 6 of the 41.9e6 of adapters, and 12 L d S of attention
+    flops = (4 * 7.504e9 + 6 * 41.9e6 + 12 * 32 * 4096 * 2048) * 2048
+    assert abs(first[1].value / (flops / 3 / 165.2e12) - 1) < 0.005
+    assert (first[0], first[1].text) == ("as counted", "13.8 %")
+    assert dict(view.tables(result)[0].rows)["MFU"].startswith("13.8 %")
+    assert second[0] == "6N+12LdS"
+
+
+def test_the_usual_rule_is_one_row():
+    rules = [row[0] for row in view.rules_table(SLOW).rows]
+    assert rules[0] == "6N+12LdS" and len(rules) == len(set(rules)) == 5
+
+
 def test_suspects_and_what_to_measure_are_those_of_a_slow_run():
     assert {"What would explain it, best first", "What to measure next"} <= set(titles(SLOW))
     assert "What would explain it, best first" not in titles(AS_EXPECTED)
