@@ -232,7 +232,8 @@ def caption(estimate: Estimate | Inference, own: str = "") -> str:
     low, middle, high = (format_time(float(seconds)) for seconds in times)
     if len({text.split()[1] for text in (low, middle, high)}) == 1:
         low, high = low.split()[0], high.split()[0]
-    fits = "" if estimate.fits else ", does not fit in memory"
+    fit = estimate.memory.verdict
+    fits = {"fits": "", "borderline": ", borderline in memory"}.get(fit, f", {fit} in memory")
     words = f", {own}" if own else ""
     return f"{what} {middle} ({low} to {high}), {rate}{fits}{words}"
 

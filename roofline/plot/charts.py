@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 NO_EDGE: Style = {"edgecolor": "white", "linewidth": 0}
+VERDICT_STYLES = {  # of a bar: how opaque, the colour of its figure, how it looks in words
+    "fits": (1.0, INK, ""),
+    "borderline": (0.7, GREY, "a little pale"),
+    "does not fit": (0.45, RED, "pale"),
+}
 PART_HATCHES = {"gradients_bytes": "////", "logits_bytes": "....", "communication_bytes": "xxxx"}
 
 
@@ -246,8 +251,13 @@ def _memory_key(
     ]
     line = Line2D([], [], color=INK, linewidth=1.3, linestyle="--", label=words(_capacity_words(capacities)))
     handles.append(line)
-    if terse and not all(bar.fits for bar in data.bars):
-        handles.append(Patch(facecolor=FAINT, edgecolor=RED, linewidth=0.8, label=words("pale: does not fit")))
+    if terse:
+        found = {bar.verdict for bar in data.bars} - {"fits"}
+        handles += [
+            Patch(facecolor=INK, alpha=0.5 * alpha, edgecolor=colour, linewidth=0.8, label=words(f"{pale}: {fit}"))
+            for fit, (alpha, colour, pale) in VERDICT_STYLES.items()
+            if fit in found
+        ]
     return handles
 
 
@@ -296,19 +306,20 @@ def _part_style(name: str) -> tuple[str, str]:
 
 
 def _draw_bar(axes: Axes, position: int, bar: MemoryBar, parts: Sequence[str], top: float, *, terse: bool) -> None:
-    """One stack, paler where it does not fit, with its total above and its capacity across."""
+    """One stack, paler the less it fits, with its total above and its capacity across."""
     bottom = 0.0
+    alpha, ink, _ = VERDICT_STYLES[bar.verdict]
     for name in parts:
         colour, hatch = _part_style(name)
         value = bar.parts.get(name, 0.0) / GIB
         style: Style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.4}
-        axes.bar(position, value, bottom=bottom, width=0.66, alpha=1.0 if bar.fits else 0.45, **style)
+        axes.bar(position, value, bottom=bottom, width=0.66, alpha=alpha, **style)
         bottom += value
     capacity = bar.capacity_bytes / GIB
     text = three_digits(bottom) if terse else f"{bottom:.1f}"
-    if not bar.fits and not terse:
-        text += "\ndoes not fit"
-    covered = bar.fits and 0 < capacity - bottom < 0.09 * top  # the line would run through the figure
-    at, colour = (position, capacity if covered else bottom), INK if bar.fits else RED
+    if bar.verdict != "fits" and not terse:
+        text += f"\n{bar.verdict}"
+    covered = 0 < capacity - bottom < 0.09 * top  # the line would run through the figure
+    at = position, capacity if covered else bottom
     size = page_of(axes.figure).normal
-    write(axes, text, at, (0, 2), ha="center", fontsize=size, color=colour, fontweight="bold")
+    write(axes, text, at, (0, 2), ha="center", fontsize=size, color=ink, fontweight="bold")

@@ -45,6 +45,10 @@ AXIS_WORDS = {
 }
 
 
+BORDERLINE: Style = {"facecolor": "#f2f2f2", "edgecolor": FAINT, "linewidth": 0}
+BEYOND: Style = {"facecolor": "#f2f2f2", "edgecolor": FAINT, "linewidth": 0, "hatch": "///"}
+
+
 def draw_curves(figure: Figure, data: CurveData) -> None:
     """Draw MFU with its 10 to 90 % band over memory, and step time where sequences grow; mark what does not fit."""
     several, curves, measures = len(data.curves) > 1, data.curves, page_of(figure)
@@ -107,9 +111,11 @@ def _handles(data: CurveData) -> list[Any]:
             handles.append(Line2D([], [], label=name, marker="o", markersize=3, **style))
     if any(curve.fitting < len(curve.values) for curve in curves):
         pale = GREY if several else SERIES[0]
-        handles.append(Line2D([], [], color=pale, linewidth=0.7, alpha=0.6, label="beyond memory"))
+        handles.append(Line2D([], [], color=pale, linewidth=0.7, alpha=0.6, label="likelier not to fit"))
     if several:
         handles.append(Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="capacity"))
+    elif "borderline" in curves[0].verdicts:
+        handles.append(Patch(label="borderline: may fit", **BORDERLINE))
     return handles
 
 
@@ -265,19 +271,20 @@ def _pixels(axes: Axes, at: tuple[float, float]) -> tuple[float, float]:
 
 
 def _shade_beyond(panels: Sequence[Axes], curve: Curve, varied: str) -> None:
-    """The region where one device runs out of memory."""
-    first, end, capacity = curve.values[0], curve.values[-1], curve.capacity_bytes / GIB
+    """The regions where one device may, and where it does run out of memory."""
+    first, last, capacity = curve.values[0], curve.values[-1], curve.capacity_bytes / GIB
     size = page_of(panels[0].figure).normal
     write(panels[-1], f"capacity {capacity:.1f} GiB", (first, capacity), (3, 2), fontsize=size)
-    if curve.fitting == len(curve.values):
-        return
-    words, edge = f"out of memory: no {varied} fits", first / 1.06
-    if curve.fitting:
-        words, start = "out of memory", curve.values[curve.fitting]
-        edge = math.sqrt(start * max(curve.largest, curve.values[curve.fitting - 1]))
+    sure, possible = curve.verdicts.count("fits"), len(curve.values) - curve.verdicts.count("does not fit")
+    unsure, edge = _start(curve, sure), _start(curve, possible, curve.largest)
     for axes in panels:
-        shade: Style = {"facecolor": "#f2f2f2", "edgecolor": FAINT, "hatch": "///", "linewidth": 0}
-        axes.axvspan(edge, end * 1.2, zorder=0, **shade)
+        if sure < possible:
+            axes.axvspan(unsure, edge, zorder=0, **BORDERLINE)
+        if possible < len(curve.values):
+            axes.axvspan(edge, 1.2 * last, zorder=0, **BEYOND)
+    if possible == len(curve.values):
+        return
+    words = "out of memory" if possible else f"out of memory: no {varied} fits"
     style: Style = {"fontsize": size, "color": RED, "fontweight": "bold"}
     extent, dpi = panels[0].get_window_extent(), panels[0].figure.dpi
     at = _pixels(panels[0], (edge, 0))[0] + 6 * dpi / 72
@@ -285,3 +292,12 @@ def _shade_beyond(panels: Sequence[Axes], curve: Curve, varied: str) -> None:
         write(panels[0], words, (edge, 0), (6, 6), of=("data", "axes fraction"), **style)
     else:
         write(panels[0], words, (1, 0), (-2, 6), of="axes fraction", ha="right", bbox=PLATE, **style)
+
+
+def _start(curve: Curve, index: int, least: float = 0) -> float:
+    """Where the region of the values from `index` begins: between it and the one before, which is `least` or more."""
+    if index == 0:
+        return curve.values[0] / 1.06
+    if index == len(curve.values):
+        return 1.2 * curve.values[-1]
+    return math.sqrt(curve.values[index] * max(least, curve.values[index - 1]))

@@ -132,7 +132,8 @@ class MemoryBar(msgspec.Struct, frozen=True, kw_only=True):
     parts: Mapping[str, float]
     total_bytes: float
     capacity_bytes: float
-    fits: bool
+    fits: bool  # likelier than not
+    verdict: str  # fits, borderline or does not fit
 
 
 class MemoryData(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +153,7 @@ class MemoryData(msgspec.Struct, frozen=True, kw_only=True):
                 "total_bytes": bar.total_bytes,
                 "capacity_bytes": bar.capacity_bytes,
                 "fits": bar.fits,
+                "verdict": bar.verdict,
             }
             for bar in self.bars
         ]
@@ -171,11 +173,12 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     mfu_high: tuple[float, ...]
     memory_bytes: tuple[float, ...]
     capacity_bytes: float
-    largest: int  # value that fits; 0: none does
+    largest: int  # value that is likelier than not to fit; 0: none is
+    verdicts: tuple[str, ...]  # fits, borderline or does not fit
 
     @property
     def fitting(self) -> int:
-        """How many of the values fit: they rise, and memory with them."""
+        """How many of the values are likelier than not to fit: they rise, and memory with them."""
         return sum(value <= self.largest for value in self.values)
 
 
@@ -198,14 +201,16 @@ class CurveData(msgspec.Struct, frozen=True, kw_only=True):
             "mfu_low",
             "mfu_high",
             "memory_bytes",
+            "verdicts",
         )
-        columns = (self.over, *names[1:])
+        columns = (self.over, *names[1:-1])
         return [
             {
                 "device": curve.device,
-                **dict(zip(columns, values, strict=True)),
+                **dict(zip(columns, values[:-1], strict=True)),
                 "capacity_bytes": curve.capacity_bytes,
                 "fits": values[0] <= curve.largest,
+                "verdict": values[-1],
             }
             for curve in self.curves
             for values in zip(*(getattr(curve, name) for name in names), strict=True)

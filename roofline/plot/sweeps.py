@@ -9,6 +9,7 @@ from ..answers.capacity import LONGEST_SEQUENCE, SEQUENCE_STEP, max_micro_batch,
 from ..answers.estimate import Estimate, estimate
 from ..config.settle import settle
 from ..footprint.parts import PARTS, TENSORS, Memory
+from ..footprint.spreads import fit_probability, outcome_spread, verdict
 from ..model.spec import default_seq_len
 from .build import shared_words, workload
 from .data import Curve, CurveData, MemoryBar, MemoryData
@@ -66,6 +67,7 @@ def phase_data(result: Estimate) -> MemoryData:
             total_bytes=float(phase.total),
             capacity_bytes=capacity,
             fits=bool(phase.total <= capacity),
+            verdict=str(verdict(fit_probability(phase.total, capacity, outcome_spread(result.train)))),
         )
         for phase in memory.phases
     ]
@@ -139,6 +141,7 @@ def _curves(
                 **{name: _floats(each, values) for name, each in series.items()},
                 capacity_bytes=float(device.memory_bytes),
                 largest=largest,
+                verdicts=_texts(result.memory.verdict, values),
             )
         )
     return CurveData(title=title, over=over, mfu_rule=results[0].mfu_rule, curves=tuple(curves))
@@ -174,6 +177,7 @@ def _bar(label: str, memory: Memory, index: int | None) -> MemoryBar:
         total_bytes=float(pick(memory.total_bytes)),
         capacity_bytes=float(pick(memory.capacity_bytes)),
         fits=bool(pick(memory.fits)),
+        verdict=str(pick(memory.verdict)),
     )
 
 
@@ -193,3 +197,9 @@ def _floats(values: Any, batches: Sequence[int]) -> tuple[float, ...]:
     import numpy as np
 
     return tuple(float(value) for value in np.broadcast_to(values, (len(batches),)))
+
+
+def _texts(values: Any, batches: Sequence[int]) -> tuple[str, ...]:
+    import numpy as np
+
+    return tuple(str(value) for value in np.broadcast_to(values, (len(batches),)))

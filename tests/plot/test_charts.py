@@ -40,6 +40,28 @@ def test_one_capacity_is_one_line_with_its_figure(xl):
     assert "capacity 80.0 GiB" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+@pytest.mark.parametrize(("width", "said"), [(None, "24.9\nborderline"), (2.5, "24.9")])
+def test_a_bar_that_may_fit_is_called_borderline(width, said):
+    batches = (1, 2, 4) if width is None else tuple(range(1, 9))
+    options = {"train": "qlora", "seq_len": 2048}
+    sweep = plot.memory_sweep(load_model("llama-3-8b"), load_device("rtx-4090"), batches, **options)
+    figure = plot.draw(sweep, width=width)
+    assert said in [text.get_text() for text in figure.axes[0].texts]
+    key = " ".join(text.get_text().replace("\n", " ") for text in figure.legends[0].get_texts())
+    assert ("a little pale: borderline" in key) is (width is not None)  # where bars have no room for the word
+
+
+def test_a_caption_says_what_may_not_fit():
+    options = {"train": "qlora", "seq_len": 2048}
+    captions = [
+        plot.roofline_data([estimate("llama-3-8b", "rtx-4090", micro_batch=batch, **options)]).panels[0].caption
+        for batch in (1, 2, 4)
+    ]
+    assert "memory" not in captions[0]
+    assert ", borderline in memory" in captions[1]
+    assert ", does not fit in memory" in captions[2]
+
+
 def test_a_long_step_is_told_in_minutes_or_hours():
     slow = estimate("llama-3-8b", "epyc-9654", micro_batch=8)
     caption = plot.roofline_data([slow]).panels[0].caption

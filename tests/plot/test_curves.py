@@ -35,6 +35,17 @@ def test_batch_marks_what_does_not_fit():
     assert fits == [row["micro_batch"] <= curve.largest for row in data.rows()]
 
 
+def test_what_may_fit_is_no_part_of_what_is_out_of_memory():
+    options = {"train": "qlora", "seq_len": 2048}
+    data = plot.batch_data(load_model("llama-3-8b"), [load_device("rtx-4090")], (1, 2, 4), **options)
+    figure = plot.draw(data)
+    may, beyond = figure.axes[0].patches
+    edges = 2**0.5, 8**0.5  # half way, on the logarithmic axis, between the values that fit, may fit and do not
+    assert (may.get_x(), may.get_x() + may.get_width()) == pytest.approx(edges)
+    assert beyond.get_x() == pytest.approx(edges[1])
+    assert "borderline: may fit" in [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
 def test_a_model_that_fits_nowhere_still_has_a_picture():
     model, device = load_model("llama-3-70b"), load_device("t4")
     data = plot.batch_data(model, [device])

@@ -49,6 +49,29 @@ def test_memory_sweep_ends_with_the_first_that_does_not_fit():
     ]
 
 
+QLORA = {"train": "qlora", "seq_len": 2048}
+
+
+def test_what_may_fit_is_called_borderline_as_by_memory():
+    model, device = load_model("llama-3-8b"), load_device("rtx-4090")
+    batches = (1, 2, 4)
+    said = [str(estimate(model, device, micro_batch=batch, **QLORA).memory.verdict) for batch in batches]
+    assert said == ["fits", "borderline", "does not fit"]
+    bars, curves = (
+        plot.memory_sweep(model, device, batches, **QLORA),
+        plot.batch_data(model, [device], batches, **QLORA),
+    )
+    for data in (bars, curves):
+        assert [row["verdict"] for row in data.rows()] == said
+        assert [row["fits"] for row in data.rows()] == [True, False, False]  # likelier than not
+
+
+def test_moments_of_a_step_have_a_verdict():
+    bars = plot.phase_data(estimate("llama-3-8b", "rtx-4090", micro_batch=4, **QLORA)).bars
+    assert {bar.verdict for bar in bars} == {"fits", "does not fit"}
+    assert all(bar.fits == (bar.verdict == "fits") for bar in bars)
+
+
 def test_batch_curves_equal_estimates_one_by_one():
     model, device = load_model("gpt2-xl"), load_device("h100-sxm-80gb")
     (curve,) = plot.batch_data(model, [device], (4, 1, 8)).curves  # drawn from small to large
