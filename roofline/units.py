@@ -294,6 +294,15 @@ def format_count(value: float) -> str:
     return _scaled(value, ".3g", ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")))
 
 
+def format_number(number: int, of: str) -> str:
+    """Write a number of things in full.
+
+    >>> format_number(1, "device"), format_number(1024, "device")
+    ('1 device', '1,024 devices')
+    """
+    return f"{number:,} {of}" + ("" if number == 1 else "s")
+
+
 def format_ratio(value: float) -> str:
     """Write a ratio in three digits, never with an exponent.
 

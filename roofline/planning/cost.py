@@ -13,7 +13,7 @@ from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
-from ..units import format_count, format_flops, format_rate, format_ratio, format_share, format_time
+from ..units import format_count, format_flops, format_number, format_rate, format_ratio, format_share, format_time
 from .laws import Verdict
 from .overhead import Overhead, overhead_of
 
@@ -317,7 +317,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
         ),
         ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", format_time(steady)),
         ("whole run", extra, format_time(one.wall_time_s)),
-        ("device-hours", f"{hours:,.1f} h x {layout.num_devices:,} devices", f"{one.device_hours:,.0f}"),
+        ("device-hours", f"{hours:,.1f} h x {format_number(layout.num_devices, 'device')}", f"{one.device_hours:,.0f}"),
     ]
     if one.energy_kwh is not None and power is not None:
         pue = f" x PUE {terms.pue:g}" if terms.pue != 1 else ""

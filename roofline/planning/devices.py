@@ -233,7 +233,7 @@ class Planner:
             return None, str(error)
         if self.wall_time(fewest, tokens) > deadline_s:
             return None, self._too_late(fewest, tokens, deadline_s)
-        return fewest.num_devices, f"{fewest.num_devices:,} devices would meet it"
+        return fewest.num_devices, f"{units.format_number(fewest.num_devices, 'device')} would meet it"
 
     def other_software(self, one: Plan) -> tuple[OtherSoftware, ...]:
         """The run on each other profile that holds it, of those its layouts were searched on: its own best layout."""
@@ -375,10 +375,10 @@ class Planner:
         least = self._least(tokens, deadline_s)
         floor = f" (at 100 % of peak it would take {math.ceil(least):,})" if least > best.num_devices else ""
         return (
-            f"no number of {self.device.id} does{floor}: the fastest found, {best.num_devices:,} devices, take "
-            f"{format_time(self.wall_time(best, tokens))}, with {largest}; allow more time, train on fewer tokens, or "
-            f"raise --global-batch: {batch:,} sequences ({format_count(per_step)} tokens) a step limit how far the "
-            "work splits"
+            f"no number of {self.device.id} does{floor}: the fastest found, "
+            f"{units.format_number(best.num_devices, 'device')}, takes {format_time(self.wall_time(best, tokens))}, "
+            f"with {largest}; allow more time, train on fewer tokens, or raise --global-batch: "
+            f"{batch:,} sequences ({format_count(per_step)} tokens) a step limit how far the work splits"
         )
 
     def doubled(self, one: Plan) -> Scaling | None:

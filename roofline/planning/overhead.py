@@ -14,7 +14,7 @@ from ..config.settle import resolve
 from ..counting.ownership import updates_of
 from ..counting.step import without_updates
 from ..errors import RooflineError
-from ..units import format_time
+from ..units import format_number, format_time
 
 if TYPE_CHECKING:
     from ..config.run import TrainConfig
@@ -172,8 +172,8 @@ def overhead_of(
     evaluation, data = (_factor(_range(one)) for one in (known.evaluation, known.data))
     if math.isinf(failures[1]):
         raise RooflineError(
-            f"mtbf: a failure every {format_time(usual / devices)} on {devices:,} devices leaves no time for "
-            f"{format_time(every)} between checkpoints: give a longer --mtbf or a shorter --checkpoint-every"
+            f"mtbf: a failure every {format_time(usual / devices)} on {format_number(devices, 'device')} leaves no "
+            f"time for {format_time(every)} between checkpoints: give a longer --mtbf or a shorter --checkpoint-every"
         )
     low, expected, high = _product(failures, (checkpoints,) * 3, evaluation, data)
     return Overhead(

@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import RooflineError
 from ..hardware.calibrate.fit import fit_attention, fit_gemm
+from ..units import format_number
 from .result import MeasuredOp, Profile
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def fitted_device(result: Profile) -> tuple[Device, list[str]]:
         )
     text = (
         f"roofline profile, {dt.date.today().isoformat()}: kernels of {', '.join(result.files)} "
-        f"({len(result.steps)} steps), as they ran in a step"
+        f"({format_number(len(result.steps), 'step')}), as they ran in a step"
     )
     merged = {**device.measured_tables, **tables}
     if "memory_bound" in tables:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
+from ..units import format_number
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LEAST = 3  # steps from which a series says something
@@ -91,7 +92,8 @@ def read_log(path: str | Path) -> Log:
     framework, entries = found
     kept = _last_run(_timed(entries))
     if len(kept) < _LEAST and framework != _STATE:
-        raise RooflineError(f"{path}: {len(kept)} steps with a time, at least {_LEAST} are needed to judge a run")
+        timed = format_number(len(kept), "step")
+        raise RooflineError(f"{path}: {timed} with a time, at least {_LEAST} are needed to judge a run")
     if not kept:
         raise RooflineError(f"{path}: no step time: log 'train_steps_per_second' (it is written when training ends)")
     return Log(path=str(path), framework=framework, entries=tuple(kept))

@@ -153,12 +153,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The answer in one line."""
-        from ..units import format_share, format_time
+        from ..units import format_number, format_share, format_time
 
         mfu = "" if self.mfu is None else f", MFU {format_share(self.mfu)}"
         share = format_share(self.attributed_share)
         return (
-            f"<Profile of {len(self.steps)} steps on {self.device_name or 'an unnamed device'}: "
+            f"<Profile of {format_number(len(self.steps), 'step')} on {self.device_name or 'an unnamed device'}: "
             f"{format_time(self.step_time_s)} a step{mfu}, {share} of kernel time attributed>"
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..units import format_number
 from .logs import Entry, Log
 
 WARM = 1.15  # a step within this factor of the steady median is no warm-up
@@ -108,7 +109,7 @@ def _one_batch(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
     last = entries[-1].global_batch
     kept = [entry for entry in entries if entry.global_batch == last]
     gone = len(entries) - len(kept)
-    return kept, [f"{gone} steps of other global batches than {last} are left out"] if gone else []
+    return kept, [f"{format_number(gone, 'step')} of other global batches than {last} left out"] if gone else []
 
 
 def _warm_up(speeds: Sequence[float]) -> int:

@@ -13,7 +13,7 @@ from ..config.words import layout_words
 from ..errors import RooflineError
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig
-from ..units import format_bytes
+from ..units import format_bytes, format_number
 from .layout import Layout, SearchResult, unsure
 from .search import search
 
@@ -62,7 +62,7 @@ def _way(run: Run, each: list[Change]) -> str:
         try:
             layout = _first(run, {**run.options, "num_devices": number, **change.options})
         except HardwareError as error:  # no figure for what joins so many
-            return f"more than {run.device.devices_per_node} devices ({error})"
+            return f"more than {format_number(run.device.devices_per_node, 'device')} ({error})"
         if layout is not None:
             use = "use " if change.kind == "num_devices" else ""
             return f"{use}{change.what} ({_words(layout)})"

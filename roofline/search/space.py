@@ -16,6 +16,7 @@ from ..config.recompute import RECOMPUTES, recompute_fields
 from ..config.run import TrainConfig
 from ..errors import RooflineError
 from ..model.spec import Mlp, ModelConfig, Moe
+from ..units import format_number
 
 DEGREES = ("tp", "pp", "vp", "dp", "cp", "ep")
 WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention")
@@ -181,7 +182,7 @@ def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int,
     if not rows:
         raise RooflineError(
             f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must "
-            f"be {devices} devices, "
+            f"be {format_number(devices, 'device')}, "
             f"with global_batch {batch} a multiple of dp"
             + (f" in ({_few(list(choices.dp))})" if choices.dp else "")
             + f": allow more degrees, or use global_batch {_next_multiple(batch, devices)}"
@@ -204,8 +205,8 @@ def _tensor_degrees(model: ModelConfig, devices: int, choices: Choices, domain: 
     ]
     if not found:
         raise RooflineError(
-            f"no tp of ({_few(list(choices.tp or ()))}) divides both the {devices} devices and the model's "
-            f"{'/'.join(map(str, sorted(heads)))} attention heads"
+            f"no tp of ({_few(list(choices.tp or ()))}) divides both the {format_number(devices, 'device')} "
+            f"and the model's {'/'.join(map(str, sorted(heads)))} attention heads"
         )
     return found
 
@@ -220,7 +221,8 @@ def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices:
         if cp <= longest and devices % cp == 0 and length % cp == 0
     ]
     if not found:
-        raise RooflineError(f"no cp of ({_few(list(choices.cp or ()))}) divides {devices} devices and seq_len {length}")
+        there = format_number(devices, "device")
+        raise RooflineError(f"no cp of ({_few(list(choices.cp or ()))}) divides {there} and seq_len {length}")
     return found
 
 
@@ -235,7 +237,8 @@ def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[i
     ]
     if not found:
         raise RooflineError(
-            f"no pp of ({_few(list(choices.pp or ()))}) divides {devices} devices within the model's {layers} layers"
+            f"no pp of ({_few(list(choices.pp or ()))}) divides {format_number(devices, 'device')} "
+            f"within the model's {layers} layers"
         )
     return found
 

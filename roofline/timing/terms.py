@@ -41,7 +41,7 @@ TERMS: dict[str, Term] = {  # the fields of `schedule.Schedule`, in its order
     "data_parallel": Term("exposed data-parallel communication", "communication", "links", 0.35),
     "launch": Term("waiting for kernel launches", "latency", "host", 0.20),
     "optimizer": Term("optimizer", "memory", "", 0.20),
-    "offload": Term("copies to and from the host, and the update there", "communication", "host", 0.35),
+    "offload": Term("exposed copies to and from the host, and the update there", "communication", "host", 0.35),
 }
 
 KERNELS = "kernel efficiency"  # what a waterfall loses where matmuls and attention are: the rest of them is the MFU

@@ -10,6 +10,7 @@ from ..hardware import Device
 from ..hardware.catalog import hosts
 from ..hardware.sections import DTYPES
 from ..hardware.sources import text_of_source
+from ..units import format_number
 from .table import Cell, Shown, Table
 
 _SHOWN = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
@@ -157,7 +158,7 @@ def _figures(device: Device) -> Iterator[tuple[str, str, str]]:
         yield "cards of a node", f"{assumed}{kind}: {reached}", device.between.source
     if device.node is not None:
         net = device.node.network_gbit_per_s
-        text = f"{device.node.devices} devices" + ("" if net is None else f", {net:g} Gbit/s each")
+        text = format_number(device.node.devices, "device") + ("" if net is None else f", {net:g} Gbit/s each")
         yield "usual node", text, device.node.source
     if device.power is not None:
         yield "power", f"{device.power.tdp_w:g} W", device.power.source

@@ -142,7 +142,8 @@ def summary(one: Plan) -> Table:
     """The answer, and what it rests on."""
     layout, train = one.layout, one.layout.train
     tail = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
-    count, steps = units.format_count(one.tokens), f"{one.steps:,} steps of {one.tokens_per_step:,}"
+    count = units.format_count(one.tokens)
+    steps = f"{units.format_number(one.steps, 'step')} of {one.tokens_per_step:,}"
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
     rows = [*deadline_rows(one), *budget_rows(one), *rows]
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])

@@ -182,5 +182,5 @@ def test_numbers_that_are_none_say_nothing(tmp_path):
     path.write_text(json.dumps({"log_history": [*history, {"step": 7, "train_steps_per_second": 0.5}]}))
     assert [(entry.step, entry.step_time_s) for entry in read_log(path).entries] == [(7, 2.0)]
     path.write_text("\n".join(f"iter {'9' * 5000}: loss 3.1, time 52.00ms, mfu 30.12%" for _ in range(3)))
-    with pytest.raises(RooflineError, match="1 steps with a time"):
+    with pytest.raises(RooflineError, match="1 step with a time"):
         read_log(path)

@@ -27,6 +27,12 @@ def test_device_hours_and_cost_follow_from_the_time():
     assert "Deadline" not in rows
 
 
+def test_one_step_is_one_step():
+    short = roofline.plan("gpt2", "a100-sxm-80gb", tokens=65536, num_devices=2, stack="compiled", global_batch=64)
+    assert dict(view.summary(short).rows)["Tokens"].endswith(": 1 step of 65,536")
+    assert " steps of 65,536" in dict(view.summary(PLAN).rows)["Tokens"]
+
+
 def test_ends_are_in_proportion_to_those_of_the_time():
     low, high = PLAN.wall_time_low_s / PLAN.wall_time_s, PLAN.wall_time_high_s / PLAN.wall_time_s
     assert view.between(PLAN, 1000.0, view.money) == f"1,000 ({view.money(1000 * low)} to {view.money(1000 * high)})"
