@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from roofline.answers.estimate import estimate
 from roofline.config.settle import resolve, settle, train_config
-from roofline.counting.stages import Stage, chunk_sizes, stages
+from roofline.counting.stages import Stage, chunk_sizes, chunks, stages
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
@@ -147,3 +147,10 @@ def test_uneven_stages_by_hand(name, layout):
     busiest = terms.matmul + terms.attention + terms.memory_bound
     assert float(busiest) == pytest.approx(16 * max(seconds), rel=1e-9)
     assert float(terms.pipeline_bubble) == pytest.approx(sum(seconds) - max(seconds), rel=0.05)  # and the launches
+
+
+def test_chunks_hold_the_layers_of_each_kind_in_order():
+    model = model_from_flat(MIXED)  # of two layers in a chunk the first is dense, the second has experts
+    found = chunks(model, resolve(train_config({"pp": 3, "global_batch": 6}), model))
+    assert [chunk.layers for chunk in found] == [(1, 1)] * 3
+    assert [(chunk.embedding, chunk.head) for chunk in found] == [(1, 0), (0, 0), (0, 1)]
