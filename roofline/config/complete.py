@@ -12,6 +12,7 @@ from ..model.spec import ModelConfig
 from .base import usual_upcast
 from .defaults import doubles, usual_base
 from .lora import LORA_RANK
+from .profile import profile_of
 from .run import TrainConfig
 from .stack import load_stack
 from .towers import image_patches, usual_intake
@@ -35,7 +36,7 @@ def _master_dtype(train: TrainConfig) -> str:
 
 
 def _weight_dtype(train: TrainConfig) -> str:
-    return "fp32" if load_stack(train.stack).cast_weights and train.master_weights else train.kept_dtype
+    return "fp32" if profile_of(train).cast_weights and train.master_weights else train.kept_dtype
 
 
 # The dtype of what is kept, where nothing is said

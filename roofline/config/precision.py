@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import RooflineError
 from .optimizer import optimizer
+from .profile import profile_of
 from .run import TrainConfig
-from .stack import load_stack
 
 
 def check_precision(train: TrainConfig) -> None:
@@ -48,7 +48,7 @@ def _check_masters(train: TrainConfig) -> None:
     if not train.keeps_masters:
         why = "training in fp32" if train.master_weights else "--no-master-weights"
         raise RooflineError(f"master_dtype {word}: {why} keeps no copies of 16-bit weights: leave it out")
-    if load_stack(train.stack).cast_weights:
+    if profile_of(train).cast_weights:
         raise RooflineError(
             f"master_dtype {word}: {train.stack} keeps the weights themselves in fp32 and casts them: leave "
             "--master-dtype out, or use --stack nemo, fsdp or deepspeed"

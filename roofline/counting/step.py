@@ -9,9 +9,10 @@ import msgspec
 from ..arrays import Number, divide, maximum
 from ..config.base import base_of, hands_out_fp32
 from ..config.lora import MODULES
+from ..config.profile import profile_of
 from ..config.run import TrainConfig
 from ..config.settle import resolve
-from ..config.stack import Stack, load_stack
+from ..config.stack import Stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, RecordedPass
 from . import layers
@@ -76,7 +77,7 @@ def without_updates(model: ModelConfig, trains: Sequence[TrainConfig]) -> list[S
         trains: Configurations that differ in what they recompute, and in nothing else.
     """
     train = trains[0]
-    stack = load_stack(train.stack)
+    stack = profile_of(train)
     if train.fused:
         stack = msgspec.structs.replace(stack, fused=stack.fused | set(train.fused))
     if model.recorded is not None:

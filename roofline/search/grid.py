@@ -18,10 +18,10 @@ from ..config.asserts import breaks
 from ..config.base import upcast_of
 from ..config.complete import complete
 from ..config.lora import are_units
+from ..config.profile import profile_of
 from ..config.run import TrainConfig, known_word
 from ..config.schedules import pipeline_schedule
 from ..config.settle import resolve
-from ..config.stack import load_stack
 from ..counting.op import Op
 from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights, autocasts
@@ -326,8 +326,8 @@ def _alike(trains: Sequence[TrainConfig]) -> list[list[int]]:
 def counted_as(sharding: str, train: TrainConfig) -> str:
     """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
     whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
-    stack = load_stack(train.stack)
-    alike = all(how(whole, stack) == how(shared, stack) for how in (autocasts, upcast_of, are_units))
+    profiles = [(each, profile_of(each)) for each in (whole, shared)]
+    alike = all(how(*profiles[0]) == how(*profiles[1]) for how in (autocasts, upcast_of, are_units))
     return "none" if alike else sharding
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..answers.fit import fit_words
 from ..arrays import is_scalar
 from ..config.optimizer import optimizer
+from ..config.profile import profile_of
 from ..config.run import TrainConfig
-from ..config.stack import load_stack
 from ..config.words import layout_words
 from ..footprint.parts import PARTS, TENSORS, Memory
 from .about import model_json, train_json
@@ -171,7 +171,7 @@ def optimizer_words(train: TrainConfig) -> str:
     >>> optimizer_words(TrainConfig(stack="megatron")), optimizer_words(TrainConfig(dtype="fp32"))
     ('optimizer state and master weights', 'optimizer state')
     """
-    copies = bool(train.master_bytes) and not load_stack(train.stack).cast_weights
+    copies = bool(train.master_bytes) and not profile_of(train).cast_weights
     if not optimizer(train.optimizer).keeps:
         return "master weights" if copies else "optimizer state"
     return "optimizer state and master weights" if copies else "optimizer state"

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import roofline
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
@@ -268,3 +269,15 @@ def test_pages_that_left_are_on_the_host_and_not_allocated():
     assert short.host_bytes == pytest.approx(1000)
     assert roomy.allocated_bytes - short.allocated_bytes == pytest.approx(1000)
     assert roomy.optimizer_bytes - short.optimizer_bytes == pytest.approx(1000)
+
+
+@pytest.mark.parametrize("stack", ["fsdp", "deepspeed"])
+def test_zero_3_keeps_16_bits_and_sends_masters_to_the_host(stack):
+    options = {"num_devices": 4, "sharding": "zero3", "stack": stack, "micro_batch": 1, "seq_len": 128}
+    there, gone = (roofline.memory("gpt2-xl", "a100-sxm-80gb", **options, offload=word) for word in (None, "optimizer"))
+    parameters = pytest.approx(1_557_611_200, rel=1e-3)  # a vocabulary may be padded
+    assert there.weights_bytes * 4 / 2 == gone.weights_bytes * 4 / 2 == parameters
+    assert there.optimizer_bytes * 4 / 12 == parameters  # two moments and the fp32 copy
+    assert gone.host_bytes / (12 + 4) == parameters  # those of all four ranks, and the gradients that update them there
+    sharded = roofline.memory("gpt2-xl", "a100-sxm-80gb", **{**options, "sharding": "fsdp", "stack": "fsdp"})
+    assert sharded.weights_bytes * 4 / 4 == parameters  # FSDP keeps fp32 alone

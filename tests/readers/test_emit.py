@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from roofline import estimate, layouts
 from roofline.config.run import TrainConfig
 from roofline.errors import RooflineError
-from roofline.readers.emit import emit_layout, emit_names
+from roofline.readers.emit import emit_layout, emit_names, search_options
 from roofline.readers.read import read_run
 
 Write = Callable[[str, str], Path]
@@ -61,6 +62,22 @@ def test_what_is_emitted_reads_back(name: str, train: TrainConfig, write: Write)
     fields += ["recompute"] if name != "deepspeed" else []
     fields += ["vp", "sequence_parallel"] if name in {"megatron", "torchtitan"} and train.tp > 1 else []
     assert {field: run.options.get(field, 1) for field in fields} == {field: getattr(train, field) for field in fields}
+
+
+@pytest.mark.parametrize("devices", [8, 64])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_search_finds_takes_as_long_and_as_much_memory_when_read_back(
+    name: str, devices: int, write: Write
+) -> None:
+    asked = {"num_devices": devices, "global_batch": 128, "seq_len": 4096}
+    found = layouts("llama-3-8b", "h100-sxm-80gb", **asked, **search_options(name)).layouts
+    text, place = emit_layout(name, [each.train for each in found], 8)
+    given = {"num_devices": devices} | ({"seq_len": 4096} if name == "deepspeed" else {})
+    run = read_run(write(NAMES[name], text), given=given, model="llama-3-8b")
+    again = estimate("llama-3-8b", device="h100-sxm-80gb", **run.options)
+    assert again.train.stack == found[place].stack
+    assert again.step_time_s == pytest.approx(found[place].step_time_s)
+    assert again.memory.needed_bytes == pytest.approx(found[place].memory_bytes)
 
 
 def test_the_first_that_can_be_said_is_taken() -> None:
