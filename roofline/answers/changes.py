@@ -20,6 +20,7 @@ from ..errors import RooflineError
 from . import alternatives as able
 
 FITS, FASTER, EXPLAINS, SERVES, LAYOUTS = "fits", "faster", "explains", "serves", "layouts"  # the questions
+ADAPTS = "adapts"  # what fits where all weights cannot be trained
 DEGREES = ("tp", "pp", "cp")
 
 
@@ -219,6 +220,7 @@ CATALOGUE = (
         able.narrower,
     ),
     Row("micro_batch", (SERVES,), "--micro-batch {}", able.fewer_sequences),
+    Row("train", (ADAPTS,), f"LoRA of rank {LORA_RANK}", able.adapters),
     Row("train", (LAYOUTS,), f"--train lora --lora-rank {LORA_RANK}", able.adapters),
     Row("seq_len", (SERVES, LAYOUTS), "--seq-len {}", able.shorter),
 )

@@ -13,7 +13,7 @@ from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.parts import Memory, memory_of
 from ..footprint.spreads import SURE
-from .changes import DEGREES, FITS, Change, applied, changes
+from .changes import ADAPTS, DEGREES, FITS, Change, applied, changes
 from .choice import fastest
 from .minimal import Set, smallest_sets
 from .times import time_and_memory
@@ -59,11 +59,11 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     same software. The global batch stays: a smaller micro batch means more accumulation steps. What of the batch the
     other options alone would change is among the options, and in the words. Where the software profile is the usual one
     of the layout, a change of layout takes the profile usual for the new one (``stack`` in its options); another
-    profile is kept.
+    profile is kept. Adapters in place of all weights are tried where nothing else fits.
     """
     search = _Search(run)
     best: dict[tuple[str, ...], Fix] = {}
-    for made, fix in search.fixes():
+    for made, fix in list(search.fixes()) or search.adapted():
         kinds = tuple(change.kind for change in made)
         if kinds not in best or fix.cost < best[kinds].cost - WORTH:
             best[kinds] = fix
@@ -135,6 +135,11 @@ class _Search:
             yield from on_more
             if any(fix.cost <= DEAR for _, fix in on_more):
                 most = min(most, 2 * number if len(on_more[0][0]) > 1 else number)
+
+    def adapted(self) -> list[tuple[Set, Fix]]:
+        """The smallest sets with adapters in place of all weights, on the devices given."""
+        adapters = changes(ADAPTS, self.run).get("train", ())
+        return [one for each in adapters for one in self._priced(self._sets_with((each,), MOST_CHANGES - 1))]
 
     def _priced(self, sets: Iterable[Set]) -> list[tuple[Set, Fix]]:
         return [(made, fix) for made in sets if (fix := self.priced(made)) is not None]

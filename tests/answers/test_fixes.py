@@ -75,3 +75,17 @@ def test_one_change_alone_is_the_weakest_that_surely_fits():
     assert 0.5 < roofline.memory(run=settled.changed(recompute="mlp")).fit_probability < SURE
     (fix,) = [fix for fix in cheapest_fixes(settled, limit=99) if fix.options.keys() == {"recompute"}]
     assert fix.fit_probability >= SURE
+
+
+def test_adapters_are_named_where_they_alone_make_it_fit():
+    """Weights, gradients and AdamW of 1.24B parameters take 16 bytes each, 18.4 GiB; frozen in 16 bits 2.3 GiB."""
+    full = roofline.settle("llama-3.2-1b", "rtx-4060-laptop", micro_batch=1)
+    fixes = cheapest_fixes(full)
+    assert fixes
+    assert all(fix.options["train"] in {"lora", "qlora"} for fix in fixes)
+    (selective,) = [fix for fix in fixes if "recompute" in fix.options]
+    assert selective.change == "LoRA of rank 16 + selective recompute"
+    again = roofline.memory("llama-3.2-1b", "rtx-4060-laptop", train="lora", recompute="selective", micro_batch=1)
+    assert again.fits
+    assert selective.needed_bytes == pytest.approx(again.needed_bytes)
+    assert not any("train" in fix.options for fix in FIXES)  # all weights fit with less

@@ -134,6 +134,7 @@ WORDED = {
     r"(\S+) offloaded to the host": ("offload", str),
     r"(8-bit AdamW)": ("optimizer", lambda _: "adamw-8bit"),
     r"(fused AdamW)": ("optimizer", lambda _: "adamw-fused"),
+    r"(LoRA) of rank 16": ("train", lambda _: "lora"),
     r"(a base in 4 bits) \(QLoRA\)": ("train", lambda _: "qlora"),
     r"(sequence parallelism)": ("sequence_parallel", bool),
     r"fused (linear )?cross-entropy": ("fused", lambda linear: f"{'linear_' if linear else ''}cross_entropy"),
@@ -157,6 +158,7 @@ def typed(change):
         ("llama-2-7b", "rtx-4090", {}),  # a pipeline fills a larger batch than the run's, unless told
         ("llama-2-13b", "a800-sxm-80gb", {"num_devices": 2, "sharding": "fsdp", "seq_len": 2048}),
         ("gpt2-xl", "a100-sxm-40gb", {"micro_batch": 16, "global_batch": 48}),
+        ("llama-3.2-1b", "rtx-4060-laptop", {}),  # adapters alone
     ],
 )
 def test_what_makes_a_run_fit_does_so_as_it_is_worded(model, device, options):
