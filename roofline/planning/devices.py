@@ -102,11 +102,9 @@ class Planner:
             notes = (*notes, f"no layout surely fits: this one needs least, and is {unsure(found.simplest)}")
         fastest = found.layouts[0]
         if fastest.train != found.simplest.train:
-            notes = (
-                *notes,
-                f"the layout is the simplest within {100 * SIMPLER:g} % of the fastest, which takes "
-                f"{format_time(fastest.step_time_s)} a step ({layout_words(fastest.train)}; {fastest.stack} software)",
-            )
+            other = f"{layout_words(fastest.train)}; {fastest.stack} software"
+            words = f"the layout is the simplest within {100 * SIMPLER:g} % of the fastest, which takes"
+            notes = (*notes, f"{words} {format_time(fastest.step_time_s)} a step ({other})")
         self.notes[num_devices] = (*found.notes, *notes)
         if not fixed:
             self._others[num_devices] = found.by_software

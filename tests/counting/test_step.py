@@ -194,7 +194,9 @@ def test_a_sharded_optimizer_updates_its_share(sharding):
         next(op for op in step_of(**options).ops if op.name == "optimizer.adamw").bytes
         for options in ({"num_devices": 8}, {"num_devices": 8, "sharding": sharding})
     ]
-    assert update[0] == pytest.approx(8 * update[1])
+    # Of float32 masters, moments (read and written) and gradients (read), 28 bytes; ZeRO-3 also writes 16-bit weights.
+    each = 30 if sharding == "zero3" else 28
+    assert 8 * update[1] / update[0] == pytest.approx(each / 28)
 
 
 @pytest.mark.parametrize(
