@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
+from ..config.options import LISTS
 from ..errors import RooflineError
 from ..model.load import load_model
 from . import measures, options
@@ -194,11 +195,11 @@ def _varied(args: argparse.Namespace) -> str:
 
 
 def _train_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The training options, of which only the one that is swept may be a list."""
+    """The training options, of which only the one that is swept may have several values."""
     given = options.train_options(args)
     varied = _varied(args)
     for name, value in given.items():
-        if isinstance(value, tuple) and name != varied and args.kind != "layouts":
+        if isinstance(value, tuple) and name not in {*LISTS, varied} and args.kind != "layouts":
             flag, text = f"--{name.replace('_', '-')}", ",".join(map(str, value))
             raise RooflineError(f"{flag} {text}: a {args.kind} picture shows one value; give one")
     if args.over != "micro-batch" and args.kind != "batch":

@@ -78,3 +78,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
     assert captured.err.count("\n") == 1
     assert all(word in captured.err for word in words), captured.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", [("--offload", "optimizer"), ("--fused", "residual,rotary")])
+def test_an_option_that_is_a_list_is_one_value(tmp_path, option):
+    words = ["plot", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "1", "--kind", "waterfall"]
+    assert main([*words, *option, "-o", str(tmp_path / "picture.svg")]) == 0
+    assert (tmp_path / "picture.svg").exists()
