@@ -22,7 +22,7 @@ def overview() -> str:
     """The page of ``roofline --help``: the commands, grouped by the question they answer."""
     lines = ["Know your step time before you rent the GPUs.", "", "usage: roofline COMMAND [MODEL] [options]"]
     for question, commands in QUESTIONS.items():
-        lines += ["", question, *(f"  {name:<10} {command.summary}" for name, command in commands.items())]
+        lines += ["", question, *(f"  {name:<10} {summary}" for name, summary in commands.items())]
     lines += [
         "",
         "'roofline COMMAND --help' shows a command's options and two examples.",

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from roofline import cli
 from roofline.commands.output import add_format_arguments, emit
-from roofline.commands.parser import COMMANDS, Command
+from roofline.commands.parser import COMMANDS
 from roofline.view.table import Cell, Table
 
 from .kineto import kineto, two_steps  # noqa: F401  (fixtures)
@@ -75,5 +75,5 @@ def probe(monkeypatch) -> str:
     module.configure, module.run = _configure, _run
     module.EXAMPLES = ("roofline probe gpt2 -d t4", "roofline probe gpt2 -d t4 --format json")
     monkeypatch.setitem(sys.modules, "roofline.commands.probe", module)
-    monkeypatch.setitem(COMMANDS, "probe", Command("probe", "a command for tests"))
+    monkeypatch.setitem(COMMANDS, "probe", "a command for tests")
     return "probe"

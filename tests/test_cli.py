@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 import shlex
@@ -19,9 +18,7 @@ def test_help_lists_every_command_by_question(run):
         assert (status, err) == (0, "")
         for question, commands in cli.QUESTIONS.items():
             assert question in out
-            for name, command in commands.items():
-                assert f"  {name} " in out
-                assert command.summary in out
+            assert all(f"  {name:<10} {summary}\n" in out for name, summary in commands.items())
         assert max(map(len, out.splitlines())) <= 100
 
 
@@ -30,9 +27,8 @@ def test_version(run):
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_has_a_summary_and_two_examples(name, run):
-    module = importlib.import_module(f"roofline.commands.{cli.COMMANDS[name].module}")
-    assert cli.COMMANDS[name].summary == module.SUMMARY
+def test_every_command_has_two_examples(name, run):
+    _, module = cli.command_parser(name)
     assert len(module.EXAMPLES) >= 2
     status, out, _ = run(name, "--help")
     assert status == 0

@@ -16,7 +16,6 @@ from ..errors import RooflineError
 if TYPE_CHECKING:
     from ..hardware.calibrate.measure import Progress
 
-SUMMARY = "measure this machine and write a device file"
 EXAMPLES = ("roofline calibrate", "roofline calibrate --engine numpy --seconds 10 --output my.toml")
 
 ENGINES = ("auto", "numpy", "torch", "torch-gpu")

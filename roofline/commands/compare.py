@@ -15,7 +15,6 @@ from .training import add_training_arguments
 if TYPE_CHECKING:
     from ..answers.comparison import Case
 
-SUMMARY = "models, devices and settings side by side"
 EXAMPLES = (
     "roofline compare llama-3-8b -d a100-sxm-80gb -d h100-sxm-80gb --micro-batch 2 --recompute full",
     "roofline compare gpt2-xl -d h100-sxm-80gb --micro-batch 1,2,4,8,16 --attention unfused,flash2",

@@ -12,7 +12,6 @@ import msgspec
 
 from .parser import COMMANDS, command_parser
 
-SUMMARY = "a script with which bash, zsh or fish completes commands, options and names"
 EXAMPLES = ("roofline completion bash", "roofline completion fish")
 PLACES = (
     "bash: write it to ~/.local/share/bash-completion/completions/roofline; zsh: as _roofline into a folder of $fpath; "
@@ -152,7 +151,7 @@ def _zsh(commands: dict[str, list[Option]]) -> str:
             taken = value(option, "value") if option.takes_value else ""
             lines.extend(f"'*{name}[{summary}]{taken}'" for name in option.names)
         cases.append(f"        {command}) _arguments {' '.join(lines)};;")
-    shown = " ".join(_quoted(f"{name}:{COMMANDS[name].summary}") for name in commands)
+    shown = " ".join(_quoted(f"{name}:{COMMANDS[name]}") for name in commands)
     functions = [
         f"{name}() {{ _alternative 'name:name:({' '.join(words)})' 'files:file:_files' }}"
         for words, name in catalogs.items()
@@ -179,7 +178,7 @@ if [[ $funcstack[1] == _roofline ]]; then _roofline "$@"; else compdef _roofline
 def _fish(commands: dict[str, list[Option]]) -> str:
     """A line for each option."""
     first = "complete -c roofline -n __fish_use_subcommand"
-    lines = [f"{first} -f", *(f"{first} -a {name} -d {_quoted(COMMANDS[name].summary)}" for name in commands)]
+    lines = [f"{first} -f", *(f"{first} -a {name} -d {_quoted(COMMANDS[name])}" for name in commands)]
     for command, options in commands.items():
         when = f"complete -c roofline -n '__fish_seen_subcommand_from {command}'"
         for option in options:

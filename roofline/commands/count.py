@@ -8,7 +8,6 @@ from . import options
 from .output import add_format_arguments, show
 from .training import add_training_arguments
 
-SUMMARY = "parameters, FLOPs and bytes of a model, op by op"
 EXAMPLES = (
     "roofline count llama-3-8b --micro-batch 2 --seq-len 4k",
     "roofline count gpt2-xl --style accounting --format csv",

@@ -6,7 +6,6 @@ import argparse
 
 from .output import add_format_arguments, show
 
-SUMMARY = "the GPUs and CPU of this machine, matched to the catalog"
 EXAMPLES = ("roofline detect", "roofline detect --format json")
 
 

@@ -7,7 +7,6 @@ import argparse
 from ..errors import RooflineError, unknown
 from .output import add_format_arguments, emit
 
-SUMMARY = "the catalog of devices; or one, each figure with its source"
 EXAMPLES = (
     "roofline devices",
     "roofline devices h100-sxm-80gb",

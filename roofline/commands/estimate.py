@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 from ..config.values import Word
 from ..errors import RooflineError
 from . import measured, options
-from .output import add_format_arguments, show
+from .output import DOES_NOT_FIT, add_format_arguments, show
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
-SUMMARY = "step time, MFU and memory of a training run, and what limits it"
 EXAMPLES = (
     "roofline estimate gpt2-xl -d h100-sxm-80gb --micro-batch 8",
     "roofline estimate llama-3-70b -d h100-sxm-80gb --num-devices 64 --tp 8 --pp 4 --global-batch 256",
     "roofline estimate llama-3-8b -d h100-sxm-80gb --phase decode --micro-batch 32 --seq-len 4096",
     "roofline estimate path/to/model.py:build -d a100-sxm-80gb",
 )
-DOES_NOT_FIT = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from ..config.values import Word
 from ..errors import RooflineError
 from ..view.files import check_writable, write_atomically
 from . import measured, options
-from .output import add_format_arguments, settle_format, show, write_text
+from .output import DOES_NOT_FIT, add_format_arguments, settle_format, show, write_text
 from .progress import Progress
 from .training import add_training_arguments
 
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 
     from ..search.layout import SearchResult
 
-SUMMARY = "the fastest parallel layouts for a number of devices"
 EXAMPLES = (
     "roofline layouts llama-2-70b -d a100-sxm-80gb --num-devices 64 --global-batch 512 --stack megatron",
     "roofline layouts llama-2-7b -d h100-sxm-80gb --num-devices 8,16,32 --global-batch 256 --objective cost",
 )
-DOES_NOT_FIT, INTERRUPTED = 3, 130
+INTERRUPTED = 130
 OBJECTIVES = ("time", "cost", "energy", "memory")
 ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "optimizer", "stack")
 LONG_SEARCH = 5_000_000  # layouts: about five seconds

@@ -6,15 +6,13 @@ import argparse
 
 from ..errors import RooflineError
 from . import options
-from .output import add_format_arguments, show
+from .output import DOES_NOT_FIT, add_format_arguments, show
 from .training import add_training_arguments
 
-SUMMARY = "bytes per device: does it fit, and the largest micro batch that does"
 EXAMPLES = (
     "roofline memory gpt2-xl -d a100-sxm-40gb --micro-batch 4",
     "roofline memory llama-2-13b -d a100-sxm-80gb --num-devices 4 --sharding fsdp --recompute full",
 )
-DOES_NOT_FIT = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ from .training import add_training_arguments
 if TYPE_CHECKING:
     from ..profiling.series import Series
 
-SUMMARY = "the MFU of a run you measured, whether that is good, and what costs most"
 EXAMPLES = (
     "roofline mfu gpt2-xl -d a100-sxm-80gb --step-time 13.78 --micro-batch 4 --global-batch 256",
     "roofline mfu llama-2-7b -d h100-sxm-80gb --num-devices 8 --sharding fsdp --tokens-per-s 60k",

@@ -12,7 +12,6 @@ from .output import add_format_arguments, emit
 if TYPE_CHECKING:
     from ..view.table import Shown
 
-SUMMARY = "the model presets; or one, with its shape"
 EXAMPLES = (
     "roofline models",
     "roofline models deepseek-v3",

@@ -15,6 +15,7 @@ from ..view.files import check_writable, write_atomically
 from ..view.table import PLAIN_WIDTH, Table, render_csv, render_json, render_markdown, render_text
 from .terminal import columns
 
+DOES_NOT_FIT = 3  # exit status, of a missed deadline or budget too
 FORMATS = ("table", "json", "csv", "markdown")
 SUFFIXES = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown"}
 _ASCII = str.maketrans(

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NoReturn
 
-import msgspec
-
 from ..errors import RooflineError, nearest
 from .terminal import columns
 
@@ -31,46 +29,37 @@ _MEANT = {name: option for option, names in _SYNONYMS.items() for name in names.
 NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
 
 
-class Command(msgspec.Struct, frozen=True):
-    """A row of the command table: the module that holds it, and its line in ``roofline --help``."""
-
-    module: str
-    summary: str
-
-
-# question -> name -> command: the order is that of the help page
-QUESTIONS: dict[str, dict[str, Command]] = {
+# question -> command -> its line in `roofline --help`, in the order of that page; each is the module of its name
+QUESTIONS: dict[str, dict[str, str]] = {
     "How fast, and why": {
-        "estimate": Command("estimate", "step time, MFU and memory of a training run, and what limits it"),
-        "count": Command("count", "parameters, FLOPs and bytes of a model, op by op"),
-        "memory": Command("memory", "bytes per device: does it fit, and the largest micro batch that does"),
-        "report": Command("report", "one page to share: the answer, why, what else could be, and what it rests on"),
-        "plot": Command("plot", "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"),
+        "estimate": "step time, MFU and memory of a training run, and what limits it",
+        "count": "parameters, FLOPs and bytes of a model, op by op",
+        "memory": "bytes per device: does it fit, and the largest micro batch that does",
+        "report": "one page to share: the answer, why, what else could be, and what it rests on",
+        "plot": "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF",
     },
     "What to run": {
-        "plan": Command("plan", "days, device-hours, energy and cost; the devices a deadline needs; what to train"),
-        "layouts": Command("layouts", "the fastest parallel layouts for a number of devices"),
-        "compare": Command("compare", "models, devices and settings side by side"),
+        "plan": "days, device-hours, energy and cost; the devices a deadline needs; what to train",
+        "layouts": "the fastest parallel layouts for a number of devices",
+        "compare": "models, devices and settings side by side",
     },
     "Is my run good": {
-        "mfu": Command("mfu", "the MFU of a run you measured, whether that is good, and what costs most"),
-        "profile": Command("profile", "a profiler's trace: measured kernels beside expected ones, biggest gaps first"),
+        "mfu": "the MFU of a run you measured, whether that is good, and what costs most",
+        "profile": "a profiler's trace: measured kernels beside expected ones, biggest gaps first",
     },
     "What is known": {
-        "devices": Command("devices", "the catalog of devices; or one, each figure with its source"),
-        "models": Command("models", "the model presets; or one, with its shape"),
-        "stacks": Command("stacks", "the software profiles: what each fuses, overlaps and launches"),
+        "devices": "the catalog of devices; or one, each figure with its source",
+        "models": "the model presets; or one, with its shape",
+        "stacks": "the software profiles: what each fuses, overlaps and launches",
     },
     "This machine, and our accuracy": {
-        "detect": Command("detect", "the GPUs and CPU of this machine, matched to the catalog"),
-        "calibrate": Command("calibrate", "measure this machine and write a device file"),
-        "validate": Command("validate", "the estimator's error against published measurements"),
-        "completion": Command(
-            "completion", "a script with which bash, zsh or fish completes commands, options and names"
-        ),
+        "detect": "the GPUs and CPU of this machine, matched to the catalog",
+        "calibrate": "measure this machine and write a device file",
+        "validate": "the estimator's error against published measurements",
+        "completion": "a script with which bash, zsh or fish completes commands, options and names",
     },
 }
-COMMANDS: dict[str, Command] = {name: command for group in QUESTIONS.values() for name, command in group.items()}
+COMMANDS = {name: summary for group in QUESTIONS.values() for name, summary in group.items()}
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -142,11 +131,11 @@ class Parser(argparse.ArgumentParser):
 
 def command_parser(name: str) -> tuple[Parser, Any]:
     """The parser of one command, and the module that runs it."""
-    command = COMMANDS[name]
-    module = import_module(f".{command.module}", __package__)
+    summary = COMMANDS[name]
+    module = import_module(f".{name}", __package__)
     parser = Parser(
         prog=f"roofline {name}",
-        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+        description=f"{summary[0].upper()}{summary[1:]}.",
         epilog="examples:\n" + "\n".join(f"  {example}" for example in module.EXAMPLES),
         formatter_class=_Help,
         allow_abbrev=False,

@@ -12,19 +12,17 @@ from .. import units
 from ..errors import RooflineError
 from . import measured, options
 from .ladder import add_law_arguments, ladder_of, prices, same_compute
-from .output import add_format_arguments, emit, show
+from .output import DOES_NOT_FIT, add_format_arguments, emit, show
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan, Terms
 
-SUMMARY = "days, device-hours, energy and cost; the devices a deadline needs; what to train"
 EXAMPLES = (
     "roofline plan llama-2-7b -d h100-sxm-80gb --num-devices 64 --tokens 2T --price 2.5/h",
     "roofline plan llama-2-7b -d a100-sxm-80gb -d h100-sxm-80gb --tokens chinchilla --deadline 7d --explain",
     "roofline plan -d h100-sxm-80gb --law chinchilla-refit --budget 1M --deadline 30d --price 2.5/h",
 )
-DOES_NOT_FIT = 3  # or deadline or budget are missed
 SLOW_S = 0.5
 
 

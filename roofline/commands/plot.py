@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Model: TypeAlias = ModelConfig | str  # as `options.model` gives it
 
-SUMMARY = "rooflines, waterfall, memory and MFU against batch, as PNG, SVG or PDF"
 EXAMPLES = (
     "roofline plot gpt2-xl -d h100-sxm-80gb -d a100-sxm-80gb --micro-batch 8",
     "roofline plot -d h100-sxm-80gb -d mi300x -d tpu-v5e --output devices.svg",

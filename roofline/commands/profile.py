@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..profiling.rank import Rank
     from ..profiling.result import Profile
 
-SUMMARY = "a profiler's trace: measured kernels beside expected ones, biggest gaps first"
 EXAMPLES = (
     "roofline profile trace.json.gz",
     "roofline profile traces/ --device h100-sxm-80gb --format json --output profile.json",

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from ..errors import RooflineError
 from . import options
-from .estimate import DOES_NOT_FIT
-from .output import write_text
+from .output import DOES_NOT_FIT, write_text
 from .training import add_training_arguments
 
-SUMMARY = "one page to share: the answer, why, what else could be, and what it rests on"
 EXAMPLES = (
     "roofline report gpt2-xl -d h100-sxm-80gb --output report.html",
     "roofline report llama-3-70b -d h100-sxm-80gb --num-devices 512 --tp 8 --pp 4 --global-batch 1024",

@@ -6,7 +6,6 @@ import argparse
 
 from .output import add_format_arguments, emit
 
-SUMMARY = "the software profiles: what each fuses, overlaps and launches"
 EXAMPLES = ("roofline stacks", "roofline stacks megatron --format json")
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ..view.table import Shown
 
 CHUNK = 25  # rows between two looks at the clock
-SUMMARY = "the estimator's error against published measurements"
 EXAMPLES = (
     "roofline validate",
     "roofline validate runs --data my_runs.csv --format csv --output errors.csv",

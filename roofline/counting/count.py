@@ -11,14 +11,13 @@ from ..config.run import TrainConfig
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
-from .op import Op
+from .op import PHASES, Op
 from .step import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MATMULS = frozenset({"matmul", "attention"})
-PHASES = ("forward", "backward", "recompute", "optimizer")
 
 
 class Count(Result, msgspec.Struct, Generic[N], frozen=True, kw_only=True):

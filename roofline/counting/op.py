@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -29,6 +29,7 @@ Kind = Literal[
     "nvme",  # from drives of the host, and back
 ]
 Phase = Literal["forward", "backward", "recompute", "optimizer"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 Part = Literal["layer", "tower", "embedding", "head", "step"]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 Group = Literal["tp", "cp", "ep", "etp", "dp", "expert_dp", "shard", "replica", "pp"]

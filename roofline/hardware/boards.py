@@ -17,6 +17,7 @@ from .device import Figures
 from .errors import HardwareError
 from .sections import (
     DTYPES,
+    PCIE_X16_GB_PER_S,
     Bandwidth,
     BestMatmul,
     Cache,
@@ -33,13 +34,11 @@ from .sections import (
     Peak,
     Power,
     Settled,
+    accumulates_in,
 )
 
 BoardKind = Literal["desktop", "laptop", "workstation", "server", "soc"]
 
-# GB/s one way of sixteen lanes by generation (PCI Express base specification, after line coding).
-PCIE_X16_GB_PER_S = {1: 4.0, 2: 8.0, 3: 15.75, 4: 31.5, 5: 63.0, 6: 121.0}
-ACCUMULATE = {"fp64": "fp64", "int8": "int32"}  # all others accumulate in fp32
 UNREAD = ("recalled", "quoted")  # words before a source that was not opened: it is no evidence for confidence high
 _RACK = 72  # devices of a scale-up domain that fills a rack, four to a tray
 
@@ -215,7 +214,9 @@ def _peaks(one: Board, rates: Rates | None, sheet: str) -> dict[Dtype, Peak]:
         why = "stated by the vendor: the rate per unit and cycle is not published"
         stated = by_dtype(one.peak_tflops, "peak_tflops")
         return {
-            dtype: Peak(tflops=tflops, engine="matrix units", source=sheet, accumulate=_width(dtype), not_derived=why)
+            dtype: Peak(
+                tflops=tflops, engine="matrix units", source=sheet, accumulate=accumulates_in(dtype), not_derived=why
+            )
             for dtype, tflops in stated.items()
         }
     if one.units is None or one.boost_mhz is None:
@@ -229,14 +230,10 @@ def _peaks(one: Board, rates: Rates | None, sheet: str) -> dict[Dtype, Peak]:
             peaks[dtype] = Peak(
                 tflops=float(f"{one.units * rate * mhz / 1e6:.4g}"),
                 engine="vector" if vector else rates.engine,
-                accumulate=_width(dtype),
+                accumulate=accumulates_in(dtype),
                 source="derived",
             )
     return peaks
-
-
-def _width(dtype: str) -> str:
-    return ACCUMULATE.get(dtype, "fp32")
 
 
 def _memory(one: Board, sheet: str) -> Memory:

@@ -11,7 +11,7 @@ HostKind = Literal["p2p-switch", "p2p-root", "staged-fast", "staged"]
 HOST_KINDS: tuple[HostKind, ...] = get_args(HostKind)
 WITHOUT_P2P: HostKind = "staged"  # assumed of boards whose driver refuses peer-to-peer
 WITH_P2P: HostKind = "p2p-root"  # assumed of all others
-_WIDTH_80 = 2 * 1.2816  # of the central 80 % of a normal distribution, in standard deviations
+WIDTH_80 = 2 * 1.2816  # of the central 80 % of a normal distribution, in standard deviations
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +47,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def spread(self) -> float:
         """Standard deviation of the logarithm of the rate over hosts of this kind (`low` to `high` is 80 %)."""
-        return math.log(self.high / self.low) / _WIDTH_80
+        return math.log(self.high / self.low) / WIDTH_80
 
     def reaches(self, link_gb_per_s: float) -> str:
         """What an all-reduce reaches over a link, lowest to highest, in words."""

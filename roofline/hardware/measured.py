@@ -243,9 +243,10 @@ _GEMM_TABLES = {
     "fp32": "gemm_fp32",
     "fp64": "gemm_fp32",
 }
+VECTOR_KINDS = ("elementwise", "normalization", "softmax", "embedding", "optimizer")  # kernels without matrix products
 _KEYED: dict[str, tuple[str, ...]] = {
     "attention": ("flash1", "flash2", "flash3", "te"),
-    "memory_bound": ("elementwise", "normalization", "softmax", "embedding", "optimizer"),
+    "memory_bound": VECTOR_KINDS,
     "collective": ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"),
 }
 

@@ -1,6 +1,6 @@
 """The tables of a file under ``devices/``: the keys are the fields (units in their names), each with its source."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -9,7 +9,14 @@ Confidence = Literal["high", "medium", "low", "measured", "derived"]
 LinkKey = Literal["scale_up", "pcie", "bridge", "c2c"]  # a bridge is optional, c2c leads to the host's CPU
 Dtype = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"]
 
-DTYPES: tuple[Dtype, ...] = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4")
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+# GB/s one way of sixteen lanes by generation (PCI Express base specification, after line coding).
+PCIE_X16_GB_PER_S = {1: 4.0, 2: 8.0, 3: 15.75, 4: 31.5, 5: 63.0, 6: 121.0}
+
+
+def accumulates_in(dtype: str) -> str:
+    """The dtype in which a matrix engine sums up products of `dtype` in training."""
+    return {"fp64": "fp64", "int8": "int32"}.get(dtype, "fp32")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -16,11 +16,10 @@ from ..reading import read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
 from .names import hub_id, readings
-from .presets import folder, preset_sources, unknown_model
+from .presets import PRESET, folder, preset_sources, unknown_model
 from .size import assumption, flat_of_size, is_size
 from .spec import ModelConfig
 
-_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
 _ON_HUB = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"  # a repository, or its bare name
 
 
@@ -59,7 +58,7 @@ def load_model(
             f"{text!r} is a function that builds a PyTorch module: estimate, memory, count, mfu, plan, layouts and "
             "compare trace one; give a preset, a config.json or a .toml here"
         )
-    if _PRESET.fullmatch(text):
+    if PRESET.fullmatch(text):
         preset = _from_preset(text, overrides) if overrides else _preset(text)
         if preset is not None:
             return _noting_shadow(preset, text)

@@ -13,7 +13,7 @@ from .names import suggestions
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-_PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
+PRESET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}(?<!\.json)(?<!\.toml)")
 _SOURCE = r'^source = "(.*)"$'
 
 
@@ -40,7 +40,7 @@ def preset_sources() -> dict[str, str]:
 def load_preset_values(model_id: str) -> dict[str, object]:
     """The flat keys of a preset as its file states them."""
     resource = folder() / f"{model_id}.toml"
-    if not _PRESET.fullmatch(model_id) or not resource.is_file():
+    if not PRESET.fullmatch(model_id) or not resource.is_file():
         raise unknown_model(model_id)
     return read_packaged(resource, dict[str, object])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..counting.op import PHASES
 from .result import MeasuredOp, Profile
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def beside(result: Profile, estimate: Estimate) -> Beside:
     """Match the ops of a trace with those of an estimate."""
     steps = len(result.steps)
     ops = [op for op in result.ops if op.kind != "collective"]
-    phases = tuple(phase for phase in ("forward", "backward", "recompute", "optimizer") if _has(ops, phase))
+    phases = tuple(phase for phase in PHASES if _has(ops, phase))
     measured = _sums((_measured_key(op), op.name, op.count / steps, op.time_s / steps) for op in ops)
     theirs = {phase for phase, _, _ in measured}
     expected = _sums(

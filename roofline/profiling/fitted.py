@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import RooflineError
 from ..hardware.calibrate.fit import fit_attention, fit_gemm
+from ..hardware.measured import VECTOR_KINDS
 from ..units import format_number
 from .result import MeasuredOp, Profile
 
@@ -20,7 +21,6 @@ LEAST_SHAPES = 5  # of matmuls, below which four constants cannot be told apart
 LEAST_ATTENTION = 3
 LEAST_BYTES = 8 << 20  # a run that moves less shows its fixed time, not the bandwidth
 USABLE = 30.0  # percent by which a fit may miss its kernels on average
-_VECTOR = ("elementwise", "normalization", "softmax", "embedding", "optimizer")
 _16_BITS = frozenset({"bf16", "fp16"})  # tf32 shares their table, and reaches another share of its peak
 _TILE = 128
 
@@ -69,7 +69,7 @@ def _tables(result: Profile, device: Device) -> tuple[dict[str, Any], list[str]]
     attention = _attention(result, device, words)
     if attention is not None:
         tables["attention"] = attention
-    streams = {kind: found for kind in _VECTOR if (found := _stream(kind, result, device, words)) is not None}
+    streams = {kind: found for kind in VECTOR_KINDS if (found := _stream(kind, result, device, words)) is not None}
     if streams:
         tables["memory_bound"] = streams
     return tables, words

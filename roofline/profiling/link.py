@@ -42,7 +42,6 @@ class Links(msgspec.Struct):
             row = self.parent[row]
 
 
-PHASES = ("forward", "backward", "recompute", "optimizer")
 _FORWARD, _BACKWARD, _RECOMPUTE, _OPTIMIZER = range(4)
 
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..counting.op import PHASES
 from ..tracing.rules import Cost
 from . import names
 from .collectives import Sent, expected_collective, sent_by
 from .events import Trace
 from .expected import expectation
 from .inputs import Arguments, arguments
-from .link import PHASES, Links
+from .link import Links
 from .operators import operator_costs
 from .result import MeasuredOp, UnattributedKernel
 

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ..arrays import Number, maximum, namespace, p_norm, where
 from ..counting.op import Op
 from ..errors import RooflineError, unknown
+from ..hardware.measured import VECTOR_KINDS, Gemm
 
 if TYPE_CHECKING:
     from ..hardware import Device
-    from ..hardware.measured import Gemm
 
-_VECTOR_KINDS = frozenset({"elementwise", "normalization", "softmax", "embedding", "optimizer"})
 # Output tiles of the usual kernels: rows, columns, and reuse m n / (m + n) relative to 256 x 128.
 _TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.75), (64, 64, 0.375))
 _MOST_WASTE = 2.0
@@ -39,7 +38,7 @@ def ideal_time(op: Op, device: Device) -> Number:
         return 0.0
     flops = op.flops
     memory = (op.bytes_read + op.bytes_written) / device.memory_bandwidth_bytes_per_s
-    if op.kind not in _VECTOR_KINDS:
+    if op.kind not in VECTOR_KINDS:
         peak = device.peak_flops_per_s(op.dtype)
     elif (peak := device.peaks.get("fp32", 0.0)) == 0.0:
         return memory

@@ -2,7 +2,7 @@
 
 import pytest
 
-from roofline.commands.parser import COMMANDS, QUESTIONS, Parser, command_parser
+from roofline.commands.parser import COMMANDS, QUESTIONS, Parser
 from roofline.errors import RooflineError
 
 
@@ -47,14 +47,6 @@ def test_errors_are_one_line_with_the_way_to_help(parser):
 
 def test_usage_spells_out_what_must_be_given(parser):
     assert parser.short_usage() == "roofline test MODEL -d DEVICE [options]"
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_parser_with_examples_of_its_own(name):
-    made, module = command_parser(name)
-    assert COMMANDS[name].summary == module.SUMMARY
-    assert all(example.startswith(f"roofline {name}") for example in module.EXAMPLES)
-    assert made.prog == f"roofline {name}"
 
 
 def test_no_command_is_under_two_questions():

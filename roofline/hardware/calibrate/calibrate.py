@@ -17,6 +17,7 @@ from ..detect.cpu import Cpu, read_cpu
 from ..detect.local import cpu_device
 from ..device import Device
 from ..errors import HardwareError
+from ..host import WIDTH_80
 from .base import (
     UNKNOWN,
     cpu_dtypes,
@@ -39,7 +40,6 @@ BUSY = 0.15  # share of the machine that others use, above which it is said
 NOISY = 0.10  # spread between rounds above which a result is noisy
 # Expected range of n normal draws in standard deviations (Tippett 1925): a range over rounds as a standard deviation.
 _RANGE = {2: 1.128, 3: 1.693, 4: 2.059, 5: 2.326}
-WIDTH_80 = 2 * 1.2816  # of the central 80 % of a normal distribution, in standard deviations
 _KERNELS = 0.8  # of the time asked for; caches, links and a model's step take the rest
 ACCELERATORS = ("cuda", "xpu", "mps")  # PyTorch's words, in the order in which they are looked for
 

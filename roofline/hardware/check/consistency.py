@@ -12,7 +12,7 @@ from ..catalog import of_architecture
 from ..database import load_architecture
 from ..device import Figures
 from ..ranges import Problem
-from ..sections import Dtype, OtherPeak, Peak
+from ..sections import Dtype, OtherPeak, Peak, accumulates_in
 
 SAME = 0.006  # relative difference below which two printed figures are the same figure
 DERIVED_TOLERANCE = 0.02  # of a peak against units x FLOPs per cycle x clock
@@ -20,7 +20,6 @@ BUS_TOLERANCE = 0.03  # of a bandwidth against its bus or channels
 FP8_TOLERANCE = 0.03
 # Beyond the catalog's devices of the same architecture: a small board, and the next one.
 _SMALLER, _LARGER = 10, 2
-_ACCUMULATE = {"fp64": "fp64", "int8": "int32"}  # all others accumulate in fp32
 
 
 def agreement_problems(device: Figures) -> Iterator[Problem]:
@@ -48,7 +47,7 @@ def _within(figure: float, other: float, tolerance: float) -> bool:
 
 def _peak_problems(device: Figures, dtype: Dtype, peak: Peak) -> Iterator[Problem]:
     key = f"peak.{dtype}"
-    wanted = _ACCUMULATE.get(dtype, "fp32")
+    wanted = accumulates_in(dtype)
     if peak.accumulate != wanted:
         rule = f"training accumulates in {wanted}: a peak that does not belongs in [[other_peaks]]"
         yield Problem(f"{key}.accumulate", peak.accumulate, rule)

@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
+from ..sections import PCIE_X16_GB_PER_S
 from .nvml import Nvml, NvmlError
 
 # GB/s one way per link by NVLink version (NVIDIA datasheets, both ways: 600 GB/s over 12 links on A100,
 # 1800 over 18 on B200).
 NVLINK_GB_PER_S = {1: 20.0, 2: 25.0, 3: 25.0, 4: 25.0, 5: 50.0}
-# GB/s one way of x16 by generation.
-PCIE_X16_GB_PER_S = {1: 4.0, 2: 8.0, 3: 15.75, 4: 31.5, 5: 63.0, 6: 121.0}
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2  # nvmlClockType_t
 _MEMORY_INFO_V2 = 0x02000028
 _MOST_LINKS = 36
