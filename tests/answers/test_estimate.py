@@ -20,17 +20,11 @@ from roofline.model.load import load_model, model_from_flat
 from roofline.timing.ranks import price
 from roofline.timing.terms import TERMS
 
-FLAT = {
-    "name": "dense",
-    "n_layers": 8,
-    "d_model": 512,
-    "n_heads": 8,
-    "n_kv_heads": 4,
-    "d_ff": 1536,
-    "gated_mlp": True,
-    "vocab_size": 3200,
-    "max_seq_len": 2048,
-}
+from ..small import flat
+
+FLAT = flat(
+    name="dense", n_layers=8, d_model=512, n_heads=8, n_kv_heads=4, d_ff=1536, vocab_size=3200, max_seq_len=2048
+)
 EXPERTS = {**FLAT, "name": "experts", "n_experts": 8, "experts_per_token": 2}
 MODELS = (
     model_from_flat(FLAT),

@@ -8,25 +8,22 @@ from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.footprint.parts import memory_for, memory_of
 from roofline.hardware import load_device
-from roofline.model.load import model_from_flat
 from roofline.timing.ranks import price
 from roofline.timing.schedule import schedule
 
+from ..small import small
+
 H100 = load_device("h100-sxm-80gb")
-MODEL = model_from_flat(
-    {
-        "name": "small",
-        "n_layers": 8,
-        "d_model": 256,
-        "n_heads": 4,
-        "d_ff": 1024,
-        "gated_mlp": True,
-        "vocab_size": 1024,
-        "max_seq_len": 512,
-        "norm": "rms",
-        "biases": False,
-        "rotary": True,
-    }
+MODEL = small(
+    n_layers=8,
+    d_model=256,
+    n_heads=4,
+    d_ff=1024,
+    vocab_size=1024,
+    max_seq_len=512,
+    norm="rms",
+    biases=False,
+    rotary=True,
 )
 N = 8 * (4 * 256 * 256 + 3 * 256 * 1024 + 2 * 256) + 2 * 1024 * 256 + 256
 USUAL = {"stack": "deepspeed", "sharding": "zero3", "num_devices": 16, "seq_len": 512, "micro_batch": 2}

@@ -7,22 +7,19 @@ from roofline.config.settle import settle
 from roofline.counting.step import build_step
 from roofline.errors import RooflineError
 from roofline.footprint.parts import memory_for
-from roofline.model.load import model_from_flat
 
-MODEL = model_from_flat(
-    {
-        "name": "small",
-        "n_layers": 4,
-        "d_model": 128,
-        "n_heads": 4,
-        "d_ff": 512,
-        "gated_mlp": True,
-        "vocab_size": 1024,
-        "max_seq_len": 256,
-        "norm": "rms",
-        "biases": False,
-        "rotary": True,
-    }
+from ..small import small
+
+MODEL = small(
+    n_layers=4,
+    d_model=128,
+    n_heads=4,
+    d_ff=512,
+    vocab_size=1024,
+    max_seq_len=256,
+    norm="rms",
+    biases=False,
+    rotary=True,
 )
 LINEAR = 4 * (4 * 128 * 128 + 3 * 128 * 512)  # of the layers: they train in low precision
 TOTAL = LINEAR + 2 * 1024 * 128 + 4 * 2 * 128 + 128  # embedding, head, norms

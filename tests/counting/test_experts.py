@@ -6,19 +6,10 @@ from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 
+from ..small import flat
+
 # 8 tokens of width 24, 2 experts of 4 each: 16 rows, 36 wide inside
-FLAT = {
-    "name": "small",
-    "n_layers": 1,
-    "d_model": 24,
-    "n_heads": 6,
-    "d_ff": 36,
-    "gated_mlp": True,
-    "vocab_size": 70,
-    "max_seq_len": 8,
-    "n_experts": 4,
-    "experts_per_token": 2,
-}
+FLAT = flat(n_layers=1, d_model=24, n_heads=6, d_ff=36, vocab_size=70, max_seq_len=8, n_experts=4, experts_per_token=2)
 MODEL = model_from_flat(FLAT)
 BIASED = model_from_flat({**FLAT, "expert_bias": True, "activation": "swiglu_clamped"})
 ROWS = 8 * 2

@@ -11,19 +11,11 @@ from roofline.counting.op import Op
 from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 
+from ..small import flat
 from .tiny import EXPERTS, op_of
 
 D, F, T, LAYERS = 24, 36, 2 * 16, 3
-FLAT = {
-    "name": "small",
-    "n_layers": LAYERS,
-    "d_model": D,
-    "n_heads": 4,
-    "d_ff": F,
-    "vocab_size": 64,
-    "max_seq_len": 64,
-    "gated_mlp": True,
-}
+FLAT = flat(n_layers=LAYERS, d_model=D, n_heads=4, d_ff=F, vocab_size=64)
 
 
 def ops(flat: dict[str, Any], **options: Any) -> list[Op]:

@@ -9,20 +9,11 @@ from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 from roofline.model.parameters import count_parameters
 
-FLAT = {
-    "name": "small",
-    "n_layers": 4,
-    "d_model": 24,
-    "n_heads": 4,
-    "d_ff": 36,
-    "gated_mlp": True,
-    "vocab_size": 70,
-    "max_seq_len": 64,
-    "n_kv_heads": 2,
-    "norm": "rms",
-    "biases": False,
-    "rotary": True,
-}
+from ..small import flat
+
+FLAT = flat(
+    n_layers=4, d_model=24, n_heads=4, d_ff=36, vocab_size=70, n_kv_heads=2, norm="rms", biases=False, rotary=True
+)
 SMALL = model_from_flat(FLAT)
 EXPERTS = model_from_flat({**FLAT, "n_experts": 8, "experts_per_token": 2})
 # q and o 24 x 24, k and v 24 x 12, gate, up and down 24 x 36: (m, n, number) in a layer

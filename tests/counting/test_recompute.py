@@ -7,19 +7,10 @@ from roofline.counting.op import total
 from roofline.counting.step import build_step
 from roofline.model.load import load_model, model_from_flat
 
+from ..small import flat
+
 T, D, H, KV, DH, F, E, K, FE, L = 16, 24, 6, 2, 4, 40, 4, 2, 20, 3  # tokens, widths, heads, experts, layers
-FLAT = {
-    "name": "small",
-    "n_layers": L,
-    "d_model": D,
-    "n_heads": H,
-    "n_kv_heads": KV,
-    "d_ff": F,
-    "gated_mlp": True,
-    "vocab_size": 70,
-    "max_seq_len": 64,
-    "norm": "rms",
-}
+FLAT = flat(n_layers=L, d_model=D, n_heads=H, n_kv_heads=KV, d_ff=F, vocab_size=70, norm="rms")
 DENSE = model_from_flat(FLAT)
 EXPERTS = model_from_flat({**FLAT, "n_experts": E, "experts_per_token": K, "d_ff_expert": FE})
 # bf16, Megatron's fused kernels: per layer

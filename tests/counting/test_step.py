@@ -11,17 +11,9 @@ from roofline.model.load import load_model, model_from_flat
 from roofline.model.parameters import count_parameters
 from roofline.model.presets import model_ids
 
-FLAT = {
-    "name": "small",
-    "n_layers": 6,
-    "d_model": 24,
-    "n_heads": 6,
-    "d_ff": 36,
-    "gated_mlp": True,
-    "vocab_size": 70,
-    "max_seq_len": 64,
-    "n_kv_heads": 2,
-}
+from ..small import flat
+
+FLAT = flat(n_layers=6, d_model=24, n_heads=6, d_ff=36, vocab_size=70, n_kv_heads=2)
 SMALL = model_from_flat(FLAT)
 TIED = model_from_flat({**FLAT, "tied_embeddings": True})
 EXPERTS = model_from_flat({**FLAT, "n_experts": 4, "experts_per_token": 2})

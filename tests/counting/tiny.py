@@ -4,18 +4,10 @@ from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.model.load import model_from_flat
 
+from ..small import flat
+
 # b 2 sequences of s 5 tokens: T 10; D 6, three heads of 2, one kv head, F 8, V 11, L 3
-TINY = {
-    "name": "tiny",
-    "n_layers": 3,
-    "d_model": 6,
-    "n_heads": 3,
-    "n_kv_heads": 1,
-    "d_ff": 8,
-    "gated_mlp": True,
-    "vocab_size": 11,
-    "max_seq_len": 64,
-}
+TINY = flat(name="tiny", n_layers=3, d_model=6, n_heads=3, n_kv_heads=1, d_ff=8, vocab_size=11)
 PLAIN = {**TINY, "n_kv_heads": 3, "gated_mlp": False}
 EXPERTS = {**TINY, "n_experts": 4, "experts_per_token": 2}
 

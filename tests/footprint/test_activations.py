@@ -8,25 +8,15 @@ from roofline.counting.step import build_step
 from roofline.footprint.activations import in_flight
 from roofline.footprint.parts import memory_of
 from roofline.hardware import load_device
-from roofline.model.load import model_from_flat
 from roofline.model.parameters import count_parameters
+
+from ..small import small
 
 H100 = load_device("h100-sxm-80gb")
 
 
 # Megatron pads the vocabulary to a multiple of 128: 512 stays
-GPT = model_from_flat(
-    {
-        "name": "gpt",
-        "n_layers": 12,
-        "d_model": 96,
-        "n_heads": 4,
-        "d_ff": 384,
-        "gated_mlp": False,
-        "vocab_size": 512,
-        "max_seq_len": 64,
-    }
-)
+GPT = small(name="gpt", n_layers=12, d_model=96, n_heads=4, d_ff=384, gated_mlp=False, vocab_size=512)
 
 
 def step_of(model=GPT, **options):

@@ -13,36 +13,16 @@ from roofline.footprint.parts import PARTS, TENSORS, memory_for, memory_of, peak
 from roofline.footprint.phases import Phase
 from roofline.footprint.spreads import fit_probability
 from roofline.hardware import load_device
-from roofline.model.load import load_model, model_from_flat
+from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
+
+from ..small import small
 
 H100 = load_device("h100-sxm-80gb")
 # Megatron pads the vocabulary to a multiple of 128: 512 stays
-GPT = model_from_flat(
-    {
-        "name": "gpt",
-        "n_layers": 12,
-        "d_model": 96,
-        "n_heads": 4,
-        "d_ff": 384,
-        "gated_mlp": False,
-        "vocab_size": 512,
-        "max_seq_len": 64,
-    }
-)
-EXPERTS = model_from_flat(
-    {
-        "name": "experts",
-        "n_layers": 4,
-        "d_model": 64,
-        "n_heads": 4,
-        "d_ff": 128,
-        "gated_mlp": True,
-        "vocab_size": 512,
-        "max_seq_len": 64,
-        "n_experts": 8,
-        "experts_per_token": 2,
-    }
+GPT = small(name="gpt", n_layers=12, d_model=96, n_heads=4, d_ff=384, gated_mlp=False, vocab_size=512)
+EXPERTS = small(
+    name="experts", n_layers=4, d_model=64, n_heads=4, d_ff=128, vocab_size=512, n_experts=8, experts_per_token=2
 )
 
 

@@ -6,19 +6,11 @@ import roofline
 from roofline.hardware import load_device
 from roofline.model.load import model_from_flat
 
+from ..small import small
+
 DEVICE = load_device("a100-sxm-80gb")
-DENSE = model_from_flat(
-    {
-        "name": "dense",
-        "n_layers": 24,
-        "d_model": 2048,
-        "n_heads": 16,
-        "n_kv_heads": 8,
-        "d_ff": 5504,
-        "gated_mlp": True,
-        "vocab_size": 32000,
-        "max_seq_len": 4096,
-    }
+DENSE = small(
+    name="dense", n_layers=24, d_model=2048, n_heads=16, n_kv_heads=8, d_ff=5504, vocab_size=32000, max_seq_len=4096
 )
 TIED = model_from_flat(
     {
@@ -35,19 +27,16 @@ TIED = model_from_flat(
         "rotary": False,
     }
 )
-EXPERTS = model_from_flat(
-    {
-        "name": "experts",
-        "n_layers": 8,
-        "d_model": 1024,
-        "n_heads": 16,
-        "d_ff": 4096,
-        "gated_mlp": True,
-        "n_experts": 8,
-        "experts_per_token": 2,
-        "vocab_size": 32000,
-        "max_seq_len": 2048,
-    }
+EXPERTS = small(
+    name="experts",
+    n_layers=8,
+    d_model=1024,
+    n_heads=16,
+    d_ff=4096,
+    n_experts=8,
+    experts_per_token=2,
+    vocab_size=32000,
+    max_seq_len=2048,
 )
 ASKED = {"num_devices": (8, 16), "global_batch": 64, "stack": "megatron", "seq_len": 2048}
 
