@@ -15,7 +15,7 @@ from roofline.commands.output import add_format_arguments, emit
 from roofline.commands.parser import COMMANDS
 from roofline.view.table import Cell, Table
 
-from .kineto import kineto, two_steps  # noqa: F401  (fixtures)
+from .kineto import kineto, profiled, two_steps  # noqa: F401  (fixtures)
 
 # the machines that run this are shared and noisy: no test fails for being slow; in CI every run draws the same examples
 settings.register_profile("roofline", deadline=None, suppress_health_check=[HealthCheck.too_slow])

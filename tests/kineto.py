@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from roofline.profiling.profile import assemble, read_ranks
+from roofline.profiling.rank import Rank
+from roofline.profiling.result import Profile
+
 H100 = {"id": 0, "name": "NVIDIA H100 80GB HBM3", "numSms": 132, "totalGlobalMem": 85018279936}
 BF16 = "c10::BFloat16"
 
@@ -168,3 +172,10 @@ def kineto() -> type[Kineto]:
 def two_steps() -> Any:
     """Makes the trace of two steps that `_two_steps` describes."""
     return _two_steps
+
+
+@pytest.fixture(scope="session")
+def profiled(tmp_path_factory: pytest.TempPathFactory, two_steps: Any) -> tuple[list[Rank], Profile]:
+    """What is read of the trace of two steps, as rank 0 of eight, and its profile."""
+    ranks = read_ranks([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("trace") / "t.json.gz")])
+    return ranks, assemble(ranks)

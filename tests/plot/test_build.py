@@ -11,16 +11,6 @@ from roofline.hardware import load_device
 from roofline.plot.build import points_of, roof_of
 
 
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-
-
-@pytest.fixture(scope="module")
-def pair(xl):
-    return [xl, estimate("gpt2-xl", "a100-sxm-80gb", micro_batch=8)]
-
-
 def test_a_roof_holds_every_dense_peak_with_its_ridge_point():
     device = load_device("h100-sxm-80gb")
     roof = roof_of(device, "bf16")

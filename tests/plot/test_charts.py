@@ -9,11 +9,6 @@ from roofline.model.load import load_model
 from roofline.units import format_time
 
 
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-
-
 def test_waterfall_bars_join_end_to_end(xl):
     data = plot.waterfall_data([xl])
     axes = plot.draw(data).axes[0]

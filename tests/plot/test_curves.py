@@ -7,18 +7,9 @@ from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.plot.labels import Box
 
+from .overlap import visible_boxes
+
 GIB = 2**30
-
-
-def visible_boxes(axes):
-    """The boxes of all text written into the axes by hand, rotated text apart."""
-    from matplotlib.text import Text
-
-    texts = [text for text in axes.texts if text.get_text() and not text.get_rotation()]
-    for text in texts:
-        text.update_positions(axes.figure.canvas.get_renderer())
-    extents = [Text.get_window_extent(text) for text in texts]  # Annotation's own would add the leader line
-    return [Box(extent.x0, extent.y0, extent.x1, extent.y1) for extent in extents]
 
 
 def test_batch_marks_what_does_not_fit():

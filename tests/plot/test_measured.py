@@ -11,14 +11,8 @@ from roofline.profiling.profile import assemble, read_ranks
 US = 1e-6
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory, two_steps):
-    ranks = read_ranks([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json")])
-    return ranks, assemble(ranks)
-
-
-def test_points_are_measured_rates_with_the_expected_beside(found):
-    data = plot.measured_data(found[1])
+def test_points_are_measured_rates_with_the_expected_beside(profiled):
+    data = plot.measured_data(profiled[1])
     forward = next(point for point in data.panels[0].points if point.phase == "forward")
     flops = 2 * 4096 * 1024 * 2048
     assert forward.flops_per_s == pytest.approx(flops / (100 * US))

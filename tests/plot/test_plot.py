@@ -5,20 +5,8 @@ import sys
 import pytest
 
 from roofline import plot
-from roofline.answers.estimate import estimate
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
-
-
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-
-
-@pytest.fixture(scope="module")
-def pair(xl):
-    return [xl, estimate("gpt2-xl", "a100-sxm-80gb", micro_batch=8)]
-
 
 # --- rooflines --------------------------------------------------------------------------------------------
 

@@ -1,16 +1,9 @@
 """Marks of kernels and their names."""
 
-import pytest
-
 from roofline import plot
 from roofline.answers.estimate import estimate
 from roofline.plot.build import points_of
 from roofline.plot.points import named_groups
-
-
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
 
 
 def test_names_are_shared_by_phases_and_neighbours(xl):

@@ -9,28 +9,7 @@ from roofline.hardware import device_ids, load_device
 from roofline.plot.build import roof_of
 from roofline.plot.labels import Box
 
-from .overlap import overlaps
-
-
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-
-
-@pytest.fixture(scope="module")
-def pair(xl):
-    return [xl, estimate("gpt2-xl", "a100-sxm-80gb", micro_batch=8)]
-
-
-def visible_boxes(axes):
-    """The boxes of all text written into the axes by hand, rotated text apart."""
-    from matplotlib.text import Text
-
-    texts = [text for text in axes.texts if text.get_text() and not text.get_rotation()]
-    for text in texts:
-        text.update_positions(axes.figure.canvas.get_renderer())
-    extents = [Text.get_window_extent(text) for text in texts]  # Annotation's own would add the leader line
-    return [Box(extent.x0, extent.y0, extent.x1, extent.y1) for extent in extents]
+from .overlap import overlaps, visible_boxes
 
 
 def test_a_panel_draws_ceilings_ridge_and_one_mark_per_point(pair):

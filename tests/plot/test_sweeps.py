@@ -12,16 +12,6 @@ from roofline.model.load import load_model
 GIB = 2**30
 
 
-@pytest.fixture(scope="module")
-def xl():
-    return estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=8)
-
-
-@pytest.fixture(scope="module")
-def pair(xl):
-    return [xl, estimate("gpt2-xl", "a100-sxm-80gb", micro_batch=8)]
-
-
 def test_memory_bars_stack_to_the_total(pair):
     data = plot.memory_data(pair)
     assert data.axis == "device"

@@ -5,7 +5,6 @@ import pytest
 import roofline
 from roofline import plot
 from roofline.errors import RooflineError
-from roofline.profiling.profile import assemble, read_ranks
 
 
 def test_a_lane_for_each_stage_with_its_passes_in_order():
@@ -36,14 +35,8 @@ def test_one_device_one_run():
 US = 1e-6
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory, two_steps):
-    ranks = read_ranks([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json")])
-    return ranks, assemble(ranks)
-
-
-def test_the_timeline_has_a_lane_per_stream(found):
-    ranks, result = found
+def test_the_timeline_has_a_lane_per_stream(profiled):
+    ranks, result = profiled
     data = plot.timeline_data(ranks, result)
     assert [lane.name for lane in data.lanes] == ["stream 7", "stream 20"]
     compute, communication = data.lanes
@@ -58,10 +51,10 @@ def test_the_timeline_has_a_lane_per_stream(found):
     assert axes.get_xlim() == (0, pytest.approx(1.0))  # ms
 
 
-def test_the_command_draws_both(found, tmp_path, capsys):
+def test_the_command_draws_both(profiled, tmp_path, capsys):
     from roofline.cli import main
 
-    trace = found[0][0].trace.path
+    trace = profiled[0][0].trace.path
     roof, time = tmp_path / "roof.svg", tmp_path / "time.png"
     assert main(["profile", trace, "--roofline", str(roof), "--timeline", str(time)]) == 0
     assert roof.read_text().startswith("<?xml")

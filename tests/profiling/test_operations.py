@@ -6,18 +6,9 @@ import pytest
 
 from roofline.profiling.profile import profile
 
+from .only import only
+
 US = 1e-6
-
-
-def only(items, **wanted):
-    found = [item for item in items if all(getattr(item, key) == value for key, value in wanted.items())]
-    assert len(found) == 1, (wanted, items)
-    return found[0]
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory, two_steps):
-    return profile([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json.gz")])
 
 
 def test_ops_sum_to_the_attributed_time(result):

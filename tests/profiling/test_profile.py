@@ -12,11 +12,6 @@ from roofline.profiling.profile import profile
 US = 1e-6
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory, two_steps):
-    return profile([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json.gz")])
-
-
 def test_totals(result):
     totals = result.totals
     assert (totals.kernels, totals.nccl_kernels, totals.leading_kernels) == (8, 2, 0)

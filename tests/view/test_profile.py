@@ -2,14 +2,13 @@
 
 import pytest
 
-from roofline.profiling.profile import profile
 from roofline.view import profile as view
 from roofline.view.table import cell_text
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory, two_steps):
-    return profile([two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json")])
+@pytest.fixture
+def result(profiled):
+    return profiled[1]
 
 
 def test_terms_are_the_share_of_the_step_they_take(result):
