@@ -7,18 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.arrays import (
-    ceil_div,
-    divide,
-    exp,
-    first_where,
-    is_scalar,
-    maximum,
-    minimum,
-    namespace,
-    p_norm,
-    where,
-)
+from roofline.arrays import ceil_div, divide, exp, first_where, is_scalar, maximum, minimum, namespace, p_norm, where
 
 numbers = st.floats(min_value=1e-9, max_value=1e15)
 pairs = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5)

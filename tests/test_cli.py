@@ -104,20 +104,14 @@ def test_command_runs(run, probe):
         (["count", "gpt2", "--gpu", "t4"], ["unknown option --gpu (see"]),
         (["probe", "gpt2", "-d", "t4", "--micro", "4"], ["unknown option --micro"]),
         (["probe", "gpt2", "-d", "t4", "-x"], ["unknown option -x"]),
-        (
-            ["probe", "gpt2", "-d", "t4", "--dtype", "bf61"],
-            ["--dtype: unknown value 'bf61'", "'bf16'", "fp16, bf16"],
-        ),
+        (["probe", "gpt2", "-d", "t4", "--dtype", "bf61"], ["--dtype: unknown value 'bf61'", "'bf16'", "fp16, bf16"]),
         (["probe", "gpt2", "-d", "t4", "--micro-batch", "0"], ["--micro-batch: '0'", "at least 1"]),
         (["probe", "gpt2", "-d", "t4", "--micro-batch", "-3"], ["--micro-batch: '-3'", "at least 1"]),
         (["probe", "gpt2", "-d", "t4", "--micro-batch", "-1e3"], ["--micro-batch: '-1e3'", "at least 1"]),
         (["probe", "gpt2", "-d", "t4", "--micro-batch", "nan"], ["--micro-batch: 'nan'", "at least 1"]),
         (["probe", "gpt2", "-d", "t4", "--micro-batch", "-inf"], ["--micro-batch: '-inf'", "at least 1"]),
         (["probe", "gpt2", "-d", "t4", "more"], ["more"]),
-        (
-            ["probe", "gpt2", "-d", "t4", "--output", "/nowhere/x.json"],
-            ["--output", "no folder '/nowhere'"][1:],
-        ),
+        (["probe", "gpt2", "-d", "t4", "--output", "/nowhere/x.json"], ["--output", "no folder '/nowhere'"][1:]),
         (["probe", "gpt2", "-d", "t4", "--output", "x.xls"], ["--output x.xls", ".json"]),
     ],
 )
@@ -224,10 +218,7 @@ def test_a_closed_standard_output_is_one_line():
     ("arguments", "words"),
     [
         (("estimate", "gpt2", "-d", "h100-sxm-80gb", "--sequence-parallel"), "tp is 1: add --tp"),
-        (
-            ("memory", "gpt2", "--network-gbit", "100", "--network-bandwidth", "200"),
-            "given twice (100 and 200)",
-        ),
+        (("memory", "gpt2", "--network-gbit", "100", "--network-bandwidth", "200"), "given twice (100 and 200)"),
         (("plan", "gpt2", "-d", "h100-sxm-80gb", "--tokens", "1T", "--pue", "0.5"), "at least 1"),
     ],
 )

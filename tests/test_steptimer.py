@@ -62,14 +62,7 @@ def test_pause_leaves_evaluation_out():
 def test_one_line_every_n_steps_with_the_time_left():
     clock, lines = Clock(), []
     timer = StepTimer(
-        "gpt2",
-        "h100-sxm-80gb",
-        tokens_per_step=100,
-        total_steps=10,
-        every=2,
-        warmup=0,
-        write=lines.append,
-        clock=clock,
+        "gpt2", "h100-sxm-80gb", tokens_per_step=100, total_steps=10, every=2, warmup=0, write=lines.append, clock=clock
     )
     run(timer, clock, [60.0] * 4)
     assert len(lines) == 2

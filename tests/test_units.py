@@ -42,36 +42,11 @@ def test_reads_what_people_type(read, typed, value):
 
 
 @pytest.mark.parametrize(
-    "typed",
-    [
-        "nan",
-        "inf",
-        "-inf",
-        "1e3x",
-        "-1",
-        "0",
-        "",
-        "  ",
-        "True",
-        True,
-        math.nan,
-        math.inf,
-        "1,00",
-        "1e999",
-        "٣",
-    ],
+    "typed", ["nan", "inf", "-inf", "1e3x", "-1", "0", "", "  ", "True", True, math.nan, math.inf, "1,00", "1e999", "٣"]
 )
 @pytest.mark.parametrize(
     "read",
-    [
-        units.count,
-        units.positive_int,
-        units.positive,
-        units.byte_count,
-        units.duration_s,
-        units.price,
-        units.power,
-    ],
+    [units.count, units.positive_int, units.positive, units.byte_count, units.duration_s, units.price, units.power],
 )
 def test_rejects_what_means_nothing(read, typed):
     with pytest.raises(RooflineError) as caught:

@@ -213,12 +213,7 @@ CATALOGUE = (
         measure="the card's name and memory ('roofline detect')",
     ),
     Row("tp", (SERVES,), "--tp {0[tp]}", able.sharing),
-    Row(
-        "dtype",
-        (SERVES,),
-        "--dtype {}",
-        able.narrower,
-    ),
+    Row("dtype", (SERVES,), "--dtype {}", able.narrower),
     Row("micro_batch", (SERVES,), "--micro-batch {}", able.fewer_sequences),
     Row("train", (ADAPTS,), f"LoRA of rank {LORA_RANK}", able.adapters),
     Row("train", (LAYOUTS,), f"--train lora --lora-rank {LORA_RANK}", able.adapters),

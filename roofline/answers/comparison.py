@@ -111,9 +111,7 @@ class Comparison(Result, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_cases(
-    chosen: Sequence[Case],
-    measured: float | str | None = None,
-    measured_at: Mapping[str, Any] | str | None = None,
+    chosen: Sequence[Case], measured: float | str | None = None, measured_at: Mapping[str, Any] | str | None = None
 ) -> Comparison:
     """Estimate each case; one that cannot be (a batch that does not divide) is set aside with its reason.
 
@@ -169,9 +167,7 @@ def compare(
     from ..hardware import load_device
 
     chosen = cases(
-        [_read(each) for each in _listed(models)],
-        [load_device(each) for each in _listed(devices)],
-        choices(options),
+        [_read(each) for each in _listed(models)], [load_device(each) for each in _listed(devices)], choices(options)
     )
     return run_cases(chosen, measured, measured_at)
 

@@ -65,11 +65,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with _progress() as progress:
             calibration = calibrate(
-                args.engine,
-                budget_s=args.seconds,
-                rounds=args.rounds,
-                threads=args.threads,
-                progress=progress,
+                args.engine, budget_s=args.seconds, rounds=args.rounds, threads=args.threads, progress=progress
             )
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: nothing is written\n")

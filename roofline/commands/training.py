@@ -45,9 +45,7 @@ _AMOUNTS = (
     Option("--devices-per-node", "N", "devices that share a node (default the device's usual server)"),
     Option("--micro-batch", "N", "sequences per device and pass (default the fastest that fits)"),
     Option(
-        "--global-batch",
-        "N",
-        "sequences per optimizer step, all devices (default one pass each; 4 per pipeline stage)",
+        "--global-batch", "N", "sequences per optimizer step, all devices (default one pass each; 4 per pipeline stage)"
     ),
     Option("--seq-len", "N", "tokens per sequence, 2k is 2048 (default the model's, at most 8192)"),
     Option(
@@ -120,9 +118,7 @@ _PRECISION = (  # with Megatron-LM's names beside
         "fp8: weights of linear layers that train in fp8 (default 16 bits; --fp8-param-gather)",
     ),
     Option(
-        "--saved-dtype",
-        "DTYPE",
-        "fp8: what activation functions keep for backward (activation_func_fp8_input_store)",
+        "--saved-dtype", "DTYPE", "fp8: what activation functions keep for backward (activation_func_fp8_input_store)"
     ),
 )
 _OFFLOAD = (  # with the frameworks' names beside
@@ -277,11 +273,7 @@ class Once(argparse.Action):
     """An option that cannot be given twice: the first value would be lost."""
 
     def __call__(
-        self,
-        _parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        _option: str | None = None,
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, _option: str | None = None
     ) -> None:
         """Store the value.
 

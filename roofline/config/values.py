@@ -11,11 +11,7 @@ from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
 from .lora import MODULES
 from .recompute import RECOMPUTES, read_recompute, recompute_modules
-from .run import (
-    BYTES,
-    FREEZES,
-    OFFLOADS,
-)
+from .run import BYTES, FREEZES, OFFLOADS
 from .stack import Fusion
 from .stage_layout import stage_layout
 

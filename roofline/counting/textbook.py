@@ -80,27 +80,14 @@ class Accounting(Result, msgspec.Struct, frozen=True, kw_only=True):
 
 
 def textbook_model(
-    *,
-    n_layers: int,
-    d_model: int,
-    n_heads: int,
-    d_ff: int,
-    vocab_size: int,
-    positions: int = 0,
-    tied: bool = False,
+    *, n_layers: int, d_model: int, n_heads: int, d_ff: int, vocab_size: int, positions: int = 0, tied: bool = False
 ) -> ModelConfig:
     """A plain decoder: multi-head attention, two-matrix feed-forward, two norms a layer, no biases.
 
     Raises:
         RooflineError: A size below 1, or heads that do not divide `d_model`.
     """
-    sizes = {
-        "n_layers": n_layers,
-        "d_model": d_model,
-        "n_heads": n_heads,
-        "d_ff": d_ff,
-        "vocab_size": vocab_size,
-    }
+    sizes = {"n_layers": n_layers, "d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "vocab_size": vocab_size}
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= LARGEST:
             raise RooflineError(f"{name} must be a whole number of at least 1, got {shown(size)}")

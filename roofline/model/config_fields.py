@@ -13,10 +13,7 @@ from .expressions import ExpressionError, Scope, fields_in, names_in
 from .family import Family
 from .keys import Flat, join
 
-_LAYER_LISTS = {
-    "layer_types": ("full_attention", "attention"),
-    "mlp_layer_types": ("dense", "sparse"),
-}
+_LAYER_LISTS = {"layer_types": ("full_attention", "attention"), "mlp_layer_types": ("dense", "sparse")}
 _EXPERTS = frozenset({"experts_per_token", "d_ff_expert"})  # not needed where there are no experts
 # where these are missing an error or another sentence says so, or no count depends on them
 UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"})

@@ -69,10 +69,7 @@ class Scope(dict[str, Any]):
     functions: Mapping[str, Callable[..., Any]] = {}
 
     def __init__(
-        self,
-        values: Mapping[str, Any],
-        defaults: Collection[str] = (),
-        unstated: dict[str, Any] | None = None,
+        self, values: Mapping[str, Any], defaults: Collection[str] = (), unstated: dict[str, Any] | None = None
     ) -> None:
         """Start a record, or go on with another's."""
         super().__init__(values)

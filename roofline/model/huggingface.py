@@ -243,12 +243,7 @@ def _refusal(model_type: str, reason: str, where: str) -> NotDescribedError:
 
 
 def _values(
-    family: Family,
-    scope: Scope,
-    config: Mapping[str, Any],
-    names: Mapping[str, str],
-    model_type: str,
-    where: str,
+    family: Family, scope: Scope, config: Mapping[str, Any], names: Mapping[str, str], model_type: str, where: str
 ) -> dict[str, Any]:
     """The flat keys of the whole model, and the variations of its layers."""
     known = recognised_fields(model_type)

@@ -25,8 +25,7 @@ _ON_HUB = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"  # a repository, or its bare name
 
 @gated()
 def load_model(
-    spec: str | os.PathLike[str] | ModelConfig,
-    overrides: Mapping[str, object] | None = None,
+    spec: str | os.PathLike[str] | ModelConfig, overrides: Mapping[str, object] | None = None
 ) -> ModelConfig:
     """The model that a preset's name, a ``.toml``, a ``config.json`` or a folder with one describes.
 

@@ -60,12 +60,7 @@ FORMATS = (".png", ".svg", ".pdf")
 DPI = 200
 
 
-def draw(
-    data: Picture,
-    *,
-    width: float | None = None,
-    font_size: float | None = None,
-) -> Figure:
+def draw(data: Picture, *, width: float | None = None, font_size: float | None = None) -> Figure:
     """Draw the picture that `data` describes.
 
     Args:

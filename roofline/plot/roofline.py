@@ -113,12 +113,7 @@ def _layout(
     total = top + bottom + rows * (height + gap) - gap
     figure.set_size_inches(width, total)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    margins = {
-        "left": left / width,
-        "right": 1 - right / width,
-        "bottom": bottom / total,
-        "top": 1 - top / total,
-    }
+    margins = {"left": left / width, "right": 1 - right / width, "bottom": bottom / total, "top": 1 - top / total}
     figure.subplots_adjust(**margins, wspace=0.06, hspace=gap / height)
     return [list(row) for row in grid], head
 
@@ -207,12 +202,7 @@ def _name_ceilings(axes: Axes, roof: Roof, x1: float) -> list[Box]:
         boxes.append(box_of(text))
         named = next((ceiling for ceiling in group if ceiling.used), highest)  # the others' stand too close
         words = f"ridge {three_digits(named.ridge)} FLOP/byte" if used else three_digits(named.ridge)
-        place = {
-            "ha": "right",
-            "va": "center",
-            "bbox": PLATE,
-            "zorder": 2.2,
-        }  # over cache slopes, under the roof
+        place = {"ha": "right", "va": "center", "bbox": PLATE, "zorder": 2.2}  # over cache slopes, under the roof
         ridge = write(axes, words, (named.ridge, named.flops_per_s / TERA), (-4, 1), **place, **style)
         if used or not any(box_of(ridge).overlap(box) for box in boxes):
             boxes.append(box_of(ridge))

@@ -87,10 +87,7 @@ def page(width: float | None = None, font_size: float | None = None, *, natural:
     Raises:
         RooflineError: They are out of range, or leave no room to draw.
     """
-    for name, value, (low, high), unit in (
-        ("width", width, WIDTHS, "in"),
-        ("font size", font_size, FONT_SIZES, "pt"),
-    ):
+    for name, value, (low, high), unit in (("width", width, WIDTHS, "in"), ("font size", font_size, FONT_SIZES, "pt")):
         if value is not None and not low <= value <= high:
             raise RooflineError(f"{name} {value:g}{unit} is out of range: give {low:g}{unit} to {high:g}{unit}")
     width = natural if width is None else width
@@ -137,13 +134,7 @@ PLATE: Style = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad":
 
 
 def write(
-    axes: Axes,
-    text: str,
-    at: tuple[Any, Any],
-    offset: tuple[float, float] = (0, 0),
-    *,
-    of: Any = "data",
-    **style: Any,
+    axes: Axes, text: str, at: tuple[Any, Any], offset: tuple[float, float] = (0, 0), *, of: Any = "data", **style: Any
 ) -> Text:
     """Write small text, moved by `offset` points from a place in the coordinates `of`."""
     style = {"fontsize": page_of(axes.figure).small, "va": "bottom", "ha": "left", "annotation_clip": False, **style}

@@ -8,21 +8,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
 from .data import Measurement, ValidationData
-from .style import (
-    EDGE,
-    FAINT,
-    GREY,
-    INK,
-    MARKERS,
-    SERIES,
-    Page,
-    Style,
-    page_of,
-    text_width,
-    thousands,
-    wrapped,
-    write,
-)
+from .style import EDGE, FAINT, GREY, INK, MARKERS, SERIES, Page, Style, page_of, text_width, thousands, wrapped, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

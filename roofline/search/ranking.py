@@ -98,12 +98,7 @@ class Front:
         fastest = np.minimum.accumulate(time[order])
         first = np.concatenate([[True], fastest[1:] < fastest[:-1]])
         order = order[first]
-        self._cost, self._time, self._index, self._source = (
-            cost[order],
-            time[order],
-            index[order],
-            source_of[order],
-        )
+        self._cost, self._time, self._index, self._source = (cost[order], time[order], index[order], source_of[order])
 
     def merge(self, later: Front) -> None:
         """Consider what others kept."""

@@ -51,9 +51,7 @@ class Part(msgspec.Struct, frozen=True):
         split = splits(space)
         keep = split if self.split else ~split
         return Space(
-            {name: column[keep] for name, column in columns.items()},
-            space.micro_batches,
-            space.consistent[keep],
+            {name: column[keep] for name, column in columns.items()}, space.micro_batches, space.consistent[keep]
         )
 
 

@@ -27,19 +27,7 @@ SHARED = {
 }
 REPEATS = constant("spread.repeats")
 # Two runs with these in common have one layout: they differ in batch, recompute, attention and the like.
-LAYOUT = (
-    "num_devices",
-    "devices_per_node",
-    "tp",
-    "pp",
-    "cp",
-    "ep",
-    "etp",
-    "sharding",
-    "seq_len",
-    "dtype",
-    "train",
-)
+LAYOUT = ("num_devices", "devices_per_node", "tp", "pp", "cp", "ep", "etp", "sharding", "seq_len", "dtype", "train")
 
 
 def pull(step: Step, device: Device) -> Number:

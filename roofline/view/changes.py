@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 def changes_table(title: str, heading: str, found: Sequence[Suspect], most: int = 6) -> Table:
     """One change a row, with the step it would give."""
     rows = [
-        [
-            one.what,
-            seconds(one.step_time_s),
-            share(one.mfu),
-            Cell(one.explains, f"{100 * one.explains:.0f} %"),
-        ]
+        [one.what, seconds(one.step_time_s), share(one.mfu), Cell(one.explains, f"{100 * one.explains:.0f} %")]
         for one in found[:most]
     ]
     return Table(title, ["If", "Step", "MFU", heading], rows)

@@ -97,13 +97,7 @@ def _catalog(devices: Sequence[Device]) -> Table:
             ]
         )
     columns = ["device", *_SHOWN, "GiB", "GB/s", "W"]
-    keys = (
-        "id",
-        *(f"{d}_flops_per_s" for d in _SHOWN),
-        "memory_bytes",
-        "memory_bandwidth_bytes_per_s",
-        "tdp_w",
-    )
+    keys = ("id", *(f"{d}_flops_per_s" for d in _SHOWN), "memory_bytes", "memory_bandwidth_bytes_per_s", "tdp_w")
     return Table("", columns, rows, keys=keys, align="l" + "r" * (len(columns) - 1), spare=("W", "fp32", "tf32", "fp4"))
 
 

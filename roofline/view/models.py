@@ -64,8 +64,7 @@ def catalog() -> Shown:
             m["id"],
             Cell(m["params_total"], format_count(m["params_total"])),
             Cell(
-                m["params_active"],
-                "" if m["params_active"] == m["params_total"] else format_count(m["params_active"]),
+                m["params_active"], "" if m["params_active"] == m["params_total"] else format_count(m["params_active"])
             ),
             m["n_layers"],
             Cell(m["d_model"], str(m["d_model"])),
@@ -76,17 +75,7 @@ def catalog() -> Shown:
         ]
         for m in known
     ]
-    columns = [
-        "model",
-        "parameters",
-        "active",
-        "layers",
-        "width",
-        "heads",
-        "kv heads",
-        "vocabulary",
-        "context",
-    ]
+    columns = ["model", "parameters", "active", "layers", "width", "heads", "kv heads", "vocabulary", "context"]
     keys = (
         "id",
         "params_total",

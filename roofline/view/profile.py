@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 COSTLIEST = 15
 VISIBLE = 5e-4  # shares of a step below this are not shown
-_WORDS = {
-    "idle": "idle (waiting on events or other streams)",
-    "copy": "copies",
-    "other": "other kernels",
-}
+_WORDS = {"idle": "idle (waiting on events or other streams)", "copy": "copies", "other": "other kernels"}
 
 
 def tables(result: Profile, gaps: int = COSTLIEST) -> list[Table]:

@@ -42,11 +42,7 @@ def _summary(run: RunFile) -> list[list[Any]]:
         f"{len(report.read)} read, {len(report.assumed)} assumed, {len(report.ignored)} without bearing, "
         f"{len(report.not_understood)} not understood"
     )
-    return [
-        ["Model", model],
-        ["Options", options],
-        ["Keys", keys],
-    ]
+    return [["Model", model], ["Options", options], ["Keys", keys]]
 
 
 def _text(value: Any) -> str:

@@ -32,11 +32,7 @@ FUSIONS: dict[str, str] = {
 }
 OF_NOTES = {"name", "summary", "software", "source", "sources"}  # fields that stand above or below the table
 IN_WORDS = {"fused", "overlap", "launch", "cast_weights", "releases"}
-LAUNCHES = {
-    "eager": "one framework call per kernel",
-    "compiled": "generated code",
-    "graph": "CUDA graph",
-}
+LAUNCHES = {"eager": "one framework call per kernel", "compiled": "generated code", "graph": "CUDA graph"}
 
 
 def catalog(stacks: Sequence[Stack]) -> Shown:

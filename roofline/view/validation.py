@@ -230,16 +230,7 @@ def _worst_runs(done: Sequence[Any], count: int) -> list[Table]:
         ]
         for p in worst
     ]
-    columns = [
-        "worst rows",
-        "model",
-        "device",
-        "devices",
-        "measured tok/s",
-        "predicted",
-        "time error",
-        "assumed",
-    ]
+    columns = ["worst rows", "model", "device", "devices", "measured tok/s", "predicted", "time error", "assumed"]
     return [Table("", columns, rows)]
 
 
@@ -248,7 +239,7 @@ def _run_notes(data: dict[str, Any], predictions: Sequence[Any]) -> list[str]:
         (
             f"MAPE over sources (macro): {format_share(data['macro_mape'])}. Errors are of the step time: "
             "measured over predicted tokens per second, minus 1. Bias: geometric mean."
-        ),
+        )
     ]
     reasons: dict[str, int] = {}
     for p in predictions:

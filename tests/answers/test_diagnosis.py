@@ -101,16 +101,7 @@ def test_command_prints_the_contract(capsys):
     arguments = ["mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "4", "--tokens-per-s", "9k"]
     assert main([*arguments, "--format", "json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    for key in (
-        "mfu",
-        "hfu",
-        "mfu_causal",
-        "mfu_6n",
-        "expected_mfu_low",
-        "expected_mfu_high",
-        "verdict",
-        "suspects",
-    ):
+    for key in ("mfu", "hfu", "mfu_causal", "mfu_6n", "expected_mfu_low", "expected_mfu_high", "verdict", "suspects"):
         assert key in data
     assert main(arguments) == 0
     assert "What would explain it" in capsys.readouterr().out

@@ -198,13 +198,7 @@ def test_each_number_may_be_the_only_array():
         together = estimate(model, H100, **{**base, name: np.array(values)})
         for index, value in enumerate(values):
             alone = estimate(model, H100, **{**base, name: value})
-            for figure in (
-                "step_time_s",
-                "mfu",
-                "tokens_per_s_per_device",
-                "ideal_step_time_s",
-                "step_time_low_s",
-            ):
+            for figure in ("step_time_s", "mfu", "tokens_per_s_per_device", "ideal_step_time_s", "step_time_low_s"):
                 got = np.broadcast_to(getattr(together, figure), len(values))[index]
                 assert got == pytest.approx(getattr(alone, figure), rel=1e-9), (name, figure)
 

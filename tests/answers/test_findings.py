@@ -73,12 +73,7 @@ def test_causes_of_an_impossible_mfu_are_in_order_and_plausible():
 def test_equal_and_impossible_mistakes_are_named_once():
     real = estimate("llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2).tokens_per_s
     result = diagnose(
-        "llama-2-7b",
-        "a100-sxm-80gb",
-        num_devices=128,
-        sharding="fsdp",
-        micro_batch=2,
-        tokens_per_s=real / 128,
+        "llama-2-7b", "a100-sxm-80gb", num_devices=128, sharding="fsdp", micro_batch=2, tokens_per_s=real / 128
     )
     (finding,) = result.findings  # 128 devices are 128 ranks, each step is one pass
     assert "the world size is left out" in finding.what

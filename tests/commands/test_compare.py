@@ -27,16 +27,7 @@ def test_causes_add_up_to_the_difference(run):
 
 
 def test_sweep_is_a_tidy_table_and_csv(run):
-    arguments = (
-        "compare",
-        "llama-3-8b",
-        "-d",
-        "h100-sxm-80gb",
-        "--micro-batch",
-        "1,2,4",
-        "--seq-len",
-        "2k:8k",
-    )
+    arguments = ("compare", "llama-3-8b", "-d", "h100-sxm-80gb", "--micro-batch", "1,2,4", "--seq-len", "2k:8k")
     rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv").out)))
     assert [(int(row["micro_batch"]), int(row["seq_len"])) for row in rows] == [
         (batch, length) for batch in (1, 2, 4) for length in (2048, 4096, 8192)
@@ -57,10 +48,7 @@ def test_cases_of_their_own(run):
 
 def test_words_sweep_too(run):
     out = run("compare", "gpt2", "-d", "h100-sxm-80gb", "--attention", "unfused,flash2", "--format", "json").out
-    assert [case["varied"] for case in json.loads(out)["cases"]] == [
-        {"attention": "unfused"},
-        {"attention": "flash2"},
-    ]
+    assert [case["varied"] for case in json.loads(out)["cases"]] == [{"attention": "unfused"}, {"attention": "flash2"}]
 
 
 def test_what_cannot_be_is_left_out_with_its_reason(run):

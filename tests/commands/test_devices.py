@@ -108,13 +108,7 @@ def test_one_device_shows_every_figure_with_its_source_and_what_others_print(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = run(capsys, "devices", "h100-sxm-80gb")
-    for part in (
-        "989.4 TFLOP/s",
-        "NVIDIA H100 80GB HBM3",
-        "datasheet",
-        "What others wrongly print",
-        "1978.9",
-    ):
+    for part in ("989.4 TFLOP/s", "NVIDIA H100 80GB HBM3", "datasheet", "What others wrongly print", "1978.9"):
         assert part in text
     data = run_json(capsys, "devices", "h100-sxm-80gb")
     assert set(data) >= KEYS

@@ -77,16 +77,7 @@ def test_the_first_line_says_what_was_estimated(run):
     out = run(*XL).out
     first = out.splitlines()[0]
     assert first == "gpt2-xl (1.56B parameters) on NVIDIA H100 SXM 80 GB, bf16 at 989.40 TFLOP/s dense peak"
-    for words in (
-        "Step time",
-        "tokens/s",
-        "MFU",
-        "HFU",
-        "ideal",
-        "Bound by",
-        "From peak to MFU",
-        "FLOP/byte",
-    ):
+    for words in ("Step time", "tokens/s", "MFU", "HFU", "ideal", "Bound by", "From peak to MFU", "FLOP/byte"):
         assert words in out
     assert "6N+12LdS" in out
     assert max(map(len, out.splitlines())) <= 100
@@ -156,10 +147,7 @@ def test_a_pipeline_that_is_not_filled_is_told_first(run):
         (PIPELINE[1:], ("nemo profile, because tp > 1 (--stack)", "global batch of 16", "(--global-batch)")),
         (("gpt2", "-d", "v100-sxm2-32gb"), ("fp16, because v100-sxm2-32gb has no bf16 engine",)),
         (("gpt2", "-d", "tpu-v4"), ("jax profile, because the device is a TPU",)),
-        (
-            ("gpt2", "-d", "t4", "--num-devices", "2", "--sharding", "fsdp"),
-            ("fsdp profile, because fsdp shards",),
-        ),
+        (("gpt2", "-d", "t4", "--num-devices", "2", "--sharding", "fsdp"), ("fsdp profile, because fsdp shards",)),
     ],
 )
 def test_what_is_assumed_is_said(run, arguments, words):
@@ -192,11 +180,7 @@ def test_a_full_disk_is_one_line():
         pytest.skip("no /dev/full")
     with open("/dev/full", "w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "roofline", *XL],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
+            [sys.executable, "-m", "roofline", *XL], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert result.returncode == 2
     assert result.stderr.startswith("roofline: error: cannot write the result")
@@ -255,17 +239,7 @@ def test_a_cpu_without_bf16_engine_trains_in_fp32(run):
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--attention", "te,flash2"), ("te,flash2", "roofline compare")),
         (("gpt2-xl", "-d", "h100-sxm-80gb", "--seq-len", "2048"), ("2048", "1024", "learned_positions=2048")),
         (
-            (
-                "gpt2-xl",
-                "-d",
-                "h100-sxm-80gb",
-                "--global-batch",
-                "7",
-                "--micro-batch",
-                "2",
-                "--num-devices",
-                "2",
-            ),
+            ("gpt2-xl", "-d", "h100-sxm-80gb", "--global-batch", "7", "--micro-batch", "2", "--num-devices", "2"),
             ("7", "micro_batch 2", "dp 2", "4 or 8"),
         ),
         (("llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "12", "--tp", "12"), ("32", "8 or 16")),

@@ -41,14 +41,7 @@ def test_api_and_command_agree(run):
 def test_table_answers_and_explains(run):
     status, out, err = run("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "2")
     assert (status, err) == (0, "")
-    for words in (
-        "fits",
-        "Largest micro batch",
-        "Longest sequence",
-        "1,024 tokens",
-        "how it comes about",
-        "1.56B x",
-    ):
+    for words in ("fits", "Largest micro batch", "Longest sequence", "1,024 tokens", "how it comes about", "1.56B x"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 100
 

@@ -25,18 +25,7 @@ def test_what_does_not_fit_says_why_and_what_would(capsys):
 
 
 def test_command_prints_the_contract(capsys):
-    arguments = [
-        "plan",
-        "gpt2",
-        "-d",
-        "a100-sxm-80gb,h100-sxm-80gb",
-        "--tokens",
-        "1B",
-        "--price",
-        "1",
-        "--price",
-        "3",
-    ]
+    arguments = ["plan", "gpt2", "-d", "a100-sxm-80gb,h100-sxm-80gb", "--tokens", "1B", "--price", "1", "--price", "3"]
     assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
     data = json.loads(capsys.readouterr().out)
     keys = (

@@ -48,16 +48,10 @@ def test_validate_reads_a_table(tmp_path, monkeypatch):
         (["gpt2", "-d", "t4,h100-sxm-80gb", "--kind", "memory", "--micro-batch", "1,2"], ["one of either"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--dpi", "1"], ["--dpi 1", "30"]),
         (["gpt2", "-d", "t4", "--over", "seq-len"], ["--over", "--kind batch"]),
-        (
-            ["gpt2", "-d", "t4", "--kind", "batch", "--over", "seq-len", "--seq-len", "64"],
-            ["--seq-len", "list"],
-        ),
+        (["gpt2", "-d", "t4", "--kind", "batch", "--over", "seq-len", "--seq-len", "64"], ["--seq-len", "list"]),
         (["gpt2", "--kind", "validate"], ["validate", "'gpt2'"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--kind", "rooflines"], ["roofline"]),
-        (
-            ["gpt2", "-d", "h100-sxm-80gb", "--kind", "batch", "--global-batch", "5", "--num-devices", "2"],
-            ["5", "2"],
-        ),
+        (["gpt2", "-d", "h100-sxm-80gb", "--kind", "batch", "--global-batch", "5", "--num-devices", "2"], ["5", "2"]),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, words):

@@ -10,9 +10,7 @@ from roofline.hardware import load_device
 from roofline.timing.terms import TERMS
 from roofline.validation.budgets import COLUMNS
 from roofline.validation.rows import read_table
-from roofline.validation.runs import (
-    data_file,
-)
+from roofline.validation.runs import data_file
 
 
 @pytest.fixture

@@ -121,10 +121,7 @@ def test_norms_hand_fp32_to_projections_that_return_it(model, options, fp32):
         ({"train": "qlora", "dtype": "fp8"}, "base_dtype nf4 with dtype fp8: .* use --dtype bf16"),
         ({"train": "lora", "double_quant": True}, "double_quant is of scales in blocks: .*nf4, fp4"),
         ({"train": "qlora", "base_dtype": "gptq", "double_quant": True}, "double_quant is of scales in blocks"),
-        (
-            {"train": "lora", "base_upcast": "norms"},
-            "base_upcast norms is of a base in nf4, fp4, int8: add",
-        ),
+        ({"train": "lora", "base_upcast": "norms"}, "base_upcast norms is of a base in nf4, fp4, int8: add"),
         ({"train": "qlora", "base_dtype": "gptq", "base_upcast": "all"}, "base_upcast all is of a base in nf4"),
         ({"train": "qlora", "base_upcast": "fp32"}, "unknown upcast of a base 'fp32' .allowed: none, norms, all"),
         (

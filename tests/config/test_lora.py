@@ -7,15 +7,7 @@ from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 
 # d 64, 4 heads of 16, 2 kv heads, feed-forward 96: q [64, 64]; k, v [64, 32]; gate, up [64, 96]; down [96, 64]
-FLAT = {
-    "n_layers": 3,
-    "d_model": 64,
-    "n_heads": 4,
-    "n_kv_heads": 2,
-    "d_ff": 96,
-    "vocab_size": 100,
-    "name": "small",
-}
+FLAT = {"n_layers": 3, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "d_ff": 96, "vocab_size": 100, "name": "small"}
 RANK = 8
 
 
@@ -52,13 +44,7 @@ def test_adapters_by_hand(modules, shapes):
 
 def test_flops_of_two_adapters_by_hand():
     model = roofline.load_model("llama-3-8b", {**FLAT, "max_seq_len": 128})
-    options = {
-        "train": "lora",
-        "lora_rank": RANK,
-        "lora_modules": "q_proj,v_proj",
-        "seq_len": 16,
-        "dtype": "fp32",
-    }
+    options = {"train": "lora", "lora_rank": RANK, "lora_modules": "q_proj,v_proj", "seq_len": 16, "dtype": "fp32"}
     ops = roofline.count(model, **options).ops
     adapters = [op for op in ops if ".lora_" in op.name and op.kind == "matmul"]
     forward = sum(op.flops * op.count for op in adapters if op.phase == "forward")
@@ -75,10 +61,7 @@ def test_experts_and_their_shared_expert_are_the_feed_forward_layer():
     ("modules", "message"),
     [
         ("qproj", "unknown lora module 'qproj': did you mean 'q_proj'.*allowed: attention, mlp, all, q_proj"),
-        (
-            "kv_b_proj",
-            "lora_modules 'kv_b_proj': small has no such projection: use attention, mlp, all, q_proj",
-        ),
+        ("kv_b_proj", "lora_modules 'kv_b_proj': small has no such projection: use attention, mlp, all, q_proj"),
     ],
 )
 def test_a_name_that_is_no_projection_is_refused(modules, message):

@@ -167,13 +167,7 @@ def test_software_has_a_profile(words, expected):
 
 @pytest.mark.parametrize(
     ("stack", "dtype", "expected"),
-    [
-        ("megatron", "bf16", 4),
-        ("megatron", "fp16", 2),
-        ("jax", "bf16", 2),
-        ("jax", "fp32", 4),
-        ("compiled", "fp16", 4),
-    ],
+    [("megatron", "bf16", 4), ("megatron", "fp16", 2), ("jax", "bf16", 2), ("jax", "fp32", 4), ("compiled", "fp16", 4)],
 )
 def test_gradients_are_summed_in(stack, dtype, expected):
     activations = train_config({"dtype": dtype}).activation_bytes

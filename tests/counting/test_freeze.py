@@ -8,15 +8,7 @@ from roofline.counting.ownership import parameter_shares
 from roofline.counting.step import build_step
 
 # vocabulary 100, d 64, 3 layers: the table has 6,400 parameters
-FLAT = {
-    "n_layers": 3,
-    "d_model": 64,
-    "n_heads": 4,
-    "n_kv_heads": 2,
-    "d_ff": 96,
-    "vocab_size": 100,
-    "name": "small",
-}
+FLAT = {"n_layers": 3, "d_model": 64, "n_heads": 4, "n_kv_heads": 2, "d_ff": 96, "vocab_size": 100, "name": "small"}
 TABLE = 100 * 64
 TOKENS = 2 * 16
 
@@ -112,10 +104,7 @@ def test_a_stage_without_the_table_loses_nothing():
     ("options", "message"),
     [
         ({"freeze": "embedding"}, r"unknown word in freeze: 'embedding'.*\(allowed: embeddings, positions, towers\)"),
-        (
-            {"freeze": "embeddings", "train": "lora", "lora_rank": 8},
-            "which trains adapters alone: leave --freeze out",
-        ),
+        ({"freeze": "embeddings", "train": "lora", "lora_rank": 8}, "which trains adapters alone: leave --freeze out"),
     ],
 )
 def test_what_cannot_be_frozen_is_refused(options, message):

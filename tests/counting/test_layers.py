@@ -42,12 +42,7 @@ def test_tensor_parallelism_divides_matmuls_and_reduces_activations():
     assert qkv[0].flops == 3 * qkv[1].flops
     sent = {op.name: (op.collective, op.bytes_sent) for op in three.ops if op.group == "tp"}
     hidden = 10 * 6 * 2
-    for name in (
-        "attention.all_reduce",
-        "attention.all_reduce_grad",
-        "mlp.all_reduce",
-        "mlp.all_reduce_grad",
-    ):
+    for name in ("attention.all_reduce", "attention.all_reduce_grad", "mlp.all_reduce", "mlp.all_reduce_grad"):
         assert sent[name] == ("all_reduce", hidden)
     assert not [op for op in one.ops if op.kind == "collective" and op.group != "dp"]
 

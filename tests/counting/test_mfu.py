@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from roofline.counting.mfu import (
-    RULES,
-    attention_flops_per_token,
-    matmul_weights,
-    mfu_by_rule,
-    model_flops_per_token,
-)
+from roofline.counting.mfu import RULES, attention_flops_per_token, matmul_weights, mfu_by_rule, model_flops_per_token
 from roofline.errors import RooflineError
 from roofline.model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 
@@ -29,13 +23,7 @@ def test_tinyllama_by_every_rule():
     # 24k tokens/s on an A100 at 2048 tokens: github:jzhang38/TinyLlama issue 147
     by_rule = mfu_by_rule(TINYLLAMA, 2048, tokens_per_s=24_000, num_devices=1, peak_flops_per_s=312e12)
     percent = {rule: round(100 * value, 1) for rule, value in by_rule.items()}
-    assert percent == {
-        "6N+12LdS": 56.3,
-        "causal": 52.0,
-        "6N": 50.8,
-        "6N-without-embedding": 47.7,
-        "6N-all+12LdS": 59.3,
-    }
+    assert percent == {"6N+12LdS": 56.3, "causal": 52.0, "6N": 50.8, "6N-without-embedding": 47.7, "6N-all+12LdS": 59.3}
 
 
 def test_weights_that_multiply():
@@ -55,13 +43,7 @@ def test_tied_and_untied_heads_need_the_same_flops():
 
 
 def test_only_visited_experts_count():
-    moe = Moe(
-        n_experts=8,
-        experts_per_token=2,
-        expert=Mlp(d_ff=10, gated=True),
-        shared=Mlp(d_ff=5),
-        shared_gate=True,
-    )
+    moe = Moe(n_experts=8, experts_per_token=2, expert=Mlp(d_ff=10, gated=True), shared=Mlp(d_ff=5), shared_gate=True)
     dense = decoder(heads(2, 2, 3), Mlp(d_ff=10), layers=1, d_model=6, vocab=11)
     sparse = decoder(heads(2, 2, 3), moe, layers=1, d_model=6, vocab=11)
     # router 6*8, two gated experts 2*3*60, shared 2*30, its gate 6; instead of 2*60

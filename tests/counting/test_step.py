@@ -196,10 +196,7 @@ def test_a_sharded_optimizer_updates_its_share(sharding):
     [
         # fp32 gradient 4, weight 4 and state 8 in; weight and state out
         ({}, 4 + 4 + 8 + 4 + 8),
-        (
-            {"stack": "megatron"},
-            4 + 4 + 8 + 4 + 8 + 2,
-        ),  # and the 16-bit copy, which autocast makes at each use
+        ({"stack": "megatron"}, 4 + 4 + 8 + 4 + 8 + 2),  # and the 16-bit copy, which autocast makes at each use
         ({"dtype": "fp32"}, 4 + 4 + 8 + 4 + 8),
         ({"optimizer": "sgd"}, 4 + 4 + 4),
         ({"optimizer": "sgd-momentum"}, 4 + 4 + 4 + 4 + 4),
@@ -235,14 +232,7 @@ def test_an_unfused_optimizer_passes_three_times():
 )
 def test_every_op_is_sound(model, tp, pp, sharding, recompute, stack):
     step = step_of(
-        model,
-        tp=tp,
-        pp=pp,
-        num_devices=2 * tp * pp,
-        sharding=sharding,
-        recompute=recompute,
-        stack=stack,
-        seq_len=32,
+        model, tp=tp, pp=pp, num_devices=2 * tp * pp, sharding=sharding, recompute=recompute, stack=stack, seq_len=32
     )
     for op in step.ops:
         assert op.flops >= 0, op

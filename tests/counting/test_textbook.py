@@ -216,10 +216,7 @@ def test_groups_of_layers_and_experts():
     # gated: 3 matmuls, 5 per activation and 1 per product; experts: router, 2 visited, shared
     assert ffn == [2 * 3 * 120 + 3 * 60, 2 * 3 * (16 + 72 + 40) + 3 * (2 * 18 + 25)]
     blocks = frame.loc[frame.index.get_level_values(1).str.startswith("Overall"), "FLOPs"]
-    assert list(blocks.index.get_level_values(1)) == [
-        "Overall_Transformer_block_1",
-        "Overall_Transformer_block_2",
-    ]
+    assert list(blocks.index.get_level_values(1)) == ["Overall_Transformer_block_1", "Overall_Transformer_block_2"]
     forward = frame.loc[("forward_pass_TransformerLM", "", ""), "FLOPs"]
     assert forward == blocks.sum() + 2 * 3 * 4 * 7
 

@@ -40,16 +40,12 @@ def test_activations_of_a_layer_as_published(tp, sequence_parallel, recompute):
     # arXiv:2205.05198, table 2, in units of s*b*h bytes; we also count the norms' mean and deviation, fp32
     s, b, h, a = 32, 3, 96, 4
     shard = tp if sequence_parallel else 1
-    published = (
-        {
-            "none": 10 / shard + 24 / tp + 5 * a * s / h / tp,
-            "selective": 10 / shard + 24 / tp,
-            "full": 2 / shard,
-        }[recompute]
-        * s
-        * b
-        * h
-    )
+    per_token = {  # bytes over h
+        "none": 10 / shard + 24 / tp + 5 * a * s / h / tp,
+        "selective": 10 / shard + 24 / tp,
+        "full": 2 / shard,
+    }
+    published = per_token[recompute] * s * b * h
     statistics = 0 if recompute == "full" else 2 * 8 * s * b / shard
     step = step_of(
         tp=tp,

@@ -21,16 +21,7 @@ IDS = hardware.device_ids()
 PUBLISHED = {
     *("a100-sxm-40gb", "a100-sxm-80gb", "b200-sxm", "b300-sxm", "gb200", "gb300", "h100-sxm-80gb"),
     *("h100-sxm-96gb-hbm2e", "h200-nvl-141gb", "h200-sxm-141gb", "mi300x", "mi325x", "mi350x", "mi355x"),
-    *(
-        "rtx-4090",
-        "rtx-a6000",
-        "tpu-v5p",
-        "tpu-v6e",
-        "tpu-v7",
-        "trainium1",
-        "v100-sxm2-16gb",
-        "v100-sxm2-32gb",
-    ),
+    *("rtx-4090", "rtx-a6000", "tpu-v5p", "tpu-v6e", "tpu-v7", "trainium1", "v100-sxm2-16gb", "v100-sxm2-32gb"),
 }
 
 

@@ -66,8 +66,7 @@ def test_a_token_inside_another_does_not_match() -> None:
 
 def test_unknown_word_shows_the_nearest_and_the_remedy() -> None:
     with pytest.raises(
-        HardwareError,
-        match=r"unknown device 'h101': did you mean .*'h100-sxm-80gb'.*'roofline devices' lists all",
+        HardwareError, match=r"unknown device 'h101': did you mean .*'h100-sxm-80gb'.*'roofline devices' lists all"
     ):
         load_device("h101")
 

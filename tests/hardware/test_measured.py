@@ -54,10 +54,7 @@ def test_fit_quality_is_not_inherited():
 
 def test_keyed_tables_merge_by_key():
     measured = merge(
-        [
-            ("default", default_tables()),
-            ("device", {"attention": {"flash2": {"cap": 0.5, "source": "a run"}}}),
-        ]
+        [("default", default_tables()), ("device", {"attention": {"flash2": {"cap": 0.5, "source": "a run"}}})]
     )
     assert measured.attention["flash2"].origin == "device"
     assert measured.attention["flash1"].origin == "default"

@@ -228,10 +228,7 @@ def test_not_a_config(content: str, message: str) -> None:
     [
         ({"num_attention_heads": 0}, "num_attention_heads must be a whole number from 1 .* got 0"),
         ({"num_key_value_heads": 0}, "num_key_value_heads must be a whole number from 1"),
-        (
-            {"num_key_value_heads": 3},
-            r"num_key_value_heads = 3 does not divide num_attention_heads = 4 \(nearest",
-        ),
+        ({"num_key_value_heads": 3}, r"num_key_value_heads = 3 does not divide num_attention_heads = 4 \(nearest"),
         ({"num_key_value_heads": 8}, "num_key_value_heads = 8 does not divide num_attention_heads = 4"),
         (
             {"num_attention_heads": 3, "num_key_value_heads": 3},
@@ -420,11 +417,7 @@ def test_missing_lengths_are_said() -> None:
         ("llama", {"hidden_size": float("nan")}, "hidden_size must be a number, got nan"),
         ("llama", {"intermediate_size": 0}, "intermediate_size must be at least 1 .*, got 0"),
         ("gpt_oss", {"layer_types": ["foo"] * 36}, "unknown word in layer_types: 'foo'.*sliding_attention"),
-        (
-            "gpt_oss",
-            {"layer_types": ["full_attention"]},
-            "layer_types must be a list of 36 words.*got 1 of them",
-        ),
+        ("gpt_oss", {"layer_types": ["full_attention"]}, "layer_types must be a list of 36 words.*got 1 of them"),
         ("gpt_oss", {"layer_types": "foo"}, "layer_types must be a list of 36 words.*got 'foo'"),
         ("big_bird", {"attention_type": None}, "block-sparse"),
     ],

@@ -152,11 +152,7 @@ def test_a_toml_of_ones_own(tmp_path: Path) -> None:
         ("gpt2", {"n_layers": 0}, "n_layers must be a whole number from 1"),
         ("gpt2", {"n_layers": True}, "n_layers must be a whole number"),
         ("gpt2", {"n_heads": 11}, r"n_heads = 11 does not divide d_model = 768 .*12, 8 or 6"),
-        (
-            "llama-3-8b",
-            {"n_kv_heads": 5},
-            r"n_kv_heads = 5 does not divide n_heads = 32 \(nearest that do: 4",
-        ),
+        ("llama-3-8b", {"n_kv_heads": 5}, r"n_kv_heads = 5 does not divide n_heads = 32 \(nearest that do: 4"),
         ("gpt2", {"tied_embeddings": "maybe"}, "tied_embeddings must be true or false"),
         ("mixtral-8x7b", {"experts_per_token": 9}, "experts_per_token = 9 is more than n_experts = 8"),
         ("gpt2", {"dense_first_layers": 1}, "has no meaning without n_experts"),
@@ -216,8 +212,7 @@ CHANGED = [*sorted(load_preset_values("deepseek-v3")), "variations", "window", "
 
 
 @given(
-    changes=st.dictionaries(st.sampled_from(CHANGED), VALUES, max_size=4),
-    base=st.sampled_from(["gpt2", "deepseek-v3"]),
+    changes=st.dictionaries(st.sampled_from(CHANGED), VALUES, max_size=4), base=st.sampled_from(["gpt2", "deepseek-v3"])
 )
 def test_every_description_is_a_model_or_a_one_line_error(changes: dict[str, object], base: str) -> None:
     message = ""

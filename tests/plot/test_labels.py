@@ -11,10 +11,7 @@ from .overlap import overlaps
 
 
 @settings(max_examples=25)
-@given(
-    anchors=st.lists(st.tuples(st.floats(0, 600), st.floats(0, 400)), max_size=12),
-    width=st.floats(20, 120),
-)
+@given(anchors=st.lists(st.tuples(st.floats(0, 600), st.floats(0, 400)), max_size=12), width=st.floats(20, 120))
 def test_placed_labels_stay_inside_and_apart(anchors, width):
     bounds, fixed = Box(0, 0, 600, 400), [Box(200, 100, 300, 140)]
     boxes = [

@@ -54,10 +54,7 @@ def test_data_beside_the_picture(tmp_path, pair):
         with (tmp_path / "data.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert len(rows) == len(data.rows())
-        assert {row.get("device", row.get("h100-sxm-80gb")) for row in rows} >= {
-            "h100-sxm-80gb",
-            "a100-sxm-80gb",
-        }
+        assert {row.get("device", row.get("h100-sxm-80gb")) for row in rows} >= {"h100-sxm-80gb", "a100-sxm-80gb"}
 
 
 def test_drawing_leaves_matplotlib_as_it_was(xl):

@@ -37,11 +37,7 @@ def test_a_panel_draws_ceilings_ridge_and_one_mark_per_point(pair):
     [
         ("gpt2-xl", "h100-sxm-80gb", {"micro_batch": 8}),
         ("gpt2-xl", "a100-sxm-80gb", {"micro_batch": 1, "stack": "eager", "attention": "unfused"}),
-        (
-            "llama-3-8b",
-            "h100-sxm-80gb",
-            {"dtype": "fp8", "recompute": "full", "num_devices": 8, "sharding": "fsdp"},
-        ),
+        ("llama-3-8b", "h100-sxm-80gb", {"dtype": "fp8", "recompute": "full", "num_devices": 8, "sharding": "fsdp"}),
         ("gpt2", "xeon-platinum-8480plus", {"micro_batch": 4}),
         ("deepseek-v3", "h800-sxm-80gb", {}),  # has an fp64 ceiling as low as the name of its bandwidth
     ],

@@ -17,13 +17,7 @@ def test_steps_and_terms(result):
     assert [step.busy_s for step in result.steps] == pytest.approx([460 * US, 460 * US])
     assert result.step_time_s == pytest.approx(1000 * US)
     assert result.steps[0].terms == pytest.approx(
-        {
-            "matmul": 300 * US,
-            "all_reduce_exposed": 100 * US,
-            "optimizer": 50 * US,
-            "copy": 10 * US,
-            "launch": 540 * US,
-        }
+        {"matmul": 300 * US, "all_reduce_exposed": 100 * US, "optimizer": 50 * US, "copy": 10 * US, "launch": 540 * US}
     )
     assert sum(result.terms.values()) == pytest.approx(1460 * US)
 

@@ -42,8 +42,7 @@ def test_a_here_document_is_kept_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "end"),
-    [("'a' b", 3), ('"a\\"b" c', 6), ("$(echo ')') x", 11), ("${A} x", 4), ("'never", 6), ("`a` b", 3)],
+    ("text", "end"), [("'a' b", 3), ('"a\\"b" c', 6), ("$(echo ')') x", 11), ("${A} x", 4), ("'never", 6), ("`a` b", 3)]
 )
 def test_where_a_quoted_part_ends(text: str, end: int) -> None:
     assert quoted_end(text, 0) == end

@@ -24,11 +24,7 @@ def test_leaders_are_the_smallest(chunks, count):
 
 @settings(max_examples=50)
 @given(
-    st.lists(
-        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30),
-        min_size=1,
-        max_size=4,
-    )
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30), min_size=1, max_size=4)
 )
 def test_front_is_the_undominated(chunks):
     front = Front()

@@ -11,16 +11,7 @@ from roofline.errors import RooflineError
 from roofline.hardware import HardwareError, load_device, override
 from roofline.timing.collective import COLLECTIVES, expected_time, ideal_time
 
-DEVICES = (
-    "a100-sxm-80gb",
-    "h100-sxm-80gb",
-    "b200-sxm",
-    "gb200",
-    "l40s",
-    "v100-sxm2-32gb",
-    "mi300x",
-    "tpu-v5p",
-)
+DEVICES = ("a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm", "gb200", "l40s", "v100-sxm2-32gb", "mi300x", "tpu-v5p")
 NIC = 50e9
 
 
@@ -37,13 +28,7 @@ def test_one_rank_costs_nothing(name):
 @pytest.mark.parametrize(
     ("name", "traffic"),
     # 8 ranks, 8e9 bytes: ring all-reduce 2*7/8, the others 7/8, a message whole
-    [
-        ("all_reduce", 14e9),
-        ("all_gather", 7e9),
-        ("reduce_scatter", 7e9),
-        ("all_to_all", 7e9),
-        ("send_recv", 8e9),
-    ],
+    [("all_reduce", 14e9), ("all_gather", 7e9), ("reduce_scatter", 7e9), ("all_to_all", 7e9), ("send_recv", 8e9)],
 )
 def test_ideal_traffic_inside_a_domain(name, traffic):
     device = load_device("a100-sxm-80gb")  # 300 GB/s one way
@@ -132,31 +117,10 @@ def test_more_bytes_take_longer(name, first, second):
 @pytest.mark.parametrize(
     ("device_id", "name", "ranks", "inside", "payload", "seconds"),
     [
-        (
-            "h100-sxm-80gb",
-            "all_reduce",
-            8,
-            8,
-            2**33,
-            0.0317,
-        ),  # 473 to 480 GB/s bus (github:stas00/ml-engineering)
+        ("h100-sxm-80gb", "all_reduce", 8, 8, 2**33, 0.0317),  # 473 to 480 GB/s bus (github:stas00/ml-engineering)
         ("a100-sxm-80gb", "all_reduce", 8, 8, 2**34, 0.1280),  # 234.9 GB/s bus (github:stas00/ml-engineering)
-        (
-            "h100-sxm-80gb",
-            "all_reduce",
-            64,
-            8,
-            2**33,
-            0.04398,
-        ),  # 8 nodes, 400 Gbit/s (github:coreweave/nccl-tests)
-        (
-            "b200-sxm",
-            "all_reduce",
-            32,
-            8,
-            2**34,
-            0.08718,
-        ),  # 4 nodes, 400 Gbit/s (github:stas00/ml-engineering)
+        ("h100-sxm-80gb", "all_reduce", 64, 8, 2**33, 0.04398),  # 8 nodes, 400 Gbit/s (github:coreweave/nccl-tests)
+        ("b200-sxm", "all_reduce", 32, 8, 2**34, 0.08718),  # 4 nodes, 400 Gbit/s (github:stas00/ml-engineering)
     ],
 )
 def test_published_runs_within_a_tenth(device_id, name, ranks, inside, payload, seconds):

@@ -155,13 +155,7 @@ def test_attention_is_never_faster_than_light(device_id, batch, heads, seq, dim,
     assert expected_time(op, device, attention=kernel) >= ideal_time(op, device)
 
 
-@given(
-    st.sampled_from(DEVICES),
-    st.sampled_from(VECTOR),
-    st.floats(1, 1e12),
-    st.floats(0, 1e13),
-    st.integers(1, 10),
-)
+@given(st.sampled_from(DEVICES), st.sampled_from(VECTOR), st.floats(1, 1e12), st.floats(0, 1e13), st.integers(1, 10))
 def test_streams_are_never_faster_than_light(device_id, kind, moved, flops, kernels):
     device = load_device(device_id)
     op = stream(kind, moved, flops=flops, kernels=kernels)

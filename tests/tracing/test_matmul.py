@@ -37,12 +37,7 @@ def test_grouped_convolution_by_hand():
 def test_linear_costs_by_hand():
     result = trace(nn.Linear(3, 5), torch.randn(4, 3, requires_grad=True))
     forward = next(op for op in result.ops if op.phase == "forward")
-    assert (forward.name, forward.kind, forward.dtype, forward.shape) == (
-        "addmm",
-        "matmul",
-        "fp32",
-        (4, 5, 3, 1),
-    )
+    assert (forward.name, forward.kind, forward.dtype, forward.shape) == ("addmm", "matmul", "fp32", (4, 5, 3, 1))
     assert forward.flops == 120  # 2 * 4 * 5 * 3
     assert (forward.bytes_read, forward.bytes_written) == (128, 80)  # 4 * (12 + 15 + 5), 4 * 20
     assert forward.saved_bytes == 48  # the input: 4 * 12

@@ -15,12 +15,7 @@ def test_a_complete_row_is_one_configuration():
     assert (found.device_id, found.measured) == ("a100-sxm-80gb", 5000)
     assert (train.tp, train.pp, train.vp, train.num_devices) == (2, 2, 1, 16)
     assert (train.micro_batch, train.global_batch, train.recompute) == (2, 64, "none")
-    assert (train.sharding, train.attention, train.stack, train.dtype) == (
-        "zero1",
-        "flash2",
-        "megatron",
-        "bf16",
-    )
+    assert (train.sharding, train.attention, train.stack, train.dtype) == ("zero1", "flash2", "megatron", "bf16")
     assert train.sequence_parallel
     assert found.model.n_layers == 24
 

@@ -115,11 +115,7 @@ def test_words_that_say_more():
     fp8 = case(dtype="fp8", device="b200-sxm", low_precision_recipe="fp8-rowwise").candidates[0]
     assert (fp8.dtype, fp8.low_precision_recipe) == ("fp8", "rowwise")
     assert case(attention="fused_softmax", notes="fused_softmax").candidates[0].attention == "unfused"
-    assert case(attention_note="RMS kernel, fused CE/rotary").candidates[0].fused == (
-        "cross_entropy",
-        "norm",
-        "rotary",
-    )
+    assert case(attention_note="RMS kernel, fused CE/rotary").candidates[0].fused == ("cross_entropy", "norm", "rotary")
     lora = case(workload="lora").candidates[0]
     assert (lora.train, lora.lora_rank) == ("lora", 16)
     assert case(seq_parallel="1", tp="1").candidates[0].sequence_parallel is False

@@ -7,9 +7,7 @@ import pytest
 
 from roofline.errors import RooflineError
 from roofline.validation.rows import Skipped, number, read_rows, read_table, source_name
-from roofline.validation.runs import (
-    data_file,
-)
+from roofline.validation.runs import data_file
 
 
 @pytest.mark.parametrize("what", ["runs", "memory", "budgets"])

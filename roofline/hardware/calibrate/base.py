@@ -210,9 +210,6 @@ def raised(device: Device, samples: Sequence[Sample]) -> Device:
         best = max((s.flops / s.typical for s in samples if s.group == "gemm" and s.dtype == dtype), default=0.0)
         if best > peak.tflops * 1e12 and device.kind == "cpu":
             peaks[dtype] = msgspec.structs.replace(
-                peak,
-                tflops=round(best / 1e12, 5),
-                source="calibration",
-                not_derived="best measured matrix product",
+                peak, tflops=round(best / 1e12, 5), source="calibration", not_derived="best measured matrix product"
             )
     return msgspec.structs.replace(device, peak=peaks)

@@ -30,12 +30,7 @@ class AttentionFit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_gemm(
-    flops: Sequence[float],
-    moved: Sequence[float],
-    seconds: Sequence[float],
-    *,
-    peak: float,
-    bandwidth: float,
+    flops: Sequence[float], moved: Sequence[float], seconds: Sequence[float], *, peak: float, bandwidth: float
 ) -> GemmFit:
     """The constants with the smallest mean error over matrix products.
 

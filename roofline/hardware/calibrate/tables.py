@@ -133,13 +133,7 @@ def _attention_table(device: Device, samples: Sequence[Sample], t0_us: float) ->
             peak=device.peaks[chosen[0].dtype],
         )
         table |= {cap: fit.cap, tile: fit.tile_us}
-    return table | {
-        "t0_us": t0_us,
-        "softmax_dim": 0.0,
-        "head_multiple": 1,
-        "bandwidth": 0.9,
-        "source": MEASURED,
-    }
+    return table | {"t0_us": t0_us, "softmax_dim": 0.0, "head_multiple": 1, "bandwidth": 0.9, "source": MEASURED}
 
 
 def usable(tables: Mapping[str, Any], *, gpu: bool) -> tuple[dict[str, Any], list[str]]:

@@ -134,13 +134,7 @@ class TorchEngine:
         # operands that they go over.
         for group, name, build, moved, touched in (
             ("elementwise", "add", bind(self._add, rows, width, dtype), 3 * count * size, 3 * count * size),
-            (
-                "elementwise",
-                "gelu",
-                bind(self._gelu, rows, width, dtype, False),
-                2 * count * size,
-                2 * count * size,
-            ),
+            ("elementwise", "gelu", bind(self._gelu, rows, width, dtype, False), 2 * count * size, 2 * count * size),
             (
                 "elementwise",
                 "gelu and backward",
@@ -155,20 +149,8 @@ class TorchEngine:
                 7 * count * size,
                 4 * count * size,
             ),
-            (
-                "softmax",
-                "cross entropy and backward",
-                bind(self._loss, tokens, vocabulary),
-                4 * logits,
-                3 * logits,
-            ),
-            (
-                "embedding",
-                "gather of rows",
-                bind(self._gather, rows, width, dtype),
-                2 * count * size,
-                2 * count * size,
-            ),
+            ("softmax", "cross entropy and backward", bind(self._loss, tokens, vocabulary), 4 * logits, 3 * logits),
+            ("embedding", "gather of rows", bind(self._gather, rows, width, dtype), 2 * count * size, 2 * count * size),
             # 21 passes over fp32 numbers: multiply, lerp, multiply, addcmul, sqrt, divide, add, addcdiv
             ("optimizer", "AdamW", bind(self._adamw, tensors), 84 * parameters, 16 * parameters),
         ):
@@ -218,10 +200,7 @@ class TorchEngine:
         return self._with_backward(gelu, x) if backward else lambda: gelu(x)
 
     def _norm(self, rows: int, width: int, dtype: str) -> Runner:
-        weight, bias = (
-            self._random(width, dtype=dtype, grad=True),
-            self._random(width, dtype=dtype, grad=True),
-        )
+        weight, bias = (self._random(width, dtype=dtype, grad=True), self._random(width, dtype=dtype, grad=True))
         norm = self.torch.nn.functional.layer_norm
         x = self._random(rows, width, dtype=dtype, grad=True)
         return self._with_backward(lambda x: norm(x, (width,), weight, bias), x)

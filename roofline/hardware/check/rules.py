@@ -160,9 +160,7 @@ def _sparse_problems(device: Figures) -> Iterator[Problem]:
             dense = _dense_of_relative(device, dtype, peak.tflops, sparsity)
         if dense is not None and abs(peak.tflops / (sparsity * dense) - 1) < 0.02:
             yield Problem(
-                f"peak.{dtype}.tflops",
-                peak.tflops,
-                f"is the {sparsity:g}x sparse figure; the dense one is {dense:g}",
+                f"peak.{dtype}.tflops", peak.tflops, f"is the {sparsity:g}x sparse figure; the dense one is {dense:g}"
             )
 
 

@@ -19,11 +19,7 @@ _CACHE_SIZED = (96, 128, 192)  # three matrices of these sizes stay in a core's 
 
 
 def seconds(
-    run: Callable[[], Any],
-    *,
-    budget_s: float,
-    at_least: int = 3,
-    clock: Callable[[], float] = time.perf_counter,
+    run: Callable[[], Any], *, budget_s: float, at_least: int = 3, clock: Callable[[], float] = time.perf_counter
 ) -> list[float]:
     """Durations of repeated runs after a first one that is not counted, until the budget is spent.
 

@@ -62,9 +62,7 @@ def system_memory_bytes(path: str = "/proc/meminfo") -> int | None:
 
 
 def detect_gpus(
-    nvml: Nvml | None = None,
-    environment: Mapping[str, str] | None = None,
-    host_memory_bytes: int | None = None,
+    nvml: Nvml | None = None, environment: Mapping[str, str] | None = None, host_memory_bytes: int | None = None
 ) -> Detection:
     """The NVIDIA GPUs of this machine (AMD's where amdsmi is installed); never raises.
 

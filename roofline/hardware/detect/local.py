@@ -78,10 +78,7 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
     cores = cpu.available_cores
     known = architecture_of(cpu)
     clock_mhz = None if cpu.model_hidden else cpu.base_mhz
-    sources = {
-        "measured": "short NumPy benchmark on this machine",
-        "system": "what the operating system reports",
-    }
+    sources = {"measured": "short NumPy benchmark on this machine", "system": "what the operating system reports"}
     if peaks is None and clock_mhz is not None and known is not None:
         table = _derived_peaks(cores, clock_mhz, known[3])
         sources["derived"] = "cores x FLOPs per cycle (architecture file) x base clock"
