@@ -1,3 +1,6 @@
+import csv
+from pathlib import Path
+
 import pytest
 
 from roofline.counting.mfu import model_flops_per_token
@@ -21,110 +24,10 @@ SHAPES = {
     "xl": (48, 1600, 25, 1024),
     "xl, 16k tokens": (48, 1600, 25, 16384),
 }
-ROWS = [
-    ("Transformer_block", "RMSNorm_1", ""),
-    ("Transformer_block", "MultiHeadAttention", "QKV_proj"),
-    ("Transformer_block", "MultiHeadAttention", "Attention_scores"),
-    ("Transformer_block", "MultiHeadAttention", "Softmax"),
-    ("Transformer_block", "MultiHeadAttention", "Attention_weighted"),
-    ("Transformer_block", "MultiHeadAttention", "O_proj"),
-    ("Transformer_block", "MultiHeadAttention", "Overall_MultiHeadAttention"),
-    ("Transformer_block", "RMSNorm_2", ""),
-    ("Transformer_block", "FFN", ""),
-    ("Transformer_block", "Overall_Transformer_block", ""),
-    ("RMSNorm_final", "", ""),
-    ("LM_head", "", ""),
-    ("forward_pass_TransformerLM", "", ""),
-    ("backward_pass_TransformerLM", "", ""),
-    ("Overall_TransformerLM", "", ""),
-]
-FLOPS = {
-    "small": [
-        2361344,
-        3623878656,
-        1610612736,
-        62914560,
-        1610612736,
-        1207959552,
-        8115978240,
-        2361344,
-        20165427200,
-        339433537536,
-        2361344,
-        79047426048,
-        418483324928,
-        836966649856,
-        1255449974784,
-    ],
-    "medium": [
-        3147776,
-        6442450944,
-        2147483648,
-        83886080,
-        2147483648,
-        2147483648,
-        12968787968,
-        3147776,
-        26876313600,
-        956433530880,
-        3147776,
-        105396568064,
-        1061833246720,
-        2123666493440,
-        3185499740160,
-    ],
-    "large": [
-        3934208,
-        10066329600,
-        2684354560,
-        104857600,
-        2684354560,
-        3355443200,
-        18895339520,
-        3934208,
-        33587200000,
-        1889654685696,
-        3934208,
-        131745710080,
-        2021404329984,
-        4042808659968,
-        6064212989952,
-    ],
-    "xl": [
-        4917248,
-        15728640000,
-        3355443200,
-        131072000,
-        3355443200,
-        5242880000,
-        27813478400,
-        4917248,
-        41975808000,
-        3350357803008,
-        4917248,
-        164682137600,
-        3515044857856,
-        7030089715712,
-        10545134573568,
-    ],
-    "xl, 16k tokens": [
-        78675968,
-        251658240000,
-        858993459200,
-        33554432000,
-        858993459200,
-        83886080000,
-        2087085670400,
-        78675968,
-        671612928000,
-        132425085616128,
-        78675968,
-        2634914201600,
-        135060078493696,
-        270120156987392,
-        405180235481088,
-    ],
-}
+with (Path(__file__).parents[1] / "data" / "accounting_flops.csv").open() as file:
+    TABLE = list(csv.DictReader(file))
+ROWS = [(row["Level-1"], row["Level-2"], row["Level-3"]) for row in TABLE]
+FLOPS = {name: [int(row[name]) for row in TABLE] for name in SHAPES}
 
 
 def shapes(name: str) -> dict[str, int]:
