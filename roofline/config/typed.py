@@ -122,19 +122,55 @@ Offload: TypeAlias = Literal["optimizer", "parameters", "activations", "all", "n
 OffloadTo: TypeAlias = Literal["cpu", "nvme"]
 
 
-class Options(TypedDict, total=False):
+class WordOptions(TypedDict, total=False):
+    """Options that are no numbers."""
+
+    packing: Packing | None
+    dtype: Dtype | None
+    low_precision_recipe: LowPrecisionRecipe | None
+    sharding: Sharding | None
+    sequence_parallel: bool | None
+    recompute: Recompute | Sequence[Recompute] | None
+    recompute_detail: str | None
+    attention: Attention | None
+    optimizer: Optimizer | None
+    stack: str | os.PathLike[str] | None
+    dropout: bool | None
+    train: Train | None
+    lora_modules: str | Sequence[str] | None
+    base_dtype: BaseDtype | None
+    double_quant: bool | None
+    base_upcast: BaseUpcast | None
+    lora_variant: LoraVariant | None
+    lora_dropout: float | None
+    freeze: Freeze | Sequence[Freeze] | None
+    fused: Fused | Sequence[Fused] | None
+    master_weights: bool | None
+    schedule: Schedule | None
+    pp_layout: str | Sequence[int] | None
+    dispatcher: Dispatcher | None
+    expert_balance: ExpertBalance | float | None
+    cuda_graph: CudaGraph | None
+    exchange_overlap: bool | float | None
+    moment_dtype: MomentDtype | Sequence[MomentDtype] | None
+    gradient_dtype: GradientDtype | None
+    master_dtype: MasterDtype | None
+    weight_dtype: WeightDtype | None
+    saved_dtype: SavedDtype | None
+    offload: Offload | Sequence[Offload] | None
+    offload_to: OffloadTo | None
+
+
+class Options(WordOptions, total=False):
     """Options of one run (see `TrainConfig`)."""
 
     micro_batch: Count | None
     global_batch: Count | None
     seq_len: Count | None
     mean_len: Count | None
-    packing: Packing | None
     images_per_sample: Amount | None
     clips_per_sample: Amount | None
     image_size: Count | None
-    dtype: Dtype | None
-    low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | None
     devices_per_node: Count | None
     tp: Count | None
@@ -144,57 +180,23 @@ class Options(TypedDict, total=False):
     cp: Count | None
     ep: Count | None
     etp: Count | None
-    sharding: Sharding | None
-    sequence_parallel: bool | None
-    recompute: Recompute | Sequence[Recompute] | None
-    recompute_detail: str | None
-    attention: Attention | None
-    optimizer: Optimizer | None
-    stack: str | os.PathLike[str] | None
-    dropout: bool | None
-    train: Train | None
     lora_rank: Count | None
-    lora_modules: str | Sequence[str] | None
-    base_dtype: BaseDtype | None
-    double_quant: bool | None
-    base_upcast: BaseUpcast | None
-    lora_variant: LoraVariant | None
-    lora_dropout: float | None
-    freeze: Freeze | Sequence[Freeze] | None
-    fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | None
-    master_weights: bool | None
-    schedule: Schedule | None
-    pp_layout: str | Sequence[int] | None
-    dispatcher: Dispatcher | None
-    expert_balance: ExpertBalance | float | None
-    cuda_graph: CudaGraph | None
-    exchange_overlap: bool | float | None
-    moment_dtype: MomentDtype | Sequence[MomentDtype] | None
-    gradient_dtype: GradientDtype | None
-    master_dtype: MasterDtype | None
-    weight_dtype: WeightDtype | None
-    saved_dtype: SavedDtype | None
-    offload: Offload | Sequence[Offload] | None
     offload_layers: Count | None
-    offload_to: OffloadTo | None
     host_gb_per_s: Amount | None
     nvme_gb_per_s: Amount | None
 
 
-class ArrayOptions(TypedDict, total=False):
+class ArrayOptions(WordOptions, total=False):
     """Options of many runs at once: a number may be an array."""
 
     micro_batch: Count | Counts | None
     global_batch: Count | Counts | None
     seq_len: Count | Counts | None
     mean_len: Count | Counts | None
-    packing: Packing | None
     images_per_sample: Amount | Amounts | None
     clips_per_sample: Amount | Amounts | None
     image_size: Count | Counts | None
-    dtype: Dtype | None
-    low_precision_recipe: LowPrecisionRecipe | None
     num_devices: Count | Counts | None
     devices_per_node: Count | Counts | None
     tp: Count | Counts | None
@@ -204,40 +206,9 @@ class ArrayOptions(TypedDict, total=False):
     cp: Count | Counts | None
     ep: Count | Counts | None
     etp: Count | Counts | None
-    sharding: Sharding | None
-    sequence_parallel: bool | None
-    recompute: Recompute | Sequence[Recompute] | None
-    recompute_detail: str | None
-    attention: Attention | None
-    optimizer: Optimizer | None
-    stack: str | os.PathLike[str] | None
-    dropout: bool | None
-    train: Train | None
     lora_rank: Count | Counts | None
-    lora_modules: str | Sequence[str] | None
-    base_dtype: BaseDtype | None
-    double_quant: bool | None
-    base_upcast: BaseUpcast | None
-    lora_variant: LoraVariant | None
-    lora_dropout: float | None
-    freeze: Freeze | Sequence[Freeze] | None
-    fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | Amounts | None
-    master_weights: bool | None
-    schedule: Schedule | None
-    pp_layout: str | Sequence[int] | None
-    dispatcher: Dispatcher | None
-    expert_balance: ExpertBalance | float | None
-    cuda_graph: CudaGraph | None
-    exchange_overlap: bool | float | None
-    moment_dtype: MomentDtype | Sequence[MomentDtype] | None
-    gradient_dtype: GradientDtype | None
-    master_dtype: MasterDtype | None
-    weight_dtype: WeightDtype | None
-    saved_dtype: SavedDtype | None
-    offload: Offload | Sequence[Offload] | None
     offload_layers: Count | Counts | None
-    offload_to: OffloadTo | None
     host_gb_per_s: Amount | Amounts | None
     nvme_gb_per_s: Amount | Amounts | None
 

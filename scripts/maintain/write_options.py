@@ -96,11 +96,6 @@ def single(name: str) -> str:
     return number(name) if name in NUMBERS else one(name)
 
 
-def array(name: str) -> str:
-    """One value, or numbers for many runs."""
-    return f"{number(name)} | {number(name)}s" if name in NUMBERS else one(name)
-
-
 def choice(name: str) -> str:
     """One value or several to choose from."""
     if name in NUMBERS:
@@ -120,12 +115,15 @@ def text() -> str:
         for name in names
         if name in readers and words_of(readers[name])
     ]
+    numbers = [name for name in names if name in NUMBERS]
+    words = [name for name in names if name not in NUMBERS]
     classes = [
-        ("Options(TypedDict, total=False)", "Options of one run (see `TrainConfig`).", fields(single, names)),
+        ("WordOptions(TypedDict, total=False)", "Options that are no numbers.", fields(one, words)),
+        ("Options(WordOptions, total=False)", "Options of one run (see `TrainConfig`).", fields(number, numbers)),
         (
-            "ArrayOptions(TypedDict, total=False)",
+            "ArrayOptions(WordOptions, total=False)",
             "Options of many runs at once: a number may be an array.",
-            fields(array, names),
+            fields(lambda name: f"{number(name)} | {number(name)}s", numbers),
         ),
         (
             "LayoutChoices(TypedDict, total=False)",
