@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the profile."""
     from ..profiling.profile import assemble, read_ranks
     from ..view import profile as view
+    from ..view.words import sentences
 
     _check_outputs(args)
     ranks = read_ranks(args.traces, None if args.device is None else options.device(args))
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         found, assumed = _beside(args, result)
         data["beside"] = found
         tables[2:2] = view.beside_tables(found, args.top)
-        notes += [*(f"{note[0].upper()}{note[1:]}." for note in found.notes), assumed]
+        notes += [*sentences(found.notes), assumed]
     emit(args, {**data, "notes": notes}, tables, notes, view.records(result))
     return 0
 
@@ -117,14 +118,12 @@ def _device_file(args: argparse.Namespace, result: Profile) -> list[str]:
         return []
     from ..hardware.calibrate.writer import to_toml, write_device
     from ..profiling.fitted import fitted_device
+    from ..view.words import sentences
 
     device, words = fitted_device(result)
     heading = "Written by 'roofline profile': constants fitted to the kernels of a trace."
     write_device(args.write_device, to_toml(device, heading=heading))
-    return [
-        *(f"{word[0].upper()}{word[1:]}." for word in words),
-        f"Written: {args.write_device}. Use it with --device.",
-    ]
+    return [*sentences(words), f"Written: {args.write_device}. Use it with --device."]
 
 
 def _pictures(args: argparse.Namespace, ranks: list[Rank], result: Profile) -> list[str]:

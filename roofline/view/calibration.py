@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..hardware.calibrate.tables import from_cache
 from .devices import data as device_data
 from .table import Shown, Table
+from .words import sentences
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -50,7 +51,7 @@ def measured(calibration: Calibration, held: Held | None, path: str, *, named: s
         f"{device.name}: peak {peaks} GFLOP/s; memory {device.memory.bandwidth.gb_per_s:g} GB/s"
         + (f" (caches: {caches})" if caches else ""),
         f"{device.sources['calibration']}.",
-        *([f"{held.words[0].upper()}{held.words[1:]}."] if held is not None else []),
+        *(sentences([held.words]) if held is not None else []),
         *([_interval(device)] if device.spread else []),
         *(f"Note: {note}." for note in calibration.notes),
         _written(path, named, doubts),

@@ -10,6 +10,7 @@ from ..search.layout import layout_dict
 from .cells import one_unit
 from .html.pieces import answer, table
 from .table import Cell, Table
+from .words import sentences
 
 if TYPE_CHECKING:
     from ..planning.ladder import Ladder, Rung
@@ -89,7 +90,7 @@ def notes(result: Ladder) -> list[str]:
     """Which law, and what was assumed."""
     best = result.rungs[result.best]
     more = f"Layout, overhead and what else: roofline plan {units.format_count(best.parameters)} with the same options."
-    return [*law_words(result), *(f"{note[0].upper()}{note[1:]}." for note in result.notes), more]
+    return [*law_words(result), *sentences(result.notes), more]
 
 
 def law_words(result: Ladder) -> list[str]:

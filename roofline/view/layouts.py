@@ -18,7 +18,7 @@ from .estimate import peak_bar
 from .html.pieces import answer, table
 from .memory import parts_bar
 from .table import Cell, Table
-from .words import device_words, length_words, model_words
+from .words import device_words, length_words, model_words, sentences
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -328,7 +328,7 @@ def _searched(result: SearchResult) -> list[str]:
         found.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:
         return found
-    found += [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    found += sentences(result.notes)
     if result.objective == "energy":
         found.append(
             f"Assumes a device draws its power limit while kernels run, {WAITING_DRAW:.0%} of it while waiting."

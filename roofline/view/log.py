@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..units import format_share, format_time
 from .cells import seconds
 from .table import Cell, Table
+from .words import sentences
 
 if TYPE_CHECKING:
     from ..profiling.series import Series
@@ -52,4 +53,4 @@ def _step_time(log: Series) -> str:
 
 def notes(log: Series) -> list[str]:
     """What was left out."""
-    return [f"{note[0].upper()}{note[1:]}." for note in log.notes]
+    return sentences(log.notes)

@@ -16,7 +16,7 @@ from .changes import changes_table
 from .estimate import VISIBLE, waterfall_bar
 from .html.pieces import answer, table
 from .table import Cell, Table
-from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
+from .words import batch_words, device_notes, device_words, method_words, model_words, sentences, unit_words
 
 if TYPE_CHECKING:
     from ..answers.diagnosis import Diagnosis
@@ -87,7 +87,7 @@ def records(result: Diagnosis) -> Table:
 
 def notes(result: Diagnosis) -> list[str]:
     """What was assumed, and how far the device's figures can be trusted."""
-    found = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    found = sentences(result.notes)
     found += [f"Note: {note}." for note in result.estimate.model.assumptions]
     return found + device_notes(result.estimate.device)
 

@@ -10,6 +10,7 @@ from ..timing.terms import TERMS
 from ..units import format_bytes, format_rate, format_share, format_si, format_time
 from .cells import seconds, share, size
 from .table import Cell, Table
+from .words import sentences
 
 if TYPE_CHECKING:
     from ..profiling.beside import Beside
@@ -322,7 +323,7 @@ def unattributed_table(result: Profile) -> Table:
 
 def notes(result: Profile) -> list[str]:
     """What a reader has to know, as sentences."""
-    found = [f"{note[0].upper()}{note[1:]}." for note in result.notes]
+    found = sentences(result.notes)
     launch = result.terms.get("launch", 0.0)
     if result.after_synchronization_s > 0.2 * launch > 0:
         found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..config.base import base_dtypes
@@ -14,6 +15,15 @@ from ..units import format_count, format_rate
 if TYPE_CHECKING:
     from ..hardware import Device
     from ..model.spec import ModelConfig
+
+
+def sentences(notes: Iterable[str]) -> list[str]:
+    """Notes as sentences.
+
+    >>> sentences(["assumes tp 2"])
+    ['Assumes tp 2.']
+    """
+    return [f"{note[0].upper()}{note[1:]}." for note in notes]
 
 
 def model_words(model: ModelConfig) -> str:
