@@ -1,11 +1,12 @@
 """What tests share: running the command line in this process, and a command made up for testing."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,6 +48,36 @@ def run(capsys) -> Callable[..., Result]:
         return Result(status, captured.out, captured.err)
 
     return run_command
+
+
+@pytest.fixture
+def printed(run) -> Callable[..., str]:
+    """Run the command line, which must succeed: ``printed("estimate", "gpt2-xl")`` -> standard output."""
+
+    def print_command(*arguments: str) -> str:
+        result = run(*arguments)
+        assert result.status == 0, result.err
+        return result.out
+
+    return print_command
+
+
+@pytest.fixture
+def answered(printed) -> Callable[..., Any]:
+    """The same with ``--format json``, read."""
+    return lambda *arguments: json.loads(printed(*arguments, "--format", "json"))
+
+
+@pytest.fixture
+def refused(run) -> Callable[..., str]:
+    """Run a command line that is bad input: ``refused("estimate", "gpt2-xxl")`` -> standard error."""
+
+    def refuse_command(*arguments: str) -> str:
+        result = run(*arguments)
+        assert result.status == 2, result
+        return result.err
+
+    return refuse_command
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

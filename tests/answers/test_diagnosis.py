@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from roofline.answers.diagnosis import diagnose
@@ -97,14 +95,12 @@ def test_nothing_measured():
         diagnose("gpt2", "rtx-4090")
 
 
-def test_command_prints_the_contract(capsys):
+def test_command_prints_the_contract(printed, answered):
     arguments = ["mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "4", "--tokens-per-s", "9k"]
-    assert main([*arguments, "--format", "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data = answered(*arguments)
     for key in ("mfu", "hfu", "mfu_causal", "mfu_6n", "expected_mfu_low", "expected_mfu_high", "verdict", "suspects"):
         assert key in data
-    assert main(arguments) == 0
-    assert "What would explain it" in capsys.readouterr().out
+    assert "What would explain it" in printed(*arguments)
     assert main([*arguments, "--format", "csv"]) == 0
 
 
@@ -164,7 +160,6 @@ def test_tflops_of_one_device_are_a_measurement():
     assert result.mfu == pytest.approx(156 / 312)
 
 
-def test_more_than_the_peak_printed_beside_a_measurement_is_explained(capsys):
+def test_more_than_the_peak_printed_beside_a_measurement_is_explained(printed):
     words = ["mfu", "llama-3.1-8b", "-d", "b200-sxm", "--num-devices", "8", "--tokens-per-s", "91k"]
-    assert main([*words, "--reported-mfu", "200 %"]) == 0
-    assert "the reported MFU of 200 % could be" in capsys.readouterr().out
+    assert "the reported MFU of 200 % could be" in printed(*words, "--reported-mfu", "200 %")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -14,14 +13,7 @@ from roofline.hardware import load_device
 from roofline.hardware.calibrate.calibrate import Calibration
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 0
-    return capsys.readouterr().out
-
-
-def test_calibrate_writes_a_file_that_local_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_calibrate_writes_a_file_that_local_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed) -> None:
     from roofline.hardware.detect import local
 
     monkeypatch.setattr(
@@ -32,7 +24,7 @@ def test_calibrate_writes_a_file_that_local_finds(
     monkeypatch.setattr("roofline.hardware.calibrate.kernels.stream_size", lambda: 2**22)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
-    text = run(capsys, "calibrate", "--engine", "numpy", "--seconds", "1", "--rounds", "1", "--force")
+    text = printed("calibrate", "--engine", "numpy", "--seconds", "1", "--rounds", "1", "--force")
     assert "--device local" in text
     assert "GFLOP/s" in text
     local.local_device.cache_clear()
@@ -43,15 +35,13 @@ def test_calibrate_writes_a_file_that_local_finds(
         local.local_device.cache_clear()
 
 
-def test_calibrate_refuses_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["calibrate", "--output", str(tmp_path / "nodir" / "x.toml")]) == 2
-    assert "there is no folder" in capsys.readouterr().err
+def test_calibrate_refuses_a_folder_that_is_not_there(tmp_path: Path, refused) -> None:
+    assert "there is no folder" in refused("calibrate", "--output", str(tmp_path / "nodir" / "x.toml"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_calibrate_refuses_other_file_types(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["calibrate", "--output", "x.json"]) == 2
-    assert ".toml" in capsys.readouterr().err
+def test_calibrate_refuses_other_file_types(refused) -> None:
+    assert ".toml" in refused("calibrate", "--output", "x.json")
 
 
 def calibrated(noisy: tuple[str, ...]) -> Calibration:
@@ -89,13 +79,10 @@ def test_a_noisy_result_is_not_put_where_local_reads_it_unless_forced(
         assert "--force" in text
 
 
-def test_a_noisy_result_goes_where_it_is_asked_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_noisy_result_goes_where_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered) -> None:
     monkeypatch.setattr(
         "roofline.hardware.calibrate.calibrate.calibrate", lambda *_args, **_kw: calibrated(("rounds differ",))
     )
     path = tmp_path / "mine.toml"
-    assert main(["calibrate", "--output", str(path), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["file"] == str(path)
+    assert answered("calibrate", "--output", str(path))["file"] == str(path)
     assert path.exists()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
 import roofline
@@ -13,13 +10,8 @@ from roofline.cli import main
 from roofline.hardware.instances import instances
 
 
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 0
-    return capsys.readouterr().out
-
-
-def test_instances_are_listed_with_what_they_stand_for(capsys: pytest.CaptureFixture[str]) -> None:
-    data = json.loads(printed(capsys, "devices", "--instances", "--format", "json"))
+def test_instances_are_listed_with_what_they_stand_for(answered) -> None:
+    data = answered("devices", "--instances")
     rows = {row["name"]: row for row in data["instances"]}
     assert len(rows) == len(instances())
     assert rows["p5.48xlarge"]["device"] == "h100-sxm-80gb"
@@ -29,14 +21,12 @@ def test_instances_are_listed_with_what_they_stand_for(capsys: pytest.CaptureFix
     assert "price" not in " ".join(rows["p5.48xlarge"])
 
 
-def test_instances_of_one_cloud(capsys: pytest.CaptureFixture[str]) -> None:
-    text = printed(capsys, "devices", "--instances", "--vendor", "oci")
+def test_instances_of_one_cloud(refused, printed) -> None:
+    text = printed("devices", "--instances", "--vendor", "oci")
     assert "BM.GPU.H100.8" in text
     assert "p5.48xlarge" not in text
-    assert main(["devices", "--instances", "--vendor", "nobody"]) == 2
-    assert "unknown provider 'nobody' (allowed: AWS, Azure" in capsys.readouterr().err
-    assert main(["devices", "p5.48xlarge", "--instances"]) == 2
-    assert "leave it out to see 'p5.48xlarge'" in capsys.readouterr().err
+    assert "unknown provider 'nobody' (allowed: AWS, Azure" in refused("devices", "--instances", "--vendor", "nobody")
+    assert "leave it out to see 'p5.48xlarge'" in refused("devices", "p5.48xlarge", "--instances")
 
 
 @pytest.mark.parametrize(
@@ -50,12 +40,12 @@ def test_instances_of_one_cloud(capsys: pytest.CaptureFixture[str]) -> None:
         ("docs/examples/boards.csv:my-4080", "97.47 TFLOP/s"),
     ],
 )
-def test_one_device_by_whatever_names_it(capsys: pytest.CaptureFixture[str], word: str, shown: str) -> None:
-    assert shown in " ".join(printed(capsys, "devices", word).split())
+def test_one_device_by_whatever_names_it(word: str, shown: str, printed) -> None:
+    assert shown in " ".join(printed("devices", word).split())
 
 
-def test_a_figure_is_shown_with_its_place_and_address(capsys: pytest.CaptureFixture[str]) -> None:
-    data = json.loads(printed(capsys, "devices", "rtx-4090", "--format", "json"))
+def test_a_figure_is_shown_with_its_place_and_address(answered) -> None:
+    data = answered("devices", "rtx-4090")
     (source,) = {figure["source"] for figure in data["figures"] if figure["figure"] == "bf16 peak"}
     assert source.startswith("NVIDIA Ada GPU architecture, v2.1, 2023; appendix A, table 2; https://")
 
@@ -86,17 +76,8 @@ KEYS = {
 }
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(list(arguments)) == 0
-    return capsys.readouterr().out
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    return json.loads(run(capsys, *arguments, "--format", "json"))
-
-
-def test_catalog_as_json_has_the_stable_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    devices = run_json(capsys, "devices")["devices"]
+def test_catalog_as_json_has_the_stable_keys(answered) -> None:
+    devices = answered("devices")["devices"]
     assert [device["id"] for device in devices] == list(hardware.device_ids())
     assert all(set(device) >= KEYS for device in devices)
     by_id = {device["id"]: device for device in devices}
@@ -104,22 +85,19 @@ def test_catalog_as_json_has_the_stable_keys(capsys: pytest.CaptureFixture[str])
     assert by_id["h100-sxm-80gb"]["links"]["scale_up"]["bytes_per_s"] == 450e9
 
 
-def test_one_device_shows_every_figure_with_its_source_and_what_others_print(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    text = run(capsys, "devices", "h100-sxm-80gb")
+def test_one_device_shows_every_figure_with_its_source_and_what_others_print(answered, printed) -> None:
+    text = printed("devices", "h100-sxm-80gb")
     for part in ("989.4 TFLOP/s", "NVIDIA H100 80GB HBM3", "datasheet", "What others wrongly print", "1978.9"):
         assert part in text
-    data = run_json(capsys, "devices", "h100-sxm-80gb")
+    data = answered("devices", "h100-sxm-80gb")
     assert set(data) >= KEYS
     assert all(figure["source"] is not None for figure in data["figures"])
     assert {"figure", "value", "unit", "why"} <= set(data["wrong"][0])
 
 
-def test_vendor_filter(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {device["vendor"] for device in run_json(capsys, "devices", "--vendor", "amd")["devices"]} == {"AMD"}
-    assert main(["devices", "--vendor", "nobody"]) == 2
-    assert "allowed" in capsys.readouterr().err
+def test_vendor_filter(refused, answered) -> None:
+    assert {device["vendor"] for device in answered("devices", "--vendor", "amd")["devices"]} == {"AMD"}
+    assert "allowed" in refused("devices", "--vendor", "nobody")
 
 
 def test_unknown_device_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,14 +10,12 @@ from roofline.cli import main
 from roofline.planning.plan import plan
 
 
-def test_the_command_prints_what_to_train(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_what_to_train(printed, answered) -> None:
     asked = ["plan", "-d", "a100-sxm-80gb", "--num-devices", "8", "--flops", "1e21", "--price", "2.5"]
-    assert main([*asked, "--format", "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data = answered(*asked)
     assert data["rungs"][data["best"]]["cost"] == 2.5 * data["rungs"][data["best"]]["device_hours"]
     assert data["law"]["source"].startswith("Besiroglu")
-    assert main(asked) == 0
-    text = capsys.readouterr().out
+    text = printed(*asked)
     assert "What to train on a100-sxm-80gb, by chinchilla-refit" in text
     assert "1e+21 FLOPs by every law" in text
 
@@ -32,11 +30,8 @@ def test_the_command_prints_what_to_train(capsys: pytest.CaptureFixture[str]) ->
         (["--law", "kaplan", "--deadline", "1d", "-d", "a100-sxm-80gb"], "for one device"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(
-    asked: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["plan", "-d", "h100-sxm-80gb", *asked]) == 2
-    assert words in capsys.readouterr().err
+def test_what_does_not_go_together_is_one_line(asked: list[str], words: str, refused) -> None:
+    assert words in refused("plan", "-d", "h100-sxm-80gb", *asked)
 
 
 def test_a_missed_deadline_is_a_result_with_exit_status_3(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,10 +42,9 @@ def test_a_missed_deadline_is_a_result_with_exit_status_3(capsys: pytest.Capture
     assert "does not fit" in capsys.readouterr().out
 
 
-def test_a_plan_is_judged_by_a_law(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_judged_by_a_law(printed) -> None:
     asked = ["llama-3-8b", "-d", "h100-sxm-80gb", "--num-devices", "64"]
-    assert main(["plan", *asked, "--tokens", "15T", "--law", "chinchilla-refit"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(printed("plan", *asked, "--tokens", "15T", "--law", "chinchilla-refit").split())
     assert "loss 2.022; the size is best with 165B tokens and has 91.2 times as many; 82 % less compute" in text
     found = plan("llama-3-8b", "h100-sxm-80gb", num_devices=64, law="minicpm")
     assert found.tokens == round(found.verdict.optimal_tokens)
@@ -59,15 +53,15 @@ def test_a_plan_is_judged_by_a_law(capsys: pytest.CaptureFixture[str]) -> None:
     assert any("tokens by minicpm" in note for note in found.notes)
 
 
-def test_the_ladder_of_a_plan_has_its_compute_and_devices(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ladder_of_a_plan_has_its_compute_and_devices(printed) -> None:
     asked = ["gpt2-xl", "-d", "a100-sxm-80gb", "--tokens", "30B", "--num-devices", "8", "--ladder", "--format", "json"]
-    assert main(["plan", *asked]) == 0
-    found = json.loads(capsys.readouterr().out)["ladder"]
+    found = json.loads(printed("plan", *asked))["ladder"]
     assert found["flops"] == 6 * 1_557_611_200 * 30e9  # gpt2-xl has 1,557,611,200 parameters
     assert {rung["num_devices"] for rung in found["rungs"]} == {8}
 
 
-def test_each_device_has_its_price(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_device_has_its_price(refused) -> None:
     asked = ["plan", "gpt2", "--tokens", "1B", "-d", "h100-sxm-80gb", "-d", "a100-sxm-80gb", "--num-devices", "1"]
-    assert main([*asked, "--price", "1/h", "--price", "2/h", "--price", "3/h"]) == 2
-    assert "3 prices for 2 devices: give --price once, or once per --device" in capsys.readouterr().err
+    assert "3 prices for 2 devices: give --price once, or once per --device" in refused(
+        *asked, "--price", "1/h", "--price", "2/h", "--price", "3/h"
+    )

@@ -24,10 +24,9 @@ def test_what_does_not_fit_says_why_and_what_would(capsys):
     assert "more than 8 devices (t4 has no network figure" in " ".join(capsys.readouterr().out.split())
 
 
-def test_command_prints_the_contract(capsys):
+def test_command_prints_the_contract(printed, answered):
     arguments = ["plan", "gpt2", "-d", "a100-sxm-80gb,h100-sxm-80gb", "--tokens", "1B", "--price", "1", "--price", "3"]
-    assert main([*arguments, "--explain", "--ladder", "--format", "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+    data = answered(*arguments, "--explain", "--ladder")
     keys = (
         "tokens",
         "steps",
@@ -42,8 +41,7 @@ def test_command_prints_the_contract(capsys):
     )
     assert all(key in data for key in keys)
     assert [one["cost"] for one in data["plans"]] == sorted(one["cost"] for one in data["plans"])
-    assert main([*arguments, "--explain", "--ladder"]) == 0
-    text = capsys.readouterr().out
+    text = printed(*arguments, "--explain", "--ladder")
     assert "1.000 failures x" in text
     assert "The arithmetic" in text
 
@@ -75,12 +73,11 @@ def test_what_is_missed_is_a_result_with_exit_status_3(asked, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("device,tokens,")
 
 
-def test_a_device_without_the_dtype_is_left_out(capsys):
+def test_a_device_without_the_dtype_is_left_out(printed):
     arguments = ["--dtype", "bf16", "--tokens", "1B", "--num-devices", "8"]
-    assert main(["plan", "gpt2", "-d", "h100-sxm-80gb,v100-sxm2-32gb", *arguments]) == 0
-    assert "Left out: v100-sxm2-32gb has no bf16" in " ".join(capsys.readouterr().out.split())
+    text = printed("plan", "gpt2", "-d", "h100-sxm-80gb,v100-sxm2-32gb", *arguments)
+    assert "Left out: v100-sxm2-32gb has no bf16" in " ".join(text.split())
 
 
-def test_a_plan_without_a_price_has_a_cost_of_null(capsys):
-    assert main(["plan", "gpt2", "-d", "a100-sxm-80gb", "--tokens", "1B", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["cost"] is None
+def test_a_plan_without_a_price_has_a_cost_of_null(answered):
+    assert answered("plan", "gpt2", "-d", "a100-sxm-80gb", "--tokens", "1B")["cost"] is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 
 import pytest
 
@@ -16,26 +15,23 @@ def trace(tmp_path_factory, two_steps):
     return str(two_steps(rank=0, world_size=8).write(tmp_path_factory.mktemp("t") / "t.json.gz"))
 
 
-def test_the_table_leads_from_the_step_to_the_largest_gap(trace, capsys):
-    assert main(["profile", trace]) == 0
-    out = capsys.readouterr().out
+def test_the_table_leads_from_the_step_to_the_largest_gap(trace, printed):
+    out = printed("profile", trace)
     for words in ("Step        1 ms", "exposed all-reduce", "waiting for kernel launches", "4096x2048x1024", "MFU"):
         assert words in out
     assert out.index("Where a step goes") < out.index("Measured against expected") < out.index("Collectives")
 
 
-def test_json_has_the_keys_of_the_contract(trace, capsys):
-    assert main(["profile", trace, "--format", "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+def test_json_has_the_keys_of_the_contract(trace, answered):
+    data = answered("profile", trace)
     assert {"steps", "terms", "ops", "collectives", "attributed_share", "mfu", "notes"} <= set(data)
     wanted = {"name", "kind", "phase", "count", "time_s", "flops", "bytes", "expected_time_s"}
     assert all(wanted <= set(op) for op in data["ops"])
     assert data["device"] == "h100-sxm-80gb"
 
 
-def test_csv_has_an_op_a_row(trace, capsys):
-    assert main(["profile", trace, "--format", "csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+def test_csv_has_an_op_a_row(trace, printed):
+    rows = list(csv.DictReader(io.StringIO(printed("profile", trace, "--format", "csv"))))
     assert {row["kind"] for row in rows} == {"matmul", "collective", "optimizer"}
     assert float(rows[0]["time_s"]) == pytest.approx(400e-6)
 

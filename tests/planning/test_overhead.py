@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
@@ -122,17 +121,14 @@ def test_a_run_that_never_ends_is_an_error():
         on(16384, mtbf_s=3600, checkpoint_every_s=86400)
 
 
-def test_the_command_explains_the_parts_and_keeps_a_given_whole(capsys):
+def test_the_command_explains_the_parts_and_keeps_a_given_whole(printed, answered):
     words = ["plan", "gpt2", "-d", "h100-sxm-80gb", "--tokens", "1B", "--num-devices", "8"]
-    assert main([*words, "--format", "json"]) == 0
-    derived = json.loads(capsys.readouterr().out)
+    derived = answered(*words)
     parts = [derived["overhead"][name] for name in ("failures", "checkpoints", "evaluation", "data")]
     assert derived["overhead"]["usual"] == pytest.approx(math.prod(parts))
-    assert main([*words, "--mtbf", "1000h", "--checkpoint-every", "30min"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(printed(*words, "--mtbf", "1000h", "--checkpoint-every", "30min").split())
     assert "every 30 min (--checkpoint-every)" in text
     assert "a failure every 5.21 days" in text  # 1,000 h over 8
-    assert main([*words, "--overhead", "1.1", "--format", "json"]) == 0
-    given = json.loads(capsys.readouterr().out)["overhead"]
+    given = answered(*words, "--overhead", "1.1")["overhead"]
     assert (given["usual"], given["failures"]) == (1.1, None)
     assert main([*words, "--overhead", "1.1", "--mtbf", "1000h"]) == 2

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from roofline import estimate
-from roofline.cli import main
 from roofline.profiling.beside import beside, options_from
 from roofline.profiling.profile import profile
 
@@ -52,16 +49,13 @@ def test_matmuls_meet_by_shape_whatever_their_order(trace):
     assert "no backward" in " ".join(found.notes)
 
 
-def test_the_command_takes_what_the_trace_shows(trace, capsys):
-    assert main(["profile", str(trace), "--model", "gpt2", "--format", "json"]) == 0
-    data = json.loads(capsys.readouterr().out)
+def test_the_command_takes_what_the_trace_shows(trace, printed, answered):
+    data = answered("profile", str(trace), "--model", "gpt2")
     assert data["beside"]["model"] == "gpt2"
     assert "micro batch 2" in data["notes"][-1]
-    assert main(["profile", str(trace), "--model", "gpt2", "--micro-batch", "2", "--seq-len", "512"]) == 0
-    out = capsys.readouterr().out
+    out = printed("profile", str(trace), "--model", "gpt2", "--micro-batch", "2", "--seq-len", "512")
     assert "Beside the estimate of gpt2" in out
 
 
-def test_an_unknown_model_is_one_line(trace, capsys):
-    assert main(["profile", str(trace), "--model", "gpt-unheard-of"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_an_unknown_model_is_one_line(trace, refused):
+    assert refused("profile", str(trace), "--model", "gpt-unheard-of").count("\n") == 1

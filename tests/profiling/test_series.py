@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from roofline.cli import main
 from roofline.profiling.logs import Entry, Log
 from roofline.profiling.series import series
 
@@ -49,26 +48,24 @@ def test_steps_before_the_last_batch_size_are_left_out():
     assert "20 steps" in found.notes[0]
 
 
-def test_the_command_with_and_without_a_model(tmp_path, capsys):
+def test_the_command_with_and_without_a_model(tmp_path, printed):
     path = tmp_path / "train.log"
     path.write_text(
         "\n".join(f"iter {i}: loss 3.1, time {4000 if i == 40 else 1000}.0ms, mfu 30.0%" for i in range(80))
     )
-    assert main(["mfu", "--log", str(path)]) == 0
-    alone = capsys.readouterr().out
+    alone = printed("mfu", "--log", str(path))
     assert "1 s in the median" in alone
     assert "1 dip costs" in alone
-    assert main(["mfu", "gpt2", "-d", "a100-sxm-80gb", "--micro-batch", "32", "--log", str(path)]) == 0
-    both = capsys.readouterr().out
+    both = printed("mfu", "gpt2", "-d", "a100-sxm-80gb", "--micro-batch", "32", "--log", str(path))
     assert both.startswith(alone.split("\n\n")[0])
     assert "Step      1 s: 32,768 tokens/s" in both
 
 
-def test_a_log_of_another_run(tmp_path, capsys):
+def test_a_log_of_another_run(tmp_path, refused):
     path = tmp_path / "train.log"
     line = "iteration {i}/ 100 | elapsed time per iteration (ms): 1000.0 | global batch size: 256 |"
     path.write_text("\n".join(line.format(i=i) for i in range(1, 20)))
-    assert main(["mfu", "gpt2", "-d", "a100-sxm-80gb", "--global-batch", "16", "--log", str(path)]) == 2
-    assert "another run's log" in capsys.readouterr().err
-    assert main(["mfu", "--step-time", "1", "--log", str(path)]) == 2
-    assert "leave --step-time-s" in capsys.readouterr().err
+    assert "another run's log" in refused(
+        "mfu", "gpt2", "-d", "a100-sxm-80gb", "--global-batch", "16", "--log", str(path)
+    )
+    assert "leave --step-time-s" in refused("mfu", "--step-time", "1", "--log", str(path))

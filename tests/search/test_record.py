@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 import roofline
-from roofline.cli import main
 from roofline.errors import RooflineError
 from roofline.search import record
 
@@ -105,12 +104,10 @@ def test_a_dask_cluster_gives_the_same_answer():
         assert told(found(executor=client.get_executor())) == told(found())
 
 
-def test_the_command_writes_all_with_several_processes(tmp_path, capsys):
+def test_the_command_writes_all_with_several_processes(tmp_path, refused, printed):
     path = tmp_path / "all.csv"
     run = "--num-devices 8 --global-batch 64 --stack megatron --tp 2 --pp 1"
     words = ["llama-2-7b", "-d", "a100-sxm-80gb", *run.split()]
-    assert main(["layouts", *words, "--all", "-o", str(path), "--jobs", "2"]) == 0
-    assert f"are in {path}" in capsys.readouterr().out
+    assert f"are in {path}" in printed("layouts", *words, "--all", "-o", str(path), "--jobs", "2")
     assert len(path.read_text().splitlines()) > 10
-    assert main(["layouts", *words, "--all"]) == 2
-    assert "name a file with --output" in capsys.readouterr().err
+    assert "name a file with --output" in refused("layouts", *words, "--all")
