@@ -52,11 +52,11 @@ def run(capsys) -> Callable[..., Result]:
 
 @pytest.fixture
 def printed(run) -> Callable[..., str]:
-    """Run the command line, which must succeed: ``printed("estimate", "gpt2-xl")`` -> standard output."""
+    """Run the command line, which must end well: ``printed("estimate", "gpt2-xl")`` -> standard output."""
 
-    def print_command(*arguments: str) -> str:
+    def print_command(*arguments: str, statuses: tuple[int, ...] = (0,)) -> str:
         result = run(*arguments)
-        assert result.status == 0, result.err
+        assert result.status in statuses, result.err
         return result.out
 
     return print_command
@@ -65,17 +65,18 @@ def printed(run) -> Callable[..., str]:
 @pytest.fixture
 def answered(printed) -> Callable[..., Any]:
     """The same with ``--format json``, read."""
-    return lambda *arguments: json.loads(printed(*arguments, "--format", "json"))
+    return lambda *arguments, **statuses: json.loads(printed(*arguments, "--format", "json", **statuses))
 
 
 @pytest.fixture
 def refused(run) -> Callable[..., str]:
-    """Run a command line that is bad input: ``refused("estimate", "gpt2-xxl")`` -> standard error."""
+    """Run a command line that is bad input: ``refused("estimate", "gpt2-xxl")`` -> standard error, one line."""
 
     def refuse_command(*arguments: str) -> str:
-        result = run(*arguments)
-        assert result.status == 2, result
-        return result.err
+        status, out, err = run(*arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("roofline: error: ")
+        return err
 
     return refuse_command
 

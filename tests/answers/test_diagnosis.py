@@ -115,13 +115,13 @@ def test_a_diagnosis_reads_what_is_typed_and_prints_short():
         diagnose(**asked, step_time_s=-1)
 
 
-def test_absurd_step_times_are_written_readably(run):
-    out = run("mfu", "gpt2", "-d", "rtx-4090", "--micro-batch", "12", "--step-time", "9e8").out
+def test_absurd_step_times_are_written_readably(printed):
+    out = printed("mfu", "gpt2", "-d", "rtx-4090", "--micro-batch", "12", "--step-time", "9e8")
     assert "7.71B times the expected step" in out
 
 
-def test_improvements_are_against_the_expected_step(run):
-    out = run("mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--stack", "eager", "--step-time", "1 s").out
+def test_improvements_are_against_the_expected_step(printed):
+    out = printed("mfu", "gpt2-xl", "-d", "a100-sxm-80gb", "--stack", "eager", "--step-time", "1 s")
     assert "What would make the expected step of " in out
 
 
@@ -135,8 +135,8 @@ def test_a_run_as_expected_has_the_expected_mfu_with_a_part_frozen(how):
     assert found.verdict == "within"
 
 
-def test_a_ragged_vocabulary_is_worth_padding(run):
-    out = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "eager").out
+def test_a_ragged_vocabulary_is_worth_padding(run, printed):
+    out = printed("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "eager")
     assert "vocabulary padded to 50,304" in out
     compiled = run("estimate", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "8", "--stack", "compiled")
     assert "vocabulary padded" not in compiled.out  # TorchInductor pads it

@@ -86,19 +86,16 @@ def test_the_run_is_not_changed(expected):
         (("--measured", "3s", "--phase", "decode"), ("--phase decode",)),
     ],
 )
-def test_what_cannot_be_is_one_line(run, arguments, words):
-    status, out, err = run("estimate", WHAT[0], "-d", WHAT[1], *WORDS, *arguments)
-    assert (status, out, err.count("\n")) == (2, "", 1)
+def test_what_cannot_be_is_one_line(refused, arguments, words):
+    err = refused("estimate", WHAT[0], "-d", WHAT[1], *WORDS, *arguments)
     assert all(word in err for word in words), err
 
 
-def test_a_search_asks_which_layout_was_timed(run):
+def test_a_search_asks_which_layout_was_timed(refused):
     for command in (("layouts",), ("plan", "--tokens", "1B")):
-        status, _, err = run(*command, WHAT[0], "-d", WHAT[1], "--num-devices", "8", "--measured", "3s")
-        assert status == 2
+        err = refused(*command, WHAT[0], "-d", WHAT[1], "--num-devices", "8", "--measured", "3s")
         assert "measured_at" in err
-    status, _, err = run("plan", WHAT[0], "-d", WHAT[1], "-d", "a100-sxm-80gb", "--tokens", "1B", "--measured", "3s")
-    assert status == 2
+    err = refused("plan", WHAT[0], "-d", WHAT[1], "-d", "a100-sxm-80gb", "--tokens", "1B", "--measured", "3s")
     assert "one --device" in err
 
 

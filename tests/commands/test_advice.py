@@ -284,9 +284,9 @@ def test_the_layout_that_a_search_recommends_takes_what_it_says(model, device, o
     assert slower is not None or ratio == pytest.approx(0, abs=1e-9)
 
 
-def test_what_a_search_says_would_fit_does(run):
+def test_what_a_search_says_would_fit_does(printed):
     model, device = "llama-2-7b", "a100-sxm-80gb"
-    out = " ".join(run("layouts", model, "-d", device).out.split())
+    out = " ".join(printed("layouts", model, "-d", device, statuses=(3,)).split())
     devices, peak = re.search(r"To fit: use ([0-9]+) devices \(.*?: ([0-9.]+ GiB)\)", out).groups()
     more = roofline.layouts(model, device, num_devices=int(devices))
     assert format_bytes(more.simplest.memory_bytes) == peak
@@ -335,10 +335,10 @@ def test_what_a_plan_says_of_a_missed_deadline_and_budget(run, monkeypatch):
     assert fewer.device_hours * 2 == pytest.approx(1000, rel=0.006)
 
 
-def test_what_a_plan_says_of_chances_of_more_devices_and_other_software(run, monkeypatch):
+def test_what_a_plan_says_of_chances_of_more_devices_and_other_software(printed, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     asked = {"tokens": "300B", "num_devices": 16, "price": 2, "deadline": "40d", "budget": 9000}
-    out = run("plan", PLAN[0], "-d", PLAN[1], *flags(asked)).out
+    out = printed("plan", PLAN[0], "-d", PLAN[1], *flags(asked))
     chances = re.findall(r"(?:is met|suffices), ([0-9]+) % sure \(90 % sure: ([0-9.,]+)(?: days)?\)", out)
     own = planned(tokens="300B", num_devices=16)
     most_days, money = (float(most.replace(",", "")) for _, most in chances)
@@ -359,9 +359,9 @@ def test_what_a_plan_says_of_chances_of_more_devices_and_other_software(run, mon
         assert int(slower) == pytest.approx(100 * (other.wall_time_s / own.wall_time_s - 1), abs=0.6)
 
 
-def test_what_a_comparison_says_of_the_better_one(run, monkeypatch):
+def test_what_a_comparison_says_of_the_better_one(printed, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
-    out = run("compare", "gpt2-xl", "-d", "a100-sxm-80gb,h100-sxm-80gb").out
+    out = printed("compare", "gpt2-xl", "-d", "a100-sxm-80gb,h100-sxm-80gb")
     times, less = re.search(
         r"B is ([0-9.]+)x faster than A per device: a million tokens take ([0-9.]+) s less", out
     ).groups()

@@ -56,19 +56,18 @@ def test_presets_and_options_of_every_command(bash_script):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_one_of_its_shell(run, shell, tmp_path):
-    status, out, err = run("completion", shell)
-    assert (status, err) == (0, "")
+def test_the_script_is_one_of_its_shell(printed, shell, tmp_path):
+    out = printed("completion", shell)
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} here")
     (tmp_path / "script").write_text(out)
     subprocess.run([shell, "-n", tmp_path / "script"], check=True)
 
 
-def test_fish_offers(run, tmp_path):
+def test_fish_offers(printed, tmp_path):
     if shutil.which("fish") is None:
         pytest.skip("no fish here")
-    (tmp_path / "x.fish").write_text(run("completion", "fish").out)
+    (tmp_path / "x.fish").write_text(printed("completion", "fish"))
     ask = f"source {tmp_path}/x.fish; complete -C 'roofline estimate gpt2 --dtype bf'; complete -C 'roofline mem'"
     done = subprocess.run(["fish", "--no-config", "-c", ask], capture_output=True, text=True, check=True)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["bf16", "memory"]

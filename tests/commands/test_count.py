@@ -1,6 +1,5 @@
 import csv
 import io
-import json
 
 import pytest
 
@@ -10,8 +9,8 @@ import roofline
 XL = {"Overall_Transformer_block": 3_350_357_803_008, "Overall_TransformerLM": 10_545_134_573_568}
 
 
-def test_json_has_the_keys_of_the_contract(run):
-    data = json.loads(run("count", "gpt2-xl", "--format", "json").out)
+def test_json_has_the_keys_of_the_contract(answered):
+    data = answered("count", "gpt2-xl")
     assert set(data) >= {
         "params_total",
         "params_active",
@@ -68,23 +67,23 @@ def test_tied_and_untied_heads_cost_the_same(run):
     assert roofline.count(untied).params_total - roofline.count(model).params_total == 50257 * 768
 
 
-def test_accounting_is_exact_as_csv(run):
-    out = run("count", "gpt2-xl", "--style", "accounting", "--format", "csv").out
+def test_accounting_is_exact_as_csv(printed):
+    out = printed("count", "gpt2-xl", "--style", "accounting", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert list(rows[0]) == ["Level-1", "Level-2", "Level-3", "FLOPs", "FLOPs_fmt", "FLOPs_proportion"]
     found = {row["Level-3"] or row["Level-2"] or row["Level-1"]: int(row["FLOPs"]) for row in rows}
     assert {name: found[name] for name in XL} == XL
 
 
-def test_accounting_for_people_is_an_outline(run):
-    out = run("count", "gpt2-xl", "--style", "accounting").out
+def test_accounting_for_people_is_an_outline(printed):
+    out = printed("count", "gpt2-xl", "--style", "accounting")
     assert "\n  MultiHeadAttention\n    QKV_proj " in out
     assert "6ND" in out
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_csv_of_ops(run):
-    rows = list(csv.DictReader(io.StringIO(run("count", "gpt2", "--format", "csv").out)))
+def test_csv_of_ops(printed):
+    rows = list(csv.DictReader(io.StringIO(printed("count", "gpt2", "--format", "csv"))))
     phases = {row["phase"] for row in rows}
     assert {"forward", "backward", "optimizer"} <= phases
     assert float(rows[0]["bytes_read"]) > 0
@@ -95,23 +94,21 @@ def test_frame_has_a_row_per_op():
     assert len(result.to_frame()) == len(result.ops)
 
 
-def test_needs_no_device(run):
-    status, out, err = run("count", "llama-3-8b", "--micro-batch", "2", "--seq-len", "4k")
-    assert (status, err) == (0, "")
+def test_needs_no_device(printed):
+    out = printed("count", "llama-3-8b", "--micro-batch", "2", "--seq-len", "4k")
     assert "8,030,261,248" in out
     assert "6ND rule" in out
 
 
-def test_the_remedy_for_too_long_a_sequence_works(run):
+def test_the_remedy_for_too_long_a_sequence_works(run, refused):
     import re
 
-    status, _, err = run("count", "gpt2-xl", "--seq-len", "16384")
-    assert status == 2
+    err = refused("count", "gpt2-xl", "--seq-len", "16384")
     remedy = re.search(r"--set (\S+)", err)[1]
     for style in ("ops", "accounting"):
         assert run("count", "gpt2-xl", "--seq-len", "16384", "--set", remedy, "--style", style).status == 0
 
 
-def test_causal_attention_is_named_where_less_runs_than_is_counted(run):
-    assert "(causal attention)" in run("count", "llama-3-8b").out
-    assert "(causal attention)" not in run("count", "bert-base").out
+def test_causal_attention_is_named_where_less_runs_than_is_counted(printed):
+    assert "(causal attention)" in printed("count", "llama-3-8b")
+    assert "(causal attention)" not in printed("count", "bert-base")

@@ -20,27 +20,24 @@ KEYS = {
 }
 
 
-def test_json_has_the_keys_of_the_contract(run):
-    status, out, _ = run("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--format", "json")
-    assert status == 0
-    data = json.loads(out)
+def test_json_has_the_keys_of_the_contract(answered):
+    data = answered("memory", "gpt2-xl", "-d", "a100-sxm-80gb")
     assert set(data) >= KEYS
     parts = [name for name in KEYS if name.endswith("_bytes") and name not in {"total_bytes", "capacity_bytes"}]
     assert abs(sum(data[name] for name in parts) - data["total_bytes"]) < 1
     assert data["fixes"] == []
 
 
-def test_api_and_command_agree(run):
-    data = json.loads(run("memory", "gpt2-xl", "-d", "a100-sxm-40gb", "--format", "json").out)
+def test_api_and_command_agree(answered):
+    data = answered("memory", "gpt2-xl", "-d", "a100-sxm-40gb")
     result = roofline.memory("gpt2-xl", "a100-sxm-40gb")
     assert result.total_bytes == data["total_bytes"]
     assert result.max_micro_batch == data["max_micro_batch"]
     assert result.to_frame()["bytes"].max() > 0
 
 
-def test_table_answers_and_explains(run):
-    status, out, err = run("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "2")
-    assert (status, err) == (0, "")
+def test_table_answers_and_explains(printed):
+    out = printed("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--micro-batch", "2")
     for words in ("fits", "Largest micro batch", "Longest sequence", "1,024 tokens", "how it comes about", "1.56B x"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 100
@@ -67,25 +64,25 @@ def test_does_not_fit_exits_3_and_offers_changes(run):
         ([], None, None),
     ],
 )
-def test_the_largest_micro_batch_says_where_the_global_batch_ends_it(run, batch, most, words):
+def test_the_largest_micro_batch_says_where_the_global_batch_ends_it(answered, printed, batch, most, words):
     """A rank of four has a quarter of the global batch; gpt2-xl has 1,024 learned positions."""
     asked = ("memory", "gpt2-xl", "-d", "a100-sxm-80gb", "--num-devices", "4", *batch)
-    out = " ".join(run(*asked).out.split())
-    data = json.loads(run(*asked, "--format", "json").out)
+    out = " ".join(printed(*asked).split())
+    data = answered(*asked)
     assert data["most_micro_batch"] == most
     assert ("allows no more" in out) is bool(words)
     assert words is None or words in out
     assert "surely fits (the model has 1,024 positions)" in out
 
 
-def test_without_a_device_the_parts_alone(run):
+def test_without_a_device_the_parts_alone(run, printed):
     status, out, _ = run("memory", "gpt2-xl", "--micro-batch", "2", "--format", "json")
     data = json.loads(out)
     assert status == 0
     assert (data["capacity_bytes"], data["fits"], data["max_micro_batch"], data["device"]) == (None,) * 4
     with_device = roofline.memory("gpt2-xl", "a100-sxm-80gb", micro_batch=2)
     assert data["total_bytes"] == with_device.total_bytes
-    assert "name a --device" in run("memory", "gpt2-xl").out
+    assert "name a --device" in printed("memory", "gpt2-xl")
     assert run("memory", "gpt2-xl", "--memory", "80GiB").status == 2
 
 
@@ -98,16 +95,16 @@ def test_experts_and_the_rest_are_told_apart():
     assert words == "experts 5.64B x 12 bytes, over 16 ranks; the rest 803M x 12 bytes, over 64 ranks"
 
 
-def test_the_optimizer_row_is_named_by_what_it_holds(run):
+def test_the_optimizer_row_is_named_by_what_it_holds(printed):
     def names(*options):
-        return run("memory", "gpt2", "-d", "h100-sxm-80gb", *options).out
+        return printed("memory", "gpt2", "-d", "h100-sxm-80gb", *options)
 
     assert "optimizer state and master weights" in names("--stack", "megatron")
     assert "master weights" not in names("--stack", "compiled")  # weights are kept in fp32, and cast
     assert "optimizer state and" not in names("--stack", "megatron", "--optimizer", "sgd")
 
 
-def test_csv(run):
-    header, row = run("memory", "gpt2", "-d", "t4", "--dtype", "fp16", "--format", "csv").out.splitlines()
+def test_csv(printed):
+    header, row = printed("memory", "gpt2", "-d", "t4", "--dtype", "fp16", "--format", "csv").splitlines()
     assert set(header.split(",")) >= KEYS
     assert len(row.split(",")) == len(header.split(","))

@@ -14,8 +14,7 @@ def test_where_the_page_went_is_of_no_use_to_its_readers():
 
 
 @pytest.mark.parametrize("name", ["page.pdf", "page"])
-def test_a_page_is_html(run, tmp_path, name):
-    status, out, err = run("report", "gpt2", "-d", "t4", "-o", str(tmp_path / name))
-    assert (status, out) == (2, "")
+def test_a_page_is_html(refused, tmp_path, name):
+    err = refused("report", "gpt2", "-d", "t4", "-o", str(tmp_path / name))
     assert "a page is HTML" in err
     assert list(tmp_path.iterdir()) == []

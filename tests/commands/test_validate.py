@@ -27,9 +27,9 @@ def two_budgets(tmp_path):
     return path, rows
 
 
-def test_rows_of_a_users_own(run, two_budgets):
+def test_rows_of_a_users_own(answered, two_budgets):
     path, rows = two_budgets
-    found = json.loads(run("validate", "budgets", "--data", str(path), "--format", "json").out)
+    found = answered("validate", "budgets", "--data", str(path))
     assert [result["id"] for result in found["results"]] == [row["id"] for row in rows]
     assert found["rows"] + found["skipped"] == 2
 
@@ -47,7 +47,7 @@ CONTRACT = {"rows", "mape", "median_ape", "bias", "coverage", "by_source", "by_d
 
 
 @pytest.mark.parametrize("what", ["memory", "budgets", "runs"])
-def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
+def test_output_has_the_keys_of_the_contract(printed, tmp_path, what):
     with data_file(what).open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)[:40]
@@ -56,25 +56,24 @@ def test_output_has_the_keys_of_the_contract(run, tmp_path, what):
         writer = csv.DictWriter(file, reader.fieldnames)
         writer.writeheader()
         writer.writerows(rows)
-    status, out, _ = run("validate", what, "--data", str(path), "--format", "json")
-    assert status == 0
+    out = printed("validate", what, "--data", str(path), "--format", "json")
     assert set(json.loads(out)) >= CONTRACT
-    header = run("validate", what, "--data", str(path), "--format", "csv").out.splitlines()[0]
+    header = printed("validate", what, "--data", str(path), "--format", "csv").splitlines()[0]
     figures = ["measured", "predicted", "low", "high", "error"]
     start = ["id", "kind"] if what == "memory" else ["id"]  # a row of a table of memory may measure several figures
     assert header.split(",")[: len(start) + 5] == [*start, *figures]
     assert "skipped_reason" in header.split(",")
 
 
-def test_constants_of_all_tables_are_listed_with_their_evidence(run):
-    found = json.loads(run("validate", "constants", "--format", "json").out)["constants"]
+def test_constants_of_all_tables_are_listed_with_their_evidence(answered, printed):
+    found = answered("validate", "constants")["constants"]
     assert found["expert_imbalance"]["value"] == IMBALANCE["natural"]
     assert found["sustained.hopper"]["value"] == load_device("h100-sxm-80gb").measured.sustained.compute
     assert found["sustained.default"]["evidence"] == "assumed"
     for name, term in TERMS.items():
         assert found[f"spread.{name}"]["value"] == term.spread
     assert all(row["source"] for row in found.values())
-    assert len(run("validate", "constants", "--format", "csv").out.splitlines()) == 1 + len(found)
+    assert len(printed("validate", "constants", "--format", "csv").splitlines()) == 1 + len(found)
 
 
 def test_constants_are_no_rows_of_runs(run):

@@ -94,10 +94,10 @@ def test_a_plain_vision_transformer_of_timm_is_read_from_its_name() -> None:
     assert count_parameters(model) == count_parameters(load_model("vit-b16"))
 
 
-def test_the_models_command_takes_an_adapter(tmp_path: Path, run: Any) -> None:
+def test_the_models_command_takes_an_adapter(tmp_path: Path, printed) -> None:
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "gpt2"}))
-    assert "adapter (LORA) of gpt2" in " ".join(run("models", str(path)).out.split())
+    assert "adapter (LORA) of gpt2" in " ".join(printed("models", str(path)).split())
 
 
 def test_a_model_type_that_is_not_stated_is_that_of_the_class() -> None:

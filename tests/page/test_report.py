@@ -10,10 +10,9 @@ def text_of(path):
     return path.read_text(encoding="utf-8")
 
 
-def test_a_page_is_one_file_that_loads_nothing(run, tmp_path):
+def test_a_page_is_one_file_that_loads_nothing(printed, tmp_path):
     path = tmp_path / "report.html"
-    status, out, err = run("report", "gpt2", "-d", "t4", "--micro-batch", "4", "--output", str(path))
-    assert (status, err) == (0, "")
+    out = printed("report", "gpt2", "-d", "t4", "--micro-batch", "4", "--output", str(path))
     assert out.startswith(f"wrote {path} (")
     text = text_of(path)
     assert len(text) < 400_000
@@ -47,9 +46,8 @@ def test_what_does_not_fit_is_written_and_told(run, tmp_path):
     ("name", "words"),
     [("report.pdf", "a page is HTML"), ("missing/report.html", "there is no folder"), ("", "a page is HTML")],
 )
-def test_a_page_that_cannot_be_written_is_refused(run, tmp_path, name, words):
-    status, out, err = run("report", "gpt2", "-d", "t4", "-o", str(tmp_path / name))
-    assert (status, out) == (2, "")
+def test_a_page_that_cannot_be_written_is_refused(refused, tmp_path, name, words):
+    err = refused("report", "gpt2", "-d", "t4", "-o", str(tmp_path / name))
     assert words in err
     assert err.count("\n") == 1
 

@@ -30,7 +30,6 @@ def test_it_is_drawn_and_written(run, tmp_path, law):
     assert data.read_text().startswith("series,parameters,tokens,loss,")
 
 
-def test_a_model_is_not_asked_for(run):
-    status, _, err = run("plot", "gpt2", "-d", "a100-sxm-80gb", "--kind", "ladder", "--flops", "1e21")
-    assert status == 2
+def test_a_model_is_not_asked_for(refused):
+    err = refused("plot", "gpt2", "-d", "a100-sxm-80gb", "--kind", "ladder", "--flops", "1e21")
     assert "leave 'gpt2' out" in err

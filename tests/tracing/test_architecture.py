@@ -70,10 +70,10 @@ def test_parameters_of_both_towers_by_hand() -> None:
 
 
 @needs_transformers
-def test_the_commands_take_it(tmp_path: Path, run: Any) -> None:
+def test_the_commands_take_it(tmp_path: Path, run, printed) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(CLIP))
-    assert "Parameters of CLIPModel of transformers" in run("models", str(path)).out
+    assert "Parameters of CLIPModel of transformers" in printed("models", str(path))
     options = ("-d", "h100-sxm-80gb", "--micro-batch", "4", "--format", "json")
     result = run("estimate", str(path), *options)
     assert result.status == 0
@@ -95,14 +95,14 @@ def test_a_part_without_a_model_of_its_own_is_the_module_beside_its_configuratio
 
 
 @needs_transformers
-def test_inputs_are_tried_until_the_class_takes_them_and_what_they_leave_out_is_said(tmp_path: Path, run: Any) -> None:
+def test_inputs_are_tried_until_the_class_takes_them_and_what_they_leave_out_is_said(tmp_path: Path, printed) -> None:
     sound = {"model_type": "audio-spectrogram-transformer", **VIT, "max_length": 64, "num_mel_bins": 32}
     path = tmp_path / "config.json"
     path.write_text(json.dumps(sound))
-    assert "with input_values [1, 64, 32]" in " ".join(run("estimate", str(path), "-d", "h100-sxm-80gb").out.split())
+    assert "with input_values [1, 64, 32]" in " ".join(printed("estimate", str(path), "-d", "h100-sxm-80gb").split())
     reads_alone = {"model_type": "git", **VIT, "vocab_size": 50, "vision_config": {**VIT, "image_size": 32}}
     path.write_text(json.dumps(reads_alone))
-    out = " ".join(run("estimate", str(path), "-d", "h100-sxm-80gb").out.split())
+    out = " ".join(printed("estimate", str(path), "-d", "h100-sxm-80gb").split())
     assert "take no part with these inputs: they cost memory, and no time" in out
     assert "parameters (git.image_encoder" in out
 

@@ -150,7 +150,7 @@ def test_a_trace_is_a_frame_of_its_ops(small):
     assert frame["flops"].dtype.kind == "i"
 
 
-def test_every_command_takes_a_function(run, tmp_path):
+def test_every_command_takes_a_function(run, printed, tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "net.py"
     path.write_text("import torch\ndef build():\n    return torch.nn.Linear(64, 32), torch.randn(8, 64)\n")
@@ -159,13 +159,12 @@ def test_every_command_takes_a_function(run, tmp_path):
     assert roofline.memory(spec).weights_bytes > 0
     assert roofline.count(spec).flops_forward >= 2 * 8 * 64 * 32
     for words in (["memory", spec, "-d", DEVICE], ["count", spec]):
-        status, out, _ = run(*words)
-        assert status == 0
+        out = printed(*words)
         assert "Linear" in out
     assert run("compare", spec, "-d", DEVICE, "-d", "a100-sxm-80gb").status == 0
 
 
-def test_a_file_on_the_command_line(run, tmp_path):
+def test_a_file_on_the_command_line(printed, tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "net.py"
     path.write_text(
@@ -174,8 +173,7 @@ def test_a_file_on_the_command_line(run, tmp_path):
         "    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Flatten())\n"
         "    return net, torch.randn(64, 3, 32, 32)\n"
     )
-    status, out, err = run("estimate", f"{path}:build", "-d", "h100-sxm-80gb", "--format", "json")
-    assert (status, err) == (0, "")
+    out = printed("estimate", f"{path}:build", "-d", "h100-sxm-80gb", "--format", "json")
     assert json.loads(out)["step_time_s"] > 0
-    out = run("estimate", f"{path}:build", "-d", "h100-sxm-80gb").out
+    out = printed("estimate", f"{path}:build", "-d", "h100-sxm-80gb")
     assert "pass(es) of the example inputs a step" in out

@@ -17,10 +17,10 @@ def test_the_recommendation_comes_first_in_two_lines():
     assert "fastest" in why
 
 
-def test_memory_against_time_is_behind_full(run):
+def test_memory_against_time_is_behind_full(printed):
     words = ("layouts", "llama-2-7b", "-d", "h100-sxm-80gb", "--num-devices", "8", "--global-batch", "64")
-    assert "Time against memory" not in run(*words).out
-    out = run(*words, "--full").out
+    assert "Time against memory" not in printed(*words)
+    out = printed(*words, "--full")
     assert "Time against memory" in out
     assert "within a memory budget" in out
 
