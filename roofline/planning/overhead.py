@@ -50,7 +50,7 @@ class Writing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Practice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Published trainings over their steps and overhead, from so many nodes on: on the best layout, on their own."""
+    """Published trainings over their steps and overhead, from so many nodes on: on the best layout, as they ran."""
 
     nodes: int
     best: Assumed
@@ -177,7 +177,7 @@ def overhead_of(
         )
     low, expected, high = _product(failures, (checkpoints,) * 3, evaluation, data)
     return Overhead(
-        low=low,
+        low=max(low, 1.0),
         usual=expected,
         high=high,
         failures=failures[1],
@@ -257,4 +257,4 @@ def _product(*parts: Range) -> Range:
     usual = math.prod(part[1] for part in parts)
     low = math.hypot(*(math.log(part[1] / part[0]) for part in parts))
     high = math.hypot(*(math.log(part[2] / part[1]) for part in parts))
-    return max(usual * math.exp(-low), 1.0), usual, usual * math.exp(high)
+    return usual * math.exp(-low), usual, usual * math.exp(high)

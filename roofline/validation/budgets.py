@@ -1,4 +1,4 @@
-"""Our error on whole published trainings: device-hours from the best layout, with what a real run adds."""
+"""Our error on whole published trainings: device-hours as they ran, as far as published, with what a run adds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..config.stack import stack_of_software
 from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
+from ..model.load import load_model
+from ..planning.cost import Terms
 from ..planning.overhead import doublings
 from ..planning.plan import plan
 from ..reading import packaged
 from .memory import as_run
-from .row_config import usual_attention
+from .row_config import SCHEDULES, fusions_of, named_stack, usual_attention
 from .row_model import model_of
 from .rows import Skipped, integer, number, read_table
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 WHOLE_RUNS = ("single pre-training run", "released model")  # as the table names its scopes
 COLUMNS = ("id", "hardware", "tokens", "device_hours", "scope")  # without them there is nothing to compare
-DEGREES = ("tp", "pp", "cp", "ep", "devices_per_node")
+NUMBERS = ("tp", "pp", "cp", "ep", "micro_batch", "devices_per_node")
 # Where the source does not say how many devices: the power of two that takes at most so long at so much of the peak.
 USUAL_S, USUAL_MFU = 30 * 86400, 0.4
 BATCH, BATCH_EXPONENT = 0.2920, 0.3271  # tokens a step by the compute (arXiv:2401.02954, equation 1)
@@ -43,7 +44,6 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
         low: Their 10th percentile.
         high: Their 90th percentile.
         practice: The factor of practice in them.
-        settled: Whether the source says its layout.
         doublings: The power of the whole factor that this is.
         skipped_reason: Why nothing is predicted.
     """
@@ -54,7 +54,6 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
     low: float = math.nan
     high: float = math.nan
     practice: float = 1.0
-    settled: bool = False
     doublings: float = 0.0
     skipped_reason: str = ""
 
@@ -110,21 +109,25 @@ def _predict(published: Mapping[str, str]) -> BudgetPrediction:
         raise Skipped("tokens or device-hours are not stated")
     device = load_device(row["hardware"])
     seq_len = int(number(row, "seq_len") or 4096)
-    model = model_of({**as_run(row), "seq_len": str(seq_len)})
+    as_published = {**as_run(row), "seq_len": str(seq_len)}
+    model = load_model(row["preset"]) if row.get("preset") else model_of(as_published)
     dtype = _dtype(row, device)
     flops = float(model_flops_per_token(model, seq_len)) * tokens
     sequences = _batch_tokens(row, flops) / seq_len
     num_devices = int(number(row, "n_devices") or _devices(device, flops, sequences, dtype))
+    stated = _stated(row)
     options: dict[str, Any] = {
         "num_devices": num_devices,
         "seq_len": seq_len,
-        "global_batch": max(num_devices, round(sequences / num_devices) * num_devices),
+        "global_batch": _whole_batch(sequences, num_devices, stated),
         "dtype": dtype,
-        "stack": stack_of_software(row.get("software") or "") or _stack(device, num_devices),
-        "attention": usual_attention(row, device),
-        **_stated(row),
+        "stack": _stack(row, device, num_devices),
+        "attention": row.get("attention") or usual_attention(row, device),
+        "fused": fusions_of(row),
+        "dropout": bool(number(row, "dropout")),
+        **stated,
     }
-    run = plan(model, device, tokens=int(tokens), **options)
+    run = plan(model, device, tokens=int(tokens), terms=Terms(settled=True), **options)  # as it ran, or is taken to
     return BudgetPrediction(
         row=published,
         measured=hours,
@@ -132,7 +135,6 @@ def _predict(published: Mapping[str, str]) -> BudgetPrediction:
         low=run.device_hours * run.wall_time_low_s / run.wall_time_s,
         high=run.device_hours * run.wall_time_high_s / run.wall_time_s,
         practice=run.overhead.practice[1] if run.overhead.practice else 1.0,
-        settled=run.overhead.settled,
         doublings=doublings(num_devices / int(device.devices_per_node)),
     )
 
@@ -146,10 +148,24 @@ def _layouts() -> dict[str, dict[str, str]]:
 
 def _stated(row: Mapping[str, str]) -> dict[str, Any]:
     """What a row says of its layout, as options that restrict the search for one."""
-    numbers = {name: integer(row, name) for name in DEGREES}
+    numbers = {name: integer(row, name) for name in NUMBERS}
     words = {name: row.get(name) or None for name in ("sharding", "recompute")}
-    stated = {**numbers, **words, "network_gbit_per_s": number(row, "network_gbit_per_s")}
+    schedule = SCHEDULES.get(row.get("schedule") or "")
+    stated = {**numbers, **words, "schedule": schedule, "network_gbit_per_s": number(row, "network_gbit_per_s")}
     return {name: value for name, value in stated.items() if value is not None}
+
+
+def _whole_batch(sequences: float, num_devices: int, stated: Mapping[str, Any]) -> int:
+    """Sequences a step that the replicas of a stated layout share evenly; of any, as many devices as have one each.
+
+    >>> _whole_batch(2048, 384, {"tp": 4, "pp": 12, "micro_batch": 2}), _whole_batch(2048, 16384, {})
+    (2048, 2048)
+    """
+    group = stated["tp"] * stated["pp"] if "tp" in stated and "pp" in stated else 1
+    share = num_devices // group * stated.get("micro_batch", 1)
+    while share > sequences and share % 2 == 0:
+        share //= 2
+    return max(round(sequences / share), 1) * share
 
 
 def _batch_tokens(row: Mapping[str, str], flops: float) -> float:
@@ -168,11 +184,10 @@ def _devices(device: Device, flops: float, sequences: float, dtype: str) -> int:
     return max(2 ** math.floor(math.log2(min(2 ** math.ceil(math.log2(least)), sequences * node))), node)
 
 
-def _stack(device: Any, num_devices: int) -> str | None:
-    """Software assumed for a training: JAX on TPUs, Megatron-LM on several nodes of GPUs, the default within one."""
-    if device.kind == "tpu":
-        return "jax"
-    return "megatron" if num_devices > device.devices_per_node else None
+def _stack(row: Mapping[str, str], device: Any, num_devices: int) -> str | None:
+    """Software of a training: as named; else JAX on TPUs, in-house PyTorch on several nodes of GPUs, as for runs."""
+    unnamed = "jax" if device.kind == "tpu" else "parallel" if num_devices > device.devices_per_node else None
+    return named_stack(row) or unnamed
 
 
 def _dtype(row: Mapping[str, str], device: Any) -> str:
@@ -181,7 +196,7 @@ def _dtype(row: Mapping[str, str], device: Any) -> str:
 
 
 def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
-    """Each training with the factor of practice that those of all other sources, of its kind, have in the median.
+    """Each training with the factor of practice that those of all other sources have in the median.
 
     The one that `planning.overhead` takes is read off the same trainings; this says what it is worth for new ones.
     """
@@ -190,7 +205,7 @@ def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
         others = [
             (each.ratio * each.practice) ** (1 / each.doublings)
             for each in predictions
-            if each.doublings and each.settled == one.settled and each.row.get("source") != one.row.get("source")
+            if each.doublings and each.row.get("source") != one.row.get("source")
         ]
         factor = (median(others) ** one.doublings if others else one.practice) / one.practice
         scaled = {name: getattr(one, name) * factor for name in ("predicted", "low", "high")}

@@ -155,10 +155,15 @@ def _flag(row: Mapping[str, str], key: str) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
-    """The profile of the software that the row names, or whose name its source or model carries; else plain PyTorch."""
+def named_stack(row: Mapping[str, str]) -> str | None:
+    """The profile of the software that the row names, or whose name its source or model carries; None: no words do."""
     words = (row.get("software") or "", f"{row.get('source') or ''} {row.get('model') or ''}")
-    stack = next(filter(None, map(stack_of_software, words)), None)
+    return next(filter(None, map(stack_of_software, words)), None)
+
+
+def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
+    """The profile of the software that ran (see `named_stack`); else plain PyTorch."""
+    stack = named_stack(row)
     if of_trainer(row) and not (stack or "").startswith(TRAINER):
         stack = TRAINER
     if stack is None:
