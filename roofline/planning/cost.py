@@ -47,12 +47,14 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
         num_devices: Twice the plan's.
         wall_time_s: Seconds of the whole run on them.
         speedup: The plan's time over that.
+        layout: The layout on them.
         why: What makes more than twice as fast possible, where it is known.
     """
 
     num_devices: int
     wall_time_s: float
     speedup: float
+    layout: Layout
     why: str = ""
 
 

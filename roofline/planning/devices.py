@@ -10,10 +10,7 @@ import msgspec
 
 from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
-from ..config.defaults import default_dtype
 from ..config.options import read_one
-from ..config.words import layout_words
-from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig, default_seq_len
@@ -23,17 +20,15 @@ from ..search.search import search
 from ..search.space import default_global_batch
 from ..units import format_bytes, format_count, format_time
 from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
-from .reasons import largest_term, relief
+from .fewest import fewest, least
+from .reasons import faster_words, largest_term, relief
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 SETTLES = ("stack", "tp", "pp")  # who gives these runs that layout, not the best of a search
 SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
-SCANNED = 3  # numbers of devices tried one by one; more are halved first
-STEPS = 64  # of a large number of devices, in which it is refined
-USUAL_MFU = 0.4  # where the search for the fewest devices starts; what it finds decides whether it goes down or up
-RELIEF = 1.25  # how much more efficient each of more devices may be, as less of the model lies on it
+AFFORDED = 3  # numbers of whole nodes tried below what a budget buys, before powers of two
 DEARER = 1.25  # beyond the cheapest number of devices, more only cost more: the search for it ends here
 
 
@@ -65,6 +60,7 @@ class Planner:
         self._found: dict[int, Layout | RooflineError] = {}
         self._failed: dict[int, SearchResult] = {}
         self._others: dict[int, list[Layout]] = {}  # the best on each software profile
+        self._fastest: dict[tuple[int, str], Layout] = {}  # by number of devices and the software of the simplest
 
     def best(self, num_devices: int) -> Layout:
         """The fastest layout of `num_devices`, or the simplest that is hardly slower.
@@ -75,7 +71,7 @@ class Planner:
         """
         if num_devices not in self._found:
             try:
-                self._found[num_devices] = self._search(num_devices)
+                self._found[num_devices] = self.search_on(num_devices)
             except RooflineError as error:
                 self._found[num_devices] = error
         found = self._found[num_devices]
@@ -83,7 +79,13 @@ class Planner:
             raise found
         return found
 
-    def _search(self, num_devices: int, **fixed: Any) -> Layout:
+    def search_on(self, num_devices: int, **fixed: Any) -> Layout:
+        """The simplest layout that is hardly slower than the best, with options fixed beside those of the plan.
+
+        Raises:
+            DoesNotFit: None fits.
+            RooflineError: None is consistent.
+        """
         options = {**self.options, **fixed}
         notes: tuple[str, ...] = ()
         if self.fine_tunes and options.get("global_batch") is None:
@@ -100,11 +102,7 @@ class Planner:
             raise DoesNotFit(self._short(found, num_devices))
         if unsure(found.simplest):
             notes = (*notes, f"no layout surely fits: this one needs least, and is {unsure(found.simplest)}")
-        fastest = found.layouts[0]
-        if fastest.train != found.simplest.train:
-            other = f"{layout_words(fastest.train)}; {fastest.stack} software"
-            words = f"the layout is the simplest within {100 * SIMPLER:g} % of the fastest, which takes"
-            notes = (*notes, f"{words} {format_time(fastest.step_time_s)} a step ({other})")
+        self._fastest[num_devices, found.simplest.stack] = found.layouts[0]
         self.notes[num_devices] = (*found.notes, *notes)
         if not fixed:
             self._others[num_devices] = found.by_software
@@ -173,18 +171,18 @@ class Planner:
         if deadline_s is not None and budget is not None and self.terms.price is not None:
             wanted = budget / self.terms.price / (deadline_s / HOUR)
             for count in self._at_most(wanted):
-                layout = self._layout(count)
+                layout = self.layout_on(count)
                 if layout is not None:
                     return layout
-        for layout in self._ladder(lambda: 1):
+        for layout in self.ladder(lambda: 1):
             return layout
-        return self._largest()
+        return self.largest()
 
     def _at_most(self, wanted: float) -> Iterator[int]:
         """Numbers of devices up to `wanted`, falling: a few of whole nodes, then powers of two."""
         node = self.device.devices_per_node
         nodes = int(min(wanted, MOST_DEVICES) // node)
-        yield from (node * n for n in range(nodes, max(nodes - SCANNED, 0), -1))
+        yield from (node * n for n in range(nodes, max(nodes - AFFORDED, 0), -1))
         yield from (n for n in reversed(list(device_counts(node))) if n < min(wanted + 1, node))
 
     # --- devices from tokens -------------------------------------------------------------------------------
@@ -199,11 +197,11 @@ class Planner:
         """
         if deadline_s is None:
             return self._within_budget(tokens, budget or math.inf)
-        fewest = self._fewest(tokens, deadline_s)
-        if budget is None or self.cost(fewest, tokens) <= budget or self.wall_time(fewest, tokens) > deadline_s:
-            return fewest
-        cheapest = fewest
-        for layout in self._ladder(lambda: fewest.num_devices + 1):
+        in_time = fewest(self, tokens, deadline_s)
+        if budget is None or self.cost(in_time, tokens) <= budget or self.wall_time(in_time, tokens) > deadline_s:
+            return in_time
+        cheapest = in_time
+        for layout in self.ladder(lambda: in_time.num_devices + 1):
             if self.cost(layout, tokens) > DEARER * self.cost(cheapest, tokens):
                 break
             if self.wall_time(layout, tokens) <= deadline_s:
@@ -226,12 +224,12 @@ class Planner:
     def _in_time(self, tokens: int, deadline_s: float) -> tuple[int | None, str]:
         """The fewest devices that meet a deadline, or None and what stands in the way."""
         try:
-            fewest = self._fewest(tokens, deadline_s)
+            found = fewest(self, tokens, deadline_s)
         except RooflineError as error:  # no layout, or no figure for the links
             return None, str(error)
-        if self.wall_time(fewest, tokens) > deadline_s:
-            return None, self._too_late(fewest, tokens, deadline_s)
-        return fewest.num_devices, f"{units.format_number(fewest.num_devices, 'device')} would meet it"
+        if self.wall_time(found, tokens) > deadline_s:
+            return None, self._too_late(found, tokens, deadline_s)
+        return found.num_devices, f"{units.format_number(found.num_devices, 'device')} would meet it"
 
     def other_software(self, one: Plan) -> tuple[OtherSoftware, ...]:
         """The run on each other profile that holds it, of those its layouts were searched on: its own best layout."""
@@ -239,54 +237,17 @@ class Planner:
         batch = int(one.layout.train.global_batch or 1)
         for stack in dict.fromkeys(layout.stack for layout in self._others.get(one.num_devices, ())):
             if stack != one.layout.stack:
-                layout = self._search(one.num_devices, stack=stack, global_batch=batch)
+                layout = self.search_on(one.num_devices, stack=stack, global_batch=batch)
                 wall = self.expected_time(layout, one.tokens)
                 slower = wall / one.wall_time_s - 1
                 found.append(OtherSoftware(stack=stack, wall_time_s=wall, slower=slower, layout=layout))
         return tuple(sorted(found, key=lambda other: other.wall_time_s))
 
-    def _fewest(self, tokens: int, deadline_s: float) -> Layout:
-        """The fewest devices that meet a deadline, in whole nodes beyond one; the fastest where none does."""
-        late: Layout | None = None  # the fastest that does not meet it
-        below = 0  # devices of the last rung
-        least = [self._least(tokens, deadline_s) / USUAL_MFU]  # rises with what is found
-        for layout in self._ladder(lambda: least[0]):
-            seconds = self.wall_time(layout, tokens)
-            if seconds <= deadline_s:
-                return self._refined(layout, below, tokens, deadline_s)
-            below = layout.num_devices
-            least[0] = below * seconds / deadline_s / RELIEF
-            if late is None or seconds < self.wall_time(late, tokens):
-                late = layout
-        return late or self._largest()
-
-    def _refined(self, layout: Layout, below: int, tokens: int, deadline_s: float) -> Layout:
-        """The fewest whole nodes that still meet the deadline, more than `below` devices: halved, then one by one.
-
-        Of many nodes in steps of at most a 64th.
-        """
-
-        def in_time(nodes: int) -> Layout | None:
-            found = self._layout(nodes * node)
-            return found if found is not None and self.wall_time(found, tokens) <= deadline_s else None
-
-        node, best = self.device.devices_per_node, layout
-        grain = 2 ** max(int(math.log2(layout.num_devices / node / STEPS)), 0) if layout.num_devices >= node else 1
-        # fewer would have to be more than 5 % more efficient each
-        least = 0.95 * layout.num_devices * self.wall_time(layout, tokens) / deadline_s
-        low = math.ceil(max(below // node + 1, least / node) / grain)
-        high = layout.num_devices // node // grain
-        while high - low > SCANNED:
-            middle = (low + high) // 2
-            found = in_time(middle * grain)
-            low, high, best = (low, middle, found) if found else (middle + 1, high, best)
-        return next((found for steps in range(low, high) if (found := in_time(steps * grain))), best)
-
     def _within_budget(self, tokens: int, budget: float) -> Layout:
         """The fastest layout on the ladder that a budget pays for; the cheapest where it pays for none."""
         best: Layout | None = None
         cheapest: Layout | None = None
-        for layout in self._ladder(lambda: 1):
+        for layout in self.ladder(lambda: 1):
             cost = self.cost(layout, tokens)
             if cheapest is None or cost < self.cost(cheapest, tokens):
                 cheapest = layout
@@ -295,26 +256,21 @@ class Planner:
                     break
             elif best is None or self.wall_time(layout, tokens) < self.wall_time(best, tokens):
                 best = layout
-        return best or cheapest or self._largest()
+        return best or cheapest or self.largest()
 
     def _bought(self, layout: Layout, tokens: int, budget: float) -> str:
         """The tokens that a budget pays for on a layout."""
         step = self.cost(layout, tokens) / self.steps(layout, tokens)
         return f"{format_count(int(budget // step) * int(layout.train.tokens_per_step))} tokens there"
 
-    def _least(self, tokens: int, deadline_s: float) -> float:
-        """Devices that a deadline needs at 100 % of peak."""
-        peak = self.device.peak_flops_per_s(self.options.get("dtype") or default_dtype(self.device))
-        return float(model_flops_per_token(self.model, self.seq_len)) * tokens / peak / deadline_s
-
-    def _layout(self, num_devices: int) -> Layout | None:
-        """The best layout, or None where none is consistent or fits."""
+    def layout_on(self, num_devices: int, **fixed: Any) -> Layout | None:
+        """The best layout, or the best of those with fixed options; None where none is consistent or fits."""
         try:
-            return self.best(num_devices)
+            return self.search_on(num_devices, **fixed) if fixed else self.best(num_devices)
         except RooflineError:
             return None
 
-    def _ladder(self, least: Callable[[], float]) -> Iterator[Layout]:
+    def ladder(self, least: Callable[[], float]) -> Iterator[Layout]:
         """The best layout of rising numbers of devices, each at least `least` when its turn comes."""
         failures = 0
         for count in device_counts(self.device.devices_per_node):
@@ -332,7 +288,7 @@ class Planner:
             failures = 0
             yield layout
 
-    def _largest(self) -> Layout:
+    def largest(self) -> Layout:
         """The layout of the largest number of devices that has one at all.
 
         Raises:
@@ -369,9 +325,9 @@ class Planner:
         if self.lacking is not None:
             return f"whether more devices would meet it is not known: {self.lacking}"
         largest = largest_term(self.model, self.device, best)
+        needed = least(self, tokens, deadline_s)
         batch, per_step = int(best.train.global_batch or 1), int(best.train.tokens_per_step)
-        least = self._least(tokens, deadline_s)
-        floor = f" (at 100 % of peak it would take {math.ceil(least):,})" if least > best.num_devices else ""
+        floor = f" (at 100 % of peak it would take {math.ceil(needed):,})" if needed > best.num_devices else ""
         return (
             f"no number of {self.device.id} does{floor}: the fastest found, "
             f"{units.format_number(best.num_devices, 'device')}, takes {format_time(self.wall_time(best, tokens))}, "
@@ -379,14 +335,23 @@ class Planner:
             f"{batch:,} sequences ({format_count(per_step)} tokens) a step limit how far the work splits"
         )
 
+    def faster(self, one: Plan) -> tuple[str, ...]:
+        """A note where the plan, or what stands beside it, takes a simpler layout than the fastest."""
+        shown = {"": one.layout} | {f"on {other.stack}": other.layout for other in one.other_software}
+        if one.doubling is not None:
+            shown["on twice the devices"] = one.doubling.layout
+        fastest = {where: self._fastest[layout.num_devices, layout.stack] for where, layout in shown.items()}
+        passed = {where: fast for where, fast in fastest.items() if fast.train != shown[where].train}
+        return (faster_words(passed, SIMPLER),) if passed else ()
+
     def doubled(self, one: Plan) -> Scaling | None:
         """What twice the devices give at the same global batch on the same software; None where nothing does."""
         same = {"global_batch": int(one.layout.train.global_batch or 1), "stack": one.layout.stack}
         try:
-            layout = self._search(2 * one.num_devices, **same)
+            layout = self.search_on(2 * one.num_devices, **same)
         except RooflineError:  # no layout, or no figure for the links (HardwareError)
             return None
         wall = self.expected_time(layout, one.tokens)
         speedup = one.wall_time_s / wall
         why = relief(one.layout, layout) if speedup > 2 else ""
-        return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why)
+        return Scaling(num_devices=layout.num_devices, wall_time_s=wall, speedup=speedup, why=why, layout=layout)

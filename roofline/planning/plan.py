@@ -153,13 +153,14 @@ def _sized(
 def _answered(planner: Planner, one: Plan, *, doubling: bool) -> Plan:
     """The plan with what it misses, what other software takes and what twice the devices give."""
     missed = planner.missed(one)
-    return msgspec.structs.replace(
+    one = msgspec.structs.replace(
         one,
         missed=missed,
         devices_in_time=next((each.devices for each in missed if each.what == "deadline"), None),
         other_software=planner.other_software(one),
         doubling=planner.doubled(one) if doubling else None,
     )
+    return msgspec.structs.replace(one, notes=(*one.notes, *planner.faster(one)))
 
 
 def read_tokens(tokens: int | str | None, model: ModelConfig, seq_len: int) -> int | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..answers.estimate import estimate_step
 from ..config.recompute import RECOMPUTES
+from ..config.words import layout_words
 from ..counting.step import build_step
 from ..model.spec import ModelConfig
 from ..search.layout import Layout
 from ..timing.terms import words_of
-from ..units import format_share
+from ..units import format_share, format_time
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -31,6 +33,15 @@ def relief(before: Layout, after: Layout) -> str:
     if after.sharding != before.sharding:
         changes.append(f"sharding {after.sharding} instead of {before.sharding}")
     return ", ".join(changes)
+
+
+def faster_words(passed: Mapping[str, Layout], tolerance: float) -> str:
+    """The layouts that were passed over for simpler ones, by where they would run: "" here, or such as "on fsdp"."""
+    each = [
+        f"{where} {format_time(fast.step_time_s)} a step ({layout_words(fast.train)}; {fast.stack} software)".lstrip()
+        for where, fast in passed.items()
+    ]
+    return f"layouts are the simplest within {100 * tolerance:g} % of the fastest, which takes {'; '.join(each)}"
 
 
 def largest_term(model: ModelConfig, device: Device, layout: Layout) -> str:

@@ -75,12 +75,13 @@ def data(result: Plan) -> dict[str, Any]:
         }
         for each in result.other_software
     ]
-    asked = result.asked
+    asked, twice = result.asked, result.doubling
     return {
         **found,
         "model": result.model.name,
         "device": result.device.id,
         "layout": layout_dict(result.layout),
+        "doubling": None if twice is None else msgspec.structs.asdict(twice) | {"layout": layout_dict(twice.layout)},
         "other_software": others,
         "deadline_s": asked.deadline_s,
         "budget": asked.budget,

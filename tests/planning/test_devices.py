@@ -63,7 +63,21 @@ def test_a_plan_on_a_layout_that_is_not_the_fastest_says_what_the_fastest_takes(
     assert 1 < found.layout.step_time_s / fastest.step_time_s <= 1.05
     (said,) = [note for note in found.notes if "simplest" in note]
     taken = format_time(fastest.step_time_s)
-    assert said.startswith(f"the layout is the simplest within 5 % of the fastest, which takes {taken} a step (8 dev")
+    assert said.startswith(f"layouts are the simplest within 5 % of the fastest, which takes {taken} a step (8 dev")
     split = {name: getattr(found.layout, name) for name in ("tp", "pp", "cp", "stack")}
     alone = roofline.plan("llama-3-8b", "h100-sxm-80gb", tokens="100B", **asked, **split)
     assert not any("simplest" in note for note in alone.notes)
+
+
+def test_what_stands_beside_a_plan_says_which_layouts_are_passed_over_too():
+    asked = {"global_batch": 128, "tokens": "100B", "num_devices": 8}
+    found = roofline.plan("llama-3-8b", "h100-sxm-80gb", doubling=True, **asked)
+    (said,) = [note for note in found.notes if "simplest" in note]
+    beside = {f"; on {each.stack} ": each.layout for each in found.other_software}
+    beside["; on twice the devices "] = found.doubling.layout
+    for where, layout in beside.items():
+        same = {"num_devices": layout.num_devices, "global_batch": 128, "stack": layout.stack}
+        fastest = roofline.layouts("llama-3-8b", "h100-sxm-80gb", **same).layouts[0]
+        assert (where in said) == (fastest.train != layout.train)
+        assert where not in said or f"{where}{format_time(fastest.step_time_s)} a step (" in said
+    assert any(where in said for where in beside)
