@@ -31,7 +31,8 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         what: In words.
-        options: The options that say so; empty where it is another model or device.
+        options: The options that say so, beside micro batch, global batch and software of the run, which stay; empty
+            where it is another model or device.
         step_time_s: Expected time of as many tokens as the run's step.
         mfu: The run's FLOPs over that time.
         explains: Share of the gap between expected and measured time, above 1 more than the gap; of an improvement

@@ -11,7 +11,8 @@ import msgspec
 from ..config.run import DTYPES, TrainConfig
 from ..config.settle import Run
 from ..errors import RooflineError
-from ..units import format_rate, format_share
+from ..footprint.spreads import SURE
+from ..units import format_bytes, format_rate, format_share
 from .estimate import Estimate
 from .reported import Mistake, Printed, explain_alone, explain_printed, mistakes
 
@@ -81,7 +82,17 @@ def findings_of(
         raise RooflineError(_impossible(run, mfu, found, band))
     if printed is not None and not measured.only_printed:
         found += _how_counted(printed, mfu, possible)
-    return tuple(found)
+    return (*found, *_too_large(run, expected))
+
+
+def _too_large(run: Run, expected: Estimate) -> Iterator[Finding]:
+    """What was said of a run that ran, and would not have fitted like that."""
+    if float(expected.memory.fit_probability) < 1 - SURE:
+        needed, there = (format_bytes(float(each)) for each in (expected.memory.needed_bytes, run.device.memory_bytes))
+        yield Finding(
+            what=f"as described the run needs {needed} of {there} a device, and could not have run: say how it was "
+            "split, recomputed or sharded (--sharding, --tp, --pp, --recompute, --micro-batch)"
+        )
 
 
 def _factors(train: TrainConfig) -> list[tuple[float, str]]:

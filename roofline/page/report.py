@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from .. import __version__
-from ..answers.advice import advise
 from ..answers.estimate import Estimate
 from ..answers.explore import Explored, explore
 from ..answers.fit import fit_words
@@ -157,7 +156,7 @@ def _asked(found: Estimate) -> str:
         ("Method", f"{train.dtype}, {method_words(train)}"),
         ("MFU", view.mfu_words(found)),
     ]
-    return pieces.facts(rows) + "".join(pieces.table(each) for each in view.advice_tables(advise(found)))
+    return pieces.facts(rows) + "".join(pieces.table(each) for each in view.advice_tables(found))
 
 
 def _rests(report: Report) -> str:

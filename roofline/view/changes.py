@@ -10,6 +10,7 @@ from .table import Cell, Table
 
 if TYPE_CHECKING:
     from ..answers.advice import Suspect
+    from ..config.settle import Run
 
 
 def changes_table(title: str, heading: str, found: Sequence[Suspect], most: int = 6) -> Table:
@@ -19,3 +20,13 @@ def changes_table(title: str, heading: str, found: Sequence[Suspect], most: int 
         for one in found[:most]
     ]
     return Table(title, ["If", "Step", "MFU", heading], rows)
+
+
+def faster_title(what: str, run: Run | None) -> str:
+    """The heading of changes that make `what` faster: with what they keep of the run that nobody said."""
+    kept: list[str] = []
+    if run is not None:
+        said = run.options.keys() - ({"micro_batch"} if run.chosen else set())
+        unsaid = [name for name in ("micro_batch", "global_batch", "stack") if name not in said]
+        kept = [f"--{name.replace('_', '-')} {getattr(run.train, name)}" for name in unsaid]
+    return f"What would make {what} faster, and fits" + (f" (all else as here: {' '.join(kept)})" if kept else "")

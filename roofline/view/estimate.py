@@ -17,7 +17,7 @@ from ..units import format_time
 from .about import device_json, model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import intensity, points, seconds, share, size
-from .changes import changes_table
+from .changes import changes_table, faster_title
 from .memory import fixes_table, memory_bar, memory_table
 from .table import Cell, Table
 from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
@@ -52,21 +52,22 @@ def tables(result: Estimate) -> list[Table]:
     """
     if not is_scalar(result.step_time_s):
         return [sweep_table(result)]
-    advice = advice_tables(advise(result))
+    advice = advice_tables(result)
     summary, memory = summary_table(result), memory_table(result.memory, result.train)
     found = [waterfall_table(result), ops_table(result)]
     return [summary, *found, memory, *advice] if result.fits else [summary, memory, *advice, *found]
 
 
-def advice_tables(advice: Advice | None) -> list[Table]:
+def advice_tables(result: Estimate) -> list[Table]:
     """What makes it fit, or what would make it faster; none where there is nothing to say."""
+    advice = advise(result)
     if advice is None:
         return []
     if advice.fixes is not None:
         return [fixes_table(advice.fixes)]
     if not advice.improvements:
         return []
-    return [changes_table("What would make it faster, and fits", "saves", advice.improvements, most=3)]
+    return [changes_table(faster_title("it", result.run), "saves", advice.improvements, most=3)]
 
 
 def data(result: Estimate) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def pieces(result: Estimate) -> list[str]:
     asked = [("Layout", layout_words(train)), ("Batch", batch_words(train, result.model))]
     asked += [("Method", f"{train.dtype}, {method_words(train)}"), ("Throughput", _throughput(result))]
     asked += [("MFU", mfu_words(result)), ("Bound by", bound_words(result))]
-    advice = [pieces_of.table(each) for each in advice_tables(advise(result))]
+    advice = [pieces_of.table(each) for each in advice_tables(result)]
     bars = [waterfall_bar(result), memory_bar(result.memory, train)]
     return [pieces_of.answer(title, headline, detail, good=bool(result.fits)), *bars, pieces_of.facts(asked), *advice]
 

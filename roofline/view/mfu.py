@@ -12,7 +12,7 @@ from ..config.words import layout_words
 from ..counting.mfu import RULES
 from ..timing.terms import words_of
 from . import cells
-from .changes import changes_table
+from .changes import changes_table, faster_title
 from .estimate import VISIBLE, waterfall_bar
 from .html.pieces import answer, table
 from .table import Cell, Table
@@ -63,7 +63,7 @@ def tables(result: Diagnosis) -> list[Table]:
         rows_next = [[f"{number}.", each] for number, each in enumerate(measures, start=1)]
         shown.append(Table("What to measure next", ["", ""], rows_next, align="ll"))
     if result.improvements:
-        title = f"What would make the expected step of {expected_step} faster, and fits"
+        title = faster_title(f"the expected step of {expected_step}", expected.run)
         shown.append(changes_table(title, "Saves", result.improvements))
     losses = sorted(expected.waterfall, key=lambda step: -float(step.lost))[:5]
     lost = [

@@ -163,3 +163,12 @@ def test_tflops_of_one_device_are_a_measurement():
 def test_more_than_the_peak_printed_beside_a_measurement_is_explained(printed):
     words = ["mfu", "llama-3.1-8b", "-d", "b200-sxm", "--num-devices", "8", "--tokens-per-s", "91k"]
     assert "the reported MFU of 200 % could be" in printed(*words, "--reported-mfu", "200 %")
+
+
+def test_a_run_that_could_not_have_run_as_described_is_told_so():
+    """8.03B parameters of 16 bytes are 119.7 GiB on each of eight devices; sharded they fit."""
+    asked = {"num_devices": 8, "tokens_per_s": 40000}
+    found = diagnose("llama-3-8b", "h100-sxm-80gb", **asked)
+    assert found.findings[-1].what.startswith("as described the run needs 1")
+    sharded = diagnose("llama-3-8b", "h100-sxm-80gb", **asked, sharding="fsdp")
+    assert not any("as described" in one.what for one in sharded.findings)

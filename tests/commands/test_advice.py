@@ -175,8 +175,14 @@ def test_what_makes_a_run_faster_gives_the_time_it_says_and_surely_fits(asked, a
         return
     out, told = ask("estimate", *asked)
     printed = rows_of(out, "What would make it faster, and fits")
+    held = re.search(r"and fits \(all else as here: (.*)\)", out)
+    words = re.findall(r"--(\S+) (\S+)", held[1]) if held else []
+    kept = {name.replace("-", "_"): int(value) if value.isdigit() else value for name, value in words}
     for (what, step, mfu, saves), one in zip(printed, told["improvements"], strict=False):
         again = remade(asked, given, what, one["options"])
+        if one["options"]:  # as typed: the run's options, what is kept, and the change
+            typing = roofline.estimate(*asked[:2], **{**asked[2], **kept, **one["options"]})
+            assert device_time(typing) == pytest.approx(device_time(again))
         per_step = device_time(again) / device_time(given) * float(given.step_time_s)
         assert again.memory.fit_probability >= SURE
         assert step == cell_text(seconds(per_step))

@@ -21,7 +21,7 @@ _RULES = """
 .roofline .key{display:flex;flex-wrap:wrap;gap:.1em 1.2em;list-style:none;margin:.4em 0 0;padding:0;font-size:.92em}
 .roofline .key i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.4em}
 .roofline table{border-collapse:collapse;font-size:.92em;margin:0;background:none}
-.roofline caption{text-align:left;white-space:nowrap;padding:0 0 .3em;font-weight:600}
+.roofline caption{text-align:left;min-width:18em;padding:0 0 .3em;font-weight:600}
 .roofline th,.roofline td{padding:.15em .9em .15em 0;text-align:left;vertical-align:top;border:0;background:none}
 .roofline thead th{border-bottom:1px solid var(--line);font-weight:500}
 .roofline .r{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
