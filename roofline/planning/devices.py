@@ -14,7 +14,7 @@ from ..config.options import read_one
 from ..errors import RooflineError
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig, default_seq_len
-from ..search.layout import Layout, SearchResult, unsure
+from ..search.layout import HARDLY, Layout, SearchResult, unsure
 from ..search.remedy import remedy, shortage
 from ..search.search import search
 from ..search.space import default_global_batch
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 SETTLES = ("stack", "tp", "pp")  # who gives these runs that layout, not the best of a search
-SIMPLER = 0.05  # a layout with less machinery is taken if it is at most this much slower
 AFFORDED = 3  # numbers of whole nodes tried below what a budget buys, before powers of two
 DEARER = 1.25  # beyond the cheapest number of devices, more only cost more: the search for it ends here
 
@@ -95,7 +94,7 @@ class Planner:
         if self.progress is not None:
             self.progress(num_devices)
         found = search(
-            self.model, self.device, num_devices=num_devices, top=1, front=False, tolerance=SIMPLER, **options
+            self.model, self.device, num_devices=num_devices, top=1, front=False, tolerance=HARDLY, **options
         )
         if found.simplest is None:
             self._failed[num_devices] = found
@@ -342,7 +341,7 @@ class Planner:
             shown["on twice the devices"] = one.doubling.layout
         fastest = {where: self._fastest[layout.num_devices, layout.stack] for where, layout in shown.items()}
         passed = {where: fast for where, fast in fastest.items() if fast.train != shown[where].train}
-        return (faster_words(passed, SIMPLER),) if passed else ()
+        return (faster_words(passed, HARDLY),) if passed else ()
 
     def doubled(self, one: Plan) -> Scaling | None:
         """What twice the devices give at the same global batch on the same software; None where nothing does."""

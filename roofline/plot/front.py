@@ -66,7 +66,7 @@ class FrontData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def front_data(result: SearchResult) -> FrontData:
-    """The front of a search, and the layout it recommends: the simplest that cannot be told from the best.
+    """The front of a search, and the layout it recommends: the simplest that is hardly worse than the best.
 
     Raises:
         RooflineError: No layout fits.

@@ -16,7 +16,7 @@ from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
 from .grid import Bundle
-from .layout import Layout, SearchResult, layout_of, value_of, worse_by
+from .layout import HARDLY, Layout, SearchResult, layout_of, value_of, worse_by
 from .question import Bundles, Piece
 
 # Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
@@ -132,7 +132,8 @@ class Found:
         for level in sorted(self.best.simple):  # none where the best is borderline
             layout = self._layout(self.best.simple[level].best()[0])
             least, expected, _ = worse_by(best, layout, self.question.objective, self.question.device)
-            if least <= 0 if self.tolerance is None else expected <= self.tolerance:
+            hardly = expected <= (HARDLY if self.tolerance is None else self.tolerance)
+            if hardly and (least <= 0 or self.tolerance is not None):
                 return layout
         return best
 

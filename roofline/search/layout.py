@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 WAITING_DRAW = constant("waiting_draw")
 
 
+HARDLY = 0.05  # a layout with less machinery is taken if it is expected to be at most this much worse
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """One layout with what it costs.
 
@@ -95,7 +98,8 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
         seconds: Time of the search.
         layouts: The best by the objective of those that surely fit, best first; where none surely does, the one
             that needs least if it is likelier than not to fit.
-        simplest: The layout with the least machinery of all that are within the interval of the best.
+        simplest: The layout with the least machinery of all that cannot be told from the best and are expected to be
+            at most `HARDLY` worse.
         by_software: The best on each software profile, best first.
         front: No other layout is both faster and smaller; by rising memory.
         smallest: The layout that needs least memory of those considered, where none fits.

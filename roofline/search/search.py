@@ -64,8 +64,8 @@ def search(
         top: How many layouts to return.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
         front: Whether to return the front of time against memory.
-        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default it
-            cannot be told from the best (see `layout.worse_by`).
+        tolerance: How much worse than the best the simplest layout may be, as a fraction; by default `layout.HARDLY`,
+            and not so that it can be told from the best (see `layout.worse_by`).
         progress: Called before the start and after each chunk, with layouts decided and (at most) in all.
         executor: Where pieces of the search run: any executor of `concurrent.futures`, or of what speaks its language
             (Dask's `Client.get_executor()`, loky, MPI). The answer is the same wherever they run.

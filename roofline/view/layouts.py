@@ -11,7 +11,7 @@ from .. import units
 from ..answers.estimate import waterfall as lost_to
 from ..config.recompute import recompute_words
 from ..config.words import layout_words as degrees_words
-from ..search.layout import WAITING_DRAW, layout_dict, unsure, worse_by
+from ..search.layout import HARDLY, WAITING_DRAW, layout_dict, unsure, worse_by
 from .cells import one_unit
 from .colours import ORANGE
 from .estimate import peak_bar
@@ -193,12 +193,13 @@ def recommendation(result: SearchResult) -> list[list[str]]:
         chosen, why = best, f"none surely fits: it needs least, and is {unsure(best)}"
     elif simplest is None or simplest.train == best.train:
         why = f"it is the {WORDS[result.objective]}" + ("" if ties == 1 else f" of {ties} that cannot be told apart")
-        chosen, why = best, f"{why}, and the simplest" if simplest is not None else why
+        chosen, why = best, f"{why}, and none simpler is within {100 * HARDLY:g} %" if simplest is not None else why
     else:
         least, expected, most = worse_by(best, simplest, result.objective, result.device)
         chosen = simplest
         why = (
-            f"the simplest that cannot be told from the {WORDS[result.objective]}: {100 * expected:+.1f} % "
+            f"the simplest within {100 * HARDLY:g} % that cannot be told from the {WORDS[result.objective]}: "
+            f"{100 * expected:+.1f} % "
             f"({100 * least:+.1f} to {100 * most:+.1f} %); {others}"
         )
     step, memory = units.format_time(chosen.step_time_s), units.format_bytes(chosen.memory_bytes)
