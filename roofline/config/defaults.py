@@ -79,13 +79,16 @@ def default_attention(device: Device | None, stack: str) -> str:
 def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
     """The software profile where nothing is said: what such a layout is usually trained with.
 
-    JAX on a TPU; Megatron-Core (nemo) for tensor, pipeline, context or expert parallelism, and on GeForce cards, which
-    nobody runs it on, PyTorch's own (fsdp); FSDP where parameters are sharded; else PyTorch with torch.compile.
+    JAX on a TPU; Megatron-Core for tensor, pipeline, context or expert parallelism (nemo, on AMD's GPUs primus), and on
+    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); FSDP where parameters are sharded; else PyTorch with
+    torch.compile.
     """
     if device is not None and device.kind == "tpu":
         return "jax"
     if any(some(options.get(degree, 1) != 1) for degree in ("tp", "pp", "cp", "ep")):
-        return "fsdp" if device is not None and device.variant == "geforce" else "nemo"
+        if device is not None and device.variant == "geforce":
+            return "fsdp"
+        return "primus" if device is not None and device.vendor == "AMD" else "nemo"
     return "fsdp" if SHARDINGS[options.get("sharding", "none")].parameters else "compiled"
 
 

@@ -106,6 +106,11 @@ def read_asked(
     sure: float = read_one("confidence", 0.5 if confidence is None else confidence, units.share)
     if sure >= 1:
         raise RooflineError(f"confidence: {shown(confidence)} is certainty: give a share below 1, such as 90%")
+    if sure != 0.5 and deadline_s is None and budget is None:
+        raise RooflineError(
+            f"confidence: {shown(confidence)} is how surely a deadline or a budget must suffice: "
+            "add --deadline or --budget"
+        )
     return Asked(
         num_devices=read_one("num_devices", num_devices, units.positive_int),
         deadline_s=read_one("deadline_s", deadline_s, units.duration_s),

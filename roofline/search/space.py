@@ -5,6 +5,7 @@ A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, words (shard
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -266,14 +267,14 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
 
 
 def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1, *, fine_tunes: bool = False) -> int:
-    """Sequences of about a million tokens, a multiple of the devices: assumed where no batch is given.
+    """Sequences of about a million tokens, a power of two or a multiple of the devices: assumed where none is given.
 
     Fine-tuning takes fewer (`FINE_TUNING_BATCH`).
 
     So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
 
-    >>> default_global_batch(64, 2048), default_global_batch(8, 4096)
-    (512, 256)
+    >>> default_global_batch(64, 2048), default_global_batch(8, 4096), default_global_batch(1, 257)
+    (512, 256, 4096)
     >>> default_global_batch(98304, 4096)
     16384
     >>> default_global_batch(8, 4096, fine_tunes=True)
@@ -283,5 +284,5 @@ def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1, *
     if each * seq_len > LARGEST_BATCH:
         shared = divisors(num_devices)
         return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
-    wanted = FINE_TUNING_BATCH if fine_tunes else -(-(2**20) // seq_len)
+    wanted = FINE_TUNING_BATCH if fine_tunes else 2 ** max(round(math.log2(2**20 / seq_len)), 0)
     return each * max(1, -(-wanted // each))

@@ -40,6 +40,9 @@ def test_the_dtype_follows_the_engines(device: str | None, dtype: str) -> None:
         (None, {"tp": 2, "sharding": "fsdp"}, "nemo"),
         (None, {"ep": 8}, "nemo"),
         ("tpu-v5p", {"tp": 2}, "jax"),
+        ("mi300x", {"tp": 2}, "primus"),  # NeMo runs on NVIDIA's GPUs alone
+        ("mi300x", {"sharding": "fsdp"}, "fsdp"),
+        ("rtx-4090", {"tp": 2}, "fsdp"),
     ],
 )
 def test_the_software_such_a_layout_is_usually_trained_with(

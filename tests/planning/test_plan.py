@@ -248,3 +248,9 @@ def test_a_plan_on_what_hardly_fits_says_so():
     (said,) = [note for note in plan("gpt2-xl", tight, **alone).notes if "surely" in note]
     assert re.fullmatch(r"no layout surely fits: this one needs least, and is [5-8][0-9] % sure to fit", said)
     assert not any("surely" in note for note in plan("gpt2-xl", roomy, **alone).notes)
+
+
+def test_a_confidence_is_of_a_deadline_or_a_budget():
+    with pytest.raises(RooflineError, match="^confidence: '90%' is how surely a deadline or a budget must suffice"):
+        plan("gpt2", "h100-sxm-80gb", tokens="10B", num_devices=1, confidence="90%")
+    assert plan("gpt2", "h100-sxm-80gb", tokens="10B", num_devices=1, confidence=0.5).missed == ()
