@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,12 @@ class Result:
 
     __slots__ = ()
     VIEW: ClassVar[str]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the command says below its tables, of answers that keep no assumptions of their own."""
+        found: Sequence[str] = self._view().notes(self)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object that the command prints with ``--format json``: plain values in base units."""

@@ -45,12 +45,12 @@ class MemoryFit(Result, Memory[N, B], Generic[N, B], frozen=True, kw_only=True):
         device: The device; None where none was named, and then capacity and what follows from it are None too.
         train: The resolved configuration.
         explained: The arithmetic of each part, in words.
-        max_micro_batch: Largest micro batch that fits, everything else equal; 0 where none does. None without a device,
-            of an array of runs and of a traced module, as the one that follows.
+        max_micro_batch: Largest micro batch likelier than not to fit, everything else equal; 0 where none is. None
+            without a device, of an array of runs and of a traced module, as the one that follows.
         sure_micro_batch: Largest that surely fits.
         most_micro_batch: Largest that the global batch that was said allows; None where none was said.
-        max_seq_len: Longest sequence that fits, in steps of 128 tokens times cp (of cp where none of these fits), or
-            the one given if that is longer; 0 where none does.
+        max_seq_len: Longest sequence likelier than not to fit, in steps of 128 tokens times cp (of cp where none of
+            these fits), or the one given if that is longer; 0 where none is.
         sure_seq_len: Longest that surely fits.
         fixes: The cheapest changes that make it fit; empty where it fits.
         notes: What was assumed of the run, as sentences.

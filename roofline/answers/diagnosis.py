@@ -15,7 +15,7 @@ from ..result import Result
 from ..units import format_ratio, format_share, format_time
 from .advice import Suspect, improvements, suspects
 from .asked import run_of
-from .estimate import COUNTED_RULE, Estimate, estimate_run
+from .estimate import COUNTED_RULE, Estimate, WaterfallStep, estimate_run
 from .findings import Finding, Measured, findings_of
 from .reported import read_printed
 
@@ -72,6 +72,31 @@ class Diagnosis(Result, msgspec.Struct, frozen=True, kw_only=True):
     improvements: tuple[Suspect, ...]
     estimate: Estimate
     notes: tuple[str, ...]
+
+    @property
+    def explanation(self) -> str:
+        """The verdict in words."""
+        return verdict_words(self)
+
+    @property
+    def mfu_rule(self) -> str:
+        """What `mfu` counts, in words."""
+        return self.estimate.mfu_rule
+
+    @property
+    def expected_step_time_s(self) -> float:
+        """Seconds of a step that the estimate expects."""
+        return float(self.estimate.step_time_s)
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of the run."""
+        return int(self.estimate.train.num_devices)
+
+    @property
+    def waterfall(self) -> list[WaterfallStep]:
+        """The way from the peak to the expected MFU."""
+        return self.estimate.waterfall
 
     def __repr__(self) -> str:
         """The verdict, and the first suspect."""

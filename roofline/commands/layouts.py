@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
             **given,
         )
     if record is not None and not result.interrupted:
-        write_text(f"{result.priced:,} layouts that fit, of {result.evaluated:,}, are in {record}\n")
+        write_text(f"{result.fitting:,} layouts that fit, of {result.evaluated:,}, are in {record}\n")
         return 0 if result.layouts else DOES_NOT_FIT
     if args.emit is not None and result.layouts:
         write_layout(args, result)

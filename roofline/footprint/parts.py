@@ -65,7 +65,7 @@ class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
         driver_bytes: That, the context, libraries and communicators: `total_bytes` under the name people check it by.
         needed_bytes: What it cannot do without: the total once the allocator has given back what it can.
         total_low_bytes, total_high_bytes: 10th and 90th percentile of the total.
-        fit_probability: How likely the total is within the capacity.
+        fit_probability: How likely `needed_bytes` are within the capacity.
         phases: Live tensors at each moment that may be the peak.
         host_bytes: What lives in the memory of one host instead, of all its devices.
         nvme_bytes: What lives on the drives of one host.
@@ -94,8 +94,8 @@ class Memory(msgspec.Struct, Generic[N, B], frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Any:
-        """``fits``, ``borderline`` or ``does not fit``; of arrays an array."""
-        return verdict(self.fit_probability)
+        """``fits``, ``borderline`` or ``does not fit``; of arrays an array, None where no device was named."""
+        return None if self.fit_probability is None else verdict(self.fit_probability)
 
     @property
     def kept_bytes(self) -> N:

@@ -105,6 +105,28 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.5
 
 
+class Limited:
+    """An answer that was given limits; its field `asked` holds them."""
+
+    __slots__ = ()
+    asked: Asked
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds the run may take; None: as many as it needs."""
+        return self.asked.deadline_s
+
+    @property
+    def budget(self) -> float | None:
+        """Money it may cost; None: as much as it needs."""
+        return self.asked.budget
+
+    @property
+    def confidence(self) -> float:
+        """How sure it must be that they suffice."""
+        return self.asked.confidence
+
+
 class Missed(msgspec.Struct, frozen=True, kw_only=True):
     """A deadline or a budget that is not met.
 
@@ -137,7 +159,7 @@ class OtherSoftware(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
 
 
-class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
+class Plan(Limited, Result, msgspec.Struct, frozen=True, kw_only=True):
     """A training run; attributes are the JSON keys of ``roofline plan``.
 
     Attributes:
@@ -192,6 +214,11 @@ class Plan(Result, msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms = Terms()
     asked: Asked = Asked()
     verdict: Verdict | None = None
+
+    @property
+    def deadline_chance(self) -> float | None:
+        """How likely the deadline suffices; None without one."""
+        return None if self.deadline_s is None else self.chance(self.deadline_s)
 
     def chance(self, seconds: float) -> float:
         """How likely so many seconds suffice, up to the percentiles that are known."""

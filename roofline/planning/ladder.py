@@ -14,7 +14,7 @@ from ..hardware.errors import HardwareError
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
-from .cost import Asked, Plan, Terms
+from .cost import Asked, Limited, Missed, Plan, Terms
 from .devices import DoesNotFit, Planner, Progress
 from .laws import DEFAULT_LAW, Law, Verdict, laws
 from .laws import law as scaling_law
@@ -64,7 +64,7 @@ class Advised(msgspec.Struct, frozen=True, kw_only=True):
     tokens: float
 
 
-class Ladder(Result, msgspec.Struct, frozen=True, kw_only=True):
+class Ladder(Limited, Result, msgspec.Struct, frozen=True, kw_only=True):
     """Sizes for one compute, budget or time; attributes are the JSON keys of ``roofline plan`` without a model.
 
     Attributes:
@@ -89,6 +89,16 @@ class Ladder(Result, msgspec.Struct, frozen=True, kw_only=True):
     advised: tuple[Advised, ...]
     asked: Asked
     notes: tuple[str, ...]
+
+    @property
+    def num_devices(self) -> int | None:
+        """Devices that were given; None: as many as the limits want."""
+        return self.asked.num_devices
+
+    @property
+    def missed(self) -> tuple[Missed, ...]:
+        """Limits that the best size does not meet."""
+        return self.rungs[self.best].plan.missed
 
     def __repr__(self) -> str:
         """The best size in one line."""

@@ -85,7 +85,7 @@ def front_data(result: SearchResult) -> FrontData:
         chosen.train.dtype,
         chosen.train.optimizer,
         *(f"{stack} stack" for stack in sorted(stacks) if len(stacks) == 1),
-        f"{result.priced:,} of {result.evaluated:,} layouts fit",
+        f"{result.fitting:,} of {result.evaluated:,} layouts fit",
     ]
     return FrontData(
         title=", ".join(words),

@@ -52,7 +52,7 @@ class Found:
             model=question.model,
             device=question.device,
             evaluated=best.evaluated,
-            priced=best.priced,
+            fitting=best.priced,
             seconds=seconds,
             layouts=found,
             simplest=simplest,

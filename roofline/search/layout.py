@@ -94,7 +94,7 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
         model: The model.
         device: The device.
         evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
-        priced: Layouts that surely fit.
+        fitting: Layouts that surely fit.
         seconds: Time of the search.
         layouts: The best by the objective of those that surely fit, best first; where none surely does, the one
             that needs least if it is likelier than not to fit.
@@ -117,7 +117,7 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
     model: ModelConfig
     device: Any
     evaluated: int
-    priced: int
+    fitting: int
     seconds: float
     layouts: list[Layout]
     simplest: Layout | None
@@ -138,7 +138,7 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
             return f"<SearchResult: {self.evaluated:,} layouts, none fits>"
         simplest = "" if self.simplest is None else f"; simplest {layout_line(self.simplest)}"
         return (
-            f"<SearchResult: {self.evaluated:,} layouts, {self.priced:,} fit: "
+            f"<SearchResult: {self.evaluated:,} layouts, {self.fitting:,} fit: "
             f"best {layout_line(self.layouts[0])}{simplest}>"
         )
 

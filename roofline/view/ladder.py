@@ -130,19 +130,15 @@ def data(result: Ladder) -> dict[str, Any]:
         {**dict(zip(columns, row, strict=True)), "layout": layout_dict(rung.plan.layout)}
         for row, rung in zip(records(result).rows, result.rungs, strict=True)
     ]
-    asked = result.asked
     return {
         "law": result.law,
         "device": result.device.id,
         "flops": result.flops,
         "best": result.best,
-        "missed": result.rungs[result.best].plan.missed,
+        "missed": result.missed,
         "rungs": rungs,
         "advised": result.advised,
-        "num_devices": asked.num_devices,
-        "deadline_s": asked.deadline_s,
-        "budget": asked.budget,
-        "confidence": asked.confidence,
+        **{name: getattr(result, name) for name in ("num_devices", "deadline_s", "budget", "confidence")},
     }
 
 

@@ -80,7 +80,7 @@ def data(result: SearchResult) -> dict[str, Any]:
 
     return {
         "evaluated": result.evaluated,
-        "fitting": result.priced,
+        "fitting": result.fitting,
         "seconds": result.seconds,
         "interrupted": result.interrupted,
         "objective": result.objective,
@@ -324,7 +324,7 @@ def notes(result: SearchResult) -> list[str]:
 def _searched(result: SearchResult) -> list[str]:
     """How much was searched, near-ties, assumptions."""
     capacity = units.format_bytes(result.device.memory_bytes)
-    found = [f"{result.evaluated:,} layouts searched: {result.priced:,} surely fit in {capacity}."]
+    found = [f"{result.evaluated:,} layouts searched: {result.fitting:,} surely fit in {capacity}."]
     if result.interrupted:
         found.insert(0, "Interrupted: these are the best of the layouts searched so far.")
     if not result.layouts:

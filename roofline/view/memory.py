@@ -46,7 +46,7 @@ def data(result: MemoryFit) -> dict[str, Any]:
         "device": result.device and {"id": result.device.id, "name": result.device.name},
         "train": train_json(result.train),
         **{name: getattr(result, name) for name in Memory.__struct_fields__},
-        "verdict": None if result.capacity_bytes is None else result.verdict,
+        "verdict": result.verdict,
         "max_micro_batch": result.max_micro_batch,
         "sure_micro_batch": result.sure_micro_batch,
         "most_micro_batch": result.most_micro_batch,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from .. import units
 from ..answers.diagnosis import verdict_words
 from ..config.words import layout_words
@@ -27,13 +25,9 @@ LISTED = 6  # suspects shown
 
 def data(result: Diagnosis) -> dict[str, Any]:
     """The JSON object."""
-    found = {name: getattr(result, name) for name in result.__struct_fields__ if name not in {"estimate", "notes"}}
-    found["explanation"] = verdict_words(result)
-    found["mfu_rule"] = result.estimate.mfu_rule
-    found["expected_step_time_s"] = result.estimate.step_time_s
-    found["num_devices"] = result.estimate.train.num_devices
-    found["waterfall"] = [msgspec.structs.asdict(step) for step in result.estimate.waterfall]
-    return found
+    fields = [name for name in result.__struct_fields__ if name not in {"estimate", "notes"}]
+    derived = ("explanation", "mfu_rule", "expected_step_time_s", "num_devices", "waterfall")
+    return {name: getattr(result, name) for name in (*fields, *derived)}
 
 
 def tables(result: Diagnosis) -> list[Table]:

@@ -75,7 +75,7 @@ def data(result: Plan) -> dict[str, Any]:
         }
         for each in result.other_software
     ]
-    asked, twice = result.asked, result.doubling
+    twice = result.doubling
     return {
         **found,
         "model": result.model.name,
@@ -83,10 +83,7 @@ def data(result: Plan) -> dict[str, Any]:
         "layout": layout_dict(result.layout),
         "doubling": None if twice is None else msgspec.structs.asdict(twice) | {"layout": layout_dict(twice.layout)},
         "other_software": others,
-        "deadline_s": asked.deadline_s,
-        "budget": asked.budget,
-        "confidence": asked.confidence,
-        "deadline_chance": None if asked.deadline_s is None else result.chance(asked.deadline_s),
+        **{name: getattr(result, name) for name in ("deadline_s", "budget", "confidence", "deadline_chance")},
     }
 
 

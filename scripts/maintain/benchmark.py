@@ -95,9 +95,9 @@ def searches() -> None:
     for name, (model, options) in SEARCHES.items():
         search = partial(roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options})
         found, seconds = search(), best_of(search)
-        rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.priced)]
+        rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.fitting)]
         print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
-        print(f"    {found.priced:,} of them fit and are priced ({rates[1]})")
+        print(f"    {found.fitting:,} of them fit and are priced ({rates[1]})")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 

@@ -24,7 +24,7 @@ def test_without_the_front_the_rest_is_the_same():
     whole, asked = (layouts(DENSE, DEVICE, num_devices=8, global_batch=32, front=front) for front in (True, False))
     assert len(whole.front) > 1
     assert asked.front == []
-    assert (asked.layouts, asked.simplest, asked.priced) == (whole.layouts, whole.simplest, whole.priced)
+    assert (asked.layouts, asked.simplest, asked.fitting) == (whole.layouts, whole.simplest, whole.fitting)
 
 
 def test_nothing_fits_names_the_smallest():

@@ -69,7 +69,7 @@ def test_what_is_recommended_surely_fits_and_what_hardly_does_only_where_nothing
     roomy, tight, small = (override(DEVICE, memory_gib=held * room) for room in (1.2, 1.01, 0.99))
     assert [one.fit_probability >= SURE for one in layouts(DENSE, roomy, **asked).layouts] == [True]
     hardly = layouts(DENSE, tight, **asked)  # the log of 1.01 over a spread of 6 % or more: a sixth of a deviation
-    assert hardly.priced == 0
+    assert hardly.fitting == 0
     assert 0.5 < hardly.layouts[0].fit_probability < 0.6
     assert hardly.simplest == hardly.layouts[0]
     assert "none surely fits" in recommendation(hardly)[1][1]

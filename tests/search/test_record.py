@@ -20,7 +20,7 @@ def test_every_layout_that_fits_is_recorded(tmp_path, small_pieces):
     assert told(result)["layouts"] == told(found())["layouts"]
     rows = pd.read_csv(path)
     assert tuple(rows.columns) == record.COLUMNS
-    assert len(rows) == result.priced
+    assert len(rows) == result.fitting
     assert not rows.duplicated(list(record.COLUMNS[:-2])).any()
     assert rows.step_time_s.min() == pytest.approx(result.layouts[0].step_time_s, rel=1e-4)
     assert (rows.memory_bytes <= 80 * 2**30).all()

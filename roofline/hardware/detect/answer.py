@@ -17,7 +17,7 @@ from .machine import machine_device
 from .nvml import load_recording
 
 
-class Machine(Result, Detection, frozen=True, kw_only=True):
+class Machine(Detection, Result, frozen=True, kw_only=True):
     """The GPUs of a machine, its CPU, and what ``--device local`` makes of them.
 
     Attributes:
