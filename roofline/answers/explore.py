@@ -44,7 +44,7 @@ class Explored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIGURES = ("step_time_s", "step_time_low_s", "step_time_high_s", "tokens_per_s", "mfu")
-MEMORY = ("total_bytes", "capacity_bytes", "fit_probability")
+MEMORY = ("needed_bytes", "capacity_bytes", "fit_probability")
 
 
 def explore(run: Run) -> Explored:

@@ -14,6 +14,7 @@ from ..footprint.spreads import verdict
 from ..timing.terms import LOSSES
 from ..units import format_bytes, format_share, format_time
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS
+from ..view.memory import part_words
 
 LABELS = {"micro_batch": "micro batch", "seq_len": "tokens a sequence", "num_devices": "devices"}
 FIGURES = {"step": "step time", "range": "10-90 % range", "rate": "tokens/s", "mfu": "MFU", "memory": "memory"}
@@ -27,7 +28,7 @@ def sliders(explored: Explored, train: TrainConfig) -> str:
     outputs = "".join(
         f'<div><dt>{escape(label)}</dt><dd data-figure="{name}"></dd></div>' for name, label in FIGURES.items()
     )
-    found = _data(explored)
+    found = _data(explored, part_words(train))
     causes = {"MFU": GREEN, **CAUSE_COLOURS}.items()
     bars = _bar("lost", "The dense peak, and where it goes", causes)
     bars += _bar("parts", "Memory of the fullest device; the line is its capacity", found["parts"])
@@ -54,7 +55,7 @@ def _bar(name: str, title: str, segments: Iterable[tuple[str, str]]) -> str:
     return f'<h3>{title}</h3><div class="stack" data-bar="{name}" role="img"></div><ul class="key">{key}</ul>'
 
 
-def _data(explored: Explored) -> dict[str, Any]:
+def _data(explored: Explored, words: Mapping[str, str]) -> dict[str, Any]:
     """What the script reads: axes, names and colours of segments, and a row of texts and shares per combination."""
     reasons = list(dict.fromkeys(case.refused for case in explored.cases if case.refused))
     possible = [case for case in explored.cases if not case.refused]
@@ -63,7 +64,7 @@ def _data(explored: Explored) -> dict[str, Any]:
     return {
         "axes": [{"id": name, "label": LABELS[name], "values": explored.axes[name]} for name in AXES],
         "lost": [["MFU", GREEN], *([LOSSES[t].says, CAUSE_COLOURS[LOSSES[t].bound]] for t in terms)],
-        "parts": [[PARTS[part].says, PART_COLOURS[part]] for part in parts],
+        "parts": [[words[part], PART_COLOURS[part]] for part in parts],
         "reasons": reasons,
         "cases": [reasons.index(case.refused) if case.refused else _row(case, terms, parts) for case in explored.cases],
     }
@@ -72,14 +73,14 @@ def _data(explored: Explored) -> dict[str, Any]:
 def _row(case: Case, terms: list[str], parts: list[str]) -> list[Any]:
     """Texts of `FIGURES`, index into `VERDICTS`, thousandths of the peak, and thousandths of the capacity."""
     found: Mapping[str, float] = case.figures
-    total, capacity = found["total_bytes"], found["capacity_bytes"]
+    needed, capacity = found["needed_bytes"], found["capacity_bytes"]
     of = VERDICTS.index(verdict(found["fit_probability"]))
     texts = [
         format_time(found["step_time_s"]),
         f"{format_time(found['step_time_low_s'])} to {format_time(found['step_time_high_s'])}",
         f"{found['tokens_per_s']:,.0f}",
         format_share(found["mfu"]),
-        f"{format_bytes(total)}: {VERDICTS[of]}",
+        f"{format_bytes(needed)}: {VERDICTS[of]}",
     ]
     lost = [round(1000 * value) for value in (found["mfu"], *(case.lost[term] for term in terms))]
     return [texts, of, lost, [round(1000 * case.parts[part] / capacity) for part in parts]]

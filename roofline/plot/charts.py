@@ -189,7 +189,7 @@ def natural_width_of_memory(data: MemoryData) -> float:
 
 def draw_memory(figure: Figure, data: MemoryData) -> None:
     """Draw one stacked bar per micro batch or device, with the capacity as a line over it."""
-    measures, count, by_device = page_of(figure), len(data.bars), data.axis == "device"
+    measures, count = page_of(figure), len(data.bars)
     width, left = measures.width, measures.scaled(0.6)
     parts = [name for name in PARTS if any(bar.parts.get(name, 0) > 0 for bar in data.bars)]
     capacities = [bar.capacity_bytes / GIB for bar in data.bars]
@@ -201,10 +201,7 @@ def draw_memory(figure: Figure, data: MemoryData) -> None:
         [block_of(figure, _memory_key(measures, data, parts, capacities, terse=terse), width, most=1 if beside else 2)],
         width,
     )
-    labels = [bar.label.replace(" ", "\n") for bar in data.bars]
-    if by_device:
-        figures = [f"{there:.1f} GiB" for there in capacities]
-        labels = [f"{_broken(each, room, measures)}\n{there}" for each, there in zip(labels, figures, strict=True)]
+    labels = _bar_labels(measures, data, room)
     axis = wrapped(_axis_words(data), width - left - EDGE, measures.normal + 0.5)
     under = 0.12 + measures.lines(max(label.count("\n") for label in labels) + 1 + len(axis))
     bottom = under + (0.05 if beside else key.height + 0.12)
@@ -246,7 +243,7 @@ def _memory_key(
         return "\n".join(wrapped(text, inches, measures.normal))
 
     handles: list[Any] = [
-        Patch(facecolor=colour, hatch=hatch, label=words(PARTS[name].says), **NO_EDGE)
+        Patch(facecolor=colour, hatch=hatch, label=words(data.part_words[name]), **NO_EDGE)
         for name, (colour, hatch) in ((name, _part_style(name)) for name in reversed(parts))
     ]
     line = Line2D([], [], color=INK, linewidth=1.3, linestyle="--", label=words(_capacity_words(capacities)))
@@ -259,6 +256,22 @@ def _memory_key(
             if fit in found
         ]
     return handles
+
+
+def _bar_labels(measures: Page, data: MemoryData, inches: float) -> list[str]:
+    """The name of each bar in lines; of a device what is asked of it alone, and its capacity."""
+    if data.axis != "device":
+        return [bar.label.replace(" ", "\n") for bar in data.bars]
+    return [
+        "\n".join(
+            (
+                _broken(bar.label, inches, measures),
+                *(wrapped(bar.words, inches - 0.05, measures.normal) if bar.words else ()),
+                f"{bar.capacity_bytes / GIB:.1f} GiB",
+            )
+        )
+        for bar in data.bars
+    ]
 
 
 def _broken(device: str, inches: float, measures: Page) -> str:
@@ -280,7 +293,7 @@ def _batch_words(data: MemoryData) -> str:
     words = "micro batch (sequences per device and pass)"
     if data.largest is None:
         return words
-    return f"{words}; largest that fits: {data.largest:,}" if data.largest else f"{words}; none fits"
+    return f"{words}; likelier than not to fit up to {data.largest:,}" if data.largest else f"{words}; none fits"
 
 
 def _draw_capacities(axes: Axes, capacities: Sequence[float]) -> None:

@@ -58,7 +58,7 @@ def draw_curves(figure: Figure, data: CurveData) -> None:
     ratios = (3, 2) if data.over == "micro_batch" else (3, 2, 2)
     varied = AXIS_WORDS[data.over].split(" (")[0]
     what = "MFU and memory" if len(ratios) == 2 else "MFU, step time and memory"
-    name = f"{what} against {varied}; marked: the largest that fits" if several else curves[0].name
+    name = f"{what} against {varied}" if several else curves[0].name
     inches = width - left - right
     head = head_of(measures, [(name, "")], inches)
     key = flow(figure, [block_of(figure, _handles(data), inches, most=4)], inches)
@@ -109,6 +109,10 @@ def _handles(data: CurveData) -> list[Any]:
             handles.append(Patch(facecolor=style["color"], alpha=0.15, label="10th to 90th percentile"))
             name = "expected MFU" if data.over == "micro_batch" else "expected"
             handles.append(Line2D([], [], label=name, marker="o", markersize=3, **style))
+    marks = [("white", "largest that surely fits")] if several and any(curve.unsure for curve in curves) else []
+    marks += [(GREY, "largest likelier than not to fit")] if several and any(curve.fitting for curve in curves) else []
+    for face, words in marks:
+        handles.append(Line2D([], [], label=words, linestyle="", **_mark(GREY, face)))
     if any(curve.fitting < len(curve.values) for curve in curves):
         pale = GREY if several else SERIES[0]
         handles.append(Line2D([], [], color=pale, linewidth=0.7, alpha=0.6, label="likelier not to fit"))
@@ -199,9 +203,16 @@ def _draw_curve(panels: Sequence[Axes], curve: Curve, colour: str, line: Any, *,
                 style["path_effects"] = [edge, Normal()]
         axes.plot(values[:fitting], figures[:fitting], color=colour, label=curve.name, **solid)
         axes.plot(values[beyond], figures[beyond], color=colour, **pale)
+        if several and curve.unsure and curve.sure:
+            axes.plot(values[curve.sure - 1], figures[curve.sure - 1], **_mark(colour, "white"))
         if fitting:
-            axes.plot(values[fitting - 1], figures[fitting - 1], "o", markersize=4.5, color=colour)
+            axes.plot(values[fitting - 1], figures[fitting - 1], **_mark(colour, colour))
     below.axhline(curve.capacity_bytes / GIB, color=colour if several else INK, linewidth=0.9, linestyle="--")
+
+
+def _mark(colour: str, face: str) -> Style:
+    """A disc, or a ring where its face is white."""
+    return {"marker": "o", "markersize": 4.5, "color": colour, "markerfacecolor": face, "zorder": 3}
 
 
 def _name_capacities(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -275,7 +286,7 @@ def _shade_beyond(panels: Sequence[Axes], curve: Curve, varied: str) -> None:
     first, last, capacity = curve.values[0], curve.values[-1], curve.capacity_bytes / GIB
     size = page_of(panels[0].figure).normal
     write(panels[-1], f"capacity {capacity:.1f} GiB", (first, capacity), (3, 2), fontsize=size)
-    sure, possible = curve.verdicts.count("fits"), len(curve.values) - curve.verdicts.count("does not fit")
+    sure, possible = curve.sure, len(curve.values) - curve.verdicts.count("does not fit")
     unsure, edge = _start(curve, sure), _start(curve, possible, curve.largest)
     for axes in panels:
         if sure < possible:

@@ -129,6 +129,7 @@ class MemoryBar(msgspec.Struct, frozen=True, kw_only=True):
     """Peak memory of one configuration by what holds it, in bytes."""
 
     label: str
+    words: str = ""  # what is asked of this device alone, where bars are devices
     parts: Mapping[str, float]
     total_bytes: float
     capacity_bytes: float
@@ -142,7 +143,8 @@ class MemoryData(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     axis: str  # what the labels are
     bars: tuple[MemoryBar, ...]
-    largest: int | None = None  # micro batch that fits, where the bars are micro batches
+    part_words: Mapping[str, str]
+    largest: int | None = None  # micro batch likelier than not to fit, where the bars are micro batches
 
     def rows(self) -> list[Row]:
         """One bar a row."""
@@ -180,6 +182,16 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     def fitting(self) -> int:
         """How many of the values are likelier than not to fit: they rise, and memory with them."""
         return sum(value <= self.largest for value in self.values)
+
+    @property
+    def sure(self) -> int:
+        """How many of the values surely fit."""
+        return self.verdicts.count("fits")
+
+    @property
+    def unsure(self) -> bool:
+        """Whether some are likelier than not to fit, and not sure to."""
+        return self.sure < self.fitting
 
 
 class CurveData(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from ..config.settle import settle
 from ..footprint.parts import PARTS, TENSORS, Memory
 from ..footprint.spreads import fit_probability, outcome_spread, verdict
 from ..model.spec import default_seq_len
+from ..view.memory import part_words
 from .build import shared_words, workload
 from .data import Curve, CurveData, MemoryBar, MemoryData
 
@@ -25,15 +26,17 @@ MOST_BATCH = 4096  # sequences per pass: beyond it nothing changes but the scale
 def memory_data(estimates: Sequence[Estimate]) -> MemoryData:
     """Memory of estimates that differ in their device, or else in their micro batch."""
     by_device = len({each.device.id for each in estimates}) > 1
-    title, _ = shared_words(
+    title, own = shared_words(
         [workload(each.model, each.train, without="" if by_device else "micro_batch") for each in estimates]
     )
     return MemoryData(
         title=title if by_device else f"{title}, on {estimates[0].device.name}",
         axis="device" if by_device else "micro batch",
         bars=tuple(
-            _bar(each.device.id if by_device else str(each.train.micro_batch), each.memory, None) for each in estimates
+            _bar(each.device.id if by_device else str(each.train.micro_batch), each.memory, None, words)
+            for each, words in zip(estimates, own, strict=True)
         ),
+        part_words=part_words(estimates[0].train),
     )
 
 
@@ -52,6 +55,7 @@ def memory_sweep(model: ModelConfig, device: Device, micro_batches: Sequence[int
         title=f"{_subject(result, 'micro_batch', options)}, on {device.name}",
         axis="micro batch",
         bars=bars,
+        part_words=part_words(result.train),
         largest=largest,
     )
 
@@ -75,6 +79,7 @@ def phase_data(result: Estimate) -> MemoryData:
         title=f"{workload(result.model, result.train)}, on {result.device.name}",
         axis="moment of a step",
         bars=(*bars, _bar("driver", memory, None)),
+        part_words=part_words(result.train),
     )
 
 
@@ -167,12 +172,13 @@ def _thinned(values: Sequence[int], kept: Sequence[int], most: int = 256) -> lis
     return sorted({*chosen, *(value for value in kept if values[0] <= value <= values[-1])})
 
 
-def _bar(label: str, memory: Memory, index: int | None) -> MemoryBar:
+def _bar(label: str, memory: Memory, index: int | None, words: str = "") -> MemoryBar:
     def pick(value: Any) -> Any:
         return value if index is None or not hasattr(value, "shape") or not value.shape else value[index]
 
     return MemoryBar(
         label=label,
+        words=words,
         parts={name: float(pick(getattr(memory, name))) for name in PARTS},
         total_bytes=float(pick(memory.total_bytes)),
         capacity_bytes=float(pick(memory.capacity_bytes)),

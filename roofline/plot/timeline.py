@@ -92,15 +92,15 @@ def step_data(estimate: Estimate) -> TimelineData:
     run.alone("a timeline")
     shown = timeline(build_step(run.model, run.train), run.device, MOST_PASSES)
     words = [shown.schedule] if shown.devices > 1 else []
-    first = f"the first {shown.micro_batches:,} of " if shown.micro_batches < shown.of else ""
-    words.append(f"{first}{shown.of:,} micro batch{'es' if shown.of > 1 else ''}")
+    short = f"shortened to {shown.micro_batches:,} of " if shown.micro_batches < shown.of else ""
+    words.append(f"{short}{shown.of:,} micro batch{'es' if shown.of > 1 else ''}")
     lanes = []
     for device in range(min(shown.devices, MOST_LANES)):
         passes = [each for each in shown.passes if each.device == device]
         bars = tuple(Bar(kind=each.kind, start=each.start, end=each.end) for each in passes)
         lanes.append(Lane(name="device" if shown.devices == 1 else f"stage {device + 1}", bars=bars))
     return TimelineData(
-        title=f"{estimate.model.name} on {estimate.train.num_devices:,} x {estimate.device.name}",
+        title=f"A step on {estimate.train.num_devices:,} x {estimate.device.name}",
         caption=", ".join([workload(run.model, run.train), *words]),
         seconds=shown.seconds,
         lanes=tuple(lanes),

@@ -82,7 +82,7 @@ def side_by_side(results: Results) -> Table:
         row("against A", speed),
         row("MFU", lambda r: cells.share(r.mfu)),
         row("HFU", lambda r: cells.share(r.hfu)),
-        row("memory", lambda r: cells.size(r.memory.total_bytes)),
+        row("memory", lambda r: cells.size(r.memory.needed_bytes)),
         row("fits", lambda r: _fits(r).replace("no", f"no, {cells.size(r.memory.capacity_bytes).text} there")),
         row("bound", lambda r: r.bound),
     ]
@@ -161,7 +161,7 @@ def tidy_table(results: Results) -> Table:
             _range(result),
             f"{result.tokens_per_s:,.0f}",
             cells.share(result.mfu),
-            cells.size(result.memory.total_bytes),
+            cells.size(result.memory.needed_bytes),
             _fits(result),
             result.bound,
         ]

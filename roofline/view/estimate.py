@@ -102,7 +102,7 @@ def sweep_table(result: Estimate[Any, Any, Any]) -> Table:
         "step time": (result.step_time_s, seconds),
         f"{unit_words(result.model)}/s": (result.tokens_per_s, "{:,.0f}".format),
         "MFU": (result.mfu, share),
-        "memory": (result.memory.total_bytes, size),
+        "memory": (result.memory.needed_bytes, size),
         "fit": (result.memory.verdict, str),
         "bound": (result.bound, str),
     }

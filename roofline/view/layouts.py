@@ -246,7 +246,7 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
                     Cell(data[name], EXTRAS[name](data[name])) if name in EXTRAS else data[name]
                     for name in words + extras
                 ),
-                *([Cell(remark == "simplest", remark)] if marked else []),
+                *([Cell(remark == "simplest", "its best" if remark.startswith("best") else remark)] if marked else []),
             ]
         )
     titles = {

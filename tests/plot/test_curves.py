@@ -37,6 +37,23 @@ def test_what_may_fit_is_no_part_of_what_is_out_of_memory():
     assert "borderline: may fit" in [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
+def test_curves_of_several_devices_mark_what_surely_fits():
+    devices = [load_device("h100-sxm-80gb"), load_device("mi300x")]
+    data = plot.batch_data(load_model("gpt2-xl"), devices, (8, 16, 18, 20, 24), dtype="bf16")
+    tight, roomy = data.curves
+    assert 0 < tight.sure < tight.fitting < 5 == roomy.sure
+    figure = plot.draw(data)
+    for axes in figure.axes:
+        marks = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+        rings, discs = (
+            [m.get_xdata()[0] for m in marks if (m.get_markerfacecolor() == "white") is w] for w in (True, False)
+        )
+        assert rings == [tight.values[tight.sure - 1]]
+        assert discs == [tight.largest, 24]
+    words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert {"largest that surely fits", "largest likelier than not to fit"} < set(words)
+
+
 def test_a_model_that_fits_nowhere_still_has_a_picture():
     model, device = load_model("llama-3-70b"), load_device("t4")
     data = plot.batch_data(model, [device])

@@ -27,6 +27,22 @@ def test_memory_bars_stack_to_the_total(pair):
     assert capacities == {each.memory.capacity_bytes / GIB for each in pair}
 
 
+def test_bars_of_devices_say_what_differs_between_them():
+    pair = [estimate("gpt2-xl", device, dtype="bf16") for device in ("h100-sxm-80gb", "mi300x")]
+    data = plot.memory_data(pair)
+    assert [bar.words for bar in data.bars] == [
+        f"micro batch {each.train.micro_batch} of 1,024 tokens" for each in pair
+    ]
+    labels = [label.get_text().replace("\n", " ") for label in plot.draw(data).axes[0].get_xticklabels()]
+    assert [bar.words in label for bar, label in zip(data.bars, labels, strict=True)] == [True, True]
+
+
+def test_parts_are_called_as_the_command_calls_them():
+    ran = [estimate("gpt2", "h100-sxm-80gb", stack=stack) for stack in ("eager", "megatron")]
+    words = [plot.memory_data([each]).part_words for each in ran]
+    assert [each["optimizer_bytes"] for each in words] == ["optimizer state", "optimizer state and master weights"]
+
+
 def test_memory_sweep_ends_with_the_first_that_does_not_fit():
     model, device = load_model("gpt2-xl"), load_device("a100-sxm-80gb")
     data = plot.memory_sweep(model, device)
