@@ -86,3 +86,13 @@ def test_a_key_that_only_decides_a_note_is_read(tmp_path: Path, packed: str, not
     assert options["base_model"] == "model"  # notes that fill it in are no further use of it
     assert run.report.ignored == ["relora"]  # it would have been refused, and says nothing at its value
     assert any("without sample packing" in note for note in run.notes) is noted
+
+
+@pytest.mark.parametrize("adapter", ["qlora", "lora"])
+def test_bits_beside_an_adapter_that_implies_them_are_read(tmp_path: Path, adapter: str) -> None:
+    path = tmp_path / "axolotl.yaml"
+    text = PACKED.format("true").replace("adapter: qlora", f"adapter: {adapter}\nload_in_4bit: true")
+    path.write_text(text, encoding="utf-8")
+    run = read_run(path, framework="axolotl")
+    assert (run.options["train"], run.options["base_dtype"]) == ("qlora", "nf4")
+    assert {key.key: key.option for key in run.report.read}["load_in_4bit"] == "train, base_dtype"
