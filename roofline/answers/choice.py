@@ -47,7 +47,7 @@ def fastest(run: Run) -> Run:
     note = (
         f"assumed: {words}, the fastest power of two that surely fits (--micro-batch)"
         if some(best > 0)
-        else "assumed: micro batch 1"
+        else "assumed: micro batch 1, as none surely fits (--micro-batch)"
     )
     settled = run.changed(micro_batch=chosen)
     return msgspec.structs.replace(settled, chosen=True, assumed=(note, *settled.assumed))

@@ -78,7 +78,9 @@ def emit(
     """
     settle_format(args)
     if (config := getattr(args, "config", None)) is not None:  # MODEL was a framework's run file
-        told = [f"Note: {note}." for note in args.config_notes]
+        from ..view.words import sentence
+
+        told = [sentence(note) for note in args.config_notes]
         found = [*data.get("notes", notes), *told]
         data = {**data, "config": config, **_detailed(data.get("train"), args), "notes": found}
         notes = [*notes, *told]

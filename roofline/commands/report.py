@@ -34,13 +34,14 @@ def run(args: argparse.Namespace) -> int:
     from ..answers.estimate import estimate
     from ..page.report import report_of, write
     from ..view.files import check_writable, write_atomically
+    from ..view.words import sentence
 
     path = Path(args.output)
     if path.suffix.lower() not in SUFFIXES:
         raise RooflineError(f"cannot write {path}: a page is HTML; name a file that ends in .html")
     check_writable(path)
     found = estimate(options.model(args), options.device(args), **options.train_options(args))
-    notes = [f"Note: {note}." for note in getattr(args, "config_notes", ())]
+    notes = [sentence(note) for note in getattr(args, "config_notes", ())]
     content = write(report_of(found, command(args.typed), notes))
     write_atomically(path, content)
     write_text(f"wrote {path} ({len(content) / 1e3:,.0f} kB)\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..hardware.calibrate.tables import from_cache
 from .devices import data as device_data
 from .table import Shown, Table
-from .words import sentences
+from .words import sentence, sentences
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -53,7 +53,7 @@ def measured(calibration: Calibration, held: Held | None, path: str, *, named: s
         f"{device.sources['calibration']}.",
         *(sentences([held.words]) if held is not None else []),
         *([_interval(device)] if device.spread else []),
-        *(f"Note: {note}." for note in calibration.notes),
+        *map(sentence, calibration.notes),
         _written(path, named, doubts),
     ]
     return Shown(data, [kernels, fits], notes)

@@ -14,7 +14,7 @@ from . import cells
 from .estimate import record
 from .html.pieces import answer, table
 from .table import Cell, Table
-from .words import unit_words
+from .words import sentence, unit_words
 
 if TYPE_CHECKING:
     from ..answers.comparison import Case, Comparison, Skipped
@@ -202,7 +202,7 @@ def data(result: Comparison) -> dict[str, Any]:
 
 def _left_out(results: Results, skipped: Sequence[Skipped]) -> list[str]:
     models = {result.model.name: result.model for _, result in results}
-    found = [f"Note: {note}." for model in models.values() for note in model.assumptions]
+    found = [sentence(note) for model in models.values() for note in model.assumptions]
     if len(results) > SIDE_BY_SIDE and any(result.fits for _, result in results):
         best = max((item for item in results if item[1].fits), key=lambda item: item[1].tokens_per_s_per_device)
         words = ", ".join(f"{name} {value}" for name, value in best[0].varied.items())

@@ -13,7 +13,7 @@ from .about import train_json
 from .cases import cases, sweep, trained
 from .html.pieces import answer, table
 from .table import Cell, Table
-from .words import batch_words, model_words
+from .words import batch_words, model_words, sentence
 
 if TYPE_CHECKING:
     from ..counting.count import Count
@@ -138,4 +138,4 @@ def notes(result: Count) -> list[str]:
     found = ["1 multiply-add is 2 FLOPs. Totals count attention in full (not causal); ops as kernels execute them."]
     if result.train.num_devices > 1:
         found.append("Ops are those of one device; collectives are left out.")
-    return found + [f"Note: {note}." for note in result.model.assumptions]
+    return found + [sentence(note) for note in result.model.assumptions]

@@ -20,7 +20,7 @@ from .cells import intensity, points, seconds, share, size
 from .changes import changes_table, faster_title
 from .memory import fixes_table, memory_bar, memory_table
 from .table import Cell, Table
-from .words import batch_words, device_notes, device_words, method_words, model_words, unit_words
+from .words import batch_words, device_notes, device_words, method_words, model_words, sentence, unit_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,5 +242,5 @@ def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
 
 def notes(result: Estimate) -> list[str]:
     """The rule behind MFU, what was assumed, and how far the device's figures can be trusted."""
-    found = [f"MFU rule: {result.mfu_rule}.", *(f"Note: {note}." for note in result.notes)]
+    found = [f"MFU rule: {result.mfu_rule}.", *map(sentence, result.notes)]
     return found + device_notes(result.device)

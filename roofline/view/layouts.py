@@ -18,7 +18,7 @@ from .estimate import peak_bar
 from .html.pieces import answer, table
 from .memory import parts_bar
 from .table import Cell, Table
-from .words import device_words, length_words, model_words, sentences
+from .words import device_words, length_words, model_words, sentence, sentences
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -318,7 +318,7 @@ def layout_words(layout: Layout) -> str:
 
 def notes(result: SearchResult) -> list[str]:
     """How much was searched, near-ties, what would fit, assumptions."""
-    return [*_searched(result), *result.remedy, *(f"Note: {note}." for note in result.model.assumptions)]
+    return [*_searched(result), *result.remedy, *map(sentence, result.model.assumptions)]
 
 
 def _searched(result: SearchResult) -> list[str]:

@@ -16,7 +16,7 @@ from .about import model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import points, seconds, share, size
 from .table import Cell, Table, cell_text
-from .words import batch_words, device_notes, method_words, model_words
+from .words import batch_words, device_notes, method_words, model_words, sentence
 
 if TYPE_CHECKING:
     from ..answers.capacity import MemoryFit
@@ -85,7 +85,7 @@ def _figure(value: Any) -> bool:
 
 def notes(result: MemoryFit) -> list[str]:
     """What was assumed, and how far the device's figures can be trusted."""
-    assumed = [f"Note: {note}." for note in (*result.notes, *result.model.assumptions)]
+    assumed = [sentence(note) for note in (*result.notes, *result.model.assumptions)]
     return assumed + ([] if result.device is None else device_notes(result.device))
 
 

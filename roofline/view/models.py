@@ -18,6 +18,7 @@ from ..model.towers import table as towers
 from ..reading import read_text
 from ..units import format_bytes, format_count
 from .table import Cell, Shown, Table
+from .words import sentence
 
 if TYPE_CHECKING:
     from ..tracing.architecture import Built
@@ -30,7 +31,7 @@ def one(model: ModelConfig, spec: str) -> Shown:
     if model.quantization is not None:
         kind, stored = model.quantization, format_bytes(weight_bytes(model))
         notes.append(f"Stored in {kind.dtype} ({kind.method}), the rest in 16 bits: {stored}.")
-    notes += [f"Note: {sentence}." for sentence in model.assumptions]
+    notes += [sentence(note) for note in model.assumptions]
     data = {
         **summary(model.name, model, parameters),
         "parameters": msgspec.to_builtins(parameters),

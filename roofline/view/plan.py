@@ -18,7 +18,7 @@ from .html.pieces import answer, table
 from .ladder import law_words
 from .layouts import bars
 from .table import Cell, Shown, Table
-from .words import batch_words, model_words, sentences, unit_words
+from .words import batch_words, model_words, sentence, sentences, unit_words
 
 if TYPE_CHECKING:
     from ..planning.cost import OtherSoftware, Plan, Scaling
@@ -295,7 +295,7 @@ def notes(one: Plan) -> list[str]:
             f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
         )
     found += sentences(one.notes)
-    found += [f"Note: {note}." for note in one.model.assumptions]
+    found += [sentence(note) for note in one.model.assumptions]
     return found
 
 

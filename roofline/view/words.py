@@ -33,6 +33,15 @@ def model_words(model: ModelConfig) -> str:
     return f"{model.name} ({format_count(parameters.total)} parameters{active})"
 
 
+def sentence(note: str) -> str:
+    """A note as a sentence.
+
+    >>> sentence("assumed: fp16 (--dtype)"), sentence("n_kv_heads is not stated")
+    ('Assumed: fp16 (--dtype).', 'Note: n_kv_heads is not stated.')
+    """
+    return f"A{note[1:]}." if note.startswith("assume") else f"Note: {note}."
+
+
 def unit_words(model: ModelConfig) -> str:
     """What a model runs on: tokens, or passes of the example inputs that it was traced with."""
     return "tokens" if model.recorded is None else "passes"
@@ -49,8 +58,7 @@ def batch_words(train: TrainConfig, model: ModelConfig, *, chosen: bool = False)
         return f"{train.global_batch:,} pass(es) of the example inputs a step"
     accumulation = "" if train.accumulation == 1 else f" x {train.accumulation:,} accumulation steps"
     ranks = "" if train.data_parallel == 1 else f" x {train.data_parallel:,} data parallel"
-    fastest = " (the fastest power of two that surely fits)" if chosen and train.micro_batch > 1 else ""
-    parts = f"micro batch {train.micro_batch:,}{fastest}{accumulation}{ranks}"
+    parts = f"micro batch {train.micro_batch:,}{' (assumed)' if chosen else ''}{accumulation}{ranks}"
     total = f" = {train.global_batch:,} sequences" if accumulation or ranks else ""
     length = f"{train.sequence_length:,} tokens{length_words(train)}"
     return f"{parts}{total} of {length}: {train.tokens_per_step:,} tokens a step"

@@ -85,7 +85,7 @@ def test_the_first_line_says_what_was_estimated(printed):
 
 def test_the_micro_batch_that_nobody_said_is_named(printed):
     out = printed("estimate", "gpt2-xl", "-d", "h100-sxm-80gb")
-    assert "micro batch 16 (the fastest power of two that surely fits) of 1,024 tokens" in out
+    assert "micro batch 16 (assumed) of 1,024 tokens" in out
     assert "fastest power" not in printed(*XL)
 
 
@@ -109,7 +109,7 @@ def test_layout_and_batch_are_echoed(printed):
         "megatron",
     )
     assert "64 devices: tp 8 x pp 4 x dp 2" in out
-    assert "micro batch 1 x 128 accumulation steps x 2 data parallel = 256 sequences" in out
+    assert "micro batch 1 (assumed) x 128 accumulation steps x 2 data parallel = 256 sequences" in out
     assert "full recompute, megatron stack" in out
     assert "tensor-parallel communication" in out
 

@@ -37,7 +37,7 @@ def test_the_batch_shows_its_arithmetic() -> None:
 
 def test_one_micro_batch_is_all_there_is_to_say() -> None:
     words = batch_words(train(micro_batch=2, seq_len=512), GPT, chosen=True)
-    assert words == "micro batch 2 (the fastest power of two that surely fits) of 512 tokens: 1,024 tokens a step"
+    assert words == "micro batch 2 (assumed) of 512 tokens: 1,024 tokens a step"
 
 
 def test_a_model_by_its_parameters() -> None:
