@@ -392,8 +392,9 @@ def notes_of(step: Step, device: Device) -> tuple[str, ...]:
     if device.kind == "cpu" and step.train.dtype == "fp32" and "bf16" not in device.peaks:
         notes.append(f"{device.id} has no bf16 engine: this is fp32")
     notes += machine_notes(step.train, device) + seen_notes(step.train, device)
-    gemm = device.measured.gemm
-    if gemm.origin != "device":
-        of = f"the {device.architecture} architecture's" if gemm.origin == "architecture" else "general defaults"
-        notes.append(f"kernel efficiencies are {of}: {device.id} has no measurements of its own")
+    origin = device.measured.gemm.origin
+    if origin == "architecture":
+        notes.append(f"kernel efficiencies are the {device.architecture} architecture's, not {device.id}'s alone")
+    elif origin != "device":
+        notes.append(f"kernel efficiencies are general defaults: none are known of {device.id} or its architecture")
     return tuple(notes)

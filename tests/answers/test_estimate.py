@@ -243,7 +243,8 @@ def test_notes_name_the_assumptions():
     notes = estimate(model, H100, seq_len=4096).notes
     assert any("assumes a gated" in note for note in notes)
     assert any("4,096 tokens are beyond the 2,048" in note for note in notes)
-    assert any("no measurements of its own" in note for note in estimate("gpt2", "rx-7900-xtx").notes)
+    assert any("the hopper architecture's, not h100-sxm-80gb's alone" in note for note in notes)
+    assert any("none are known of apple-m2-gpu" in note for note in estimate("gpt2", "apple-m2-gpu").notes)
 
 
 @pytest.mark.parametrize("device", ["v100-sxm2-32gb", "t4"])
