@@ -67,9 +67,9 @@ def _dispatch(arguments: Sequence[str]) -> int:
             return _run(name, _join_negative_values(rest))
     word = arguments[0]
     close = nearest(word, COMMANDS, count=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = f": did you mean {close[0]!r}?" if close else ""
     kind = "option" if word.startswith("-") else "command"
-    raise RooflineError(f"unknown {kind} {word!r}: {hint}(commands: {', '.join(COMMANDS)})")
+    raise RooflineError(f"unknown {kind} {word!r}{hint} (commands: {', '.join(COMMANDS)})")
 
 
 def _run(name: str, arguments: list[str]) -> int:

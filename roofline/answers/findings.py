@@ -79,7 +79,7 @@ def findings_of(
         causes = explain_alone(printed, band, possible)
         found = [Finding(what=f"{_said(printed)} {cause.what}", mfu=cause.mfu) for cause in causes]
     if mfu > 1 and not (measured.only_printed and found):
-        raise RooflineError(_impossible(run, mfu, found, band))
+        raise RooflineError(_impossible(run, measured, mfu, found, band))
     if printed is not None and not measured.only_printed:
         found += _how_counted(printed, mfu, possible)
     return (*found, *_too_large(run, expected))
@@ -176,16 +176,20 @@ def _of_one_pass(train: TrainConfig, mfu: float, tokens_per_s: float, band: tupl
         )
 
 
-def _impossible(run: Run, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
+def _impossible(run: Run, measured: Measured, mfu: float, findings: list[Finding], band: tuple[float, float]) -> str:
     """MFU above 100 %: the likely causes, those that would explain it first."""
     train, device = run.train, run.device
     causes = [finding.what for finding in findings]
     causes += _other_denominators(run, mfu, band)
-    causes.append(f"a batch or sequence smaller than stated ({train.tokens_per_step:,} tokens a step)")
+    if measured.step_s is not None:
+        causes.append(f"a batch or sequence smaller than stated ({train.tokens_per_step:,} tokens a step)")
+    elif not causes:
+        causes.append("a smaller model, more devices, or another rate than stated")
+    words = "Likely cause" if len(causes) == 1 else "Likely causes in order"
     return (
         f"MFU {format_share(mfu)} is impossible: the peak is "
         f"{format_rate(device.peak_flops_per_s(train.dtype))} dense "
-        f"x {train.num_devices:,}. Likely causes in order: {'; '.join(causes)}"
+        f"x {train.num_devices:,}. {words}: {'; '.join(causes)}"
     )
 
 
