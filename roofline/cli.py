@@ -25,7 +25,7 @@ def overview() -> str:
         lines += ["", question, *(f"  {name:<10} {summary}" for name, summary in commands.items())]
     lines += [
         "",
-        "'roofline COMMAND --help' shows a command's options and two examples.",
+        "'roofline COMMAND --help' shows a command's options and examples.",
         "MODEL is a preset ('roofline models'), a Hugging Face config.json or folder, a .toml file,",
         "or the run file of a training framework (Megatron-LM, torchtitan, axolotl, TRL, DeepSpeed, ...);",
         "'estimate file.py:function' runs that file to trace the PyTorch module it builds.",

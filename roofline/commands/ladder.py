@@ -23,7 +23,7 @@ def add_law_arguments(ask: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         type=law_name,
         help="scaling law that judges size and tokens, and without MODEL says what to train: chinchilla-refit "
-        "(default), kaplan, deepseek, llama-3, ... (another word lists all)",
+        "(default), kaplan, deepseek, llama-3, ... (an unknown name lists all)",
     )
     ask.add_argument("--flops", metavar="C", type=units.positive, help="compute of a run without MODEL, as 6ND: 1e24")
     ask.add_argument("--deadline", metavar="T", type=units.duration_s, help="time it may take: 7d, 36h")

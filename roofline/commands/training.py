@@ -70,7 +70,7 @@ _METHODS = (
     Option(
         "--optimizer",
         "NAME",
-        "adamw (default), adamw-8bit, adafactor, lion, muon, sgd, ... (a name that is none lists all)",
+        "adamw (default), adamw-8bit, adafactor, lion, muon, sgd, ... (an unknown name lists all)",
     ),
     Option(
         "--recompute",

@@ -271,9 +271,9 @@ def three_digits(value: float) -> str:
     """A figure in at least three digits, none of them lost before the point.
 
     >>> three_digits(1978.9), three_digits(66.94), three_digits(0.4567)
-    ('1979', '66.9', '0.457')
+    ('1,979', '66.9', '0.457')
     """
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def bandwidth(terabytes_per_s: float) -> str:
