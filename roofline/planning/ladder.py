@@ -146,6 +146,7 @@ def ladder(
     """
     from ..hardware import load_device
 
+    charged = read_terms(terms, options)
     check_names(options, "law", "flops", "num_devices", "deadline_s", "budget", "confidence", "terms", "progress")
     compute: float | None = read_one("flops", flops, units.positive)
     if compute is not None and not LEAST <= compute <= MOST:
@@ -157,7 +158,7 @@ def ladder(
     if asked.num_devices is None and asked.deadline_s is None:
         asked = msgspec.structs.replace(asked, deadline_s=USUAL_S)
         notes.append(f"assumed a deadline of {units.format_time(USUAL_S)}: set --deadline or --num-devices")
-    steps = _Steps(scaling_law(law), load_device(device), asked, read_terms(terms), choices(options), progress)
+    steps = _Steps(scaling_law(law), load_device(device), asked, charged, choices(options), progress)
     return steps.ladder(compute, notes)
 
 

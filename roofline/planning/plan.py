@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -78,13 +78,14 @@ def plan(
     """
     from ..hardware import load_device
 
+    charged = read_terms(terms, options)
     check_names(options, "tokens", "law", "deadline_s", "budget", "confidence", "terms", "doubling", "progress")
     doubling = read_flag("doubling", doubling)
     asked = read_asked(num_devices, deadline_s, budget, confidence)
     device = load_device(device)
     model, left = described(model, device, options)
     device = of_search(model, device, {**left, "num_devices": asked.num_devices}, measured, measured_at)
-    planner = Planner(model, device, read_terms(terms), choices(left), asked.confidence, progress)
+    planner = Planner(model, device, charged, choices(left), asked.confidence, progress)
     chosen = None if law is None else scaling_law(law)
     if tokens is None and chosen is not None and asked.deadline_s is None and asked.budget is None:
         tokens = chosen.name
@@ -188,8 +189,11 @@ def read_tokens(tokens: int | str | None, model: ModelConfig, seq_len: int) -> i
     return count
 
 
-def read_terms(terms: Terms | None) -> Terms:
-    """What a run is charged by, numbers as typed."""
+def read_terms(terms: Terms | None, options: Iterable[str] = ()) -> Terms:
+    """What a run is charged by, numbers as typed; none of it stands among the other `options`."""
+    for name in options:
+        if name in Terms.__struct_fields__:
+            raise RooflineError(f"{name} is one of the terms of a run: give terms=roofline.Terms({name}=...)")
     if terms is None:
         return Terms()
     if not isinstance(terms, Terms):

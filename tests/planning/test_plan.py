@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 import pytest
 
+import roofline
 from roofline import units
 from roofline.cli import main
 from roofline.errors import RooflineError
@@ -254,3 +256,11 @@ def test_a_confidence_is_of_a_deadline_or_a_budget():
     with pytest.raises(RooflineError, match="^confidence: '90%' is how surely a deadline or a budget must suffice"):
         plan("gpt2", "h100-sxm-80gb", tokens="10B", num_devices=1, confidence="90%")
     assert plan("gpt2", "h100-sxm-80gb", tokens="10B", num_devices=1, confidence=0.5).missed == ()
+
+
+def test_a_price_among_the_options_is_told_where_it_stands():
+    for ask in (partial(plan, "gpt2", "l4", tokens="1B"), partial(roofline.ladder, "l4", flops=1e20)):
+        with pytest.raises(
+            RooflineError, match=r"^price is one of the terms .* terms=roofline\.Terms\(price=\.\.\.\)$"
+        ):
+            ask(price=2)
