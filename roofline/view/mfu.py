@@ -14,7 +14,7 @@ from .changes import changes_table, faster_title
 from .estimate import VISIBLE, waterfall_bar
 from .html.pieces import answer, table
 from .table import Cell, Table
-from .words import batch_words, device_notes, device_words, method_words, model_words, sentence, unit_words
+from .words import batch_words, device_notes, device_words, method_words, model_words, sentence, sentences, unit_words
 
 if TYPE_CHECKING:
     from ..answers.diagnosis import Diagnosis
@@ -81,7 +81,8 @@ def records(result: Diagnosis) -> Table:
 
 def notes(result: Diagnosis) -> list[str]:
     """What was assumed, and how far the device's figures can be trusted."""
-    found = [sentence(note) for note in (*result.notes, *result.estimate.model.assumptions)]
+    found = sentences(result.notes)
+    found += [sentence(note) for note in result.estimate.model.assumptions]
     return found + device_notes(result.estimate.device)
 
 
