@@ -109,6 +109,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         loss_shifts: Whether the loss shifts logits into another tensor, and not the labels.
         loss_gathers: Whether logits are gathered over tensor parallelism, and every rank takes the loss of all.
         loss_frees_logits: Whether the 16-bit logits are gone once there is an fp32 copy.
+        outputs_in_fp32: Whether what a model returns under autocast is copied to fp32.
+        asks_for_caches: Whether models that hand keys and values back do so in training too.
         reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
             gathered layer by layer whatever it says.
@@ -157,6 +159,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loss_shifts: bool = False
     loss_gathers: bool = False
     loss_frees_logits: bool = False
+    outputs_in_fp32: bool = False
+    asks_for_caches: bool = False
     reentrant_recompute: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0

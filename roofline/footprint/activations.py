@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..arrays import Number, maximum, minimum, where
+from ..config.base import hands_out_fp32
 from ..config.run import known_word
 from ..config.schedules import pipeline_schedule
 from ..constants import constant
-from ..counting.op import Part
+from ..counting.op import Op, Part
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..model.spec import ModelConfig
@@ -33,12 +35,30 @@ def in_flight(step: Step, stage: Stage | None = None) -> Number:
 
 def kept_bytes(step: Step, stage: Stage, *parts: Part) -> Number:
     """What every micro batch in flight keeps for backward on a stage: in `parts`, by default all but the head."""
-    kept: dict[tuple[str, int], Number] = {}
-    for op in step.ops:
-        if op.part in (parts or ("layer", "tower", "embedding")):
-            place = (op.part, op.layer_kind)
-            kept[place] = kept.get(place, 0) + op.saved_bytes * op.count
-    return stage.holds(kept, step.model) * in_flight(step, stage)
+    kept = ((op, op.saved_bytes) for op in step.ops if op.part in (parts or ("layer", "tower", "embedding")))
+    return _held(step, stage, kept) * in_flight(step, stage)
+
+
+def cache_bytes(step: Step, stage: Stage) -> Number:
+    """Keys and values that a model hands back beside its logits, although layers run again: until the loss is there.
+
+    They are views of what the projection returned, which so stays whole.
+    """
+    if not step.stack.asks_for_caches:
+        return 0
+    kinds = [group.attention is not None and group.attention.hands_back_cache for group in step.model.groups]
+    again = (op for op in step.ops if op.phase == "recompute" and op.role == "attention_entry" and op.part == "layer")
+    wide = 4 / step.train.activation_bytes if hands_out_fp32(step.train, step.stack, step.model) else 1
+    return _held(step, stage, ((op, op.saved.whole * wide) for op in again if kinds[op.layer_kind]))
+
+
+def _held(step: Step, stage: Stage, kept: Iterable[tuple[Op, Number]]) -> Number:
+    """What a stage holds of the bytes of these ops."""
+    found: dict[tuple[str, int], Number] = {}
+    for op, size in kept:
+        place = (op.part, op.layer_kind)
+        found[place] = found.get(place, 0) + size * op.count
+    return stage.holds(found, step.model)
 
 
 def layer_inputs_held(step: Step, stage: Stage) -> Number:
@@ -65,13 +85,15 @@ def logits_bytes(step: Step) -> Number:
     | logits of the head                       | 16 bit, unless freed | -          |
     | copy that is upcast                      | fp32               | -            |
     | copy that is shifted                     | as what it is of   | -            |
+    | copy that autocast makes of bf16         | fp32               | -            |
     | log-probabilities (saved)                | wide               | wide         |
     | their gradient                           | -                  | wide         |
     | gradient of what log_softmax took        | -                  | as that      |
 
-    Wide is fp32 where logits are, or under autocast (log_softmax with a dtype, so that its input needs no copy): 10
-    bytes of a logit without copies, 12 in fp32 (both measured on an H100). Pure 16-bit training takes 16 bits. Fused,
-    the gradient takes the place of the logits (saved).
+    Wide is fp32 where logits are, or under autocast, whose log_softmax reads fp16 as it is and bf16 from a copy
+    (pytorch/pytorch aten/src/ATen/native/SoftMax.cpp, `log_softmax` with a dtype): 10 bytes of a logit without other
+    copies, 12 in fp32 (both measured on an H100). Pure 16-bit training takes 16 bits. Fused, the gradient takes the
+    place of the logits (saved), and what the model hands back in fp32 stands beside them.
     """
     kept: Number = 0
     logits: Number = 0  # elements
@@ -87,10 +109,14 @@ def logits_bytes(step: Step) -> Number:
     taken = 4 if upcasts else es  # bytes of a logit that the loss takes
     copies = 0 if upcasts and stack.loss_frees_logits else es
     copies = copies + (4 if upcasts else 0) + (taken if stack.loss_shifts else 0)
+    autocast = es < 4 and train.master_weights
     if "cross_entropy" in stack.fused:
-        return kept + logits * copies
+        narrow = not (upcasts and stack.loss_frees_logits)  # as they leave the model
+        returned = es + taken + 4 if autocast and stack.outputs_in_fp32 and narrow else 0
+        return kept + logits * max(copies, returned)
     wide = 4 if upcasts or train.master_weights else es
-    return kept + logits * max(copies + wide, 2 * wide + taken)
+    cast = 4 if autocast and not upcasts and train.dtype != "fp16" else 0
+    return kept + logits * max(copies + cast + wide, 2 * wide + taken)
 
 
 def _rotates(model: ModelConfig) -> bool:

@@ -20,7 +20,7 @@ from ..counting.ownership import Shares, expert_ranks, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..counting.weights import gradient_bytes
-from .activations import gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
+from .activations import cache_bytes, gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
 
 Name = Literal["loss", "backward starts", "backward ends", "update"]
 
@@ -35,7 +35,7 @@ class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
         gradients: Gradients.
         optimizer: Optimizer state, fp32 master weights, and temporaries of the update.
         activations: What is kept for backward, and the working set.
-        logits: Logits, their fp32 copy and their gradient.
+        logits: Logits, their fp32 copy and their gradient, and what the model hands back beside them.
         communication: Gathered parameters and buckets.
         host: Bytes in host memory instead.
         nvme: Bytes on drives instead.
@@ -159,7 +159,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         beside = 1 if buffers else where((train.accumulation > 1) | (train.pp > 1), 1, 0)
     held, logits, gathered = (
         kept_bytes(step, stage),
-        logits_bytes(step) * where(stage.head > 0, 1, 0),
+        logits_bytes(step) * where(stage.head > 0, 1, 0) + cache_bytes(step, stage),
         gathered_bytes(step),
     )
     in_hand, share = held, train.offloaded_share(step.model.n_layers)

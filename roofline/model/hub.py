@@ -19,6 +19,7 @@ _ENDINGS = re.compile(
 )
 _BEFORE_VERSION = re.compile(r"[-_](instruct|chat|base|it|hf|sft|dpo)(?=[-_]v\d)")
 _VERSION = re.compile(r"[-_]v0\.\d$")
+_SIZE_KEYS = (("hidden_size", "num_hidden_layers"), ("n_embd", "n_layer"))  # width and depth, as configs call them
 _SIZED = re.compile(r"\d(\.\d+)?[bm](-|$)")  # a name that says how large the model is
 
 
@@ -79,8 +80,9 @@ def config_of(name: str) -> dict[str, Any] | None:
 
 def names_of_size(d_model: int, n_layers: int) -> tuple[str, ...]:
     """The models without a preset of this width and depth."""
-    size = {"hidden_size": d_model, "num_hidden_layers": n_layers}
-    return tuple(name for name, config in _file()["configs"].items() if size.items() <= config.items())
+    sizes = [dict(zip(keys, (d_model, n_layers), strict=True)) for keys in _SIZE_KEYS]
+    configs = _file()["configs"].items()
+    return tuple(name for name, config in configs if any(size.items() <= config.items() for size in sizes))
 
 
 @lru_cache(maxsize=1)

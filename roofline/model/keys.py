@@ -98,6 +98,7 @@ FLAGS = frozenset(
         "causal",
         "cross_attention",
         "joint_qkv",
+        "hands_back_cache",
         "qkv_bias",
         "q_bias",
         "k_bias",

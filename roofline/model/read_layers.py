@@ -139,6 +139,7 @@ def read_attention(flat: Flat) -> Attention:
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
         joint_qkv=flat.flag("joint_qkv", False),
+        hands_back_cache=flat.flag("hands_back_cache", False),
         rotary_joined=flat.flag("rotary_joined", False),
         gate=flat.flag("attention_gate", False),
         value_head_dim=flat.integer("value_head_dim", head_dim),

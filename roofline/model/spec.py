@@ -70,6 +70,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     head_dim: int  # query and key width of a head; MLA: nope + rope
     value_head_dim: int  # value width of a head
     joint_qkv: bool = False  # q, k and v are views of one product
+    hands_back_cache: bool = False  # keys and values of layers that run again too, where software asks for them
     rotary_joined: bool = False  # what is rotated of a head is joined to the rest, head by head
     gate: bool = False  # the output is multiplied by a sigmoid of its width
     q_bias: bool = False

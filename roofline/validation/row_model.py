@@ -33,8 +33,8 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
     for key in ("n_layers", "d_model", "n_heads", "vocab_size"):
         if not flat[key]:
             raise Skipped(f"{key} is not stated")
-    sizes = (flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
-    known = _preset_like(*sizes) or _hub_like(*sizes)
+    of_experts = (flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
+    known = _preset_like(*of_experts) or _hub_like(*of_experts)
     if known is not None:
         return known
     if not flat["d_ff"]:
@@ -45,6 +45,8 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
         flat.update(n_experts=None, experts_per_token=None, d_ff_expert=None)
     flat["name"] = row.get("model") or row["id"]
     flat["max_seq_len"] = integer(row, "seq_len")
+    sizes = (flat["d_model"], flat["n_heads"], flat["n_kv_heads"], flat["n_layers"])
+    flat["hands_back_cache"] = _hands_back_cache(*sizes)
     return _build(tuple(sorted((k, v) for k, v in flat.items() if v is not None)))
 
 
@@ -86,3 +88,12 @@ def _hub_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> Mode
         if not plain and _signature(model) == (d_model, n_heads, n_experts):
             return model
     return None
+
+
+@cache
+def _hands_back_cache(d_model: int, n_heads: int, n_kv_heads: int | None, n_layers: int) -> bool:
+    """Whether the class of a model of the Hub of these dimensions hands its cache back in training: no column says."""
+    groups = (group for name in names_of_size(d_model, n_layers) for group in load_model(name).groups)
+    found = (group.attention for group in groups if group.attention is not None)
+    alike = [each for each in found if (each.n_heads, each.n_kv_heads) == (n_heads, n_kv_heads)]
+    return bool(alike) and all(each.hands_back_cache for each in alike)

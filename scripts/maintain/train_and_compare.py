@@ -325,7 +325,7 @@ def as_row(shape: Shape, stack: str, measured: Measured, device: str) -> dict[st
         "tokens_per_s_per_device": round(GPU_ACCUMULATION * shape.batch * shape.sequence / seconds, 1),
         "tier": "A",
         **{f"{phase}_s": round(measured.seconds[phase], 6) for phase in PHASES},
-        "peak_tensors_gib": round(measured.allocated / 2**30, 3),
+        "allocated_gib": round(measured.allocated / 2**30, 3),
         "peak_memory_gib": round(measured.used / 2**30, 3),
         "memory_kind": "used, as the driver lists",
         "fits": 1,

@@ -166,9 +166,13 @@ def test_a_stream_is_in_16_bits_where_parameters_are_gathered_so():
         ("hf-trainer@4.57", "mistral-7b", {}, 12),  # nothing is shifted: 10, and the backward pass has more
         ("hf-trainer@4.48", "mistral-7b", {"fused": ("cross_entropy",)}, 10),
         ("hf-trainer@4.45", "mistral-7b", {"fused": ("cross_entropy",)}, 8),
-        ("hf-trainer@4.57", "mistral-7b", {"fused": ("cross_entropy",)}, 6),
-        # no copy in fp32: under autocast the kernel widens, 2 shifted + 2 + 4, and 4 + 4 + 2 in backward
-        ("hf-trainer@4.48", "gpt2", {}, 10),
+        ("hf-trainer@4.57", "mistral-7b", {"fused": ("cross_entropy",)}, 10),  # 2, 4, and 4 that are handed back
+        # no copy in fp32 but autocast's: 2 + 2 shifted + 4 + 4; of fp16 the kernel widens: 4 + 4 + 2 in backward
+        ("hf-trainer@4.48", "gpt2", {}, 12),
+        ("hf-trainer@4.48", "gpt2", {"dtype": "fp16"}, 10),
+        # what the model returns is copied to fp32 beside what the loss keeps: 2 + 2 shifted + 4
+        ("hf-trainer@4.48", "gpt2", {"fused": ("cross_entropy",)}, 8),
+        ("axolotl", "gpt2", {"fused": ("cross_entropy",)}, 8),
         ("hf-trainer@4.48", "gpt2", {"master_weights": False}, 6),  # all in 16 bits
         ("hf-trainer@4.57", "gpt2", {"master_weights": False}, 12),
         ("eager", "gpt2", {}, 10),
@@ -186,6 +190,17 @@ def test_bytes_of_a_logit_in_the_loss(stack, model, options, each):
     # the head keeps its input and that of the final norm beside
     hidden = (more - few) / 512 - each * spec.vocab_size
     assert size * spec.d_model <= hidden <= 14 * spec.d_model
+
+
+@pytest.mark.parametrize(("stack", "recompute", "held"), [("4.48", "full", 1), ("4.48", "none", 0), ("5.0", "full", 0)])
+def test_keys_and_values_that_a_model_hands_back_stay_until_the_loss(stack, recompute, held):
+    starcoder = load_model("starcoder-15b")
+    options = {"fused": ("linear_cross_entropy",), "recompute": recompute, "micro_batch": 2, "seq_len": 512}
+    found = memory(starcoder, stack=f"hf-trainer@{stack}", **options)
+    plain = memory(starcoder, stack="eager", **options)
+    # views of one product, 48 heads of queries and 1 of keys and values: 128 * (48 + 2), of 40 layers in 16 bits
+    assert found.phases[0].logits - plain.phases[0].logits == held * 40 * 2 * 512 * 6400 * 2
+    assert [phase.logits for phase in found.phases[1:]] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("upcast", "each"), [("none", 2), ("norms", 4)])

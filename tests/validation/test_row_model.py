@@ -15,3 +15,9 @@ def test_hybrids_are_those_of_the_hub_by_their_dimensions():
     sizes = {"n_layers": "118", "d_model": "8192", "n_heads": "64", "n_kv_heads": "8", "d_ff": "32768"}
     assert model_of({**ROW, **sizes}).name == "nemotron-h-56b"
     assert model_of({**ROW, **sizes, "n_layers": "80"}).groups[0].recurrence is None  # a plain decoder
+
+
+def test_a_model_of_the_hub_says_what_its_class_hands_back():
+    sizes = {"n_layers": "24", "d_model": "2048", "n_heads": "16", "d_ff": "8192"}  # of starcoderbase-1b
+    for heads, hands_back in (("1", True), ("16", False)):
+        assert model_of({**ROW, **sizes, "n_kv_heads": heads}).groups[0].attention.hands_back_cache == hands_back
