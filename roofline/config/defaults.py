@@ -80,8 +80,8 @@ def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
     """The software profile where nothing is said: what such a layout is usually trained with.
 
     JAX on a TPU; Megatron-Core for tensor, pipeline, context or expert parallelism (nemo, on AMD's GPUs primus), and on
-    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); FSDP where parameters are sharded; else PyTorch with
-    torch.compile.
+    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); Hugging Face's Trainer and PEFT for adapters; FSDP where
+    parameters are sharded; else PyTorch with torch.compile.
     """
     if device is not None and device.kind == "tpu":
         return "jax"
@@ -89,6 +89,8 @@ def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
         if device is not None and device.variant == "geforce":
             return "fsdp"
         return "primus" if device is not None and device.vendor == "AMD" else "nemo"
+    if options.get("train", "full") != "full":
+        return "hf-trainer"
     return "fsdp" if SHARDINGS[options.get("sharding", "none")].parameters else "compiled"
 
 
@@ -164,4 +166,6 @@ def _profile_reason(train: TrainConfig, device: Device | None) -> str:
     if device is not None and device.kind == "tpu":
         return "the device is a TPU"
     degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
-    return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"
+    if degree or not train.adapts:
+        return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"
+    return "adapters are usually trained on it"

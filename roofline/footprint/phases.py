@@ -92,22 +92,22 @@ def kept_by(step: Step, shares: Shares) -> Kept:
         shares.expert - shares.trainable_expert - shares.quantised_expert,
     )
     quantised = shares.quantised_dense_bytes, shares.quantised_expert_bytes
-    weight_bytes = _weight_bytes(step)
+    each = weight_bytes(step)
     # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
     frozen_bytes = train.recipe.bytes if train.recipe is not None and "cast" in stack.fused else es
     if train.freeze:  # part of a model that is trained: kept like the rest of it
-        frozen_bytes = weight_bytes
-    weights = split(*trained, train.shards_parameters) * weight_bytes
+        frozen_bytes = each
+    weights = split(*trained, train.shards_parameters) * each
     weights = weights + split(*frozen, train.shards_parameters) * frozen_bytes
-    weights = weights - split(*shares.in_8_bits, train.shards_parameters) * (weight_bytes - 1)
+    weights = weights - split(*shares.in_8_bits, train.shards_parameters) * (each - 1)
     weights = weights + split(*quantised, train.shards_parameters)
     whole: Number = 0
     if train.shards_parameters:  # a pipeline keeps them gathered (see `optimizer_step.data_parallel_ops`)
         whole = where(train.pp > 1, sum(shares.stored(es)), 0)
     copies = pipeline_schedule(known_word(train.schedule)).weight_copies
     state = sum(on_one_rank(train, update.dense_state, update.expert_state) for update in shares.updates)
-    masters = train.master_bytes if weight_bytes < 4 else 0
-    casts = es < weight_bytes and not train.shards_parameters  # those of gathered layers live as long as these
+    masters = train.master_bytes if each < 4 else 0
+    casts = es < each and not train.shards_parameters  # those of gathered layers live as long as these
     paged = optimizer(train.optimizer).paged
     kept = Kept(
         weights=(weights + whole) * copies,
@@ -217,7 +217,7 @@ def choose(condition: Any, yes: Phase[Any], no: Phase[Any]) -> Phase[Any]:
     return Phase(name=no.name, **sums)
 
 
-def _weight_bytes(step: Step) -> int:
+def weight_bytes(step: Step) -> int:
     """Bytes of a weight as kept: fp32 where it is trained in fp32 or cast at each use, 16-bit otherwise."""
     train = step.train
     wide = step.stack.cast_weights or (step.stack.shards_in_fp32 and train.shards_parameters)

@@ -14,6 +14,7 @@ from ..config.settle import resolve
 from ..counting.ownership import updates_of
 from ..counting.step import without_updates
 from ..errors import RooflineError
+from ..footprint.phases import weight_bytes
 from ..units import format_number, format_time
 
 if TYPE_CHECKING:
@@ -206,14 +207,17 @@ def doublings(nodes: float) -> float:
 def checkpoint_bytes(model: ModelConfig, train: TrainConfig) -> float:
     """Bytes of all that is trained, as weights or their copies that are updated, and of the optimizer's state.
 
-    A frozen base lies where the run read it: adapters alone are saved.
+    Parts that are frozen are saved as they are kept: a module's state_dict() holds them too (torch.nn.Module). The base
+    of adapters lies where the run read it: PEFT saves adapters alone (`PeftModel.save_pretrained`).
     """
     whole = msgspec.structs.replace(resolve(train, model), tp=1, ep=1, etp=1)  # undivided
     [step] = without_updates(model, [whole])
-    return sum(
+    weights = [weight for weight in step.weights if not weight.tied]
+    frozen = 0 if train.adapts else sum(weight.count * weight.local for weight in weights if not weight.trainable)
+    return float(frozen * weight_bytes(step)) + sum(
         float(weight.count * (number * whole.updated_bytes + state))
-        for weight in step.weights
-        if weight.trainable and not weight.tied
+        for weight in weights
+        if weight.trainable
         for _, number, state in updates_of(weight, whole)
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..answers.asked import described
+from ..config.base import of_checkpoint
 from ..config.options import LISTS, check_names, read_flag, read_one
 from ..config.options import choices as said
 from ..config.recorded import as_recorded
@@ -88,7 +89,8 @@ def search(
     across_nodes, front = read_flag("across_nodes", across_nodes), read_flag("front", front)
     options = _options(model, {**left, "num_devices": num_devices})
     counts = list(several(options.pop("num_devices", None)) or (device.num_devices or 1,))
-    parts = parts_of(device, options.get("stack"), several(options.get("sharding")))
+    trained = {**options, **of_checkpoint(model, options)}
+    parts = parts_of(device, trained)
     choices, base, parts, notes = choices_of(model, device, counts, options, across_nodes, parts)
     space = space_of(model, base, choices, int(domain_size(base, device)), counts)
     rows = parts_in(parts, space)
@@ -96,7 +98,7 @@ def search(
     bundles = Bundles(question, kept=BUNDLES)
     start = time.perf_counter()
     best, interrupted = run(bundles, progress or _silent, executor, None if record is None else Path(record))
-    seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows]) + notes
+    seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows], trained) + notes
     return Found(bundles, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
 
 

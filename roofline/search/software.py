@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +19,8 @@ from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_glob
 
 if TYPE_CHECKING:
     from ..hardware import Device
+
+SPLITTING = ("tp", "pp", "cp", "ep")  # degrees that split the model itself
 
 
 def shardings_of(stack: str) -> tuple[str, ...]:
@@ -55,28 +57,33 @@ class Part(msgspec.Struct, frozen=True):
         )
 
 
-def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | None) -> tuple[Part, ...]:
+def parts_of(device: Device, options: Mapping[str, Any]) -> tuple[Part, ...]:
     """The software profiles that layouts run on: the one given, else those that such layouts usually run on.
 
     What splits the model has a profile of its own (Megatron-Core); layouts that do not are priced on it as well as
-    on their usual ones, so that layouts are compared, not software.
+    on their usual ones, so that layouts are compared, not software. Adapters are trained on software that splits no
+    model, unless a degree is asked for.
 
     Args:
         device: The device.
-        stack: The profile asked for.
-        shardings: Those asked for; None: what each profile shards.
+        options: What was said: the profile, the shardings (else what each profile shards), what is trained, degrees.
     """
+    stack, shardings = options.get("stack"), several(options.get("sharding"))
+    train = options.get("train", "full")
     candidates = shardings or (OTHER_SHARDINGS if stack is None else shardings_of(stack))
     if stack is not None:
         return (Part(stack, candidates),)
     found: dict[tuple[str, bool], list[str]] = {}
+    free = train == "full" or _asks_to_split(options)
     for split in (False, True):
         for sharding in candidates:
-            name = default_stack(device, {"tp": 2 if split else 1, "sharding": sharding})
+            name = default_stack(device, {"tp": 2 if split else 1, "sharding": sharding, "train": train})
+            if split and not free and (name, False) not in found:
+                continue
             if shardings is not None or sharding in shardings_of(name):
                 found.setdefault((name, split), []).append(sharding)
     if len({name for name, _ in found}) == 1:
-        return (Part(next(iter(found))[0], candidates),)
+        return (Part(next(iter(found))[0], candidates, None if len(found) > 1 else False),)
     usual = [Part(name, tuple(words), split) for (name, split), words in found.items()]
     footing = [
         msgspec.structs.replace(part, shardings=common, split=False)
@@ -84,6 +91,10 @@ def parts_of(device: Device, stack: str | None, shardings: tuple[str, ...] | Non
         if part.split and (common := tuple(w for w in part.shardings if w in shardings_of(part.stack)))
     ]
     return (*usual, *footing)
+
+
+def _asks_to_split(options: Mapping[str, Any]) -> bool:
+    return any(degree != 1 for name in SPLITTING for degree in several(options.get(name)) or ())
 
 
 def parts_in(parts: Sequence[Part], space: Space) -> list[tuple[Part, Space]]:
@@ -102,7 +113,7 @@ def parts_in(parts: Sequence[Part], space: Space) -> list[tuple[Part, Space]]:
 
 def splits(space: Space) -> Any:
     """Which rows split the model itself: [rows]."""
-    return sum((space.columns[name] > 1).astype(int) for name in ("tp", "pp", "cp", "ep")) > 0
+    return sum((space.columns[name] > 1).astype(int) for name in SPLITTING) > 0
 
 
 def runnable(parts: Sequence[Part], train: TrainConfig) -> tuple[Part, ...]:
@@ -129,11 +140,13 @@ def runnable(parts: Sequence[Part], train: TrainConfig) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def software_note(parts: Sequence[Part]) -> tuple[str, ...]:
-    """Which software the layouts are priced on, where it is more than one."""
+def software_note(parts: Sequence[Part], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which software the layouts are priced on, where it is more than one, or one that splits no model."""
     split = list(dict.fromkeys(part.stack for part in parts if part.split))
     others = dict.fromkeys(part.stack for part in parts if part.stack not in split)
     whole = " and ".join(others)
+    if options.get("train", "full") != "full" and "stack" not in options and not split:
+        return (f"adapters are priced on {whole}, which splits no model: set --stack or a degree for other software",)
     if not whole or len(others) + len(split) == 1:
         return ()
     if not split:

@@ -63,14 +63,19 @@ def test_bits_of_a_weight_with_its_scales(name, double, bits):
 
 
 def test_qlora_is_nf4_quantised_twice_and_says_so():
-    found = run(train="qlora")
+    found = run(train="qlora", stack="eager")
     assert (found.train.base_dtype, found.train.double_quant, found.train.lora_rank) == ("nf4", True, 16)
     assert [note.split(" (--")[0] for note in found.assumed if note.startswith("assumed")] == [
         "assumed: a base in nf4",
         "assumed: scales of the nf4 base quantised as well",
         "assumed: adapters of rank 16",
     ]
-    assert run(train="qlora", base_dtype="fp4", double_quant=False, lora_rank=8).assumed == ()
+    said = {"train": "qlora", "base_dtype": "fp4", "double_quant": False, "lora_rank": 8}
+    assert run(**said, stack="eager").assumed == ()
+    assert [note.split(", ")[0] for note in run(**said).assumed] == [
+        "assumed: the hf-trainer profile",
+        "assumed: norms of the base in fp32",
+    ]
     assert run(train="lora", base_dtype="bf16", lora_rank=8).train.double_quant is False
 
 

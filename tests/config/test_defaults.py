@@ -39,6 +39,10 @@ def test_the_dtype_follows_the_engines(device: str | None, dtype: str) -> None:
         (None, {"sharding": "fsdp"}, "fsdp"),
         (None, {"tp": 2, "sharding": "fsdp"}, "nemo"),
         (None, {"ep": 8}, "nemo"),
+        (None, {"train": "lora"}, "hf-trainer"),
+        (None, {"train": "qlora", "sharding": "fsdp"}, "hf-trainer"),
+        (None, {"train": "lora", "tp": 2}, "nemo"),
+        ("tpu-v5p", {"train": "lora"}, "jax"),
         ("tpu-v5p", {"tp": 2}, "jax"),
         ("mi300x", {"tp": 2}, "primus"),  # NeMo runs on NVIDIA's GPUs alone
         ("mi300x", {"sharding": "fsdp"}, "fsdp"),

@@ -20,7 +20,7 @@ ASKED = {"num_devices": 16, "top": 30}
 
 def question(model, stack, **options) -> Question:
     """All layouts of 16 devices on one software."""
-    parts = parts_of(DEVICE, stack, None)
+    parts = parts_of(DEVICE, {"stack": stack})
     choices, base, parts, _ = choices_of(model, DEVICE, [16], {"stack": stack, **options}, False, parts)
     space = space_of(model, base, choices, 8, [16])
     return Question(model, DEVICE, choices, base, "time", 10, False, tuple(parts_in(parts, space)))

@@ -34,6 +34,23 @@ def test_software_that_no_layout_needs_is_left_out():
     assert all(layout.tp * layout.pp * layout.cp > 1 for layout in asked.layouts if layout.stack == "nemo")
 
 
+@pytest.mark.parametrize(
+    ("options", "stacks"),
+    [
+        ({}, {"hf-trainer"}),
+        ({"tp": 2}, {"nemo"}),
+        ({"tp": (1, 2), "sharding": "none"}, {"hf-trainer", "nemo"}),
+        ({"stack": "fsdp"}, {"fsdp"}),
+    ],
+)
+def test_adapters_are_trained_on_software_that_splits_no_model_unless_asked(options, stacks):
+    found = layouts(DENSE, DEVICE, num_devices=8, global_batch=64, train="lora", top=50, **options)
+    assert {layout.stack for layout in (*found.layouts, *found.by_software)} == stacks
+    split = any(layout.tp * layout.pp * layout.cp > 1 for layout in found.layouts)
+    assert split == ("tp" in options or "stack" in options)
+    assert any("adapters are priced on hf-trainer" in note for note in found.notes) == (stacks == {"hf-trainer"})
+
+
 def test_each_layout_runs_the_attention_of_its_software():
     found = layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, global_batch=32).by_software
     assert {(layout.stack, layout.attention) for layout in found} >= {("compiled", "flash2"), ("nemo", "te")}
