@@ -38,7 +38,7 @@ def test_one_capacity_is_one_line_with_its_figure(xl):
 @pytest.mark.parametrize(("width", "said"), [(None, "24.9\nborderline"), (2.5, "24.9")])
 def test_a_bar_that_may_fit_is_called_borderline(width, said):
     batches = (1, 2, 4) if width is None else tuple(range(1, 9))
-    options = {"train": "qlora", "seq_len": 2048}
+    options = {"train": "qlora", "seq_len": 2048, "stack": "compiled"}
     sweep = plot.memory_sweep(load_model("llama-3-8b"), load_device("rtx-4090"), batches, **options)
     figure = plot.draw(sweep, width=width)
     assert said in [text.get_text() for text in figure.axes[0].texts]
@@ -47,7 +47,7 @@ def test_a_bar_that_may_fit_is_called_borderline(width, said):
 
 
 def test_a_caption_says_what_may_not_fit():
-    options = {"train": "qlora", "seq_len": 2048}
+    options = {"train": "qlora", "seq_len": 2048, "stack": "compiled"}
     captions = [
         plot.roofline_data([estimate("llama-3-8b", "rtx-4090", micro_batch=batch, **options)]).panels[0].caption
         for batch in (1, 2, 4)

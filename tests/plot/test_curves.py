@@ -27,7 +27,7 @@ def test_batch_marks_what_does_not_fit():
 
 
 def test_what_may_fit_is_no_part_of_what_is_out_of_memory():
-    options = {"train": "qlora", "seq_len": 2048}
+    options = {"train": "qlora", "seq_len": 2048, "stack": "compiled"}
     data = plot.batch_data(load_model("llama-3-8b"), [load_device("rtx-4090")], (1, 2, 4), **options)
     figure = plot.draw(data)
     may, beyond = figure.axes[0].patches

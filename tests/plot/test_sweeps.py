@@ -55,7 +55,7 @@ def test_memory_sweep_ends_with_the_first_that_does_not_fit():
     ]
 
 
-QLORA = {"train": "qlora", "seq_len": 2048}
+QLORA = {"train": "qlora", "seq_len": 2048, "stack": "compiled"}
 
 
 def test_what_may_fit_is_called_borderline_as_by_memory():
