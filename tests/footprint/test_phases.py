@@ -192,6 +192,13 @@ def test_bytes_of_a_logit_in_the_loss(stack, model, options, each):
     assert size * spec.d_model <= hidden <= 14 * spec.d_model
 
 
+@pytest.mark.parametrize(("stack", "each"), [("hf-trainer@4.48", 12), ("hf-trainer", 8), ("axolotl", 8)])
+def test_a_fused_update_makes_no_square_roots(stack, each):
+    # two fp32 moments of each weight; chains of kernels make the square roots of all of them beside
+    found = memory(stack=stack, micro_batch=1, seq_len=512)
+    assert found.phases[-1].optimizer == each * 7_241_732_096
+
+
 @pytest.mark.parametrize(("stack", "recompute", "held"), [("4.48", "full", 1), ("4.48", "none", 0), ("5.0", "full", 0)])
 def test_keys_and_values_that_a_model_hands_back_stay_until_the_loss(stack, recompute, held):
     starcoder = load_model("starcoder-15b")
