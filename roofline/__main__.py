@@ -23,6 +23,8 @@ def interrupt(_signal: int, frame: FrameType | None) -> NoReturn:
 def run() -> NoReturn:
     """Run the command line; Ctrl-C and a damaged installation are one line from the first moment."""
     gc.set_threshold(_OBJECTS)
+    if "calibrate" not in sys.argv:  # it alone multiplies matrices; NumPy's threads for that take 20 ms to start
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started us wants it ignored
         signal.signal(signal.SIGINT, interrupt)
     try:

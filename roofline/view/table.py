@@ -275,6 +275,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     >>> _wrapped("optimizer.clip_gradients of all", 16)
     ['optimizer.clip_', 'gradients of all']
     """
+    if len(text) <= width and text.isprintable() and not text.endswith(" "):
+        return [text]
     if all(len(word) <= width for word in text.split()):
         import textwrap
 
