@@ -33,25 +33,34 @@ class Best:
         self, values: Any, memory: Any, seconds: Any, index: Any, machinery: Any, *, stack: str, number: int
     ) -> None:
         """Consider layouts that fit, of the piece `number`: their values by the objective, bytes, seconds: [n]."""
-        best = values.argmin(keepdims=True)
-        self.software.setdefault(stack, Leaders(1)).offer(values[best], index[best], number)
+        self.software.setdefault(stack, Leaders(1)).offer(values, index, number)
         self.leaders.offer(values, index, number)
         if self.front is not None:
             self.front.offer(memory, seconds, index, number)
-        self._offer_simple(values, index, machinery, number)
+        better = (values <= self._known(machinery)).nonzero()[0]
+        levels = machinery[better]
+        for level in sorted(set(levels.tolist())):
+            chosen = better[levels == level]
+            self.simple.setdefault(level, Leaders(1)).offer(values[chosen], index[chosen], number)
 
-    def _offer_simple(self, values: Any, index: Any, machinery: Any, number: int) -> None:
+    def _known(self, machinery: Any) -> Any:
+        """The best value known at each amount of machinery: [n]."""
         import numpy as np
 
-        known = np.full(int(machinery.max()) + 1, np.inf)
+        known = np.full(int(machinery.max(initial=0)) + 1, np.inf)
         for level, leaders in self.simple.items():
             if level < len(known):
                 known[level] = leaders.worst
-        better = (values < known[machinery]).nonzero()[0]
-        for level in sorted(set(machinery[better].tolist())):
-            chosen = better[machinery[better] == level]
-            best = chosen[values[chosen].argmin(keepdims=True)]
-            self.simple.setdefault(level, Leaders(1)).offer(values[best], index[best], number)
+        return known[machinery]
+
+    def wants(self, values: Any, memory: Any, seconds: Any, machinery: Any, stack: str) -> Any:
+        """Where a layout might be kept that has at least these `values` and `seconds`: [n]."""
+        leaders = [self.leaders, self.software.get(stack, Leaders(1))]
+        wanted = values <= max(each.worst for each in leaders)
+        wanted |= values <= self._known(machinery)
+        if self.front is not None:
+            wanted |= seconds <= self.front.within(memory)
+        return wanted
 
     @property
     def empty(self) -> bool:

@@ -23,6 +23,7 @@ from ..config.run import TrainConfig, known_word
 from ..config.schedules import pipeline_schedule
 from ..config.settle import resolve
 from ..counting.op import Op
+from ..counting.stages import stages
 from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights, autocasts
 from ..footprint.parts import Peak, peak_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 _GRID = ("tp", "cp", "ep")  # what op times depend on, beside the micro batch
+_ROUNDING = 1e-9  # by how much two orders of one sum differ at most
 
 
 class Bundle:
@@ -175,6 +177,26 @@ class Bundle:
             if base is not None and base != variant:
                 found[variant] = memory[variant] < memory[base]
         return found
+
+    def least(self, variant: Any, rows: Any, micro: Any) -> Any:
+        """Seconds that a step surely takes: of a mean stage, with no bubble, gradients or update. All [layouts]."""
+        degrees = {name: _take(self.columns[name], rows) for name in ("dp", "pp")}
+        passes = self.trains[0].global_batch / (degrees["dp"] * self.micro.take(micro))
+        index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        return _take(self._pass, index) * passes / degrees["pp"] * (1 - _ROUNDING)
+
+    @cached_property
+    def _pass(self) -> Any:
+        """Seconds of the whole model for one micro batch, without what depends on their number: as the tables are."""
+        step = self.steps[0]
+        priced = [
+            PricedOp(msgspec.structs.replace(op, kernels=sums["kernels"], units=sums["units"]), 0, sums["seconds"])
+            for op, sums in self._timed_ops()
+            if not of_passes(op)
+        ]
+        parts, _ = exposed_times(step, self.device, priced)
+        (whole,) = stages(step.model, step.train)
+        return whole.holds({place: sum(times.values()) for place, times in parts.items()}, step.model)
 
     def schedule(self, sharding: str, variant: Any, rows: Any, micro: Any) -> Schedule[Any]:
         """The terms of each layout's step time. All arguments and results: [layouts]."""

@@ -93,7 +93,8 @@ class SearchResult(Result, msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: The model.
         device: The device.
-        evaluated: Layouts decided: those that fit are priced, the rest are ruled out by their memory.
+        evaluated: Layouts decided: those that may be among the best are priced, the rest are ruled out by their memory
+            or by what their step takes at least.
         fitting: Layouts that surely fit.
         seconds: Time of the search.
         layouts: The best by the objective of those that surely fit, best first; where none surely does, the one

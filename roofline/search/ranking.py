@@ -23,26 +23,24 @@ class Leaders:
         return float(self._values[-1]) if full else float("inf")
 
     def offer(self, values: Any, index: Any, source: Any) -> None:
-        """Consider candidates: `values` [n] with their `index` [n] in `source` (a number, or [n])."""
+        """Consider candidates: `values` [n] with their `index` [n] in `source` (a number, or [n]).
+
+        Of equals the first by source and index stays, in whatever order they come.
+        """
         import numpy as np
 
         source = np.broadcast_to(source, np.shape(values))
-        if self._values is not None and len(self._values) == self.count:
-            better = values < self._values[-1]
-            if not better.any():
-                return
-            values, index, source = values[better], index[better], source[better]
+        limit = self.worst
         if len(values) > self.count:
-            limit = np.partition(values, self.count - 1)[self.count - 1]
-            below, equal = (values < limit).nonzero()[0], (values == limit).nonzero()[0]
-            best = np.concatenate([below, equal[: self.count - len(below)]])  # of equals the first stays
-            best.sort()
-            values, index, source = values[best], index[best], source[best]
+            limit = min(limit, np.partition(values, self.count - 1)[self.count - 1])
+        if limit < float("inf"):
+            better = values <= limit
+            values, index, source = values[better], index[better], source[better]
         if self._values is not None:
             values = np.concatenate([self._values, values])
             index = np.concatenate([self._index, index])
             source = np.concatenate([self._source, source])
-        order = np.argsort(values, kind="stable")[: self.count]
+        order = np.lexsort((index, source, values))[: self.count]
         self._values, self._index, self._source = values[order], index[order], source[order]
 
     def merge(self, later: Leaders) -> None:
@@ -77,16 +75,22 @@ class Front:
         self._cost, self._time, self._source = np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
         self._index: Any = None
 
+    def within(self, cost: Any) -> Any:
+        """The best time known at no more than each `cost`; infinite where none is: [n]."""
+        import numpy as np
+
+        return np.append(self._time, np.inf)[np.searchsorted(self._cost, cost, side="right") - 1]
+
     def offer(self, cost: Any, time: Any, index: Any, source: Any) -> None:
-        """Consider candidates with their `cost` [n], `time` [n] and `index` [n] in `source` (a number, or [n])."""
+        """Consider candidates with their `cost` [n], `time` [n] and `index` [n] in `source` (a number, or [n]).
+
+        Of equals the first by source and index stays, in whatever order they come.
+        """
         import numpy as np
 
         source = np.broadcast_to(source, np.shape(cost))
         if len(self._cost):
-            # the best time known at no more than this cost
-            known = np.searchsorted(self._cost, cost, side="right") - 1
-            best = np.where(known >= 0, self._time[known], np.inf)
-            keep = time < best
+            keep = time <= self.within(cost)
             if not keep.any():
                 return
             cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
@@ -94,7 +98,7 @@ class Front:
         time = np.concatenate([self._time, time])
         source_of = np.concatenate([self._source, source])
         index = index if self._index is None else np.concatenate([self._index, index])
-        order = np.lexsort((time, cost))
+        order = np.lexsort((index, source_of, time, cost))
         fastest = np.minimum.accumulate(time[order])
         first = np.concatenate([[True], fastest[1:] < fastest[:-1]])
         order = order[first]

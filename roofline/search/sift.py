@@ -1,4 +1,4 @@
-"""Searches one piece: rules out rows by what they always hold, layouts by their memory, and prices the rest."""
+"""Searches one piece: rules out rows by what they always hold, layouts by their memory and time; prices the rest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import msgspec
 from ..arrays import is_scalar
 from ..config.sharding import SHARDINGS
 from ..footprint.spreads import outcome_spread, sure_bytes
-from ..timing.schedule import Schedule
 from .best import Best
 from .grid import Bundle
-from .layout import mean_draw
+from .layout import WAITING_DRAW, mean_draw
 from .question import Bundles, Piece, Question
 
 CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
@@ -53,6 +52,8 @@ class _Sift:
     ) -> None:
         self.question, self.bundle, self.number, self.piece = question, bundle, number, piece
         self.sharding, self.best, self.take = piece.sharding, best, take
+        # not where all are asked for, or where a measured step says that they are faster than we think
+        self.bounded = take is None and bundle.device.seen is None
         self.sure = self._sure_bytes(question.device.memory_bytes)  # of each row
         self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
 
@@ -82,6 +83,8 @@ class _Sift:
             return
         floor = self.bundle.memory_floor(self.sharding, runs)
         fitting = runs[floor <= self.sure.take(runs)]
+        if self.bounded:  # more devices first: beside what they take, few layouts of fewer are worth pricing
+            fitting = fitting[np.argsort(-space.columns["num_devices"][fitting], kind="stable")]
         if not len(fitting):
             fitting = runs[[floor.argmin()]]  # to say what comes closest
         best.evaluated += int(layouts_of_row[rows].sum() - layouts_of_row[fitting].sum())
@@ -109,9 +112,21 @@ class _Sift:
         if self.take is None:
             fits &= bundle.saves(memory)
         variant, row, micro = fits.nonzero()
-        self.waiting.append((variant, rows.take(row), micro, memory[fits]))
+        found = variant, rows.take(row), micro, memory[fits]
+        if self.bounded:
+            wanted = self._wanted(*found).nonzero()[0]
+            found = tuple(column.take(wanted) for column in found)
+        if len(found[0]):
+            self.waiting.append(found)
         if sum(len(each[0]) for each in self.waiting) >= CHUNK // 2:
             self._price()
+
+    def _wanted(self, variant: Any, rows: Any, micro: Any, needed: Any) -> Any:
+        """Which of the layouts may be kept, by what a step surely takes: [layouts]."""
+        seconds, devices = self.bundle.least(variant, rows, micro), _taken(self.bundle.columns["num_devices"], rows)
+        values = self._objective(seconds, lambda: WAITING_DRAW, needed, devices)
+        machinery, stack = self._machinery(variant, rows), self.bundle.trains[0].stack
+        return self.best.wants(values, needed, seconds, machinery, stack)
 
     def _price(self) -> None:
         """Offer the layouts that wait, with their times."""
@@ -125,7 +140,8 @@ class _Sift:
         times = bundle.schedule(self.sharding, variant, row, micro)
         if self.take is not None:
             self.take(bundle, variant, row, micro, needed, times.total)
-        values = self._objective(times, needed, _taken(bundle.columns["num_devices"], row))
+        devices = _taken(bundle.columns["num_devices"], row)
+        values = self._objective(times.total, lambda: mean_draw(times), needed, devices)
         index = bundle.index_of(variant, row, micro)
         machinery, stack = self._machinery(variant, row), bundle.trains[0].stack
         self.best.offer(values, needed, times.total, index, machinery, stack=stack, number=self.number)
@@ -140,15 +156,15 @@ class _Sift:
         words = np.array([train.recompute != "none" for train in self.bundle.trains], dtype=int)
         return row.take(rows) + words.take(variant)
 
-    def _objective(self, times: Schedule[Any], memory: Any, num_devices: Any) -> Any:
+    def _objective(self, seconds: Any, draw: Callable[[], Any], memory: Any, num_devices: Any) -> Any:
         match self.question.objective:
             case "memory":
                 return memory
             case "cost":
-                return times.total * num_devices
+                return seconds * num_devices
             case "energy":
-                return mean_draw(times) * times.total * num_devices
-        return times.total
+                return draw() * seconds * num_devices
+        return seconds
 
     def _meaningful(self) -> Any:
         """Where the words say something: nothing is sharded over one rank. Returns [variants, rows]."""

@@ -29,6 +29,21 @@ def test_the_best_by_each_measure():
     check(by_hand())
 
 
+def test_a_layout_is_wanted_that_may_be_kept_by_any_measure():
+    best = by_hand()  # leaders up to 3 seconds; the front 5, 4, 3 at 1, 2, 3 bytes; the simplest 4, 9, 3 at 0, 1, 2
+
+    def wants(seconds, memory, machinery, stack="nemo"):
+        each = (np.array([number]) for number in (seconds, memory, seconds, machinery))
+        return best.wants(*each, stack).item()
+
+    assert wants(3.0, 9.0, 2)  # as good as a leader
+    assert not wants(3.1, 9.0, 2)
+    assert wants(3.1, 9.0, 2, "compiled")  # the first on its software
+    assert wants(3.1, 2.9, 2) and not wants(4.1, 2.0, 2)  # on the front
+    assert wants(8.9, 9.0, 1) and not wants(9.1, 9.0, 1)  # the simplest
+    assert wants(99.0, 9.0, 3)
+
+
 def test_merging_and_writing_change_nothing():
     whole = by_hand()
     whole.evaluated, whole.priced = 7, 5

@@ -68,6 +68,28 @@ def test_leaders_are_the_first_of_a_stable_sort(pieces):
     assert leaders.worst == np.sort(values)[6]
 
 
+@pytest.mark.parametrize("order", [slice(None, None, -1), np.random.default_rng(5).permutation(600)])
+def test_in_whatever_order_they_come_the_same_are_kept(order):
+    rng = np.random.default_rng(4)
+    cost, time = rng.integers(0, 9, 600).astype(float), rng.integers(0, 9, 600).astype(float)
+    index, source = np.tile(np.arange(300), 2), np.repeat([0, 1], 300)
+    kept = []
+    for order_of in (np.arange(600), np.arange(600)[order]):
+        leaders, front = Leaders(7), Front()
+        for part in np.array_split(order_of, 9):
+            leaders.offer(time[part], index[part], source[part])
+            front.offer(cost[part], time[part], index[part], source[part])
+        kept.append((leaders.best(), front.points()))
+    assert kept[0] == kept[1]
+
+
+def test_the_best_time_within_a_cost():
+    front = Front()
+    assert front.within(np.array([1.0])).tolist() == [float("inf")]
+    front.offer(np.array([2.0, 4.0]), np.array([9.0, 5.0]), np.arange(2), 0)
+    assert front.within(np.array([1.9, 2.0, 3.9, 4.0, 7.0])).tolist() == [float("inf"), 9.0, 9.0, 5.0, 5.0]
+
+
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_the_front_is_what_no_other_beats(pieces):
     rng = np.random.default_rng(2)

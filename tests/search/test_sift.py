@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from roofline.search.answer import layouts
+from roofline.search.grid import Bundle
+from roofline.search.sift import _Sift
 
-from .small import DENSE, DEVICE
+from .small import DENSE, DEVICE, EXPERTS, told
 
 
 @pytest.mark.parametrize("objective", ["time", "cost", "energy", "memory"])
@@ -38,3 +41,49 @@ def test_nothing_is_sharded_over_one_rank():
         for words in ("none", ("none", "zero1"))
     ]
     assert tried[0] == tried[1] > 0
+
+
+SPACES = {
+    "dense": (DENSE, {"num_devices": (1, 4, 8, 24, 64), "global_batch": 192}),
+    "experts": (EXPERTS, {"num_devices": (8, 16), "global_batch": 64, "stack": "megatron"}),
+    "passes told apart": (DENSE, {"num_devices": (8, 16), "global_batch": 64, "pp": (2, 4), "schedule": "zb-h1"}),
+}
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_step_takes_no_less_than_what_it_surely_takes(space, monkeypatch):
+    model, options = SPACES[space]
+    priced, compared = Bundle.schedule, []
+
+    def compare(bundle, sharding, variant, rows, micro):
+        found = priced(bundle, sharding, variant, rows, micro)
+        compared.append(bundle.least(variant, rows, micro) / found.total)
+        return found
+
+    monkeypatch.setattr(Bundle, "schedule", compare)
+    monkeypatch.setattr(_Sift, "_wanted", lambda _, variant, *__: np.ones(len(variant), dtype=bool))
+    layouts(model, DEVICE, **options)
+    shares = np.concatenate(compared)
+    assert 0 < shares.min() <= shares.max() < 1
+    assert np.median(shares) > 0.5  # and it is worth asking
+
+
+@pytest.mark.parametrize("objective", ["time", "cost", "energy", "memory"])
+@pytest.mark.parametrize("space", SPACES)
+def test_what_is_left_behind_would_not_have_been_kept(space, objective, monkeypatch):
+    model, options = SPACES[space]
+    narrow = {"top": 2, "objective": objective, **options}
+    quick, counts = told(layouts(model, DEVICE, **narrow)), []
+    priced = Bundle.schedule
+
+    def count(bundle, sharding, variant, rows, micro):
+        counts.append(len(rows))
+        return priced(bundle, sharding, variant, rows, micro)
+
+    monkeypatch.setattr(Bundle, "schedule", count)
+    layouts(model, DEVICE, **narrow)
+    few = sum(counts)
+    counts.clear()
+    monkeypatch.setattr(_Sift, "_wanted", lambda _, variant, *__: np.ones(len(variant), dtype=bool))
+    assert told(layouts(model, DEVICE, **narrow)) == quick
+    assert few < sum(counts)
