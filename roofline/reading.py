@@ -20,6 +20,7 @@ LARGEST_TOML = 250_000  # the parser takes a second for that
 DEEPEST = 32  # values inside values, and parts of a dotted key
 MOST_WORK = 500_000  # steps: values looked at and list entries made or compared; about a second
 LARGEST_NUMBER = 10**30  # more than anyone has of anything
+LONGEST_NUMBER = 18  # digits of a whole number: what 64 bits hold
 
 _TEXTS = {  # what brackets and dots mean nothing in: strings and comments (compiled where used: start-up time)
     "TOML": (r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*+"|\'[^\'\n]*+\'|#[^\n]*+'),
@@ -107,6 +108,15 @@ class OnDisk(os.PathLike[str]):
         """The text of the file."""
         with self.open(encoding=encoding) as file:
             return str(file.read())
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text says in plain digits; None where it is none, or beyond 64 bits.
+
+    >>> whole_number("07"), whole_number("-7"), whole_number("²"), whole_number("9" * 5000)
+    (7, None, None, None)
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else None
 
 
 def packaged(module: str, folder: str = "") -> Traversable:

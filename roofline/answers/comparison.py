@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from ..config.options import choices
+from ..config.options import choices, several_of
 from ..errors import RooflineError
 from ..model.load import names_function
 from ..model.spec import ModelConfig
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .asked import Described, Named
 
 MOST_CASES = 10_000
-JOINED = frozenset({"fused", "freeze"})  # options whose value is several words, not a choice
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +57,12 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 def cases(models: Sequence[ModelConfig | str], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
-    """Every combination of `models`, `devices` and the options whose value is a tuple.
+    """Every combination of `models`, `devices` and the options that hold a choice of several values.
 
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    swept = {name: value for name, value in options.items() if isinstance(value, tuple) and name not in JOINED}
+    swept = {name: value for name, value in options.items() if several_of(name, value)}
     number = len(models) * len(devices)
     for values in swept.values():
         number *= len(values)
@@ -159,7 +158,8 @@ def compare(
         devices: One device as `estimate` takes it, or a list.
         measured: What a step of the first combination took, as for `estimate`; it tells of all on that device.
         measured_at: Options in which the step that was timed differs from the first combination.
-        **options: Fields of `TrainConfig`; a list or tuple is a choice (but for `fused`).
+        **options: Fields of `TrainConfig`; a list or tuple is a choice, but for `fused`, `freeze`, `offload`,
+            `moment_dtype` and `pp_layout`, where several words are one value.
 
     Raises:
         RooflineError: No combination is possible, or there are too many.

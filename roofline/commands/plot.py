@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
-from ..config.options import LISTS
+from ..config.options import several_of
 from ..errors import RooflineError
 from ..model.load import load_model
 from . import measures, options
@@ -198,7 +198,7 @@ def _train_options(args: argparse.Namespace) -> dict[str, Any]:
     given = options.train_options(args)
     varied = _varied(args)
     for name, value in given.items():
-        if isinstance(value, tuple) and name not in {*LISTS, varied} and args.kind != "layouts":
+        if several_of(name, value) and name != varied and args.kind != "layouts":
             flag, text = f"--{name.replace('_', '-')}", ",".join(map(str, value))
             raise RooflineError(f"{flag} {text}: a {args.kind} picture shows one value; give one")
     if args.over != "micro-batch" and args.kind != "batch":

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..config.options import several_of
 from ..config.run import TrainConfig
 from ..errors import RooflineError
 from ..readers.forms import EITHER, form_of
@@ -107,7 +108,11 @@ def _read(args: argparse.Namespace, path: Path, more: list[Path], model: str | N
     return read_run(
         path,
         more=more,
-        given={name: value for name, value in given.items() if value is not None and not isinstance(value, tuple)},
+        given={
+            name: (",".join(value) or "none") if isinstance(value, tuple) else value  # words, as a file has them
+            for name, value in given.items()
+            if value is not None and not several_of(name, value)
+        },
         model=model,
         overrides=dict(args.overrides),
         framework=args.framework,
@@ -116,7 +121,7 @@ def _read(args: argparse.Namespace, path: Path, more: list[Path], model: str | N
 
 def _free(args: argparse.Namespace, command: str) -> frozenset[str]:
     """Options that the command varies by itself, or that the command line sweeps: the file does not fix them."""
-    swept = {name for name in TrainConfig.__struct_fields__ if isinstance(getattr(args, name, None), tuple)}
+    swept = {name for name in TrainConfig.__struct_fields__ if several_of(name, getattr(args, name, None))}
     if command == "layouts" or (command == "plot" and args.kind == "layouts"):
         return SEARCHED
     if command == "plot" and args.kind in {"batch", "memory"}:

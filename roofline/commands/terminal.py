@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+from ..reading import whole_number
+
 
 def columns(otherwise: int) -> int:
     """Columns of the terminal, or what COLUMNS says; `otherwise` where standard output is a file or a pipe."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and int(said):
-        return int(said)
+    said = whole_number(os.environ.get("COLUMNS", ""))
+    if said:
+        return said
     try:
         return os.get_terminal_size(sys.__stdout__.fileno()).columns or otherwise  # type: ignore[union-attr]
     except (AttributeError, ValueError, OSError):

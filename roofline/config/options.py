@@ -106,6 +106,15 @@ _PLAIN = {
 OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 
 
+def several_of(name: str, value: Any) -> bool:
+    """Whether an option holds several values, and not one of several words.
+
+    >>> several_of("micro_batch", (1, 2)), several_of("offload", ("optimizer", "parameters"))
+    (True, False)
+    """
+    return isinstance(value, tuple) and name not in LISTS
+
+
 def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
     """One value; None passes through, of a list or tuple every element is read, an array is one of float64.
 
@@ -222,7 +231,7 @@ def of_one_run(options: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = ",".join(value)
         elif isinstance(value, tuple) and name == "recompute" and not set(value) & set(RECOMPUTES):
             found[name] = recompute(value)
-        elif isinstance(value, tuple) and name not in LISTS:
+        elif several_of(name, value):
             raise RooflineError(f"{name}: {shown(value)} are several, and a run has one: use compare, or several calls")
     _check_shapes({name: value.shape for name, value in found.items() if hasattr(value, "shape")})
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..errors import RooflineError, shown, unknown
-from ..reading import packaged, read_packaged
+from ..reading import packaged, read_packaged, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,10 +91,11 @@ def read_recompute(value: Any) -> str:
     if text in RECOMPUTES or text == "matmuls":
         return text
     if text.startswith(("full:", "uniform:", "every:", "matmuls:")):
-        form, _, number = text.partition(":")
-        if not number.isdigit() or not 1 <= int(number) <= LARGEST:
+        form, _, said = text.partition(":")
+        number = whole_number(said)
+        if number is None or not 1 <= number <= LARGEST:
             raise RooflineError(f"recompute {value!r}: a whole number from 1 follows {form!r}, such as {form}:4")
-        return f"{form}:{int(number)}" if (form, int(number)) not in _PLAIN else _PLAIN[form, int(number)]
+        return _PLAIN.get((form, number), f"{form}:{number}")
     return ",".join(dict.fromkeys(_module(word) for word in text.split(",")))
 
 

@@ -125,6 +125,8 @@ class Offloads(Words):
     def __call__(self, value: Any) -> tuple[str, ...]:
         """Read the words."""
         words = super().__call__(value.replace("+", ",") if isinstance(value, str) else value)
+        if "none" in words and len(words) > 1:
+            raise units.UnitError(f"{self.name}: none stands alone, got {shown(value)}")
         chosen = {each for word in words for each in (("optimizer", "parameters") if word == "all" else (word,))}
         return tuple(each for each in OFFLOADS if each in chosen)
 

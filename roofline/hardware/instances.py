@@ -91,7 +91,7 @@ def named(word: str) -> tuple[Instance, int] | None:
             if one.devices is not None and _spelt(name) == wanted:
                 return one, one.devices
             if one.devices_per_n is not None and name.endswith("-N"):
-                match = re.fullmatch(re.escape(_spelt(name[:-2])) + r"(\d+)", wanted)
+                match = re.fullmatch(re.escape(_spelt(name[:-2])) + r"(\d{1,9})", wanted)
                 # "v5p-8", not "v5p8": a number of its own
                 if match and tokens(word)[-1] == match[1]:
                     return one, _count(one, int(match[1]), word)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from ..reading import Work
 _MAX_TEXT = 4000  # letters
 _MAX_RANGE = 100_000  # a pattern never has more entries than a model has layers
 _MAX_INTEGER = 10**30
+_NO_NUMBER = r"can only concatenate|can't multiply|unsupported operand|.*not supported between"  # as Python words it
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -128,7 +130,8 @@ def evaluate(expression: str, values: Mapping[str, object], work: Work | None = 
     except RooflineError:
         raise
     except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ExpressionError(expression, str(error)) from None
+        words = "what is no number stands where one belongs" if re.match(_NO_NUMBER, str(error)) else str(error)
+        raise ExpressionError(expression, words) from None
 
 
 def names_in(expression: str) -> frozenset[str]:

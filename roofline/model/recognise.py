@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import RooflineError
 
-_VIT = re.compile(r"(?:deit|vit)_(tiny|small|base|large|huge)_patch(\d+)_(?:\w+_)?(\d+)")
+_VIT = re.compile(r"(?:deit|vit)_(tiny|small|base|large|huge)_patch(\d{1,9})_(?:\w+_)?(\d{1,9})")
 _VIT_SIZES = {  # width, layers, heads (arXiv:2010.11929, table 1; arXiv:2012.12877, table 1)
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),

@@ -24,7 +24,7 @@ _RANGES = {"cpu_op", "operator", "user_annotation"}
 _LAUNCHES = ("runtime", "_driver")  # of any accelerator: cuda_runtime, cuda_driver, xpu_runtime, privateuse1_driver
 _LAUNCH = re.compile(r"launch|memcpy|memset|graph", re.IGNORECASE)
 _WAIT = re.compile(r"synchronize", re.IGNORECASE)
-STEP = re.compile(r"^ProfilerStep#(\d+)$")
+STEP = re.compile(r"^ProfilerStep#(\d{1,18})$")
 
 
 class Ranges(msgspec.Struct):
@@ -240,7 +240,7 @@ class _Reader:
             size=whole(args.group_size),
             group=str(args.group_name or ""),
             words=str(args.group_words or ""),
-            ranks=tuple(map(int, re.findall(r"\d+", str(args.group_ranks or ""))))
+            ranks=tuple(map(int, re.findall(r"\d{1,18}", str(args.group_ranks or ""))))
             if "..." not in str(args.group_ranks)
             else (),
         )

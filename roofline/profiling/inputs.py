@@ -132,7 +132,7 @@ def whole_numbers(text: Any) -> tuple[int, ...] | None:
     >>> whole_numbers("[1, 2]"), whole_numbers(None)
     ((1, 2), None)
     """
-    return tuple(map(int, re.findall(r"-?\d+", text))) if isinstance(text, str) else None
+    return tuple(map(int, re.findall(r"-?\d{1,18}", text))) if isinstance(text, str) else None
 
 
 def is_true(text: Any) -> bool | None:

@@ -9,7 +9,7 @@ from .words import words
 
 _NCCL = re.compile(r"nccl|rccl", re.IGNORECASE)
 _TF32 = re.compile(r"tf32|s1688(?!f16)|_s16816(?=gemm)", re.IGNORECASE)
-_ITEM = re.compile(r"OpaqueType<(\d+)|\b(double|float|BFloat16|Half|__half|nv_bfloat16)\b")
+_ITEM = re.compile(r"OpaqueType<(\d{1,9})(?!\d)|\b(double|float|BFloat16|Half|__half|nv_bfloat16)\b")
 _DTYPES = tuple(  # the narrowest first: kernels name their accumulator too
     (dtype, re.compile(pattern, re.IGNORECASE))
     for dtype, pattern in (

@@ -25,7 +25,7 @@ _BATCH = 10_000
 _NS = 1e-3  # microseconds
 _RANGE_TYPES = "59, 60"  # NVTX push/pop, and start/end
 _TEXT = re.compile(
-    r"(?P<name>.*?)(?:, seq = (?P<seq>\d+))?(?:, op_id = (?P<op>\d+))?(?:, sizes = (?P<sizes>\[.*\]))?"
+    r"(?P<name>.*?)(?:, seq = (?P<seq>\d{1,18}))?(?:, op_id = (?P<op>\d{1,18}))?(?:, sizes = (?P<sizes>\[.*\]))?"
     r"(?:, input_op_ids = .*)?",
     re.DOTALL,
 )

@@ -6,6 +6,7 @@ import re
 
 from ..errors import RooflineError
 from ..model.expressions import evaluate
+from ..reading import whole_number
 from .shell_words import quoted_end
 
 OPEN, CLOSE = "\0", "\1"  # around the name of a variable without a value, inside a word
@@ -104,9 +105,9 @@ class Expander:
         length, name, _, key, rule, default, cut = parts.groups()
         value = self.variables.get(name)
         if isinstance(value, list) and key is not None:
-            index = self.text(key)
+            index = whole_number(self.text(key))
             if key not in {"@", "*"}:
-                value = value[int(index)] if index.isdigit() and int(index) < len(value) else None
+                value = value[index] if index is not None and index < len(value) else None
         elif key not in {None, "@", "*"}:
             value = self.variables.get(f"{name}[{self.text(key or '')}]")
         given = " ".join(value) if isinstance(value, list) else value

@@ -36,7 +36,7 @@ def model_of(rules: Rules, wanted: str | None, overrides: Mapping[str, object]) 
     if isinstance(table, Table) and len(table):
         return _of_table(rules, table, overrides), []
     name = rules.value(words["name"], "model") if "name" in words else None
-    if name is None or not str(name).strip():
+    if name is None or isinstance(name, (Mapping, list)) or not str(name).strip():
         return None, []
     return _named(rules, str(name), {**changes, **overrides})
 

@@ -81,7 +81,7 @@ class Rules:
         try:
             value = evaluate(expression, self.keys)
         except UnsetVariable as unset:
-            flag = OPTION.get(option, "--" + option.replace("_", "-"))
+            flag = "" if option in {NOTE, REFUSAL} else OPTION.get(option, "--" + option.replace("_", "-"))
             raise RooflineError(f"{self.where}: {unset.key} is {unset.value.told(flag)}") from None
         except ExpressionError as error:
             raise self.unreadable(option, error) from None
@@ -93,7 +93,8 @@ class Rules:
 
     def unreadable(self, option: str, error: ExpressionError) -> RooflineError:
         """The error for values that a rule cannot compute with."""
-        shown = ", ".join(f"{key} = {short(value)}" for key, value in self.keys.touched.items())
+        values = {**self.keys.read, **self.keys.touched}
+        shown = ", ".join(f"{key} = {short(values[key])}" for key in sorted(self.behind() & values.keys()))
         return RooflineError(f"{self.where}: cannot read {option} from {shown or 'its keys'}: {error.problem}")
 
     def table(self, expressions: dict[str, str], option: str) -> dict[str, Any]:

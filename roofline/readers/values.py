@@ -25,10 +25,12 @@ class Unresolved(msgspec.Struct, frozen=True):
     name: str
 
     def told(self, flag: str) -> str:
-        """What it is and what helps, to stand after "... is"."""
+        """What it is and what helps, to stand after "... is"; an empty `flag` where no option stands for it."""
         if self.name.startswith(("$(", "=")):  # a command, or Python
-            return f"{self.name.removeprefix('=')}, which is not run to see what it gives: give {flag}"
-        return f"{self.text}, and nothing sets {self.name}: give {flag}, or the file that sets it with --with"
+            remedy = f"give {flag}" if flag else "write the value into the file"
+            return f"{self.name.removeprefix('=')}, which is not run to see what it gives: {remedy}"
+        remedy = f"give {flag}, or the file" if flag else "give the file"
+        return f"{self.text}, and nothing sets {self.name}: {remedy} that sets it with --with"
 
 
 def scalar(text: str) -> Any:

@@ -11,7 +11,7 @@ from .rows import number
 
 ADAPTED = ("lora", "qlora")  # workloads
 TRAINER = "hf-trainer"  # the profile of Hugging Face's Trainer, whatever shards beneath it
-_SAID = re.compile(r"rank (\d+) on (\w+(?:,\w+)*)( and c_attn)?(?:, dropout ([\d.]+))?")
+_SAID = re.compile(r"rank (\d{1,9}) on (\w+(?:,\w+)*)( and c_attn)?(?:, dropout ([\d.]+))?")
 _MODULES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "o_proj"}
 
 

@@ -136,7 +136,7 @@ def _offload(row: Mapping[str, str]) -> dict[str, Any]:
     notes = dict(re.findall(r"\b(opt|param) offload=([YN])", row.get("notes") or ""))  # as a table's own notes say
     said = [word for word in words.split("+") if word]
     said += [word for key, word in (("opt", "optimizer"), ("param", "parameters")) if notes.get(key) == "Y"]
-    layers = re.search(r"activations(?::| of )(\d+)", f"{words} {row.get('notes') or ''}")
+    layers = re.search(r"activations(?::| of )(\d{1,9})", f"{words} {row.get('notes') or ''}")
     found = {word.partition(":")[0] for word in said}
     chosen = tuple(word for word in OFFLOADS if word in found)
     return {"offload": chosen, "offload_layers": int(layers[1]) if layers and "activations" in found else None}
@@ -356,8 +356,8 @@ def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
     return ("none", "full")
 
 
-_PER_NODE = re.compile(r"(?:(\d+)\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d+)\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
-_PER_DEVICE = re.compile(r"(\d+)\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
+_PER_NODE = re.compile(r"(?:(\d{1,9})\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d{1,9})\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
+_PER_DEVICE = re.compile(r"(\d{1,9})\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
 _STATED = re.compile(r"\(paper: (EDR|HDR|NDR|XDR); assumed\)")
 INFINIBAND_GBIT = {"EDR": 100, "HDR": 200, "NDR": 400, "XDR": 800}  # per link
 OMNI_PATH_GBIT = 100  # per link (Intel Omni-Path 100 series)
@@ -379,7 +379,7 @@ def network_of(words: str, devices_per_node: int) -> float | None:
     stated = _STATED.search(words)
     if stated:
         return INFINIBAND_GBIT[stated[1]] / devices_per_node
-    links = re.search(r"(\d+) Omni-?Path links per node", words)
+    links = re.search(r"(\d{1,9}) Omni-?Path links per node", words)
     if links:
         return int(links[1]) * OMNI_PATH_GBIT / devices_per_node
     per_device = _PER_DEVICE.search(words)

@@ -25,6 +25,15 @@ def test_every_combination_in_the_order_given():
     }  # several words, one value
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("offload", ("optimizer", "parameters")), ("offload", ()), ("moment_dtype", ("bf16", "fp32"))]
+)
+def test_several_words_of_one_value_are_one_case(name, words):
+    (case,) = comparison.cases([GPT2], [A100], {name: words})
+    assert case.options == {name: words}
+    assert case.varied == {}
+
+
 def test_a_label_comes_first():
     (case,) = comparison.cases([GPT2], [A100], {})
     assert comparison.labelled(case, "ours").varied == {"case": "ours"}

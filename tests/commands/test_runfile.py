@@ -62,6 +62,8 @@ def test_search_and_comparison_take_a_run_file(run_file: str, capsys: pytest.Cap
     words = [run_file, "-d", "h100-sxm-80gb", "--num-devices", "8", "--global-batch", "64", "--format", "json"]
     status, out, _ = run(capsys, "layouts", *words)
     assert status == 0 and json.loads(out)["layouts"]
+    _, out, _ = run(capsys, "memory", *words, "--offload", "optimizer")
+    assert "overrides" not in out
     status, out, _ = run(capsys, "compare", run_file, "-d", "h100-sxm-80gb,a100-sxm-80gb", "--num-devices", "8")
     assert status == 0 and "a100" in out.lower()
 
@@ -106,3 +108,21 @@ def test_layouts_emits_keys(capsys: pytest.CaptureFixture[str], framework: str, 
     assert status == 0
     assert words in out
     assert "global" in out
+
+
+def test_an_option_of_several_words_overrides_and_is_one_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ds.json").write_text(
+        '{"train_micro_batch_size_per_gpu": 2, "bf16": {"enabled": true}, '
+        '"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}',
+        encoding="utf-8",
+    )
+    words = ["gpt2", "--with", str(tmp_path / "ds.json"), "-d", "a100-sxm-80gb", "--num-devices", "8"]
+    words += ["--seq-len", "1024"]
+    _, out, _ = run(capsys, "memory", *words, "--offload", "optimizer,activations")
+    assert "Note: --offload optimizer,activations overrides optimizer of the file." in out
+    status, out, _ = run(capsys, "compare", *words, "--case", "--offload none", "--case", "--offload optimizer")
+    assert status == 0
+    assert "B is 1." in out  # both cases are there, and the second pays for its copies
+    assert "exposed copies to and from the host" in out

@@ -24,3 +24,9 @@ def test_an_estimate_starts_without_what_it_does_not_use():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, "²"])
+def test_a_width_that_is_no_number_is_not_one(said, monkeypatch):
+    monkeypatch.setenv("COLUMNS", said)
+    assert columns(91) == 91

@@ -38,7 +38,9 @@ def test_the_detail_may_stand_beside_its_word():
         train_config({"recompute": "none", "recompute_detail": "mlp"})
 
 
-@pytest.mark.parametrize("wrong", ["mpl", "full:0", "full:x", "every:", "core_attn,all", 3])
+@pytest.mark.parametrize(
+    "wrong", ["mpl", "full:0", "full:x", "full:²", "full:" + "9" * 5000, "every:", "core_attn,all", 3]
+)
 def test_what_is_refused(wrong):
     with pytest.raises(RooflineError, match=r"recompute|unknown"):
         train_config({"recompute": wrong})

@@ -44,6 +44,8 @@ def test_all_is_what_stays_from_step_to_step():
     assert values.offloads("all") == ("optimizer", "parameters")
     assert values.offloads("activations+optimizer") == ("optimizer", "activations")  # in the order of the table
     assert values.offloads("none") == ()
+    with pytest.raises(units.UnitError, match="offload: none stands alone, got 'optimizer,none'"):
+        values.offloads("optimizer,none")
 
 
 def test_modules_are_joined():

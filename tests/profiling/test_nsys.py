@@ -146,6 +146,14 @@ def test_what_is_no_export_says_so(tmp_path, two_steps):
         profile([host])
 
 
+def test_a_number_beyond_64_bits_in_the_text_of_a_range_is_text(tmp_path, two_steps):
+    path = export(named(two_steps()), tmp_path / "t.sqlite")
+    with sqlite3.connect(path) as base:
+        base.execute("UPDATE NVTX_EVENTS SET text = 'aten::mm, seq = ' || hex(zeroblob(3000)) || ', op_id = 1'")
+    base.close()
+    profile([path])
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

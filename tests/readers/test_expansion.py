@@ -42,7 +42,15 @@ def test_as_a_shell_does(raw: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "name"), [("$NO", "NO"), ("${NO}", "NO"), ("$((NO + 1))", "NO"), ("${LIST[9]}", "LIST")]
+    ("raw", "name"),
+    [
+        ("$NO", "NO"),
+        ("${NO}", "NO"),
+        ("$((NO + 1))", "NO"),
+        ("${LIST[9]}", "LIST"),
+        ("${LIST[²]}", "LIST"),
+        ("${LIST[" + "9" * 5000 + "]}", "LIST"),
+    ],
 )
 def test_what_nothing_sets_is_marked_by_name(raw: str, name: str) -> None:
     assert words(raw) == [f"{OPEN}{name}{CLOSE}"]

@@ -37,3 +37,8 @@ def test_names_of_models_are_never_paths_out(write: Write, name: str) -> None:
 
     with pytest.raises(RooflineError):
         read_run(write("run.yml", AXOLOTL.replace("NousResearch/Meta-Llama-3-8B", json.dumps(name))))
+
+
+def test_a_model_that_is_no_name_is_none(write: Write) -> None:
+    with pytest.raises(RooflineError, match=r"does not say the model|are of no framework"):
+        read_run(write("run.yaml", "model:\n  num_layers: 3\n"))

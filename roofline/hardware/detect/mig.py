@@ -16,7 +16,9 @@ _MULTIPROCESSORS = {
     "ampere": {1: 14, 2: 28, 3: 42, 4: 56, 7: 98},
     "hopper": {1: 16, 2: 32, 3: 60, 4: 64, 7: 132},
 }
-_PROFILE = re.compile(r"^(?P<card>.+?)\s+MIG\s+(?:\d+c\.)?(?P<compute>\d)g\.(?P<memory>\d+)gb(?:\+.*)?$", re.IGNORECASE)
+_PROFILE = re.compile(
+    r"^(?P<card>.+?)\s+MIG\s+(?:\d+c\.)?(?P<compute>\d)g\.(?P<memory>\d{1,9})gb(?:\+.*)?$", re.IGNORECASE
+)
 
 
 def split_name(name: str) -> tuple[str, int, int] | None:

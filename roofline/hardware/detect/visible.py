@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...reading import whole_number
 from .gpu import Gpu, MigSlice
 
 
@@ -26,7 +27,7 @@ def visible(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[list[G
             if entry not in {"", "-1", "NoDevFiles"}:
                 notes.append(f"no GPU '{entry}': CUDA ignores it and what follows")
             break
-        by_number = by_number or entry.isdigit()
+        by_number = by_number or whole_number(entry) is not None
         if gpu not in shown:
             shown.append(gpu)
         if entry.startswith("MIG-"):
@@ -72,8 +73,9 @@ def visible_amd(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[li
 
 
 def _one(gpus: Sequence[Gpu], entry: str) -> Gpu | None:
-    if entry.isdigit():
-        return gpus[int(entry)] if int(entry) < len(gpus) else None
+    place = whole_number(entry)
+    if place is not None:
+        return gpus[place] if place < len(gpus) else None
     if entry.startswith("GPU-"):  # a prefix that fits one GPU is enough
         fits = [gpu for gpu in gpus if gpu.uuid is not None and gpu.uuid.startswith(entry)]
         return fits[0] if len(fits) == 1 else None

@@ -22,6 +22,8 @@ Detect = Callable[..., Detection]
         ("GPU-00004091-1111-2222-3333-444455556666", [1]),
         ("", []),
         ("-1", []),
+        ("²", []),
+        ("9" * 5000, []),
         ("0,7,1", [0]),  # CUDA stops at the first entry it does not know
         ("GPU-0000", []),  # a prefix of two GPUs
     ],
