@@ -71,7 +71,9 @@ def _array(value: Any) -> Any:
         return None
     if isinstance(value, np.ma.MaskedArray) or array.dtype.kind not in "iuf" or not array.size:
         return None
-    return array.astype(np.float64) if array.ndim else array.item()
+    if array.dtype.kind == "f" or array.ndim:  # also a long double, which no Python number holds
+        array = array.astype(np.float64)
+    return array if array.ndim else array.item()
 
 
 def is_scalar(*values: Any) -> bool:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads is not None:  # before NumPy is imported, which reads them once
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(args.threads)))
-    path = args.output or calibrated_file()
+    path = calibrated_file() if args.output is None else args.output
     if not path.endswith(".toml"):
         raise RooflineError(f"--output {path}: a device file ends in .toml")
     if args.output is not None:  # the default's folder is made

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from ..view.files import check_writable
     from .output import write_text
 
-    output = plot.check_output(args.output or f"{args.kind}.png")
+    output = plot.check_output(f"{args.kind}.png" if args.output is None else args.output)
     if args.data is not None:
         check_writable(Path(args.data))
     if not DPI_RANGE[0] <= args.dpi <= DPI_RANGE[1]:

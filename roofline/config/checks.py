@@ -183,7 +183,7 @@ def check_against(train: TrainConfig, model: ModelConfig) -> None:
 def _check_count(name: str, value: Any) -> None:
     """A number of things, or an array of them: whole, at least 1, below anything that exists."""
     if hasattr(value, "dtype"):
-        wrong = first_where(~((value >= 1) & (value <= LARGEST)) | (value != value // 1), value)
+        wrong = first_where(~((value >= 1) & (value <= LARGEST)) | (value != value.round()), value)
         value = 1 if wrong is None else wrong[0]
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
         raise RooflineError(f"{name} must be a whole number from 1 to {LARGEST:,}, got {shown(value)}")

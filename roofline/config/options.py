@@ -135,6 +135,8 @@ def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
         if value is None:
             raise RooflineError(f"{name}: {shown(given)} is not a number, nor an array or list of numbers")
         if not arrays.is_scalar(value):
+            for extreme in (value.min().item(), value.max().item()):  # NaN is both
+                _read(name, extreme, reader)
             return value
     return _read(name, value, reader)
 

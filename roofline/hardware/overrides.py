@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..arrays import number
 from ..errors import unknown
 from ..gate import FIGURES, NUMBER, TEXT, gated, instance
 from .catalog import complete, hosts
@@ -221,16 +222,18 @@ def override(
     Raises:
         HardwareError: a figure out of range, or one known to be sparse or otherwise wrong.
     """
+    given = (bandwidth_gb_per_s, memory_gib, link_gb_per_s, network_gbit_per_s, devices_per_node, power_limit_w)
+    bandwidth, memory, link, network, per_node, power = map(number, given)  # NumPy's narrow ones would overflow below
     for dtype, tflops in (peak_tflops or {}).items():
-        device = _with_peak(device, dtype, tflops)
-    if bandwidth_gb_per_s is not None:
-        device = _with_bandwidth(device, bandwidth_gb_per_s)
-    if memory_gib is not None:
-        device = _with_memory(device, memory_gib)
-    if link_gb_per_s is not None:
-        device = _with_link(device, link_gb_per_s)
-    if network_gbit_per_s is not None or devices_per_node is not None:
-        device = _with_node(device, network_gbit_per_s, devices_per_node)
+        device = _with_peak(device, dtype, number(tflops))
+    if bandwidth is not None:
+        device = _with_bandwidth(device, bandwidth)
+    if memory is not None:
+        device = _with_memory(device, memory)
+    if link is not None:
+        device = _with_link(device, link)
+    if network is not None or per_node is not None:
+        device = _with_node(device, network, per_node)
     if topology is not None:
         device = _with_topology(device, topology)
-    return device if power_limit_w is None else _with_power_limit(device, power_limit_w)
+    return device if power is None else _with_power_limit(device, power)

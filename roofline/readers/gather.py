@@ -19,6 +19,7 @@ from .values import scalar
 from .variables import resolve
 
 FEWEST = 3  # options: a command with fewer says nothing of a run by itself
+_TRACED = "; FILE.py:FUNCTION traces the PyTorch module that a function builds"
 
 
 class Gathered(msgspec.Struct, kw_only=True):
@@ -163,16 +164,16 @@ def identify(document: Document, wanted: str | None = None) -> str:
         return wanted
     scores = {name: score(load_framework(name), document) for name in framework_names()}
     best = max(scores.values(), default=0)
-    if best <= 0:
+    found = [name for name, value in scores.items() if value == best > 0]
+    if len(found) != 1 and document.form == "shell" and not document.values:
+        raise RooflineError(
+            f"{document.path}: no command in it trains: give the script that starts the training itself"
+        )
+    if not found:
         titles = sorted({load_framework(name).title for name in framework_names()})
         raise RooflineError(
             f"{document.path}: the keys are of no framework that is known ({', '.join(titles)}); "
-            "--framework says which it is"
-        )
-    found = [name for name, value in scores.items() if value == best]
-    if len(found) > 1 and document.form == "shell" and not document.values:
-        raise RooflineError(
-            f"{document.path}: no command in it trains: give the script that starts the training itself"
+            f"--framework says which it is{_TRACED if document.form == 'python' else ''}"
         )
     if len(found) > 1:
         titles = [load_framework(name).title for name in found]
@@ -183,12 +184,16 @@ def identify(document: Document, wanted: str | None = None) -> str:
 
 
 def score(framework: Framework, document: Document) -> int:
-    """How many of a framework's marks a document bears; below 0 where it bears one that rules it out."""
+    """How many of a framework's marks a document bears; below 0 where it bears one that rules it out.
+
+    Its form alone says nothing.
+    """
     if any(has_mark(mark, document) for mark in framework.marks_not):
         return -1
     if framework.marks_any and not any(has_mark(mark, document) for mark in framework.marks_any):
         return -1
-    return sum(has_mark(mark, document) for mark in framework.marks)
+    found = [mark for mark in framework.marks if has_mark(mark, document)]
+    return 0 if all(mark.startswith(":") for mark in found) else len(found)
 
 
 def has_mark(mark: str, document: Document) -> bool:

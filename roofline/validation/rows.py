@@ -36,13 +36,20 @@ def read_table(path: str | Path | Traversable, needed: Iterable[str] = ("id",)) 
     """Rows of any CSV of measurements that has at least the columns `needed`."""
     if not isinstance(path, (str, os.PathLike)) and not hasattr(path, "open"):  # a packaged table may lie in a zip
         raise RooflineError(f"a table of runs is the path of a CSV, got {shown(path)}")
+    rows, reader = [], csv.DictReader(io.StringIO(read_text(path, "table"), newline=""))
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path, "table"), newline="")))
+        for row in reader:
+            if None in row:
+                raise RooflineError(f"{path}: line {reader.line_num}: more cells than the first line names columns")
+            rows.append(row)
     except csv.Error as error:
         raise RooflineError(f"cannot read {path}: {error}") from error
     if not rows:
         raise RooflineError(f"{path} has no rows: the first line names the columns, each further line is one run")
     missing = sorted(set(needed) - set(rows[0]))
+    between = next((mark for mark in (";", "\t") if mark in "".join(rows[0])), None)
+    if missing and between is not None:
+        raise RooflineError(f"{path}: its columns are separated by {between!r}: save it with commas")
     if missing:
         raise RooflineError(f"{path} has no column {', '.join(missing)}: use the columns of the packaged table")
     return rows

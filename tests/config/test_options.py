@@ -160,3 +160,16 @@ def test_a_functions_own_keywords_are_among_the_nearest():
         roofline.mfu("gpt2", DEVICE, step_tim=1.0)
     with pytest.raises(RooflineError, match="did you mean 'deadline_s'"):
         roofline.plan("gpt2", DEVICE, tokens="1B", deadline="30d")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [0, -1, np.inf, np.nan, 1e300])
+@pytest.mark.parametrize("name", ["tp", "pp", "micro_batch", "network_gbit_per_s"])
+def test_an_array_is_refused_as_its_worst_element_is(name, wrong):
+    with pytest.raises(RooflineError, match=f"{name}: .* is out of range"):
+        roofline.estimate("gpt2", DEVICE, **{name: np.array([1.0, wrong])})
+
+
+def test_a_long_double_is_a_number_of_python():
+    assert type(read("micro_batch", np.longdouble(4), units.positive_int)) is int
+    assert type(roofline.estimate("gpt2", DEVICE, micro_batch=np.longdouble(4)).step_time_s) is float

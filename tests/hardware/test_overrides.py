@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 import roofline
@@ -154,3 +155,13 @@ def test_overrides_change_only_what_is_given_and_say_so() -> None:
 def test_overrides_out_of_range_say_the_unit(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(HardwareError, match=message):
         override(load_device("h100-sxm-80gb"), **overrides)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.float16])
+def test_narrow_numbers_of_numpy_are_numbers(dtype: type) -> None:
+    device = load_device("h100-sxm-80gb")
+    figures = {"memory_gib": 100, "link_gb_per_s": 100, "devices_per_node": 4, "network_gbit_per_s": 100}
+    plain = override(device, peak_tflops={"bf16": 120}, bandwidth_gb_per_s=1000, **figures)  # type: ignore[arg-type]
+    narrow = {name: dtype(value) for name, value in figures.items()}
+    found = override(device, peak_tflops={"bf16": dtype(120)}, bandwidth_gb_per_s=np.float16(1000), **narrow)
+    assert found == plain

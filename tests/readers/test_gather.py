@@ -34,6 +34,12 @@ def test_of_no_framework(write: Write) -> None:
         read_run(write("run.yaml", "a: 1\nb: 2\n"))
 
 
+@pytest.mark.parametrize("text", ["", "import torch\n", "lr = 0.1\n"])
+def test_any_python_is_no_run_of_nanogpt(text: str, write: Write) -> None:
+    with pytest.raises(RooflineError, match="of no framework .*; FILE.py:FUNCTION traces the PyTorch module"):
+        read_run(write("train.py", text))
+
+
 def test_a_script_that_only_starts_another(write: Write) -> None:
     with pytest.raises(RooflineError, match="no command in it trains: give the script that starts the training itself"):
         read_run(write("run.sh", "PP=2\nGBS=32\n. ./CONFIG.sh\n. ./SBATCH.sh\nexit 0\n"))

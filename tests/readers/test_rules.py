@@ -27,7 +27,7 @@ MEGATRON = "torchrun pretrain_gpt.py --hidden-size 64 --num-attention-heads 4 --
     [
         (
             MEGATRON + "²",
-            r"\(Megatron-LM\): cannot read stage_layers from num_layers = ²: what is no number stands where one belongs",
+            r"cannot read stage_layers from num_layers = ²: what is no number stands where one belongs",
         ),
         (MEGATRON + "$N", "layers is \\$N, and nothing sets N: give the file that sets it with --with"),
         (MEGATRON + "$(nproc)", r"layers is \$\(nproc\), which is not run .*: write the value into the file"),

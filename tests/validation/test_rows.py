@@ -37,6 +37,12 @@ def test_tables_that_cannot_be_read(tmp_path):
     with pytest.raises(RooflineError, match=r"no column .*seq_len"):
         read_rows(path)
     assert read_table(path) == [{"id": "a", "device": "b"}]
+    path.write_text("id;device\na;b\n")
+    with pytest.raises(RooflineError, match=r"runs.csv: its columns are separated by ';': save it with commas"):
+        read_rows(path)
+    path.write_text("id,device\na,b\nc,,d\n")
+    with pytest.raises(RooflineError, match=r"runs.csv: line 3: more cells than the first line names columns"):
+        read_table(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RooflineError, match="not a text file"):
         read_table(path)

@@ -32,8 +32,9 @@ def figure_problems(device: Figures) -> Iterator[Problem]:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+_-]*", device.id):
         yield Problem("id", device.id, "lower-case letters, digits, dots and dashes")
     if device.architecture not in architecture_ids():
-        close = nearest(device.architecture, architecture_ids()) or list(architecture_ids())
-        yield Problem("architecture", device.architecture, f"unknown; one of {', '.join(close)}")
+        close = nearest(device.architecture, architecture_ids(), count=1)
+        words = f", did you mean {close[0]!r}?" if close else f"; one of {', '.join(architecture_ids())}"
+        yield Problem("architecture", device.architecture, f"unknown{words}")
         return
     if not device.peak and device.confidence != "low":
         yield Problem("peak", {}, "at least one dtype, e.g. bf16 = { tflops = 312, engine = ..., source = ... }")

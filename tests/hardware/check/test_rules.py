@@ -20,7 +20,8 @@ def changed(**change: object) -> Device:
     ("device", "said"),
     [
         (changed(id="My L4"), "id = 'My L4': lower-case letters, digits, dots and dashes"),
-        (changed(architecture="adda"), "architecture = 'adda': unknown; one of ada"),
+        (changed(architecture="zzz"), "architecture = 'zzz': unknown; one of a64fx, ada, "),
+        (changed(architecture="adda"), "architecture = 'adda': unknown, did you mean 'ada'?"),
         (changed(variant="gamer"), "variant = 'gamer': ada has no such variant (allowed: pro, geforce, l40)"),
         (changed(name="two\nlines"), "must be text on one line"),
         (changed(nvml_names=(" ",)), "nvml_names = ' ': must be text on one line"),

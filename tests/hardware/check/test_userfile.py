@@ -115,7 +115,11 @@ def test_own_file_works(tmp_path: Path) -> None:
         (', source = "sheet" }\n[memory]', " }\n[memory]", r"peak.*source: missing \(every figure names its source\)"),
         ('[memory]\ntype = "HBM3"\n', "[memory]\n", r"memory.type: missing"),
         ('kind = "gpu"', 'kind = "gpgpu"', r"kind = 'gpgpu': invalid enum value"),
-        ('architecture = "hopper"', 'architecture = "hoper"', r"architecture = 'hoper': unknown; one of hopper"),
+        (
+            'architecture = "hopper"',
+            'architecture = "hoper"',
+            r"architecture = 'hoper': unknown, did you mean 'hopper'",
+        ),
         ("bf16 = {", "bf17 = {", r"peak.bf17: unknown key, did you mean 'bf16'\? \(allowed: bf16, "),
         ('kind = "gpu"', 'kind = "gpuu"', r"kind = 'gpuu': .*did you mean 'gpu'\? \(allowed: .*tpu\)"),
         ("tflops = 800", "tflops = 0.8", r"peak.bf16.tflops = 0.8: hopper devices .* 148 to 989.4: give dense"),
