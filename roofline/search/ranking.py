@@ -32,7 +32,8 @@ class Leaders:
         source = np.broadcast_to(source, np.shape(values))
         limit = self.worst
         if len(values) > self.count:
-            limit = min(limit, np.partition(values, self.count - 1)[self.count - 1])
+            last = self.count - 1
+            limit = min(limit, np.partition(values, last)[last])
         if limit < float("inf"):
             better = values <= limit
             values, index, source = values[better], index[better], source[better]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from roofline.search.best import Best
 
@@ -42,6 +43,57 @@ def test_a_layout_is_wanted_that_may_be_kept_by_any_measure():
     assert wants(3.1, 2.9, 2) and not wants(4.1, 2.0, 2)  # on the front
     assert wants(8.9, 9.0, 1) and not wants(9.1, 9.0, 1)  # the simplest
     assert wants(99.0, 9.0, 3)
+
+
+def test_an_equal_that_comes_later_may_be_the_first_and_is_wanted():
+    best = Best(2, front=False)
+    values = np.array([1.0, 3.0])
+    best.offer(values, values, values, np.array([5, 6]), np.zeros(2, dtype=int), stack="nemo", number=1)
+    three, one = np.array([3.0]), np.array([1.0])
+    assert best.wants(three, one, one, np.array([0]), "nemo").all()  # as the worst of the leaders
+    assert not best.wants(three + 1e-9, one, one, np.array([0]), "nemo").any()
+    best.offer(one, one, one, np.array([4]), np.array([0]), stack="nemo", number=1)
+    assert best.leaders.best() == [(1, 4), (1, 5)]
+    assert best.simple[0].best() == best.software["nemo"].best() == [(1, 4)]
+
+
+def offered(best: Best, seconds: float, memory: float, level: int, number: int = 0, stack: str = "nemo") -> Best:
+    values = np.array([seconds])
+    best.offer(values, np.array([memory]), values, np.array([0]), np.array([level]), stack=stack, number=number)
+    return best
+
+
+@pytest.mark.parametrize("other", [(5.0, 9.5, 1), (5.0, 2.0, 0)], ids=["the simplest of its level", "on the front"])
+def test_an_equal_of_one_measure_alone_is_wanted(other):
+    best = offered(offered(Best(1, front=True), 1.0, 9.0, 0), *other)
+    seconds, memory, level = (np.array([each]) for each in other)
+    assert best.wants(seconds, memory, seconds, level, "nemo").all()
+    assert not best.wants(seconds + 1e-9, memory, seconds + 1e-9, level, "nemo").any()
+
+
+def test_of_each_level_and_software_one_is_kept_however_it_came():
+    merged = Best(3, front=False)
+    for seconds in (7.0, 5.0, 6.0):
+        merged.merge(offered(Best(3, front=True), seconds, 1.0, 4, number=int(seconds)))
+    again = Best(3, front=False).from_arrays(merged.arrays())
+    for best in (merged, offered(again, 8.0, 1.0, 4, number=8)):
+        assert best.simple[4].best() == best.software["nemo"].best() == [(5, 0)]
+        assert best.leaders.best() == [(5, 0), (6, 0), (7, 0)]
+
+
+def test_it_is_empty_until_anything_is_offered():
+    best, smallest = Best(1, front=False), Best(1, front=False)
+    assert best.empty
+    assert (best.evaluated, best.priced) == (0, 0)
+    assert not offered(best, 1.0, 1.0, 0).empty
+    smallest.smallest.offer(np.array([8.0]), np.array([0]), 0)
+    assert not smallest.empty
+
+
+def test_counts_of_another_version_are_refused():
+    arrays = by_hand().arrays()
+    with pytest.raises(ValueError, match="zip"):
+        Best(2, front=True).from_arrays({**arrays, "counts": np.arange(3)})
 
 
 def test_merging_and_writing_change_nothing():

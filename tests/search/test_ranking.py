@@ -83,6 +83,17 @@ def test_in_whatever_order_they_come_the_same_are_kept(order):
     assert kept[0] == kept[1]
 
 
+def test_what_others_kept_is_put_together():
+    one, other, none = Leaders(2), Leaders(2), Leaders(2)
+    one.offer(np.array([4.0, 6.0]), np.array([1, 2]), 0)
+    other.offer(np.array([5.0, 9.0]), np.array([3, 4]), 1)
+    one.merge(none)
+    one.merge(other)
+    assert one.best() == [(0, 1), (1, 3)]
+    none.merge(one)
+    assert none.best() == one.best()
+
+
 def test_the_best_time_within_a_cost():
     front = Front()
     assert front.within(np.array([1.0])).tolist() == [float("inf")]
