@@ -30,6 +30,7 @@ import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 300  # of processor time, for one file of tests
+MOST_BYTES = 2**33  # of address space, likewise
 SURVIVORS = Path(__file__).with_name("survivors.csv")
 WHOLE = (
     "tests/test_properties.py",
@@ -140,8 +141,9 @@ def mutants(module: str) -> list[Mutant]:
 
 
 def bounded() -> None:
-    """Give this process so much processor time and no more: a busy machine makes no mutant look endless."""
+    """Give this process so much processor time and memory: a busy machine makes no mutant look endless."""
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
 
 
 def noticed(mutant: Mutant, copied: Path, nearest: bool) -> bool:
