@@ -115,6 +115,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
             or, with ``part="step"``, in one optimizer step.
         rounds: Micro batches of a step that it runs beside (a data-parallel collective).
         kernels: Kernel launches per run.
+        library: Launched from within a library, together with others: no call of the framework each.
         units: Matrices that the host gathers and frees around it one by one (FSDP's units within a layer).
         saved_bytes: Bytes this op keeps for the backward pass (only tensors no earlier op keeps already).
         module: The part of a layer it belongs to, where that may run again on its own.
@@ -145,6 +146,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     count: Number = 1
     rounds: Number = 1
     kernels: Number = 1
+    library: bool = False
     units: Number = 0
     saved_bytes: Number = 0
     module: Module | None = None

@@ -274,7 +274,8 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], busy: Number
     seconds: dict[bool, Number] = {True: 0, False: 0}
     for item in priced:
         op = item.op
-        each = (cost.routed if op.routed else cost.plain) + (cost.dispatch or 0) * deals_out(op)
+        each = cost.library if op.library else cost.routed if op.routed else cost.plain
+        each = each + (cost.dispatch or 0) * deals_out(op)
         forward = launches_forward(op)
         host[forward] = host[forward] + (each * op.kernels + cost.unit * op.units) * op.count
         seconds[forward] = seconds[forward] + item.expected * op.count
@@ -291,12 +292,13 @@ def launches_forward(op: Op) -> bool:
 
 
 class LaunchCosts(NamedTuple):
-    """Host seconds of a kernel, of one of an expert layer, of an FSDP unit, of dealing tokens out (None: no wait)."""
+    """Host seconds of a kernel, one of an expert layer, one in a library, an FSDP unit, and of dealing tokens out."""
 
     plain: float
     routed: float
+    library: float
     unit: float
-    dispatch: float | None
+    dispatch: float | None  # None: no wait
 
 
 def launch_costs(step: Step, device: Device) -> LaunchCosts:
@@ -306,10 +308,11 @@ def launch_costs(step: Step, device: Device) -> LaunchCosts:
     each = each if stack.host_us is None else stack.host_us
     plain = launch.graph_us if captured != "none" else each
     routed = launch.graph_us if captured == "full" else each if stack.expert_us is None else stack.expert_us
+    library = min(plain, launch.compiled_us)  # from compiled code
     static = captured == "full" or stack.launch == "graph"  # sizes that the host never sees
     second = launch.slowdown * 1e-6
     dispatch = None if static else stack.dispatch_us * second
-    return LaunchCosts(plain * second, routed * second, stack.unit_us * second, dispatch)
+    return LaunchCosts(plain * second, routed * second, library * second, stack.unit_us * second, dispatch)
 
 
 def _pipeline_transfer(step: Step, device: Device) -> Number:

@@ -8,12 +8,19 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from . import cudnn
+
 _LARGEST_KNOWN = 2**22  # elements: integer tensors up to this size keep their values
 
 
-def with_data(func: Any, args: Any, kwargs: Any) -> Any:
-    """Run an operator as it is."""
-    return func(*args, **kwargs)
+def with_data(torch: Any) -> Callable[[Any, Any, Any], Any]:
+    """Run operators as they are."""
+
+    def execute(func: Any, args: Any, kwargs: Any) -> Any:
+        result = cudnn.run(torch, func, args, real=True)
+        return func(*args, **kwargs) if result is None else result
+
+    return execute
 
 
 def fake_mode(torch: Any, stack: contextlib.ExitStack) -> Any:
@@ -65,11 +72,15 @@ def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], An
 
 
 def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """Run an operator on fake tensors; torch gives grouped matmuls a shape in bf16 only."""
-    if func._schema.name != "aten::_grouped_mm" or args[0].dtype == torch.bfloat16:
-        return func(*args, **kwargs)
-    left, right = (operand.to(torch.bfloat16) for operand in args[:2])
-    return func(left, right, *args[2:], **kwargs).to(args[0].dtype)
+    """Run an operator on fake tensors, those that torch gives no shape among them."""
+    result = cudnn.run(torch, func, args, real=False)
+    if result is not None:
+        return result
+    name = func._schema.name
+    if name == "aten::_grouped_mm" and args[0].dtype != torch.bfloat16:  # in bf16 only
+        left, right = (operand.to(torch.bfloat16) for operand in args[:2])
+        return func(left, right, *args[2:], **kwargs).to(args[0].dtype)
+    return func(*args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -133,7 +144,8 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
     onednn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
-        yield
+        with cudnn.recurrences(torch, real=real):
+            yield
     finally:
         functional.dropout, functional.scaled_dot_product_attention, torch.cond = dropout, attention, cond
         torch._C._set_mkldnn_enabled(onednn)

@@ -17,7 +17,7 @@ import msgspec
 from ..counting.op import GRADIENT_WORDS, Op, Phase
 from ..errors import RooflineError
 from ..result import Result
-from . import algebra, matmul  # noqa: F401  register their rules
+from . import algebra, matmul, recurrence  # noqa: F401  register their rules
 from .rules import Call, Cost, Operand, costs
 
 _DTYPES = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -225,6 +225,7 @@ class Recorder:
             bytes_written=cost.written,
             shape=cost.shape,
             kernels=cost.kernels,
+            library=cost.library,
             model_flops=0 if phase == "recompute" else cost.model_flops,
         )
 

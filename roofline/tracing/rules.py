@@ -90,6 +90,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     kernels: int = 1
     model_flops: int | float | None = None
     gradient: Gradient = "none"
+    library: bool = False
     suffix: str = ""
 
 

@@ -81,7 +81,7 @@ def trace(
             lambda tensor: _leaf(torch, tensor, cast, mode),
             (example_inputs, dict(keyword_inputs or {})),
         )
-        execute = stack.enter_context(without_data(torch, mode)) if mode else with_data
+        execute = stack.enter_context(without_data(torch, mode)) if mode else with_data(torch)
         recorder = Recorder(torch, module, execute, "tf32" if dtype == "tf32" else None)
         recorder.exclude(state)
         recorder.track((args, kwargs))

@@ -14,7 +14,7 @@ from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.collective import expected_time
 from roofline.timing.ranks import PricedOp, price
-from roofline.timing.schedule import INTERFERENCE, schedule, stage_times, term_of
+from roofline.timing.schedule import INTERFERENCE, launch_costs, schedule, stage_times, term_of
 from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
@@ -208,6 +208,15 @@ def test_experts_launched_in_one_kernel_cost_the_host_little():
     )
     launches = [sum(op.kernels for op in step.ops if op.form == "grouped") for step in (each, grouped)]
     assert launches == [6 * 16, 6]
+
+
+def test_kernels_that_a_library_launches_cost_the_host_what_those_of_compiled_code_do():
+    launch = H100.measured.launch
+    assert launch_costs(step_of(stack="eager"), H100).library == pytest.approx(launch.compiled_us * 1e-6)
+    assert launch_costs(step_of(cuda_graph="full"), H100).library == pytest.approx(launch.graph_us * 1e-6)
+    step = step_of(seq_len=128, stack="eager")
+    inside = msgspec.structs.replace(step, ops=tuple(msgspec.structs.replace(op, library=True) for op in step.ops))
+    assert times_of(inside).launch < times_of(step).launch / 2
 
 
 def test_a_host_that_gathers_adapters_one_by_one_is_what_a_small_step_waits_for():
