@@ -154,7 +154,9 @@ _ATTENTION = """
 
 
 def _visible_keys(call: Call, seq_q: int, seq_kv: int) -> float:
-    """Keys an average query sees: query i sees i + 1 under torch's causal mask, all of them otherwise."""
+    """Keys an average query sees: query i sees i + 1 under torch's causal mask, a share that is told, or all."""
+    if "visible" in call.args:
+        return float(seq_kv * call.args["visible"])
     if not call.args.get("is_causal"):
         return seq_kv
     square = min(seq_q, seq_kv)
@@ -180,13 +182,16 @@ def _attention_cost(call: Call, *, backward: bool) -> list[Cost]:
     ]
 
 
-@rule(*aten(_ATTENTION))
+_FLEX = "roofline.flex_attention"  # see higher_order.py
+
+
+@rule(_FLEX, *aten(_ATTENTION))
 def _attention(call: Call) -> list[Cost]:
     """Scores and weighted sum over the visible keys: 2*b*h*s*S*(d + dv); no s x S tensor touches memory."""
     return _attention_cost(call, backward=False)
 
 
-@rule(*[f"{name}_backward" for name in aten(_ATTENTION)])
+@rule(*[f"{name}_backward" for name in (_FLEX, *aten(_ATTENTION))])
 def _attention_backward(call: Call) -> list[Cost]:
     """Recomputes the scores: 5 matmuls for the forward pass's 2 (arXiv:2205.14135, algorithm 4)."""
     return _attention_cost(call, backward=True)

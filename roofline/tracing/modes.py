@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import cudnn
+from . import cudnn, higher_order
 
-_LARGEST_KNOWN = 2**22  # elements: integer tensors up to this size keep their values
+_LARGEST_KNOWN = 2**26  # bytes: tensors of integers up to this size keep their values, such as a mask of 8k x 8k
+_SMALL = 2**12  # numbers: operators on no more make tensors of a bounded size
 
 
 def with_data(torch: Any) -> Callable[[Any, Any, Any], Any]:
@@ -48,7 +49,7 @@ def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], An
             not isinstance(tensor, fake_tensor.FakeTensor)
             and not tensor.is_floating_point()
             and not tensor.is_complex()
-            and tensor.numel() <= _LARGEST_KNOWN
+            and tensor.nbytes <= _LARGEST_KNOWN
             for tensor in tensors
         )
 
@@ -56,10 +57,11 @@ def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], An
         inputs = tensors_of((args, kwargs))
         if not known(inputs):
             return _on_shapes(torch, func, args, kwargs)
-        if not inputs:  # a factory: its size is known once it has run on shapes
-            result = func(*args, **kwargs)
+        if not inputs or any(tensor.numel() > _SMALL for tensor in inputs):  # how much it makes is known on shapes
+            result = _on_shapes(torch, func, args, kwargs)
             made = tensors_of(result)
-            if any(tensor.is_floating_point() or tensor.numel() > _LARGEST_KNOWN for tensor in made):
+            factory_of_numbers = not inputs and any(tensor.is_floating_point() for tensor in made)
+            if factory_of_numbers or any(tensor.nbytes > _LARGEST_KNOWN for tensor in made):
                 return result
         with fake_tensor.unset_fake_temporarily():
             result = func(*args, **kwargs)
@@ -102,9 +104,9 @@ def whole(module: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
-    """Run as a GPU does: one dropout kernel, dropout inside fused attention, one branch of two, no CPU-only kernels."""
+    """Run as a GPU does: one dropout kernel, dropout in fused attention, recurrences of cuDNN, no CPU-only kernels."""
     functional = torch.nn.functional
-    attention, dropout, cond = functional.scaled_dot_product_attention, functional.dropout, torch.cond
+    attention, dropout = functional.scaled_dot_product_attention, functional.dropout
 
     def fused_dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:  # noqa: A002
         if not training or p == 0:
@@ -134,18 +136,12 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
         kernel = torch.ops.aten._scaled_dot_product_efficient_attention
         return kernel(query, key, value, bias, True, 0.0, is_causal, scale=scale)[0]
 
-    def one_branch(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
-        """The branch that a known predicate names; of one that hangs on the data, the first."""
-        known = not isinstance(pred, torch.Tensor) or real or not hasattr(pred, "fake_mode")
-        return (true_fn if not known or bool(pred) else false_fn)(*operands)
-
     functional.dropout, functional.scaled_dot_product_attention = fused_dropout, fused_attention
-    torch.cond = one_branch
     onednn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
-        with cudnn.recurrences(torch, real=real):
+        with cudnn.recurrences(torch, real=real), higher_order.as_they_run(torch, real=real):
             yield
     finally:
-        functional.dropout, functional.scaled_dot_product_attention, torch.cond = dropout, attention, cond
+        functional.dropout, functional.scaled_dot_product_attention = dropout, attention
         torch._C._set_mkldnn_enabled(onednn)

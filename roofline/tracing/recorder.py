@@ -20,6 +20,7 @@ from ..result import Result
 from . import algebra, matmul, recurrence  # noqa: F401  register their rules
 from .rules import Call, Cost, Operand, costs
 
+_WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}  # words of paths that torch puts in
 _DTYPES = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -52,6 +53,7 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
             operands in hand; without parameters, buffers and gradients of parameters (but the one in hand).
         by_module: Cost of each module by its path; "" is the whole.
         idle: Parameters that the pass never reads, by the outermost modules that hold no other.
+        compiled: Whether `torch.compile` holds a part of it; a trace is of what the compiler is given.
     """
 
     VIEW: ClassVar[str] = "trace"
@@ -64,6 +66,7 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int
     by_module: dict[str, ModuleCost]
     idle: dict[str, int] = msgspec.field(default_factory=dict)
+    compiled: bool = False
 
     def __repr__(self) -> str:
         """The pass in one line."""
@@ -92,7 +95,7 @@ class Recorder:
         self._tags = cache(self._find_tags)
         self.module = module
         self.matmul_dtype = matmul_dtype
-        self.paths = {submodule: name for name, submodule in module.named_modules()}
+        self.paths = {submodule: _plain(name) for name, submodule in module.named_modules()}
         self.places = _places(module)
         self.stack: list[str] = [""]
         self.origin: dict[int, str] = {}  # autograd sequence number -> module path of the forward call
@@ -308,7 +311,7 @@ class Recorder:
             merged[key] = merged.get(key, 0) + 1
         parameters = list(self.module.parameters())
         return Trace(
-            name=type(self.module).__name__,
+            name=type(getattr(self.module, "_orig_mod", self.module)).__name__,
             ops=tuple(msgspec.structs.replace(op, count=count) for op, count in merged.items()),
             parameters=sum(parameter.numel() for parameter in parameters),
             trainable_parameters=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
@@ -316,6 +319,7 @@ class Recorder:
             peak_bytes=self.peak_bytes,
             by_module=self._by_module(),
             idle=self._idle(),
+            compiled=any(map(is_compiled, self.module.modules())),
         )
 
     def _idle(self) -> dict[str, int]:
@@ -326,6 +330,7 @@ class Recorder:
         found: dict[str, int] = {}
         for name in sizes.keys() & unread:
             outermost = next((part for part in _ancestors(name) if part not in busy), name)
+            outermost = _plain(outermost)
             found[outermost] = found.get(outermost, 0) + sizes[name]
         return dict(sorted(found.items()))
 
@@ -346,6 +351,16 @@ class Recorder:
         return {path: ModuleCost(**fields) for path, fields in sums.items()}
 
 
+def is_compiled(module: Any) -> bool:
+    """Whether a module was given to `torch.compile`, or its method `compile` was called."""
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _plain(path: str) -> str:
+    """A module's path as its author knows it."""
+    return ".".join(word for word in path.split(".") if word not in _WRAPPERS)
+
+
 def _ancestors(name: str) -> list[str]:
     """Paths of the modules that hold a parameter, the outermost first: the whole is "", a.b.weight is in a and a.b."""
     words = name.split(".")
@@ -355,8 +370,11 @@ def _ancestors(name: str) -> list[str]:
 def _places(module: Any) -> dict[str, str]:
     """Module path -> path with the index of equal siblings starred: h.0.mlp and h.1.mlp are both h.*.mlp."""
     places = {"": ""}
-    for path, parent in module.named_modules():
-        children = dict(parent.named_children())
+    for whole, parent in module.named_modules():
+        path, children = (
+            _plain(whole),
+            {word: child for word, child in parent.named_children() if word not in _WRAPPERS},
+        )
         alike = len(children) > 1 and len({type(child) for child in children.values()}) == 1
         for name in children:
             word = "*" if alike and name.isdigit() else name

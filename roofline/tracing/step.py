@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LARGEST_KEPT = 8  # traces of files, so that a comparison runs each once
 _MODULES_NAMED = 3
+_COMPILED = "torch.compile is traced as what it is given, operator by operator: --stack compiled prices its launches"
 
 
 def model_of(trace: Trace, notes: tuple[str, ...] = ()) -> ModelConfig:
@@ -28,7 +29,7 @@ def model_of(trace: Trace, notes: tuple[str, ...] = ()) -> ModelConfig:
     if not trace.ops:
         raise RooflineError(f"the pass of {trace.name} ran no operator that costs anything: nothing to estimate")
     recorded = RecordedPass(ops=trace.ops, trainable=trace.trainable_parameters, peak_bytes=trace.peak_bytes)
-    return recorded_model(trace.name, trace.parameters, recorded, notes)
+    return recorded_model(trace.name, trace.parameters, recorded, (*notes, *([_COMPILED] if trace.compiled else [])))
 
 
 def recorded_model(

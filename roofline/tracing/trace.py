@@ -12,6 +12,7 @@ import os
 import runpy
 import sys
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -72,6 +73,8 @@ def trace(
         raise RooflineError(f"cannot trace in dtype {dtype!r} (allowed: {', '.join(_CASTS)})")
     cast = getattr(torch, _CASTS[dtype]) if dtype else None
     with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "Using `torch.compile")  # beside hooks on modules, which are ours
         stack.enter_context(gpu_kernels(torch, real=real))
         stack.enter_context(whole(module))
         mode = None if real else fake_mode(torch, stack)

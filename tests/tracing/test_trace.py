@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from roofline.tracing.step import model_of
 from roofline.tracing.trace import load_builder, trace, trace_file
 
 from .nets import resnet, total
@@ -293,3 +294,20 @@ def test_without_torch_the_extra_is_named(builder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(RooflineError, match=r"pip install 'roofline\[torch\]'"):
         load_builder(f"{builder}:build_fn")
+
+
+def test_compiled_modules_are_traced_as_what_the_compiler_is_given():
+    def net():
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    x, plain, method = torch.randn(2, 4), trace(net(), torch.randn(2, 4)), net()
+    method.compile()
+    inner = net()
+    inner[0] = torch.compile(inner[0])
+    for module in (torch.compile(net()), method, inner):
+        result = trace(module, x)
+        assert (result.ops, result.by_module, result.name) == (plain.ops, plain.by_module, "Sequential")
+        assert result.compiled
+        assert "--stack compiled" in model_of(result).assumptions[0]
+    assert not plain.compiled
+    assert model_of(plain).assumptions == ()
