@@ -23,12 +23,14 @@ from .rows import Skipped, integer, number
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
 SCHEDULES = {"gpipe": "gpipe", "zb-1p": "zb-1p", "zb-2p": "zb-2p", "zero-bubble": "zb-h1", "dualpipe": "dualpipe"}
 SHARDED = {"fsdp", "zero3", "hsdp"}  # parameters, by PyTorch's FSDP where nothing else is named
+WHOLE_BATCHES = {"jax"}  # AI-Hypercomputer/maxtext src/maxtext/configs/base.yml: gradient_accumulation_steps 1
 COMPILED = {"fsdp": "fsdp-compiled", "eager": "compiled"}  # profiles under torch.compile
 FLASH_YEAR = 2023
 DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
-SEQUENCE_PARALLEL_SINCE = 2021  # arXiv:2205.05198
+SEQUENCE_PARALLEL_SINCE = 2022  # arXiv:2205.05198
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
+BRINGS = {"nanochat": "flash3"}  # karpathy/nanochat nanochat/flash_attention.py: FlashAttention-3 where it runs
 ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
 
 
@@ -45,7 +47,7 @@ def config_of(row: Mapping[str, str], model: ModelConfig) -> Config:
     Raises:
         Skipped: Something without which no prediction is possible is not stated.
     """
-    assumed: list[str] = []
+    assumed = ["default power limit"] if number(row, "power_limited") else []  # the source: lowered, not to what
     base = _base_config(row, model, assumed)
     device, given = _device(row), msgspec.structs.asdict(base)
     size = count_parameters(model).total
@@ -232,6 +234,9 @@ def usual_attention(row: Mapping[str, str], device: Device | None) -> str:
     """The attention that training code of a row's time ran by default on a device."""
     if device is not None and "flash2" not in device.family.attention:
         return "unfused"
+    brought = BRINGS.get((row.get("software") or "").split(" ")[0].lower())
+    if brought is not None and device is not None and brought in device.family.attention:
+        return brought
     return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
 
 
@@ -306,7 +311,8 @@ def _virtual_stages(
 ) -> tuple[int, ...]:
     """Stages per device: as stated; else one, or the most that divide the layers where the software interleaves."""
     stated, pp = integer(row, "vp"), int(base.pp)
-    if stated or pp == 1 or family_of(base.stack) not in {"megatron", "nemo", "fsdp", "fsdp-compiled"}:
+    plain = pp == 1 or row.get("schedule") == "1f1b"
+    if stated or plain or family_of(base.stack) not in {"megatron", "nemo", "fsdp", "fsdp-compiled"}:
         return (stated or 1,)
     # embedding and head may count as layers (see `shares.stages`)
     counts = (model.n_layers, model.n_layers + 2)
@@ -322,6 +328,9 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed
     data = base.num_devices // (base.tp * base.pp * base.cp)
     if micro:
         return (micro,)
+    if total and family_of(base.stack) in WHOLE_BATCHES:
+        assumed.append("no accumulation")
+        return (max(total // data, 1),)
     if base.sharding in SHARDED and size > SHARDED_ALONE:
         assumed.append("micro batch 1")
         return (1,)

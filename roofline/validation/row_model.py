@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..model.hub import names_of_size
+from ..model.hub import names_of_size, plain_name
 from ..model.load import load_model, model_from_flat
 from ..model.presets import model_ids
 from ..model.spec import ModelConfig, Moe
 from .rows import Skipped, integer
+
+_LETTERS = re.compile("[^a-z0-9]")
 
 MODEL_COLUMNS = (
     "n_layers",
@@ -34,7 +37,8 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
         if not flat[key]:
             raise Skipped(f"{key} is not stated")
     of_experts = (flat["d_model"], flat["n_heads"], flat["n_experts"] or 1, flat["n_layers"])
-    known = _preset_like(*of_experts) or _hub_like(*of_experts)
+    dense = (flat["d_model"], flat["n_heads"], flat["n_layers"])
+    known = _preset_like(*of_experts) or _hub_like(*of_experts) or _named_like(row.get("model") or "", *dense)
     if known is not None:
         return known
     if not flat["d_ff"]:
@@ -77,6 +81,23 @@ def _preset_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> M
         return None
     model = load_model(name)
     return model if model.n_layers == n_layers else load_model(name, {"n_layers": n_layers})
+
+
+@cache
+def _named_like(name: str, d_model: int, n_heads: int, n_layers: int) -> ModelConfig | None:
+    """The preset of this name and these dimensions, where columns do not tell all of its attention.
+
+    That is: heads of another width than d_model / n_heads, or windows in some layers.
+    """
+    letters = _LETTERS.sub("", plain_name(name))
+    preset = next((known for known in model_ids() if _LETTERS.sub("", known) == letters), None)
+    if preset is None:
+        return None
+    model = load_model(preset)
+    attentions = [group.attention for group in model.groups if group.attention is not None]
+    untold = len({each.window for each in attentions}) > 1 or attentions[0].head_dim * n_heads != d_model
+    same = model.n_layers == n_layers and _signature(model) == (d_model, n_heads, 1)
+    return model if same and untold else None
 
 
 @cache

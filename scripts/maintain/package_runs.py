@@ -42,8 +42,13 @@ RECOMPUTED = (
     (r"selective layer AC", "every:2"),
     (r"remat policy minimal_flash", "matmuls"),
     (r"activation checkpointing on ([1-9][0-9]*) layers", r"full:\1"),
+    # MaxText's custom policy: what it does not name runs again (src/maxtext/configs/base.yml)
+    (r"custom remat: offload decoder_layer_input\+qkv", "layernorm,core_attn,mlp"),
+    (r"custom remat: keep layer input", "full"),
     (r"recompute[_ ]modules[=: ]+((?!full|none)[a-z_]+(?:, ?[a-z_]+)*)", r"\1"),
 )
+# boards that a source's name of the box means: a DGX-2 holds SXM3 modules (hardware/instances.csv)
+BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
 # software of sources that name none in the table of memory: as the same source's runs have it
 SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
 # of budgets, the papers that their short names mean
@@ -87,6 +92,8 @@ def offload_words(row: dict[str, str]) -> str:
 
 def recompute_detail(row: dict[str, str]) -> str:
     """What a row recomputes where its notes say more than none, selective or full; else blank."""
+    if row["recompute"] and "70B: layer input kept" in row["notes"]:  # one note for all rows of its table
+        return "full"
     found = ((re.search(pattern, row["notes"]), ours) for pattern, ours in RECOMPUTED)
     return next((read_recompute(match.expand(ours)) for match, ours in found if match), "")
 
@@ -99,6 +106,9 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else upcast_said(row)
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
+        boxes = (board for box, board in BOARDS.items() if row["id"].startswith(box))
+        row["device"] = next(boxes, row["device"])
+        row["power_limited"] = "1" if "power limited" in row["hw_note"] else ""
         row["offload"] = offload_words(row)
         network = network_of(row["inter_node"], int(float(row["devices_per_node"] or 8)))
         row["network_gbit_per_s"] = "" if network is None else f"{network:g}"

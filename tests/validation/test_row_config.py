@@ -146,3 +146,27 @@ def test_what_the_software_refuses_is_none_of_the_choices():
     assert odd.assumed == ("1 or 12 virtual stages",)
     with pytest.raises(RefusedError, match="3 micro batches"):
         case(vp="12", tp="1", global_batch_sequences="48")
+
+
+def test_maxtext_takes_the_whole_batch_at_once():
+    blank = {"micro_batch_sequences": "", "software": "MaxText", "tp": "1", "pp": "1", "sharding": "fsdp"}
+    found = case(**blank)  # 64 sequences on 16 devices
+    assert [train.micro_batch for train in found.candidates] == [4]
+    assert "no accumulation" in found.assumed
+    assert len(case(**{**blank, "software": "torchtitan"}).candidates) == 3  # micro batch 1, 2 or 4
+
+
+def test_a_plain_schedule_has_no_virtual_stages():
+    vps = {schedule: {train.vp for train in case(vp="", schedule=schedule).candidates} for schedule in ("1f1b", "")}
+    assert vps == {"1f1b": {1}, "": {1, 12}}  # 24 layers on 2 stages
+
+
+@pytest.mark.parametrize(("device", "kernel"), [("h100-sxm-80gb", "flash3"), ("a100-sxm-80gb", "flash2")])
+def test_nanochat_brings_its_attention_where_it_runs(device, kernel):
+    layout = {"tp": "1", "pp": "1", "sharding": "", "attention": "", "device": device}
+    assert case(software="nanochat (PyTorch)", **layout).candidates[0].attention == kernel
+
+
+def test_a_lowered_power_limit_is_said():
+    assert case(power_limited="1").assumed == ("default power limit",)
+    assert case().assumed == ()

@@ -21,3 +21,12 @@ def test_a_model_of_the_hub_says_what_its_class_hands_back():
     sizes = {"n_layers": "24", "d_model": "2048", "n_heads": "16", "d_ff": "8192"}  # of starcoderbase-1b
     for heads, hands_back in (("1", True), ("16", False)):
         assert model_of({**ROW, **sizes, "n_kv_heads": heads}).groups[0].attention.hands_back_cache == hands_back
+
+
+def test_a_name_and_its_dimensions_tell_of_windows_and_wide_heads():
+    sizes = {"n_layers": "48", "d_model": "3840", "n_heads": "16", "n_kv_heads": "8", "d_ff": "15360", "gated_mlp": "1"}
+    named = model_of({**ROW, **sizes, "model": "Gemma3-12B"})
+    assert {(group.attention.window, group.attention.head_dim) for group in named.groups} == {(1024, 256), (None, 256)}
+    for other in ({"model": "Llama 12B"}, {"model": "Gemma3-12B", "n_layers": "24"}):
+        plain = model_of({**ROW, **sizes, **other})
+        assert {(group.attention.window, group.attention.head_dim) for group in plain.groups} == {(None, 240)}
