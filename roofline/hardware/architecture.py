@@ -43,6 +43,8 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         attention: Generations of attention kernels that run there (those of vendors without FlashAttention count
             as the generation they are like).
         caveats: What published runs say of estimates on it, with the evidence.
+        spread: Standard deviation of log(measured / predicted) by which published sources on it differ from each other,
+            beyond those on other architectures; 0 where they do not.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sparsity: float | None = None  # sparse peak over dense peak; None: no sparse engine
     attention: tuple[str, ...] = ("unfused", "flash1", "flash2", "te")
     caveats: tuple[str, ...] = ()
+    spread: float = 0.0
     archspec: tuple[str, ...] = ()  # names that archspec gives CPUs of this family
     flops_per_cycle: dict[str, Rates] = {}
     measured: dict[str, Any] = {}

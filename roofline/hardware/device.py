@@ -195,6 +195,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             )
         return self.node.network_gbit_per_s * 1e9 / 8
 
+    @property
+    def network_assumed(self) -> bool:
+        """Whether the network is that of the usual node: nobody said which node it is."""
+        if self.node is None:
+            return False
+        key = self.node.network_source or self.node.source
+        return str(self.sources.get(key, key)).startswith("assumes")
+
 
 _FIGURE_OF = {  # attribute -> the figure that it holds
     "memory_bytes": "memory",

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import Number, exp
+import msgspec
+
+from ..arrays import Number, exp, log, some, where
 from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .schedule import Schedule
+from .ranks import domain_size, price
+from .schedule import Schedule, schedule
 from .seen import left
 from .terms import TERMS, Term
 
@@ -31,6 +34,7 @@ EVIDENCE = {
 POWER = constant("spread.power")
 EXPERTS = constant("spread.experts")
 SHAPES = constant("spread.shapes")
+NETWORK = constant("spread.network")
 
 
 def evidence(device: Device) -> str:
@@ -55,8 +59,9 @@ def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Num
         "terms": terms,
         "experts": EXPERTS**2 if any(weight.expert for weight in step.weights) else 0.0,
         "evidence": EVIDENCE[evidence(device)] ** 2,
-        "device": (device.spread or 0.0) ** 2 + (POWER * (1 - clock_share(device))) ** 2,
+        "device": (device.spread or 0.0) ** 2 + device.family.spread**2 + (POWER * (1 - clock_share(device))) ** 2,
         "host": host,
+        "network": (NETWORK * _network_weight(step, device, times)) ** 2,
     }
 
 
@@ -69,6 +74,22 @@ def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
 def _of_host(term: Term, device: Device) -> float:
     """What not knowing the host adds to the variance of a term of communication."""
     return device.between.spread**2 if device.between is not None and term.waits == "links" else 0.0
+
+
+def _network_weight(step: Step, device: Device, times: Schedule[Any]) -> Number:
+    """-d log(step time) / d log(bandwidth) over a halving of a network that nobody stated; 0 where it is stated."""
+    train = step.train
+    crosses = train.num_devices > domain_size(train, device)
+    if train.network_gbit_per_s is not None or not device.network_assumed or not some(crosses):
+        return 0.0
+    usual = times.total
+    if device.seen is not None:  # moves both alike
+        device = msgspec.structs.replace(device, seen=None)
+        usual = schedule(step, device, price(step, device)).total
+    half = msgspec.structs.replace(train, network_gbit_per_s=device.network_bytes_per_s * 8 / 1e9 / 2)
+    slower = msgspec.structs.replace(step, train=half)
+    ratio = schedule(slower, device, price(slower, device)).total / usual
+    return where(crosses, log(ratio) / log(2.0), 0.0)
 
 
 def interval(step: Step, device: Device, times: Schedule[Any], floor: Number) -> tuple[Number, Number]:

@@ -22,7 +22,7 @@ def test_estimate_of_another_configuration(expected):
     assert told.step_time_low_s < told.step_time_s < told.step_time_high_s
     (note,) = [note for note in told.notes if note.startswith("measured: ")]
     assert "tp 2 x dp 4" in note
-    assert "0.6 where the model is" in note
+    assert f"{SHARED['model']:g} where the model is" in note
     assert note in told.to_dict()["notes"]
 
 

@@ -21,7 +21,8 @@ IDS = hardware.device_ids()
 PUBLISHED = {
     *("a100-sxm-40gb", "a100-sxm-80gb", "b200-sxm", "b300-sxm", "gb200", "gb300", "h100-sxm-80gb"),
     *("h100-sxm-96gb-hbm2e", "h200-nvl-141gb", "h200-sxm-141gb", "mi300x", "mi325x", "mi350x", "mi355x"),
-    *("rtx-4090", "rtx-a6000", "tpu-v5p", "tpu-v6e", "tpu-v7", "trainium1", "v100-sxm2-16gb", "v100-sxm2-32gb"),
+    *("rtx-4090", "rtx-a6000", "tpu-v5p", "tpu-v6e", "tpu-v7", "trainium1"),
+    *("v100-sxm2-16gb", "v100-sxm2-32gb", "v100-sxm3-32gb"),
 }
 
 
@@ -105,3 +106,11 @@ def test_one_device_is_read_alone_and_without_numpy() -> None:
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
     files = ["architectures/default.toml", "architectures/hopper.toml", "devices/h100-sxm-80gb.toml"]
     assert output[:2] == [str(files), "[]"]
+
+
+@pytest.mark.parametrize(("less", "more"), [("v100-sxm2-32gb", "v100-sxm3-32gb"), ("gb200", "gb300")])
+def test_the_sustained_rate_at_one_peak_follows_the_cube_root_of_power(less, more):
+    first, second = load_device(less), load_device(more)
+    ratio = second.measured.sustained.compute / first.measured.sustained.compute
+    assert second.peaks["fp16"] == first.peaks["fp16"]
+    assert ratio == pytest.approx((second.power.tdp_w / first.power.tdp_w) ** (1 / 3), rel=0.01)

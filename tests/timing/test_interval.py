@@ -13,7 +13,7 @@ from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step
 from roofline.hardware import all_devices, load_device
 from roofline.model.load import load_model
-from roofline.timing.interval import EVIDENCE, SHAPES, Z80, evidence, interval, ratio_spread, spread
+from roofline.timing.interval import EVIDENCE, NETWORK, SHAPES, Z80, evidence, interval, ratio_spread, spread
 from roofline.timing.schedule import Schedule
 from roofline.timing.terms import TERMS
 
@@ -60,6 +60,32 @@ def test_experts_low_precision_and_networks_are_less_sure():
     assert width(dtype="fp8") > dense
     slow = {"num_devices": 64, "micro_batch": 1, "network_gbit_per_s": 25}
     assert width(**slow) > width(num_devices=8, micro_batch=1)
+
+
+def test_a_network_that_nobody_stated_is_less_sure():
+    # half the usual 400 Gbit/s is one standard deviation: the logarithm of what it makes the step longer by
+    layout = {"num_devices": 64, "micro_batch": 1, "sharding": "fsdp", "stack": "torchtitan"}
+    (_, assumed), (_, stated), (_, half) = (
+        times_of(**layout, network_gbit_per_s=network) for network in (None, 400, 200)
+    )
+    assert assumed.expected == stated.expected
+    weight = NETWORK * math.log(half.expected / stated.expected) / math.log(2)
+    alone = math.log(stated.high / stated.expected) / Z80
+    assert math.log(assumed.high / assumed.expected) == pytest.approx(Z80 * math.hypot(alone, weight))
+    assert weight > 0.01
+    node, told = (times_of(**{**layout, "num_devices": 8}, network_gbit_per_s=n)[1] for n in (None, 400))
+    assert node.high == told.high
+    instance = load_device("p5.48xlarge")  # says its own network
+    assert width(device=instance, **layout) == pytest.approx(width(device=instance, **layout, network_gbit_per_s=400))
+
+
+def test_sources_that_differ_on_an_architecture_make_it_less_sure():
+    layout = {"dtype": "fp16", "attention": "unfused"}
+    volta = load_device("v100-sxm2-32gb")
+    agreed = msgspec.structs.replace(volta, family=msgspec.structs.replace(volta.family, spread=0.0))
+    wide, narrow = (math.log(width(device=device, **layout)) for device in (volta, agreed))
+    assert wide == pytest.approx(math.hypot(narrow, Z80 * volta.family.spread))
+    assert volta.family.spread > 0
 
 
 def test_never_below_the_ideal():
