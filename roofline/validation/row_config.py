@@ -330,7 +330,7 @@ def _micro_batches(row: Mapping[str, str], base: TrainConfig, size: int, assumed
         return (micro,)
     if total and family_of(base.stack) in WHOLE_BATCHES:
         assumed.append("no accumulation")
-        return (max(total // data, 1),)
+        return (max(int(total // data), 1),)
     if base.sharding in SHARDED and size > SHARDED_ALONE:
         assumed.append("micro batch 1")
         return (1,)
