@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ...constants import constant
 from ..check.rules import problems
 from ..detect.bench import load_average
 from ..detect.cpu import Cpu, read_cpu
@@ -37,6 +38,7 @@ from .tables import tables_of, usable
 from .torch_kernels import TorchEngine
 
 BUSY = 0.15  # share of the machine that others use, above which it is said
+GUESTS = constant("spread.guests")
 NOISY = 0.10  # spread between rounds above which a result is noisy
 # Expected range of n normal draws in standard deviations (Tippett 1925): a range over rounds as a standard deviation.
 _RANGE = {2: 1.128, 3: 1.693, 4: 2.059, 5: 2.326}
@@ -141,7 +143,8 @@ def calibrate(
     spread = statistics.median(sample.spread for sample in found.samples)
     most = max(len(sample.rounds) for sample in found.samples)
     noisy = noise(spread, busy, dropped, alone=most == 1 < rounds)
-    device = _said(device, engine, most, spread, bool(noisy), 0.0 if on_gpu else others)
+    sigma = sigma_of(most, spread, 0.0 if on_gpu else others, guest=cpu.virtual and not on_gpu)
+    device = _said(device, engine, most, spread, bool(noisy), sigma)
     for problem in problems(device):
         raise HardwareError(f"calibrate: what was measured cannot be ({problem}): run again on a quiet machine")
     return Calibration(
@@ -215,21 +218,23 @@ def noise(spread: float, busy: Sequence[str], dropped: Sequence[str], *, alone: 
     return (*rounds, *busy, *dropped)
 
 
-def sigma_of(rounds: int, spread: float, others: float) -> float | None:
+def sigma_of(rounds: int, spread: float, others: float, *, guest: bool = False) -> float | None:
     """Standard deviation of the logarithm of what was measured; None where nothing tells it.
 
     Rounds say how much they differ. Other programs that use a share of the machine slow all rounds alike, by up to
     one and that share, which no two rounds show: three calibrations at 100 % differed by 27 %, each with rounds
-    within 4 %. Their range is taken as the central 80 %.
+    within 4 %. Their range is taken as the central 80 %. Nor do they show what other guests of a virtual machine's host
+    take, of its memory above all: the constant ``spread.guests`` says what that comes to.
     """
     between = spread / _RANGE.get(rounds, _RANGE[5]) if rounds > 1 else 0.0
-    sigma = math.hypot(between, math.log1p(others) / WIDTH_80)
+    sigma = math.hypot(between, math.log1p(others) / WIDTH_80, GUESTS if guest else 0.0)
     return float(f"{sigma:.2g}") or None
 
 
-def _said(device: Device, engine: Engine, rounds: int, spread: float, noisy: bool, others: float = 0.0) -> Device:
-    """`device` with the date, the library and the rounds in its sources, and their spread in its interval."""
-    sigma = sigma_of(rounds, spread, others)
+def _said(
+    device: Device, engine: Engine, rounds: int, spread: float, noisy: bool, sigma: float | None = None
+) -> Device:
+    """`device` with the date, the library and the rounds in its sources, and `sigma` in its interval."""
     several = f"{rounds} rounds, median spread {100 * spread:.1f} %" if rounds > 1 else "one round"
     text = (
         f"roofline calibrate, {dt.date.today().isoformat()}: {engine.name}, {engine.threads} threads, "
@@ -239,7 +244,10 @@ def _said(device: Device, engine: Engine, rounds: int, spread: float, noisy: boo
     if noisy:
         caveats.append(f"calibrated on a noisy machine ({several})")
     elif sigma:
-        caveats.append(f"rounds of its calibration differ by {100 * spread:.0f} %, which the range holds")
+        caveats.append(
+            f"rounds of its calibration differ by {100 * spread:.0f} %, and another calibration may by "
+            f"{100 * sigma:.2g} % (standard deviation), which the range holds"
+        )
     return msgspec.structs.replace(
         device, sources={**device.sources, "calibration": text}, caveats=tuple(caveats), spread=sigma
     )
