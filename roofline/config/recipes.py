@@ -23,6 +23,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     norm_casts: bool = False
     amax_before: bool = False
     gathers_weights: bool = False
+    overlaps_tensor: bool = True
     rate: float = 1.0
     source: str
 

@@ -132,8 +132,9 @@ def exposed_times(
     Of communication only what the stack leaves exposed; what the device waits for launches is a term.
     """
     parts, overlap = stage_times(priced), step.stack.overlap
+    recipe = step.train.recipe
     shares = {
-        "tensor_parallel": overlap.tensor,
+        "tensor_parallel": overlap.tensor if recipe is None or recipe.overlaps_tensor else 0.0,
         "context_parallel": overlap.context,
         "expert_parallel": _exchange_overlap(step),
         "offload": overlap.activations,

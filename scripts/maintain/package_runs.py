@@ -49,6 +49,8 @@ RECOMPUTED = (
 )
 # boards that a source's name of the box means: a DGX-2 holds SXM3 modules (hardware/instances.csv)
 BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
+# what authors train with in their own repository, where a row runs its kernels: Dao-AILab/flash-attention training/README.md
+OWN_CODE = {"FlashAttention-2 (arXiv:2307.08691)": ("flash", "flash-attn")}
 # software of sources that name none in the table of memory: as the same source's runs have it
 SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
 # of budgets, the papers that their short names mean
@@ -106,6 +108,9 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
         row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else upcast_said(row)
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""
     if "inter_node" in row:
+        for source, (kernel, software) in OWN_CODE.items():
+            if row["source"].startswith(source) and row["attention"].startswith(kernel):
+                row["software"] = row["software"] or software
         boxes = (board for box, board in BOARDS.items() if row["id"].startswith(box))
         row["device"] = next(boxes, row["device"])
         row["power_limited"] = "1" if "power limited" in row["hw_note"] else ""

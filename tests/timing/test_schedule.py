@@ -146,6 +146,18 @@ def test_more_overlap_is_never_slower(kind, first, second, sharding, pp):
     assert times_of(step, {kind: high}).total <= times_of(step, {kind: low}).total * (1 + 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "recipe", "beside"),
+    [("fp8", "current", True), ("mxfp8", None, True), ("fp8", "blockwise", False), ("nvfp4", None, False)],
+)
+def test_some_recipes_leave_tensor_parallelism_nothing_to_hide_behind(dtype, recipe, beside):
+    gb200 = load_device("gb200")
+    step = step_of(dtype=dtype, low_precision_recipe=recipe, tp=2, num_devices=2, global_batch=4, stack="nemo")
+    bare = msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, overlap=Overlap()))
+    exposed, whole = (schedule(each, gb200, price(each, gb200)).tensor_parallel for each in (step, bare))
+    assert exposed == pytest.approx(whole * (1 - step.stack.overlap.tensor * (1 - INTERFERENCE) * beside))
+
+
 def test_small_ops_are_bound_by_launches():
     tiny, large = (times_of(step_of(load_model("gpt2"), seq_len=1024, stack="eager", micro_batch=b)) for b in (1, 64))
     assert tiny.launch / tiny.total > 0.1
