@@ -250,7 +250,7 @@ def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:
     priced = price(step, device)
     times = schedule(step, device, priced)
     ideal = ideal_step_time(step, priced)
-    low, high = interval(step, device, times, ideal)
+    low, high = interval(step, device, times, ideal, priced)
     tokens = train.tokens_per_step
     model_flops = model_flops_of(step)
     # the rule takes backward as twice forward: a little too much where the first layer needs no input gradient

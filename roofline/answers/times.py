@@ -34,7 +34,7 @@ def estimate_times(step: Step, device: Device) -> Times[Any]:
     priced = price(step, device)
     times = schedule(step, device, priced)
     ideal = ideal_step_time(step, priced)
-    low, high = interval(step, device, times, ideal)
+    low, high = interval(step, device, times, ideal, priced)
     return Times(times.total, low, high, ideal, memory_of(step, device), times)
 
 

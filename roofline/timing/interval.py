@@ -6,6 +6,7 @@ residuals of published runs by `scripts/maintain/fit_spreads.py`, which tries th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from ..arrays import Number, exp, log, some, where
 from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .ranks import domain_size, price
+from .ranks import PricedOp, domain_size, price, with_collectives_of
 from .schedule import Schedule, schedule
 from .seen import left
 from .terms import TERMS, Term
@@ -46,8 +47,10 @@ def evidence(device: Device) -> str:
     return "assumed" if gemm.origin != "default" and gemm.source.lstrip().startswith("assumes") else gemm.origin
 
 
-def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Number]:
-    """The variance of the logarithm of the step time, by cause."""
+def variances(
+    step: Step, device: Device, times: Schedule[Any], priced: Sequence[PricedOp] | None = None
+) -> dict[str, Number]:
+    """The variance of the logarithm of the step time, by cause; `priced`: its ops, where they are at hand."""
     terms: Number = 0.0
     host: Number = 0.0
     for name, term in TERMS.items():
@@ -61,13 +64,13 @@ def variances(step: Step, device: Device, times: Schedule[Any]) -> dict[str, Num
         "evidence": EVIDENCE[evidence(device)] ** 2,
         "device": (device.spread or 0.0) ** 2 + device.family.spread**2 + (POWER * (1 - clock_share(device))) ** 2,
         "host": host,
-        "network": (NETWORK * _network_weight(step, device, times)) ** 2,
+        "network": (NETWORK * _network_weight(step, device, times, priced)) ** 2,
     }
 
 
-def spread(step: Step, device: Device, times: Schedule[Any]) -> Number:
-    """Standard deviation of the logarithm of the step time."""
-    variance: Number = left(step, device, sum(variances(step, device, times).values()))
+def spread(step: Step, device: Device, times: Schedule[Any], priced: Sequence[PricedOp] | None = None) -> Number:
+    """Standard deviation of the logarithm of the step time; arguments as `variances`."""
+    variance: Number = left(step, device, sum(variances(step, device, times, priced).values()))
     return variance**0.5
 
 
@@ -76,27 +79,30 @@ def _of_host(term: Term, device: Device) -> float:
     return device.between.spread**2 if device.between is not None and term.waits == "links" else 0.0
 
 
-def _network_weight(step: Step, device: Device, times: Schedule[Any]) -> Number:
+def _network_weight(step: Step, device: Device, times: Schedule[Any], priced: Sequence[PricedOp] | None) -> Number:
     """-d log(step time) / d log(bandwidth) over a halving of a network that nobody stated; 0 where it is stated."""
     train = step.train
     crosses = train.num_devices > domain_size(train, device)
     if train.network_gbit_per_s is not None or not device.network_assumed or not some(crosses):
         return 0.0
+    ops = price(step, device) if priced is None else list(priced)
     usual = times.total
     if device.seen is not None:  # moves both alike
         device = msgspec.structs.replace(device, seen=None)
-        usual = schedule(step, device, price(step, device)).total
+        usual = schedule(step, device, ops).total
     half = msgspec.structs.replace(train, network_gbit_per_s=device.network_bytes_per_s * 8 / 1e9 / 2)
     slower = msgspec.structs.replace(step, train=half)
-    ratio = schedule(slower, device, price(slower, device)).total / usual
+    ratio = schedule(slower, device, with_collectives_of(slower, device, ops)).total / usual
     return where(crosses, log(ratio) / log(2.0), 0.0)
 
 
-def interval(step: Step, device: Device, times: Schedule[Any], floor: Number) -> tuple[Number, Number]:
-    """The 10th and 90th percentile of the step time, never below its ideal."""
+def interval(
+    step: Step, device: Device, times: Schedule[Any], floor: Number, priced: Sequence[PricedOp] | None = None
+) -> tuple[Number, Number]:
+    """The 10th and 90th percentile of the step time, never below its ideal; arguments as `variances`."""
     from ..arrays import maximum
 
-    width = Z80 * spread(step, device, times)
+    width = Z80 * spread(step, device, times, priced)
     return maximum(times.total * exp(-width), floor), times.total * exp(width)
 
 

@@ -60,6 +60,12 @@ def price_all(steps: Sequence[Step], device: Device) -> list[list[PricedOp]]:
     return found
 
 
+def with_collectives_of(step: Step, device: Device, priced: Sequence[PricedOp]) -> list[PricedOp]:
+    """What is priced already, with the collectives of `step` timed anew: a step that differs in its network alone."""
+    seconds = _Seconds(step, device)
+    return [PricedOp(i.op, *seconds.of(i.op)) if i.op.kind == "collective" else i for i in priced]
+
+
 def _work(op: Op) -> tuple[object, ...]:
     """What its time depends on: figures (arrays, too) by identity, since what is kept or run again shares them."""
     return (op.phase == "backward", *map(id, _TIMED(op)))
