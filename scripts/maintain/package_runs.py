@@ -49,7 +49,7 @@ RECOMPUTED = (
 )
 # boards that a source's name of the box means: a DGX-2 holds SXM3 modules (hardware/instances.csv)
 BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
-# what authors train with in their own repository, where a row runs its kernels: Dao-AILab/flash-attention training/README.md
+# what authors train with where a row runs their kernels (Dao-AILab/flash-attention training/README.md)
 OWN_CODE = {"FlashAttention-2 (arXiv:2307.08691)": ("flash", "flash-attn")}
 # software of sources that name none in the table of memory: as the same source's runs have it
 SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
