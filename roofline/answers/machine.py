@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from ..config.run import TrainConfig
 from ..hardware.catalog import hosts
 from ..timing.power import clock_share
-from ..timing.ranks import uses_host
+from ..timing.ranks import assumes_network, uses_host
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 
 def machine_notes(train: TrainConfig, device: Device) -> list[str]:
-    """What joins the cards of a node where no fast link does, and what its power limit costs, as sentences."""
+    """What joins the cards of a node where no fast link does, and nodes; what a power limit costs, as sentences."""
     notes = []
     host = device.between
     if host is not None and uses_host(train, device):
@@ -24,6 +24,11 @@ def machine_notes(train: TrainConfig, device: Device) -> list[str]:
             others = ", ".join(f"{kind} {other.reaches(link)}" for kind, other in hosts().items() if other != host)
             said = f"assumes {said} (--topology chooses: {others})"
         notes.append(f"cards of a node: {said}")
+    if assumes_network(train, device) and device.node is not None and device.node.network_gbit_per_s is not None:
+        notes.append(
+            f"between nodes: assumes the usual {device.node.network_gbit_per_s:g} Gbit/s a device, of which the range "
+            "holds a half as one standard deviation (--network-bandwidth says yours)"
+        )
     share = clock_share(device)
     if share < 1 and device.power is not None:
         notes.append(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, exp, log, some, where
+from ..arrays import Number, exp, log, where
 from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .ranks import PricedOp, domain_size, price, with_collectives_of
+from .ranks import PricedOp, assumes_network, domain_size, price, with_collectives_of
 from .schedule import Schedule, schedule
 from .seen import left
 from .terms import TERMS, Term
@@ -82,9 +82,9 @@ def _of_host(term: Term, device: Device) -> float:
 def _network_weight(step: Step, device: Device, times: Schedule[Any], priced: Sequence[PricedOp] | None) -> Number:
     """-d log(step time) / d log(bandwidth) over a halving of a network that nobody stated; 0 where it is stated."""
     train = step.train
-    crosses = train.num_devices > domain_size(train, device)
-    if train.network_gbit_per_s is not None or not device.network_assumed or not some(crosses):
+    if not assumes_network(train, device):
         return 0.0
+    crosses = train.num_devices > domain_size(train, device)
     ops = price(step, device) if priced is None else list(priced)
     usual = times.total
     if device.seen is not None:  # moves both alike

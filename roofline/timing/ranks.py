@@ -150,6 +150,12 @@ def network_bytes_per_s(train: TrainConfig) -> Number | None:
     return None if train.network_gbit_per_s is None else train.network_gbit_per_s * 1e9 / 8
 
 
+def assumes_network(train: TrainConfig, device: Device) -> bool:
+    """Whether ranks talk over a network of which nobody said what it is."""
+    crosses = some(train.num_devices > domain_size(train, device))
+    return train.network_gbit_per_s is None and device.network_assumed and crosses
+
+
 def domain_size(train: TrainConfig, device: Device) -> Number:
     """Devices that need no network between them: the rack of an NVL72 or TPU pod, else the node."""
     if device.scale_up_devices > device.devices_per_node:

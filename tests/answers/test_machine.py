@@ -19,10 +19,18 @@ def test_the_host_is_said_where_ranks_talk_over_pcie():
     assert notes(stated, num_devices=8) == [
         "cards of a node: peer-to-peer through the CPU's PCIe root ports, where large all-reduces reach 12 to 21 GB/s"
     ]
-    assert notes(load_device("h100-sxm-80gb"), num_devices=64) == []
+    assert notes(load_device("h100-sxm-80gb"), num_devices=8) == []
     pair = override(load_device("rtx-3090"), topology="bridge")
     assert notes(pair, num_devices=2) == []  # the bridge joins them
     assert len(notes(pair, num_devices=4)) == 1
+
+
+def test_a_network_that_nobody_stated_is_said():
+    h100 = load_device("h100-sxm-80gb")
+    (note,) = notes(h100, num_devices=64)
+    assert note.startswith("between nodes: assumes the usual 400 Gbit/s a device")
+    assert notes(h100, num_devices=64, network_gbit_per_s=200) == []
+    assert notes(load_device("p5.48xlarge"), num_devices=64) == []  # says its own
 
 
 def test_a_power_limit_is_said_with_what_it_costs():
