@@ -95,6 +95,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
             the device file's launch time.
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
+        sums_in_fp32: Names among `software` that sum bf16 gradients in fp32 by themselves, where the profile does not.
         adapter_dtype: Dtype adapters are kept and run in where nothing fuses them: "fp32" or "model".
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
@@ -150,6 +151,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     vocab_multiple: int = 1
     host_us: float | None = None
     gradient_dtype: Literal["fp32", "model"] = "fp32"
+    sums_in_fp32: tuple[str, ...] = ()
     adapter_dtype: Literal["fp32", "model"] = "model"
     cast_weights: bool = False
     base_upcast: Upcast = "none"

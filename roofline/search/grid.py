@@ -208,13 +208,14 @@ class Bundle:
         step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update), 0)
         # what one micro batch takes depends on few things, so it is worked out for those that occur
         index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
-        replicas, replicas_of_row = self.replicas
-        places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(replicas)
-        codes, back = _distinct(index * len(replicas) + replicas_of_row.take(rows), places)
-        index, place = np.divmod(codes, len(replicas))
-        passes = self.trains[0].global_batch / (replicas.take(place) * self.micro.take(index % self.shape[2]))
-        priced = self._passes(index, passes, step.train.reduces_every_pass)
-        parts, hidden = exposed_times(step, self.device, priced)
+        firsts, place_of_row = self.successions
+        places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(firsts)
+        codes, back = _distinct(index * len(firsts) + place_of_row.take(rows), places)
+        index, place = np.divmod(codes, len(firsts))
+        degrees_alone = {name: _take(column, firsts.take(place)) for name, column in self.columns.items()}
+        alone = self._step(sharding, degrees_alone, self.micro.take(index % self.shape[2]), (), (), 0)
+        priced = self._passes(index, alone.accumulation, step.train.reduces_every_pass)
+        parts, hidden = exposed_times(alone, self.device, priced)
 
         def spread(value: Any) -> Any:
             return _take(value, back)
@@ -255,13 +256,23 @@ class Bundle:
         ]
 
     @cached_property
-    def replicas(self) -> tuple[Any, Any]:
-        """Numbers of replicas that tell layouts of one micro batch apart, and the place of each row's among them."""
+    def successions(self) -> tuple[Any, Any]:
+        """Rows that differ in what follows one micro batch, where its time depends on that, and each row's place there.
+
+        Where gradients add up it is the number of micro batches; where tokens travel to experts beside another micro
+        batch, the pipeline as well.
+        """
         import numpy as np
 
-        if any(of_passes(op) for op, _ in self._timed_ops()):
-            return np.unique(self.space.columns["dp"], return_inverse=True)
-        return self.space.columns["dp"][:1], np.zeros(len(self.key_of_row), dtype=int)
+        ops = [op for op, _ in self._timed_ops()]
+        names = ["dp"] if any(of_passes(op) for op in ops) else []
+        names = ["dp", "pp", "vp"] if any(op.group == "ep" for op in ops) else names
+        code = np.zeros(len(self.key_of_row), dtype=int)
+        for name in names:
+            values, place = np.unique(self.space.columns[name], return_inverse=True)
+            code = code * len(values) + place
+        _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
+        return firsts, places
 
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""

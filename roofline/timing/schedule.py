@@ -92,12 +92,17 @@ def term_of(priced: PricedOp) -> str:
 Place = tuple[str, int]  # a part of the model, and the kind of layer in it
 
 
-def _exchange_overlap(step: Step) -> float:
-    """Share of expert parallelism's communication that runs beside compute."""
+def _exchange_overlap(step: Step) -> Number:
+    """Share of expert parallelism's communication that runs beside compute of another micro batch.
+
+    Forward passes before the first backward, and backward passes after the last forward, have none beside them: as many
+    as the first stage holds micro batches.
+    """
     train = step.train
-    if pipeline_schedule(known_word(train.schedule)).hides_exchange:
-        return 1.0
-    return float(known(train.exchange_overlap))
+    plan = pipeline_schedule(known_word(train.schedule))
+    share = 1.0 if plan.hides_exchange else float(known(train.exchange_overlap))
+    alone = plan.held(train.pp, train.vp, 0)
+    return 0 if alone is None else minimum(share, maximum(1 - alone / step.accumulation, 0))
 
 
 def deals_out(op: Op) -> bool:
@@ -133,7 +138,7 @@ def exposed_times(
     """
     parts, overlap = stage_times(priced), step.stack.overlap
     recipe = step.train.recipe
-    shares = {
+    shares: dict[str, Number] = {
         "tensor_parallel": overlap.tensor if recipe is None or recipe.overlaps_tensor else 0.0,
         "context_parallel": overlap.context,
         "expert_parallel": _exchange_overlap(step),
@@ -242,7 +247,7 @@ def _busiest_stage(step: Step, parts: dict[Place, dict[str, Number]], totals: di
     return {term: busiest.holds(sums, step.model) for term, sums in by_term.items()}
 
 
-def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, float]) -> dict[Place, Number]:
+def _hide(parts: dict[Place, dict[str, Number]], shares: Mapping[str, Number]) -> dict[Place, Number]:
     """Leave only the exposed part of what the stack runs beside compute, by the share of each term that may hide.
 
     Returns the seconds of compute that have communication beside them, by part: there is room for no more.
@@ -334,7 +339,11 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
         ranks_per_link=ranks.per_link,
         network_bytes_per_s=network_bytes_per_s(train),
     )
-    steady = 2 * train.vp * step.accumulation * (1 - step.stack.overlap.pipeline)
+    # with one stage a device, the next pass waits for what is sent (Megatron-LM, arguments.py: overlap_p2p_comm needs
+    # interleaving), but where two micro batches meet
+    meet = pipeline_schedule(known_word(train.schedule)).hides_exchange
+    hidden = where((train.vp > 1) | meet, step.stack.overlap.pipeline, 0)
+    steady = 2 * train.vp * step.accumulation * (1 - hidden)
     return seconds * (steady + 2 * (train.pp - 1)) * where(train.pp > 1, 1, 0)
 
 

@@ -120,6 +120,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         network_gbit_per_s=_network(row),
         optimizer=_optimizer(row),
         master_weights=mixes_precision(row),
+        gradient_dtype=_gradient_dtype(row, stack, dtype),
         schedule=SCHEDULES.get(row.get("schedule") or ""),
         etp=_expert_split(row, stack, sizes["tp"]),
         dispatcher=row.get("dispatcher") or None,
@@ -149,6 +150,12 @@ def _expert_split(row: Mapping[str, str], stack: str, tp: int) -> int | None:
     if integer(row, "ep") is None:
         return None
     return integer(row, "etp") or (tp if load_stack(stack).splits_experts else None)
+
+
+def _gradient_dtype(row: Mapping[str, str], stack: str, dtype: str) -> str | None:
+    """fp32 where the software named sums in it by default, unlike what its profile is made for; else the profile's."""
+    words = (row.get("software") or "").lower()
+    return "fp32" if dtype != "fp16" and any(name in words for name in load_stack(stack).sums_in_fp32) else None
 
 
 def _flag(row: Mapping[str, str], key: str) -> bool | None:

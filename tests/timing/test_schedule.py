@@ -259,12 +259,36 @@ def test_virtual_stages_are_those_of_the_schedule():
 
 
 def test_dualpipe_hides_the_exchange():
-    options = {"num_devices": 32, "pp": 4, "ep": 8, "global_batch": 64, "seq_len": 2048, "stack": "torchtitan"}
+    options = {"num_devices": 32, "pp": 4, "ep": 8, "global_batch": 512, "seq_len": 2048, "stack": "torchtitan"}
     plain, dual = (
         times_of(build_step(MIXTRAL, train_config({**options, "schedule": name}))) for name in ("1f1b", "dualpipe")
     )
     assert dual.expert_parallel < 0.5 * plain.expert_parallel
     assert dual.pipeline_bubble < plain.pipeline_bubble
+
+
+@pytest.mark.parametrize(
+    ("layout", "micro_batches", "alone"),
+    [
+        ({}, 1, 1),
+        ({}, 8, 1),
+        ({"pp": 4}, 16, 4),  # 1f1b: the first stage has four micro batches in flight
+        ({"pp": 4, "vp": 2}, 16, 5.5),  # interleaved: 2 (p - 1) + (v - 1) p + 1 passes of half a micro batch each
+        ({"pp": 4, "schedule": "gpipe"}, 16, 16),  # all forward passes, then all backward passes
+    ],
+)
+def test_an_exchange_hides_where_another_micro_batch_is_on_its_way(layout, micro_batches, alone):
+    options = {"ep": 8, "num_devices": 8 * layout.get("pp", 1), "global_batch": 8 * micro_batches, **layout}
+    open_, beside = (times_of(step_of(MIXTRAL, **options, exchange_overlap=share)) for share in (False, True))
+    hidden = (1 - alone / micro_batches) * (1 - INTERFERENCE)
+    assert beside.expert_parallel == pytest.approx(open_.expert_parallel * (1 - hidden))
+
+
+def test_transfers_between_stages_hide_where_stages_are_interleaved():
+    options = {"num_devices": 4, "pp": 4, "global_batch": 64}
+    for layout, hides in (({}, False), ({"vp": 2}, True), ({"schedule": "dualpipe"}, True)):
+        open_, hidden = (times_of(step_of(**options, **layout), {"pipeline": share}) for share in (0.0, 0.7))
+        assert (hidden.pipeline_transfer < open_.pipeline_transfer) is hides
 
 
 # --- by hand: two passes of 6 s of compute in one layer of four, and what runs beside them --------------------------

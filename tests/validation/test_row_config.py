@@ -27,6 +27,18 @@ def test_attention_is_that_of_its_time(changes, attention):
     assert {train.attention for train in case(attention="", **{"year": "", **changes}).candidates} == {attention}
 
 
+@pytest.mark.parametrize(
+    ("changes", "dtype"),
+    [
+        ({"software": "Megatron-Core"}, "fp32"),
+        ({"software": "Megatron-Core", "dtype": "fp16"}, "fp16"),
+        ({"software": "NeMo 25.02 / Megatron-Bridge"}, "bf16"),
+    ],
+)
+def test_gradients_are_summed_as_the_software_named_does_by_itself(changes, dtype):
+    assert {train.gradient_dtype for train in case(**changes).candidates} == {dtype}
+
+
 def test_a_blank_dtype_may_be_fp8_where_the_software_is_made_for_it():
     def dtypes(**changes):
         return {train.dtype for train in case(dtype="", **changes).candidates}
