@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..arrays import Number
 from ..model.tensors import JOINED_WORDS, WORDS, Projection, joined_words
+from .sharding import SHARDINGS
 
 if TYPE_CHECKING:
     from .run import TrainConfig
@@ -29,7 +30,8 @@ def module_words(modules: str) -> tuple[str, ...]:
 
 def are_units(train: TrainConfig, stack: Stack) -> bool:
     """Whether each matrix of an adapter is an FSDP unit of its own, as PEFT wraps those that nothing fuses."""
-    return train.adapts and train.shards_parameters and stack.unit_us > 0 and "adapter" not in stack.fused
+    wraps = SHARDINGS[train.sharding].wraps
+    return train.adapts and wraps and stack.unit_us > 0 and "adapter" not in stack.fused
 
 
 def adapters(words: Collection[str], parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:

@@ -14,6 +14,7 @@ class Sharding(msgspec.Struct, frozen=True):
         parameters: Of the parameters, gathered for each pass over a layer.
         node: Whether the ranks of one node share, and nodes repeat each other.
         says: In words.
+        wraps: Whether modules are wrapped in units that gather together (FSDP); ZeRO-3 fetches each as it is used.
     """
 
     optimizer: bool
@@ -21,6 +22,7 @@ class Sharding(msgspec.Struct, frozen=True):
     parameters: bool
     node: bool
     says: str
+    wraps: bool = False
 
 
 # ZeRO stages: arXiv:1910.02054, section 5; FSDP and its hybrid: arXiv:2304.11277, section 3.2
@@ -29,6 +31,8 @@ SHARDINGS: dict[str, Sharding] = {
     "zero1": Sharding(True, False, False, False, "the optimizer's state (ZeRO-1, Megatron's distributed optimizer)"),
     "zero2": Sharding(True, True, False, False, "gradients as well (ZeRO-2, FSDP's SHARD_GRAD_OP)"),
     "zero3": Sharding(True, True, True, False, "parameters as well (ZeRO-3)"),
-    "fsdp": Sharding(True, True, True, False, "parameters as well (FSDP's FULL_SHARD)"),
-    "hsdp": Sharding(True, True, True, True, "as fsdp within a node, each node a replica (FSDP's HYBRID_SHARD)"),
+    "fsdp": Sharding(True, True, True, False, "parameters as well (FSDP's FULL_SHARD)", wraps=True),
+    "hsdp": Sharding(
+        True, True, True, True, "as fsdp within a node, each node a replica (FSDP's HYBRID_SHARD)", wraps=True
+    ),
 }

@@ -121,7 +121,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         expandable_segments: Whether its allocator's segments expand (`PYTORCH_ALLOC_CONF`), so that it loses none.
         keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
-        expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel.
+        expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel;
+            in a "loop", all else of an expert is, too, before the next.
         expert_us: Host time per kernel of an expert layer that no graph captures, in microseconds; None: as for any
             kernel.
         dispatch_us: Host time of dealing tokens out to experts, per layer and pass that no graph captures, in
@@ -178,7 +179,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     expandable_segments: bool = False
     keeps_gradients: bool = False
     dispatcher: str = "alltoall"
-    expert_launches: Literal["each", "grouped"] = "grouped"
+    expert_launches: Literal["each", "grouped", "loop"] = "grouped"
     expert_us: float | None = None
     dispatch_us: float = 0.0
     unit_us: float = 0.0

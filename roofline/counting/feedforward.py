@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ..arrays import Number, divide, is_scalar, where
 from ..config.dispatch import dispatcher
 from ..config.recompute import Module
@@ -80,7 +82,8 @@ def mlp(
         fusion: Fusion | None = ("expert_epilogue" if epilogue else None) if routed else "activation_cast"
         project(tape, (down,), rows, **sizes, saves=product, made_by=inner, quantised_by=fusion)
         if routed and down.bias and not (epilogue or tape.fused("expert_bias")):
-            tape.repeated("experts.bias", here * rows * d_model, traffic.EXPERT_BIAS_EAGER, here, flops=2)
+            times = divide(here, tape.experts)  # where the whole expert is not repeated
+            tape.repeated("experts.bias", here * rows * d_model, traffic.EXPERT_BIAS_EAGER, times, flops=2)
 
 
 def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
@@ -123,11 +126,11 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     width = spec.latent_dim or d_model
     latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
     moved = routed * width
+    alone = experts_here if tape.stack.expert_launches == "loop" else 1  # one expert after the other
     with tape.within("dispatch"):
         for down in latent[:1]:
             project(tape, (down,), tokens)
-        kept, copy = routed * 28, traffic.COPY
-        tape.elementwise("moe.permute", moved, copy, flops=0, kind="embedding", saves=kept, role="dispatch")
+        _take(tape, routed, tokens, width, alone)
         _exchange(tape, spec, "moe.dispatch", moved * es, gathered)
         _sort(tape, "moe.sort", moved * gathered, experts_here)
     if tape.decoding:  # few tokens reach few experts: of E, E*(1 - (1 - k/E)^tokens) are read
@@ -135,17 +138,12 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
         experts_here = experts_here * reached
     rows, many = divide(routed * gathered, experts_here), spec.n_experts
     sizes: dict[str, Any] = {"tp": etp, "count": many, "here": experts_here, "saves": moved * gathered * es}
-    with tape.routing():
+    with tape.routing(alone):
         mlp(tape, spec.expert, width, rows, "experts", made_by="dispatch", **sizes)
-    part = 1 / spec.experts_per_token  # a token's experts are summed
-    weighted = not tape.fused("expert_weights")  # what is multiplied is kept for the gradient of the weights
-    chain = traffic.Passes(reads=1, writes=part, back_reads=part + weighted, back_writes=1)
-    outputs = moved * es * weighted
-    saved = Saved(made_by="experts", input=outputs, whole=outputs)
     with tape.within("dispatch"):
         _sort(tape, "moe.unsort", moved * gathered, experts_here)
         _exchange(tape, spec, "moe.combine", moved * es, gathered)
-        tape.elementwise("moe.unpermute", moved, chain, flops=2, kind="embedding", saves=outputs, saved=saved)
+        _sum(tape, spec, moved, alone)
         for up in latent[1:]:
             project(tape, (up,), tokens, saves=tokens * width * es)
     if spec.shared is not None:
@@ -153,6 +151,28 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
             mlp(tape, spec.shared, d_model, tape.tokens, "shared_expert", made_by="layernorm")
             if spec.shared_gate:
                 project(tape, feed_forward_projections(spec, d_model)[-1:], tape.tokens)
+
+
+def _take(tape: Tape, rows: Number, tokens: Number, width: int, alone: Number) -> None:
+    """Rows of tokens in the order of their experts, or taken by each of so many experts `alone`."""
+    looped = tape.stack.expert_launches == "loop"
+    chain: dict[str, Any] = {"kind": "embedding", "flops": 0}
+    copy = traffic.EXPERT_TAKES if looped else traffic.COPY
+    tape.repeated("moe.permute", rows * width, copy, alone, saves=rows * 28, role="dispatch", **chain)
+    if looped:  # each expert's gradient of its input is one of all tokens
+        tape.repeated("moe.sum", alone * tokens * width, traffic.EXPERT_GRADIENT, alone, **chain)
+
+
+def _sum(tape: Tape, spec: Moe, elements: Number, alone: Number) -> None:
+    """What a token's experts made of it, by their weights; those are looked up where each expert adds its own."""
+    part = 1 / spec.experts_per_token
+    weighted = not tape.fused("expert_weights")  # what is multiplied is kept for the gradient of the weights
+    chain = traffic.Passes(reads=1, writes=part, back_reads=part + weighted, back_writes=1)
+    if tape.stack.expert_launches == "loop":
+        chain = msgspec.structs.replace(chain, kernels=4, back_kernels=8)
+    outputs = elements * tape.es * weighted
+    saved = Saved(made_by="experts", input=outputs, whole=outputs)
+    tape.repeated("moe.unpermute", elements, chain, alone, flops=2, kind="embedding", saves=outputs, saved=saved)
 
 
 def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Number) -> None:

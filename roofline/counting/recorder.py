@@ -40,6 +40,7 @@ class Tape:
         self.count: Number = 1
         self.module: Module | None = None
         self.routed = False  # what is recorded now runs on tokens that a router dealt out
+        self.experts: Number = 1  # and as often, for one expert after the other
         self.decoding = decoding  # one query per sequence, against all cached keys
         self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
@@ -113,11 +114,11 @@ class Tape:
         self.module = before
 
     @contextmanager
-    def routing(self) -> Iterator[None]:
-        """What is recorded inside runs on tokens that a router dealt out."""
-        before, self.routed = self.routed, True
+    def routing(self, experts: Number = 1) -> Iterator[None]:
+        """What is recorded inside runs on tokens that a router dealt out, for so many `experts` one after the other."""
+        before, self.routed, self.experts = self.routed, True, experts
         yield
-        self.routed = before
+        self.routed, self.experts = before, 1
 
     def op(self, name: str, kind: Kind, phase: Phase, kernel: Kernel, **extra: Any) -> None:
         """Append the op of a kernel; `extra` are further `Op` fields."""
@@ -142,7 +143,7 @@ class Tape:
                 bytes_read=kernel.bytes_read,
                 bytes_written=kernel.bytes_written,
                 shape=kernel.shape,
-                kernels=kernel.kernels,
+                kernels=kernel.kernels * self.experts,
                 model_flops=kernel.model_flops,
                 **extra,
             )

@@ -62,6 +62,9 @@ GATED_CLAMPED_EAGER = Passes(reads=10, writes=8, back_reads=17, back_writes=10, 
 # y + p * b of each expert by itself, in fp32 like the router's p, their outputs joined and cast: backward casts dy, and
 # makes p * dy and the products that are summed to the gradient of p; that of b is summed as any bias's
 EXPERT_BIAS_EAGER = Passes(reads=7, writes=7, back_reads=10, back_writes=8, kernels=2, back_kernels=5)
+# one expert after the other: which tokens are its own, and they looked up; backward into zeros of all tokens
+EXPERT_TAKES = Passes(reads=1, writes=1, back_reads=1, back_writes=1, kernels=2)
+EXPERT_GRADIENT = Passes(reads=0, writes=0, back_reads=2, back_writes=2, kernels=0, back_kernels=2)  # zeros, sum
 SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # scale, mask, softmax
 SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)

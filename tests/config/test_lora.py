@@ -3,7 +3,9 @@
 import pytest
 
 import roofline
+from roofline.config.lora import are_units
 from roofline.config.settle import train_config
+from roofline.config.stack import load_stack
 from roofline.counting.step import build_step
 
 # d 64, 4 heads of 16, 2 kv heads, feed-forward 96: q [64, 64]; k, v [64, 32]; gate, up [64, 96]; down [96, 64]
@@ -72,3 +74,9 @@ def test_a_name_that_is_no_projection_is_refused(modules, message):
 def test_modules_without_adapters_are_refused():
     with pytest.raises(roofline.RooflineError, match="lora_modules 'mlp' without train 'lora': add --train lora"):
         roofline.count("gpt2", lora_modules="mlp")
+
+
+@pytest.mark.parametrize(("sharding", "wrapped"), [("none", False), ("zero3", False), ("fsdp", True), ("hsdp", True)])
+def test_only_fsdp_wraps_matrices_of_adapters(sharding, wrapped):
+    train = train_config({"train": "lora", "stack": "hf-trainer", "num_devices": 8, "sharding": sharding})
+    assert are_units(train, load_stack("hf-trainer")) is wrapped
