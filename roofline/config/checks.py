@@ -135,7 +135,7 @@ def _check_schedule(train: TrainConfig) -> None:
     odd = first_where(train.pp % 2 != 0, train.pp) if plan.placement == "both_ends" else None
     if odd is not None:
         raise RooflineError(f"schedule {name} pairs the first stage with the last: set an even --pp (got {odd[0]})")
-    if name != "interleaved" and not needed:
+    if not plan.divided and not needed:
         bad = first_where(train.vp > 1, train.vp)
         if bad is not None:
             raise RooflineError(f"schedule {name} has one stage on each device: leave --vp out (got {bad[0]})")

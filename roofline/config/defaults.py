@@ -80,8 +80,8 @@ def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
     """The software profile where nothing is said: what such a layout is usually trained with.
 
     JAX on a TPU; Megatron-Core for tensor, pipeline, context or expert parallelism (nemo, on AMD's GPUs primus), and on
-    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); Hugging Face's Trainer and PEFT for adapters; FSDP where
-    parameters are sharded; else PyTorch with torch.compile.
+    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); Hugging Face's Trainer and PEFT for adapters; FSDP
+    where parameters are sharded; else PyTorch with torch.compile.
     """
     if device is not None and device.kind == "tpu":
         return "jax"

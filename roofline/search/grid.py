@@ -7,6 +7,7 @@ of degrees. Memory and schedule are the very functions that price one layout.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ class Bundle:
         small: dict[str, Any] = {
             **self.keys,
             **dict.fromkeys(("pp", "vp", "dp", "num_devices"), 1),
+            "schedule": None,  # needs more than one stage
             "sharding": sharding,
             "micro_batch": self.micro,
             "global_batch": np.array([1.0, 2.0])[:, None, None] * self.micro,  # [2, 1, m]
@@ -85,6 +87,10 @@ class Bundle:
         steps: dict[int, Step] = {}
         for variants in self.alike:
             trains = [resolve(msgspec.structs.replace(self.trains[each], **small), model) for each in variants]
+            trains = [
+                msgspec.structs.replace(t, schedule=self.trains[i].schedule or t.schedule)
+                for t, i in zip(trains, variants, strict=True)
+            ]
             steps |= zip(variants, without_updates(model, trains), strict=True)
         return [steps[variant] for variant in range(len(self.trains))]
 
@@ -187,8 +193,13 @@ class Bundle:
 
     @cached_property
     def _pass(self) -> Any:
-        """Seconds of the whole model for one micro batch, without what depends on their number: as the tables are."""
+        """Seconds of the whole model for one of endless micro batches, without what adds up over them: of the tables.
+
+        Endless, so that whatever may run beside another micro batch hides there: no step takes less.
+        """
         step = self.steps[0]
+        endless = msgspec.structs.replace(step.train, micro_batch=1, global_batch=math.inf)
+        step = msgspec.structs.replace(step, train=endless)
         priced = [
             PricedOp(msgspec.structs.replace(op, kernels=sums["kernels"], units=sums["units"]), 0, sums["seconds"])
             for op, sums in self._timed_ops()

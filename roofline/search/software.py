@@ -174,6 +174,7 @@ def choices_of(
         value = several(options.pop(name, None))
         if value is not None:
             given[name] = value
+    schedule = options.pop("schedule", None)  # what it needs of pp and vp the layouts have
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
     said = {name: value for name, value in run.options.items() if name in MEANT}
     base = msgspec.structs.replace(outline(run.train, model), **said)
@@ -202,5 +203,5 @@ def choices_of(
         limits = ", the most that is assumed: it limits how far the work splits"
         most = "" if fine_tunes or batch >= max(counts) else limits
         notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
-    base = msgspec.structs.replace(base, global_batch=batch)
-    return Choices(**given, across_nodes=across_nodes), base, parts, notes
+    base = msgspec.structs.replace(base, global_batch=batch, schedule=schedule)
+    return Choices(**given, schedule=schedule, across_nodes=across_nodes), base, parts, notes

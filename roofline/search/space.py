@@ -15,6 +15,7 @@ import msgspec
 from ..arrays import Number
 from ..config.recompute import RECOMPUTES, recompute_fields
 from ..config.run import TrainConfig
+from ..config.schedules import pipeline_schedule
 from ..errors import RooflineError
 from ..model.spec import Mlp, ModelConfig, Moe
 from ..units import format_number
@@ -38,6 +39,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
         tp, pp, vp, dp, cp, ep: Degrees allowed.
         micro_batch: Sequences per pass allowed.
         sharding, recompute, sequence_parallel, dtype, attention: Words allowed; no attention: the profile's own.
+        schedule: The pipeline schedule that was asked for; None: what the software runs.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
     """
 
@@ -53,6 +55,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     sequence_parallel: tuple[bool, ...] = (False, True)
     dtype: tuple[str, ...] = ("bf16",)
     attention: tuple[str, ...] = ()
+    schedule: str | None = None
     across_nodes: bool = False
 
     def words(self, *names: str) -> Iterator[dict[str, Any]]:
@@ -229,26 +232,30 @@ def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices:
 
 def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[int]:
     layers = model.n_layers
+    paired = choices.schedule is not None and pipeline_schedule(choices.schedule).placement == "both_ends"
     found = [
         pp
         for pp in _allowed(choices.pp, divisors(devices))
         if pp <= layers
         and devices % pp == 0
+        and not (paired and pp % 2)
         and (choices.pp is not None or -(-layers // pp) * pp <= MOST_UNEVEN * layers)
     ]
     if not found:
         raise RooflineError(
             f"no pp of ({_few(list(choices.pp or ()))}) divides {format_number(devices, 'device')} "
-            f"within the model's {layers} layers"
+            f"within the model's {layers} layers{f', in pairs for {choices.schedule}' if paired else ''}"
         )
     return found
 
 
 def _virtual_degrees(layers: int, pp: int, choices: Choices) -> list[int]:
-    """Virtual stages must hold whole layers, the same number each."""
-    if pp == 1:
-        return [1] if choices.vp is None or 1 in choices.vp else []
-    sensible = [1, *(vp for vp in divisors(layers // pp) if vp > 1)] if layers % pp == 0 else [1]
+    """Virtual stages hold whole layers, the same number each, and are as many as a schedule that is asked for runs."""
+    sensible = [1, *(vp for vp in divisors(layers // pp) if vp > 1)] if pp > 1 and layers % pp == 0 else [1]
+    if choices.schedule is not None:
+        plan = pipeline_schedule(choices.schedule)
+        most = layers if plan.divided else plan.chunks or 1
+        sensible = [vp for vp in sensible if (plan.chunks or 1) <= vp <= most]
     return [vp for vp in sensible if choices.vp is None or vp in choices.vp]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import roofline
 from roofline.answers.estimate import estimate
+from roofline.config.schedules import schedules
 from roofline.errors import RooflineError
 from roofline.search.answer import layouts
 
@@ -33,6 +34,30 @@ def test_given_degrees_restrict():
     assert {layout.tp for layout in result.layouts} <= {2, 4}
     assert {layout.pp for layout in result.layouts} == {2}
     assert {layout.recompute for layout in result.layouts} == {"full"}
+
+
+@pytest.mark.parametrize("schedule", schedules())
+def test_a_schedule_that_is_asked_for_has_the_stages_it_needs(schedule):
+    plan, shape = schedules()[schedule], {"num_devices": 16, "global_batch": 64, "pp": (2, 3, 4)}
+    result = layouts(DENSE, DEVICE, **shape, schedule=schedule, stack="megatron", top=30)
+    assert result.layouts
+    for layout in result.layouts:
+        assert layout.train.schedule == schedule
+        assert layout.vp == (plan.chunks or 1) or plan.divided
+        degrees = {
+            name: getattr(layout, name) for name in ("tp", "pp", "vp", "cp", "micro_batch", "recompute", "sharding")
+        }
+        alone = estimate(
+            DENSE,
+            DEVICE,
+            num_devices=16,
+            global_batch=64,
+            schedule=schedule,
+            stack="megatron",
+            sequence_parallel=layout.sequence_parallel,
+            **degrees,
+        )
+        assert alone.step_time_s == pytest.approx(layout.step_time_s, rel=1e-9)
 
 
 def test_interrupt_keeps_the_best_so_far():

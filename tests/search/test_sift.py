@@ -46,7 +46,7 @@ def test_nothing_is_sharded_over_one_rank():
 SPACES = {
     "dense": (DENSE, {"num_devices": (1, 4, 8, 24, 64), "global_batch": 192}),
     "experts": (EXPERTS, {"num_devices": (8, 16), "global_batch": 64, "stack": "megatron"}),
-    "passes told apart": (DENSE, {"num_devices": (8, 16), "global_batch": 64, "pp": (2, 4), "schedule": "zb-h1"}),
+    "passes told apart": (DENSE, {"num_devices": (8, 16, 32), "global_batch": 64, "pp": (2, 4), "schedule": "zb-h1"}),
 }
 
 
