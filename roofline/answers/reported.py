@@ -244,7 +244,7 @@ Way = tuple[Mistake, ...]
 def explain_printed(printed: Printed, truth: float, possible: Iterable[Mistake]) -> tuple[Cause, ...]:
     """Ways from the run's MFU to the printed one, alone or two together, the likeliest first."""
     if printed.agrees(truth):
-        same = f"it agrees with 6N+12LdS and the dense peak, as MFU is counted here ({format_share(truth)})"
+        same = f"agrees with 6N+12LdS and the dense peak, as MFU is counted here ({format_share(truth)})"
         return (Cause(what=same, mfu=truth, mistakes=()),)
     found = []
     for way in _ways(possible):
