@@ -148,6 +148,7 @@ CATALOGUE = (
     Row("restrictions", (LAYOUTS,), able.free_words, able.restrictions),
     Row("num_devices", (FITS, LAYOUTS), "{:,} devices", able.more_devices),
     Row("optimizer", (FITS,), "8-bit AdamW", lambda run: able.in_place_of_adamw(run, "adamw-8bit")),
+    Row("optimizer", (LAYOUTS,), "--optimizer {}", lambda run: able.in_place_of_adamw(run, "adamw-8bit")),
     Row("optimizer", (FITS, FASTER), "fused AdamW", lambda run: able.in_place_of_adamw(run, "adamw-fused")),
     Row("train", (FITS,), "a base in 4 bits (QLoRA)", able.quantised_bases),
     Row("offload", (FITS,), lambda _run, what: f"{', '.join(what)} offloaded to the host", able.offloads),

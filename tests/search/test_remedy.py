@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.search.answer import layouts
 from roofline.search.remedy import remedy, shortage
+from roofline.units import format_bytes
 
 from .small import DENSE, DEVICE
 
@@ -36,3 +38,13 @@ def test_a_shorter_sequence_helps_where_activations_do_not_fit():
     length = int(re.search(r"--seq-len (\d+)", remedy(DENSE, DEVICE, found, 1, asked))[1])
     assert layouts(DENSE, DEVICE, num_devices=1, **{**asked, "seq_len": length}).layouts
     assert not layouts(DENSE, DEVICE, num_devices=1, **{**asked, "seq_len": 2 * length}).layouts
+
+
+def test_an_optimizer_in_8_bits_is_named_where_it_makes_it_fit():
+    """1.54B parameters: 18 bytes of each, with copies in 16 bits, do not fit in 24 GiB; 12 of each are 17.2 GiB."""
+    model, card = load_model("qwen2.5-1.5b"), load_device("rtx-4090")
+    found = layouts(model, card, num_devices=1)
+    assert found.layouts == []
+    said = re.search(r"--optimizer (\S+) \((.*?): ([0-9.]+ GiB)", remedy(model, card, found, 1, {}))
+    fitting = layouts(model, card, num_devices=1, optimizer=said[1])
+    assert format_bytes(fitting.simplest.memory_bytes) == said[3]
