@@ -41,6 +41,7 @@ FIGURES = (
     "hardware_flops_per_step",
     "bound",
 )
+MEMORY = (*PARTS, "total_bytes", "needed_bytes", "capacity_bytes")  # of a row
 COSTLIEST = 10
 VISIBLE = 5e-4  # shares of the step below this are not shown
 
@@ -150,7 +151,7 @@ def peak_bar(mfu: float, steps: Sequence[WaterfallStep]) -> str:
 
 def record(result: Estimate[Any, Any, Any]) -> dict[str, Any]:
     """One estimate as one flat row: what was asked, then the figures."""
-    memory = {f"memory_{name}": getattr(result.memory, name) for name in (*PARTS, "total_bytes", "capacity_bytes")}
+    memory = {f"memory_{name}": getattr(result.memory, name) for name in MEMORY}
     return {
         "model": result.model.name,
         "device": result.device.id,
