@@ -26,6 +26,19 @@ def test_command_prints_what_is_shown(command, shown):
     assert update_readme.run(command) == shown, "run scripts/maintain/update_readme.py if the change is meant"
 
 
+@pytest.mark.parametrize("name", sorted({*update_readme.PICTURES} - {"validation"}))
+def test_pictures_show_what_is_drawn_now(name):
+    kept = (update_readme.IMAGES / f"{name}.png").read_bytes()
+    assert update_readme.drawn(name) == kept, "run scripts/maintain/update_readme.py if the change is meant"
+
+
+def test_the_picture_of_published_runs_says_what_validate_prints():
+    text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")  # its output is tested above
+    rows, median, inside = re.search(r"^all +([\d,]+) +\S+ % +(\S+) % +\S+ % +(\S+) %", text, re.MULTILINE).groups()
+    shown = update_readme.words(update_readme.IMAGES / "validation.png")
+    assert f"{rows} runs, median error of the step time {median} %; {float(inside):.0f} % of the measurements" in shown
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_examples(page):
     text = page.read_text(encoding="utf-8")

@@ -111,7 +111,7 @@ def _drawing(data: Picture) -> tuple[float, Callable[[Figure, Any], None]]:
 
 
 def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
-    """Write a figure as PNG, SVG or PDF by the suffix of `path`, whole or not at all.
+    """Write a figure as PNG, SVG or PDF by the suffix of `path`, whole or not at all; a PNG's description is its words.
 
     Raises:
         RooflineError: The suffix is none of `FORMATS`, or the file cannot be written.
@@ -120,11 +120,19 @@ def save(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
 
     suffix = check_output(path).suffix.lower()
     # no date: the same figure is the same file
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix)
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {"Description": words(figure)}}[suffix]
     buffer = BytesIO()
     with _style():
         figure.savefig(buffer, format=suffix[1:], dpi=dpi, metadata=metadata, facecolor="white")
     write_atomically(Path(path), buffer.getvalue())
+
+
+def words(figure: Figure) -> str:
+    """What stands in a figure, a text a line: its figures for who does not see it, and for a test of what is drawn."""
+    from matplotlib.text import Text
+
+    texts = (" ".join(text.get_text().split()) for text in figure.findobj(Text) if text.get_visible())
+    return "\n".join(dict.fromkeys(filter(None, texts)))
 
 
 def save_data(data: Picture, path: str | Path) -> None:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from roofline import plot
 from roofline.errors import RooflineError
@@ -85,3 +86,11 @@ def test_plotting_needs_no_display_and_no_pyplot(tmp_path):
 def test_text_of_an_svg_is_text(tmp_path):
     plot.save(plot.draw(plot.roofline_data([load_device("h100-sxm-80gb")])), tmp_path / "roof.svg")
     assert "arithmetic intensity" in (tmp_path / "roof.svg").read_text()
+
+
+def test_a_png_says_what_stands_in_it(tmp_path):
+    figure = plot.draw(plot.memory_data([estimate("gpt2", "h100-sxm-80gb", micro_batch=8)]))
+    plot.save(figure, tmp_path / "memory.png")
+    with Image.open(tmp_path / "memory.png") as image:
+        lines = image.info["Description"].splitlines()
+    assert {"Memory of the fullest device", "optimizer state", "capacity 79.6 GiB"} <= set(lines)
