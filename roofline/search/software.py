@@ -71,10 +71,12 @@ def parts_of(device: Device, options: Mapping[str, Any]) -> tuple[Part, ...]:
     stack, shardings = options.get("stack"), several(options.get("sharding"))
     train = options.get("train", "full")
     candidates = shardings or (OTHER_SHARDINGS if stack is None else shardings_of(stack))
-    if stack is not None:
-        return (Part(stack, candidates),)
-    found: dict[tuple[str, bool], list[str]] = {}
     free = train == "full" or _asks_to_split(options)
+    if stack is not None:
+        usual = default_stack(device, {"train": train})
+        whole = not free and stack == usual != default_stack(device, {"tp": 2, "train": train})
+        return (Part(stack, candidates, False if whole else None),)
+    found: dict[tuple[str, bool], list[str]] = {}
     for split in (False, True):
         for sharding in candidates:
             name = default_stack(device, {"tp": 2 if split else 1, "sharding": sharding, "train": train})
@@ -84,13 +86,13 @@ def parts_of(device: Device, options: Mapping[str, Any]) -> tuple[Part, ...]:
                 found.setdefault((name, split), []).append(sharding)
     if len({name for name, _ in found}) == 1:
         return (Part(next(iter(found))[0], candidates, None if len(found) > 1 else False),)
-    usual = [Part(name, tuple(words), split) for (name, split), words in found.items()]
+    parts = [Part(name, tuple(words), split) for (name, split), words in found.items()]
     footing = [
         msgspec.structs.replace(part, shardings=common, split=False)
-        for part in usual
+        for part in parts
         if part.split and (common := tuple(w for w in part.shardings if w in shardings_of(part.stack)))
     ]
-    return (*usual, *footing)
+    return (*parts, *footing)
 
 
 def _asks_to_split(options: Mapping[str, Any]) -> bool:
