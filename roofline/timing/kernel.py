@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.75), (64, 64, 0.375))
 _MOST_WASTE = 2.0
 _ATTENTION_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
+_UNITS = 128  # multiprocessors of a chip whose maker publishes none: data-center parts have 104 to 160 (hardware/devices)
 _ALIGNMENT = 8  # elements: matrix engines want leading dimensions of 16 bytes
 
 
@@ -84,7 +85,7 @@ def _matmul_time(op: Op, device: Device) -> Number:
     xp = namespace(flops, memory_bytes)
     compute: Any = flops / (cap * device.peak_flops_per_s(op.dtype)) * (1.0 + dense.k_half / k)
     if constants.quantisation:
-        compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or 1)
+        compute = compute * _wave_waste(xp, constants, m, n, batch, device.units or _UNITS)
     if op.gradient == "weight":
         compute = compute * constants.wgrad
     if op.form == "batched" and constants.misaligned_batch > 1.0:
@@ -132,7 +133,7 @@ def _attention_time(op: Op, device: Device, kernel: str) -> Number:
         rows, cap, tile_us, softmax = seq_kv, constants.cap_backward, constants.tile_backward_us, 0.4
     else:
         rows, cap, tile_us, softmax = seq_q, constants.cap, constants.tile_us, 1.0
-    even = batch * heads * xp.ceil(rows / _ATTENTION_TILE) / (device.units or 1)
+    even = batch * heads * xp.ceil(rows / _ATTENTION_TILE) / (device.units or _UNITS)
     waves = xp.ceil(even)
     padded = xp.ceil(dim / constants.head_multiple) * constants.head_multiple
     effort = (padded + softmax * constants.softmax_dim) / dim

@@ -85,8 +85,21 @@ def loss(rows: Sequence[dict[str, str]]) -> float:
     return total / max(sum(weights.values()), 1e-9)
 
 
+def touched(name: str, rows: Sequence[dict[str, str]], stacks: dict[str, str]) -> Sequence[dict[str, str]]:
+    """The rows that a constant of this name bears on; `stacks`: the profile of each row."""
+    kind, _, of = name.partition(".")
+    if kind == "compute":
+        return [row for row in rows if load_device(row["device"]).architecture == of]
+    if kind == "efficiency":
+        return [row for row in rows if stacks.get(row["id"]) == of]
+    if kind == "dispatch_us":
+        return [row for row in rows if row["n_experts"]]
+    return rows
+
+
 def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
     """Coordinate descent over the grids."""
+    stacks = {p.id: p.stack for p in predicted(predict_runs(rows))}
     free = parameters(sustained_entries(rows), variants(rows))
     best = {
         name: 0.9 if grid in {"compute", "efficiency"} else GRID[grid][len(GRID[grid]) // 2]
@@ -96,10 +109,9 @@ def fit(rows: Sequence[dict[str, str]], sweeps: int = 2) -> dict[str, float]:
         assign(best[name])
     for _ in range(sweeps):
         for name, (grid, assign) in free.items():
-            mine = rows
-            if name.startswith("compute."):
-                architecture = name.removeprefix("compute.")
-                mine = [row for row in rows if load_device(row["device"]).architecture == architecture]
+            mine = touched(name, rows, stacks)
+            if not mine:  # what no row shows stays where it starts
+                continue
             scores = {}
             for value in GRID[grid]:
                 assign(value)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from roofline.counting.op import Op
 from roofline.errors import RooflineError
-from roofline.hardware import HardwareError, load_device, override
+from roofline.hardware import HardwareError, all_devices, load_device, override
 from roofline.timing.kernel import expected_time, ideal_time
 
 DEVICES = (
@@ -285,3 +285,23 @@ def test_experts_are_never_faster_than_the_dense_matmul_of_their_dtype(name):
             expected_time(matmul(4096, 4096, 4096, dtype=dtype, name=what), device) for what in ("mlp.up", "experts.up")
         )
         assert experts >= dense
+
+
+def test_a_chip_whose_units_are_not_published_is_as_slow_as_its_peak_says():
+    b100, b200 = load_device("b100-sxm"), load_device("b200-sxm")
+    assert b100.units is None
+    for phase in ("forward", "backward"):
+        op = attention(2, 32, 4096, 64, phase=phase)
+        times = [expected_time(op, device, attention="flash2") for device in (b100, b200)]
+        assert times[0] / times[1] == pytest.approx(b200.peaks["bf16"] / b100.peaks["bf16"], rel=0.1)
+
+
+def test_attention_of_a_training_shape_is_within_the_reach_of_every_chip():
+    op = attention(2, 32, 4096, 128)
+    slow = {
+        device.id: round(expected_time(op, device, attention="flash2") / ideal_time(op, device))
+        for device in all_devices()
+        if device.kind != "cpu" and "bf16" in device.peaks and "flash2" in device.family.attention
+        if expected_time(op, device, attention="flash2") > 15 * ideal_time(op, device)
+    }
+    assert slow == {}
