@@ -178,9 +178,16 @@ class Sustained(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         compute: Matrix rate, at most 1.
+        compute_16bit: The same in fp16 and bf16, where they draw more power than narrower dtypes; None: as `compute`.
     """
 
     compute: float
+    compute_16bit: float | None = None
+
+    def rate(self, dtype: str) -> float:
+        """The matrix rate of a dtype."""
+        own = self.compute_16bit if dtype in {"fp16", "bf16"} else None
+        return self.compute if own is None else own
 
 
 class Launch(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):

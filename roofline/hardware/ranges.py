@@ -82,7 +82,8 @@ CACHED = Interval(0, 20, open_low=True)
 
 # Every number of the [measured] tables, whatever table it is in (`roofline/hardware/measured.py` says what each means).
 MEASURED: dict[str, Interval] = {
-    **dict.fromkeys(("cap", "cap_backward", "bandwidth", "eta", "eta_pairs", "switch_eta", "compute"), _SHARE),
+    **dict.fromkeys(("cap", "cap_backward", "bandwidth", "eta", "eta_pairs", "switch_eta"), _SHARE),
+    **dict.fromkeys(("compute", "compute_16bit"), _SHARE),
     **dict.fromkeys(("t0_us", "tile_us", "tile_backward_us", "eager_us", "compiled_us", "graph_us"), _TIME_US),
     **dict.fromkeys(("alpha_us", "alpha_rank_us", "alpha_step_us", "ramp_us", "ramp_rank_us"), _TIME_US),
     "slowdown": _SLOWER,

@@ -83,7 +83,7 @@ class _Seconds:
         self.groups = rank_groups(step.train, device)
         self.network = network_bytes_per_s(step.train)
         self.clock = clock_share(device)
-        self.sustained = device.measured.sustained.compute * self.clock * step.stack.efficiency
+        self.lasting = self.clock * step.stack.efficiency
 
     def of(self, op: Op) -> tuple[Number, Number]:
         """The roofline's, and what measured kernels make of it."""
@@ -97,11 +97,11 @@ class _Seconds:
             expected = kernel.expected_time(op, self.device, attention=train.attention)
             if op.kind == "matmul":
                 recipe = train.recipe
-                expected = expected / self.sustained
+                expected = expected / (self.device.measured.sustained.rate(op.dtype) * self.lasting)
                 if recipe is not None and op.dtype == recipe.dtype:
                     expected = expected / recipe.rate
             elif op.kind == "attention":  # stays below the default power limit
-                expected = expected / (self.clock * self.step.stack.efficiency)
+                expected = expected / self.lasting
         return ideal, expected * train.imbalance if op.routed else expected
 
     def _collective(self, op: Op) -> tuple[Number, Number]:

@@ -49,8 +49,11 @@ def _of_architectures() -> Iterator[tuple[str, Constant]]:
     for key, tables in {"default": default_measured(), **measured}.items():
         if "sustained" not in tables:
             continue
-        value, source = (tables["sustained"][field] for field in ("compute", "source"))
-        says = f"rate of matmuls in long runs over that of short benchmarks: {key}"
+        table, says = tables["sustained"], f"rate of matmuls in long runs over that of short benchmarks: {key}"
+        value, source = table["compute"], table["source"]
+        if "compute_16bit" in table:
+            own = Constant(value=table["compute_16bit"], says=f"{says}, in 16 bits", evidence="published", source=source)
+            yield f"sustained.{key}.16bit", own
         if source.startswith("assumes"):
             row = Constant(value=value, says=says, evidence="assumed", source=source)
         elif source.startswith("measured"):

@@ -184,3 +184,14 @@ def test_work_that_is_kept_otherwise_or_run_again_is_timed_once(model, monkeypat
     )
     assert price_all(steps, H100) == alone
     assert len(timed) == len([op for op in steps[0].ops if op.kind != "collective"])
+
+
+def test_long_runs_are_slower_in_16_bits_where_these_draw_more_power():
+    def lasting(dtype):
+        (item,) = (i for i in priced(device=GB200, dtype=dtype, stack="nemo") if i.op.name == "mlp.down")
+        return kernel.expected_time(item.op, GB200, attention="te") / item.expected
+
+    sustained = GB200.measured.sustained
+    assert lasting("bf16") == pytest.approx(sustained.rate("bf16")) == pytest.approx(sustained.compute_16bit)
+    assert lasting("fp8") == pytest.approx(sustained.rate("fp8")) == pytest.approx(sustained.compute)
+    assert H100.measured.sustained.rate("bf16") == H100.measured.sustained.compute
