@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.75), (64, 64, 0.375))
 _MOST_WASTE = 2.0
 _ATTENTION_TILE = 128  # rows of queries (forward) or keys (backward) one unit works on
-_UNITS = 128  # multiprocessors of a chip whose maker publishes none: data-center parts have 104 to 160 (hardware/devices)
+_UNITS = 128  # multiprocessors where a maker publishes none: data-center parts have 104 to 160 (hardware/devices)
 _ALIGNMENT = 8  # elements: matrix engines want leading dimensions of 16 bytes
 
 

@@ -52,8 +52,8 @@ def _of_architectures() -> Iterator[tuple[str, Constant]]:
         table, says = tables["sustained"], f"rate of matmuls in long runs over that of short benchmarks: {key}"
         value, source = table["compute"], table["source"]
         if "compute_16bit" in table:
-            own = Constant(value=table["compute_16bit"], says=f"{says}, in 16 bits", evidence="published", source=source)
-            yield f"sustained.{key}.16bit", own
+            own, words = table["compute_16bit"], f"{says}, in 16 bits"
+            yield f"sustained.{key}.16bit", Constant(value=own, says=words, evidence="published", source=source)
         if source.startswith("assumes"):
             row = Constant(value=value, says=says, evidence="assumed", source=source)
         elif source.startswith("measured"):
