@@ -18,4 +18,4 @@ def test_a_profiles_own_costs_are_there_as_they_are_read():
     (table,) = shown().tables
     values = {row[0]: row[1].value for row in table.rows}
     (name,) = (name for name in values if "deepspeed" in name and "efficiency" in name)
-    assert values[name] == load_stack("deepspeed").efficiency == 0.8
+    assert values[name] == load_stack("deepspeed").efficiency
