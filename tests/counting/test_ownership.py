@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from roofline.config.run import TrainConfig
-from roofline.counting.ownership import Shares, expert_ranks, shard_degree, shard_ranks, updates_of
+from roofline.counting.ownership import (
+    Shares,
+    Update,
+    expert_ranks,
+    parameter_shares,
+    shard_degree,
+    shard_ranks,
+    stage_shares,
+    updates_of,
+)
 from roofline.counting.weights import Matrices, Weights
+from roofline.model.load import model_from_flat
 
 
 def test_parameters_in_few_bits_are_kept_as_they_are() -> None:
@@ -19,6 +31,12 @@ def test_parameters_in_few_bits_are_kept_as_they_are() -> None:
     assert (shares.total, shares.trainable) == (140, 20)
     # 20 of 2 bytes and 80 in 50 bytes; 30 of 2 bytes and 10 of one
     assert shares.stored(2) == (90, 70)
+    both = Shares(
+        dense=100, expert=60, trainable_dense=20, trainable_expert=20, quantised_dense=80, quantised_dense_bytes=50,
+        quantised_expert=40, quantised_expert_bytes=10, dense_8bit=10, expert_8bit=15,
+    )  # fmt: skip
+    # 80 and 40 in 50 and 10 bytes; of the 20 others of each 10 and 15 of one byte, the rest of 4
+    assert both.stored(4) == (50 + 10 * 4 + 10, 10 + 5 * 4 + 15)
 
 
 def weight(**fields: object) -> Weights:
@@ -38,6 +56,81 @@ def test_muon_takes_hidden_matrices_with_one_moment_and_leaves_the_rest_to_adam(
     # arXiv:2502.16982: momentum alone for matrices; vectors, embeddings and head by AdamW
     assert list(updates_of(weight(), train("muon"))) == [("muon", 100, 100 * 4), ("adamw", 10, 10 * 8)]
     assert list(updates_of(weight(part="embedding"), train("muon"))) == [("adamw", 110, 110 * 8)]
+
+
+LAYERS = 4
+MODEL = model_from_flat({"name": "m", "n_layers": LAYERS, "d_model": 8, "n_heads": 2, "d_ff": 16, "vocab_size": 10})
+OF_LAYERS = [
+    weight(count=LAYERS, low_precision=True),
+    weight(count=LAYERS, local=60, matrices=(), expert=True, low_precision=True),
+    weight(count=LAYERS, local=80, matrices=(), trainable=False, stored_bytes=0.5, low_precision=True),
+    weight(count=LAYERS, local=40, matrices=(), trainable=False, stored_bytes=0.25, expert=True),
+    weight(count=LAYERS, local=7, matrices=(), trainable=False),
+    weight(count=LAYERS, local=3, matrices=(), trainable=False, expert=True),
+]
+EMBEDDING = weight(part="embedding", local=1000)
+
+
+def pipeline(pp: Any, optimizer: str = "adamw", weight_dtype: str | None = "fp8") -> TrainConfig:
+    split: dict[str, Any] = {"pp": pp, "vp": 1, "pp_layout": "even", "schedule": "1f1b"}
+    return TrainConfig(micro_batch=1, seq_len=8, optimizer=optimizer, weight_dtype=weight_dtype, **split)
+
+
+def test_what_a_stage_holds_of_each_kind() -> None:
+    (_, held), *others = stage_shares(MODEL, pipeline(1), [*OF_LAYERS, EMBEDDING])
+    assert not others
+    assert held == Shares(
+        dense=4 * (110 + 80 + 7) + 1000,
+        expert=4 * (60 + 40 + 3),
+        trainable_dense=4 * 110 + 1000,
+        trainable_expert=4 * 60,
+        dense_8bit=4 * 110,
+        expert_8bit=4 * 60,
+        quantised_dense=4 * 80,
+        quantised_expert=4 * 40,
+        quantised_dense_bytes=4 * 40,
+        quantised_expert_bytes=4 * 10,
+        updates=(Update(optimizer="adamw", dense=1440, expert=240, dense_state=1440 * 8, expert_state=240 * 8),),
+    )
+    (_, whole), *_ = stage_shares(MODEL, pipeline(1, weight_dtype=None), [*OF_LAYERS, EMBEDDING])
+    assert whole == msgspec.structs.replace(held, dense_8bit=0, expert_8bit=0)
+
+
+def test_a_tied_head_is_held_once_more_where_it_lies_on_another_stage() -> None:
+    tied = weight(part="head", local=1000, tied=True)
+    untied = weight(part="head", local=1000)
+
+    def dense(pp: int, head: Weights) -> list[int]:
+        return [held.dense for _, held in stage_shares(MODEL, pipeline(pp), [*OF_LAYERS, EMBEDDING, head])]
+
+    layers = 110 + 80 + 7
+    assert dense(1, tied) == [4 * layers + 1000]
+    assert dense(1, untied) == [4 * layers + 2000]
+    assert dense(2, tied) == dense(2, untied) == [2 * layers + 1000] * 2
+
+
+def test_each_optimizer_has_its_part_of_a_stage() -> None:
+    (_, held), *_ = stage_shares(MODEL, pipeline(1, "muon"), [*OF_LAYERS, EMBEDDING])
+    assert held.updates == (
+        Update(optimizer="muon", dense=4 * 100, expert=0, dense_state=4 * 100 * 4, expert_state=0),
+        Update(optimizer="adamw", dense=4 * 10 + 1000, expert=240, dense_state=1040 * 8, expert_state=240 * 8),
+    )
+
+
+def test_the_fullest_stage_in_arrays_is_that_of_each_number() -> None:
+    head = weight(part="head", local=np.array([3000, 3000, 500]))
+    pp = np.array([1, 2, 2])  # the last of two stages, then the first
+    together = parameter_shares(MODEL, pipeline(pp, "muon"), [*OF_LAYERS, EMBEDDING, head])
+    assert together.dense.tolist() == [4 * 197 + 4000, 2 * 197 + 3000, 2 * 197 + 1000]
+    for place in range(3):
+        one = [*OF_LAYERS, EMBEDDING, weight(part="head", local=int(head.local[place]))]
+        alone = parameter_shares(MODEL, pipeline(int(pp[place]), "muon"), one)
+        for name in set(Shares.__struct_fields__) - {"updates"}:
+            assert np.broadcast_to(getattr(together, name), 3)[place] == getattr(alone, name)
+        for update, single in zip(together.updates, alone.updates, strict=True):
+            assert update.optimizer == single.optimizer
+            for name in Update.__struct_fields__[1:]:
+                assert np.broadcast_to(getattr(update, name), 3)[place] == getattr(single, name)
 
 
 def test_who_shares_what() -> None:
