@@ -1,7 +1,5 @@
 """Writes traces in Kineto's form by hand: every time is chosen, so every sum is known."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path

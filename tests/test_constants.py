@@ -1,7 +1,5 @@
 """The constants that no datasheet states: one table, read by the code, each with its evidence."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

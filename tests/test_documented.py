@@ -1,7 +1,5 @@
 """Every attribute of an answer, and of what it holds, has its line: a meaning, with its unit."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

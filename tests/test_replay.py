@@ -1,7 +1,5 @@
 """A recording says what its function says, for the numbers that decide alike, and None for others."""
 
-from __future__ import annotations
-
 import math
 
 import msgspec

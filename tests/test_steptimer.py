@@ -1,7 +1,5 @@
 """StepTimer: medians, warm-up, pauses, MFU and time to finish, from a clock that the test sets."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Diagnosis of a measured run: MFU by every rule, usual mistakes, suspects."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.answers.diagnosis import diagnose

@@ -1,7 +1,5 @@
 """Figures that cannot be right, and the mistakes that would explain them."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.answers.diagnosis import diagnose

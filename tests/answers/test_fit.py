@@ -1,7 +1,5 @@
 """Whether a step fits, in words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -3,8 +3,6 @@
 From 3.12 on but for rounding: Python's own sum carries there what rounding loses, and a replay adds one by one.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """More devices at one global batch: a longer step is what is sent, no slower than the slowest host of its kind."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

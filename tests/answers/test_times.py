@@ -1,7 +1,5 @@
 """The step time alone, as searches and validation need it."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.answers.estimate import estimate_step

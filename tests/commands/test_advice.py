@@ -1,7 +1,5 @@
 """Every sentence of advice that a command prints, read back from its output: the change applied gives what it says."""
 
-from __future__ import annotations
-
 import json
 import re
 

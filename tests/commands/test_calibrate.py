@@ -1,7 +1,5 @@
 """``roofline calibrate``: a file that ``--device local`` finds, or nothing."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Commands parse, call and emit: what an answer looks like is said in views."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``roofline detect``: what this machine has, its peak and bandwidth, and what to type next."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

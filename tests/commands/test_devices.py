@@ -1,7 +1,5 @@
 """``roofline devices``: the catalog, instances, or whatever ``-d`` takes."""
 
-from __future__ import annotations
-
 import pytest
 
 import roofline

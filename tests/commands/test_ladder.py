@@ -1,7 +1,5 @@
 """What to train, asked of ``roofline plan`` on the command line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

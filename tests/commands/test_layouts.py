@@ -1,7 +1,5 @@
 """``roofline layouts`` on the command line."""
 
-from __future__ import annotations
-
 import re
 
 from roofline.cli import main

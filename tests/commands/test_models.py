@@ -1,7 +1,5 @@
 """``roofline models``: the catalog, one model, a config.json, the model types."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

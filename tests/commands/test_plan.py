@@ -1,7 +1,5 @@
 """``roofline plan`` on the command line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """``roofline profile`` prints a profile, or one line of why not."""
 
-from __future__ import annotations
-
 import csv
 import io
 

@@ -1,7 +1,5 @@
 """Run files on the command line: in place of MODEL, with further files, overridden, explained."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

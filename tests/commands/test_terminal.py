@@ -1,7 +1,5 @@
 """The width is what `shutil` finds, without importing it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

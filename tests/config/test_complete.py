@@ -1,7 +1,5 @@
 """A complete configuration leaves nothing open, and says nothing that cannot be said again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a training runs on where nothing is said."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

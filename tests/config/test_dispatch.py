@@ -1,7 +1,5 @@
 """Facts of the ways tokens travel to experts."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.config.dispatch import dispatcher, dispatchers

@@ -1,7 +1,5 @@
 """Options of Python calls: read as people type them, as arrays of any kind, and refused in one sentence."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """The profile that a configuration runs on."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.config.profile import profile_of

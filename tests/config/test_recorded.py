@@ -1,7 +1,5 @@
 """A traced module runs as it was traced: only how often is open."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

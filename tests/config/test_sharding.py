@@ -1,7 +1,5 @@
 """Each stage of ZeRO shares what the one before shares, and one thing more (arXiv:1910.02054, section 5)."""
 
-from __future__ import annotations
-
 from roofline.config.sharding import SHARDINGS
 
 

@@ -1,7 +1,5 @@
 """How much a model's encoders take in: one image a sample where nothing is said, and what cannot be."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

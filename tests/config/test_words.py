@@ -1,7 +1,5 @@
 """A layout in a few words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Counts of a step: the model's FLOPs, and what one op records."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from roofline.counting.count import model_flops, op_record

@@ -1,7 +1,5 @@
 """Feed-forward kernels of a step, by hand. T tokens, D d_model, F d_ff."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

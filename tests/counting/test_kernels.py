@@ -1,7 +1,5 @@
 """What a kernel computes and moves, against counts by hand. 1 multiply-add is 2 FLOPs."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.counting import kernels

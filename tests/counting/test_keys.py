@@ -1,7 +1,5 @@
 """Keys that a query sees: by hand on short sequences, counted query by query."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

@@ -1,7 +1,5 @@
 """Projections beside the common parts: rows of those that run several times a token, or once for several."""
 
-from __future__ import annotations
-
 from roofline.config.run import TrainConfig
 from roofline.counting.op import Op
 from roofline.counting.step import build_ops

@@ -1,7 +1,5 @@
 """What crosses between device and host."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The unit of account: sums over runs, and what decides behaviour."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Parameters that a device holds, and how many bytes they take."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

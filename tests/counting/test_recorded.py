@@ -1,7 +1,5 @@
 """The pass of a traced module as that of a step."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from roofline.counting.op import Op

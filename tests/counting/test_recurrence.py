@@ -1,7 +1,5 @@
 """Matmuls of a chunked recurrence, by hand."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

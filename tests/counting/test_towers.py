@@ -1,7 +1,5 @@
 """The ops of encoders: FLOPs against torch's own counter (recorded), what freezes, where they run, bad input."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Our counts against a traced pass of each described type (recorded by `compare_traces.py`; no torch needed)."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

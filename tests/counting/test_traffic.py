@@ -1,7 +1,5 @@
 """Memory passes of element-wise chains, counted from the kernels in them."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.counting.traffic import dropout, metric, residual

@@ -1,7 +1,5 @@
 """Parameters that a device holds, and the bytes of their gradients."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.config.run import TrainConfig

@@ -1,7 +1,5 @@
 """What the allocator holds beyond what is alive, and what stands beside it."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rates per unit and cycle: what the parts of one generation have to one another."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import architecture_ids, load_architecture

@@ -1,7 +1,5 @@
 """Boards of known chips: peaks from the chip's rates, power classes of laptops, and rows that say what is wrong."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import HardwareError, boards, load_device

@@ -1,7 +1,5 @@
 """Every device file of the catalog: sources, names, and figures that agree with one another."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Where the facts lie and how their files are read."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 

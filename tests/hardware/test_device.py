@@ -1,7 +1,5 @@
 """What a device says of itself, in base units; what it has not is an error that says what to use."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

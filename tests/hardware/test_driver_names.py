@@ -1,7 +1,5 @@
 """Driver names that stand for several boards: PCI id, cores, memory and power tell them apart."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import boards

@@ -1,7 +1,5 @@
 """The host beside a device: its link, and the memory that devices of a node share."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import load_device

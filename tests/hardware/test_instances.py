@@ -1,7 +1,5 @@
 """Cloud instances and systems: device, number, links and network of each name."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import HardwareError, device_ids, load_device

@@ -1,7 +1,5 @@
 """The one door: what a word, a path or a device becomes."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

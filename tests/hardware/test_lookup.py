@@ -1,7 +1,5 @@
 """Finding a device refuses to guess; the user's own figures and files are checked."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Measured efficiencies: merge of device, architecture and defaults; every table names its source."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import HardwareError, device_ids, load_device

@@ -1,7 +1,5 @@
 """Ranges that catch wrong units, and say which unit it probably was."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Mistakes in tables: the first key that a schema does not allow, with value and rule."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware.boards import Board

@@ -1,7 +1,5 @@
 """Sources that can be followed: document, revision, place, address and the day somebody looked."""
 
-from __future__ import annotations
-
 import datetime as dt
 
 import pytest

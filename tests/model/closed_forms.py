@@ -1,7 +1,5 @@
 """The closed forms of a model's parameters, as a textbook writes them: the independent count for `projections`."""
 
-from __future__ import annotations
-
 from roofline.model.spec import Attention, LayerGroup, Linear, Mlp, ModelConfig, Moe
 
 

@@ -1,7 +1,5 @@
 """From flat keys to layers: groups of equal layers, style, and layers that predict further ahead."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Fields that a config leaves out are those of its class in transformers, whose default configurations are recorded."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

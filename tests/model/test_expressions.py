@@ -1,7 +1,5 @@
 """The expressions of family files: what they may compute, and what they refuse."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

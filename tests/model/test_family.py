@@ -1,7 +1,5 @@
 """Families: one row for what is one line, a file for the rest."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 

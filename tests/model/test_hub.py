@@ -1,7 +1,5 @@
 """Names on the Hub stand for presets where the endings change no size."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

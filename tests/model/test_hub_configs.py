@@ -1,7 +1,5 @@
 """Configs as repositories of the Hub publish them, against the parameters of their checkpoints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

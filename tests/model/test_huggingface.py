@@ -1,7 +1,5 @@
 """Reading config.json: counts equal those of transformers (recorded), and bad input is one clear line."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Presets: every file loads, states its source, and has the parameters that its publisher states."""
 
-from __future__ import annotations
-
 import csv
 import sys
 from pathlib import Path

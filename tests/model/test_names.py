@@ -1,7 +1,5 @@
 """Names of models as people type them."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

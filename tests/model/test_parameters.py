@@ -1,7 +1,5 @@
 """Parameter counts by hand on small, distinct dimensions, and what must hold for every model."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What a layer's matrices add up to, against the closed forms and against the weights of a step's ops."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

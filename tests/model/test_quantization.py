@@ -1,7 +1,5 @@
 """Stored weights: bits and scales of each method, and which matrices they leave alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """Where a projection belongs follows from its dotted name."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.model.read_layers import linear

@@ -1,7 +1,5 @@
 """JSON files that are no model's config: served where they name a model, else named for what they are."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a model is, as far as its cost goes."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.model.spec import LayerGroup, ModelConfig, Norm

@@ -1,7 +1,5 @@
 """One matrix: its parameters, its shape on a device, the words that give it an adapter."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

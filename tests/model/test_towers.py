@@ -1,7 +1,5 @@
 """Encoders beside a language model: their parameters against published totals, their declarations, and bad input."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Every model type of transformers, its default configuration against the class that it builds (recorded)."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scales and shapes of small pictures."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.page.svg import Scale, number, text

@@ -1,7 +1,5 @@
 """What suffices with a confidence: log-normal through the 10th and the 90th percentile."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

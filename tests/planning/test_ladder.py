@@ -1,7 +1,5 @@
 """What to train: every figure of a ladder is that of a plan, and the best size is the law's."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

@@ -1,7 +1,5 @@
 """Scaling laws: the tables of their papers come out, and the optimum is one."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

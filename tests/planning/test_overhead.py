@@ -1,7 +1,5 @@
 """What a whole run adds to its steps: each part by hand, and how it grows with devices."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Plans: every figure from the one before it, and each unknown from the rest."""
 
-from __future__ import annotations
-
 import math
 import re
 from functools import partial

@@ -1,7 +1,5 @@
 """What pictures show, as plain values."""
 
-from __future__ import annotations
-
 from roofline.plot.data import Ceiling, Panel, Point, Roof, RooflineData, Slope
 
 

@@ -1,7 +1,5 @@
 """Pictures of a profile show its figures."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline import plot

@@ -1,7 +1,5 @@
 """Names stand clear of each other, and the line of each runs from its nearest point to its mark."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A trace beside the estimate of its model: ops meet by phase and shape."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline import estimate

@@ -1,7 +1,5 @@
 """What a collective sends: bytes on the bus as nccl-tests counts them."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import load_device

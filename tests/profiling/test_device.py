@@ -1,7 +1,5 @@
 """The device of a trace: by its name, never guessed."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A device file from a trace's kernels holds the constants that made them."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.cli import main

@@ -1,7 +1,5 @@
 """Inputs of an operator as a trace writes them."""
 
-from __future__ import annotations
-
 from roofline.profiling.events import Inputs
 from roofline.profiling.inputs import arguments, is_true, whole_numbers
 

@@ -1,7 +1,5 @@
 """From a kernel to its launch, its operators and its phase."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.profiling.profile import profile

@@ -1,7 +1,5 @@
 """A log gives the steps and times that its lines say, whatever framework wrote it."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What a gap usually means: by the fields of the measured op."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a kernel's name says."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.profiling.names import attention_kernel, dtype_of, is_nccl, item_bytes, kind_of, runs_tf32, short

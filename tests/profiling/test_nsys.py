@@ -1,7 +1,5 @@
 """A trace as nsys exports it gives the profile that torch.profiler's file of the same run gives."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from pathlib import Path

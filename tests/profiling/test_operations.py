@@ -1,7 +1,5 @@
 """Kernels as operators with shapes, and those that stay names."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.profiling.profile import profile

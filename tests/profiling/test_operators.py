@@ -1,7 +1,5 @@
 """What an operator of a trace costs, against counts by hand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from roofline.profiling.inputs import Arguments

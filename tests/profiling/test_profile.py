@@ -1,7 +1,5 @@
 """A trace written by hand gives the sums that its times say."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

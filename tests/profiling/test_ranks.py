@@ -1,7 +1,5 @@
 """Ranks side by side: the shortest time of a collective is the transfer, the rest is waiting."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A run over its steps: warm-up, dips, drift."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.profiling.logs import Entry, Log

@@ -1,7 +1,5 @@
 """Which step a kernel belongs to."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.profiling.profile import profile

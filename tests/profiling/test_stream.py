@@ -1,7 +1,5 @@
 """Reading a trace piece by piece gives what reading it whole gives, and bad files one clear line."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where time goes: each instant belongs to what ran in it."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The tables of operators are well-formed, and what is a view costs nothing."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Small run files of our own, written where a test asks."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Callable
 from pathlib import Path

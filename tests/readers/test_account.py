@@ -1,7 +1,5 @@
 """What became of a key: a size that no rule knows is refused, everything else passes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

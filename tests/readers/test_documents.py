@@ -1,7 +1,5 @@
 """Files as tables: what is read, what is refused, and that nothing runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

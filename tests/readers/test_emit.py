@@ -1,7 +1,5 @@
 """A layout in a framework's keys, read back by that framework's reader, is the same layout."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Words of a launch script with their variables filled in, as a POSIX shell fills them in."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

@@ -1,7 +1,5 @@
 """What files say, as options: whole numbers, and the fields that the configuration has."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

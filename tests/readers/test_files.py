@@ -1,7 +1,5 @@
 """Files that a run file names are found beside it, and nowhere else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from roofline.readers.files import look_up, under

@@ -1,7 +1,5 @@
 """A run file is read by its suffix, whatever its letter case."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.readers.forms import EITHER, FORMS, form_of

@@ -1,7 +1,5 @@
 """Declarations of frameworks: every file loads, names its source, and takes over what its base says."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

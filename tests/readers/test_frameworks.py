@@ -1,7 +1,5 @@
 """Every framework in files of our own: an answer, a word missing, one that cannot run; the cases are data."""
 
-from __future__ import annotations
-
 import tomllib
 from collections import Counter
 from collections.abc import Callable

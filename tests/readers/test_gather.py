@@ -1,7 +1,5 @@
 """Which framework a file is of, and which files are one run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Keys as rules look them up: what is read goes on record, and what is a variable without a value is refused."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

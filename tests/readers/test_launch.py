@@ -1,7 +1,5 @@
 """Which command of a script trains, and what it hands on."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.readers.launch import launched, named_files, training_jobs

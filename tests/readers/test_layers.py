@@ -1,7 +1,5 @@
 """Run files over bases of their own: a job, what it extends, what it overrides."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Devices = tp x pp x cp x dp, global batch = micro batch x accumulation x dp: what is left out follows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

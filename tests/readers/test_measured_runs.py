@@ -1,7 +1,5 @@
 """The table of runs that their own repositories timed, in docs/your_run.md, is what the files give."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

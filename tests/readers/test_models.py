@@ -1,7 +1,5 @@
 """The model that a run file names."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

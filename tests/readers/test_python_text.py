@@ -1,7 +1,5 @@
 """Settings written as Python are read as text: nothing in them runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

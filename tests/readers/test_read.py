@@ -1,7 +1,5 @@
 """A run file as model and options, in each framework's form: an answer, a word missing, one that cannot run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Values in a sentence are short."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

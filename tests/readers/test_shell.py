@@ -1,7 +1,5 @@
 """A launch script read as words: what it sets and starts, without running it."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.readers.shell import read_script

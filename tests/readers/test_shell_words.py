@@ -1,7 +1,5 @@
 """A launch script as words and operators."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

@@ -1,7 +1,5 @@
 """Words of a run file become the numbers and flags that they are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Variables in values are filled in where the file sets them, and marked where nothing does."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

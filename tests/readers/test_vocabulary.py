@@ -1,7 +1,5 @@
 """Words of frameworks as ours."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """YAML as plain values: no tag makes an object, and no anchor makes it endless."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

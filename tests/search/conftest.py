@@ -1,7 +1,5 @@
 """What tests of the search share."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.search import question

@@ -1,7 +1,5 @@
 """A device and small models that tests of the search share."""
 
-from __future__ import annotations
-
 import roofline
 from roofline.hardware import load_device
 from roofline.model.load import model_from_flat

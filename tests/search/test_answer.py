@@ -1,7 +1,5 @@
 """What is asked as people type it, and what is answered where nothing fits."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.errors import RooflineError

@@ -1,7 +1,5 @@
 """What a search keeps is what sorting everything would keep, in whatever pieces it comes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

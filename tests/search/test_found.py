@@ -1,7 +1,5 @@
 """The layouts that stand out: no twins, no dominated ones."""
 
-from __future__ import annotations
-
 import itertools
 
 import msgspec

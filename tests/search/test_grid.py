@@ -1,7 +1,5 @@
 """Many layouts priced at once are what each is alone."""
 
-from __future__ import annotations
-
 import msgspec
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """A search is the same wherever its pieces run."""
 
-from __future__ import annotations
-
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context

@@ -1,7 +1,5 @@
 """A search in pieces: every row of every part once, with every word."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The best of candidates that come in chunks."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

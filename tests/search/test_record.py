@@ -1,7 +1,5 @@
 """Everything that fits is on disk, whole, once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

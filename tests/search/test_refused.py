@@ -1,7 +1,5 @@
 """A search offers no layout that its own software refuses."""
 
-from __future__ import annotations
-
 import msgspec
 import numpy as np
 import pytest

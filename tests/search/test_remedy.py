@@ -1,7 +1,5 @@
 """Where nothing fits, what would."""
 
-from __future__ import annotations
-
 import re
 
 from roofline.hardware import load_device

@@ -1,7 +1,5 @@
 """Layout search: the array result is the scalar estimate, constraints hold, the best is kept."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """One piece of a search: what is ruled out, and by what the rest is measured."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

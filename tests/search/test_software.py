@@ -1,7 +1,5 @@
 """Which software each layout is priced on."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

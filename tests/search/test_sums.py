@@ -1,7 +1,5 @@
 """A few sums stand for all ops: nothing is lost on the way."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.config.settle import train_config

@@ -1,7 +1,5 @@
 """Collectives: traffic counted by hand, never below the ideal, arrays like numbers, and what was measured."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Seconds of what crosses between device and host: bytes over rates."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Op times: never below the roofline, arrays element by element like numbers, the effects the data show."""
 
-from __future__ import annotations
-
 import msgspec
 import numpy as np
 import pytest

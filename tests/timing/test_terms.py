@@ -1,7 +1,5 @@
 """Every term of a step's time stands in one table."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.timing.schedule import Schedule

@@ -1,7 +1,5 @@
 """Dense algebra, transforms, bags and bilinear layers, counted by hand."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """A config.json built with transformers' own classes and traced: skipped where torch or transformers is missing."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Example inputs by the names that a forward pass takes: no torch, a stand-in with the four makers of tensors."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every operator of torch is costed or refused on purpose."""
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Types that are not described, traced by their classes (recorded by `trace_types.py`; no torch needed)."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

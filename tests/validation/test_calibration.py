@@ -1,7 +1,5 @@
 """A calibrated device held against a step that ran on it."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import load_device

@@ -1,7 +1,5 @@
 """What we measured on real devices: kernels (`hardware/measurements`), steps and memory (`data/measured_runs.csv`)."""
 
-from __future__ import annotations
-
 import csv
 import statistics
 from importlib import resources

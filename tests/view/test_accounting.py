@@ -1,7 +1,5 @@
 """The textbook table, indented under the names of its parts."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A flat record as rows: one, or one for each case."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Cells: a text for people, the number itself for programs."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.view import cells

@@ -1,7 +1,5 @@
 """One change a row."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

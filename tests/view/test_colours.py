@@ -1,7 +1,5 @@
 """Colours are told apart, and everything that is drawn has one."""
 
-from __future__ import annotations
-
 import re
 
 from roofline.footprint.parts import PARTS

@@ -1,7 +1,5 @@
 """What a picture of the passes shows, in words."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The words every report shares."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The device before its constants: of a CPU, of the catalog, or of what PyTorch reports."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """Calibration as a whole: a file that loads, what is said of noise, and nothing half-written."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Fits recover the constants of the model they are fitted to."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware.calibrate.fit import fit_attention, fit_gemm, spread

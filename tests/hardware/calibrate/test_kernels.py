@@ -1,7 +1,5 @@
 """The kernels that calibration measures through NumPy."""
 
-from __future__ import annotations
-
 from roofline.hardware.calibrate.kernels import CPU_SHAPES, NumpyEngine, gemm, stream_size
 
 

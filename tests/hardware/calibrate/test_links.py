@@ -1,7 +1,5 @@
 """Links between GPUs, as an all-reduce finds them."""
 
-from __future__ import annotations
-
 from typing import Any
 from unittest.mock import MagicMock
 

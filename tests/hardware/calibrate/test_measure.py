@@ -1,7 +1,5 @@
 """Rounds over all kernels, in the seconds that were asked for."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator

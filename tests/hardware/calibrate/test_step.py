@@ -1,7 +1,5 @@
 """The step of a small model that an estimate is held against."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware.calibrate.step import LAYERS, SEQUENCE, VOCABULARY, WIDTH, StepTime, _gpt, time_step

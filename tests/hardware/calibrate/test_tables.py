@@ -1,7 +1,5 @@
 """What samples say becomes tables; what is not plausible does not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

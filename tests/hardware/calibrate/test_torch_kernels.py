@@ -1,7 +1,5 @@
 """PyTorch's kernels: real ones on the CPU where it is installed, and a stand-in for an accelerator."""
 
-from __future__ import annotations
-
 from typing import Any
 from unittest.mock import MagicMock
 

@@ -1,7 +1,5 @@
 """Device files that read back the same, whole or not at all."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

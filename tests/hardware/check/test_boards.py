@@ -1,7 +1,5 @@
 """Every board of the catalog obeys the rules, and each rule catches the mistake it is for."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware import boards

@@ -1,7 +1,5 @@
 """Figures of one device agree with one another, or say why not."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

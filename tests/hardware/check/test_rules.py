@@ -1,7 +1,5 @@
 """Every rule of a device file catches what it is for."""
 
-from __future__ import annotations
-
 import msgspec
 import pytest
 

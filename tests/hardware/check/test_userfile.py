@@ -1,7 +1,5 @@
 """A user's own device file or board: one line with file, key or row, value and rule."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

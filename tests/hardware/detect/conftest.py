@@ -1,7 +1,5 @@
 """Replays of recorded and documented machines."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -2,8 +2,6 @@
 
 # ruff: noqa: ARG004  (fakes keep the arguments of what they replace)
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Short measurements of this CPU."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

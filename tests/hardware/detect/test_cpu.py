@@ -1,7 +1,5 @@
 """The CPU under affinity and cgroup limits, on machines written out as /proc and /sys."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Every machine is matched or says why not, and any call may fail alone."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the driver of a machine changes on a device reaches the estimate, and is said in every answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """What NVML says of one GPU; what is no figure is none."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

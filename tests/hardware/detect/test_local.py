@@ -1,7 +1,5 @@
 """``--device local``: the calibrated file, else this machine's GPUs, else its CPU."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Several GPUs as the one device that a common run sees."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

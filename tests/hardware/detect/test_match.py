@@ -1,7 +1,5 @@
 """A driver's name finds its device, else what it reports derives one, by the rules of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

@@ -1,7 +1,5 @@
 """Names of microarchitectures from the numbers that /proc/cpuinfo prints."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware.database import architecture_ids, load_architecture

@@ -1,7 +1,5 @@
 """MIG slices as devices, by what the driver reports and by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -2,8 +2,6 @@
 
 # ruff: noqa: ARG002, N802  (fakes keep the names and arguments of what they replace)
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What joins the cards of a machine, by what NVML says of every pair."""
 
-from __future__ import annotations
-
 import pytest
 
 from roofline.hardware.detect.nvml import Recording

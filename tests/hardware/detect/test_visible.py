@@ -1,7 +1,5 @@
 """Which GPUs the environment shows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
