@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..counting.op import PHASES
-from .result import MeasuredOp, Profile
+from .result import Profile
 
 if TYPE_CHECKING:
     from ..answers.estimate import Estimate, OpTime
@@ -78,13 +78,15 @@ def beside(result: Profile, estimate: Estimate) -> Beside:
     """Match the ops of a trace with those of an estimate."""
     steps = len(result.steps)
     ops = [op for op in result.ops if op.kind != "collective"]
-    phases = tuple(phase for phase in PHASES if _has(ops, phase))
-    measured = _sums((_measured_key(op), op.name, op.count / steps, op.time_s / steps) for op in ops)
-    theirs = {phase for phase, _, _ in measured}
+    seen = {op.phase for op in ops}
+    phases = tuple(phase for phase in PHASES if phase in seen)
+    measured = _sums(
+        ((op.phase, op.kind, _shape(op.kind, op.matmul)), op.name, op.count / steps, op.time_s / steps) for op in ops
+    )
     expected = _sums(
         (_as_run(_expected_key(op), measured), op.name, float(op.runs), float(op.expected_s))
         for op in estimate.ops
-        if op.kind != "collective" and op.phase in theirs
+        if op.kind != "collective" and op.phase in seen
     )
     pairs = []
     for key in dict.fromkeys((*measured, *expected)):
@@ -124,10 +126,6 @@ def beside(result: Profile, estimate: Estimate) -> Beside:
 Key = tuple[str, str, tuple[int, ...]]
 
 
-def _has(ops: Iterable[MeasuredOp], phase: str) -> bool:
-    return any(op.phase == phase for op in ops)
-
-
 def _sums(rows: Iterable[tuple[Key, str, float, float]]) -> dict[Key, tuple[list[str], float, float]]:
     """Key -> names, runs and seconds of a step."""
     sums: dict[Key, tuple[list[str], float, float]] = {}
@@ -165,10 +163,6 @@ def _is_part(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:
         else:
             odd.append(size)
     return len(odd) == 1 and left[0] > odd[0] and left[0] % odd[0] == 0
-
-
-def _measured_key(op: MeasuredOp) -> Key:
-    return op.phase, op.kind, _shape(op.kind, op.matmul)
 
 
 def _expected_key(op: OpTime) -> Key:

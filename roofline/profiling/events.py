@@ -27,46 +27,51 @@ _WAIT = re.compile(r"synchronize", re.IGNORECASE)
 STEP = re.compile(r"^ProfilerStep#(\d{1,18})$")
 
 
+def _column(kind: str) -> Any:
+    """An empty column of a kind of `array`."""
+    return msgspec.field(default_factory=lambda: array(kind))
+
+
 class Ranges(msgspec.Struct):
     """Operators and annotations of the host: intervals of a thread, one inside the other."""
 
-    name: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    start: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    end: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    thread: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    external: array[int] = msgspec.field(default_factory=lambda: array("q"))
-    sequence: array[int] = msgspec.field(default_factory=lambda: array("q"))  # -1: none
-    forward_thread: array[int] = msgspec.field(default_factory=lambda: array("q"))
-    inputs: array[int] = msgspec.field(default_factory=lambda: array("l"))  # of `Trace.inputs`; 0: none recorded
-    message: array[int] = msgspec.field(default_factory=lambda: array("l"))  # of `Trace.messages`; -1: none
-    annotation: array[int] = msgspec.field(default_factory=lambda: array("b"))
+    name: array[int] = _column("l")
+    start: array[float] = _column("d")
+    end: array[float] = _column("d")
+    thread: array[int] = _column("l")
+    external: array[int] = _column("q")
+    sequence: array[int] = _column("q")  # -1: none
+    forward_thread: array[int] = _column("q")
+    inputs: array[int] = _column("l")  # of `Trace.inputs`; 0: none recorded
+    message: array[int] = _column("l")  # of `Trace.messages`; -1: none
+    annotation: array[int] = _column("b")
 
 
 class Launches(msgspec.Struct):
     """Calls of the host that put work on the device."""
 
-    name: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    start: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    end: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    thread: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    external: array[int] = msgspec.field(default_factory=lambda: array("q"))
+    name: array[int] = _column("l")
+    start: array[float] = _column("d")
+    end: array[float] = _column("d")
+    thread: array[int] = _column("l")
+    external: array[int] = _column("q")
     of: dict[int, int] = {}  # correlation -> row
 
 
 class Kernels(msgspec.Struct):
     """What ran on the device: kernels, copies and fills."""
 
-    name: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    sort: array[int] = msgspec.field(default_factory=lambda: array("b"))  # KERNEL, COPY or FILL
-    start: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    end: array[float] = msgspec.field(default_factory=lambda: array("d"))
-    time: array[float] = msgspec.field(default_factory=lambda: array("d"))  # as written: exact where `end` is rounded
-    device: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    stream: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    correlation: array[int] = msgspec.field(default_factory=lambda: array("q"))
-    external: array[int] = msgspec.field(default_factory=lambda: array("q"))
-    message: array[int] = msgspec.field(default_factory=lambda: array("l"))
-    moved: array[float] = msgspec.field(default_factory=lambda: array("d"))  # bytes of a copy or fill
+    name: array[int] = _column("l")
+    sort: array[int] = _column("b")  # KERNEL, COPY or FILL
+    start: array[float] = _column("d")
+    end: array[float] = _column("d")
+    time: array[float] = _column("d")  # as written: exact where `end` is rounded
+    device: array[int] = _column("l")
+    stream: array[int] = _column("l")
+    correlation: array[int] = _column("q")
+    external: array[int] = _column("q")
+    message: array[int] = _column("l")
+    moved: array[float] = _column("d")  # bytes of a copy or fill
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -211,7 +216,7 @@ class _Reader:
         table.start.append(start)
         table.end.append(start + (event.dur or 0.0))
         table.thread.append(self.thread(event))
-        table.external.append(whole(args.external_id if args.external_id is not None else args.external_id_old))
+        table.external.append(whole(args.external))
         table.sequence.append(-1 if args.sequence is None else whole(args.sequence))
         table.forward_thread.append(whole(args.forward_thread))
         table.inputs.append(self.inputs_of(args))
@@ -269,7 +274,7 @@ class _Reader:
             table.start.append(start)
             table.end.append(end)
             table.thread.append(self.thread(event))
-            table.external.append(whole(args.external_id if args.external_id is not None else args.external_id_old))
+            table.external.append(whole(args.external))
 
     def kernel(self, event: Event, args: Args, sort: int) -> None:
         """Work of the device."""
@@ -284,7 +289,7 @@ class _Reader:
         table.stream.append(whole(event.tid if args.stream is None else args.stream))
         table.correlation.append(whole(args.correlation))
         self.correlated = self.correlated or bool(table.correlation[-1])
-        table.external.append(whole(args.external_id if args.external_id is not None else args.external_id_old))
+        table.external.append(whole(args.external))
         table.message.append(-1 if args.collective is None else self.message_of(args))
         table.moved.append(whole(args.bytes))
 

@@ -33,20 +33,16 @@ def expectation(
     """The time of the kernels of operator `name`, one after another."""
     if device is None:
         return NOTHING
+    attention = attention if attention in device.measured.attention else "flash2"
     expected = ideal = 0.0
     for cost in costs:
         op = as_op(name, cost, dtype, phase)
         try:
             ideal += float(kernel.ideal_time(op, device))
-            expected += float(kernel.expected_time(op, device, attention=_known(attention, device)))
+            expected += float(kernel.expected_time(op, device, attention=attention))
         except RooflineError:  # no engine for this dtype
             return NOTHING
     return Expectation(expected, ideal)
-
-
-def _known(attention: str, device: Device) -> str:
-    known = device.measured.attention
-    return attention if attention in known else "flash2"
 
 
 def as_op(name: str, cost: Cost, dtype: str, phase: str) -> Op:

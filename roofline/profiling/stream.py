@@ -56,6 +56,11 @@ class Args(msgspec.Struct, rename={**INPUT_KEYS, "correlation": "correlation"}):
     allocated: Value = msgspec.field(default=None, name="Total Allocated")
     device_type: Value = msgspec.field(default=None, name="Device Type")
 
+    @property
+    def external(self) -> Value:
+        """The id that ties a launch to its operator, as newer or older files spell it."""
+        return self.external_id_old if self.external_id is None else self.external_id
+
 
 class Event(msgspec.Struct):
     """One event; `ts` and `dur` in microseconds."""
