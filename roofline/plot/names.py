@@ -61,7 +61,7 @@ def name_places(
     order = sorted(range(len(at)), key=lambda number: not bold[number])
     anchors = [(float(x), float(y)) for x, y in axes.transData.transform([at[number] for number in order])]
     styles: list[dict[str, Any]] = [{"color": INK, "fontweight": "bold" if bold[n] else "normal"} for n in order]
-    sizes = [_size(axes, names[number], style) for number, style in zip(order, styles, strict=True)]
+    sizes = [size_of(axes, names[number], **style) for number, style in zip(order, styles, strict=True)]
     found = place(anchors, sizes, room, obstacles=obstacles, barriers=barriers, gap=GAP * pixel)
     for number, anchor, box, style in zip(order, anchors, found, styles, strict=True):
         if box is not None:
@@ -70,7 +70,7 @@ def name_places(
             write(axes, names[number], at[number], offset, zorder=7, arrowprops=line, **style)
 
 
-def _size(axes: Axes, name: str, style: dict[str, Any]) -> Xy:
+def size_of(axes: Axes, name: str, **style: Any) -> Xy:
     """Width and height of a name as it is written, in pixels."""
     label = write(axes, name, (0, 0), of="figure pixels", **style)
     extent = box_of(label)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from .data import Panel, Point, Roof
 from .labels import Box, Segment, Xy, place
-from .names import leader
-from .style import GREY, INK, KIND_COLOURS, KIND_MARKERS, TERA, Style, box_of, pixels, write
+from .names import leader, size_of
+from .style import GREY, INK, KIND_COLOURS, KIND_MARKERS, TERA, Style, pixels, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def name_points(axes: Axes, panel: Panel, markers: Sequence[Box], texts: Sequenc
     extent = axes.get_window_extent()
     boxes = place(
         anchors,
-        [_size(axes, name) for name in names],
+        [size_of(axes, name) for name in names],
         Box(extent.x0, extent.y0, extent.x1 - 3 * pixel, extent.y1),
         obstacles=markers,
         fixed=[text.padded(1.5 * pixel) for text in texts],
@@ -111,14 +111,6 @@ def joined(names: Sequence[str]) -> str:
         if len(last) == 1
         else f"{distinct[0]}, {distinct[1]} + {len(distinct) - 2} more"
     )
-
-
-def _size(axes: Axes, text: str) -> Xy:
-    """Width and height of a label, in pixels."""
-    label = write(axes, text, (0, 0), of="figure pixels")
-    box = box_of(label)
-    label.remove()
-    return box.x1 - box.x0, box.y1 - box.y0
 
 
 def _roof_lines(axes: Axes, roof: Roof) -> list[Segment]:
