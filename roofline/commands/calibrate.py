@@ -23,7 +23,7 @@ NOISY_STATUS = 1  # measured, and not put where it would be trusted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Declare the options."""
     parser.add_argument(
         "-o",
         "--output",

@@ -10,7 +10,7 @@ EXAMPLES = ("roofline detect", "roofline detect --format json")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Declare the options."""
     parser.add_argument("--replay", metavar="FILE", help="replay a machine recorded by scripts/detect_hardware.py")
     add_format_arguments(parser)
 

@@ -17,7 +17,7 @@ EXAMPLES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Declare the options."""
     parser.add_argument(
         "device",
         nargs="?",

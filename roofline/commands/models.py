@@ -21,7 +21,7 @@ EXAMPLES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Declare the options."""
     options.add_model_arguments(parser, nargs="?")
     parser.add_argument(
         "--types", action="store_true", help="the model types of config.json: counted, or refused and why"
