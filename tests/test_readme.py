@@ -1,17 +1,16 @@
 """README.md and docs/*.md cannot go stale: every example runs, and prints exactly what is shown below it."""
 
 import doctest
-import importlib.util
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from .maintain import script
+
 ROOT = Path(__file__).resolve().parent.parent
-_spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "maintain" / "update_readme.py")
-update_readme = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(update_readme)
+update_readme = script("update_readme")
 
 PAGES = update_readme.pages()
 EXAMPLES = [

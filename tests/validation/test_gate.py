@@ -1,16 +1,13 @@
 """The accuracy gate: no row is lost, and the mean error never rises by 2 points and a tenth over what is on record."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
+from ..maintain import script
+
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("record_errors", ROOT / "scripts" / "maintain" / "record_errors.py")
-assert _spec is not None
-assert _spec.loader is not None
-gate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(gate)
+gate = script("record_errors")
 
 
 @pytest.mark.parametrize("name", sorted(gate.TABLES))

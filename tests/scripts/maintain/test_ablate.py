@@ -1,8 +1,5 @@
 """The ablation takes out what it says, and leaves the constants as they were."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from roofline import settle
@@ -12,18 +9,13 @@ from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.timing import schedule
 
+from ...maintain import script
 
-@pytest.fixture(scope="module")
-def ablate():
-    path = Path(__file__).parents[3] / "scripts" / "maintain" / "ablate.py"
-    spec = importlib.util.spec_from_file_location("ablate", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+ablate = script("ablate")
 
 
 @pytest.fixture
-def changes(ablate):
+def changes():
     return ablate.changes([load_device("h100-sxm-80gb").measured], [load_stack("compiled")])
 
 
@@ -33,7 +25,7 @@ def step_time():
     return estimate_step(step, run.device).step_time_s
 
 
-def test_a_cost_taken_out_makes_the_step_faster_and_comes_back(ablate, changes):
+def test_a_cost_taken_out_makes_the_step_faster_and_comes_back(changes):
     before = step_time()
     for name in ("attainable matmul rate", "attention kernels' rates", "attainable memory bandwidth"):
         with ablate.without(changes[name]):
@@ -41,13 +33,13 @@ def test_a_cost_taken_out_makes_the_step_faster_and_comes_back(ablate, changes):
         assert step_time() == before, name
 
 
-def test_a_help_taken_out_makes_the_step_slower(ablate, changes):
+def test_a_help_taken_out_makes_the_step_slower(changes):
     before = step_time()
     with ablate.without(changes["fusions of stacks"]):
         assert step_time() > before
 
 
-def test_the_constants_come_back_after_an_error(ablate, changes):
+def test_the_constants_come_back_after_an_error(changes):
     before = schedule.INTERFERENCE
 
     def interrupted():

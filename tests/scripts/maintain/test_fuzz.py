@@ -2,11 +2,10 @@
 
 import importlib
 import signal
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[3] / "scripts" / "maintain"
+from ...maintain import FOLDER
 
 
 @pytest.fixture

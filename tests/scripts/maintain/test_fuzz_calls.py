@@ -1,20 +1,15 @@
 """Wrong types: a bounded part of what the script tries, of every function and parameter."""
 
-import importlib.util
 import inspect
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 import roofline
 
-path = Path(__file__).parents[3] / "scripts" / "maintain" / "fuzz_calls.py"
-spec = importlib.util.spec_from_file_location("fuzz_calls", path)
-fuzz_calls = importlib.util.module_from_spec(spec)
-sys.modules["fuzz_calls"] = fuzz_calls
-spec.loader.exec_module(fuzz_calls)
+from ...maintain import script
+
+fuzz_calls = script("fuzz_calls")
 SLOW = {"layouts", "plan", "Terms"}  # a search each
 
 

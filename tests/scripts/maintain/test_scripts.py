@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[3] / "scripts" / "maintain"
+from ...maintain import FOLDER
+
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="not in a wheel")
 SCRIPTS = [path for path in FOLDER.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8")]
 
