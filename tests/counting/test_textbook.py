@@ -1,6 +1,3 @@
-import csv
-from pathlib import Path
-
 import pytest
 
 from roofline.counting.mfu import model_flops_per_token
@@ -16,6 +13,8 @@ from roofline.counting.textbook import (
 from roofline.errors import RooflineError
 from roofline.model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 
+from ..records import records
+
 # layers, d_model, heads, tokens; d_ff 6400 and vocabulary 50257 for all
 SHAPES = {
     "small": (12, 768, 12, 1024),
@@ -24,8 +23,7 @@ SHAPES = {
     "xl": (48, 1600, 25, 1024),
     "xl, 16k tokens": (48, 1600, 25, 16384),
 }
-with (Path(__file__).parents[1] / "data" / "accounting_flops.csv").open() as file:
-    TABLE = list(csv.DictReader(file))
+TABLE = records("accounting_flops.csv")
 ROWS = [(row["Level-1"], row["Level-2"], row["Level-3"]) for row in TABLE]
 FLOPS = {name: [int(row[name]) for row in TABLE] for name in SHAPES}
 

@@ -1,7 +1,5 @@
 """The ops of encoders: FLOPs against torch's own counter (recorded), what freezes, where they run, bad input."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +11,9 @@ from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig
 
-RECORDS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data" / "tower_flops.jsonl").read_text().splitlines()
-]
+from ..records import records
+
+RECORDS = records("tower_flops.jsonl")
 CONFIGS = {record["type"]: record["config"] for record in RECORDS}
 LLAVA = model_from_config(CONFIGS["llava"], "llava")  # two layers of width 1,024; 24 x 24 patches of 336 x 336 pixels
 

@@ -1,7 +1,5 @@
 """Our counts against a traced pass of each described type (recorded by `compare_traces.py`; no torch needed)."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +8,9 @@ from roofline.config.run import TrainConfig
 from roofline.counting.step import build_step
 from roofline.model.huggingface import model_from_config
 
-RECORDS = {
-    record["type"]: record
-    for line in (Path(__file__).parents[1] / "data" / "traced_counts.jsonl").read_text(encoding="utf-8").splitlines()
-    for record in [json.loads(line)]
-}
+from ..records import records
+
+RECORDS = {record["type"]: record for record in records("traced_counts.jsonl")}
 LIMIT = 0.03  # of the bytes kept for backward
 DIFFER = {  # why -> whose bytes for backward differ by more
     "its recurrence is a chain of operations in transformers, and one kernel on a GPU": """

@@ -1,8 +1,5 @@
 """Finding a device refuses to guess; the user's own figures and files are checked."""
 
-import csv
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +9,8 @@ from roofline.hardware import HardwareError, load_device
 from roofline.hardware.catalog import heads
 from roofline.hardware.driver_names import by_driver_name
 from roofline.hardware.lookup import find, variants
+
+from ..records import records
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,7 @@ def test_no_word_crashes(word: str) -> None:
     assert device.id in hardware.device_ids()
 
 
-SPELLINGS = list(csv.DictReader((Path(__file__).parents[1] / "data" / "spellings.csv").open(encoding="utf-8")))
+SPELLINGS = records("spellings.csv")
 
 
 def test_names_as_people_type_them() -> None:

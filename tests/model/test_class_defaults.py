@@ -1,7 +1,5 @@
 """Fields that a config leaves out are those of its class in transformers, whose default configurations are recorded."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,10 +10,11 @@ from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig
 
-LINES = (Path(__file__).parents[1] / "data" / "transformers_counts.jsonl").read_text().splitlines()
+from ..records import records
+
 RECORDS = [
     record
-    for record in map(json.loads, LINES)
+    for record in records("transformers_counts.jsonl")
     if not record["name"].startswith("preset ") and class_defaults(record["name"])
 ]
 

@@ -1,7 +1,5 @@
 """Configs as repositories of the Hub publish them, against the parameters of their checkpoints."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +11,10 @@ from roofline.errors import RooflineError
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 
+from ..records import records
 from . import closed_forms
 
-RECORDS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data" / "hub_configs.jsonl").read_text().splitlines()
-]
+RECORDS = records("hub_configs.jsonl")
 BY_NAME = {record["name"]: record["config"] for record in RECORDS}
 
 

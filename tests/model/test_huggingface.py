@@ -19,10 +19,9 @@ from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig, Moe
 from roofline.model.towers import table
 
-RECORDS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[1] / "data" / "transformers_counts.jsonl").read_text().splitlines()
-]
+from ..records import records
+
+RECORDS = records("transformers_counts.jsonl")
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
     "hidden_size": 64,

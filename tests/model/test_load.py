@@ -1,6 +1,5 @@
 """Presets: every file loads, states its source, and has the parameters that its publisher states."""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from roofline.model.parameters import count_parameters
 from roofline.model.presets import load_preset_values, model_ids
 from roofline.model.spec import ModelConfig
 
-PUBLISHED = list(csv.DictReader((Path(__file__).parents[1] / "data" / "published_parameters.csv").open()))
+from ..records import records
+
+PUBLISHED = records("published_parameters.csv")
 
 
 def test_there_are_the_models_people_plan_with() -> None:

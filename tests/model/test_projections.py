@@ -1,7 +1,5 @@
 """What a layer's matrices add up to, against the closed forms and against the weights of a step's ops."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,10 @@ from roofline.model.projections import layer_projections, model_projections
 from roofline.model.spec import ModelConfig
 from roofline.model.tensors import kernels
 
+from ..records import records
 from . import closed_forms
 
-DATA = Path(__file__).parents[1] / "data" / "transformers_counts.jsonl"
-RECORDS = [json.loads(line) for line in DATA.read_text().splitlines()]
+RECORDS = records("transformers_counts.jsonl")
 TINY = {"n_layers": 3, "d_model": 8, "n_heads": 4, "n_kv_heads": 2, "d_ff": 20, "vocab_size": 11, "gated_mlp": True}
 
 

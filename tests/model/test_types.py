@@ -1,8 +1,6 @@
 """Every model type of transformers, its default configuration against the class that it builds (recorded)."""
 
-import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +8,9 @@ import pytest
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 
-RECORDS = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "data" / "model_types.jsonl").read_text().splitlines()
-]
+from ..records import records
+
+RECORDS = records("model_types.jsonl")
 COUNTED = [record for record in RECORDS if record["status"] == "exact"]
 NAMED = ("clip", "deberta-v2", "esm", "qwen3_omni_moe_text", "siglip", "wav2vec2")
 

@@ -1,13 +1,9 @@
 """Types that are not described, traced by their classes (recorded by `trace_types.py`; no torch needed)."""
 
-import csv
-import json
-from pathlib import Path
+from ..records import records
 
-DATA = Path(__file__).parents[1] / "data"
-LINES = (DATA / "model_types.jsonl").read_text(encoding="utf-8").splitlines()
-TYPES = {record["type"]: record for record in map(json.loads, LINES)}
-ROWS = list(csv.DictReader((DATA / "traced_types.csv").read_text(encoding="utf-8").splitlines()))
+TYPES = {record["type"]: record for record in records("model_types.jsonl")}
+ROWS = records("traced_types.csv")
 
 
 def test_most_types_that_were_tried_are_traced_and_the_others_say_why() -> None:

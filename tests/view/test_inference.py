@@ -1,13 +1,12 @@
 """Inference as it is read."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 import roofline
 from roofline.model.huggingface import model_from_config
 from roofline.view import inference as view
+
+from ..records import records
 
 DECODE = roofline.infer("llama-2-7b", "a100-sxm-80gb", "decode", micro_batch=4, seq_len=1024)
 PREFILL = roofline.infer("llama-2-7b", "a100-sxm-80gb", "prefill", micro_batch=1, seq_len=1024)
@@ -41,8 +40,7 @@ def test_what_does_not_fit_says_what_would():
 
 
 def test_encoders_that_are_left_out_of_the_time_are_said():
-    lines = (Path(__file__).parents[1] / "data" / "tower_flops.jsonl").read_text(encoding="utf-8").splitlines()
-    (config,) = (record["config"] for record in map(json.loads, lines) if record["type"] == "llava")
+    (config,) = (record["config"] for record in records("tower_flops.jsonl") if record["type"] == "llava")
     seeing = roofline.infer(model_from_config(config, "llava"), "a100-sxm-80gb", "decode", seq_len=1024)
     assert any("encoders" in note for note in view.notes(seeing))
     assert not any("encoders" in note for note in view.notes(DECODE))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from roofline.hardware import Device, HardwareError
+from roofline.hardware import HardwareError
 from roofline.hardware.calibrate.base import (
     cpu_dtypes,
     gpu_base,
@@ -18,21 +18,13 @@ from roofline.hardware.calibrate.base import (
     with_cache_bandwidth,
     with_measured_peaks,
 )
-from roofline.hardware.calibrate.measure import Sample
 from roofline.hardware.check.rules import problems
 from roofline.hardware.detect.cpu import CpuCache, read_cpu
 from roofline.hardware.detect.detect import detect_gpus
 from roofline.hardware.detect.local import cpu_device
 from roofline.hardware.detect.nvml import load_recording
 
-
-def device() -> Device:
-    return cpu_device(read_cpu(), peaks={"fp32": 100e9, "fp64": 50e9}, bandwidth=20e9)
-
-
-def sample(group: str, dtype: str = "fp32", **fields: Any) -> Sample:
-    values = {"flops": 0.0, "bytes": 0.0, "shape": (), "rounds": (1e-3, 1.1e-3)} | fields
-    return Sample(group=group, name=group, dtype=dtype, **values)
+from .samples import device, sample
 
 
 def test_a_peak_below_what_was_measured_is_raised_and_says_so() -> None:

@@ -6,21 +6,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from roofline.hardware import Device, load_device
-from roofline.hardware.calibrate.measure import Sample
+from roofline.hardware import load_device
 from roofline.hardware.calibrate.tables import from_cache, tables_of, usable
 from roofline.hardware.calibrate.writer import to_toml, write_device
-from roofline.hardware.detect.cpu import read_cpu
-from roofline.hardware.detect.local import cpu_device
 
-
-def device() -> Device:
-    return cpu_device(read_cpu(), peaks={"fp32": 100e9, "fp64": 50e9}, bandwidth=20e9)
-
-
-def sample(group: str, dtype: str = "fp32", **fields: Any) -> Sample:
-    values = {"flops": 0.0, "bytes": 0.0, "shape": (), "rounds": (1e-3, 1.1e-3)} | fields
-    return Sample(group=group, name=group, dtype=dtype, **values)
+from .samples import device, sample
 
 
 def test_tables_hold_what_was_measured_and_load(tmp_path: Path) -> None:
