@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import units
 from ..errors import RooflineError
@@ -17,6 +17,7 @@ from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from ..planning.cost import Plan, Terms
+    from ..planning.devices import Progress
 
 EXAMPLES = (
     "roofline plan llama-2-7b -d h100-sxm-80gb --num-devices 64 --tokens 2T --price 2.5/h",
@@ -104,50 +105,18 @@ def overhead(text: str) -> tuple[float, float, float]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan, or the plans of several devices; 3 where none fits, or a deadline or budget is not met."""
-    from ..hardware.errors import HardwareError
-    from ..planning.plan import DoesNotFit, plan
+    from ..planning.plan import DoesNotFit
     from ..view.plan import none_fits, several
 
     if args.model is None:
         return what_to_train(args)
     if args.flops is not None:
         raise RooflineError(f"--flops says what to train without a MODEL: for {args.model}, give --tokens")
-    model, devices = options.model(args), options.devices(args)
-    given, seen = options.train_options(args), measured.given(args)
-    if seen and len(devices) > 1:
-        raise RooflineError("--measured is a step on one device: give one --device")
-    count = given.pop("num_devices", None)
-    plans: list[Plan] = []
-    problems: list[str] = []
-    fitting = False
-    progress = Trying()
-    for device, terms in zip(devices, terms_of(args, len(devices)), strict=True):
-        try:
-            plans.append(
-                plan(
-                    model,
-                    device,
-                    tokens=args.tokens,
-                    law=args.law,
-                    num_devices=count,
-                    deadline_s=args.deadline,
-                    budget=args.budget,
-                    confidence=args.confidence,
-                    terms=terms,
-                    doubling=len(devices) == 1,
-                    progress=progress,
-                    **seen,
-                    **given,
-                )
-            )
-        except (RooflineError, HardwareError) as error:
-            if len(devices) == 1 and not isinstance(error, DoesNotFit):
-                raise
-            fitting = fitting or not isinstance(error, DoesNotFit)
-            problems.append(str(error))
-    progress.done()
+    with Trying() as progress:
+        plans, refusals = plans_of(args, progress)
+    problems = [str(refusal) for refusal in refusals]
     if not plans:
-        if fitting:
+        if not all(isinstance(refusal, DoesNotFit) for refusal in refusals):
             raise RooflineError("; ".join(problems))
         emit(args, *none_fits(problems))
         return DOES_NOT_FIT
@@ -155,6 +124,29 @@ def run(args: argparse.Namespace) -> int:
     sizes = same_compute(plans[0], args) if args.ladder else None
     emit(args, *several(plans, problems, explain=args.explain, sizes=sizes))
     return DOES_NOT_FIT if plans[0].missed else 0
+
+
+def plans_of(args: argparse.Namespace, progress: Progress) -> tuple[list[Plan], list[RooflineError]]:
+    """The plan of each device that has one, and why others have none; an only device's error is the command's."""
+    from ..planning.plan import DoesNotFit, plan
+
+    model, devices = options.model(args), options.devices(args)
+    given, seen = options.train_options(args), measured.given(args)
+    if seen and len(devices) > 1:
+        raise RooflineError("--measured is a step on one device: give one --device")
+    wanted = {"tokens": args.tokens, "law": args.law, "num_devices": given.pop("num_devices", None)}
+    limits = {"deadline_s": args.deadline, "budget": args.budget, "confidence": args.confidence}
+    asked: dict[str, Any] = {**wanted, **limits, "doubling": len(devices) == 1, "progress": progress, **seen, **given}
+    plans: list[Plan] = []
+    refusals: list[RooflineError] = []
+    for device, terms in zip(devices, terms_of(args, len(devices)), strict=True):
+        try:
+            plans.append(plan(model, device, terms=terms, **asked))
+        except RooflineError as error:
+            if len(devices) == 1 and not isinstance(error, DoesNotFit):
+                raise
+            refusals.append(error)
+    return plans, refusals
 
 
 def what_to_train(args: argparse.Namespace) -> int:
@@ -166,14 +158,12 @@ def what_to_train(args: argparse.Namespace) -> int:
         raise RooflineError("missing MODEL ('roofline models' lists all); or --law NAME or --flops C for what to train")
     if args.tokens is not None:
         raise RooflineError("--tokens needs a MODEL: without one, give --flops, --deadline or --budget")
-    progress = Trying()
     try:
-        found = ladder_of(args, terms_of(args, 1)[0], progress)
+        with Trying() as progress:
+            found = ladder_of(args, terms_of(args, 1)[0], progress)
     except DoesNotFit as error:
-        progress.done()
         emit(args, *none_fits([str(error)]))
         return DOES_NOT_FIT
-    progress.done()
     show(args, found)
     return DOES_NOT_FIT if found.rungs[found.best].plan.missed else 0
 
@@ -184,6 +174,10 @@ class Trying:
     def __init__(self) -> None:
         self.start, self.shown = time.perf_counter(), False
 
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
     def __call__(self, num_devices: int) -> None:
         """Say which number is tried."""
         if sys.stderr.isatty() and time.perf_counter() - self.start > SLOW_S:
@@ -191,11 +185,10 @@ class Trying:
             sys.stderr.flush()
             self.shown = True
 
-    def done(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Take the line away."""
         if self.shown:
             sys.stderr.write("\r\x1b[K")
-            self.shown = False
 
 
 def terms_of(args: argparse.Namespace, count: int) -> list[Terms]:
