@@ -23,7 +23,7 @@ _COUNT = (1, 100_000)
 _WIDTH = (1, 10_000_000)
 _ZERO_WIDTH = (0, 10_000_000)
 _PARAMS = (0, 10**15)
-INTEGERS: Mapping[str, tuple[int, int]] = {
+_MODEL_INTEGERS: Mapping[str, tuple[int, int]] = {
     "n_layers": (1, 10_000),
     "d_model": _WIDTH,
     "vocab_size": (1, 1_000_000_000),
@@ -38,6 +38,12 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "tokens_beside": (0, 10_000),
     "extra_params": _PARAMS,
     "dense_first_layers": (0, 100_000),
+    "mtp_layers": (0, 100),
+    "mtp_extra_params": _PARAMS,
+    "residual_streams": (1, 64),
+}
+INTEGERS: Mapping[str, tuple[int, int]] = {
+    **_MODEL_INTEGERS,
     "n_heads": _COUNT,
     "n_kv_heads": _COUNT,
     "head_dim": _WIDTH,
@@ -70,14 +76,11 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "out_lora_rank": _WIDTH,
     "out_groups": _COUNT,
     "expert_latent_dim": _WIDTH,
-    "mtp_layers": (0, 100),
-    "mtp_extra_params": _PARAMS,
-    "residual_streams": (1, 64),
     "attention_extra_params": _PARAMS,
     "moe_extra_params": _PARAMS,
     "layer_extra_params": _PARAMS,
 }
-FLAGS = frozenset(
+_MODEL_FLAGS = frozenset(
     {
         "tied_embeddings",
         "has_head",
@@ -87,6 +90,10 @@ FLAGS = frozenset(
         "embedding_norm_bias",
         "patch_bias",
         "final_norm",
+    }
+)
+FLAGS = _MODEL_FLAGS | frozenset(
+    {
         "norm_weight",
         "norm_bias",
         "norm_fp32",
@@ -133,46 +140,10 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "qk_norm_kind": ("rms", "layer"),
 }
 TEXTS = frozenset({"name", "source", "activation", "model_type", "ignore"})
-MODEL_KEYS = frozenset(
-    {
-        "name",
-        "source",
-        "model_type",
-        "ignore",
-        "kind",
-        "n_layers",
-        "d_model",
-        "vocab_size",
-        "tied_embeddings",
-        "has_head",
-        "head_bias",
-        "head_transform",
-        "embedding_dim",
-        "embedding_norm",
-        "embedding_norm_bias",
-        "final_norm",
-        "learned_positions",
-        "max_seq_len",
-        "token_types",
-        "extra_params",
-        "mtp_layers",
-        "mtp_like",
-        "mtp_linears",
-        "mtp_extra_params",
-        "residual_streams",
-        "dense_first_layers",
-        "image_size",
-        "patch_size",
-        "patch_frames",
-        "patch_bias",
-        "tokens_beside",
-        "image_channels",
-        "variations",
-        "model_linears",
-    }
-)
 LISTS = frozenset({"variations", "linears", "model_linears", "mtp_like", "mtp_linears"})
 KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | LISTS
+# what is of the whole model; all else may vary from layer to layer
+MODEL_KEYS = frozenset(_MODEL_INTEGERS) | _MODEL_FLAGS | {"kind"} | (TEXTS - {"activation"}) | (LISTS - {"linears"})
 
 _MISSING = object()
 
