@@ -14,6 +14,8 @@ from ..validation.runs import group_by, regime_of, source_of, summarise
 from .prediction import records_of
 from .table import Cell, Shown, Table
 
+ERRORS = ("mape", "median_ape", "bias", "coverage")
+
 
 def runs(predictions: Sequence[Any], worst: int) -> Shown:
     """Errors of the step time: in all, by source and by device, and the `worst` rows."""
@@ -30,12 +32,7 @@ def runs(predictions: Sequence[Any], worst: int) -> Shown:
     total = summarise("all", done)
     by_source = summaries["by_source"]
     data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
+        **_figures(total, predictions, *ERRORS),
         "macro_mape": sum(s.mape for s in by_source) / len(by_source),
         **summaries,
     }
@@ -60,24 +57,19 @@ def _predicted(predictions: Sequence[Any]) -> list[Any]:
     return done
 
 
+def _figures(total: Any, predictions: Sequence[Any], *names: str) -> dict[str, Any]:
+    """How many rows were predicted and left out, and figures of those that were."""
+    skipped = len(predictions) - total.rows
+    return {"rows": total.rows, "skipped": skipped, **{name: getattr(total, name) for name in names}}
+
+
 def memory(predictions: Sequence[Any], worst: int) -> Shown:
     """Errors of peak memory, whether it ran, and the `worst` rows."""
     done = _predicted(predictions)
     total = peak.summarise("all", done)
-    by_source = [peak.summarise(name, rows) for name, rows in _groups(done, _source).items()]
-    by_device = [peak.summarise(name, rows) for name, rows in _groups(done, _hardware).items()]
     data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "bytes_rows": total.bytes_rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
-        "decision_rows": total.decision_rows,
-        "decisions_right": total.decisions_right,
-        "by_source": by_source,
-        "by_device": by_device,
+        **_figures(total, predictions, "bytes_rows", *ERRORS, "decision_rows", "decisions_right"),
+        **_grouped(done, peak.summarise),
     }
     summary = Table(
         "Peak memory, and whether it ran",
@@ -93,7 +85,7 @@ def memory(predictions: Sequence[Any], worst: int) -> Shown:
                 s.decision_rows,
                 _percent(s.decisions_right),
             ]
-            for s in (total, *by_source)
+            for s in (total, *data["by_source"])
         ],
     )
     return Shown(data, [summary, *_worst_peaks(done, worst)], (), _peaks(predictions))
@@ -148,17 +140,11 @@ def budgets(predictions: Sequence[Any]) -> Shown:
     ]
     keys = ["id", "measured", "predicted", "low", "high", "error", "skipped_reason", "ratio"]
     data = {
-        "rows": total.rows,
-        "skipped": len(predictions) - total.rows,
-        "mape": total.mape,
-        "median_ape": total.median_ape,
-        "bias": total.bias,
-        "coverage": total.coverage,
+        **_figures(total, predictions, *ERRORS),
         "within_1_5x": total.within,
         "median_ratio": total.median_ratio,
         "held_out": others,
-        "by_source": [budget.summarise(name, group) for name, group in _groups(done, _source).items()],
-        "by_device": [budget.summarise(name, group) for name, group in _groups(done, _hardware).items()],
+        **_grouped(done, budget.summarise),
         "results": [dict(zip(keys, row, strict=True)) for row in rows],
     }
     shown = Table(
@@ -257,9 +243,10 @@ def _groups(predictions: Sequence[Any], key: Callable[[Any], str]) -> dict[str, 
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _source(p: Any) -> str:
-    """The part of a row's id before the first dash."""
-    return str(p.id.split("-")[0])
+def _grouped(done: Sequence[Any], summarise: Callable[[str, list[Any]], Any]) -> dict[str, list[Any]]:
+    """The figures of each source and of each kind of hardware."""
+    groups = {"by_source": _groups(done, source_of), "by_device": _groups(done, _hardware)}
+    return {name: [summarise(key, rows) for key, rows in found.items()] for name, found in groups.items()}
 
 
 def _hardware(p: Any) -> str:
