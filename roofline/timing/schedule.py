@@ -344,7 +344,7 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
     meet = pipeline_schedule(known_word(train.schedule)).hides_exchange
     hidden = where((train.vp > 1) | meet, step.stack.overlap.pipeline, 0)
     steady = 2 * train.vp * step.accumulation * (1 - hidden)
-    return seconds * (steady + 2 * (train.pp - 1)) * where(train.pp > 1, 1, 0)
+    return seconds * (steady + 2 * (train.pp - 1))
 
 
 def _compute_window(stage: dict[str, Number]) -> Number:

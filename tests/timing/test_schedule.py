@@ -1,6 +1,7 @@
 """How op times become a step: bubble, overlap, launches, and where the time goes."""
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,17 @@ from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.collective import expected_time
 from roofline.timing.ranks import PricedOp, price
-from roofline.timing.schedule import INTERFERENCE, launch_costs, schedule, stage_times, term_of
+from roofline.timing.schedule import (
+    INTERFERENCE,
+    LAUNCH_SHARPNESS,
+    _exchange_overlap,
+    _hide,
+    launch_costs,
+    launch_wait,
+    schedule,
+    stage_times,
+    term_of,
+)
 from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
@@ -326,12 +337,12 @@ def test_copies_to_the_host_by_hand():
     items = [
         op_of(5.0, kind="transfer"),
         op_of(2.0, kind="transfer", role="update"),
-        op_of(3.0, kind="host"),
+        op_of(2.5, kind="host", count=2),
         op_of(4.0, kind="nvme"),
         op_of(7.0, kind="transfer", part="layer", phase="forward"),  # twice, and nothing hides it
     ]
     times = by_hand(*items, overlap={"host": 0.125, "activations": 0.0})  # 1/8 x 12 s = 1.5 s hide
-    assert times.offload == pytest.approx((5 - 1.5) + 2 + max(3, 4) + 2 * 7)
+    assert times.offload == pytest.approx((5 - 1.5) + 2 + max(5, 4) + 2 * 7)
     assert times.optimizer == 0
 
 
@@ -362,3 +373,64 @@ def test_gradients_of_weights_count_as_a_share_of_the_passes():
     found = schedule(step, H100, [op_of(6.0, kind="matmul", part="layer", phase="forward"), *weights, data, later])
     # three other stages of a quarter each wait as long as their forward and data passes, less their weight passes
     assert found.pipeline_bubble == pytest.approx(3 / 4 * (6 + 3 - 3))
+
+
+@pytest.mark.parametrize(
+    ("pp", "bubble"), [(2, 0.0), (4, 3 / 4 * (6 + 2 * 3 - 2) / 3), (8, 7 / 8 * (6 + 2 * 3 - 2) * 3 / 7)]
+)
+def test_micro_batches_from_both_ends_wait_for_half_the_stages(pp, bubble):
+    """(p/2 - 1) of the p - 1 other stages, each for F + 2B - W: arXiv:2412.19437, table 2."""
+    items = [
+        op_of(6.0, kind="matmul", part="layer", phase="forward"),
+        op_of(3.0, kind="matmul", part="layer", phase="backward", gradient="data"),
+        op_of(0.5, kind="matmul", part="layer", phase="backward", gradient="weight", count=4),
+    ]
+    model = msgspec.structs.replace(LLAMA, groups=(msgspec.structs.replace(LLAMA.groups[0], count=8),))
+    step = step_of(model, num_devices=pp, pp=pp, global_batch=16, schedule="dualpipe")
+    assert schedule(step, H100, items).pipeline_bubble == pytest.approx(bubble)
+
+
+def test_only_a_pipeline_has_transfers_between_stages():
+    step = step_of(num_devices=np.array([1.0, 2.0]), pp=np.array([1.0, 2.0]), vp=1, global_batch=8)
+    alone, pair = times_of(step).pipeline_transfer
+    assert alone == 0
+    assert 0 < pair == pytest.approx(times_of(step_of(num_devices=2, pp=2, global_batch=8)).pipeline_transfer)
+
+
+def test_what_hides_takes_units_from_compute_but_for_copies():
+    parts = {("layer", 0): {"matmul": 6.0, "tensor_parallel": 4.0, "offload": 5.0}}
+    beside = _hide(parts, {"tensor_parallel": 0.5, "offload": 1.0})
+    # 2 s of 4 hide in 6, at the price of interference; then 4 of the copies' 5 in what is left, for nothing
+    assert parts["layer", 0]["tensor_parallel"] == pytest.approx(4 - 2 * (1 - INTERFERENCE))
+    assert parts["layer", 0]["offload"] == pytest.approx(5 - 4)
+    assert beside == {("layer", 0): pytest.approx(6.0)}
+
+
+def test_the_share_of_the_exchange_that_hides():
+    options = {"num_devices": 32, "pp": 4, "ep": 8, "global_batch": 64}
+    assert _exchange_overlap(step_of(MIXTRAL, **options, schedule="dualpipe")) == 1
+    assert _exchange_overlap(step_of(MIXTRAL, **options, exchange_overlap=0.25)) == 0.25
+
+
+def test_waiting_for_launches_by_hand():
+    step = step_of(MIXTRAL, num_devices=8, ep=8)
+    step = msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, unit_us=50.0))
+    cost = launch_costs(step, H100)
+    us = 1e-6 * H100.measured.launch.slowdown
+    assert (cost.routed, cost.unit, cost.dispatch) == pytest.approx((24 * us, 50 * us, 4000 * us))  # megatron's
+    forward = op_of(3.0, kind="matmul", part="layer", phase="forward", kernels=10, count=2)
+    backward = op_of(8.0, kind="matmul", part="layer", phase="backward", kernels=40, units=5, routed=True, count=3)
+    first, second = 2 * 10 * cost.plain, 3 * (40 * cost.routed + 5 * cost.unit)
+
+    def later(device, host):
+        return (device**LAUNCH_SHARPNESS + host**LAUNCH_SHARPNESS) ** (1 / LAUNCH_SHARPNESS)
+
+    for busy in (1e-4, 4e-3, 0.02):  # the host is behind, abreast and ahead
+        waits = launch_wait(step, H100, [forward, backward], busy)
+        assert waits == pytest.approx(later(busy, first + second) - busy)
+        # where tokens are dealt out each waits for itself: 6 s of 30 in forward, 24 in backward
+        deals = {"group": "ep", "part": "layer", "phase": "forward", "role": "dispatch", "kernels": 1, "count": 2}
+        dealt = op_of(0.0, kind="collective", **deals)
+        waits = launch_wait(step, H100, [forward, backward, dealt], busy)
+        alone = later(busy / 5, first + 2 * (cost.plain + cost.dispatch)) + later(busy * 4 / 5, second) - busy
+        assert waits == pytest.approx(alone)
