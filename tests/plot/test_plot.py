@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image
 
-from roofline import plot
+from roofline import estimate, plot
 from roofline.errors import RooflineError
 from roofline.hardware import load_device
 
