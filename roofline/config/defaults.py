@@ -76,15 +76,19 @@ def default_attention(device: Device | None, stack: str) -> str:
     return kernel if device is None or kernel in device.family.attention else "unfused"
 
 
+# by vendor and kind of a chip: what all training on it is compiled with
+COMPILERS = {("Google", "tpu"): "jax", ("AWS", "accelerator"): "neuron"}
+
+
 def default_stack(device: Device | None, options: Mapping[str, Any]) -> str:
     """The software profile where nothing is said: what such a layout is usually trained with.
 
-    JAX on a TPU; Megatron-Core for tensor, pipeline, context or expert parallelism (nemo, on AMD's GPUs primus), and on
-    GeForce cards, which nobody runs it on, PyTorch's own (fsdp); Hugging Face's Trainer and PEFT for adapters; FSDP
-    where parameters are sharded; else PyTorch with torch.compile.
+    What compiles for it on a TPU or Trainium (`COMPILERS`); Megatron-Core for tensor, pipeline, context or expert
+    parallelism (nemo, on AMD's GPUs primus), and on GeForce cards, which nobody runs it on, PyTorch's own (fsdp);
+    Hugging Face's Trainer and PEFT for adapters; FSDP where parameters are sharded; else PyTorch with torch.compile.
     """
-    if device is not None and device.kind == "tpu":
-        return "jax"
+    if device is not None and (device.vendor, device.kind) in COMPILERS:
+        return COMPILERS[device.vendor, device.kind]
     if any(some(options.get(degree, 1) != 1) for degree in ("tp", "pp", "cp", "ep")):
         if device is not None and device.variant == "geforce":
             return "fsdp"
@@ -163,8 +167,8 @@ def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[st
 
 def _profile_reason(train: TrainConfig, device: Device | None) -> str:
     """Why `default_stack` chose what it did."""
-    if device is not None and device.kind == "tpu":
-        return "the device is a TPU"
+    if device is not None and (device.vendor, device.kind) in COMPILERS:
+        return "the device is a TPU" if device.kind == "tpu" else f"the device is {device.vendor}'s"
     degree = next((name for name in ("tp", "pp", "cp", "ep") if some(getattr(train, name) > 1)), None)
     if degree or not train.adapts:
         return f"{degree} > 1" if degree else f"{train.sharding} shards the parameters"

@@ -45,6 +45,8 @@ def test_the_dtype_follows_the_engines(device: str | None, dtype: str) -> None:
         ("mi300x", {"tp": 2}, "primus"),  # NeMo runs on NVIDIA's GPUs alone
         ("mi300x", {"sharding": "fsdp"}, "fsdp"),
         ("rtx-4090", {"tp": 2}, "fsdp"),
+        ("trainium2", {"tp": 2}, "neuron"),
+        ("trainium2", {}, "neuron"),
     ],
 )
 def test_the_software_such_a_layout_is_usually_trained_with(
