@@ -26,6 +26,7 @@ SHARDED = {"fsdp", "zero3", "hsdp"}  # parameters, by PyTorch's FSDP where nothi
 WHOLE_BATCHES = {"jax"}  # AI-Hypercomputer/maxtext src/maxtext/configs/base.yml: gradient_accumulation_steps 1
 COMPILED = {"fsdp": "fsdp-compiled", "eager": "compiled"}  # profiles under torch.compile
 FLASH_YEAR = 2023
+FSDP_YEAR = 2025  # Megatron-FSDP, whose README and example (NVIDIA/Megatron-LM examples/megatron_fsdp) reduce in bf16
 DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
 SEQUENCE_PARALLEL_SINCE = 2022  # arXiv:2205.05198
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
@@ -112,7 +113,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sharding=sharding,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
-        stack=release_of(row.get("software") or "", stack, number(row, "year")),
+        stack=release_of(row.get("software") or "", stack, _dated(row)),
         # GPT-era code trains with dropout 0.1 (GPT-3's Megatron recipes; GPT2Config and its like in transformers), and
         # BERT (arXiv:1810.04805, appendix A.2); Llama-era code and MPT do not
         dropout=gpt and (stack in DROPS or "bert" in (row.get("model") or "").lower()),
@@ -154,8 +155,9 @@ def _expert_split(row: Mapping[str, str], stack: str, tp: int) -> int | None:
 
 def _gradient_dtype(row: Mapping[str, str], stack: str, dtype: str) -> str | None:
     """fp32 where the software named sums in it by default, unlike what its profile is made for; else the profile's."""
-    words = (row.get("software") or "").lower()
-    return "fp32" if dtype != "fp16" and any(name in words for name in load_stack(stack).sums_in_fp32) else None
+    words, told = (row.get("software") or "").lower(), row.get("sharding") in SHARDED and _year(row) >= FSDP_YEAR
+    named = any(name in words for name in load_stack(stack).sums_in_fp32)
+    return "fp32" if named and dtype != "fp16" and not told else None
 
 
 def _flag(row: Mapping[str, str], key: str) -> bool | None:
@@ -230,11 +232,15 @@ def _fusions_in_words(row: Mapping[str, str]) -> set[str]:
     return {FUSION_WORDS[word] for word in words if word in FUSION_WORDS}
 
 
-def _year(row: Mapping[str, str]) -> float:
-    """When it ran: as stated; else half a year before the paper it is from; else since fused attention is common."""
+def _dated(row: Mapping[str, str]) -> float | None:
+    """When it ran: as stated, else half a year before the paper it is from; None where neither is said."""
     paper = re.search(r"arXiv:(\d\d)(\d\d)\.", row.get("source") or "")
-    dated = 2000 + int(paper[1]) + int(paper[2]) / 12 - 0.5 if paper else FLASH_YEAR
-    return number(row, "year") or dated
+    return number(row, "year") or (2000 + int(paper[1]) + int(paper[2]) / 12 - 0.5 if paper else None)
+
+
+def _year(row: Mapping[str, str]) -> float:
+    """The same, or since when fused attention is common."""
+    return _dated(row) or FLASH_YEAR
 
 
 def usual_attention(row: Mapping[str, str], device: Device | None) -> str:

@@ -32,6 +32,8 @@ def test_attention_is_that_of_its_time(changes, attention):
     [
         ({"software": "Megatron-Core"}, "fp32"),
         ({"software": "Megatron-Core", "dtype": "fp16"}, "fp16"),
+        ({"software": "Megatron-Core", "sharding": "fsdp", "pp": "1"}, "fp32"),
+        ({"software": "Megatron-Core", "sharding": "fsdp", "pp": "1", "year": "2025"}, "bf16"),  # Megatron-FSDP
         ({"software": "NeMo 25.02 / Megatron-Bridge"}, "bf16"),
     ],
 )
@@ -96,6 +98,7 @@ def test_a_row_runs_on_the_release_of_its_software():
 
     assert stack(software="NeMo 26.06.01 / Megatron-Bridge (docs, 2026-07-21)") == "nemo@26.06.01"
     assert stack(software="NeMo (MLPerf v5.1)", year="2025") == "nemo@25.12"
+    assert stack(software="NeMo", year="", source="arXiv:2504.14960") == "nemo@24.12"  # half a year before its paper
     assert stack(software="NeMo", year="") == "nemo"  # the newest where nothing says when
     assert stack(software="Megatron-LM") == "megatron"  # no release of it is known to differ
 
