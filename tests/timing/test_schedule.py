@@ -406,10 +406,17 @@ def test_what_hides_takes_units_from_compute_but_for_copies():
     assert beside == {("layer", 0): pytest.approx(6.0)}
 
 
-def test_the_share_of_the_exchange_that_hides():
-    options = {"num_devices": 32, "pp": 4, "ep": 8, "global_batch": 64}  # 8 micro batches
-    assert _exchange_overlap(step_of(MIXTRAL, **options, schedule="dualpipe")) == 1 - (4 + 1) / 8  # p + 1 in flight
-    assert _exchange_overlap(step_of(MIXTRAL, **options, exchange_overlap=0.25)) == 0.25
+@pytest.mark.parametrize(
+    ("words", "share"),
+    [
+        ({"schedule": "dualpipe"}, 1 - 5 / 8),  # the first stage holds 4 + 1 of 8 micro batches
+        ({"exchange_overlap": 0.25}, 0.25),
+        ({"exchange_overlap": 0.75}, 1 - 4 / 8),
+        ({"schedule": "gpipe", "exchange_overlap": 0.75}, 0),
+    ],
+)
+def test_the_share_of_the_exchange_that_hides(words, share):
+    assert _exchange_overlap(step_of(MIXTRAL, num_devices=32, pp=4, ep=8, global_batch=64, **words)) == share
 
 
 def test_waiting_for_launches_by_hand():
