@@ -68,7 +68,7 @@ def test_intervals_are_honest(runs, tier_a):
     rows = [p for p in predicted(runs) if source_of(p) != "bsv100"]  # as fit_spreads.py leaves it out
     widest = {"dense": 1.35, "experts": 1.8}
     for regime in group_by(rows, regime_of):
-        assert 0.77 <= regime.coverage <= 0.89, regime.name
+        assert 0.77 <= regime.coverage <= 0.87, regime.name
         assert regime.width <= widest[regime.name]
     for p in predicted(runs):
         assert p.low <= p.predicted <= p.high
