@@ -9,6 +9,7 @@ from typing import Any
 
 from ..arrays import Number, divide, is_scalar, maximum, where
 from ..config.recompute import Module
+from ..config.run import BYTES
 from ..model.projections import attention_projections
 from ..model.spec import Attention, Block
 from ..model.tensors import Projection
@@ -59,6 +60,8 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     value = heads * spec.value_head_dim
     if spec.gate:  # keeps the sigmoid, and the product for the output projection
         tape.elementwise(f"{what}.gate", tokens * value, traffic.GATE, flops=6, saves=2 * tokens * value * es)
+    if spec.head_gate:  # keeps what it multiplies
+        tape.elementwise(f"{what}.head_gate", tokens * value, traffic.SCALE, saves=tokens * value * es)
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
@@ -185,7 +188,8 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     if tape.input_needs_grad:
         kernel, of = kernels.attention_backward(shape, es), f"{what}.core"
         tape.op(f"{of}.backward", "attention", "backward", kernel, role="attention_entry", of=of)
-    if spec.rotary_joined and not tape.fused("rotary"):  # the output is in the order of the queries: heads outside
+    joined = spec.rotary_joined or (spec.kv_lora_rank is not None and spec.head_dim == spec.value_head_dim)
+    if joined and not tape.fused("rotary"):  # the output is in the order of the queries: heads outside
         _transpose(tape, shape.o, what)
 
 
@@ -196,6 +200,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
     q = tape.tokens * heads * spec.head_dim
     # eager code expands grouped keys and values to every query head before the matmul, and keeps the copies
     kv_kept = tape.tokens * heads * (spec.head_dim + spec.value_head_dim)
+    wide = 2 * q * (BYTES["fp32"] - es) if spec.scores_fp32 and not tape.fused("softmax") else 0  # queries and keys
     counted = divide(counted_keys(spec, tape.attended), seq_kv)  # share of the scores that the MFU rule counts
     tape.batched_matmul(
         f"{what}.scores",
@@ -203,13 +208,13 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
         seq_q,
         spec.head_dim,
         seq_kv,
-        saves=(q + kv_kept) * es,
+        saves=(q + kv_kept) * es + wide,
         made_by=made,
         counted=counted,
         role="attention_entry",
     )
     longest = tape.train.longest  # scores grow with its square, and `Tape.op` knows of one factor
-    dropout, upcast = bool(tape.train.dropout), spec.rotary and es < 4
+    dropout, upcast = bool(tape.train.dropout), spec.softmax_fp32 and es < 4
     kept = es  # probabilities
     if tape.fused("softmax"):
         chain = traffic.SOFTMAX

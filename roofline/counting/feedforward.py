@@ -115,14 +115,7 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     gathered = etp if apart else 1
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows that leave this device
-    router = feed_forward_projections(spec, d_model)[:1]
-    with tape.within("router"):
-        project(tape, router, tokens, tp=1, saves=tokens * d_model * es, made_by="layernorm")
-        if spec.extra_params:
-            tape.weight("router.extra", spec.extra_params)
-        kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
-        chain, scores = traffic.ROUTER, tokens * spec.n_experts
-        tape.elementwise("router.topk", scores, chain, flops=8, kind="softmax", es=4, saves=kept)
+    _route(tape, spec, tokens, d_model)
     width = spec.latent_dim or d_model
     latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
     moved = routed * width
@@ -173,6 +166,24 @@ def _sum(tape: Tape, spec: Moe, elements: Number, alone: Number) -> None:
     outputs = elements * tape.es * weighted
     saved = Saved(made_by="experts", input=outputs, whole=outputs)
     tape.repeated("moe.unpermute", elements, chain, alone, flops=2, kind="embedding", saves=outputs, saved=saved)
+
+
+def _route(tape: Tape, spec: Moe, tokens: Number, d_model: int) -> None:
+    """Scores of the experts for each token, and the best of them."""
+    router = feed_forward_projections(spec, d_model)[:1]
+    hidden, fp32 = tokens * d_model, BYTES["fp32"]
+    upcast = spec.router_fp32 and tape.es < fp32 and not tape.fused("norm")  # in the code that has norms as chains
+    kept = 0 if upcast and spec.shared is None else hidden * tape.es
+    with tape.within("router"):
+        project(tape, router, tokens, tp=1, saves=kept, made_by="layernorm")
+        if upcast:
+            cast = hidden + spec.n_experts * d_model
+            tape.elementwise("router.upcast", cast, traffic.UPCAST, flops=0, saves=cast * fp32)
+        if spec.extra_params:
+            tape.weight("router.extra", spec.extra_params)
+        kept = tokens * (4 * spec.n_experts + 12 * spec.experts_per_token + 4)  # fp32 scores, ids and weights
+        chain, scores = traffic.ROUTER, tokens * spec.n_experts
+        tape.elementwise("router.topk", scores, chain, flops=8, kind="softmax", es=4, saves=kept)
 
 
 def _exchange(tape: Tape, spec: Moe, name: str, payload: Number, gathered: Number) -> None:

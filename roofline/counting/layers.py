@@ -44,7 +44,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         if split and first:
             _enter_tensor_parallel(tape, what, d_model)
         if isinstance(block, tuple):
-            mix_linearly(tape, group.linears, group.recurrence)
+            mix_linearly(tape, group.linears, group.recurrence, group.mixer_kept)
         elif isinstance(block, Attention):
             attention(tape, block, d_model, what)
         elif isinstance(block, Moe):
@@ -57,6 +57,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
             _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)
         if final:
+            if group.layer_scale:
+                tape.elementwise(f"{what}.scale", hidden, traffic.SCALE, saves=hidden * tape.es)
             _residual(tape, what, hidden, len(blocks) if group.parallel else 1)
     if not group.parallel:  # norms that do not divide among the blocks
         _norms(tape, norms, d_model, ("layer.norm",) * len(norms))

@@ -281,7 +281,9 @@ class Tape:
         whole = elements * es * (not kept) if stream else saves
         product = norm.weight and not self.frozen  # a frozen weight keeps no input
         saved: Number = 0
-        if norm.kind == "layer" and norm.fp32 and not fused:  # twice what is left of the mean, and that scaled
+        if norm.kind == "layer" and norm.fp32 and not (fused or norm.weight):  # torch's kernel on a copy in fp32
+            saves = elements * 4 + rows * 8
+        elif norm.kind == "layer" and norm.fp32 and not fused:  # twice what is left of the mean, and that scaled
             saves = elements * 4 * (2 + product) + rows * 4
         elif norm.kind == "layer" or fused:
             saved, saves = whole, whole + rows * (8 if norm.kind == "layer" else 4)

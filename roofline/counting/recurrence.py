@@ -10,15 +10,18 @@ from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
 from .projection import project
 from .recorder import Tape
-from .traffic import Passes
+from .traffic import PRODUCTS, Passes
 
 # Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
 MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
 
 
-def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence | None) -> None:
-    """The projections of a layer beside attention and feed-forward, and its recurrent core."""
+def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence | None, kept: int = 0) -> None:
+    """Projections of a layer beside attention and feed-forward, its recurrent core, products of `kept` values a row."""
     linears(tape, projections)
+    if kept:
+        factors = tape.tokens * divide(kept, tape.train.tp)
+        tape.elementwise("recurrence.products", factors, PRODUCTS, saves=factors * tape.es)
     if core is None:
         return
     if core.kind == "scan":

@@ -234,6 +234,8 @@ def _layer(flat: Flat) -> LayerGroup:
         norms=(norm,) * norms,
         parallel=parallel,
         cross_attention=read_cross_attention(attention) if cross else None,
+        layer_scale=flat.flag("layer_scale", False),
+        mixer_kept=flat.integer("mixer_kept", 0),
         extra_params=flat.integer("layer_extra_params", 0),
         recurrence=read_recurrence(flat),
         linears=read_linears(flat, "linears"),

@@ -79,6 +79,7 @@ INTEGERS: Mapping[str, tuple[int, int]] = {
     "attention_extra_params": _PARAMS,
     "moe_extra_params": _PARAMS,
     "layer_extra_params": _PARAMS,
+    "mixer_kept": _PARAMS,
 }
 _MODEL_FLAGS = frozenset(
     {
@@ -114,6 +115,10 @@ FLAGS = _MODEL_FLAGS | frozenset(
         "qk_norm_bias",
         "sinks",
         "softcap",
+        "softmax_fp32",
+        "scores_fp32",
+        "head_gate",
+        "layer_scale",
         "gated_mlp",
         "mlp_bias",
         "mlp_up_bias",
@@ -121,6 +126,7 @@ FLAGS = _MODEL_FLAGS | frozenset(
         "expert_bias",
         "shared_gate",
         "router_bias",
+        "router_fp32",
         "expert_latent_bias",
         "index_weights",
         "parallel_block",

@@ -83,6 +83,9 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     window: int | None = None  # sliding window, in tokens
     causal: bool = True
     sinks: bool = False  # one learned logit per head
+    head_gate: bool = False  # its output is multiplied by a figure for each head, whose projection is among the linears
+    softmax_fp32: bool = True  # unfused code casts scores up for their softmax, and back
+    scores_fp32: bool = False  # and queries and keys, before they meet
     rotary: bool = True
     softcap: bool = False
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
@@ -144,6 +147,7 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
     shared: Mlp | None = None
     shared_gate: bool = False  # a [d_model, 1] gate on the shared expert (Qwen2-MoE)
     router_bias: bool = False
+    router_fp32: bool = False  # its code of transformers casts hidden states and matrix up for the router's scores
     groups: int = 1  # into which experts are divided where a token may visit only some of them
     groups_per_token: int = 1
     latent_dim: int | None = None  # routed experts work at this width, between a projection down and one up
@@ -160,6 +164,8 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     norms: tuple[Norm, ...]  # over d_model, in the order they run
     parallel: bool = False  # attention and feed-forward read the same input and share one residual addition
     cross_attention: Attention | None = None
+    layer_scale: bool = False  # what a block adds is multiplied by a learned vector
+    mixer_kept: int = 0  # numbers a token keeps of what a layer without attention multiplies element by element
     extra_params: int = 0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
     recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward

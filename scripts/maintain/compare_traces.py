@@ -53,7 +53,7 @@ def small(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def config_of(name: str) -> dict[str, Any]:
     """What is built of a type."""
-    config = transformers.AutoConfig.for_model(name, **ADJUSTED.get(name, {}), **NEEDED.get(name, {}))
+    config = transformers.AutoConfig.for_model(name, **{**ADJUSTED.get(name, {}), **NEEDED.get(name, {})})
     fields: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
     return without(small(shallow({**fields, "model_type": name})), AHEAD)
 

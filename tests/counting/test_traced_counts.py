@@ -14,17 +14,16 @@ RECORDS = {record["type"]: record for record in records("traced_counts.jsonl")}
 LIMIT = 0.03  # of the bytes kept for backward
 DIFFER = {  # why -> whose bytes for backward differ by more
     "its recurrence is a chain of operations in transformers, and one kernel on a GPU": """
-        bamba falcon_h1 mamba mamba2 minimax nemotron_h olmo_hybrid qwen3_5_moe_text qwen3_5_text qwen3_next""",
+        bailing_hybrid bamba falcon_h1 kimi_linear mamba mamba2 minimax nemotron_h olmo_hybrid qwen3_5_moe_text
+        qwen3_5_text qwen3_next""",
     "its attention is written out, with biases, copies and fp32 scores of its own": """
-        big_bird bloom deberta diffllama doge falcon flint git_vision_model gpt_neo gpt_neox_japanese gpt_oss
-        granite_swa granitemoe_swa megatron-bert mimo_v2_flash modernbert modernbert-decoder mpt mt5 openai-gpt""",
-    "its router and experts keep more, or less, than the plain form": """
-        dots1 ernie4_5_moe ernie4_5_vl_moe_text exaone_moe hy_v3 mistral4""",
+        big_bird deberta diffllama doge falcon granite_swa granitemoe_swa mt5""",
     "its convolutions keep what they activate: much of four layers, little of all": """
         audioflamingo3_encoder moss_transcribe_diarize_audio qwen2_audio_encoder""",
-    "its blocks are scaled, gated or mixed by operations that we leave out": """
-        aimv2_vision_model axk1 axk2 beam deepseek_v4 internvl_vision kolibri1 laguna lfm2 lfm2_moe lfm3
-        minimax_m3_vl_text minimax_m3_vl_vision moshi olmo qianfan_ocr_vision""",
+    "its head has an activation and a norm: much of four layers, little of all": """
+        megatron-bert modernbert modernbert-decoder""",
+    "its blocks are gated or mixed by operations that we leave out": """
+        aimv2_vision_model axk2 beam deepseek_v4 minimax_m3_vl_text minimax_m3_vl_vision""",
 }
 OTHERS = {name for names in DIFFER.values() for name in names.split()}
 
@@ -56,8 +55,9 @@ def test_our_counts_are_those_of_the_trace(name: str) -> None:
     assert ours["saved_bytes"] == pytest.approx(record["saved_bytes"], rel=LIMIT)
     for phase in ("forward", "backward"):
         assert ours[f"flops_{phase}"] == pytest.approx(record[f"flops_{phase}"], rel=0.02)
-        # the trace reads biases, and writes an output twice where a matmul adds to it
-        assert 0.88 < ours[f"matmul_bytes_{phase}"] / record[f"matmul_bytes_{phase}"] < 1.01
+        # the trace reads biases, and writes an output twice where a matmul adds to it; ours reads each window of a
+        # convolution (of 7 tokens in lfm3)
+        assert 0.88 < ours[f"matmul_bytes_{phase}"] / record[f"matmul_bytes_{phase}"] < 1.04
 
 
 def test_most_types_are_within_the_limit_and_the_others_are_named() -> None:
@@ -67,4 +67,4 @@ def test_most_types_are_within_the_limit_and_the_others_are_named() -> None:
         if abs(counted(record)["saved_bytes"] / record["saved_bytes"] - 1) > LIMIT
     }
     assert far == OTHERS & RECORDS.keys()
-    assert len(RECORDS) - len(far) >= 120
+    assert len(RECORDS) - len(far) >= 145
