@@ -100,7 +100,7 @@ def is_run_file(path: Path) -> bool:
         RooflineError: It cannot be read.
     """
     documents = load_documents(path)
-    if {"model_type", "architectures"} & documents[0].values.keys():
+    if {"model_type", "architectures", "_class_name"} & documents[0].values.keys():
         return False
     return any(score(load_framework(name), documents[0]) > 1 for name in framework_names())
 

@@ -18,9 +18,8 @@ from ..errors import RooflineError
 from ..model import recognise
 from ..reading import read_text
 from . import inputs
-from .trace import import_torch
+from .trace import LARGEST_REAL, import_torch
 
-_LARGEST_REAL = 300e6  # parameters
 _DEPTH = 4  # of modules that are listed by their parts
 _AT_RANDOM = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop")
 
@@ -45,7 +44,7 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def small(self) -> bool:
         """Whether it is small enough to run on real numbers."""
-        return self.parameters <= _LARGEST_REAL
+        return self.parameters <= LARGEST_REAL
 
 
 def available() -> bool:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import cudnn, higher_order
+from . import autocast, cudnn, higher_order
 
 _LARGEST_KNOWN = 2**26  # bytes: tensors of integers up to this size keep their values, such as a mask of 8k x 8k
 _SMALL = 2**12  # numbers: operators on no more make tensors of a bounded size
@@ -140,7 +140,11 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
     onednn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
-        with cudnn.recurrences(torch, real=real), higher_order.as_they_run(torch, real=real):
+        with (
+            autocast.of_gpu(torch),
+            cudnn.recurrences(torch, real=real),
+            higher_order.as_they_run(torch, real=real),
+        ):
             yield
     finally:
         functional.dropout, functional.scaled_dot_product_attention = dropout, attention

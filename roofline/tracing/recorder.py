@@ -104,6 +104,7 @@ class Recorder:
         self.saved: dict[int, tuple[int, str, int]] = {}  # storage -> bytes, module path, sequence number
         self.live: dict[int, int] = {}  # storage -> bytes
         self.live_bytes = self.peak_bytes = 0
+        self.forward = False
         self.excluded: dict[int, Any] = {}
         self.state: dict[str, int] = {}  # name of a parameter or buffer -> storage
         self.read: set[int] = set()  # storages of parameters and buffers that an operator took
@@ -131,6 +132,8 @@ class Recorder:
 
     def _freed(self, key: int) -> None:
         self.live_bytes -= self.live.pop(key)
+        if self.forward:  # of a result that nothing used: nobody keeps it, and its number comes again
+            self.saved.pop(key, None)
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -147,9 +150,13 @@ class Recorder:
             for handle in handles:
                 handle.remove()
 
-    def keeping(self) -> Any:
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
         """Note what autograd keeps for backward."""
-        return self.torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
+        self.forward = True
+        with self.torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor):
+            yield
+        self.forward = False
 
     def _enter(self, module: Any, inputs: Any) -> None:
         del inputs
@@ -176,7 +183,7 @@ class Recorder:
         storage = tensor.untyped_storage()
         if storage._cdata not in self.excluded:
             self.saved.setdefault(storage._cdata, (storage.nbytes(), self.stack[-1], self._sequence()))
-        return tensor
+        return tensor if tensor.grad_fn is None else tensor.detach()  # a result that holds its node would never go
 
     def _sequence(self) -> int:
         """Number of the autograd node made last: that of the operator now running, if autograd records it."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_KEPT = 8  # traces of files, so that a comparison runs each once
 _MODULES_NAMED = 3
+_ON_NUMBERS = "traced on its own numbers, since it asks for values: shapes that hang on them are those of this one pass"
+_AS_IT_IS = "traced in the dtypes it has, since it does not run in {}"
 _COMPILED = "torch.compile is traced as what it is given, operator by operator: --stack compiled prices its launches"
 
 
@@ -53,7 +55,7 @@ def model_of_file(spec: str, dtype: str) -> ModelConfig:
     """The module that ``path/to/file.py:function`` builds, traced in `dtype`.
 
     Raises:
-        RooflineError: As `trace.trace_file`.
+        RooflineError: As `trace.load_builder` and `trace.trace`.
     """
     path = Path(spec.rpartition(":")[0])
     return _traced_file(spec, dtype, path.stat().st_mtime_ns if path.is_file() else 0)
@@ -61,9 +63,23 @@ def model_of_file(spec: str, dtype: str) -> ModelConfig:
 
 @lru_cache(maxsize=LARGEST_KEPT)
 def _traced_file(spec: str, dtype: str, _changed: int) -> ModelConfig:
-    from .trace import trace_file
+    """On shapes in `dtype`; on numbers where a small module asks for a value; as it is where it fails in `dtype`."""
+    from .trace import LARGEST_REAL, FailedPassError, load_builder, trace
 
-    return model_of(trace_file(spec, dtype=dtype))
+    module, inputs, keyword_inputs = load_builder(spec)
+    tensors = list(module.parameters())
+    small = sum(tensor.numel() for tensor in tensors) <= LARGEST_REAL and not any(tensor.is_meta for tensor in tensors)
+    refusals: list[FailedPassError] = []
+    for cast, real in ((dtype, False), (dtype, True), (None, False), (None, True)):
+        if real and not (small and any(refusal.asks_value for refusal in refusals)):
+            continue
+        try:
+            found = trace(module, *inputs, keyword_inputs=keyword_inputs, dtype=cast, real=real)
+        except FailedPassError as error:
+            refusals.append(error)
+        else:
+            return model_of(found, (*([_ON_NUMBERS] if real else []), *([] if cast else [_AS_IT_IS.format(dtype)])))
+    raise refusals[0]
 
 
 def model_of_config(path: str, dtype: str, *, batch: int = 1, seq_len: int | None = None) -> ModelConfig:

@@ -24,9 +24,16 @@ from ..gate import gated
 from .modes import fake_mode, gpu_kernels, whole, with_data, without_data
 from .recorder import ModuleCost, Recorder, Trace
 
-__all__ = ["ModuleCost", "Trace", "load_builder", "trace", "trace_file"]
+__all__ = ["FailedPassError", "ModuleCost", "Trace", "load_builder", "trace"]
 
+LARGEST_REAL = 300e6  # parameters of a module that runs on numbers by itself
 _CASTS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+class FailedPassError(RooflineError):
+    """A module does not run on its example inputs; `asks_value`: because shapes have no values."""
+
+    asks_value = False
 
 
 def import_torch() -> Any:
@@ -167,10 +174,12 @@ def _explained(module: Any) -> Iterator[None]:
     except Exception as error:  # a module can raise anything
         first_line, line = _first_line(error), _line_of(error, module)
         if type(error).__name__ in {"DynamicOutputShapeException", "DataDependentOutputException"}:
-            raise RooflineError(
+            failed = FailedPassError(
                 f"{name} asks for a value{line} ({first_line}): shapes have none, trace a small one with real=True"
-            ) from error
-        raise RooflineError(
+            )
+            failed.asks_value = True
+            raise failed from error
+        raise FailedPassError(
             f"{name} failed on the example inputs{line}: {type(error).__name__}: {first_line}"
         ) from error
 
@@ -241,9 +250,3 @@ def _described(value: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
-
-
-def trace_file(spec: str, *, dtype: str | None = None, real: bool = False) -> Trace:
-    """Trace the module that ``path/to/file.py:function`` builds (see `load_builder` and `trace`)."""
-    module, inputs, keyword_inputs = load_builder(spec)
-    return trace(module, *inputs, keyword_inputs=keyword_inputs, dtype=dtype, real=real)

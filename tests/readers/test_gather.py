@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from roofline.errors import RooflineError
+from roofline.readers.gather import is_run_file
 from roofline.readers.read import read_run
 
 from .run_files import AXOLOTL, TITAN
@@ -25,6 +26,13 @@ def test_a_file_outside_the_folder_is_not_opened(write: Write) -> None:
     write("secret.json", '{"zero_optimization": {"stage": 3}}')
     with pytest.raises(RooflineError, match="not beside it: give it with --with"):
         read_run(write("inner/run.yml", AXOLOTL + "deepspeed: ../secret.json\n"))
+
+
+def test_a_description_of_a_model_is_no_run_file(write: Write) -> None:
+    sizes = '"num_layers": 19, "num_attention_heads": 24, "patch_size": 1'
+    assert is_run_file(write("run.json", f"{{{sizes}}}"))
+    for name in ("model_type", "_class_name"):
+        assert not is_run_file(write("config.json", f'{{"{name}": "FluxTransformer2DModel", {sizes}}}'))
 
 
 def test_of_no_framework(write: Write) -> None:

@@ -104,3 +104,24 @@ def test_modules_wrapped_for_data_parallelism_trace_as_they_are():
     result = trace(sharded, x)
     assert (result.ops, result.parameters) == (plain.ops, plain.parameters)
     assert [len(part._forward_pre_hooks) for part in sharded.modules()] == hooks
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@pytest.mark.parametrize("real", [False, True])
+def test_autocast_casts_as_on_a_gpu(device, real):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+
+        def forward(self, x):
+            with torch.autocast(device, torch.bfloat16):
+                found = self.norm(self.layer(x))
+                with torch.autocast(device, enabled=False):
+                    return found @ x.T
+
+    ops = [op for op in trace(Net(), torch.randn(4, 8), real=real).ops if op.phase == "forward"]
+    assert [op.dtype for op in ops if op.kind == "matmul"] == ["bf16", "fp32"]
+    assert [op.dtype for op in ops if op.kind == "normalization"] == ["fp32"]  # the CPU's own list has no norms
+    assert sum(op.name.endswith("to_copy") for op in ops) == 4  # x, weight and bias; what the norm reads
+    assert torch.amp.autocast_mode.autocast.__init__.__module__ == "torch.amp.autocast_mode"

@@ -60,6 +60,21 @@ def test_activation_bytes_are_what_torch_keeps():
     assert trace(module, image, real=True).activation_bytes == expected
 
 
+def test_what_is_dropped_within_forward_is_not_kept():
+    class Scored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(64, 64, bias=False) for _ in range(20))
+
+        def forward(self, x):
+            for layer in self.layers:
+                torch.sigmoid(x).exp()  # keeps two tensors for a gradient that nothing asks for
+                x = layer(x)
+            return x
+
+    assert trace(Scored(), torch.randn(32, 64)).activation_bytes == 20 * 32 * 64 * 4
+
+
 def test_peak_is_the_largest_sum_of_live_tensors():
     class Mlp(nn.Module):
         def __init__(self):

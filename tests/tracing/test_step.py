@@ -177,3 +177,38 @@ def test_a_file_on_the_command_line(printed, tmp_path):
     assert json.loads(out)["step_time_s"] > 0
     out = printed("estimate", f"{path}:build", "-d", "h100-sxm-80gb")
     assert "pass(es) of the example inputs a step" in out
+
+
+MODULES = """
+import torch
+class Experts(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.expert = torch.nn.Linear(16, 8)
+    def forward(self, x):
+        return self.expert(x[torch.where(x[:, 0] >= 0)])
+class Spectrum(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(16, 16)
+    def forward(self, x):
+        return torch.fft.rfft(self.layer(x)).abs()
+def experts(device="cpu"):
+    return Experts().to(device), torch.arange(-3, 5.0)[:, None].expand(8, 16)
+def meta():
+    return experts("meta")
+def spectrum():
+    return Spectrum(), torch.randn(4, 16)
+"""
+
+
+def test_a_file_is_traced_on_numbers_or_as_it_is_where_it_runs_no_other_way(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(MODULES)
+    experts = roofline.count(f"{tmp_path / 'net.py'}:experts")
+    assert sum(op.flops for op in experts.ops if op.kind == "matmul" and op.phase == "forward") == 2 * 5 * 16 * 8
+    assert "asks for values" in experts.model.assumptions[0]
+    spectrum = roofline.count(f"{tmp_path / 'net.py'}:spectrum")
+    assert spectrum.model.assumptions == ("traced in the dtypes it has, since it does not run in bf16",)
+    with pytest.raises(roofline.RooflineError, match="asks for a value .*: shapes have none"):
+        roofline.count(f"{tmp_path / 'net.py'}:meta")

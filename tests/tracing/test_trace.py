@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from roofline.tracing.step import model_of
-from roofline.tracing.trace import load_builder, trace, trace_file
+from roofline.tracing.trace import load_builder, trace
 
 from .nets import resnet, total
 
@@ -35,6 +35,11 @@ def torch_flops(module, *inputs, loss=None, **kwargs):
 
 def traced_flops(result):
     return result.matmul_flops("forward"), result.matmul_flops("backward")
+
+
+def trace_file(spec, **options):
+    module, inputs, keyword_inputs = load_builder(spec)
+    return trace(module, *inputs, keyword_inputs=keyword_inputs, **options)
 
 
 class VisionTransformer(nn.Module):
