@@ -97,7 +97,7 @@ def searches() -> None:
         found, seconds = search(), best_of(search)
         rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.fitting)]
         print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
-        print(f"    {found.fitting:,} of them fit and are priced ({rates[1]})")
+        print(f"    {found.fitting:,} of them fit ({rates[1]})")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
