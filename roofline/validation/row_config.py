@@ -18,6 +18,7 @@ from ..hardware import Device, device_ids, load_device
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig, Moe
 from .row_adapters import ADAPTED, TRAINER, adapter_options, mixes_precision, of_trainer
+from .row_network import stated_network
 from .rows import Skipped, integer, number
 
 SHARDED_ALONE = 30e9  # parameters from which a blank micro batch under FSDP is 1
@@ -118,7 +119,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         # BERT (arXiv:1810.04805, appendix A.2); Llama-era code and MPT do not
         dropout=gpt and (stack in DROPS or "bert" in (row.get("model") or "").lower()),
         fused=fusions_of(row),
-        network_gbit_per_s=_network(row),
+        network_gbit_per_s=stated_network(row),
         optimizer=_optimizer(row),
         master_weights=mixes_precision(row),
         gradient_dtype=_gradient_dtype(row, stack, dtype),
@@ -185,12 +186,6 @@ def _stack(row: Mapping[str, str], assumed: list[str]) -> str:
     if stack == "eager" and row.get("sharding") in SHARDED:  # "PyTorch" is the name of either
         stack = "fsdp"
     return COMPILED.get(stack, stack) if _flag(row, "compiled") else stack
-
-
-def _network(row: Mapping[str, str]) -> float | None:
-    """Gbit/s per device: a number where the table has one, else read from the words of the source."""
-    stated = number(row, "network_gbit_per_s")
-    return stated or network_of(row.get("inter_node") or "", integer(row, "devices_per_node") or 8)
 
 
 FUSION_WORDS = {
@@ -376,38 +371,3 @@ def _recomputes(row: Mapping[str, str], assumed: list[str]) -> tuple[str, ...]:
         return (recompute,)
     assumed.append("recompute none or full")
     return ("none", "full")
-
-
-_PER_NODE = re.compile(r"(?:(\d{1,9})\s*x\s*)?(?:[A-Za-z-]+\s+)*(\d{1,9})\s*Gb(?:/s|ps)?(?:\s+RoCE)?\s+per node")
-_PER_DEVICE = re.compile(r"(\d{1,9})\s*Gb/s(?:\s*\([^)]*\))?\s+per GPU")
-_STATED = re.compile(r"\(paper: (EDR|HDR|NDR|XDR); assumed\)")
-INFINIBAND_GBIT = {"EDR": 100, "HDR": 200, "NDR": 400, "XDR": 800}  # per link
-OMNI_PATH_GBIT = 100  # per link (Intel Omni-Path 100 series)
-
-
-def network_of(words: str, devices_per_node: int) -> float | None:
-    """Gbit/s per device, one way, from the words of a source; None where it does not say.
-
-    >>> network_of("InfiniBand 8x200Gb/s per node", 8), network_of("RDMA 400Gb/s per GPU", 8)
-    (200.0, 400.0)
-    >>> network_of("4 OmniPath links per node", 8)
-    50.0
-
-    A number of links that the table assumes is not taken where it quotes the paper: one link per node is stated.
-
-    >>> network_of("InfiniBand 8x200Gb/s per node (paper: HDR; assumed)", 8)
-    25.0
-    """
-    stated = _STATED.search(words)
-    if stated:
-        return INFINIBAND_GBIT[stated[1]] / devices_per_node
-    links = re.search(r"(\d{1,9}) Omni-?Path links per node", words)
-    if links:
-        return int(links[1]) * OMNI_PATH_GBIT / devices_per_node
-    per_device = _PER_DEVICE.search(words)
-    if per_device:
-        return float(per_device[1])
-    per_node = _PER_NODE.search(words)
-    if per_node:
-        return int(per_node[1] or 1) * float(per_node[2]) / devices_per_node
-    return None

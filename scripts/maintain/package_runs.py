@@ -17,7 +17,8 @@ from pathlib import Path
 
 from roofline.config.recompute import read_recompute
 from roofline.validation.row_adapters import ADAPTED, adapters_said, upcast_said
-from roofline.validation.row_config import fusions_of, network_of
+from roofline.validation.row_config import fusions_of
+from roofline.validation.row_network import network_of
 
 TARGET = Path(__file__).parents[2] / "roofline" / "validation" / "data"
 BULK_LOGS = ("aa-", "vtrain-single-")

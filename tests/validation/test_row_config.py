@@ -3,7 +3,6 @@
 import pytest
 
 from roofline.config.asserts import RefusedError
-from roofline.validation.row_config import network_of
 
 from .published_rows import MIXTRAL, case
 
@@ -134,23 +133,6 @@ def test_words_that_say_more():
     lora = case(workload="lora").candidates[0]
     assert (lora.train, lora.lora_rank) == ("lora", 16)
     assert case(seq_parallel="1", tp="1").candidates[0].sequence_parallel is False
-
-
-@pytest.mark.parametrize(
-    ("words", "devices", "expected"),
-    [
-        ("", 8, None),
-        ("InfiniBand", 8, None),
-        ("InfiniBand 8x200Gb/s per node", 8, 200),
-        ("1.6Tb/s", 8, None),
-        ("4x 200 Gb/s per node", 8, 100),
-        ("RDMA 400Gb/s per GPU", 8, 400),
-        ("4 Omni-Path links per node", 8, 50),
-        ("100 Gbps per node", 4, 25),
-    ],
-)
-def test_network_words(words, devices, expected):
-    assert network_of(words, devices) == expected
 
 
 def test_what_the_software_refuses_is_none_of_the_choices():
