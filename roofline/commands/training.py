@@ -43,9 +43,16 @@ _SWITCHES = "yes or no"
 _AMOUNTS = (
     Option("--num-devices", "N", "devices in all: tp x pp x cp x dp (default 1)"),
     Option("--devices-per-node", "N", "devices that share a node (default the device's usual server)"),
-    Option("--micro-batch", "N", "sequences per device and pass (default the fastest that fits)"),
     Option(
-        "--global-batch", "N", "sequences per optimizer step, all devices (default one pass each; 4 per pipeline stage)"
+        "--micro-batch",
+        "N",
+        "sequences per device and pass (default the fastest power of two that surely fits; without a device 1)",
+    ),
+    Option(
+        "--global-batch",
+        "N",
+        "sequences per optimizer step, all devices (default one pass each, 4 per pipeline stage; layouts and plan say "
+        "what they assume)",
     ),
     Option("--seq-len", "N", "tokens per sequence, 2k is 2048 (default the model's, at most 8192)"),
     Option(
