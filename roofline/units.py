@@ -338,6 +338,15 @@ def format_time(seconds: float) -> str:
     )
 
 
+def format_amount(value: float) -> str:
+    """Write money, device-hours or energy: whole units where there are many.
+
+    >>> format_amount(1784.2), format_amount(1.927)
+    ('1,784', '1.93')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
 def format_si(value: float, unit: str) -> str:
     """Write a figure with an SI prefix and two decimals.
 

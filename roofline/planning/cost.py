@@ -13,7 +13,16 @@ from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from ..result import Result
 from ..search.layout import Layout, layout_line
-from ..units import format_count, format_flops, format_number, format_rate, format_ratio, format_share, format_time
+from ..units import (
+    format_amount,
+    format_count,
+    format_flops,
+    format_number,
+    format_rate,
+    format_ratio,
+    format_share,
+    format_time,
+)
 from .laws import Verdict
 from .overhead import Overhead, overhead_of
 
@@ -315,7 +324,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     layout, train = one.layout, one.layout.train
     flops = float(model_flops_per_token(one.model, train.sample_length))
     peak = one.device.peak_flops_per_s(train.dtype)
-    hours = one.wall_time_s / HOUR
+    hours, charged = format_amount(one.wall_time_s / HOUR), format_amount(one.device_hours)
     low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     least, usual, most = one.overhead.range
@@ -323,7 +332,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     if one.overhead.practice is not None:
         parts["practice"] = one.overhead.practice[1]
     factors = " x ".join(f"{factor:.3f} {name}" for name, factor in parts.items()) or "given"
-    extra = f"x {usual:.3g}: {factors} ({least:.3g} to {most:.3g})"
+    extra = f"x {usual:.3g} ({least:.3g} to {most:.3g}): {factors}"
     steady = one.steps * layout.step_time_s
     rule = DEFAULT_RULE if one.model.recorded is None else "as counted; a token is one pass"
     lines = [
@@ -346,13 +355,13 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
         ),
         ("time in steps", f"{one.steps:,} x {layout.step_time_s:.4g} s", format_time(steady)),
         ("whole run", extra, format_time(one.wall_time_s)),
-        ("device-hours", f"{hours:,.1f} h x {format_number(layout.num_devices, 'device')}", f"{one.device_hours:,.0f}"),
+        ("device-hours", f"{hours} h x {format_number(layout.num_devices, 'device')}", charged),
     ]
     if one.energy_kwh is not None and power is not None:
-        pue = f" x PUE {terms.pue:g}" if terms.pue != 1 else ""
-        lines.append(("energy", f"{one.device_hours:,.0f} h x {power:,.0f} W{pue}", f"{one.energy_kwh:,.0f} kWh"))
-    if one.co2_kg is not None:
-        lines.append(("CO2", f"{one.energy_kwh:,.0f} kWh x {terms.intensity:g} kg/kWh", f"{one.co2_kg:,.0f} kg"))
+        pue, energy = f" x PUE {terms.pue:g}" if terms.pue != 1 else "", f"{format_amount(one.energy_kwh)} kWh"
+        lines.append(("energy", f"{charged} h x {power:,.0f} W{pue}", energy))
+        if one.co2_kg is not None:
+            lines.append(("CO2", f"{energy} x {terms.intensity:g} kg/kWh", f"{format_amount(one.co2_kg)} kg"))
     if one.cost is not None:
-        lines.append(("cost", f"{one.device_hours:,.0f} h x {terms.price:g}", f"{one.cost:,.0f}"))
+        lines.append(("cost", f"{charged} h x {terms.price:g}", format_amount(one.cost)))
     return tuple(Line(*line) for line in lines)

@@ -55,7 +55,7 @@ def pieces(result: Plan) -> list[str]:
     shown = summary(result)
     headline = units.format_time(result.wall_time_s)
     if result.cost is not None:
-        headline += f", cost {money(result.cost)}"
+        headline += f", cost {units.format_amount(result.cost)}"
     low, high = units.format_time(result.wall_time_low_s), units.format_time(result.wall_time_high_s)
     detail = f"10-90 % range {low} to {high}; {result.device_hours:,.0f} device-hours"
     late = result.asked.deadline_s is not None and result.wall_time_s > result.asked.deadline_s
@@ -145,9 +145,9 @@ def summary(one: Plan) -> Table:
     rows = [["Time", between(one, one.wall_time_s, units.format_time)]]
     rows = [*deadline_rows(one), *budget_rows(one), *rows]
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])
-    rows.append(["Device-hours", money(one.device_hours)])
+    rows.append(["Device-hours", units.format_amount(one.device_hours)])
     if one.cost is not None:
-        rows.append(["Cost", between(one, one.cost, money)])
+        rows.append(["Cost", between(one, one.cost, units.format_amount)])
     if one.energy_kwh is not None:
         rows.append(["Energy", between(one, one.energy_kwh, energy)])
     if one.co2_kg is not None:
@@ -183,11 +183,13 @@ def budget_rows(one: Plan) -> list[list[str]]:
     budget = one.asked.budget
     if budget is None or one.cost is None:
         return []
+    given = units.format_amount(budget)
     over = next((each for each in one.missed if each.what == "budget"), None)
     if over is None:
-        most = money(one.cost * one.wall_time_high_s / one.wall_time_s)
-        return [["Budget", f"{money(budget)} suffices, {chance_words(one, one.wall_time_s * budget / one.cost, most)}"]]
-    return [["Budget", f"{money(budget)} IS EXCEEDED by {money(over.by)}{at_confidence(one)}: {over.why}"]]
+        most = units.format_amount(one.cost * one.wall_time_high_s / one.wall_time_s)
+        return [["Budget", f"{given} suffices, {chance_words(one, one.wall_time_s * budget / one.cost, most)}"]]
+    by = units.format_amount(over.by)
+    return [["Budget", f"{given} IS EXCEEDED by {by}{at_confidence(one)}: {over.why}"]]
 
 
 def chance_words(one: Plan, seconds: float, most: str) -> str:
@@ -241,11 +243,6 @@ def read_as(one: Plan) -> str:
     return f" ({units.format_ratio(one.tokens / parameters(one))} per parameter)"
 
 
-def money(value: float) -> str:
-    """Money, whole units where there are many."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
-
-
 def energy(kwh: float) -> str:
     """kWh, or MWh where there are many."""
     return f"{kwh / 1000:,.1f} MWh" if kwh >= 10_000 else f"{kwh:,.0f} kWh" if kwh >= 10 else f"{kwh:.2g} kWh"
@@ -270,14 +267,14 @@ def comparison(plans: Sequence[Plan]) -> Table:
             one.num_devices,
             *times,
             Cell(one.tokens, units.format_count(one.tokens)),
-            Cell(one.device_hours, money(one.device_hours)),
+            Cell(one.device_hours, units.format_amount(one.device_hours)),
             Cell(one.layout.step_time_s, step(one.layout.step_time_s)),
             Cell(one.layout.mfu, units.format_share(one.layout.mfu)),
         ]
         if powered:
             row.append(None if one.energy_kwh is None else Cell(one.energy_kwh, energy(one.energy_kwh)))
         if priced:
-            row.append(None if one.cost is None else Cell(one.cost, money(one.cost)))
+            row.append(None if one.cost is None else Cell(one.cost, units.format_amount(one.cost)))
         rows.append(row)
     return Table("Devices, best first by what was asked", columns, rows)
 

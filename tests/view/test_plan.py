@@ -4,6 +4,7 @@ import pytest
 
 import roofline
 from roofline.planning.cost import Terms
+from roofline.units import format_amount
 from roofline.view import plan as view
 
 PLAN = roofline.plan(
@@ -14,16 +15,16 @@ SIZES = roofline.ladder("a100-sxm-80gb", flops=10e9 * 6 * 124439808, num_devices
 
 
 def test_money_and_energy_in_few_digits():
-    assert [view.money(value) for value in (1234.5, 99.994)] == ["1,234", "99.99"]
+    assert [format_amount(value) for value in (1234.5, 99.994)] == ["1,234", "99.99"]
     assert [view.energy(value) for value in (0.125, 12.3, 12_300)] == ["0.12 kWh", "12 kWh", "12.3 MWh"]
 
 
 def test_device_hours_and_cost_follow_from_the_time():
     rows = dict(view.summary(PLAN).rows)
     hours = 2 * PLAN.wall_time_s / 3600
-    assert rows["Device-hours"] == view.money(hours)
+    assert rows["Device-hours"] == format_amount(hours)
     assert PLAN.cost == pytest.approx(2 * hours)
-    assert rows["Cost"].startswith(view.money(2 * hours))
+    assert rows["Cost"].startswith(format_amount(2 * hours))
     assert "Deadline" not in rows
 
 
@@ -35,7 +36,10 @@ def test_one_step_is_one_step():
 
 def test_ends_are_in_proportion_to_those_of_the_time():
     low, high = PLAN.wall_time_low_s / PLAN.wall_time_s, PLAN.wall_time_high_s / PLAN.wall_time_s
-    assert view.between(PLAN, 1000.0, view.money) == f"1,000 ({view.money(1000 * low)} to {view.money(1000 * high)})"
+    assert (
+        view.between(PLAN, 1000.0, format_amount)
+        == f"1,000 ({format_amount(1000 * low)} to {format_amount(1000 * high)})"
+    )
 
 
 def test_several_plans_stand_beside_the_best():
