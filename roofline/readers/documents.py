@@ -103,9 +103,11 @@ def parse_text(text: str, where: str, form: str) -> list[Document]:
         if not values:
             raise RooflineError(f"{where}: holds no dump of arguments (lines such as 'num_layers ...... 32')")
     elif form == "python":
-        values = _python(text, where)
+        from .python_text import module_docstring, python_values
+
+        values = python_values(text, where)
     elif form == "toml":
-        values = _toml(text, where)
+        values = parse_toml(text, where)
     elif form == "json":
         values = _json(text, where)
     else:
@@ -114,7 +116,7 @@ def parse_text(text: str, where: str, form: str) -> list[Document]:
         raise RooflineError(f"{where}: holds no table of keys and values")
     comments = _comments(text)
     if form == "python":
-        comments = f"{_docstring(text)}\n{comments}"
+        comments = f"{module_docstring(text)}\n{comments}"
     return [Document(path=where, form=form, values=_normal(values, where), notes=notes, comments=comments)]
 
 
@@ -148,10 +150,6 @@ def _yaml(text: str, where: str) -> tuple[Any, list[str]]:
     if len(documents) > 1:
         raise RooflineError(f"{where}: holds {len(documents)} documents ('---'): keep the one to estimate")
     return documents[0], notes
-
-
-def _toml(text: str, where: str) -> dict[str, Any]:
-    return parse_toml(text, where)
 
 
 def _json(text: str, where: str) -> Any:
@@ -200,23 +198,6 @@ def _dumped(text: str) -> Any:
             return text
         return list(value) if isinstance(value, tuple) else value
     return scalar(text)
-
-
-# --- settings in Python -----------------------------------------------------------------------------------
-
-
-def _python(text: str, where: str) -> dict[str, Any]:
-    """The plain assignments of a settings file: names, numbers, words and their arithmetic. Nothing is run."""
-    from .python_text import python_values
-
-    return python_values(text, where)
-
-
-def _docstring(text: str) -> str:
-    """What a program says at its top: often the line that launches it."""
-    from .python_text import module_docstring
-
-    return module_docstring(text)
 
 
 # --- launch scripts -----------------------------------------------------------------------------------------

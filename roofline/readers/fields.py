@@ -38,22 +38,21 @@ STANDS_FOR = {  # what a file states in another way than ours
     "batch_per_device": "micro_batch",
     "fused_loss": "fused",
 }
-OPTION = {  # what an error asks for
-    "model": "MODEL",
-    "seq_len": "--seq-len",
-    "micro_batch": "--micro-batch",
-    "global_batch": "--global-batch",
-    "num_devices": "--num-devices",
-    "accumulation": "--global-batch",
-    "accumulation_of_all": "--global-batch",
-    "batch_per_device": "--micro-batch",
-}
 WORDS = {
     "model": "the model",
     "seq_len": "the sequence length",
     "micro_batch": "the micro batch",
     "global_batch": "the global batch",
 }
+
+
+def option_of(name: str) -> str:
+    """What an error asks for in place of what a file says.
+
+    >>> option_of("accumulation"), option_of("model")
+    ('--global-batch', 'MODEL')
+    """
+    return "MODEL" if name == "model" else "--" + STANDS_FOR.get(name, name).replace("_", "-")
 
 
 def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
@@ -70,8 +69,7 @@ def numbers(said: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]
         try:
             result[name] = _whole(name, value)
         except UnitError as error:
-            option = OPTION.get(name, "--" + name.replace("_", "-"))
-            raise RooflineError(f"{where}: {name}: {error}: mend the file, or give {option}") from None
+            raise RooflineError(f"{where}: {name}: {error}: mend the file, or give {option_of(name)}") from None
         if isinstance(value, str):
             notes.append(f"{name} is written {value!r}: read as {result[name]:,}")
     return result, notes

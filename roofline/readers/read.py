@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import RooflineError
 from ..gate import MAPPING, PATH, PATHS, TEXT, gated
 from .account import account
-from .fields import OPTION, STANDS_FOR, WORDS, numbers, present
+from .fields import STANDS_FOR, WORDS, numbers, option_of, present
 from .gather import gather
 from .layout import solve
 from .models import model_of
@@ -100,7 +100,7 @@ def _missing(rules: Rules, lacking: Sequence[str]) -> RooflineError:
     reasons = [rules.fill(rules.framework.missing[name]) for name in names if name in rules.framework.missing]
     words = [WORDS.get(name, f"the {name}") for name in names]
     said = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-    flags = [OPTION[name] for name in names if name in OPTION and name != "model"]
+    flags = [option_of(name) for name in names if name not in {"model", "recipe"}]
     remedy = f"add {', '.join(flags)}"
     if "model" in names:
         remedy = f"name the model first ({' '.join(['roofline COMMAND MODEL --with', rules.path.name, *flags])})"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RooflineError
 from ..model.expressions import ExpressionError, evaluate, fields_in
-from .fields import OPTION
+from .fields import option_of
 from .framework import Rule, load_framework
 from .gather import Gathered
 from .keys import FUNCTIONS, Keys, UnsetVariable, Written, leaves
@@ -81,7 +81,7 @@ class Rules:
         try:
             value = evaluate(expression, self.keys)
         except UnsetVariable as unset:
-            flag = "" if option in {NOTE, REFUSAL} else OPTION.get(option, "--" + option.replace("_", "-"))
+            flag = "" if option in {NOTE, REFUSAL} else option_of(option)
             raise RooflineError(f"{self.where}: {unset.key} is {unset.value.told(flag)}") from None
         except ExpressionError as error:
             raise self.unreadable(option, error) from None
