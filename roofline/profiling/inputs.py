@@ -78,12 +78,12 @@ def arguments(inputs: Inputs, itemsize: int | None = None, dtype_of_all: str | N
     for place, shape in enumerate(dims):
         word = types[place] if place < len(types) else ""
         steps = strides[place] if place < len(strides) else None
-        if isinstance(shape, list) and shape and all(isinstance(each, list) for each in shape):
+        if isinstance(shape, list) and shape and all(map(_is_shape, shape)):
             shaped = shaped or any(shape)
             untyped = untyped or word not in TYPES
             size = TYPES[word][0] if word in TYPES else itemsize
             items.append([_operand(each, size or 0, None) for each in shape])
-        elif word in TYPES and isinstance(shape, list):
+        elif word in TYPES and _is_shape(shape):
             size, ours = TYPES[word]
             dtype = dtype or ours
             shaped = True
@@ -106,12 +106,16 @@ def _list(text: bytes) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _operand(shape: list[Any], itemsize: int, strides: Any) -> Operand:
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int for size in value)
+
+
+def _operand(shape: list[int], itemsize: int, strides: Any) -> Operand:
     elements = 1
     for place, size in enumerate(shape):
         repeated = isinstance(strides, list) and len(strides) == len(shape) and strides[place] == 0
-        elements *= 1 if repeated else int(size)
-    return Operand(shape=tuple(map(int, shape)), itemsize=itemsize, elements=elements)
+        elements *= 1 if repeated else size
+    return Operand(shape=tuple(shape), itemsize=itemsize, elements=elements)
 
 
 def _dense(shape: list[Any], strides: Any) -> bool:

@@ -17,3 +17,10 @@ def test_lists_that_a_writer_left_as_a_text() -> None:
     plain = Inputs(b"[[2, 3], []]", b'["float", "Scalar"]', b"", b'["", "1"]')
     text = Inputs(b'"[[2, 3], []]"', b"\"['float', 'Scalar']\"", b"", b'"[\\"\\", \\"1\\"]"')
     assert arguments(text) == arguments(plain) is not None
+
+
+def test_what_is_no_shape_is_no_tensor() -> None:
+    for odd in (b"[[[2], 3], [4]]", b'[["2", 3], [4]]', b"[[[[2]]], [4]]", b"[[2.5], [4]]"):
+        found = arguments(Inputs(odd, b'["float", "float"]', b"", b'["", ""]'))
+        assert found is not None
+        assert [tensor.shape for tensor in found.tensors] == [(4,)]
