@@ -68,6 +68,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "encoder": ("bert-base", {"seq_len": 128}),
     "patches": ("vit-b16", {"seq_len": 128}),
     "shared expert": ("qwen1.5-moe-a2.7b", {"stack": "eager"}),
+    "router in fp32": ("deepseek-v2-lite", {"stack": "eager"}),
     "norms of queries and keys": ("command-r-plus-104b", {}),
     "norm of the embedding": ("bloom-1.1b", {}),
     "projected embedding": ("opt-350m", {}),
