@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from fit_training import NOISY
+from fit_training import NOISY, house_of
 
 from roofline.timing.interval import Z80
 from roofline.validation.rows import read_rows
@@ -29,19 +29,6 @@ CAUSES = ("software", "terms", "experts", "blanks")
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6, 2.0)
 OUTSIDE = 2 / 0.2  # what the interval score charges beyond an interval that leaves out a fifth
 MOST_ROWS = 20  # that a source counts as
-HOUSES = (
-    {"mbr", "nemo", "mzoo", "fold"},
-    {"mlperf31", "mlperf50", "mlperf51"},
-    {"meg20", "mlm", "korth22"},
-    {"bs176", "bs104", "bsv100", "bloom"},
-    {"fms", "fmsacc"},
-    {"fa2", "flash"},
-    {"tt", "ao", "tune"},
-    {"tr", "mt", "iw"},
-    {"pax", "jaxtb"},
-    {"llama1", "llama3"},
-    {"neox", "pythia"},
-)
 Factors = Mapping[str, float]
 
 
@@ -84,12 +71,6 @@ def left_out(rows: Sequence[Row], group: Callable[[Row], str]) -> dict[str, dict
     return {name: fitted([row for row in rows if group(row) != name]) for name in sorted({group(row) for row in rows})}
 
 
-def house_of(row: Row) -> str:
-    """The people behind a row's source."""
-    source = source_of(row.of)
-    return min(next((house for house in HOUSES if source in house), {source}))
-
-
 def report(how: str, rows: Sequence[Row], factors_of: Callable[[Row], Factors]) -> None:
     """Coverage of rows, coverage with sources weighted as in the fit, and the median of high over low, by regime."""
     for regime in ("dense", "experts"):
@@ -116,7 +97,7 @@ def main() -> int:
     rows = [Row(p, abs(p.log_error), min(1.0, MOST_ROWS / counts[source_of(p)])) for p in done]
     groups: dict[str, Callable[[Row], str]] = {
         "source left out": lambda row: source_of(row.of),
-        "house left out": house_of,
+        "house left out": lambda row: house_of(source_of(row.of)),
         "device left out": lambda row: row.of.row["device"],
     }
     report("as it is", rows, lambda _: {})
