@@ -67,7 +67,8 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
     for projection in projections[-1 - (spec.out_lora_rank is not None) :]:
-        project(tape, (projection,), tokens, saves=tokens * value * es if projection.part == "out_down" else 0)
+        between = spec.out_lora_rank is not None and projection.part == "out"
+        project(tape, (projection,), tokens, saves=tokens * projection.local(tp)[0] * es if between else 0)
 
 
 def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
@@ -80,9 +81,10 @@ def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], w
     if spec.index_extra_params:
         tape.weight(f"{what}.index.extra", spec.index_extra_params)
     keys = all_compressed_keys(spec, tape.seq_kv) if spec.compress_ratio else tape.seq_kv
-    tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, keys)
+    own = "fp32" if spec.index_fp32 and tape.upcasts and not tape.fused("norm") else None
+    tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, keys, own_dtype=own)
     if spec.index_weights:
-        tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, keys)
+        tape.batched_matmul(f"{what}.index.sum", tokens, 1, heads, keys, own_dtype=own)
     tape.frozen, tape.input_needs_grad = frozen, needs_grad
 
 
@@ -172,6 +174,9 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
         tape.elementwise(f"{what}.layout", shape.q + kv_kept + shape.o, traffic.COPY, flops=0)
+    if spec.position_scores:  # a table of [H, s, S], of whatever batch
+        table = divide(heads * shape.seq_q * length, spec.core_passes)
+        tape.elementwise(f"{what}.positions", table, traffic.POSITION_SCORES, saves=table * es)
     if tape.decoding and spec.kv_lora_rank is not None:
         kernel = kernels.latent_decode(shape, es, spec.kv_lora_rank, spec.rope_head_dim)
     else:
@@ -200,7 +205,9 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
     q = tape.tokens * heads * spec.head_dim
     # eager code expands grouped keys and values to every query head before the matmul, and keeps the copies
     kv_kept = tape.tokens * heads * (spec.head_dim + spec.value_head_dim)
-    wide = 2 * q * (BYTES["fp32"] - es) if spec.scores_fp32 and not tape.fused("softmax") else 0  # queries and keys
+    whole = spec.core_fp32 and es < BYTES["fp32"] and not tape.fused("softmax")  # whatever autocast does
+    wide_scores = whole or (spec.scores_fp32 and tape.upcasts and not tape.fused("softmax"))
+    wide = (q + kv_kept if whole else 2 * q) * (BYTES["fp32"] - es) if wide_scores else 0  # queries, keys (and values)
     counted = divide(counted_keys(spec, tape.attended), seq_kv)  # share of the scores that the MFU rule counts
     tape.batched_matmul(
         f"{what}.scores",
@@ -212,12 +219,15 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
         made_by=made,
         counted=counted,
         role="attention_entry",
+        own_dtype="fp32" if wide_scores else None,
     )
     longest = tape.train.longest  # scores grow with its square, and `Tape.op` knows of one factor
     dropout, upcast = bool(tape.train.dropout), spec.softmax_fp32 and es < 4
     kept = es  # probabilities
     if tape.fused("softmax"):
         chain = traffic.SOFTMAX
+    elif whole:
+        chain, kept = traffic.SOFTMAX_EAGER_FP32, 4
     elif upcast:
         chain, kept = traffic.SOFTMAX_EAGER_UPCAST, 4 if dropout else 4 + es
     else:
@@ -229,8 +239,8 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
     if dropout:
         masked = traffic.dropout(tape.mask)
         tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1) * longest, **core)
-    width = spec.value_head_dim
-    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, width, counted=counted, **core)
+    core |= {"counted": counted, "own_dtype": "fp32" if whole else None}
+    tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim, **core)
     _transpose(tape, tape.tokens * heads * spec.value_head_dim, what)
 
 

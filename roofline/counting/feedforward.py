@@ -54,7 +54,7 @@ def mlp(
     `saves` is the input, which `made_by` wrote, as kept for backward: a shard of it under sequence parallelism,
     gathered again when needed.
     """
-    es, inner_es, routed = tape.es, tape.inner_es, tape.routed
+    es, routed = tape.es, tape.routed
     *up, down = mlp_projections(spec, d_model, name, count)
     matrices, inner = _MODULES.get(name, ("mlp", "mlp"))
     epilogue = routed and tape.experts_in_one
@@ -65,17 +65,10 @@ def mlp(
         project(tape, up, rows, **sizes, **input_, quantises_gradient=not epilogue)
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
-    chain, kept = _activation(tape, spec)
-    stored = BYTES["fp8"] if tape.train.saved_dtype == "fp8" else inner_es
-    product = elements * es  # the last projection keeps its input, in low precision where it runs in that
-    if spec.sub_norm is not None:
-        kept, product = kept + 1, 0
-    inputs = (2 if spec.gated else 1) * elements * inner_es
-    inputs = inputs * stored / inner_es  # recompute reads them as they are stored
-    saved = Saved(made_by=matrices, input=inputs, whole=inputs)
+    # the last projection keeps its input, in low precision where it runs in that
+    product = 0 if spec.sub_norm is not None else elements * es
     with tape.within(inner):
-        kept_bytes = kept * elements * stored
-        tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept_bytes, es=inner_es, saved=saved)
+        activate(tape, spec, name, elements, made_by=matrices)
     with tape.within(matrices):
         if spec.sub_norm is not None:
             tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es, made_by=inner)
@@ -86,20 +79,44 @@ def mlp(
             tape.repeated("experts.bias", here * rows * d_model, traffic.EXPERT_BIAS_EAGER, times, flops=2)
 
 
+def activate(tape: Tape, spec: Mlp, name: str, elements: Number, made_by: Module | None = None) -> None:
+    """The activation over `elements` that `made_by` wrote, and what of its inputs and factors is kept."""
+    es = tape.inner_es
+    chain, kept = _activation(tape, spec)
+    kept = kept + (spec.sub_norm is not None)
+    stored = BYTES["fp8"] if tape.train.saved_dtype == "fp8" else es
+    inputs = (2 if spec.gated else 1) * elements * stored  # recompute reads them as they are stored
+    saved = Saved(made_by=made_by, input=inputs, whole=inputs)
+    kept_bytes = kept * elements * stored
+    tape.elementwise(f"{name}.activation", elements, chain, flops=5, saves=kept_bytes, es=es, saved=saved)
+
+
 def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
     """The kernels of an activation, and how many tensors of its width they keep for backward."""
     fused = tape.fused("activation")
     if spec.gated and tape.routed and tape.experts_in_one:
         return traffic.GATED_EPILOGUE, 2
+    if spec.gated:
+        return _gated_activation(tape, spec)
+    if spec.activation == "relu":  # its output tells where its gradient is, and the projection behind it keeps that
+        return traffic.ACTIVATION, 0
+    return (traffic.ACTIVATION, 1) if fused else _WRITTEN_OUT.get(spec.activation, (traffic.ACTIVATION, 1))
+
+
+def _gated_activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
+    """The same of an activation that multiplies the other half: it keeps gate and up; unfused what it made as well."""
+    fused = tape.fused("activation")
     if spec.activation == "swiglu_clamped" and not tape.fused("clamped_activation"):
         # both inputs, and both as clamped; eager, what is clamped of the gate, sigmoid, both factors
         return (traffic.GATED_CLAMPED, 4) if fused else (traffic.GATED_CLAMPED_EAGER, 6)
-    if spec.gated:  # keeps gate and up; unfused, the activated gate as well
-        return (traffic.GATED, 2) if fused else (traffic.GATED_EAGER, 3)
-    if spec.activation == "relu":  # its output tells where its gradient is, and the projection behind it keeps that
-        return traffic.ACTIVATION, 0
-    written_out = _WRITTEN_OUT.get(spec.activation)
-    return (traffic.ACTIVATION, 1) if fused or written_out is None else written_out
+    if fused:
+        return traffic.GATED, 2
+    if spec.activation == "silu_clamped":  # both inputs, the clamped gate, both factors
+        return traffic.GATED_CLAMPS_EAGER, 5
+    if spec.activation not in _WRITTEN_OUT:
+        return traffic.GATED_EAGER, 3
+    chain, kept = _WRITTEN_OUT[spec.activation]
+    return traffic.joined(chain, traffic.PRODUCT), kept + 2
 
 
 def moe(tape: Tape, spec: Moe, d_model: int) -> None:
@@ -172,10 +189,11 @@ def _route(tape: Tape, spec: Moe, tokens: Number, d_model: int) -> None:
     """Scores of the experts for each token, and the best of them."""
     router = feed_forward_projections(spec, d_model)[:1]
     hidden, fp32 = tokens * d_model, BYTES["fp32"]
-    upcast = spec.router_fp32 and tape.es < fp32 and not tape.fused("norm")  # in the code that has norms as chains
+    upcast = spec.router_fp32 and tape.upcasts and not tape.fused("norm")  # in the code that has norms as chains
     kept = 0 if upcast and spec.shared is None else hidden * tape.es
     with tape.within("router"):
-        project(tape, router, tokens, tp=1, saves=kept, made_by="layernorm")
+        own: str | None = "fp32" if upcast else None
+        project(tape, router, tokens, tp=1, saves=kept, made_by="layernorm", own_dtype=own)
         if upcast:
             cast = hidden + spec.n_experts * d_model
             tape.elementwise("router.upcast", cast, traffic.UPCAST, flops=0, saves=cast * fp32)

@@ -8,19 +8,19 @@ two ops read the same tensor, the first one keeps it.
 from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
-from ..model.spec import Attention, Block, LayerGroup, ModelConfig, Moe, Norm
+from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, Norm
 from . import kernels, traffic
 from .attention import attention
-from .feedforward import mlp, moe
+from .feedforward import activate, mlp, moe
 from .linear import Linear, bias, record_linear
 from .recorder import Tape
 from .recurrence import linears, mix_linearly
+from .streams import gather, spread
 from .weights import Matrices
 
 
 def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     """One transformer layer: norms, attention, feed-forward, residual additions and tensor-parallel collectives."""
-    hidden = tape.norm_tokens * d_model
     norms = list(group.norms)
     blocks = [block for block in (group.attention, group.cross_attention, group.mlp) if block is not None]
     mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
@@ -35,6 +35,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
         what: Block = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
         what = "recurrence" if isinstance(block, tuple) else what
         mine, norms = norms[:per_block], norms[per_block:]
+        gather(tape, what, d_model)
         with tape.within("layernorm"):
             _norms(tape, mine[:1], d_model, (f"{what}.norm",))
         # whole experts take sharded tokens as they are (see `feedforward.moe`)
@@ -57,9 +58,7 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
             _leave_tensor_parallel(tape, what, d_model)
         _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)
         if final:
-            if group.layer_scale:
-                tape.elementwise(f"{what}.scale", hidden, traffic.SCALE, saves=hidden * tape.es)
-            _residual(tape, what, hidden, len(blocks) if group.parallel else 1)
+            _add(tape, group, what, d_model, len(blocks) if group.parallel else 1)
     if not group.parallel:  # norms that do not divide among the blocks
         _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
     if not mixer:
@@ -100,6 +99,19 @@ def _leave_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
         tape.collective(f"{what}.all_reduce", "all_reduce", "tp", payload)
 
 
+def _add(tape: Tape, group: LayerGroup, what: str, d_model: int, terms: int) -> None:
+    """What `terms` blocks made, scaled, into the residual stream or its copies."""
+    hidden = tape.norm_tokens * d_model
+    if group.residual_scaled and not tape.fused("residual"):
+        tape.elementwise(f"{what}.multiplier", hidden, traffic.COPY)
+    if group.layer_scale:
+        tape.elementwise(f"{what}.scale", hidden, traffic.SCALE, saves=hidden * tape.es)
+    if tape.streams > 1:
+        spread(tape, what, d_model)
+    else:
+        _residual(tape, what, hidden, terms)
+
+
 def _residual(tape: Tape, what: str, hidden: Number, terms: int) -> None:
     """X + dropout(y), at the end of a block; parallel blocks add their `terms` at once."""
     drops = bool(tape.train.dropout)
@@ -130,6 +142,8 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
     _positions(tape, model, width)
     if model.embedding_dim is not None and model.embedding_dim != model.d_model:
         record_linear(tape, Linear("embedding.project", tape.tokens, model.embedding_dim, model.d_model))
+    if model.embedding_scaled and not tape.fused("residual"):
+        tape.elementwise("embedding.multiplier", tape.tokens * model.d_model, traffic.COPY)
     if model.embedding_norm is not None:
         tape.norm("embedding.norm", model.embedding_norm, tape.tokens, model.d_model, stream=True)
     if tape.train.dropout:
@@ -181,12 +195,17 @@ def _positions(tape: Tape, model: ModelConfig, width: int) -> None:
 def head(tape: Tape, model: ModelConfig) -> None:
     """Final norm, logits and the loss: tokens x vocabulary is the largest tensor of many models."""
     tp, tokens, es = tape.train.tp, tape.tokens, tape.es
+    gather(tape, "head", model.d_model)
     if model.final_norm is not None:
         tape.norm("final_norm", model.final_norm, tape.norm_tokens, model.d_model, stream=True)
     linears(tape, tuple(linear for linear in model.linears if linear.name.startswith("head.")))
+    width = model.embedding_dim or model.d_model
+    if model.head_norm is not None:
+        spec = Mlp(d_ff=width, activation=model.head_activation)
+        activate(tape, spec, "head", tokens * width)
+        tape.norm("head.norm", model.head_norm, tokens, width, saves=tokens * width * es)
     if not model.has_head:
         return
-    width = model.embedding_dim or model.d_model
     if width != model.d_model:
         record_linear(tape, Linear("head.project", tokens, model.d_model, width))
     vocab = _padded_vocabulary(tape, model)
@@ -205,6 +224,7 @@ def head(tape: Tape, model: ModelConfig) -> None:
         record_linear(tape, linear)
     if model.head_bias:
         bias(tape, "head.logits", tokens, vocab)
+    _cap(tape, model, tokens * vocab)
     if tape.stack.loss_gathers:
         vocab = vocab * tp
         tape.collective("loss.all_gather", "all_gather", "tp", tokens * vocab * es, role="loss")
@@ -223,3 +243,13 @@ def head(tape: Tape, model: ModelConfig) -> None:
         chain = traffic.metric(es, tape.stack.loss_metrics)
         flops = 5 * tape.stack.loss_metrics
         tape.elementwise("loss.metrics", logits, chain, flops=flops, kind="softmax", role="loss")
+
+
+def _cap(tape: Tape, model: ModelConfig, logits: Number) -> None:
+    """Logits times a constant, or softly capped, before a loss that does not do so itself."""
+    if tape.fused("cross_entropy") or tape.fused("linear_cross_entropy"):
+        return
+    if model.logits_scaled:
+        tape.elementwise("head.multiplier", logits, traffic.COPY)
+    if model.logits_softcap:  # keeps what tanh made
+        tape.elementwise("head.softcap", logits, traffic.SOFTCAP, flops=3, saves=logits * tape.es)

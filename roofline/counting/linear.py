@@ -37,6 +37,7 @@ class Linear(msgspec.Struct, frozen=True):
         own_dtype: What it runs in, where that is not what the step does.
         role: Of the forward op.
         tied: Whether the weight is the embedding's table.
+        windows: Rows that read an element of the input each, where that is a convolution's: it crosses memory once.
         matrices: What w holds, where that is not `batch` matrices of k x n.
         stored: Bytes of a weight of a quantised base; None: as training keeps it.
     """
@@ -56,6 +57,7 @@ class Linear(msgspec.Struct, frozen=True):
     own_dtype: str | None = None
     role: Role | None = None
     tied: bool = False
+    windows: float = 1.0
     matrices: tuple[Matrices, ...] = ()
     stored: float | None = None
 
@@ -130,7 +132,7 @@ def _forward(tape: Tape, linear: Linear, operands: _Operands) -> None:
     if linear.stored is not None:
         _quantised_forward(tape, linear, linear.stored, **extra)
         return
-    forward = kernels.matmul(linear.m, linear.n, linear.k, linear.batch, es, out)
+    forward = _less(kernels.matmul(linear.m, linear.n, linear.k, linear.batch, es, out), linear, read=es)
     _matmul(tape, name, "forward", forward, dtype=dtype, **extra)
 
 
@@ -144,18 +146,20 @@ def _backward(tape: Tape, linear: Linear, operands: _Operands) -> None:
             _cast_around(tape, linear, "backward", linear.n, linear.k)
             _dequantise(tape, linear, "backward", linear.stored)
         kernel = kernels.data_gradient(linear.m, linear.n, linear.k, linear.batch, es, out)
+        kernel = _less(kernel, linear, written=out)
         _matmul(tape, f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
     if not tape.frozen:
-        _weight_gradient(tape, linear, dtype, es)
+        _weight_gradient(tape, linear, operands)
         _bias_gradient(tape, name, linear.m, linear.bias, linear.batch)
 
 
-def _weight_gradient(tape: Tape, linear: Linear, dtype: str, es: float) -> None:
+def _weight_gradient(tape: Tape, linear: Linear, operands: _Operands) -> None:
     """The gradient of a weight and its sum over micro batches, in the matmul's epilogue where that is fused."""
-    in_place = tape.fused("wgrad_accumulation")
-    out = tape.gradient_bytes if in_place else tape.es
-    kernel = kernels.weight_gradient(linear.m, linear.n, linear.k, linear.batch, es, out, adds=in_place)
-    _matmul(tape, f"{linear.name}.wgrad", "backward", kernel, dtype=dtype, gradient="weight", of=linear.name)
+    in_place, how = tape.fused("wgrad_accumulation"), {"gradient": "weight", "of": linear.name}
+    out = tape.gradient_bytes if in_place else operands.out
+    kernel = kernels.weight_gradient(linear.m, linear.n, linear.k, linear.batch, operands.es, out, adds=in_place)
+    kernel = _less(kernel, linear, read=operands.es)
+    _matmul(tape, f"{linear.name}.wgrad", "backward", kernel, dtype=operands.dtype, **how)
     if not in_place:
         tape.accumulate(linear.name, linear.weights)
 
@@ -163,6 +167,15 @@ def _weight_gradient(tape: Tape, linear: Linear, dtype: str, es: float) -> None:
 def _bias_gradient(tape: Tape, name: str, rows: Number, n: Number, batch: Number) -> None:
     if not (is_scalar(n) and n == 0):
         tape.op(f"{name}.bias_grad", "elementwise", "backward", kernels.bias_gradient(rows, n, batch, tape.es))
+
+
+def _less(kernel: Kernel, linear: Linear, read: float = 0.0, written: float = 0.0) -> Kernel:
+    """A convolution as a matmul, without what of its input overlapping windows would read or write again."""
+    if linear.windows == 1:
+        return kernel
+    again = linear.batch * linear.m * linear.k * (1 - 1 / linear.windows)
+    moved = {"bytes_read": kernel.bytes_read - again * read, "bytes_written": kernel.bytes_written - again * written}
+    return msgspec.structs.replace(kernel, **moved)
 
 
 def _matmul(tape: Tape, name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:

@@ -37,6 +37,8 @@ def project(
     made_by: Module | None = None,
     quantised_by: Fusion | None = None,
     quantises_gradient: bool = True,
+    own_dtype: str | None = None,
+    windows: float = 1.0,
 ) -> None:
     """The matrices of one kernel on this device, over `rows` tokens each, with the adapters beside them.
 
@@ -50,6 +52,8 @@ def project(
         made_by: The module that wrote the input.
         quantised_by: The fusion by which the kernel that wrote the input quantises it; None where none can.
         quantises_gradient: Whether the gradient of the output is quantised by a kernel of its own.
+        own_dtype: What the matmul runs in, where that is not what the step does.
+        windows: Rows that read an element of the input each (see `Linear`).
     """
     first, train = parts[0], tape.train
     sizes = [part.local(train.tp if tp is None else tp, train.ep) for part in parts]
@@ -68,6 +72,8 @@ def project(
         low_precision=first.low_precision,
         quantised_by=quantised_by,
         quantises_gradient=quantises_gradient,
+        own_dtype=own_dtype,
+        windows=windows,
         adapted=own > 0 and not _copies_input(tape),
         stored=_stored_bytes(tape, first),
         matrices=tuple(Matrices(d_in, d_out, each if count is None else count) for d_in, d_out, each in sizes),

@@ -16,7 +16,7 @@ from ..arrays import Number, divide, some, where
 from ..config.base import upcast_of
 from ..config.lora import module_words
 from ..config.recompute import Module
-from ..config.run import TrainConfig, known_word
+from ..config.run import BYTES, TrainConfig, known_word
 from ..config.stack import Stack
 from ..model.spec import Norm, Quantization
 from . import kernels, traffic
@@ -49,6 +49,7 @@ class Tape:
         self.wide = False  # norms and quantised projections hand on fp32 (see `base.hands_out_fp32`)
         self.lora_words = module_words(known_word(train.lora_modules)) if train.adapts else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
+        self.streams, self.sinkhorn_rounds = 1, 0  # copies of the residual stream, and how their mix is normalised
         self.es = train.activation_bytes
         self.recipe = train.recipe  # None as well while layers are recorded that stay in 16 bits
         self.compute_dtype = train.compute_dtype
@@ -78,6 +79,11 @@ class Tape:
     def autocasts(self) -> bool:
         """Whether weights are fp32 where they are used, and cast at each use."""
         return autocasts(self.train, self.stack)
+
+    @property
+    def upcasts(self) -> bool:
+        """Whether matmuls whose code casts their operands up run in fp32: autocast would cast those down again."""
+        return self.es < BYTES["fp32"] and not self.autocasts
 
     @property
     def gathered_bytes(self) -> float:
@@ -200,17 +206,20 @@ class Tape:
         made_by: Module | None = None,
         counted: Number = 1,
         role: Role | None = None,
+        own_dtype: str | None = None,
     ) -> None:
         """y[batch,m,n] = a[batch,m,k] . b[batch,k,n]: no weights, both inputs take gradients.
 
-        `counted` is the share of its FLOPs that are the model's (less than 1 outside a sliding window).
+        `counted` is the share of its FLOPs that are the model's (less than 1 outside a sliding window); `own_dtype` is
+        what it runs in, where that is not what the step does.
         """
+        dtype = own_dtype or self.compute_dtype
+        es = BYTES["fp32"] if dtype == "fp32" else self.es
 
         def record(name: str, phase: Phase, kernel: Kernel, **extra: Any) -> None:
             kernel = msgspec.structs.replace(kernel, model_flops=kernel.flops * counted)
-            self.op(name, "matmul", phase, kernel, form="batched", role=role, **extra)
+            self.op(name, "matmul", phase, kernel, form="batched", role=role, dtype=dtype, **extra)
 
-        es = self.es
         saved = Saved(made_by=made_by, input=saves, whole=saves)
         record(name, "forward", kernels.matmul(m, n, k, batch, es, es), saved_bytes=saves, saved=saved)
         if self.input_needs_grad:
@@ -281,14 +290,16 @@ class Tape:
         whole = elements * es * (not kept) if stream else saves
         product = norm.weight and not self.frozen  # a frozen weight keeps no input
         saved: Number = 0
-        if norm.kind == "layer" and norm.fp32 and not (fused or norm.weight):  # torch's kernel on a copy in fp32
+        written_out = norm.kind == "layer" and (norm.fp32 or norm.written_out) and not fused
+        scaled = (4 if norm.fp32 else es) * product  # bytes of what a weight multiplies
+        if written_out and not norm.weight:  # torch's kernel on a copy in fp32
             saves = elements * 4 + rows * 8
-        elif norm.kind == "layer" and norm.fp32 and not fused:  # twice what is left of the mean, and that scaled
-            saves = elements * 4 * (2 + product) + rows * 4
+        elif written_out:  # twice what is left of the mean, and that scaled
+            saves = elements * (2 * 4 + scaled) + rows * 4
         elif norm.kind == "layer" or fused:
             saved, saves = whole, whole + rows * (8 if norm.kind == "layer" else 4)
         else:
-            saves = elements * (4 + (4 if norm.fp32 else es) * product) + rows * 4
+            saves = elements * (4 + scaled + es * norm.keeps_input) + rows * 4
         flops = 5 if norm.kind == "rms" else 8
         self.elementwise(
             name,

@@ -5,12 +5,15 @@ Dimensions: T tokens on this device, c tokens of a chunk, dk and dv the sides of
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..arrays import Number, divide
+from ..config.run import BYTES
 from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
 from .projection import project
 from .recorder import Tape
-from .traffic import PRODUCTS, Passes
+from .traffic import ACTIVATION, GATED_NORM, GATED_NORM_EAGER, PRODUCTS, Passes
 
 # Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
 MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
@@ -32,13 +35,24 @@ def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence |
 
 def linears(tape: Tape, projections: tuple[Linear, ...], tokens: Number | None = None) -> None:
     """Projections of every token, or of so many. Those of attention read what its query projection has kept already."""
-    for projection in beside(projections):
-        d_in, _, _ = projection.local(tape.train.tp)
+    read: set[tuple[Number, int]] = set()  # widths and runs of inputs that an earlier projection keeps
+    for linear, projection in zip(projections, beside(projections), strict=True):
+        d_in, d_out, count = projection.local(tape.train.tp)
         rows = tape.tokens if tokens is None else tokens
-        rows = divide(rows, projection.every) if projection.every else tape.batch
-        kept = 0 if projection.block == "attention" else rows * projection.runs * d_in * tape.es
-        after_norm = projection.split != "rows"  # the last projection of a block reads what its core wrote
-        project(tape, (projection,), rows, saves=kept, quantised_by="cast" if after_norm else None)
+        rows = (divide(rows, projection.every) if projection.every else tape.batch) * count
+        upcast = linear.fp32 and tape.upcasts and not tape.fused("norm")
+        es = BYTES["fp32"] if upcast else tape.es
+        kept = 0 if projection.block == "attention" else rows * projection.runs * d_in * es / linear.windows
+        if projection.block == "recurrence" and projection.split == "columns" and d_in > 1:
+            kept = 0 if (d_in, projection.runs) in read else kept
+            read.add((d_in, projection.runs))
+        how: dict[str, Any] = {"windows": linear.windows, "own_dtype": "fp32" if upcast else None}
+        if projection.split != "rows":  # the last projection of a block reads what its core wrote
+            how["quantised_by"] = "cast"
+        project(tape, (projection,), divide(rows, count), saves=kept, **how)
+        if linear.kept:
+            made = rows * projection.runs * d_out * linear.kept
+            tape.elementwise(f"{linear.name}.activation", made, ACTIVATION, saves=made * tape.es)
 
 
 def _scan(tape: Tape, core: Recurrence) -> None:
@@ -58,13 +72,14 @@ def _scan(tape: Tape, core: Recurrence) -> None:
 
 def _chunks(tape: Tape, core: Recurrence) -> None:
     """Within a chunk as attention, between chunks through the state."""
-    c, dk, dv, es = core.chunk, core.key_dim, core.value_dim, tape.es
+    c, dk, dv = core.chunk, core.key_dim, core.value_dim
     elements = tape.tokens * divide(core.n_heads, tape.train.tp)
     chunks = divide(elements, c)  # chunks of all sequences and heads
     within, weighted, states = MATMULS[core.kind]
-    tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=elements * 2 * dk * es)
-    tape.batched_matmul("recurrence.weighted", chunks * weighted, c, c, dv, saves=elements * (c + dv) * es)
-    tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=chunks * dk * dv * 4)
+    keys, values, state, gates = _kept(tape, core, elements, chunks)
+    tape.batched_matmul("recurrence.scores", chunks * within, c, dk, c, saves=keys)
+    tape.batched_matmul("recurrence.weighted", chunks * weighted, c, c, dv, saves=values)
+    tape.batched_matmul("recurrence.state", chunks * states, c, dk, dv, saves=state)
     # decays of scores and state; the delta rule also solves a triangular system per chunk, c*(dk + dv) per token
     solve = c * (dk + dv) / (c + dk + dv) if core.kind == "delta" else 0
     tape.elementwise(
@@ -72,4 +87,30 @@ def _chunks(tape: Tape, core: Recurrence) -> None:
         elements * (c + dk + dv),
         Passes(reads=1, writes=1, back_reads=2, back_writes=1, kernels=4, back_kernels=4),
         flops=2 + solve,
+        saves=gates,
     )
+    if core.gated_norm and core.kind != "ssd":
+        wide = BYTES["fp32"]
+        # eager: output (gate and activated gate) in fp32, the normalised value and its product with the weight
+        saves = 3 * wide + 2 * tape.es if core.kind == "delta" else wide + 3 * tape.es
+        saves = 2 * tape.es if tape.fused("norm") else saves
+        chain = GATED_NORM if tape.fused("norm") else GATED_NORM_EAGER
+        kept = elements * dv * saves
+        tape.elementwise("recurrence.gated_norm", elements * dv, chain, flops=10, saves=kept, kind="normalization")
+
+
+def _kept(tape: Tape, core: Recurrence, elements: Number, chunks: Number) -> tuple[Number, ...]:
+    """Bytes kept of queries and keys, of values, of states and of decays and gates.
+
+    The kernel of a delta rule keeps what it reads and the scores within chunks, and makes states again (flash-linear-
+    attention fla/ops/gated_delta_rule/chunk.py, fla/ops/kda/chunk.py). That of Mamba-2 holds convolution, norm and last
+    projection as well: beside what those are counted with it keeps gate and step (state-spaces/mamba
+    mamba_ssm/ops/triton/ssd_combined.py, MambaSplitConv1dScanCombinedFn). Lightning attention is a chain of operations.
+    """
+    c, dk, dv, es = core.chunk, core.key_dim, core.value_dim, tape.es
+    keys = tape.tokens * divide(core.key_heads, tape.train.tp) * 2 * dk * es
+    if core.kind == "delta":
+        return keys, elements * (c + dv) * es, 0, elements * (BYTES["fp32"] * core.decays_kept + es)
+    if core.kind == "ssd":
+        return 0, 0, 0, elements * (dv + 1) * es
+    return keys, elements * (c + dv) * es, chunks * dk * dv * BYTES["fp32"], 0

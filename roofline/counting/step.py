@@ -95,7 +95,8 @@ def _record(model: ModelConfig, train: TrainConfig, stack: Stack) -> tuple[Tape,
     layers.embedding(tape, model)
     tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
-    stream = model.d_model * tape.norm_tokens * train.longest * tape.stream_es
+    tape.streams, tape.sinkhorn_rounds = model.residual_streams, model.sinkhorn_rounds
+    stream = model.stream_width * tape.norm_tokens * train.longest * tape.stream_es
     for tape.layer_kind, group in enumerate(model.groups):
         whole = _ends_in_16_bits(model, train, stack, tape.layer_kind)
         for count, recipe in ((group.count - whole, train.recipe), (whole, None)):

@@ -25,6 +25,7 @@ class Passes(msgspec.Struct, frozen=True, kw_only=True):
 
 COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
 SCALE = Passes(reads=1, writes=1, back_reads=3, back_writes=1, back_kernels=2)  # by a vector, which has a gradient
+PRODUCT = Passes(reads=2, writes=1, back_reads=3, back_writes=2)
 PRODUCTS = Passes(reads=1, writes=0.5, back_reads=1.5, back_writes=1)  # of each two factors
 UPCAST = Passes(reads=1, writes=2, back_reads=2, back_writes=1)  # from 16 bits to 32, and its gradient back
 # backward reads x and dy twice: once for dx, once for the gradients of weight and bias
@@ -41,6 +42,16 @@ LAYER_NORM_EAGER_WIDE = Passes(reads=17, writes=13, back_reads=42, back_writes=2
 LAYER_NORM_EAGER_FP32 = Passes(reads=7, writes=5, back_reads=20, back_writes=13, kernels=9, back_kernels=21)
 RMS_NORM_EAGER_FP32 = Passes(reads=5, writes=4, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
 RMS_NORM_OF_FP32_EAGER = Passes(reads=12, writes=9, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
+# a norm of what a recurrence made, times an activated gate
+GATED_NORM = Passes(reads=2, writes=1, back_reads=4, back_writes=2)
+GATED_NORM_EAGER = Passes(reads=18, writes=15, back_reads=43, back_writes=29, kernels=12, back_kernels=22)
+# one of n residual streams: cast up, square, mean, scale; each times its weight, their sum, cast down
+STREAMS_GATHER = Passes(reads=1, writes=0.25, back_reads=2, back_writes=1, kernels=2, back_kernels=3)
+STREAMS_GATHER_EAGER = Passes(reads=10.5, writes=8.75, back_reads=30.3, back_writes=21.5, kernels=16, back_kernels=26)
+STREAMS_SPREAD = Passes(reads=1.25, writes=1, back_reads=2, back_writes=1)
+STREAMS_SPREAD_EAGER = Passes(reads=2.25, writes=2, back_reads=4.5, back_writes=2.5, kernels=2, back_kernels=4)
+POSITION_SCORES = Passes(reads=3, writes=1, back_reads=2, back_writes=1)  # added to a mask, read by the kernel
+SINKHORN = Passes(reads=5, writes=3, back_reads=12, back_writes=7, kernels=3, back_kernels=7)  # sum, add, divide
 ROTARY = COPY
 # rotate halves, two products, one sum
 ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8, back_kernels=8)
@@ -56,6 +67,8 @@ GATE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_ke
 SOFTCAP = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)  # divide, tanh, multiply
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
 GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
+# gate and up clamped before (DeepSeek-V4)
+GATED_CLAMPS_EAGER = Passes(reads=5, writes=4, back_reads=9, back_writes=5, kernels=4, back_kernels=4)
 # its clamps and the tensor they are joined in are kernels of their own before the fused one
 GATED_CLAMPED = Passes(reads=6, writes=5, back_reads=9, back_writes=6, kernels=4, back_kernels=4)
 # in the epilogue of the matmul before: the product quantised in both orientations; backward, of gate and up
@@ -73,6 +86,7 @@ SOFTMAX = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 SOFTMAX_EAGER = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)
 # scale, mask, to fp32, softmax, back: Llama-era code takes the softmax in fp32
 SOFTMAX_EAGER_UPCAST = Passes(reads=7, writes=7, back_reads=10, back_writes=7, kernels=5, back_kernels=5)
+SOFTMAX_EAGER_FP32 = Passes(reads=6, writes=6, back_reads=8, back_writes=6, kernels=3, back_kernels=3)
 ROUTER = Passes(reads=3, writes=3, back_reads=3, back_writes=2, kernels=6, back_kernels=6)  # softmax, top-k, weights
 LOOK_UP = Passes(reads=1, writes=1, back_reads=1, back_writes=2)
 POSITIONS = Passes(reads=2, writes=1, back_reads=1, back_writes=0.5, kernels=2, back_kernels=2)
@@ -88,7 +102,7 @@ DORA_SCALE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, b
 
 def norm(norm: Norm, es: float, *, wide: bool, fused: bool) -> Passes:
     """A norm over elements of `es` bytes; `wide`: of a stream in fp32, to be cast for the projection behind it."""
-    if norm.kind == "layer" and norm.fp32 and not fused:
+    if norm.kind == "layer" and (norm.fp32 or norm.written_out) and not fused:
         return LAYER_NORM_EAGER_WIDE if es < 4 else LAYER_NORM_EAGER_FP32
     if norm.kind == "layer" or fused:
         return (NORM_OF_FP32 if fused else NORM_OF_FP32_EAGER) if wide else NORM
@@ -97,6 +111,11 @@ def norm(norm: Norm, es: float, *, wide: bool, fused: bool) -> Passes:
     if es == 4:
         return RMS_NORM_EAGER_FP32
     return RMS_NORM_EAGER_WIDE if norm.fp32 else RMS_NORM_EAGER
+
+
+def joined(first: Passes, second: Passes) -> Passes:
+    """Two chains, one after the other."""
+    return Passes(**{name: getattr(first, name) + getattr(second, name) for name in Passes.__struct_fields__})
 
 
 def dropout(mask: float) -> Passes:

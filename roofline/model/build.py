@@ -41,10 +41,10 @@ def build(flat: Flat) -> ModelConfig:
     linears += read_linears(flat, "model_linears")
     embedding_dim = flat.optional_integer("embedding_dim")
     has_head = flat.flag("has_head", not sees)
-    extra_params = flat.integer("extra_params", 0)
-    if flat.flag("head_transform", False):  # BERT's masked-token head: dense, activation, norm
-        linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=True),)
-        extra_params += norm.params(embedding_dim or d_model)
+    transforms = flat.flag("head_transform", False)  # BERT's masked-token head: dense, activation, norm
+    if transforms:
+        bias = flat.flag("head_transform_bias", True)
+        linears += (linear("head.transform", d_model, embedding_dim or d_model, bias=bias),)
     groups, order = _groups(flat, n_layers)
     ahead = _layers_ahead(flat, n_layers)
     return ModelConfig(
@@ -57,15 +57,21 @@ def build(flat: Flat) -> ModelConfig:
         and order + tuple(len(groups) + kind for kind, group in enumerate(ahead) for _ in range(group.count)),
         heads_ahead=flat.integer("mtp_layers", 0) if has_head else 0,
         residual_streams=flat.integer("residual_streams", 1),
+        sinkhorn_rounds=flat.integer("sinkhorn_rounds", 0),
         tied_embeddings=flat.flag("tied_embeddings", False),
         has_head=has_head,
         head_bias=flat.flag("head_bias", False),
+        head_activation=flat.text("activation", "gelu") if transforms else "",
+        head_norm=msgspec.structs.replace(norm, fp32=False, written_out=False) if transforms else None,
+        logits_softcap=flat.flag("logits_softcap", False),
+        logits_scaled=flat.flag("logits_scaled", False),
+        embedding_scaled=flat.flag("embedding_scaled", False),
         embedding_dim=None if embedding_dim == d_model else embedding_dim,
         embedding_norm=_embedding_norm(flat, norm),
         final_norm=norm if flat.flag("final_norm", True) else None,
         learned_positions=flat.integer("learned_positions", 0),
         token_types=flat.integer("token_types", 0),
-        extra_params=extra_params,
+        extra_params=flat.integer("extra_params", 0),
         linears=linears,
         max_seq_len=flat.optional_integer("max_seq_len"),
         patches=_patches(flat) if sees else None,
@@ -108,7 +114,7 @@ def _embedding_norm(flat: Flat, norm: Norm) -> Norm | None:
     """The norm over the embeddings (BLOOM, BERT)."""
     if not flat.flag("embedding_norm", False):
         return None
-    return Norm(kind=norm.kind, weight=norm.weight, bias=flat.flag("embedding_norm_bias", norm.bias))
+    return msgspec.structs.replace(norm, bias=flat.flag("embedding_norm_bias", norm.bias))
 
 
 def _patch_embedding(flat: Flat, d_model: int) -> Linear:
@@ -235,6 +241,7 @@ def _layer(flat: Flat) -> LayerGroup:
         parallel=parallel,
         cross_attention=read_cross_attention(attention) if cross else None,
         layer_scale=flat.flag("layer_scale", False),
+        residual_scaled=flat.flag("residual_scaled", False),
         mixer_kept=flat.integer("mixer_kept", 0),
         extra_params=flat.integer("layer_extra_params", 0),
         recurrence=read_recurrence(flat),

@@ -245,6 +245,7 @@ def model_vectors(model: ModelConfig) -> tuple[Vector, ...]:
     tables += _plain("positions", "token_types", model.token_types * width)
     norms = _norm("other", "embedding.norm", model.embedding_norm, model.d_model)
     norms += _norm("other", "final_norm", model.final_norm, model.d_model)
+    norms += _norm("other", "head.norm", model.head_norm, width)
     return (*tables, *norms, *_plain("other", "extra", model.extra_params))
 
 

@@ -18,7 +18,8 @@ _BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
     "embedding": "embedding",
     "head": "head",
 }
-_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1)  # bias, count, runs, every
+_LINEAR_WORDS = "[name, d_in, d_out, bias, count, runs, every, windows, kept, fp32]"
+_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1, 1, 0, False)  # from bias on
 
 
 def read_norm(flat: Flat) -> Norm:
@@ -26,23 +27,28 @@ def read_norm(flat: Flat) -> Norm:
     kind = cast('Literal["rms", "layer"]', flat.word("norm", "rms"))
     weight = flat.flag("norm_weight", True)
     bias = flat.flag("norm_bias", kind == "layer" and weight and flat.flag("biases", False))
-    return Norm(kind=kind, weight=weight, bias=bias, fp32=flat.flag("norm_fp32", False))
+    forms = {field: flat.flag(f"norm_{field}", False) for field in ("fp32", "written_out", "keeps_input")}
+    return Norm(kind=kind, weight=weight, bias=bias, **forms)
 
 
 def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
-    """Projections beside the common parts: [name, d_in, d_out], then bias, count, runs, every where not 0, 1, 1, 1."""
+    """Projections beside the common parts: [name, d_in, d_out], and what further fields of `Linear` are not usual."""
     entries = flat.values.get(key, ())
     if not isinstance(entries, (list, tuple)):
-        flat.fail(f"{key} must be a list of [name, d_in, d_out, bias, count, runs, every], got {entries!r:.60}")
+        flat.fail(f"{key} must be a list of {_LINEAR_WORDS}, got {entries!r:.60}")
     linears = []
     for entry in entries:
-        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 8 else ["", 0, 0]
-        name, d_in, d_out, bias, count, runs, every = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
-        sizes = (d_in, d_out, count, runs, every + 1 if type(every) is int else every)
-        if not isinstance(name, str) or any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes):
-            flat.fail(f"{key} must hold [name, d_in, d_out, bias, count, runs, every], got {entry!r:.80}")
+        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 11 else ["", 0, 0]
+        name, d_in, d_out, bias, count, runs, *more = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
+        every, windows, kept, fp32 = more
+        sizes = (d_in, d_out, count, runs, *(n + 1 if type(n) is int else n for n in (every, kept)))
+        wrong = any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes)
+        if wrong or not isinstance(name, str) or type(windows) not in {int, float} or not 1 <= windows <= d_in:
+            flat.fail(f"{key} must hold {_LINEAR_WORDS}, got {entry!r:.80}")
         one = linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs)
-        linears.append(msgspec.structs.replace(one, every=every))
+        windows = one.windows if windows == 1 else windows
+        further = {"every": every, "windows": windows, "kept": kept, "fp32": bool(fp32)}
+        linears.append(msgspec.structs.replace(one, **further))
     return tuple(linears)
 
 
@@ -59,7 +65,9 @@ def linear(name: str, d_in: int, d_out: int, *, bias: bool = False, count: int =
     split: Split = "none"
     if block in {"attention", "recurrence"}:
         split = "rows" if last == "out" else "count" if d_out == 1 else "columns"
-    return Linear(name=name, d_in=d_in, d_out=d_out, block=block, split=split, bias=bias, count=count, runs=runs)
+    windows = d_in if d_out == 1 and count > 1 else 1  # a depthwise convolution of stride 1
+    own: dict[str, Any] = {"bias": bias, "count": count, "runs": runs, "windows": windows}
+    return Linear(name=name, d_in=d_in, d_out=d_out, block=block, split=split, **own)
 
 
 def read_recurrence(flat: Flat) -> Recurrence | None:
@@ -67,9 +75,13 @@ def read_recurrence(flat: Flat) -> Recurrence | None:
     kind = flat.word("recurrence", "none")
     if kind == "none":
         return None
+    n_heads = flat.integer("recurrence_heads")
     return Recurrence(
         kind=cast('Literal["delta", "ssd", "lightning", "scan"]', kind),
-        n_heads=flat.integer("recurrence_heads"),
+        n_heads=n_heads,
+        key_heads=flat.integer("recurrence_key_heads", n_heads),
+        decays_kept=flat.integer("recurrence_decays_kept", 1),
+        gated_norm=flat.flag("recurrence_gated_norm", False),
         key_dim=flat.integer("recurrence_key_dim"),
         value_dim=flat.integer("recurrence_value_dim", 1),
         chunk=flat.integer("recurrence_chunk", 1),
@@ -80,7 +92,9 @@ def read_cross_attention(attention: Attention | None) -> Attention | None:
     """Attention to the encoder's output, made like the layer's self-attention: no mask, no positions."""
     if attention is None:
         return None
-    return msgspec.structs.replace(attention, causal=False, window=None, rotary=False, extra_params=0)
+    return msgspec.structs.replace(
+        attention, causal=False, window=None, rotary=False, position_scores=False, extra_params=0
+    )
 
 
 def _heads(flat: Flat) -> tuple[int, int, int]:
@@ -121,6 +135,13 @@ def _qk_norm(flat: Flat) -> Norm | None:
     return Norm(kind=kind, weight=weight, bias=flat.flag("qk_norm_bias", False), fp32=flat.flag("norm_fp32", False))
 
 
+def _query_norm(flat: Flat, norm: Norm | None) -> Norm | None:
+    """That over queries alone, where it has no weight (DeepSeek-V4)."""
+    if norm is None or not flat.flag("q_norm_plain", False):
+        return norm
+    return Norm(kind=norm.kind, weight=False, keeps_input=True)
+
+
 def read_attention(flat: Flat) -> Attention:
     """Self-attention of one layer."""
     n_heads, n_kv_heads, head_dim = _heads(flat)
@@ -147,7 +168,7 @@ def read_attention(flat: Flat) -> Attention:
         k_bias=flat.flag("k_bias", qkv_bias),
         v_bias=flat.flag("v_bias", qkv_bias),
         out_bias=flat.flag("out_bias", biases),
-        q_norm=qk_norm,
+        q_norm=_query_norm(flat, qk_norm),
         k_norm=qk_norm,
         qk_norm_per_head=flat.word("qk_norm", "none") != "full",
         window=flat.optional_integer("window"),
@@ -156,8 +177,10 @@ def read_attention(flat: Flat) -> Attention:
         softmax_fp32=flat.flag("softmax_fp32", flat.flag("rotary", True)),
         head_gate=flat.flag("head_gate", False),
         scores_fp32=flat.flag("scores_fp32", False),
+        core_fp32=flat.flag("core_fp32", False),
         rotary=flat.flag("rotary", True),
         softcap=flat.flag("softcap", False),
+        position_scores=flat.flag("position_scores", False),
         q_lora_rank=flat.optional_integer("q_lora_rank"),
         kv_lora_rank=flat.optional_integer("kv_lora_rank"),
         rope_head_dim=rope_head_dim,
@@ -170,6 +193,7 @@ def read_attention(flat: Flat) -> Attention:
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=(index_width := flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0),
         index_key_matrices=flat.integer("index_key_matrices", 1),
+        index_fp32=flat.flag("index_fp32", False),
         index_weights=flat.flag("index_weights", True),
         index_extra_params=flat.integer("index_extra_params", 2 * index_width),  # a LayerNorm over the key
         top_keys=flat.optional_integer("top_keys"),

@@ -36,12 +36,16 @@ class Norm(msgspec.Struct, frozen=True, kw_only=True):
     """A normalization layer: root-mean-square or mean-and-variance, with or without weight and bias.
 
     `fp32`: its code multiplies by the weight in fp32 and casts then (Gemma, OLMo 2), not before (Llama).
+    `keeps_input`: it squares a copy in fp32 and scales the input itself (T5, DeepSeek-V4's queries).
+    `written_out`: a LayerNorm of several framework operations in fp32 (DeBERTa; all that multiply in fp32 are).
     """
 
     kind: Literal["rms", "layer"] = "rms"
     weight: bool = True
     bias: bool = False
     fp32: bool = False
+    written_out: bool = False
+    keeps_input: bool = False
 
     def params(self, width: int) -> int:
         """Parameters of a norm over `width` features."""
@@ -60,6 +64,9 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1  # how many of them
     runs: int = 1  # how often each runs per token (a convolution ahead of a stride)
     every: int = 1  # tokens that share one of its rows (patches that merge); 0: one row a sequence (a pooled one)
+    windows: float = 1  # of its rows that read a number of its input (a convolution: kernel over stride)
+    kept: int = 0  # times that what it makes is kept by a norm and an activation behind it
+    fp32: bool = False  # its code of transformers casts input and matrix up
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +78,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     value_head_dim: int  # value width of a head
     joint_qkv: bool = False  # q, k and v are views of one product
     hands_back_cache: bool = False  # keys and values of layers that run again too, where software asks for them
-    rotary_joined: bool = False  # what is rotated of a head is joined to the rest, head by head
+    rotary_joined: bool = False  # queries lie head by head: what is rotated is joined to the rest, or they are copied
     gate: bool = False  # the output is multiplied by a sigmoid of its width
     q_bias: bool = False
     k_bias: bool = False
@@ -86,14 +93,17 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     head_gate: bool = False  # its output is multiplied by a figure for each head, whose projection is among the linears
     softmax_fp32: bool = True  # unfused code casts scores up for their softmax, and back
     scores_fp32: bool = False  # and queries and keys, before they meet
+    core_fp32: bool = False  # no fused kernel takes its shapes, and torch runs all of it in fp32
     rotary: bool = True
     softcap: bool = False
+    position_scores: bool = False  # learned ones of positions are added to the scores, and take a gradient (T5)
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
     core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
     index_key_matrices: int = 1  # projections of index_head_dim each that make its keys
+    index_fp32: bool = False  # its code of transformers casts queries and keys up for the scores
     index_weights: bool = True  # whether every head has a weight that depends on the query
     index_extra_params: int = 0  # norms and biases of the indexer
     top_keys: int | None = None  # keys that a query attends to at most, of those the indexer chose
@@ -118,13 +128,26 @@ class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
     ``delta``: gated delta rule (arXiv:2412.06464); ``ssd``: Mamba-2 (arXiv:2405.21060, section 6);
     ``lightning``: lightning attention (arXiv:2405.17381); ``scan``: an elementwise recurrence of `n_heads` channels
     with a state of `key_dim` each (Mamba, arXiv:2312.00752; RG-LRU, arXiv:2402.19427; RWKV, arXiv:2305.13048).
+
+    Attributes:
+        kind: What its core computes.
+        n_heads: Heads, each with a state.
+        key_dim: One side of the state; its size per head in Mamba-2.
+        value_dim: The other.
+        chunk: Tokens of a chunk.
+        key_heads: Heads of queries and keys, where several heads of values share one.
+        decays_kept: Numbers in fp32 that a head and token keeps of its decays.
+        gated_norm: Whether a norm of each head's output is multiplied by an activated gate.
     """
 
     kind: Literal["delta", "ssd", "lightning", "scan"]
     n_heads: int
-    key_dim: int  # state size per head in Mamba-2
+    key_dim: int
     value_dim: int
-    chunk: int  # tokens
+    chunk: int
+    key_heads: int
+    decays_kept: int = 1
+    gated_norm: bool = False
 
 
 class Mlp(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,6 +188,7 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     parallel: bool = False  # attention and feed-forward read the same input and share one residual addition
     cross_attention: Attention | None = None
     layer_scale: bool = False  # what a block adds is multiplied by a learned vector
+    residual_scaled: bool = False  # by a constant
     mixer_kept: int = 0  # numbers a token keeps of what a layer without attention multiplies element by element
     extra_params: int = 0  # per layer: anything without FLOPs worth counting (layer scale, relative bias, ...)
     recurrence: Recurrence | None = None  # its projections are among the linears
@@ -282,7 +306,13 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     has_head: bool = True
     heads_ahead: int = 0  # further passes through the head, for tokens further ahead (multi-token prediction)
     residual_streams: int = 1  # copies of the residual stream (hyper-connections, arXiv:2409.19606)
+    sinkhorn_rounds: int = 0  # normalizations of the weights by which they are mixed (arXiv:2512.24880)
     head_bias: bool = False
+    head_activation: str = ""  # behind the projection before the logits (BERT's masked-token head)
+    head_norm: Norm | None = None  # and behind that
+    logits_softcap: bool = False  # tanh of them
+    logits_scaled: bool = False  # a constant multiplies them
+    embedding_scaled: bool = False  # likewise
     embedding_dim: int | None = None  # where embeddings are projected to d_model (OPT-350m, ...)
     embedding_norm: Norm | None = None
     final_norm: Norm | None = None
@@ -314,6 +344,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     def n_layers(self) -> int:
         """Layers of all groups together."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def stream_width(self) -> int:
+        """Features of a token between layers, in all copies of the residual stream."""
+        return self.residual_streams * self.d_model
 
     @property
     def layer_order(self) -> tuple[int, ...]:

@@ -327,7 +327,7 @@ def _pipeline_transfer(step: Step, device: Device) -> Number:
     if not some(train.pp > 1):
         return 0
     ranks = stage_ranks(train, device)
-    message = train.micro_batch * train.computed_length / train.cp * step.model.d_model * train.activation_bytes
+    message = train.micro_batch * train.computed_length / train.cp * step.model.stream_width * train.activation_bytes
     # every tp rank sends its slice (Megatron's scatter/gather, arXiv:2104.04473, section 4.1)
     message = message / train.tp
     seconds = collective.expected_time(

@@ -124,10 +124,11 @@ def gpu_kernels(torch: Any, *, real: bool) -> Iterator[None]:
         enable_gqa: bool = False,
     ) -> Any:
         del dropout_p  # drawn inside the kernel: no mask in memory
-        if real or query.dim() != 4 or query.shape[-1] == value.shape[-1]:
+        learned = attn_mask is not None and attn_mask.requires_grad  # positions of T5
+        if real or query.dim() != 4 or not (learned or query.shape[-1] != value.shape[-1]):
             options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
             return attention(query, key, value, attn_mask, 0.0, **options)
-        # heads of queries and values differ in width: a GPU has a fused kernel for that, the CPU has none
+        # heads of queries and values differ in width, or a mask takes a gradient: a GPU has a fused kernel for that
         groups = query.shape[1] // key.shape[1]
         key, value = (tensor.repeat_interleave(groups, 1) if groups > 1 else tensor for tensor in (key, value))
         bias = attn_mask

@@ -12,10 +12,13 @@ class cannot be built or traced from its defaults, and wholes of several models.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import inspect
 import json
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ import torch
 import transformers
 from compare_types import AHEAD, NEEDED, read_fields, without
 from compare_with_transformers import ADJUSTED
+from torch.utils.checkpoint import checkpoint
 from trace_types import in_process, shallow
 
 from roofline.counting.op import Op
@@ -34,6 +38,8 @@ from roofline.tracing.trace import Trace, trace
 
 RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "traced_counts.jsonl"
 BATCH, SEQ_LEN, VOCABULARY = 2, 256, 1024
+# what packages for GPUs run as one kernel that keeps what it reads (causal-conv1d, flash-linear-attention)
+KERNELS = ("causal_conv1d_fn", "chunk_kimi_delta_attention", "torch_chunk_gated_delta_rule")
 
 
 def small(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def config_of(name: str) -> dict[str, Any]:
 
 
 def counts(ops: tuple[Op, ...]) -> dict[str, float]:
-    """Bytes kept for backward; FLOPs of matmuls and attention, and bytes moved, by phase."""
+    """Bytes kept for backward; FLOPs of matmuls and attention (those in fp32 apart), and bytes moved, by phase."""
     found = {"saved_bytes": sum(float(op.saved_bytes * op.count) for op in ops)}
     for op in ops:
         if op.phase in {"forward", "backward"}:
@@ -67,9 +73,39 @@ def counts(ops: tuple[Op, ...]) -> dict[str, float]:
             costs = {f"{kind}_bytes_{op.phase}": op.bytes}
             if kind != "elementwise":
                 costs[f"flops_{op.phase}"] = op.flops if op.model_flops is None else op.model_flops
+                if op.dtype == "fp32":
+                    costs[f"fp32_flops_{op.phase}"] = costs[f"flops_{op.phase}"]
             for key, amount in costs.items():
                 found[key] = found.get(key, 0) + float(amount * op.count)
     return found
+
+
+@contextlib.contextmanager
+def one_kernel_each(module: torch.nn.Module) -> Iterator[None]:
+    """The functions of a module's file that are kernels on a GPU run as checkpoints: their insides are not kept."""
+    code = sys.modules[type(module).__module__]
+    chains = {name: getattr(code, name) for name in KERNELS if hasattr(code, name)}
+    options = {"use_reentrant": False, "preserve_rng_state": False}
+    for name, chain in chains.items():
+        setattr(code, name, functools.partial(checkpoint, chain, **options))
+    try:
+        yield
+    finally:
+        for name, chain in chains.items():
+            setattr(code, name, chain)
+
+
+def rows_of(ops: tuple[Op, ...]) -> tuple[int, int]:
+    """Sequences, and the tokens of each: those of the largest attention kernel, or the rows of most matmuls."""
+    fused = [op.shape for op in ops if op.kind == "attention" and op.phase == "forward" and op.shape]
+    if fused:
+        batch, _, length, _, _ = max(fused, key=lambda shape: shape[2])
+        return int(batch), int(length)
+    rows: Counter[int] = Counter()
+    for op in ops:
+        if op.kind == "matmul" and op.phase == "forward" and op.shape and op.shape[3] == 1:
+            rows[int(op.shape[0])] += int(op.count)
+    return BATCH, rows.most_common(1)[0][0] // BATCH
 
 
 def traced(name: str, config: Mapping[str, Any], seq_len: int) -> tuple[Trace, str]:
@@ -81,7 +117,8 @@ def traced(name: str, config: Mapping[str, Any], seq_len: int) -> tuple[Trace, s
         labels = choice.get("decoder_input_ids", choice.get("input_ids"))
         inputs = choice | ({"labels": labels} if "labels" in takes and labels is not None else {})
         try:
-            found = trace(built.module, keyword_inputs=inputs, dtype="bf16")
+            with one_kernel_each(built.module):
+                found = trace(built.module, keyword_inputs=inputs, dtype="bf16")
         except Exception as error:  # noqa: BLE001 (a class can raise anything)
             refusals.append(error)
             continue
@@ -99,12 +136,12 @@ def record_of(name: str) -> dict[str, Any]:
         pass_, attention = traced(name, config, min(SEQ_LEN, model.learned_positions or SEQ_LEN))
     except Exception as error:  # noqa: BLE001 (a class can raise anything)
         return {"type": name, "why": " ".join(str(error).split())[:200]}
-    rows = [op.shape[2] for op in pass_.ops if op.kind == "attention" and op.phase == "forward" and op.shape]
-    seq_len = SEQ_LEN if model.vocab_size or not rows else max(rows)
+    batch, seq_len = (BATCH, SEQ_LEN) if model.vocab_size else rows_of(pass_.ops)
     if model.learned_positions:
         seq_len = min(seq_len, model.learned_positions)
     found = counts(pass_.ops) | {"saved_bytes": pass_.activation_bytes}
-    return {"type": name, "config": read_fields(config), "attention": attention, "seq_len": seq_len, **found}
+    run = {"attention": attention, "batch": batch, "seq_len": seq_len}
+    return {"type": name, "config": read_fields(config), **run, **found}
 
 
 def write(records: list[dict[str, Any]]) -> None:

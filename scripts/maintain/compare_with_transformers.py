@@ -99,7 +99,6 @@ _IDENTITIES = "transformers allocates matrices for the identities among the expe
 _EVERY_EXPERT = "transformers runs every expert on every token; we count the experts a token is routed to"
 KNOWN: Mapping[str, str] = {
     "bailing_hybrid": _CHUNK_SCORES,
-    "deepseek_v4": _COPIES,
     "bamba": _CHUNK_STATES,
     "falcon_mamba": _SCAN,
     "gemma3n": _COPIES,

@@ -14,24 +14,28 @@ RECORDS = {record["type"]: record for record in records("traced_counts.jsonl")}
 LIMIT = 0.03  # of the bytes kept for backward
 DIFFER = {  # why -> whose bytes for backward differ by more
     "its recurrence is a chain of operations in transformers, and one kernel on a GPU": """
-        bailing_hybrid bamba falcon_h1 kimi_linear mamba mamba2 minimax nemotron_h olmo_hybrid qwen3_5_moe_text
-        qwen3_5_text qwen3_next""",
-    "its attention is written out, with biases, copies and fp32 scores of its own": """
-        big_bird deberta diffllama doge falcon granite_swa granitemoe_swa mt5""",
-    "its convolutions keep what they activate: much of four layers, little of all": """
-        audioflamingo3_encoder moss_transcribe_diarize_audio qwen2_audio_encoder""",
-    "its head has an activation and a norm: much of four layers, little of all": """
-        megatron-bert modernbert modernbert-decoder""",
-    "its blocks are gated or mixed by operations that we leave out": """
-        aimv2_vision_model axk2 beam deepseek_v4 minimax_m3_vl_text minimax_m3_vl_vision""",
+        bamba falcon_h1 falcon_mamba jamba mamba mamba2 nemotron_h recurrent_gemma rwkv""",
+    "every expert runs on every token in transformers; we count those a token is routed to": "llama4_text",
+    "its convolution over positions keeps a weight made anew: much beside 49 tokens, little beside a clip's 499": """
+        hubert unispeech unispeech-sat wav2vec2 wav2vec2-conformer wavlm""",
+    "its images are attended to one by one and joined, or under a mask of blocks (no kernel for ragged batches)": """
+        minimax_m3_vl_vision pixtral video_llama_3_vision""",
+    "its attention has masks, sinks or scores of positions of its own": """
+        diffllama doge got_ocr2_vision granite_swa granitemoe_swa umt5 xglm""",
+    "its positions are learned and rotate in fp32": "mlcd_vision_model",
+    "it embeds all patches and drops three in four: much of four layers, little of all": "vit_mae",
+    "its patches stay channels first, and every projection copies them": "aimv2_vision_model",
+    "its activations or gates run in fp32": "axk2 beam",
 }
+CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 kimi_linear mamba2 nemotron_h olmo_hybrid qwen3_5_moe_text
+    qwen3_5_text qwen3_next siglip2_vision_model"""  # chunks of a recurrence; positions resized by a matmul
 OTHERS = {name for names in DIFFER.values() for name in names.split()}
 
 
 def counted(record: dict[str, Any]) -> dict[str, float]:
     """FLOPs and bytes of our step, by the names of the record."""
     train = TrainConfig(
-        micro_batch=2,
+        micro_batch=record.get("batch", 2),
         seq_len=record["seq_len"],
         dtype="bf16",
         stack="eager",
@@ -39,11 +43,13 @@ def counted(record: dict[str, Any]) -> dict[str, float]:
         master_weights=False,
         attention=record["attention"],
     )
-    found = dict.fromkeys(record, 0.0)
+    found = dict.fromkeys([*record, "fp32_flops_forward", "fp32_flops_backward"], 0.0)
     for op in build_step(model_from_config(record["config"], record["type"]), train).ops:
         found["saved_bytes"] += float(op.saved_bytes * op.count)
         if op.phase in {"forward", "backward"} and op.kind in {"matmul", "attention"}:
-            found[f"flops_{op.phase}"] += float((op.flops if op.model_flops is None else op.model_flops) * op.count)
+            flops = float((op.flops if op.model_flops is None else op.model_flops) * op.count)
+            found[f"flops_{op.phase}"] += flops
+            found[f"fp32_flops_{op.phase}"] += flops * (op.dtype == "fp32")
             found[f"{op.kind}_bytes_{op.phase}"] += float(op.bytes * op.count)
     return found
 
@@ -54,10 +60,21 @@ def test_our_counts_are_those_of_the_trace(name: str) -> None:
     ours = counted(record)
     assert ours["saved_bytes"] == pytest.approx(record["saved_bytes"], rel=LIMIT)
     for phase in ("forward", "backward"):
-        assert ours[f"flops_{phase}"] == pytest.approx(record[f"flops_{phase}"], rel=0.02)
-        # the trace reads biases, and writes an output twice where a matmul adds to it; ours reads each window of a
-        # convolution (of 7 tokens in lfm3)
-        assert 0.88 < ours[f"matmul_bytes_{phase}"] / record[f"matmul_bytes_{phase}"] < 1.04
+        assert ours[f"flops_{phase}"] == pytest.approx(record[f"flops_{phase}"], rel=0.03)
+        if name in CHAINS_IN_FP32.split():
+            continue
+        # the trace reads biases, an input once for each of several projections, and writes an output twice where a
+        # matmul adds to it
+        assert 0.86 < ours[f"matmul_bytes_{phase}"] / record[f"matmul_bytes_{phase}"] < 1.02
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS.keys() - set(CHAINS_IN_FP32.split())))
+def test_matmuls_in_fp32_are_those_of_the_trace(name: str) -> None:
+    """Routers, indexers, scores, mixing weights of residual streams: on no matrix engine of 16 bits."""
+    record = RECORDS[name]
+    ours = counted(record)
+    for phase in ("forward", "backward"):
+        assert ours[f"fp32_flops_{phase}"] == pytest.approx(record.get(f"fp32_flops_{phase}", 0.0), rel=0.002)
 
 
 def test_most_types_are_within_the_limit_and_the_others_are_named() -> None:
@@ -67,4 +84,4 @@ def test_most_types_are_within_the_limit_and_the_others_are_named() -> None:
         if abs(counted(record)["saved_bytes"] / record["saved_bytes"] - 1) > LIMIT
     }
     assert far == OTHERS & RECORDS.keys()
-    assert len(RECORDS) - len(far) >= 145
+    assert len(RECORDS) - len(far) >= 193

@@ -8,8 +8,8 @@ T, D, H, B, S = 10, 6, 3, 2, 5  # tokens, width, heads, sequences and their leng
 
 
 def saved(name, flat, **options):
-    """Bytes of one layer."""
-    return op_of(name, flat, stack="eager", **options).saved_bytes
+    """Bytes of one layer, where weights and activations are in 16 bits throughout."""
+    return op_of(name, flat, stack="eager", master_weights=False, **options).saved_bytes
 
 
 def names(flat, stack="eager"):
@@ -56,3 +56,82 @@ def test_products_of_a_layer_without_attention():
 def test_a_layer_norm_in_fp32_without_a_weight_is_one_kernel_on_a_copy():
     flat = {**TINY, "norm": "layer", "norm_weight": False, "norm_fp32": True}
     assert saved("attention.norm", flat) == 4 * T * D + 8 * T  # the copy; mean and deviation of each token
+
+
+def test_a_router_in_fp32_runs_in_fp32_but_under_autocast():
+    flat = {**EXPERTS, "router_fp32": True}
+    for name in ("router", "router.dgrad", "router.wgrad"):
+        assert op_of(name, flat, stack="eager", master_weights=False).dtype == "fp32"
+        assert op_of(name, flat, stack="fsdp", num_devices=2).dtype == "fp32"  # its mixed precision is no autocast
+        assert op_of(name, flat, stack="eager").dtype == "bf16"
+        assert op_of(name, EXPERTS, stack="fsdp", num_devices=2).dtype == "bf16"
+    read = op_of("router", flat, stack="eager", master_weights=False).bytes_read
+    assert read == 4 * (T * D + D * 4)  # hidden states, and the matrix of 4 experts
+    assert "router.upcast" not in {op.name for op in step_of(flat, stack="eager").ops}
+
+
+def test_scores_of_attention_and_of_an_indexer_in_fp32():
+    flat = {**PLAIN, "rotary": True, "scores_fp32": True, "index_heads": 2, "index_head_dim": 4, "index_fp32": True}
+    options = {"stack": "eager", "master_weights": False, "attention": "unfused"}
+    for name in ("attention.scores", "attention.index.scores", "attention.index.sum"):
+        assert op_of(name, flat, **options).dtype == "fp32"
+        assert op_of(name, flat, **{**options, "master_weights": True}).dtype == "bf16"  # autocast
+    assert op_of("attention.weighted", flat, **options).dtype == "bf16"
+
+
+def test_attention_that_torch_runs_in_fp32_as_a_whole():
+    flat = {**PLAIN, "rotary": True, "core_fp32": True}
+    assert saved("attention.scores", flat, attention="unfused") == 4 * 3 * T * D  # q, k and v
+    assert saved("attention.softmax", flat, attention="unfused") == 4 * B * H * S * S
+    for name in ("attention.scores", "attention.weighted", "attention.weighted.dgrad_a"):
+        assert op_of(name, flat, stack="eager", attention="unfused").dtype == "fp32"  # autocast or not
+
+
+def test_what_a_head_has_before_its_logits():
+    flat = {**PLAIN, "head_transform": True, "activation": "gelu_new"}
+    assert saved("head.activation", flat) == 4 * 2 * T * D  # of eight operations four keep an input
+    assert saved("head.norm", flat) == 2 * T * D + 8 * T
+
+
+def test_a_soft_cap_of_logits_keeps_what_tanh_made():
+    flat = {**TINY, "logits_softcap": True}
+    assert saved("head.softcap", flat) == 2 * T * 11
+    assert "head.softcap" not in names(flat, "compiled")  # its loss caps them itself
+
+
+def test_constants_multiply_and_keep_nothing():
+    flat = {**TINY, "embedding_scaled": True, "residual_scaled": True, "logits_scaled": True}
+    multipliers = {"embedding.multiplier": D, "attention.multiplier": D, "mlp.multiplier": D, "head.multiplier": 11}
+    for name, width in multipliers.items():
+        assert saved(name, flat) == 0
+        assert op_of(name, flat, stack="eager").bytes == 2 * 2 * T * width
+    assert not multipliers.keys() & names(flat, "compiled")
+
+
+@pytest.mark.parametrize(
+    ("fields", "each"),
+    [
+        ({"norm": "layer", "norm_written_out": True}, 4 + 4 + 2),  # twice what is left of the mean, and that scaled
+        ({"norm": "layer", "norm_fp32": True}, 4 + 4 + 4),
+        ({"norm_keeps_input": True}, 4 + 2 + 2),  # the copy, the scaled value, the input
+    ],
+)
+def test_what_norms_keep_that_are_written_out(fields, each):
+    assert saved("attention.norm", {**TINY, **fields}) == each * T * D + 4 * T
+
+
+def test_learned_scores_of_positions_are_kept_whatever_the_batch():
+    assert saved("attention.positions", {**PLAIN, "rotary": True, "position_scores": True}) == 2 * H * S * S
+
+
+def test_a_gated_activation_written_out_keeps_both_factors_as_well():
+    assert saved("mlp.activation", {**TINY, "activation": "gelu_new"}) == (4 + 2) * 2 * T * 8
+    assert saved("mlp.activation", {**TINY, "activation": "silu_clamped"}) == 5 * 2 * T * 8
+
+
+def test_a_convolution_keeps_its_input_once_and_what_an_activation_reads():
+    entry = ["embedding.convolution", 3 * 7, D, True, 1, 2, 1, 1.5, 1]  # kernel 3 of 7 channels and stride 2; runs 2
+    flat = {**TINY, "model_linears": [entry]}
+    assert saved("embedding.convolution", flat) == 2 * (2 * T * 3 * 7 / 1.5)
+    assert op_of("embedding.convolution", flat, stack="eager").bytes_read == 2 * (2 * T * 21 / 1.5 + 21 * D)
+    assert saved("embedding.convolution.activation", flat) == 2 * 2 * T * D

@@ -32,6 +32,7 @@ def outside(model: ModelConfig) -> int:
     total += sum(sum_of_encoder(tower.encoder) + linears(tower.joins) + tower.extra_params for tower in model.towers)
     if model.embedding_dim is not None:
         total += model.embedding_dim * model.d_model * (2 if model.has_head else 1)  # in, and back out at the head
+    total += model.head_norm.params(width) if model.head_norm else 0
     return total + sum(norm.params(model.d_model) for norm in (model.embedding_norm, model.final_norm) if norm)
 
 

@@ -125,3 +125,18 @@ def test_autocast_casts_as_on_a_gpu(device, real):
     assert [op.dtype for op in ops if op.kind == "normalization"] == ["fp32"]  # the CPU's own list has no norms
     assert sum(op.name.endswith("to_copy") for op in ops) == 4  # x, weight and bias; what the norm reads
     assert torch.amp.autocast_mode.autocast.__init__.__module__ == "torch.amp.autocast_mode"
+
+
+def test_a_mask_that_takes_a_gradient_runs_in_a_fused_kernel_as_on_a_gpu():
+    class Positions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scores = nn.Parameter(torch.zeros(1, 3, 8, 8))  # of the positions of 8 tokens, 3 heads (T5)
+
+        def forward(self, q):
+            return F.scaled_dot_product_attention(q, q, q, attn_mask=self.scores)
+
+    result = trace(Positions(), torch.empty(2, 3, 8, 4, requires_grad=True), dtype="bf16")
+    phases = [op.phase for op in result.ops if op.kind == "attention"]
+    assert phases == ["forward", "backward"]
+    assert not [op for op in result.ops if op.kind == "matmul"]
