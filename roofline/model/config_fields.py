@@ -14,9 +14,46 @@ from .family import Family
 from .keys import Flat, join
 
 _LAYER_LISTS = {"layer_types": ("full_attention", "attention"), "mlp_layer_types": ("dense", "sparse")}
+# Fields to which configuration classes of all types give one kind of value (annotations of transformers 5.24); null is
+# "not stated". A list of rotary bases, one per layer, is what some checkpoints hold.
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "text": ((str,), "torch_dtype dtype expert_dtype"),
+    "a list": ((list,), "architectures layer_types mlp_layer_types"),
+    "an object with fields": ((dict,), "rope_scaling rope_parameters quantization_config auto_map"),
+    "a number": (
+        (int, float),
+        "rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps initializer_range routed_scaling_factor",
+    ),
+    "a number, or a list of them": ((int, float, list), "rope_theta partial_rotary_factor"),
+    "a number from 0 to 1": (
+        (int, float),
+        """attention_dropout hidden_dropout hidden_dropout_prob attention_probs_dropout_prob attn_pdrop resid_pdrop
+        embd_pdrop dropout activation_dropout attn_dropout""",
+    ),
+    "a whole number": (
+        (int,),
+        "sliding_window num_experts num_local_experts num_experts_per_tok n_routed_experts pretraining_tp",
+    ),
+    "true or false": ((bool,), "use_cache use_sliding_window"),
+}
 _EXPERTS = frozenset({"experts_per_token", "d_ff_expert"})  # not needed where there are no experts
 # where these are missing an error or another sentence says so, or no count depends on them
 UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"})
+
+
+def check_kinds(config: Mapping[str, Any]) -> None:
+    """Refuse values of a kind that the field never has, whether or not a count depends on it."""
+    for kind, (types, names) in _KINDS.items():
+        for name in names.split():
+            value = config.get(name)
+            if value is None:
+                continue
+            right = isinstance(value, types) and (bool in types or not isinstance(value, bool))
+            right = right or (type(value) is float and value.is_integer() and int in types)
+            if not right or (kind.endswith("to 1") and not 0 <= value <= 1):
+                raise RooflineError(
+                    f"{name} must be {kind}, or null where it is not stated, got {value!r:.60}: correct it"
+                )
 
 
 def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[str]) -> None:

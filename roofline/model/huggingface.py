@@ -15,6 +15,7 @@ from .build import build
 from .config_fields import (
     UNRECORDED,
     assumptions,
+    check_kinds,
     check_layer_lists,
     check_numbers,
     check_sizes,
@@ -186,6 +187,8 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
     names = field_names(family, config)
     try:
         values = _values(family, scope, config, names, model_type, where)
+        for part in (whole, config):
+            check_kinds(part)
     except RooflineError as error:
         message = explain(error, family, model_type)
         raise RooflineError(message if message.startswith(where) else f"{where}: {message}") from None

@@ -29,6 +29,36 @@ def test_a_number_that_is_none(value):
         check_numbers({"rope_theta": value}, LLAMA, frozenset({"rope_theta"}))
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("torch_dtype", 3, "text"),
+        ("rope_scaling", [], "an object with fields"),
+        ("quantization_config", [], "an object with fields"),
+        ("architectures", "LlamaForCausalLM", "a list"),
+        ("layer_types", "full_attention", "a list"),
+        ("rope_theta", "10000", "a number, or a list of them"),
+        ("rms_norm_eps", True, "a number"),
+        ("attention_dropout", 3, "a number from 0 to 1"),
+        ("attention_dropout", math.nan, "a number from 0 to 1"),
+        ("sliding_window", "4096", "a whole number"),
+        ("sliding_window", 4096.5, "a whole number"),
+        ("num_experts", True, "a whole number"),
+        ("use_cache", 1, "true or false"),
+    ],
+)
+def test_a_value_of_a_kind_that_its_field_never_has_is_refused(field, value, kind):
+    for config in (CONFIG | {field: value}, {"model_type": "llava", field: value, "text_config": CONFIG}):
+        with pytest.raises(
+            RooflineError, match=f"^config: {field} must be {kind}, or null where it is not stated, got"
+        ):
+            model_from_config(config)
+
+
+def test_null_is_not_stated_and_a_whole_float_a_whole_number():
+    assert model_from_config(CONFIG | {"rope_scaling": None, "sliding_window": 32.0, "torch_dtype": None}).n_layers == 2
+
+
 def test_negative_numbers_but_for_an_index():
     known = frozenset({"beta", "pad_index"})
     check_numbers({"pad_index": -1, "unknown": -5}, LLAMA, known)
