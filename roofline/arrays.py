@@ -7,7 +7,7 @@ argument is an array the result is a NumPy array by the usual broadcasting rules
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import replay
@@ -117,12 +117,10 @@ def maximum(first: Any, *others: Any) -> Any:
     >>> maximum(1, 2.5, 2)
     2.5
     """
-    if _plain(first, *others):
-        return max((first, *others))
-    larger = _operation("maximum", first, *others)
-    for other in others:
-        first = larger(first, other)
-    return first
+    for value in (first, *others):
+        if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
+            return reduce(_operation("maximum", first, *others), others, first)
+    return max((first, *others))
 
 
 def minimum(first: Any, *others: Any) -> Any:
@@ -131,12 +129,10 @@ def minimum(first: Any, *others: Any) -> Any:
     >>> minimum(1, 2.5, 2)
     1
     """
-    if _plain(first, *others):
-        return min((first, *others))
-    smaller = _operation("minimum", first, *others)
-    for other in others:
-        first = smaller(first, other)
-    return first
+    for value in (first, *others):
+        if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
+            return reduce(_operation("minimum", first, *others), others, first)
+    return min((first, *others))
 
 
 def where(condition: Any, if_true: Any, if_false: Any) -> Any:
@@ -196,9 +192,9 @@ def divide(numerator: Any, denominator: Any) -> Any:
     >>> divide(8, 2), divide(7, 2)
     (4, 3.5)
     """
-    return (replay.divide if _plain(numerator, denominator) else partial(replay.apply, "divide"))(
-        numerator, denominator
-    )
+    if _plain(numerator, denominator):
+        return replay.divide(numerator, denominator)
+    return replay.apply("divide", numerator, denominator)
 
 
 def exp(value: Any) -> Any:

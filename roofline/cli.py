@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands.parser import COMMANDS, NEGATIVE, QUESTIONS, command_parser
+from .commands.parser import COMMANDS, QUESTIONS, command_parser, is_negative
 from .errors import RooflineError, nearest, one_line
 from .reading import damaged
 
@@ -43,7 +43,7 @@ def _join_negative_values(arguments: Sequence[str]) -> list[str]:
     """
     joined: list[str] = []
     for argument in arguments:
-        value = NEGATIVE.match(argument) and joined and joined[-1].startswith("--") and "=" not in joined[-1]
+        value = joined and joined[-1].startswith("--") and "=" not in joined[-1] and is_negative(argument)
         if value or (joined[-1:] == ["--case"] and argument != "--"):
             joined[-1] += f"={argument}"
         else:

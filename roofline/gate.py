@@ -9,7 +9,9 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
 
 from .arrays import number
 from .errors import RooflineError, shown, unknown
@@ -19,7 +21,7 @@ R = TypeVar("R")
 _MORE_BY_PLACE, _MORE_BY_NAME = 0x04, 0x08  # of a code object's flags: it takes *args, **keywords
 
 
-class Kind(NamedTuple):
+class Kind(msgspec.Struct, frozen=True):
     """What an argument may be: in words, and whether a value is."""
 
     words: str

@@ -26,7 +26,10 @@ _SYNONYMS = {  # our option: what other tools of the field call it
 }
 _MEANT = {name: option for option, names in _SYNONYMS.items() for name in names.split()}
 
-NEGATIVE = re.compile(r"-(\.?\d|inf|nan)", re.IGNORECASE)
+
+def is_negative(text: str) -> bool:
+    """Whether an argument is a number below zero rather than an option."""
+    return re.match(r"-(\.?\d|inf|nan)", text, re.IGNORECASE) is not None
 
 
 # question -> command -> its line in `roofline --help`, in the order of that page; each is the module of its name
@@ -119,7 +122,7 @@ class Parser(argparse.ArgumentParser):
             if argument == "--":
                 return
             name = argument.split("=", 1)[0]
-            if not name.startswith("-") or name == "-" or name in known or NEGATIVE.match(name):
+            if not name.startswith("-") or name == "-" or name in known or is_negative(name):
                 continue
             if not name.startswith("--") and name[:2] in known:  # -dh100-sxm-80gb
                 continue

@@ -6,7 +6,9 @@ import argparse
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from .. import units
 from ..config.base import base_words
@@ -18,7 +20,7 @@ from ..config.sharding import SHARDINGS
 from .runfile import add_run_file_arguments
 
 
-class Option(NamedTuple):
+class Option(msgspec.Struct, frozen=True):
     """One option.
 
     Attributes:

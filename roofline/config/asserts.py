@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from ..arrays import first_where, maximum, some
 from ..errors import RooflineError
@@ -20,7 +22,7 @@ class RefusedError(RooflineError):
     """A configuration that its own software would not run."""
 
 
-class Assert(NamedTuple):
+class Assert(msgspec.Struct, frozen=True):
     """One refusal of one framework's code.
 
     Attributes:

@@ -155,6 +155,7 @@ def optimizers() -> Mapping[str, Optimizer]:
     return _table().optimizer
 
 
+@cache
 def optimizer(name: str) -> Optimizer:
     """One by name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -67,7 +67,7 @@ class Linear(msgspec.Struct, frozen=True):
         return self.batch * self.k * self.n
 
 
-class _Operands(NamedTuple):
+class _Operands(msgspec.Struct, frozen=True):
     """How operands are kept: the recipe that quantises them (None: none), what the matmul runs in, bytes of each."""
 
     recipe: Recipe | None
@@ -117,7 +117,7 @@ def _operands(tape: Tape, linear: Linear) -> _Operands:
 
 def _forward(tape: Tape, linear: Linear, operands: _Operands) -> None:
     """Y = x . w, after the casts of both."""
-    name, (recipe, dtype, es, out) = linear.name, operands
+    name, recipe, es = linear.name, operands.recipe, operands.es
     if recipe is not None:
         _quantise(tape, linear, "forward", linear.batch * linear.m * linear.k, recipe, linear.quantised_by)
         _quantise_weight(tape, linear, recipe)
@@ -132,21 +132,21 @@ def _forward(tape: Tape, linear: Linear, operands: _Operands) -> None:
     if linear.stored is not None:
         _quantised_forward(tape, linear, linear.stored, **extra)
         return
-    forward = _less(kernels.matmul(linear.m, linear.n, linear.k, linear.batch, es, out), linear, read=es)
-    _matmul(tape, name, "forward", forward, dtype=dtype, **extra)
+    kernel = kernels.matmul(linear.m, linear.n, linear.k, linear.batch, es, operands.out)
+    _matmul(tape, name, "forward", _less(kernel, linear, read=es), dtype=operands.dtype, **extra)
 
 
 def _backward(tape: Tape, linear: Linear, operands: _Operands) -> None:
     """Dx = dy . w^T where the input takes a gradient, dw = x^T . dy where the weight does."""
-    name, (recipe, dtype, es, out) = linear.name, operands
+    name, recipe, dtype, es = linear.name, operands.recipe, operands.dtype, operands.es
     if recipe is not None and linear.quantises_gradient:
         _quantise(tape, linear, "backward", linear.batch * linear.m * linear.n, recipe, None)
     if tape.input_needs_grad:
         if linear.stored is not None:
             _cast_around(tape, linear, "backward", linear.n, linear.k)
             _dequantise(tape, linear, "backward", linear.stored)
-        kernel = kernels.data_gradient(linear.m, linear.n, linear.k, linear.batch, es, out)
-        kernel = _less(kernel, linear, written=out)
+        kernel = kernels.data_gradient(linear.m, linear.n, linear.k, linear.batch, es, operands.out)
+        kernel = _less(kernel, linear, written=operands.out)
         _matmul(tape, f"{name}.dgrad", "backward", kernel, dtype=dtype, gradient="data", of=name)
     if not tape.frozen:
         _weight_gradient(tape, linear, operands)

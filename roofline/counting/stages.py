@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -89,7 +89,7 @@ def _in_order(layers: int, chunks: int) -> list[int]:
     return [each + (place < more) for place in range(chunks)]
 
 
-class _Dealt(NamedTuple):
+class _Dealt(msgspec.Struct, frozen=True):
     """How layers are dealt out to stages: the model's of each kind and their order, the layout and placement asked for.
 
     An empty `order` is kind after kind.

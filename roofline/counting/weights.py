@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from ..arrays import Number
@@ -12,7 +10,7 @@ from ..config.stack import Stack
 from .op import Part
 
 
-class Matrices(NamedTuple):
+class Matrices(msgspec.Struct, frozen=True):
     """Matrices of one shape: rows and columns on this device, and how many of them stand side by side."""
 
     rows: Number

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from ..arrays import Number, maximum, minimum, where
 from ..config.base import hands_out_fp32
@@ -124,7 +125,7 @@ def _rotates(model: ModelConfig) -> bool:
     return any(group.attention is not None and group.attention.rotary for group in model.groups)
 
 
-class Gathered(NamedTuple):
+class Gathered(msgspec.Struct, frozen=True):
     """Bytes of gathered parameters and communication buffers at the moments of a step (see `phases.Phase`)."""
 
     loss: Number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True):
     """One part of a device's memory.
 
     Attributes:
@@ -132,7 +132,7 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_
     return reduce(fuller, found)
 
 
-class Peak(NamedTuple):
+class Peak(msgspec.Struct, frozen=True):
     """What a run cannot do without, and what of it cannot leave the device and decides whether it fits, of the fullest.
 
     Numbers or arrays.
@@ -151,7 +151,7 @@ def peak_of(step: Step, device: Device) -> Peak:
     return Peak(maximum(*(found.needed for found in stages)), maximum(*(found.held for found in stages)))
 
 
-class _OfDevice(NamedTuple):
+class _OfDevice(msgspec.Struct, frozen=True):
     """What a run needs on a stage, what the driver shows, what pages left of both for the host, and what cannot."""
 
     needed: Number

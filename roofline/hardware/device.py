@@ -132,7 +132,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Capacity as the driver reports it, in bytes."""
         return round(self.memory.capacity.mib * 2**20)
 
-    @property
+    @cached_property
     def memory_bandwidth_bytes_per_s(self) -> float:
         """Datasheet memory bandwidth, in bytes per second."""
         return self.memory.bandwidth.gb_per_s * 1e9

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from .catalog import catalog_device
 from .errors import HardwareError
@@ -20,7 +22,7 @@ SERVER, SOCKETS = "epyc-7742", 2
 SUPERCHIP = "grace"
 
 
-class HostMemory(NamedTuple):
+class HostMemory(msgspec.Struct, frozen=True):
     """What an update on the host moves.
 
     Attributes:

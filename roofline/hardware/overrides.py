@@ -10,11 +10,10 @@ from ..arrays import number
 from ..errors import unknown
 from ..gate import FIGURES, NUMBER, TEXT, gated, instance
 from .catalog import complete, hosts
-from .check.consistency import is_same
 from .device import SAME_ENGINE, Device
 from .errors import HardwareError
 from .host import HOST_KINDS
-from .ranges import in_range
+from .ranges import in_range, is_same
 from .sections import DTYPES, Dtype, Link, LinkKey, Node, Peak
 
 TOPOLOGIES = ("bridge", *HOST_KINDS)

@@ -21,6 +21,7 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{self.key} = {value}: {self.rule}"
 
 
+SAME = 0.006  # relative difference below which two printed figures are the same figure
 _RANGES: dict[str, tuple[float, float, str, str]] = {
     "tflops": (0.001, 1e5, "a dense peak in TFLOP/s is at least 0.001", "is it in FLOP/s or GFLOP/s? give TFLOP/s"),
     "memory.capacity.mib": (128, 2**24, "is it in GiB? give MiB", "is it in bytes or KiB? give MiB"),
@@ -35,6 +36,11 @@ _RANGES: dict[str, tuple[float, float, str, str]] = {
     "year": (1990, 2100, "give the year in four digits", "give the year in four digits"),
     "count": (1, 10**7, "at least 1", "too many"),
 }
+
+
+def is_same(figure: float, other: float) -> bool:
+    """Whether two printed figures are the same but for rounding."""
+    return abs(figure / other - 1) < SAME
 
 
 def in_range(kind: str, key: str, value: float | None) -> Iterator[Problem]:

@@ -157,7 +157,8 @@ class Bundle:
         )
         step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops, spread(self.working))
         shape = (len(self.trains), len(rows), len(self.micro))
-        return Peak(*(np.broadcast_to(each, shape) for each in peak_of(step, self.device)))
+        found = peak_of(step, self.device)
+        return Peak(np.broadcast_to(found.needed, shape), np.broadcast_to(found.held, shape))
 
     def allowed(self, sharding: str, rows: Any) -> Any:
         """Where a layout is none that its own software refuses: [variants, rows, micro batches]."""
@@ -333,7 +334,7 @@ class Bundle:
             msgspec.structs.replace(
                 weight,
                 local=spread(weight.local),
-                matrices=tuple(Matrices(*map(spread, matrices)) for matrices in weight.matrices),
+                matrices=tuple(Matrices(*map(spread, msgspec.structs.astuple(each))) for each in weight.matrices),
             )
             for weight in self.weights
         ]

@@ -102,7 +102,8 @@ class _Sift:
     def _chunk(self, rows: Any, candidates: Any) -> None:
         """`candidates`: [variants, rows, micro batches]."""
         bundle, best = self.bundle, self.best
-        memory, held = bundle.memory(self.sharding, rows)
+        peak = bundle.memory(self.sharding, rows)
+        memory, held = peak.needed, peak.held
         fits = candidates & (held <= self.sure.take(rows)[:, None])
         if not fits.any():
             variant, row, micro = candidates.nonzero()

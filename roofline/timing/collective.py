@@ -32,7 +32,7 @@ _LINEAR_RANKS = constant("linear_ranks")
 _PAIRS = frozenset({"all_to_all", "send_recv"})  # messages between pairs of ranks, no ring
 
 
-class Sharing(NamedTuple):
+class Sharing(msgspec.Struct, frozen=True):
     """What an all-to-all sends of its payload where copies of one token travel together.
 
     Shares of the payload inside a domain and between domains; whether what comes over the network is handed on inside

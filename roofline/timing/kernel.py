@@ -37,13 +37,12 @@ def ideal_time(op: Op, device: Device) -> Number:
     """
     if op.kind == "collective":
         return 0.0
-    flops = op.flops
     memory = (op.bytes_read + op.bytes_written) / device.memory_bandwidth_bytes_per_s
     if op.kind not in VECTOR_KINDS:
         peak = device.peak_flops_per_s(op.dtype)
     elif (peak := device.peaks.get("fp32", 0.0)) == 0.0:
         return memory
-    return namespace(flops, memory).maximum(flops / peak, memory)
+    return maximum(op.flops / peak, memory)
 
 
 def expected_time(op: Op, device: Device, *, attention: str = "flash2") -> Number:
@@ -147,10 +146,7 @@ def _stream_time(op: Op, device: Device) -> Number:
     constants = device.measured.memory_bound.get(op.kind)
     if constants is None:
         raise unknown("op kind", op.kind, ("matmul", "attention", "collective", *device.measured.memory_bound))
-    flops = op.flops
-    memory_bytes = op.bytes_read + op.bytes_written
-    xp = namespace(flops, memory_bytes)
-    memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
+    memory = (op.bytes_read + op.bytes_written) / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     peak = device.peaks.get("fp32", 0.0)
-    busy = xp.maximum(memory, flops / peak) if peak else memory
+    busy = maximum(memory, op.flops / peak) if peak else memory
     return op.kernels * constants.t0 + busy

@@ -84,6 +84,7 @@ class _Seconds:
         self.network = network_bytes_per_s(step.train)
         self.clock = clock_share(device)
         self.lasting = self.clock * step.stack.efficiency
+        self.recipe = step.train.recipe
 
     def of(self, op: Op) -> tuple[Number, Number]:
         """The roofline's, and what measured kernels make of it."""
@@ -96,10 +97,9 @@ class _Seconds:
             ideal = kernel.ideal_time(op, self.device)
             expected = kernel.expected_time(op, self.device, attention=train.attention)
             if op.kind == "matmul":
-                recipe = train.recipe
                 expected = expected / (self.device.measured.sustained.rate(op.dtype) * self.lasting)
-                if recipe is not None and op.dtype == recipe.dtype:
-                    expected = expected / recipe.rate
+                if self.recipe is not None and op.dtype == self.recipe.dtype:
+                    expected = expected / self.recipe.rate
             elif op.kind == "attention":  # stays below the default power limit
                 expected = expected / self.lasting
         return ideal, expected * train.imbalance if op.routed else expected

@@ -6,7 +6,7 @@ The result is a list of terms, in seconds, that add up to the step time: each te
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
 
@@ -297,7 +297,7 @@ def launches_forward(op: Op) -> bool:
     return op.phase == "forward"
 
 
-class LaunchCosts(NamedTuple):
+class LaunchCosts(msgspec.Struct, frozen=True):
     """Host seconds of a kernel, one of an expert layer, one in a library, an FSDP unit, and of dealing tokens out."""
 
     plain: float

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 Bound = Literal["compute", "memory", "communication", "latency"]
 Wait = Literal["", "links", "stages", "host"]
 
 
-class Term(NamedTuple):
+class Term(msgspec.Struct, frozen=True):
     """One cause that a step's time goes to.
 
     Attributes:
@@ -46,7 +48,7 @@ TERMS: dict[str, Term] = {  # the fields of `schedule.Schedule`, in its order
 
 KERNELS = "kernel efficiency"  # what a waterfall loses where matmuls and attention are: the rest of them is the MFU
 LOSSES: dict[str, Term] = {
-    KERNELS: TERMS["matmul"]._replace(says="matmuls and attention below peak"),
+    KERNELS: msgspec.structs.replace(TERMS["matmul"], says="matmuls and attention below peak"),
     **{name: term for name, term in TERMS.items() if name not in {"matmul", "attention"}},
 }
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from roofline.hardware.measured import Measured
-from roofline.hardware.ranges import MEASURED, Interval, Problem, in_range
+from roofline.hardware.ranges import MEASURED, Interval, Problem, in_range, is_same
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,8 @@ def test_every_measured_number_has_a_range() -> None:
         if any(word in str(field.type) for word in ("FloatType", "IntType"))
     }
     assert numbers <= set(MEASURED)
+
+
+def test_figures_that_differ_by_rounding_are_the_same() -> None:
+    assert is_same(989.4, 989)
+    assert not is_same(989.4, 1979)

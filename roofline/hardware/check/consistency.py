@@ -11,10 +11,9 @@ from itertools import pairwise
 from ..catalog import of_architecture
 from ..database import load_architecture
 from ..device import Figures
-from ..ranges import Problem
+from ..ranges import Problem, is_same
 from ..sections import Dtype, OtherPeak, Peak, accumulates_in
 
-SAME = 0.006  # relative difference below which two printed figures are the same figure
 DERIVED_TOLERANCE = 0.02  # of a peak against units x FLOPs per cycle x clock
 BUS_TOLERANCE = 0.03  # of a bandwidth against its bus or channels
 FP8_TOLERANCE = 0.03
@@ -145,8 +144,3 @@ def derived_tflops(device: Figures, dtype: str, peak: Peak) -> float | None:
     if rate is None or mhz is None:
         return None
     return float(device.units * rate * mhz * 1e6 / 1e12)
-
-
-def is_same(figure: float, other: float) -> bool:
-    """Whether two printed figures are the same but for rounding."""
-    return abs(figure / other - 1) < SAME

@@ -13,10 +13,10 @@ from ..database import architecture_ids, load_architecture
 from ..device import Device, Figures
 from ..errors import nearest
 from ..measured import range_problems
-from ..ranges import Problem, in_range
+from ..ranges import Problem, in_range, is_same
 from ..sections import Peak
 from ..sources import missing, text_of_source
-from .consistency import agreement_problems, derived_tflops, is_same
+from .consistency import agreement_problems, derived_tflops
 
 ASSUMED = ("assumes ", "measured ", "given ", "derived ")
 
