@@ -15,7 +15,7 @@ from ..arrays import Number, exp, log, where
 from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .ranks import PricedOp, assumes_network, domain_size, price, with_collectives_of
+from .ranks import PricedOp, assumes_network, domain_size, price, with_network_of
 from .schedule import Schedule, schedule
 from .seen import left
 from .terms import TERMS, Term
@@ -92,7 +92,7 @@ def _network_weight(step: Step, device: Device, times: Schedule[Any], priced: Se
         usual = schedule(step, device, ops).total
     half = msgspec.structs.replace(train, network_gbit_per_s=device.network_bytes_per_s * 8 / 1e9 / 2)
     slower = msgspec.structs.replace(step, train=half)
-    ratio = schedule(slower, device, with_collectives_of(slower, device, ops)).total / usual
+    ratio = schedule(slower, device, with_network_of(slower, device, ops)).total / usual
     return where(crosses, log(ratio) / log(2.0), 0.0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,11 @@ def price_all(steps: Sequence[Step], device: Device) -> list[list[PricedOp]]:
     return found
 
 
-def with_collectives_of(step: Step, device: Device, priced: Sequence[PricedOp]) -> list[PricedOp]:
-    """What is priced already, with the collectives of `step` timed anew: a step that differs in its network alone."""
+def with_network_of(step: Step, device: Device, priced: Sequence[PricedOp]) -> list[PricedOp]:
+    """What is priced already, with what crosses nodes timed anew: of a step that differs in its network alone."""
     seconds = _Seconds(step, device)
-    return [PricedOp(i.op, *seconds.of(i.op)) if i.op.kind == "collective" else i for i in priced]
+    crossing = {group for group, ranks in seconds.groups.items() if some(ranks.total > ranks.per_domain)}
+    return [PricedOp(item.op, *seconds.of(item.op)) if item.op.group in crossing else item for item in priced]
 
 
 def _work(op: Op) -> tuple[object, ...]:
@@ -80,11 +82,15 @@ class _Seconds:
 
     def __init__(self, step: Step, device: Device) -> None:
         self.step, self.device = step, device
-        self.groups = rank_groups(step.train, device)
         self.network = network_bytes_per_s(step.train)
         self.clock = clock_share(device)
         self.lasting = self.clock * step.stack.efficiency
         self.recipe = step.train.recipe
+
+    @cached_property
+    def groups(self) -> dict[Group | str, Ranks]:
+        """Where the ranks of each group lie."""
+        return rank_groups(self.step.train, self.device)
 
     def of(self, op: Op) -> tuple[Number, Number]:
         """The roofline's, and what measured kernels make of it."""

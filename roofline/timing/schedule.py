@@ -276,16 +276,18 @@ def launch_wait(step: Step, device: Device, priced: list[PricedOp], busy: Number
     backward each wait for themselves.
     """
     cost = launch_costs(step, device)
+    waits = cost.dispatch is not None and any(deals_out(item.op) for item in priced)
     host: dict[bool, Number] = {True: 0, False: 0}
     seconds: dict[bool, Number] = {True: 0, False: 0}
     for item in priced:
         op = item.op
         each = cost.library if op.library else cost.routed if op.routed else cost.plain
-        each = each + (cost.dispatch or 0) * deals_out(op)
         forward = launches_forward(op)
+        if waits:
+            each = each + (cost.dispatch or 0) * deals_out(op)
+            seconds[forward] = seconds[forward] + item.expected * op.count
         host[forward] = host[forward] + (each * op.kernels + cost.unit * op.units) * op.count
-        seconds[forward] = seconds[forward] + item.expected * op.count
-    if cost.dispatch is None or not any(deals_out(item.op) for item in priced):
+    if not waits:
         return maximum(p_norm(busy, sum(host.values()), LAUNCH_SHARPNESS) - busy, 0)
     whole = sum(seconds.values())
     waited = sum(p_norm(busy * seconds[of] / whole, host[of], LAUNCH_SHARPNESS) for of in host)
