@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -195,9 +196,11 @@ ASSERTS = (
 )
 
 
-def asserts_of(stack: str) -> Iterator[Assert]:
+@lru_cache(maxsize=256)
+def asserts_of(stack: str) -> tuple[Assert, ...]:
     """What the framework behind a software profile refuses."""
-    return (each for each in ASSERTS if family_of(stack) in each.stacks)
+    family = family_of(stack)
+    return tuple(each for each in ASSERTS if family in each.stacks)
 
 
 def breaks(train: TrainConfig, model: ModelConfig) -> Any:
