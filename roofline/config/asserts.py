@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import first_where, maximum, some
+from ..arrays import first_where, leaves_remainder, maximum, some
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
 from .optimizer import coarse_word, refuse_optimizer
@@ -93,7 +93,7 @@ ASSERTS = (
     ),
     Assert(
         MEGATRON,
-        lambda train, _: (train.vp > 1) & (train.accumulation % train.pp != 0),
+        lambda train, _: (train.vp > 1) & leaves_remainder(train.accumulation, train.pp),
         "{accumulation} micro batches in interleaved stages of pp {pp}",
         "use a --global-batch that makes a multiple of pp",
         "NVIDIA/Megatron-LM megatron/core/pipeline_parallel/schedules.py: groups of pp micro batches, no remainder",

@@ -7,7 +7,8 @@ layouts the stages are looked up by (pp, vp): there are few of those, whatever t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 from typing import Any
 
 import msgspec
@@ -37,16 +38,16 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
     def holds(self, sums: Mapping[tuple[str, int], Number], model: ModelConfig) -> Number:
         """What the stage has of a figure that is summed by (part, layer group) over the whole model."""
-        held: Number = 0
+        held: list[Number] = []
         for (part, kind), figure in sums.items():
             if part in {"embedding", "tower"}:
-                held = held + figure * self.embedding
+                held.append(figure * self.embedding)
             elif (part, kind) == ("head", 0):
-                held = held + figure * self.head
+                held.append(figure * self.head)
         for kind, (count, group) in enumerate(zip(self.layers, model.groups, strict=True)):
             if ("layer", kind) in sums:
-                held = held + divide(sums["layer", kind] * count, group.count)
-        return held
+                held.append(divide(sums["layer", kind] * count, group.count))
+        return reduce(add, held) if held else 0
 
     def replaced(self, condition: Any, other: Stage) -> Stage:
         """This stage, and the other where the condition holds."""

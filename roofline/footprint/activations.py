@@ -57,8 +57,8 @@ def _held(step: Step, stage: Stage, kept: Iterable[tuple[Op, Number]]) -> Number
     """What a stage holds of the bytes of these ops."""
     found: dict[tuple[str, int], Number] = {}
     for op, size in kept:
-        place = (op.part, op.layer_kind)
-        found[place] = found.get(place, 0) + size * op.count
+        place, held = (op.part, op.layer_kind), size * op.count
+        found[place] = found[place] + held if place in found else held
     return stage.holds(found, step.model)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from ..arrays import B, N, Number, exp, is_scalar, maximum, minimum, where
 from ..counting.ownership import HSDP_NODE, stage_shares
 from ..counting.step import Step
-from .allocator import beside_bytes, driver_bytes, lost_bytes, needed_bytes
+from .allocator import Lost, beside_bytes, driver_bytes, lost_bytes, needed_bytes
 from .phases import Phase, choose, peak, phases_of
 from .spreads import Z80, fit_probability, outcome_spread, spread_of, verdict
 
@@ -152,23 +152,24 @@ def peak_of(step: Step, device: Device) -> Peak:
 
 
 class _OfDevice(msgspec.Struct, frozen=True):
-    """What a run needs on a stage, what the driver shows, what pages left of both for the host, and what cannot."""
+    """What is alive and lost on a stage at its fullest, what a run needs there, and what cannot leave for the host."""
 
+    live: Number
+    lost: Lost
+    evicted: Number  # pages that left
     needed: Number
-    total: Number
-    evicted: Number
     held: Number
 
 
 def _of_device(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _OfDevice:
     live, lost, beside = maximum(*(phase.total for phase in phases)), lost_bytes(step, phases), beside_bytes(step)
-    needed, total = needed_bytes(live, lost, beside), driver_bytes(live, lost, beside, capacity_bytes)
+    needed = needed_bytes(live, lost, beside)
     paged = phases[0].paged  # as in every other
     if is_scalar(paged) and paged == 0:
-        return _OfDevice(needed, total, 0, needed)
+        return _OfDevice(live, lost, 0, needed, needed)
     # pages in unified memory leave where the device is full (where a device is named)
     evicted = minimum(where(capacity_bytes > 0, maximum(needed - capacity_bytes, 0), 0), paged)
-    return _OfDevice(needed - evicted, total - evicted, evicted, needed - paged)
+    return _OfDevice(live, lost, evicted, needed - evicted, needed - paged)
 
 
 def _stage_memory(
@@ -176,7 +177,8 @@ def _stage_memory(
 ) -> Memory[Any, Any]:
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
-    found, wide = _of_device(step, capacity_bytes, phases), Z80 * spread_of(step.train)
+    found, wide, beside = _of_device(step, capacity_bytes, phases), Z80 * spread_of(step.train), beside_bytes(step)
+    total = driver_bytes(found.live, found.lost, beside, capacity_bytes) - found.evicted
     fits: Any = found.needed <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,
@@ -185,16 +187,16 @@ def _stage_memory(
         activations_bytes=live.activations,
         logits_bytes=live.logits,
         communication_bytes=live.communication,
-        context_bytes=found.total + found.evicted - live.total,
-        total_bytes=found.total,
+        context_bytes=total + found.evicted - live.total,
+        total_bytes=total,
         capacity_bytes=capacity_bytes,
         fits=fits,
         allocated_bytes=live.total - found.evicted,
-        reserved_bytes=found.total - beside_bytes(step),
-        driver_bytes=found.total,
+        reserved_bytes=total - beside,
+        driver_bytes=total,
         needed_bytes=found.needed,
-        total_low_bytes=found.total * exp(-wide),
-        total_high_bytes=found.total * exp(wide),
+        total_low_bytes=total * exp(-wide),
+        total_high_bytes=total * exp(wide),
         fit_probability=fit_probability(found.held, capacity_bytes, outcome_spread(step.train)),
         phases=phases,
         host_bytes=(maximum(*(phase.host for phase in phases)) + found.evicted) * ranks,

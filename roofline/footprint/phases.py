@@ -56,8 +56,9 @@ class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
     @property
     def total(self) -> N:
         """Bytes of all live tensors."""
-        held: list[Any] = [self.weights, self.gradients, self.optimizer]
-        held += [self.activations, self.logits, self.communication]
+        # of a search these depend on the degrees alone; what depends on the micro batch as well is added last
+        held: list[Any] = [self.weights, self.gradients, self.optimizer, self.communication]
+        held += [each for each in (self.activations, self.logits) if not (is_scalar(each) and each == 0)]
         total: N = sum(held)
         return total
 

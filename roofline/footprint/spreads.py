@@ -6,6 +6,7 @@ Standard deviations of log(measured / predicted), from what 80 % of published fi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ..arrays import Number, exp, log, where
@@ -58,6 +59,7 @@ def fit_probability(total: Number, capacity: Number, spread: Number = OUTCOME) -
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
+@lru_cache(maxsize=64)
 def sure_bytes(capacity: float, spread: float = OUTCOME) -> float:
     """The largest total of this `spread` that surely fits: where `fit_probability` reaches `SURE`.
 

@@ -65,7 +65,10 @@ class Bundle:
         self.shape = (2, len(keys), len(self.micro))
         self.alike = _alike(trains)
         self.steps = self._small_steps(model, sharding)
-        self.saved = self._stack([by_memory(step.ops) for step in self.steps])
+        self.saved = [
+            (op, {name: self._shared(table) for name, table in sums.items()})
+            for op, sums in self._stack([by_memory(step.ops) for step in self.steps])
+        ]
         self.weights = merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
@@ -110,6 +113,11 @@ class Bundle:
             table[variant] = value
         return table.reshape(-1)
 
+    def _shared(self, table: Any) -> Any:
+        """A table, of one variant alone where all have the same."""
+        first = table if is_scalar(table) else table[: math.prod(self.shape)]
+        return first if is_scalar(table) or (table.reshape(-1, len(first)) == first).all() else table
+
     def _stack(self, variants: Sequence[Sums]) -> list[tuple[Op, dict[str, Any]]]:
         """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
         ops = {key: op for sums in variants for key, (op, _) in sums.items()}
@@ -147,7 +155,7 @@ class Bundle:
         index = index + np.arange(len(self.micro))
 
         def spread(table: Any) -> Any:
-            return table if is_scalar(table) else table.reshape(len(self.trains), -1).take(index, axis=1)
+            return table if is_scalar(table) else table.reshape(-1, math.prod(self.shape)).take(index, axis=1)
 
         ops = tuple(
             msgspec.structs.replace(
