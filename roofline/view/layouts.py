@@ -13,10 +13,6 @@ from ..config.recompute import recompute_words
 from ..config.words import layout_words as degrees_words
 from ..search.layout import HARDLY, WAITING_DRAW, layout_dict, unsure, worse_by
 from .cells import one_unit
-from .colours import ORANGE
-from .estimate import peak_bar
-from .html.pieces import answer, table
-from .memory import parts_bar
 from .table import Cell, Table
 from .words import device_words, length_words, model_words, sentence, sentences
 
@@ -124,6 +120,8 @@ def tables(result: SearchResult) -> list[Table]:
 
 def pieces(result: SearchResult) -> list[str]:
     """The layout to run, where its time and its memory go, and the others."""
+    from .html.pieces import answer, table
+
     chosen = result.simplest or next(iter(result.layouts), None)
     head = header(result)
     if chosen is None:
@@ -142,6 +140,10 @@ def _why(result: SearchResult) -> str:
 
 def bars(layout: Layout, device: Device) -> list[str]:
     """Where the peak goes on a layout, and its memory against the capacity."""
+    from .colours import ORANGE
+    from .estimate import peak_bar
+    from .memory import parts_bar
+
     times = layout.schedule
     steps = lost_to(times, layout.mfu * times.total)
     return [peak_bar(layout.mfu, steps), parts_bar([("in all", layout.memory_bytes, ORANGE)], device.memory_bytes)]
