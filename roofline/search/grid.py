@@ -16,23 +16,21 @@ import msgspec
 
 from ..arrays import is_scalar
 from ..config.asserts import breaks
-from ..config.base import upcast_of
 from ..config.complete import complete
-from ..config.lora import are_units
-from ..config.profile import profile_of
 from ..config.run import TrainConfig, known_word
 from ..config.schedules import pipeline_schedule
 from ..config.settle import resolve
 from ..counting.op import Op
 from ..counting.stages import stages
 from ..counting.step import Step, update_ops, without_updates
-from ..counting.weights import Matrices, Weights, autocasts
+from ..counting.weights import Matrices, Weights
 from ..footprint.parts import Peak, peak_of
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price, price_all
 from ..timing.schedule import Schedule, compose, exposed_times
 from .space import Space
 from .sums import FIELDS, Sums, accumulates, by_memory, by_term, merged_weights, of_passes
+from .variants import alike, plain_of
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -44,7 +42,7 @@ _ROUNDING = 1e-9  # by how much two orders of one sum differ at most
 class Bundle:
     """Layouts of a space times a few variants (recompute, sequence parallelism): priced in the same calls.
 
-    All have shardings by which ops are counted alike (see `counted_as`).
+    All have shardings by which ops are counted alike (see `variants.counted_as`).
 
     A layout is (variant, row, micro batch). Axes of the small grid: [variants, 2, keys, micro batches]; the
     second is one micro batch per step, or several (accumulation adds gradients up).
@@ -63,7 +61,7 @@ class Bundle:
         self.micro = space.micro_batches.astype(float)  # [m]
         self.columns = {name: _degree(column) for name, column in space.columns.items()}
         self.shape = (2, len(keys), len(self.micro))
-        self.alike = _alike(trains)
+        self.alike = alike(trains)
         self.steps = self._small_steps(model, sharding)
         self.saved = [
             (op, {name: self._shared(table) for name, table in sums.items()})
@@ -72,7 +70,7 @@ class Bundle:
         self.weights = merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
-        self.plain = [plain.get(_plain(train)) for train in trains]
+        self.plain = [plain.get(plain_of(train)) for train in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
 
     def _small_steps(self, model: ModelConfig, sharding: str) -> list[Step]:
@@ -195,10 +193,21 @@ class Bundle:
 
     def least(self, variant: Any, rows: Any, micro: Any) -> Any:
         """Seconds that a step surely takes: of a mean stage, with no bubble, gradients or update. All [layouts]."""
-        degrees = {name: _take(self.columns[name], rows) for name in ("dp", "pp")}
-        passes = self.trains[0].global_batch / (degrees["dp"] * self.micro.take(micro))
-        index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
-        return _take(self._pass, index) * passes / degrees["pp"] * (1 - _ROUNDING)
+        sequences = self.trains[0].global_batch / (self.columns["dp"] * self.columns["pp"])
+        passes = _take(sequences, rows) / self.micro.take(micro)
+        return _take(self._pass, self._place(variant, rows, micro)) * passes * (1 - _ROUNDING)
+
+    def _place(self, variant: Any, rows: Any, micro: Any) -> Any:
+        """Where the flat tables hold what a step of one micro batch takes: all [layouts]."""
+        firsts, keys = self._firsts
+        return firsts.take(variant) + keys.take(rows) + micro
+
+    @cached_property
+    def _firsts(self) -> tuple[Any, Any]:
+        """Where the flat tables of each variant begin, and in them those of each row."""
+        import numpy as np
+
+        return np.arange(len(self.trains)) * math.prod(self.shape), self.key_of_row * self.shape[2]
 
     @cached_property
     def _pass(self) -> Any:
@@ -227,7 +236,7 @@ class Bundle:
         update = self._update(sharding, *_distinct(rows, len(self.key_of_row)), micro)
         step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update), 0)
         # what one micro batch takes depends on few things, so it is worked out for those that occur
-        index = (variant * 2 * self.shape[1] + self.key_of_row.take(rows)) * self.shape[2] + micro
+        index = self._place(variant, rows, micro)
         firsts, place_of_row = self.successions
         places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(firsts)
         codes, back = _distinct(index * len(firsts) + place_of_row.take(rows), places)
@@ -361,27 +370,6 @@ class Bundle:
         return msgspec.structs.replace(
             first, train=complete(train, first.model), ops=ops, weights=tuple(weights), working_bytes=working
         )
-
-
-def _plain(train: TrainConfig) -> TrainConfig:
-    """The configuration that recomputes nothing, and is alike in all else."""
-    return msgspec.structs.replace(train, recompute="none", recompute_detail=None)
-
-
-def _alike(trains: Sequence[TrainConfig]) -> list[list[int]]:
-    """Places of the configurations that differ in what they recompute alone, put together."""
-    found: dict[TrainConfig, list[int]] = {}
-    for place, train in enumerate(trains):
-        found.setdefault(_plain(train), []).append(place)
-    return list(found.values())
-
-
-def counted_as(sharding: str, train: TrainConfig) -> str:
-    """The sharding by which ops of one micro batch are counted: parameters may be gathered in 16 bits."""
-    whole, shared = (msgspec.structs.replace(train, sharding=word) for word in ("none", sharding))
-    profiles = [(each, profile_of(each)) for each in (whole, shared)]
-    alike = all(how(*profiles[0]) == how(*profiles[1]) for how in (autocasts, upcast_of, are_units))
-    return "none" if alike else sharding
 
 
 def _column(value: Any) -> Any:

@@ -12,9 +12,10 @@ from ..config.run import TrainConfig
 from ..config.settle import with_recipe
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, Moe
-from .grid import Bundle, counted_as
+from .grid import Bundle
 from .software import Part
 from .space import LONGEST_SEARCH, WORDS, Choices, Space
+from .variants import counted_as
 
 PIECE = 2**20  # layouts of a piece, about: a second of work
 

@@ -107,7 +107,9 @@ class Record:
         parts = [part for number in range(pieces) if (part := self._part(number, self.path.suffix)).exists()]
         join = _join_csv if self.path.suffix == ".csv" else _join_parquet
         try:
-            _whole(self.path, lambda to: join(parts, to))
+            whole = self.folder / f"whole{self.path.suffix}"  # there, so that nothing else is left of a killed search
+            join(parts, whole)
+            whole.replace(self.path)
             shutil.rmtree(self.folder)
         except OSError as error:
             raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error

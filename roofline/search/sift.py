@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -149,13 +150,18 @@ class _Sift:
 
     def _machinery(self, variant: Any, rows: Any) -> Any:
         """How much a layout adds to plain data parallelism (see `MACHINERY`)."""
+        of_variant, of_row = self._added
+        return of_variant.take(variant) + of_row.take(rows)
+
+    @cached_property
+    def _added(self) -> tuple[Any, Any]:
+        """The machinery of the words of each variant, and of the degrees of each row."""
         import numpy as np
 
         columns = self.bundle.space.columns
-        row = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
-        row = row + (self.sharding not in {"none", "zero1"})
+        rows = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
         words = np.array([train.recompute != "none" for train in self.bundle.trains], dtype=int)
-        return row.take(rows) + words.take(variant)
+        return words, rows + (self.sharding not in {"none", "zero1"})
 
     def _objective(self, seconds: Any, draw: Callable[[], Any], memory: Any, num_devices: Any) -> Any:
         match self.question.objective:

@@ -8,9 +8,10 @@ from roofline.answers.estimate import estimate, estimate_step
 from roofline.config.settle import outline, train_config
 from roofline.counting.step import build_step
 from roofline.search.answer import layouts
-from roofline.search.grid import Bundle, counted_as
+from roofline.search.grid import Bundle
 from roofline.search.layout import mean_draw
 from roofline.search.space import Choices, space_of
+from roofline.search.variants import counted_as
 
 from .small import DENSE, DEVICE, EXPERTS, TIED
 
