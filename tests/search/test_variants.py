@@ -1,4 +1,4 @@
-"""Configurations that differ in recompute, or in how data parallelism shards, are counted together where they may be."""
+"""Configurations that differ in recompute, or in what data parallelism shards, are counted together if they may be."""
 
 import pytest
 
@@ -7,9 +7,8 @@ from roofline.search.variants import alike, counted_as, plain_of
 
 
 def test_what_differs_in_recompute_alone_is_counted_together():
-    trains = [
-        train_config({"recompute": how, "sharding": word}) for how in ("none", "full") for word in ("none", "fsdp")
-    ]
+    words = [{"recompute": how, "sharding": word} for how in ("none", "full") for word in ("none", "fsdp")]
+    trains = [train_config(each) for each in words]
     assert alike(trains) == [[0, 2], [1, 3]]
     assert plain_of(trains[3]) == trains[1]
 
@@ -18,8 +17,9 @@ def test_what_differs_in_recompute_alone_is_counted_together():
     ("stack", "sharding", "as_"),
     [
         ("megatron", "zero1", "none"),
-        ("torchtitan", "fsdp", "fsdp"),  # gathers in 16 bits what it keeps in 32
         ("megatron", "fsdp", "none"),
+        ("axolotl", "zero1", "none"),
+        ("axolotl", "fsdp", "fsdp"),  # autocast, where weights are whole: shards are cast as they are gathered
     ],
 )
 def test_shardings_that_cast_alike_are_counted_as_none(stack, sharding, as_):
