@@ -1,8 +1,10 @@
-"""Measure how fast the estimator itself is: layouts per second, single estimates per second, start-up time.
+"""Measure how fast the estimator itself is: layouts per second, single estimates per second, whole processes.
 
     python scripts/maintain/benchmark.py
 
-Every figure is the best of several repeats, on one core; the first two count processor time.
+Every figure is the best of several repeats, on one core; the first two count processor time, and are also said in
+divisions of a fixed loop that is timed in the same run, which other machines can be compared by (docs/how_it_works.md
+has a table of them).
 """
 
 from __future__ import annotations
@@ -75,7 +77,18 @@ SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
     ),
     "Llama 2 70B, 1 to 12,288 A100": ("llama-2-70b", {"num_devices": COUNTS, "global_batch": 12288}),
     "Llama 2 7B, 1 to 12,288 A100": ("llama-2-7b", {"num_devices": COUNTS, "global_batch": 12288}),
+    "DeepSeek-V3, 2,048 A100": ("deepseek-v3", {"num_devices": 2048, "global_batch": 15360}),
+    "DeepSeek-V3, 2,048 A100, DualPipe": (
+        "deepseek-v3",
+        {"num_devices": 2048, "global_batch": 15360, "schedule": "dualpipe"},
+    ),
 }
+DIVISIONS = 1_000  # of the fixed loop
+COMMANDS = (
+    "estimate gpt2-xl -d h100-sxm-80gb",
+    "layouts llama-2-70b -d a100-sxm-80gb --num-devices 64 --global-batch 512 --stack megatron",
+    "plan deepseek-v3 -d h800-sxm-80gb --tokens 14.8T --deadline 60d",
+)
 SHARDINGS = ("none", "zero1", "zero2", "fsdp")
 ONE = {"num_devices": 64, "tp": 8, "pp": 4, "micro_batch": 1, "global_batch": 512, "stack": "megatron"}
 
@@ -90,29 +103,36 @@ def best_of(run: Callable[[], object], repeats: int = 5, clock: Callable[[], flo
     return min(times)
 
 
-def searches() -> None:
-    """Layouts per second of whole searches, result included."""
+def searches(loop: float) -> None:
+    """Layouts per second of whole searches, result included; `loop`: seconds of the fixed loop."""
     for name, (model, options) in SEARCHES.items():
         search = partial(roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options})
         found, seconds = search(), best_of(search)
-        rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.fitting)]
-        print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
-        print(f"    {found.fitting:,} of them fit ({rates[1]})")
+        print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms, {found.fitting:,} of them fit;")
+        for what, count in (("layouts", found.evaluated), ("that fit", found.fitting)):
+            divisions = seconds / count / (loop / DIVISIONS)
+            print(f"    {count / seconds / 1e6:.2f} million {what} a second, {divisions:.2g} divisions each")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
 def _loop() -> None:
     """A fixed piece of work of the interpreter: what a ratio to it says holds on other machines, too."""
     total = 0.0
-    for number in range(1, 1_000):
+    for number in range(1, DIVISIONS + 1):
         total += (number * 3.0 + 1.0) / number
     assert total > 0
 
 
-def single_estimates() -> None:
+def loop_time() -> float:
+    """Seconds of one fixed loop."""
+    return best_of(lambda: [_loop() for _ in range(200)], repeats=20) / 200
+
+
+def single_estimates(loop: float) -> None:
     """Estimates per second, one at a time and no two of one batch: the step time alone, and the full result.
 
     As they are counted anew, and as the same questions are answered where only the batch differs from earlier ones.
+    `loop`: seconds of the fixed loop.
     """
     model = roofline.load_model("llama-2-70b")
     trains = [resolve(train_config({**ONE, "global_batch": 2 * passes}), model) for passes in range(8, 208)]
@@ -128,7 +148,6 @@ def single_estimates() -> None:
         for passes in range(8, 208):
             roofline.estimate("llama-2-70b", DEVICE, **{**ONE, "global_batch": 2 * passes})
 
-    loop = best_of(lambda: [_loop() for _ in range(count)])
     for words, run in (
         ("step time, counted", counted(step_time)),
         ("step time, replayed", again(step_time)),
@@ -137,7 +156,7 @@ def single_estimates() -> None:
     ):
         run()
         seconds = best_of(run)
-        print(f"{words}: {count / seconds:,.0f}/s, {seconds / loop:.2f} x a loop of 1,000 divisions")
+        print(f"{words}: {count / seconds:,.0f}/s, {seconds / count / loop * DIVISIONS:,.0f} divisions each")
 
 
 def step_time(step: Step, device: Device) -> object:
@@ -145,29 +164,32 @@ def step_time(step: Step, device: Device) -> object:
     return schedule(step, device, price(step, device)).total
 
 
-def start_up(repeats: int = 15) -> None:
-    """A whole `roofline estimate` process against `python -c "import numpy"`, in turn: both meet the same machine."""
+def processes(repeats: int = 15) -> None:
+    """Whole processes against `python -c "import numpy"`, in turn: all meet the same machine."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-m", "roofline", "estimate", "gpt2-xl", "-d", "h100-sxm-80gb"]
-    numpy = [sys.executable, "-c", "import numpy"]
-    times: dict[str, list[float]] = {"estimate": [], "import numpy": []}
+    times: dict[str, list[float]] = {name: [] for name in ("import numpy", *COMMANDS)}
     for _ in range(repeats):
-        for name, arguments in zip(times, (command, numpy), strict=True):
+        for name, seconds in times.items():
+            arguments = ["-m", "roofline", *name.split()] if name in COMMANDS else ["-c", name]
             start = time.perf_counter()
-            subprocess.run(arguments, check=True, capture_output=True, env=environment)
-            times[name].append(time.perf_counter() - start)
-    for kind, of in (("best", min), ("median", statistics.median)):
-        estimate, bare = (1e3 * of(seconds) for seconds in times.values())
-        ratio = f"ratio {estimate / bare:.2f}"
-        print(f"start-up, {kind} of {repeats}: estimate {estimate:.0f} ms, import numpy {bare:.0f} ms, {ratio}")
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
+            seconds.append(time.perf_counter() - start)
+    for name, seconds in times.items():
+        words = [
+            f"{kind} {1e3 * of(seconds):.0f} ms = {of(seconds) / of(times['import numpy']):.2f} x import numpy"
+            for kind, of in (("best", min), ("median", statistics.median))
+        ]
+        print(f"{name}: {', '.join(words)}")
 
 
 def main() -> None:
     """Print every figure."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    searches()
-    single_estimates()
-    start_up()
+    loop = loop_time()
+    print(f"a loop of {DIVISIONS:,} divisions: {1e6 * loop:.0f} us")
+    searches(loop)
+    single_estimates(loop)
+    processes()
 
 
 if __name__ == "__main__":
