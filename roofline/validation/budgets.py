@@ -72,6 +72,11 @@ class BudgetPrediction(msgspec.Struct, frozen=True, kw_only=True):
         """Relative error of the predicted device-hours."""
         return self.predicted / self.measured - 1.0
 
+    @property
+    def beyond(self) -> float:
+        """What the training took over steps and overhead, as a factor for as many nodes as practice grows with."""
+        return (self.ratio * self.practice) ** (1 / self.doublings)
+
 
 class BudgetSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Errors of the device-hours, how many are within a factor of 1.5, and how many inside low to high."""
@@ -86,21 +91,26 @@ class BudgetSummary(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
 
 
-def predict_budgets(rows: Iterable[Mapping[str, str]]) -> list[BudgetPrediction]:
-    """Predict every row of a table of whole trainings."""
+def predict_budgets(rows: Iterable[Mapping[str, str]], stack: str | None = None) -> list[BudgetPrediction]:
+    """Predict every row of a table of whole trainings.
+
+    Args:
+        rows: The table.
+        stack: Software to search the best layout on, in place of what ran or is taken to have run.
+    """
     result = []
     for row in rows:
         try:
-            result.append(_predict(row))
+            result.append(_predict(row, stack))
         except RooflineError as error:
             result.append(BudgetPrediction(row=row, skipped_reason=str(error)))
     return result
 
 
-def _predict(published: Mapping[str, str]) -> BudgetPrediction:
+def _predict(published: Mapping[str, str], stack: str | None) -> BudgetPrediction:
     from ..hardware import load_device
 
-    row = {**published, **_layouts().get(published["id"], {})}
+    row = with_layout(published)
     hours, tokens = number(row, "device_hours"), number(row, "tokens")
     scope = row.get("scope") or ""
     if not scope.startswith(WHOLE_RUNS):
@@ -121,13 +131,13 @@ def _predict(published: Mapping[str, str]) -> BudgetPrediction:
         "seq_len": seq_len,
         "global_batch": _whole_batch(sequences, num_devices, stated),
         "dtype": dtype,
-        "stack": _stack(row, device, num_devices),
+        "stack": stack or _stack(row, device, num_devices),
         "attention": row.get("attention") or usual_attention(row, device),
         "fused": fusions_of(row),
         "dropout": bool(number(row, "dropout")),
         **stated,
     }
-    run = plan(model, device, tokens=int(tokens), terms=Terms(settled=True), **options)  # as it ran, or is taken to
+    run = plan(model, device, tokens=int(tokens), terms=Terms(settled=stack is None), **options)
     return BudgetPrediction(
         row=published,
         measured=hours,
@@ -137,6 +147,11 @@ def _predict(published: Mapping[str, str]) -> BudgetPrediction:
         practice=run.overhead.practice[1] if run.overhead.practice else 1.0,
         doublings=doublings(num_devices / int(device.devices_per_node)),
     )
+
+
+def with_layout(row: Mapping[str, str]) -> dict[str, str]:
+    """A row with what its paper, model card or files say of its layout."""
+    return {**row, **_layouts().get(row["id"], {})}
 
 
 @cache
@@ -202,11 +217,8 @@ def held_out(predictions: Sequence[BudgetPrediction]) -> list[BudgetPrediction]:
     """
     result = []
     for one in predictions:
-        others = [
-            (each.ratio * each.practice) ** (1 / each.doublings)
-            for each in predictions
-            if each.doublings and each.row.get("source") != one.row.get("source")
-        ]
+        source = one.row.get("source")
+        others = [each.beyond for each in predictions if each.doublings and each.row.get("source") != source]
         factor = (median(others) ** one.doublings if others else one.practice) / one.practice
         scaled = {name: getattr(one, name) * factor for name in ("predicted", "low", "high")}
         result.append(msgspec.structs.replace(one, **scaled))
