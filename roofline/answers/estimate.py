@@ -149,15 +149,15 @@ class Estimate(Result, msgspec.Struct, Generic[N, B, W], frozen=True, kw_only=Tr
 
     def __repr__(self) -> str:
         """The answer in one line."""
-        from ..units import format_share, format_time
+        from ..units import format_share, format_time, format_time_range
 
         what = f"<Estimate of {self.model.name} on {self.device.id}:"
         times: tuple[Any, ...] = (self.step_time_s, self.step_time_low_s, self.step_time_high_s, self.mfu)
         if not is_scalar(*times, self.fits):
             return f"{what} {size(*times, self.fits)} configurations>"
-        expected, low, high = map(format_time, times[:3])
+        ends = format_time_range(*times[1:3])
         fits = "fits" if self.fits else "does not fit"
-        return f"{what} {expected} a step (10-90 % range {low} to {high}), MFU {format_share(times[3])}, {fits}>"
+        return f"{what} {format_time(times[0])} a step (10-90 % range {ends}), MFU {format_share(times[3])}, {fits}>"
 
     def to_frame(self) -> pd.DataFrame:
         """The ops as a pandas frame, the costliest first; of arrays a row per configuration with every figure."""

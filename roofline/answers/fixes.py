@@ -84,7 +84,8 @@ def _with_batch(run: Run, fix: Fix) -> Fix:
         value = getattr(changed.train, name)
         if getattr(_typed(run, {**others, **batch}).train, name) != value:
             batch[name] = value
-    words = [fix.change, *(f"{name.replace('_', ' ')} {value:,}" for name, value in batch.items())]
+    same = {name: " (as now)" if value == getattr(run.train, name) else "" for name, value in batch.items()}
+    words = [fix.change, *(f"{name.replace('_', ' ')} {value:,}{same[name]}" for name, value in batch.items())]
     return msgspec.structs.replace(fix, change=" + ".join(words), options={**fix.options, **batch})
 
 

@@ -289,7 +289,9 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
             continue
         got, of = bad
         if what == "layers":
-            raise RooflineError(f"{degree_name} = {got} is more than the model's {of} layers: use at most {of}")
+            raise RooflineError(
+                f"{degree_name} = {got} is more than the model's {of} layers, embedding and head: use at most {of + 2}"
+            )
         raise RooflineError(
             f"{degree_name} {got} does not divide the {of} {what} (remainder {of % got}): use {_divisors(of, got)}"
         )

@@ -12,7 +12,7 @@ from ..config.run import TrainConfig
 from ..footprint.parts import PARTS
 from ..footprint.spreads import verdict
 from ..timing.terms import LOSSES
-from ..units import format_bytes, format_share, format_time
+from ..units import format_bytes, format_share, format_time, format_time_range
 from ..view.colours import CAUSE_COLOURS, GREEN, PART_COLOURS
 from ..view.memory import part_words
 
@@ -77,7 +77,7 @@ def _row(case: Case, terms: list[str], parts: list[str]) -> list[Any]:
     of = VERDICTS.index(verdict(found["fit_probability"]))
     texts = [
         format_time(found["step_time_s"]),
-        f"{format_time(found['step_time_low_s'])} to {format_time(found['step_time_high_s'])}",
+        format_time_range(found["step_time_low_s"], found["step_time_high_s"]),
         f"{found['tokens_per_s']:,.0f}",
         format_share(found["mfu"]),
         f"{format_bytes(needed)}: {VERDICTS[of]}",

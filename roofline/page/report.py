@@ -21,7 +21,7 @@ from ..plot.build import roofline_data
 from ..plot.data import Panel
 from ..reading import packaged
 from ..timing.pipeline import Timeline, timeline
-from ..units import format_bytes, format_share, format_time
+from ..units import format_bytes, format_share, format_time, format_time_range
 from ..view import estimate as view
 from ..view.devices import sources
 from ..view.html import pieces
@@ -123,7 +123,6 @@ def _title(found: Estimate) -> str:
 def _answer(found: Estimate) -> str:
     """The figure asked for in large, whether it fits, and the four that go with it."""
     step = f"{format_time(float(found.step_time_s))} a step"
-    low, high = format_time(float(found.step_time_low_s)), format_time(float(found.step_time_high_s))
     memory: Any = found.memory
     headline, detail = step, fit_words(memory)
     if not found.fits:
@@ -132,7 +131,7 @@ def _answer(found: Estimate) -> str:
         headline, detail = f"Does not fit: {short} short", f"{detail}; {step} if it did"
     unit = f"{unit_words(found.model)}/s"
     tiles = [
-        ("10-90 % range", f"{low} to {high}"),
+        ("10-90 % range", format_time_range(float(found.step_time_low_s), float(found.step_time_high_s))),
         (unit, f"{found.tokens_per_s:,.0f}"),
         ("MFU", format_share(float(found.mfu))),
         ("bound by", view.bound_words(found)),

@@ -22,6 +22,7 @@ from ..units import (
     format_ratio,
     format_share,
     format_time,
+    format_time_range,
 )
 from .laws import Verdict
 from .overhead import Overhead, overhead_of
@@ -237,11 +238,11 @@ class Plan(Limited, Result, msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The run in one line."""
-        low, high = format_time(self.wall_time_low_s), format_time(self.wall_time_high_s)
+        ends = format_time_range(self.wall_time_low_s, self.wall_time_high_s)
         cost = "" if self.cost is None else f", cost {self.cost:,.0f}"
         return (
             f"<Plan of {self.model.name}: {format_count(self.tokens)} tokens on {self.num_devices:,} x "
-            f"{self.device.id}: {format_time(self.wall_time_s)} ({low} to {high}), "
+            f"{self.device.id}: {format_time(self.wall_time_s)} ({ends}), "
             f"{self.device_hours:,.0f} device-hours{cost}; {layout_line(self.layout)}>"
         )
 
@@ -325,7 +326,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     flops = float(model_flops_per_token(one.model, train.sample_length))
     peak = one.device.peak_flops_per_s(train.dtype)
     hours, charged = format_amount(one.wall_time_s / HOUR), format_amount(one.device_hours)
-    low, high = format_time(layout.step_time_low_s), format_time(layout.step_time_high_s)
+    ends = format_time_range(layout.step_time_low_s, layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     least, usual, most = one.overhead.range
     parts = one.overhead.parts
@@ -347,7 +348,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
         ("FLOPs per token", f"forward and backward, {rule}", format_flops(flops)),
         ("FLOPs of the run", f"{format_flops(flops)} x {one.tokens:,}", f"{flops * one.tokens:.3g} FLOPs"),
         ("peak", rate, format_rate(peak * layout.num_devices)),
-        ("step time", f"estimated: {low} to {high}", format_time(layout.step_time_s)),
+        ("step time", f"estimated: {ends}", format_time(layout.step_time_s)),
         (
             "MFU",
             f"{format_flops(flops)} x {one.tokens_per_step:,} / ({layout.step_time_s:.4g} s x peak)",

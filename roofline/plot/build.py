@@ -17,7 +17,7 @@ from ..errors import RooflineError
 from ..hardware.device import SAME_ENGINE
 from ..model.spec import ModelConfig
 from ..timing.terms import LOSSES
-from ..units import format_time
+from ..units import format_time, format_time_range
 from ..view.words import model_words
 from .data import (
     Ceiling,
@@ -229,7 +229,8 @@ def caption(estimate: Estimate | Inference, own: str = "") -> str:
         what = "step"
         times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
         rate = f"MFU {100 * estimate.mfu:.1f} %"
-    low, middle, high = (format_time(float(seconds)) for seconds in times)
+    low, high = format_time_range(float(times[0]), float(times[2])).split(" to ")
+    middle = format_time(float(times[1]))
     if len({text.split()[1] for text in (low, middle, high)}) == 1:
         low, high = low.split()[0], high.split()[0]
     fit = estimate.memory.verdict

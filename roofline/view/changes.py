@@ -22,11 +22,16 @@ def changes_table(title: str, heading: str, found: Sequence[Suspect], most: int 
     return Table(title, ["If", "Step", "MFU", heading], rows)
 
 
-def faster_title(what: str, run: Run | None) -> str:
-    """The heading of changes that make `what` faster: with what they keep of the run that nobody said."""
+def with_kept(title: str, run: Run | None) -> str:
+    """A heading of changes of a run, with what they keep of it that nobody said."""
     kept: list[str] = []
     if run is not None:
         said = run.options.keys() - ({"micro_batch"} if run.chosen else set())
         unsaid = [name for name in ("micro_batch", "global_batch", "stack") if name not in said]
         kept = [f"--{name.replace('_', '-')} {getattr(run.train, name)}" for name in unsaid]
-    return f"What would make {what} faster, and fits" + (f" (all else as here: {' '.join(kept)})" if kept else "")
+    return title + (f" (all else as here: {' '.join(kept)})" if kept else "")
+
+
+def faster_title(what: str, run: Run | None) -> str:
+    """The heading of changes that make `what` faster."""
+    return with_kept(f"What would make {what} faster, and fits", run)

@@ -9,7 +9,7 @@ from ..answers.comparison import device_time_per_token, difference
 from ..answers.machine import caveats_of
 from ..config.words import layout_words
 from ..timing.terms import words_of
-from ..units import format_time
+from ..units import format_time, format_time_range
 from . import cells
 from .estimate import record
 from .html.pieces import answer, table
@@ -91,7 +91,7 @@ def side_by_side(results: Results) -> Table:
 
 def _range(result: Estimate) -> str:
     """The 10th and 90th percentile of the step time."""
-    return f"{cells.seconds(result.step_time_low_s).text} to {cells.seconds(result.step_time_high_s).text}"
+    return format_time_range(result.step_time_low_s, result.step_time_high_s)
 
 
 def _fits(result: Estimate) -> str:

@@ -13,7 +13,7 @@ from ..arrays import is_scalar
 from ..config.words import layout_words
 from ..footprint.parts import PARTS
 from ..timing.terms import LOSSES, TERMS
-from ..units import format_time
+from ..units import format_time, format_time_range
 from .about import device_json, model_json, train_json
 from .cases import cases, sweep, trained
 from .cells import intensity, points, seconds, share, size
@@ -118,8 +118,8 @@ def pieces(result: Estimate) -> list[str]:
         return [pieces_of.table(sweep_table(result))]
     train = result.train
     step = f"{seconds(result.step_time_s).text} a step"
-    low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
-    words, memory = f"10-90 % range {low} to {high}; MFU {share(result.mfu).text}", fit_words(result.memory)
+    ends = format_time_range(result.step_time_low_s, result.step_time_high_s)
+    words, memory = f"10-90 % range {ends}; MFU {share(result.mfu).text}", fit_words(result.memory)
     headline, detail = (step, f"{words}; {memory}") if result.fits else (memory, f"{step} if it did; {words}")
     title = f"{model_words(result.model)} on {train.num_devices:,} x {result.device.name}"
     asked = [("Layout", layout_words(train)), ("Batch", batch_words(train, result.model))]
@@ -165,7 +165,7 @@ def record(result: Estimate[Any, Any, Any]) -> dict[str, Any]:
 def summary_table(result: Estimate) -> Table:
     """What was asked, and the answer."""
     train = result.train
-    low, high = seconds(result.step_time_low_s).text, seconds(result.step_time_high_s).text
+    ends = format_time_range(result.step_time_low_s, result.step_time_high_s)
     ideal = seconds(result.ideal_step_time_s).text
     rows = [
         ["Layout", layout_words(train)],
@@ -174,7 +174,7 @@ def summary_table(result: Estimate) -> Table:
         ["", ""],
         [
             "Step time",
-            f"{seconds(result.step_time_s).text} expected; 10-90 % range {low} to {high}; ideal {ideal}",
+            f"{seconds(result.step_time_s).text} expected; 10-90 % range {ends}; ideal {ideal}",
         ],
         ["Throughput", _throughput(result)],
         ["MFU", mfu_words(result)],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..answers.fit import total_words
+from ..units import format_time_range
 from .about import device_json, model_json
 from .cells import intensity, seconds, share, size
 from .colours import BLUE, GREEN, ORANGE, SILVER
@@ -52,14 +53,14 @@ def tables(result: Inference) -> list[Table]:
     sequences = f"{result.batch:,} sequence{'s' if result.batch > 1 else ''}"
     devices = f"{result.tp} devices: tp {result.tp}" if result.tp > 1 else "1 device"
     what = "prompts of" if result.phase == "prefill" else "one token each, after"
-    low, high = seconds(result.time_low_s).text, seconds(result.time_high_s).text
+    ends = format_time_range(result.time_low_s, result.time_high_s)
     ideal = seconds(result.ideal_time_s).text
     word = WORDS[result.phase]
     rows = [
         ["Layout", devices],
         ["Batch", f"{sequences}, {what} {result.context:,} tokens"],
         ["", ""],
-        [word.capitalize(), f"{seconds(result.time_s).text}; 10-90 % range {low} to {high}; ideal {ideal}"],
+        [word.capitalize(), f"{seconds(result.time_s).text}; 10-90 % range {ends}; ideal {ideal}"],
         ["Throughput", f"{result.tokens_per_s:,.0f} {'prompt' if result.phase == 'prefill' else 'output'} tokens/s"],
         ["Bound by", result.bound],
         ["Memory", total_words(result.memory)],
@@ -75,8 +76,8 @@ def tables(result: Inference) -> list[Table]:
 def pieces(result: Inference) -> list[str]:
     """The time of a pass, memory against capacity, and the tables."""
     summary, *others = tables(result)
-    low, high = seconds(result.time_low_s).text, seconds(result.time_high_s).text
-    detail = f"10-90 % range {low} to {high}; {result.tokens_per_s:,.0f} tokens/s; bound by {result.bound}"
+    ends = format_time_range(result.time_low_s, result.time_high_s)
+    detail = f"10-90 % range {ends}; {result.tokens_per_s:,.0f} tokens/s; bound by {result.bound}"
     headline = f"{seconds(result.time_s).text} {WORDS[result.phase]}"
     parts = [(words, getattr(result.memory, name), _COLOURS[name]) for name, words in MEMORY_WORDS.items()]
     first = answer(summary.title, headline, detail, good=result.fits)

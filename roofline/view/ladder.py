@@ -31,11 +31,11 @@ def summary(result: Ladder) -> Table:
     """The best size and its training."""
     best = result.rungs[result.best]
     one = best.plan
-    low, high = units.format_time(one.wall_time_low_s), units.format_time(one.wall_time_high_s)
+    ends = units.format_time_range(one.wall_time_low_s, one.wall_time_high_s)
     rows = [
         ["Model", f"{_count(best.parameters)} parameters on {_count(one.tokens)} tokens, {per_parameter(best)} each"],
         ["Compute", f"{result.flops:.3g} FLOPs"],
-        ["Time", f"{units.format_time(one.wall_time_s)} ({low} to {high})"],
+        ["Time", f"{units.format_time(one.wall_time_s)} ({ends})"],
         ["Devices", f"{one.num_devices:,} x {one.device.name}"],
     ]
     if one.cost is not None:

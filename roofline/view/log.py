@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..units import format_share, format_time
+from ..units import format_share, format_time, format_time_range
 from .cells import seconds
 from .table import Cell, Table
 from .words import sentences
@@ -46,9 +46,7 @@ def _step_time(log: Series) -> str:
     median = format_time(log.step_time_s or 0.0)
     if log.step_time_p10_s is None or log.step_time_p90_s is None or log.steps == 1:
         return median
-    return (
-        f"{median} in the median, {format_time(log.step_time_p10_s)} to {format_time(log.step_time_p90_s)} (10 to 90 %)"
-    )
+    return f"{median} in the median, {format_time_range(log.step_time_p10_s, log.step_time_p90_s)} (10 to 90 %)"
 
 
 def notes(log: Series) -> list[str]:

@@ -10,7 +10,7 @@ from ..config.words import layout_words
 from ..counting.mfu import RULES
 from ..timing.terms import words_of
 from . import cells
-from .changes import changes_table, faster_title
+from .changes import changes_table, faster_title, with_kept
 from .estimate import VISIBLE, waterfall_bar
 from .html.pieces import answer, table
 from .table import Cell, Table
@@ -52,7 +52,7 @@ def tables(result: Diagnosis) -> list[Table]:
         shown.append(rules_table(result))
     if result.suspects:
         suspects = result.suspects[:LISTED]
-        shown.append(changes_table("What would explain it, best first", "Explains", suspects))
+        shown.append(changes_table(with_kept("What would explain it, best first", expected.run), "Explains", suspects))
         measures = dict.fromkeys(one.measure for one in suspects if one.measure)
         rows_next = [[f"{number}.", each] for number, each in enumerate(measures, start=1)]
         shown.append(Table("What to measure next", ["", ""], rows_next, align="ll"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..profiling.meaning import meaning
 from ..timing.terms import TERMS
-from ..units import format_bytes, format_rate, format_share, format_si, format_time
+from ..units import format_bytes, format_rate, format_share, format_si, format_time, format_time_range
 from .cells import seconds, share, size
 from .table import Cell, Table
 from .words import sentences
@@ -277,10 +277,10 @@ def ranks_table(result: Profile) -> Table:
 
 def beside_tables(found: Beside, most: int) -> list[Table]:
     """The measured step beside the expected one, op by op."""
-    low, high = format_time(found.expected_low_s), format_time(found.expected_high_s)
+    ends = format_time_range(found.expected_low_s, found.expected_high_s)
     rows: list[list[Any]] = [
         ["Measured", format_time(found.measured_step_s)],
-        ["Expected", f"{format_time(found.expected_step_s)} ({low} to {high})"],
+        ["Expected", f"{format_time(found.expected_step_s)} ({ends})"],
         ["Matched", f"{format_share(found.matched_share)} of the operators' time, {', '.join(found.phases)}"],
     ]
     pairs = [

@@ -37,6 +37,14 @@ def test_what_is_saved_and_what_it_costs():
         assert fix.cost == pytest.approx(device_time * float(price.tokens_per_s_per_device) - 1)
 
 
+def test_a_micro_batch_that_must_be_typed_to_stay_is_told_from_one_that_changes():
+    found = cheapest_fixes(roofline.settle("gpt2-xl", "rtx-4090"))  # nothing fits, so one sequence was taken
+    assert {fix.change for fix in found} >= {"8-bit AdamW + micro batch 1 (as now)"}
+    smaller = cheapest_fixes(roofline.settle("gpt2-xl", "a100-sxm-40gb", micro_batch=16, global_batch=16))
+    assert any("micro batch" in fix.change for fix in smaller)
+    assert not any("(as now)" in fix.change for fix in smaller)
+
+
 @pytest.mark.parametrize(
     ("model", "device", "options", "row"),
     [

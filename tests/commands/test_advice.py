@@ -71,6 +71,13 @@ def rows_of(out, title):
     return rows
 
 
+def held(out, title):
+    """What a heading says is kept of the run, as options."""
+    said = re.search(rf"^{re.escape(title)} \(all else as here: (.*)\)$", out, re.MULTILINE)
+    words = re.findall(r"--(\S+) (\S+)", said[1]) if said else []
+    return {name.replace("-", "_"): int(value) if value.isdigit() else value for name, value in words}
+
+
 def remade(asked, given, what, options):
     """The run with a change: its options, or what its words say of model and device; the batch stays unless changed."""
     model, device, own = asked
@@ -118,8 +125,8 @@ def test_what_makes_a_run_fit_gives_the_memory_and_the_time_it_says(asked, ask):
 # how a change is worded, and the option that it stands for
 WORDED = {
     r"([0-9,]+) devices": ("num_devices", int),
-    r"micro batch ([0-9,]+)": ("micro_batch", int),
-    r"global batch ([0-9,]+)": ("global_batch", int),
+    r"micro batch ([0-9,]+)(?: \(as now\))?": ("micro_batch", int),
+    r"global batch ([0-9,]+)(?: \(as now\))?": ("global_batch", int),
     r"tensor parallel (\d+)": ("tp", int),
     r"pipeline parallel (\d+)": ("pp", int),
     r"context parallel (\d+)": ("cp", int),
@@ -173,9 +180,7 @@ def test_what_makes_a_run_faster_gives_the_time_it_says_and_surely_fits(asked, a
         return
     out, told = ask("estimate", *asked)
     printed = rows_of(out, "What would make it faster, and fits")
-    held = re.search(r"and fits \(all else as here: (.*)\)", out)
-    words = re.findall(r"--(\S+) (\S+)", held[1]) if held else []
-    kept = {name.replace("-", "_"): int(value) if value.isdigit() else value for name, value in words}
+    kept = held(out, "What would make it faster, and fits")
     for (what, step, mfu, saves), one in zip(printed, told["improvements"], strict=False):
         again = remade(asked, given, what, one["options"])
         if one["options"]:  # as typed: the run's options, what is kept, and the change
@@ -193,6 +198,7 @@ def test_what_would_explain_a_slow_run_takes_the_time_it_says(asked, ask):
     own, slow = float(given.step_time_s), 2 * float(given.step_time_s)
     out, told = ask("mfu", *asked, "--step-time-s", repr(slow))
     printed = rows_of(out, "What would explain it, best first")
+    kept = held(out, "What would explain it, best first")
     assert printed
     for (what, step, _, explains), one in zip(printed, told["suspects"], strict=False):
         if "waits" in what:
@@ -201,6 +207,9 @@ def test_what_would_explain_a_slow_run_takes_the_time_it_says(asked, ask):
             again = remade(asked, given, what, one["options"])
             per_step = device_time(again) / device_time(given) * own
             assert step == cell_text(seconds(per_step))
+            if one["options"]:  # as typed: the run's options, what is kept, and the suspect
+                typing = roofline.estimate(*asked[:2], **{**asked[2], **kept, **one["options"]})
+                assert device_time(typing) == pytest.approx(device_time(again))
             assert explains == f"{100 * (per_step - own) / (slow - own):.0f} %"
 
 

@@ -20,7 +20,7 @@ BAD = [
     ({"global_batch": 1, "micro_batch": 2}, ("use 2",)),
     ({"tp": 3, "num_devices": 3}, ("32 attention heads", "2 or 4")),
     ({"cp": 3, "num_devices": 3}, ("8192 seq_len", "2 or 4")),
-    ({"pp": 40, "num_devices": 40}, ("40", "32 layers")),
+    ({"pp": 40, "num_devices": 40}, ("40", "32 layers", "at most 34")),
     ({"vp": 2}, ("--pp",)),
     ({"ep": 2, "num_devices": 2}, ("mixture of experts", "--ep")),
     ({"micro_batch": 0}, ("micro_batch", "0")),
@@ -44,6 +44,10 @@ def test_one_bad_element_of_an_array_is_the_same_error(options, words):
     with pytest.raises(RooflineError) as error:
         resolved(**arrays)
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_pipeline_may_have_as_many_stages_as_it_says():
+    assert resolved(pp=34, num_devices=34).pp == 34
 
 
 def test_ep_must_divide_experts_and_ranks():
