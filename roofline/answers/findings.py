@@ -99,6 +99,7 @@ def _factors(train: TrainConfig) -> list[tuple[float, str]]:
     """Factors by which tokens per second are commonly off, and what was then counted; equal ones only once."""
     steps, devices, ranks = int(train.accumulation), int(train.num_devices), int(train.data_parallel)
     accumulates, several, replicated = steps > 1, devices > 1, 1 < ranks < devices
+    pads = train.packing in {"padded", "unpadded"}
     found = [
         (accumulates, steps, "one micro batch a step: gradient accumulation is left out"),
         (several, devices, "one device: the world size is left out"),
@@ -116,6 +117,7 @@ def _factors(train: TrainConfig) -> list[tuple[float, str]]:
         (several, 1 / devices, "the devices twice: the world size is already in it"),
         (replicated, 1 / ranks, "every rank's tokens twice: data parallelism is already in it"),
         (accumulates, 1 / steps, "accumulation twice"),
+        (pads, train.sample_length / train.sequence_length, "padding as tokens"),
         (True, train.sequence_length, "sequences, not tokens"),
     ]
     by_factor: dict[float, list[str]] = {}

@@ -149,6 +149,8 @@ def _rules(model: ModelConfig, train: TrainConfig, hfu_over_mfu: float) -> Itera
         "the weights that multiply a token": weights,
         "the layers' weights alone": weights - head,
     }
+    if parameters.total != parameters.active:
+        counted["all parameters, those of every expert"] = parameters.total
     attention = {
         "no attention": 0.0,
         "causal attention": float(attention_flops_per_token(model, length, causal=True)),
@@ -217,7 +219,7 @@ def _cards(device: Device, dtype: str) -> Iterator[tuple[str, float, float]]:
 
 
 def _counts(device: Device, train: TrainConfig) -> Iterator[Mistake]:
-    """What may be counted once too often, or left out, among passes, devices and ranks."""
+    """What may be counted once too often, or left out, among passes, devices and ranks; and padding."""
     steps, devices, ranks = int(train.accumulation), int(train.num_devices), int(train.data_parallel)
     whole = int(train.devices_per_node or device.devices_per_node)
     node = min(whole, devices)
@@ -231,6 +233,10 @@ def _counts(device: Device, train: TrainConfig) -> Iterator[Mistake]:
         if number > 1:
             yield Mistake(kind="count", what=f"{what} left out", how=f"1/{number:,}", factor=1 / number, odds=odds)
             yield Mistake(kind="count", what=f"{what} counted twice", how=f"{number:,}", factor=number, odds=odds)
+    if train.packing in {"padded", "unpadded"} and train.mean_len is not None:
+        filled = float(train.sequence_length / train.sample_length)
+        what = "padding counted as tokens"
+        yield Mistake(kind="count", what=what, how=f"{filled:.3g}", factor=filled, odds=COMMON)
     if devices == 1 and whole > 1:
         what = f"a node of {whole:,} devices, not one"
         yield Mistake(kind="count", what=what, how=f"{whole:,}", factor=whole, odds=RARE)

@@ -299,11 +299,14 @@ def notes(one: Plan) -> list[str]:
 
 def overhead_words(overhead: Overhead) -> list[str]:
     """What the whole run adds to its steps, by part, and what that rests on."""
-    least, usual, most = (f"{100 * (factor - 1):.3g}" for factor in (overhead.low, overhead.usual, overhead.high))
+    low, expected, high = overhead.low, overhead.usual, overhead.high
+    least, usual, most = (units.format_ratio(100 * (factor - 1)) for factor in (low, expected, high))
     added = f"the whole run adds {usual} % to its steps ({least} to {most} %; --overhead)"
     if not overhead.parts or overhead.practice is None:
         return [f"As given, {added}."]
-    shares = {name: f"{100 * (factor - 1):.2g} %" for name, factor in overhead.parts.items()}
+    shares = {
+        name: f"{units.format_ratio(float(f'{100 * (factor - 1):.2g}'))} %" for name, factor in overhead.parts.items()
+    }
     known = facts()
     failing = (
         f"a failure every {units.format_time(overhead.mtbf_s or 0)} ({', '.join(f.name for f in known.fleet)}; --mtbf)"

@@ -34,6 +34,13 @@ def test_disagreement_names_the_factor(options, factor, words):
     assert result.tokens_per_s == pytest.approx(256 * 1024 / step)
 
 
+def test_padding_counted_as_tokens_is_named():
+    padded = {**RUN, "mean_len": 400, "packing": "padded"}
+    result = diagnose(**padded, step_time_s=20.0, tokens_per_s=256 * 1024 / 20)
+    assert "it counts padding as tokens" in result.findings[0].what
+    assert result.tokens_per_s == pytest.approx(256 * 400 / 20)
+
+
 def test_tokens_per_second_without_accumulation_is_detected_alone():
     real = expected().tokens_per_s
     result = diagnose(**RUN, tokens_per_s=real / 64)

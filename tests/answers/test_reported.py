@@ -196,6 +196,10 @@ def test_what_comes_to_the_same_is_named_in_one_breath():
 SHARDED = {"num_devices": 8, "sharding": "fsdp"}
 ALL_AGAIN = {**SHARDED, "recompute": "full"}
 SPLIT = {"num_devices": 64, "tp": 8, "pp": 2, "global_batch": 128}
+EXPERTS = {"num_devices": 64, "ep": 8, "global_batch": 256, "micro_batch": 1, "seq_len": 4096}
+PADDED = {**SHARDED, "seq_len": 8192, "mean_len": 3000, "packing": "padded"}
+# Mixtral 8x7B: 6 x 46.70e9 parameters in all over 6 x 12.75e9 that multiply a token and 12 x 32 layers x 4,096 wide x 4,096 long
+OF_ALL_EXPERTS = 6 * 46.70e9 / (6 * 12.75e9 + 12 * 32 * 4096 * 4096)
 # Model, device, options, words of each mistake, the factor, what the run reaches of what is expected. A factor of None:
 # recompute counts. Decimals as people type them.
 MET = (
@@ -223,6 +227,9 @@ MET = (
         0.9,
         1,
     ),
+    ("mixtral-8x7b", "h100-sxm-80gb", EXPERTS, "every expert, and no attention", OF_ALL_EXPERTS, 0.9, 1),
+    ("llama-3-8b", "h100-sxm-80gb", PADDED, "padding", 8192 / 3000, 0.9, 1),
+    ("llama-3-8b", "h100-sxm-80gb", {**PADDED, "packing": "unpadded"}, "padding", 8192 / 3000, 1.0, 1),
     ("qwen3-4b", "b300-sxm", {"num_devices": 16, "micro_batch": 1}, "A100's+of a node", 2250 / 39, 0.8, 0),
 )
 
