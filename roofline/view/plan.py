@@ -304,9 +304,8 @@ def overhead_words(overhead: Overhead) -> list[str]:
     added = f"the whole run adds {usual} % to its steps ({least} to {most} %; --overhead)"
     if not overhead.parts or overhead.practice is None:
         return [f"As given, {added}."]
-    shares = {
-        name: f"{units.format_ratio(float(f'{100 * (factor - 1):.2g}'))} %" for name, factor in overhead.parts.items()
-    }
+    percent = {name: float(f"{100 * (factor - 1):.2g}") for name, factor in overhead.parts.items()}
+    shares = {name: f"{units.format_ratio(share)} %" for name, share in percent.items()}
     known = facts()
     failing = (
         f"a failure every {units.format_time(overhead.mtbf_s or 0)} ({', '.join(f.name for f in known.fleet)}; --mtbf)"

@@ -198,7 +198,7 @@ ALL_AGAIN = {**SHARDED, "recompute": "full"}
 SPLIT = {"num_devices": 64, "tp": 8, "pp": 2, "global_batch": 128}
 EXPERTS = {"num_devices": 64, "ep": 8, "global_batch": 256, "micro_batch": 1, "seq_len": 4096}
 PADDED = {**SHARDED, "seq_len": 8192, "mean_len": 3000, "packing": "padded"}
-# Mixtral 8x7B: 6 x 46.70e9 parameters in all over 6 x 12.75e9 that multiply a token and 12 x 32 layers x 4,096 wide x 4,096 long
+# Mixtral 8x7B: 46.70e9 parameters in all, 12.75e9 that multiply a token; attention of 32 layers, 4,096 wide and long
 OF_ALL_EXPERTS = 6 * 46.70e9 / (6 * 12.75e9 + 12 * 32 * 4096 * 4096)
 # Model, device, options, words of each mistake, the factor, what the run reaches of what is expected. A factor of None:
 # recompute counts. Decimals as people type them.
