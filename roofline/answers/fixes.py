@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..config.settle import Run
+from ..config.sharding import SHARDINGS
 from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.parts import Memory, memory_of
@@ -143,7 +144,20 @@ class _Search:
         return [one for each in adapters for one in self._priced(self._sets_with((each,), MOST_CHANGES - 1))]
 
     def _priced(self, sets: Iterable[Set]) -> list[tuple[Set, Fix]]:
-        return [(made, fix) for made in sets if (fix := self.priced(made)) is not None]
+        needed = {_key(made): made for made in map(self._needed, sets)}
+        return [(made, fix) for made in needed.values() if (fix := self.priced(made)) is not None]
+
+    def _needed(self, made: Set) -> Set:
+        """Without the changes that the software which comes along makes needless."""
+        stack = applied(self.run, made)[1].get("stack")
+        if stack is None:
+            return made
+        kept: Set = (*made, Change(kind="stack", what=f"{stack} stack", options={"stack": stack}))
+        smaller: Set | None = kept
+        while smaller is not None:
+            kept, parts = smaller, [tuple(one for one in smaller if one is not change) for change in smaller[:-1]]
+            smaller = next(filter(self.fits, parts), None)
+        return kept if len(kept) <= len(made) else made
 
     def _sets_with(self, first: Set, most: int) -> list[Set]:
         """The smallest sets of at most so many changes beside those that are made first."""
@@ -184,7 +198,7 @@ class _Search:
 
     def _of(self, made: Set) -> Memory | None:
         """Memory of one device with changes; None where they are not possible."""
-        key = tuple(change.what for change in made)
+        key = _key(made)
         if key not in self._memory:
             try:
                 self._memory[key] = memory_of(self._step(made), self.run.device)
@@ -206,7 +220,7 @@ class _Search:
             return None
         train = step.train
         return Fix(
-            change=_words(made, options),
+            change=_words(made, options, shards=train.sharding if train.sharding != self.run.train.sharding else ""),
             options=options,
             needed_bytes=float(memory.needed_bytes),
             total_bytes=float(memory.total_bytes),
@@ -222,9 +236,17 @@ class _Search:
         return float(seconds * run.train.num_devices / run.train.tokens_per_step)
 
 
-def _words(made: Set, options: dict[str, Any]) -> str:
-    """The changes in words, and the software that they bring along."""
-    what = [change.what for change in made] + ([f"{options['stack']} stack"] if "stack" in options else [])
+def _key(made: Set) -> tuple[str, ...]:
+    return tuple(change.what for change in made)
+
+
+def _words(made: Set, options: dict[str, Any], shards: str) -> str:
+    """The changes in words, and the software that they bring along, which may be what shards the parameters."""
+    what = [change.what for change in made if change.kind != "stack"]
+    if "stack" in options:
+        if shards and SHARDINGS[shards].parameters and "sharding" not in options:
+            what.insert(int(made[0].kind == "num_devices"), f"{shards} sharding")
+        what.append(f"{options['stack']} stack")
     if made[0].kind == "num_devices" and len(what) > 1:
         return f"{what[0]} with {' + '.join(what[1:])}"
     return " + ".join(what)

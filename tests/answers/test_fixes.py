@@ -26,6 +26,32 @@ def test_each_makes_it_fit_and_none_of_its_changes_can_be_left_out():
             assert not roofline.memory(run=remade(fix, **{name: None})).fits, (fix.change, name)
 
 
+@pytest.mark.parametrize(
+    ("model", "device", "options"),
+    [
+        ("gpt2-xl", "v100-sxm2-16gb", {"dtype": "fp16"}),
+        ("llama-2-7b", "rtx-3090", {"num_devices": 4, "train": "lora"}),
+        ("mixtral-8x7b", "h100-sxm-80gb", {"num_devices": 16}),
+        ("llama-3-8b", "h100-sxm-80gb", {"num_devices": 8, "sharding": "fsdp", "micro_batch": 16, "global_batch": 256}),
+    ],
+)
+def test_nothing_can_be_left_out_beside_software_that_comes_along(model, device, options):
+    run = roofline.settle(model, device, **options)
+    found = [fix for fix in cheapest_fixes(run) if "stack" in fix.options]
+    assert found
+    for fix in found:
+        made = fix.options.keys() - {"stack", "global_batch"}
+        for name in made:
+            if fix.options[name] == getattr(run.train, name):  # the micro batch that must be typed to stay
+                continue
+            less = {other: value for other, value in fix.options.items() if other != name}
+            try:
+                left = applied(run, [Change(kind="", what="", options=less)])[0]
+            except roofline.RooflineError:
+                continue
+            assert not roofline.memory(run=left).fits, (fix.change, name)
+
+
 def test_what_is_saved_and_what_it_costs():
     own = roofline.memory(run=RUN).needed_bytes
     price = roofline.estimate(run=RUN)
