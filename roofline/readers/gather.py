@@ -19,6 +19,10 @@ from .values import scalar
 from .variables import resolve
 
 FEWEST = 3  # options: a command with fewer says nothing of a run by itself
+EVERYDAY = frozenset(  # marks that files of no framework have as well: alone they name none
+    "model model.name batch_size micro_batch_size global_batch_size learning_rate max_length dataset datasets "
+    "dataset_name num_epochs num_layers hidden_size precision devices checkpoint logger hardware run".split()
+)
 _TRACED = "; FILE.py:FUNCTION traces the PyTorch module that a function builds"
 
 
@@ -186,14 +190,14 @@ def identify(document: Document, wanted: str | None = None) -> str:
 def score(framework: Framework, document: Document) -> int:
     """How many of a framework's marks a document bears; below 0 where it bears one that rules it out.
 
-    Its form alone says nothing.
+    Its form says nothing alone, and neither do keys that any file may have.
     """
     if any(has_mark(mark, document) for mark in framework.marks_not):
         return -1
     if framework.marks_any and not any(has_mark(mark, document) for mark in framework.marks_any):
         return -1
     found = [mark for mark in framework.marks if has_mark(mark, document)]
-    return 0 if all(mark.startswith(":") for mark in found) else len(found)
+    return len(found) if any(mark not in EVERYDAY and not mark.startswith(":") for mark in found) else 0
 
 
 def has_mark(mark: str, document: Document) -> bool:

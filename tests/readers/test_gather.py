@@ -35,9 +35,17 @@ def test_a_description_of_a_model_is_no_run_file(write: Write) -> None:
         assert not is_run_file(write("config.json", f'{{"{name}": "FluxTransformer2DModel", {sizes}}}'))
 
 
-def test_of_no_framework(write: Write) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\nb: 2\n",
+        "model:\n  name: gpt2\n  hidden: 768\ntrain:\n  lr: 1e-4\n",
+        "model: gpt2\nlearning_rate: 0.1\nbatch_size: 4\n",
+    ],
+)
+def test_of_no_framework(text: str, write: Write) -> None:
     with pytest.raises(RooflineError, match="of no framework that is known"):
-        read_run(write("run.yaml", "a: 1\nb: 2\n"))
+        read_run(write("run.yaml", text))
 
 
 @pytest.mark.parametrize("text", ["", "import torch\n", "lr = 0.1\n"])
