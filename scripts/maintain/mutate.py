@@ -4,22 +4,24 @@
     python scripts/maintain/mutate.py --mutants 200 --seed 3       more, other ones
     python scripts/maintain/mutate.py --target timing/schedule.py  those of one module; --all: every one of it
 
-Works on a copy. The module's own tests run first, then its package's and those of whole answers. A mutant that all
-pass is a survivor: a test is missing, or the change means nothing. Those are in survivors.csv beside this file, each
-with the reason; exit status 1 where a survivor is not in it.
+Works on a copy, with a fork for each mutant. The module's own tests run first, then its package's and those of whole
+answers. A mutant that all pass is a survivor: a test is missing, or the change means nothing. Those are in
+survivors.csv beside this file, each with the reason; exit status 1 where a survivor is not in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import copy
 import csv
+import importlib
 import os
+import py_compile
 import random
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +31,7 @@ from pathlib import Path
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_S = 300  # of processor time, for one file of tests
+LONGEST_S = 300  # of processor time, for the tests of one mutant: a busy machine makes none look endless
 MOST_BYTES = 2**33  # of address space, likewise
 SURVIVORS = Path(__file__).with_name("survivors.csv")
 WHOLE = (
@@ -48,11 +50,11 @@ TARGETS = {  # module -> tests that should notice, nearest first
     "counting/stages.py": ("tests/counting/test_stages.py", "tests/counting", *WHOLE),
     "search/ranking.py": ("tests/search/test_ranking.py", "tests/search", *WHOLE),
     "search/grid.py": ("tests/search/test_grid.py", "tests/search", *WHOLE),
-    "search/sums.py": ("tests/search/test_grid.py", "tests/search", *WHOLE),
+    "search/sums.py": ("tests/search/test_sums.py", "tests/search/test_grid.py", "tests/search", *WHOLE),
     "search/sift.py": ("tests/search/test_sift.py", "tests/search", *WHOLE),
     "search/best.py": ("tests/search/test_best.py", "tests/search", *WHOLE),
-    "footprint/phases.py": ("tests/footprint", *WHOLE),
-    "footprint/activations.py": ("tests/footprint", *WHOLE),
+    "footprint/phases.py": ("tests/footprint/test_phases.py", "tests/footprint", *WHOLE),
+    "footprint/activations.py": ("tests/footprint/test_activations.py", "tests/footprint", *WHOLE),
     "replay.py": ("tests/test_replay.py", *WHOLE),
 }
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
@@ -140,32 +142,38 @@ def mutants(module: str) -> list[Mutant]:
     return found
 
 
-def bounded() -> None:
-    """Give this process so much processor time and memory: a busy machine makes no mutant look endless."""
-    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+def prepared(copied: Path) -> None:
+    """Copy what the tests need, compiled, and have this process import from there what its forks all use."""
+    for name in ("roofline", "hardware", "tests", "scripts", "docs", "pyproject.toml", "README.md"):
+        source = ROOT / name
+        shutil.copytree(source, copied / name) if source.is_dir() else shutil.copy(source, copied / name)
+    compileall.compile_dir(copied, quiet=1, force=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    os.environ |= {"PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
+    os.chdir(copied)
+    sys.path.insert(0, str(copied))
+    for name in ("hypothesis", "numpy", "pytest"):  # nothing of roofline
+        importlib.import_module(name)
 
 
 def noticed(mutant: Mutant, copied: Path, nearest: bool) -> bool:
-    """Whether a test fails on the mutant, or never ends."""
+    """Whether a test fails on the mutant, or never ends: in a fork, so that a mutant costs no start."""
     target = copied / "roofline" / mutant.module
     kept = target.read_text(encoding="utf-8")
     target.write_text(mutant.source, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1"}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header"]
-    try:
-        for tests in TARGETS[mutant.module][: 1 if nearest else None]:
-            command = [sys.executable, "-m", "pytest", *options, tests]
-            done = subprocess.run(
-                command, cwd=copied, env=environment, capture_output=True, check=False, preexec_fn=bounded
-            )
-            if done.returncode in {1, 2} or done.returncode < 0:
-                return True
-            if done.returncode:
-                raise RuntimeError(done.stdout.decode()[-2000:])
-    finally:
-        target.write_text(kept, encoding="utf-8")
-    return False
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--assert=plain"]
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        os._exit(sys.modules["pytest"].main([*options, *TARGETS[mutant.module][: 1 if nearest else None]]))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    target.write_text(kept, encoding="utf-8")
+    if status > 2:  # wrong use, or no tests
+        raise RuntimeError(f"{mutant.module}: pytest ends with {status}")
+    return status != 0
 
 
 def explained() -> dict[tuple[str, ...], str]:
@@ -194,9 +202,7 @@ def main() -> int:
     ran, killed, new = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder)
-        for name in ("roofline", "hardware", "tests", "scripts", "docs", "pyproject.toml", "README.md"):
-            source = ROOT / name
-            shutil.copytree(source, copied / name) if source.is_dir() else shutil.copy(source, copied / name)
+        prepared(copied)
         for mutant in chosen:
             if time.monotonic() - start > args.seconds:
                 break
