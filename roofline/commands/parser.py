@@ -115,6 +115,10 @@ class Parser(argparse.ArgumentParser):
                 words.append(f"{action.option_strings[0]} {name}")
         return " ".join([*words, "[options]"])
 
+    def has(self, option: str) -> bool:
+        """Whether there is such an option."""
+        return option in self._option_string_actions
+
     def check_options(self, arguments: Iterable[str]) -> None:
         """Reject an unknown option before its value can be taken for something else."""
         known = self._option_string_actions
@@ -129,6 +133,8 @@ class Parser(argparse.ArgumentParser):
             long = [option for option in known if option.startswith("--")]
             close = [_MEANT[name]] if name in _MEANT else nearest(name, long, count=1)
             hint = f": did you mean {close[0]}?" if close and close[0] in known else ""
+            if name not in _MEANT and (others := [each for each in COMMANDS if command_parser(each)[0].has(name)]):
+                hint = f": an option of {', '.join(others[:3])}"
             self.error(f"unknown option {name}{hint}")
 
 

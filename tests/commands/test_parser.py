@@ -22,6 +22,7 @@ def parser() -> Parser:
         ("--micro-bach=2", "unknown option --micro-bach: did you mean --micro-batch?"),
         ("--batch-size", "unknown option --batch-size: did you mean --micro-batch?"),  # what other tools call it
         ("--zzz", "unknown option --zzz (see"),
+        ("--top=3", "unknown option --top: an option of layouts, profile (see"),
     ],
 )
 def test_an_unknown_option_names_the_one_that_was_meant(parser, typed, hint):
