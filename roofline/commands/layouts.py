@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,8 +145,25 @@ def processes(count: int) -> Iterator[Executor | None]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as executor:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin) as executor:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in those that start now, up to `_begin`
+        executor.submit(int)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield executor
+
+
+def _begin() -> None:
+    """What a process of a search does first: from here on Ctrl-C reaches it, and it ends where its parent has."""
+    from multiprocessing import parent_process
+    from threading import Thread
+
+    def end() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=end, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def emitted(text: str) -> str:

@@ -1,6 +1,8 @@
 """``roofline layouts`` on the command line."""
 
 import re
+import subprocess
+import sys
 
 from roofline.cli import main
 
@@ -42,3 +44,15 @@ def test_layouts_say_what_was_searched(printed):
     assert "dense peak" in text
     assert "  simplest" in text
     assert "simplest" in printed(*arguments, "--format", "csv").splitlines()[0].split(",")
+
+
+def test_processes_end_with_the_one_that_started_them():
+    code = (
+        "import sys, time; from roofline.commands.layouts import processes\n"
+        "with processes(2) as executor: print(executor.submit(abs, -7).result(), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "7\n"
+        parent.kill()
+        assert parent.communicate(timeout=50) == ("", None)  # the pipe is closed where all that hold it have ended
