@@ -178,6 +178,9 @@ def _style(measures: Page | None = None) -> Iterator[None]:
         import matplotlib as mpl
     except ImportError as error:
         raise RooflineError("plotting needs matplotlib: pip install matplotlib") from error
+    except ValueError as error:  # of an environment that matplotlib checks when it is imported
+        reason = str(error).partition(";")[0]
+        raise RooflineError(f"matplotlib does not start: {reason}; correct or unset MPLBACKEND") from error
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(settings(measures or page()))  # type: ignore[arg-type]  # keys are literals there

@@ -29,6 +29,6 @@ def look_up(name: str, beside: Path, folders: Sequence[str]) -> Path | None:
                 real = candidate.resolve()
                 if real.is_relative_to(inside) and real.is_file():
                     return candidate
-            except (OSError, ValueError):
+            except (OSError, RuntimeError, ValueError):  # a circle of links is the second
                 continue
     return None

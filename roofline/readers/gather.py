@@ -19,10 +19,11 @@ from .values import scalar
 from .variables import resolve
 
 FEWEST = 3  # options: a command with fewer says nothing of a run by itself
-EVERYDAY = frozenset(  # marks that files of no framework have as well: alone they name none
-    "model model.name batch_size micro_batch_size global_batch_size learning_rate max_length dataset datasets "
-    "dataset_name num_epochs num_layers hidden_size precision devices checkpoint logger hardware run".split()
-)
+EVERYDAY = {  # marks that files of no framework have as well: alone they name none
+    "model", "model.name", "batch_size", "micro_batch_size", "global_batch_size", "learning_rate", "max_length",
+    "dataset", "datasets", "dataset_name", "num_epochs", "num_layers", "hidden_size", "precision", "devices",
+    "checkpoint", "logger", "hardware", "run",
+}  # fmt: skip
 _TRACED = "; FILE.py:FUNCTION traces the PyTorch module that a function builds"
 
 

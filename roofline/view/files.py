@@ -18,6 +18,8 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     if "\0" in str(path) or len(os.fsencode(path.name)) > LONGEST_NAME:
         raise RooflineError(f"cannot write {path}: no file can have this name; choose a shorter one")
+    if os.path.islink(os.path.realpath(path)):
+        raise RooflineError(f"cannot write {path}: its links lead in a circle; name a file")
     if path.is_dir():
         raise RooflineError(f"cannot write {path}: it is a folder; name a file in it")
     if not folder.is_dir():
@@ -33,7 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         RooflineError: The folder is missing, full or not writable.
     """
     check_writable(path)
-    target = path.resolve()
+    target = path.resolve()  # of no circle, which it would raise on
     if target.exists() and not target.is_file():  # a pipe or device such as /dev/stdout
         target.write_bytes(content)
         return

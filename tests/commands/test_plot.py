@@ -1,5 +1,9 @@
 """``roofline plot``: every kind, and bad input on one line with nothing written."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from roofline.cli import main
@@ -68,3 +72,14 @@ def test_an_option_that_is_a_list_is_one_value(tmp_path, option):
     words = ["plot", "gpt2", "-d", "h100-sxm-80gb", "--micro-batch", "1", "--kind", "waterfall"]
     assert main([*words, *option, "-o", str(tmp_path / "picture.svg")]) == 0
     assert (tmp_path / "picture.svg").exists()
+
+
+def test_a_backend_that_matplotlib_does_not_know_is_one_line(tmp_path):
+    arguments = ["plot", "gpt2", "-d", "t4", "-o", str(tmp_path / "x.svg")]
+    done = subprocess.run(
+        [sys.executable, "-m", "roofline", *arguments],
+        env={**os.environ, "MPLBACKEND": "x"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "'x' is not a valid value for backend" in done.stderr
+    assert "correct or unset MPLBACKEND" in done.stderr

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,11 @@ def test_a_link_stays_a_link(tmp_path):
     write_atomically(link, b"new")
     assert link.is_symlink()
     assert target.read_text() == "new"
+
+
+def test_a_circle_of_links_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.symlink_to(path)
+    with pytest.raises(RooflineError, match="its links lead in a circle"):
+        write_atomically(path, b"{}")
+    assert path.is_symlink()
