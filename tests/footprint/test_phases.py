@@ -226,3 +226,19 @@ def test_what_is_not_quantised_may_be_upcast_as_a_whole():
     base = {"train": "qlora", "lora_rank": 1, "stack": "hf-trainer", "micro_batch": 1, "seq_len": 128}
     none, some, every = (memory(**base, base_upcast=word).weights_bytes for word in ("none", "norms", "all"))
     assert (some - none, every - none) == (2 * norms, 2 * (norms + tables))
+
+
+MIXTRAL = load_model("mixtral-8x7b")  # 46,702,792,704 parameters: 45,097,156,608 of experts
+
+
+def test_sharding_divides_experts_by_the_ranks_that_share_them():
+    found = memory(MIXTRAL, num_devices=8, ep=4, sharding="zero3", micro_batch=1, **PURE)
+    assert found.phases[-1].weights == 2 * 46_702_792_704 / 8  # the experts by 4, and by the 2 ranks with the same ones
+
+
+def test_experts_of_a_quantised_base_are_kept_in_4_bits_alone():
+    found = memory(MIXTRAL, micro_batch=1, **{**LORA, "train": "qlora", "stack": "eager", "seq_len": 1024})
+    stored = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: 4 bits, an 8-bit scale for 64 of them, an fp32 one for 256 scales
+    layers = 45_097_156_608 + 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
+    others = 2 * 32_000 * 4096 + 65 * 4096 + 32 * 8 * 4096  # both tables, norms, routers: 2 bytes; adapters: 4
+    assert found.phases[-1].weights == stored * layers + 2 * others + 4 * 32 * 16 * (2 * 8192 + 2 * 5120)
