@@ -100,7 +100,7 @@ def tell(message: str) -> None:
     try:
         sys.stderr.write(f"roofline: {message}\n")
         sys.stderr.flush()
-    except (AttributeError, OSError, ValueError):
+    except (OSError, ValueError):
         _drop(2)
 
 
@@ -170,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if argv is None else argv
     arguments = [argument for argument in given if argument != "--debug"]
+    if sys.stderr is None:  # closed by the shell: 2>&-
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as we run)
     try:
         return _answered(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the one net: a user sees one line, no traceback)

@@ -271,6 +271,12 @@ def shell(command, **options):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def test_a_command_that_shows_progress_needs_no_standard_error(monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)  # closed by the shell: 2>&-
+    arguments = ["layouts", "gpt2", "-d", "t4", "--num-devices", "2", "--global-batch", "8"]
+    assert cli.main(arguments) == 0
+
+
 @pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full"])
 def test_the_status_tells_where_standard_error_cannot(redirect):
     assert shell(f"$R nosuch {redirect}") == (2, "", "")
