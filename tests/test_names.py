@@ -63,6 +63,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         "llama-3.2-1b",
         {"optimizer": "muon", "recompute": "full", "offload": "activations"},
     ),
+    "multiplied embedding, capped logits": ("gemma-2-27b", {"stack": "eager"}),
+    "multiplied logits": ("command-r-35b", {"stack": "eager"}),
     "context parallel": ("gemma-2-27b", {"num_devices": 16, "cp": 4, "tp": 2, "stack": "nemo"}),
     "cross attention": ("t5-11b", {}),
     "encoder": ("bert-base", {"seq_len": 128}),

@@ -38,6 +38,5 @@ def test_interval_score_by_hand():
 
 
 def test_sources_of_one_house_go_together():
-    rows = [fit_spreads.Row(Prediction(row={"id": f"{source}-1"}), 0.0, 1.0) for source in ("tt", "ao", "aa")]
-    houses = {fit_spreads.house_of(row) for row in rows}
+    houses = {fit_spreads.house_of(source) for source in ("tt", "ao", "aa")}
     assert len(houses) == 2
