@@ -133,8 +133,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         releases: What releases brought; the profile itself is the newest.
         versions: Names before a version in the words of a source; None: releases are years and months.
         fp8_recipe: How it scales fp8 operands where nothing is said (see `recipes`).
-        quantised_gathers: Whether tensor parallelism gathers operands, and data parallelism parameters, as they were
-            cast (Transformer Engine).
+        quantised_gathers: Recipes under which tensor parallelism gathers operands, and data parallelism parameters, as
+            they were cast (Transformer Engine).
         ends_in_16_bit: Layers at either end that a recipe leaves in 16 bits, by recipe.
         software: Names, in lower case, by which published runs call this software.
         source: Where what it fuses, launches and overlaps is known from.
@@ -184,7 +184,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dispatch_us: float = 0.0
     unit_us: float = 0.0
     fp8_recipe: str = "current"
-    quantised_gathers: bool = False
+    quantised_gathers: frozenset[str] = frozenset()
     ends_in_16_bit: dict[str, int] = {}
     splits_experts: bool = False
     releases: tuple[Release, ...] = ()

@@ -248,7 +248,7 @@ def _quantise_weight(tape: Tape, linear: Linear, recipe: Recipe) -> None:
         return
     name = f"{linear.name}.weight_cast"
     kernel = kernels.quantise(linear.weights, tape.es, recipe.bytes, passes=recipe.reads)
-    if not tape.stack.quantised_gathers:
+    if tape.train.low_precision_recipe not in tape.stack.quantised_gathers:
         _cast(tape, linear, name, "forward", kernel)
         return
     share = 1 / tape.train.accumulation

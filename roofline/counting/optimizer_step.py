@@ -126,7 +126,7 @@ def _product(train: TrainConfig, name: str, m: Number, n: Number, k: Number, cou
 def gathered_bytes(train: TrainConfig, stack: Stack, weights: Iterable[Weights]) -> Number:
     """Bytes per parameter that data parallelism gathers: those of layers as they were cast, where the stack can."""
     es, recipe = train.activation_bytes, train.recipe
-    if recipe is None or not (recipe.gathers_weights and stack.quantised_gathers):
+    if recipe is None or not (recipe.gathers_weights and train.low_precision_recipe in stack.quantised_gathers):
         return es
     every = [(weight.part in {"layer", "tower"}, weight.local * weight.count) for weight in weights]
     in_layers = sum(params for in_layer, params in every if in_layer) / maximum(sum(params for _, params in every), 1)

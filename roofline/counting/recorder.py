@@ -88,7 +88,8 @@ class Tape:
     @property
     def gathered_bytes(self) -> float:
         """Bytes of an operand element as tensor parallelism gathers it: cast first where the stack does so."""
-        return self.recipe.bytes if self.recipe is not None and self.stack.quantised_gathers else self.es
+        cast = self.train.low_precision_recipe in self.stack.quantised_gathers
+        return self.recipe.bytes if self.recipe is not None and cast else self.es
 
     @property
     def gradient_bytes(self) -> int:

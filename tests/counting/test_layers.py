@@ -86,6 +86,16 @@ def test_tensor_parallelism_gathers_what_was_cast():
     assert gathered(stack="fsdp", dtype="fp8") == gathered(stack="fsdp")
 
 
+def test_torchtitan_gathers_what_was_cast_where_one_scale_holds_for_a_whole_tensor():
+    def gathered(recipe):
+        options = {"dtype": "fp8", "low_precision_recipe": recipe} if recipe else {}
+        step = step_of({**PLAIN, "d_ff": 9}, tp=3, sequence_parallel=True, num_devices=3, stack="torchtitan", **options)
+        return sum(op.bytes_sent for op in step.ops if op.name == "mlp.all_gather")
+
+    assert gathered("current") == gathered(None) / 2
+    assert gathered("rowwise") == gathered(None)
+
+
 def test_gathered_logits_are_whole_on_every_rank():
     options = {"tp": 3, "sequence_parallel": False}
     split, gathered = (

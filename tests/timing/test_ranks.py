@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roofline.config.recipes import recipes
 from roofline.config.settle import resolve, train_config
 from roofline.counting.step import build_step, without_updates
 from roofline.hardware import load_device
@@ -184,6 +185,15 @@ def test_work_that_is_kept_otherwise_or_run_again_is_timed_once(model, monkeypat
     )
     assert price_all(steps, H100) == alone
     assert len(timed) == len([op for op in steps[0].ops if op.kind != "collective"])
+
+
+def test_matmuls_scaled_by_rows_run_below_the_rate_of_those_scaled_by_tensors():
+    def seconds(recipe):
+        items = priced(device=H100, dtype="fp8", stack="torchtitan", low_precision_recipe=recipe)
+        return sum(i.expected for i in items if i.op.name == "mlp.down")
+
+    assert seconds("rowwise") == pytest.approx(seconds("current") / recipes()["rowwise"].rate)
+    assert recipes()["rowwise"].rate < 1
 
 
 def test_long_runs_are_slower_in_16_bits_where_these_draw_more_power():
