@@ -70,7 +70,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             parallelism.
         dp: Data-parallel degree; None: num_devices / (tp * pp * cp).
         sharding: What data parallelism shards: none, zero1 (optimizer), zero2 (and gradients), zero3 or fsdp (and
-            parameters), hsdp (fsdp inside a node, replicated across nodes).
+            parameters); hzero1 and hsdp (zero1 and fsdp inside a node, replicated across nodes).
         sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
         recompute: none, selective (the stack's, or what `recompute_detail` says) or full (every layer's forward pass).
         recompute_detail: What runs again, where it is neither every layer nor the stack's selection: modules joined

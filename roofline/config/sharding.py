@@ -29,6 +29,7 @@ class Sharding(msgspec.Struct, frozen=True):
 SHARDINGS: dict[str, Sharding] = {
     "none": Sharding(False, False, False, False, "every rank holds everything (DDP)"),
     "zero1": Sharding(True, False, False, False, "the optimizer's state (ZeRO-1, Megatron's distributed optimizer)"),
+    "hzero1": Sharding(True, False, False, True, "as zero1 within a node, each node a replica (InternEvo's zero1)"),
     "zero2": Sharding(True, True, False, False, "gradients as well (ZeRO-2, FSDP's SHARD_GRAD_OP)"),
     "zero3": Sharding(True, True, True, False, "parameters as well (ZeRO-3)"),
     "fsdp": Sharding(True, True, True, False, "parameters as well (FSDP's FULL_SHARD)", wraps=True),

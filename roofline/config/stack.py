@@ -39,7 +39,7 @@ Fusion = Literal[
 
 
 Upcast = Literal["none", "norms", "all"]
-Word = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]  # keys of `sharding.SHARDINGS`
+Word = Literal["none", "zero1", "hzero1", "zero2", "zero3", "fsdp", "hsdp"]  # keys of `sharding.SHARDINGS`
 
 
 class Overlap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +91,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         sharding: Which of them it runs with where nothing is said, and there is more than one rank.
         sequence_parallel: Whether it shards norms and residuals over tp where nothing is said.
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
+        broadcasts: Whether ranks of ZeRO-1 own whole matrices, and broadcast them one after another after the update.
         vocab_multiple: The vocabulary is padded to a multiple of this times tp.
         host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
             the device file's launch time.
@@ -174,6 +175,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sharding: Word = "none"
     sequence_parallel: bool = False
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
+    broadcasts: bool = False
     loss_metrics: int = 0
     static_memory: bool = False
     expandable_segments: bool = False

@@ -42,7 +42,7 @@ Dtype: TypeAlias = Literal[
     "mxfp4",
 ]
 LowPrecisionRecipe: TypeAlias = Literal["delayed", "current", "rowwise", "blockwise", "mxfp8", "nvfp4"]
-Sharding: TypeAlias = Literal["none", "zero1", "zero2", "zero3", "fsdp", "hsdp"]
+Sharding: TypeAlias = Literal["none", "zero1", "hzero1", "zero2", "zero3", "fsdp", "hsdp"]
 Recompute: TypeAlias = Literal[
     "none",
     "selective",

@@ -31,7 +31,7 @@ Kind = Literal[
 Phase = Literal["forward", "backward", "recompute", "optimizer"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 Part = Literal["layer", "tower", "embedding", "head", "step"]
-Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv", "broadcast"]
 Group = Literal["tp", "cp", "ep", "etp", "dp", "expert_dp", "shard", "replica", "pp"]
 
 
@@ -104,12 +104,13 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         routed: Runs on tokens that a router dealt out: the fullest rank sets the pace.
         bytes_sent: Payload of a collective, in the convention of `timing/collective.py`, or of a transfer to or from
             the host (0 for everything else).
-        collective: all_reduce, all_gather, reduce_scatter, all_to_all or send_recv; None for everything else.
+        collective: all_reduce, all_gather, reduce_scatter, all_to_all, send_recv or broadcast; None for everything
+            else.
         copies: Times each element of an all_to_all is sent: experts per token.
         spread: Share of the expert groups that the copies of one token may go to (node-limited routing); 1: all.
         group: The ranks a collective runs over: tp, cp, ep, etp (the ranks that share an expert), dp, pp, expert_dp
-            (the ranks that hold the same experts), or of hsdp shard (a node's ranks) and replica (the same shard on
-            other nodes).
+            (the ranks that hold the same experts), or of hsdp and hzero1 shard (a node's ranks) and replica (the same
+            shard on other nodes).
         shape: (m, n, k, batch) of a matmul; (batch, heads, seq_q, seq_kv, head_dim) of fused attention.
         count: How many times it runs in one micro batch's pass through the whole model (layers of its kind),
             or, with ``part="step"``, in one optimizer step.

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, maximum, some, where
+from ..arrays import Number, maximum, minimum, some, where
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
+from ..config.sharding import SHARDINGS
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from . import kernels
@@ -35,7 +36,8 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
         ops += matrix_products(model, train, weights)
     if "wgrad_accumulation" in stack.fused and not train.shards_parameters:  # PyTorch drops them instead
         ops.append(_zero_gradients(shares.trainable, grad))
-    ops += data_parallel_ops(model, train, stack, shares, grad, gathered_bytes(train, stack, weights))
+    shared = data_parallel_ops(model, train, stack, shares, grad, gathered_bytes(train, stack, weights))
+    ops += _by_owners(model, train, weights, shared) if stack.broadcasts else shared
     if train.offload:
         slices = shares.dense / shard_degree(train) + shares.expert / expert_ranks(train)
         ops += host_transfers(train, updated, slices, grad)
@@ -180,8 +182,10 @@ def _data_parallel(
     `matrices` are the parameters whose update needs them whole; `saved` the bytes that primary weights of 8 bits save.
     """
     es = train.activation_bytes
-    hybrid = train.sharding == "hsdp" and not prefix
-    group: Group = "expert_dp" if prefix else "shard" if hybrid else "dp"
+    shards = SHARDINGS[train.sharding]
+    hybrid = shards.node and not prefix
+    ranks: Group = "expert_dp" if prefix else "dp"
+    group: Group = "shard" if hybrid else ranks
     # A pipeline keeps gathered parameters, and gradients, from micro batch to micro batch (arXiv:2407.21783, 3.3.2).
     passes = where(train.pp > 1, 1, train.accumulation) if train.shards_parameters else train.accumulation
 
@@ -193,10 +197,10 @@ def _data_parallel(
 
     if train.sharding == "none":
         return [collect("gradients", "all_reduce", params * grad, 1)]
-    if train.sharding == "zero1":
+    if not shards.gradients:
         gathered = collect("parameters", "all_gather", params * weight - saved, 1)
-        reduced: Collective = "all_reduce" if some(matrices > 0) else stack.zero1
-        return [collect("gradients", reduced, params * grad, 1), gathered]
+        reduced: Collective = "all_reduce" if hybrid or some(matrices > 0) else stack.zero1
+        return [collect("gradients", reduced, params * grad, 1, among=ranks), gathered]
     ops = [
         collect("gradients", "reduce_scatter", params * grad, passes),
         _copy(f"gradients.{prefix}copy_in", params * es, params * grad, passes),
@@ -215,6 +219,35 @@ def _data_parallel(
     ops.append(collect("parameters", "all_gather", held, passes, twice))
     ops.append(_copy(f"parameters.{prefix}copy_out", held, held, passes * twice))
     return ops
+
+
+def _by_owners(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights], ops: Iterable[Op]) -> list[Op]:
+    """Collectives of data parallelism where each matrix has an owner, who broadcasts it after its update.
+
+    Ranks that own several send them together. One broadcast follows another, and nothing runs beside them.
+    """
+    if SHARDINGS[train.sharding].gradients:
+        return list(ops)
+    held: dict[tuple[str, int], Number] = {}
+    for weight in weights:
+        if weight.trainable and not weight.expert:
+            place = weight.part, weight.layer_kind
+            held[place] = held.get(place, 0) + weight.count * sum(each.number for each in weight.matrices)
+    owned = maximum(0, *(stage.holds(held, model) for stage in stages(model, train)))
+    times = maximum(minimum(owned, shard_degree(train)), 1)
+    return [
+        msgspec.structs.replace(
+            op,
+            name="parameters.broadcast",
+            collective="broadcast",
+            role="update",
+            bytes_sent=op.bytes_sent * op.count / times,
+            count=times,
+        )
+        if op.collective == "all_gather" and op.group in {"dp", "shard"}
+        else op
+        for op in ops
+    ]
 
 
 def _copy(name: str, read: Number, written: Number, count: Number) -> Op:

@@ -11,11 +11,12 @@ import msgspec
 from ..arrays import Number, divide, is_scalar, maximum, minimum, where
 from ..config.optimizer import optimizer
 from ..config.run import TrainConfig
+from ..config.sharding import SHARDINGS
 from ..model.spec import ModelConfig
 from .stages import Stage, stages
 from .weights import Weights
 
-HSDP_NODE = 8  # devices of a DGX or HGX node
+NODE = 8  # devices of a DGX or HGX node
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,14 +171,14 @@ def shard_ranks(train: TrainConfig) -> Number:
 
 
 def shard_degree(train: TrainConfig) -> Number:
-    """Ranks that dense parameters, gradients and optimizer state are sharded over: under hsdp those of one node.
+    """Ranks that dense parameters, gradients and optimizer state are sharded over: a node's where nodes are replicas.
 
     A node of 8 devices is assumed where the configuration does not say.
     """
     ranks = shard_ranks(train)
-    if train.sharding != "hsdp":
+    if not SHARDINGS[train.sharding].node:
         return ranks
-    node = train.devices_per_node if train.devices_per_node is not None else HSDP_NODE
+    node = train.devices_per_node if train.devices_per_node is not None else NODE
     shard = minimum(ranks, maximum(node // train.tp, 1))
     return where(ranks % shard == 0, shard, ranks)  # ranks that do not divide into nodes are sharded as one
 

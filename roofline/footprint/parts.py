@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import msgspec
 
 from ..arrays import B, N, Number, exp, is_scalar, maximum, minimum, where
-from ..counting.ownership import HSDP_NODE, stage_shares
+from ..counting.ownership import NODE, stage_shares
 from ..counting.step import Step
 from .allocator import Lost, beside_bytes, driver_bytes, lost_bytes, needed_bytes
 from .phases import Phase, choose, peak, phases_of
@@ -109,7 +109,7 @@ def memory_of(step: Step, device: Device) -> Memory[Any, Any]:
     return memory_for(step, device.memory_bytes, device.devices_per_node)
 
 
-def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = HSDP_NODE) -> Memory[Any, Any]:
+def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = NODE) -> Memory[Any, Any]:
     """Peak memory of `step` on a device of `capacity_bytes`: of the stage that needs most, in the phase it needs most.
 
     Activations in flight follow the schedule (see `activations.in_flight`). A host has `devices_per_node` devices where

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..errors import RooflineError
-from ..timing.collective import COLLECTIVES, expected_time
+from ..timing.collective import BROADCAST, COLLECTIVES, expected_time
 from .events import Message, Trace
 from .inputs import arguments
 from .link import Links
@@ -111,7 +111,7 @@ def bus_bytes(sent: Sent) -> float | None:
 
 def expected_collective(sent: Sent, device: Device | None) -> float | None:
     """Seconds on the device's usual links and network; None where that cannot be said."""
-    if device is None or sent.payload is None or not sent.size or sent.collective not in COLLECTIVES:
+    if device is None or sent.payload is None or not sent.size or sent.collective not in {*COLLECTIVES, BROADCAST}:
         return None
     domain = device.scale_up_devices if device.scale_up_devices > 1 else device.devices_per_node
     inside = min(sent.size, domain)

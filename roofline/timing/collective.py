@@ -1,10 +1,10 @@
 """Time of collectives: latency, bandwidth and ramp inside a domain of fast links, and between domains.
 
 Payload conventions (bytes S, n ranks): all_reduce: the buffer; all_gather: the gathered output;
-reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv: the message.
+reduce_scatter: the full input; all_to_all: the buffer each rank holds; send_recv, broadcast: the message.
 
 Inside a domain each rank's traffic is ``2 (n-1)/n S`` (all_reduce on a ring), ``(n+1)/n S`` (all_reduce in
-the switch), ``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv). Over k domains of g
+the switch), ``(n-1)/n S`` (all_gather, reduce_scatter, all_to_all) or S (send_recv, broadcast). Over k domains of g
 ranks a ring's traffic is spread over the g devices' network shares: measured runs move ``2 (n-1)/n S / g``
 per card; the ideal is hierarchical, ``2 (k-1)/k S / g``. Parts inside and between domains are pipelined: the
 larger decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807.11205 (hierarchical).
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from ..hardware.host import Host
     from ..hardware.measured import Collective
 
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")  # that were measured
+BROADCAST = "broadcast"  # from one rank along a ring through all
+_LIKE = {BROADCAST: "all_gather"}  # constants of another: a ring that copies, too
 _LINEAR_RANKS = constant("linear_ranks")
+_RING_CHUNK = constant("ring_chunk")
 _PAIRS = frozenset({"all_to_all", "send_recv"})  # messages between pairs of ranks, no ring
 
 
@@ -51,7 +54,7 @@ ALONE = Sharing()
 
 def _inside_traffic(collective: str, payload: Any, inside: Any, domains: Any, sharing: Sharing = ALONE) -> Any:
     """Bytes each device sends over the links of its domain, `inside` ranks in each of `domains` domains."""
-    if collective == "send_recv":
+    if collective in {"send_recv", BROADCAST}:
         return payload * (inside > 1)
     share = (inside - 1) / inside * payload
     if collective == "all_reduce":
@@ -73,6 +76,8 @@ def _between_traffic(
         return payload * (inside <= 1)
     if collective == "all_to_all":
         return (domains - 1) / domains * payload * sharing.between
+    if collective == BROADCAST:
+        return payload / inside * (domains > 1)
     return (2 if collective == "all_reduce" else 1) * spread * (domains > 1) * payload / inside
 
 
@@ -97,7 +102,7 @@ def _through_host(collective: str, device: Device, host: Host) -> Domain:
 
 def _of(table: Mapping[str, Collective], collective: str) -> Collective:
     try:
-        return table[collective]
+        return table[_LIKE.get(collective, collective)]
     except KeyError:
         raise unknown("collective", collective, COLLECTIVES) from None
 
@@ -126,7 +131,7 @@ def ideal_time(
     """The bandwidth term alone, at datasheet figures, with the traffic at each level of links overlapped.
 
     Args:
-        collective: One of `COLLECTIVES`.
+        collective: One of `COLLECTIVES`, or broadcast.
         payload_bytes: Bytes, in the module's convention.
         ranks: Ranks in the group; one rank costs nothing.
         device: The device.
@@ -191,7 +196,10 @@ def expected_time(
         within, latency = where(leaves, slow[0], within), where(leaves, slow[1], latency)
     sent = _between_traffic(collective, payload_bytes, inside, domains, (ranks - 1) / ranks, sharing)
     eta = sharing.eta_between or (network.eta_pairs if collective in _PAIRS else network.eta)
-    between = sent / (eta * _network(device, network_bytes_per_s, domains))
+    rate = eta * _network(device, network_bytes_per_s, domains)
+    between = sent / rate
+    if collective == BROADCAST:  # each domain passes on what has arrived, chunk by chunk
+        between = between + xp.maximum(domains - 2.0, 0.0) * xp.minimum(_RING_CHUNK, sent) / rate
     between = between + network.ramp_us * 1e-6 * (1.0 - xp.exp(-sent / (network.ramp_mb * 1e6)))
     doublings = xp.log2(xp.maximum(domains, 2.0)) - 1.0
     hop = (network.alpha_us + network.alpha_step_us * doublings) * 1e-6 * (domains > 1)

@@ -100,6 +100,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         sharding = "none" if n_devices == group else load_stack(stack).sharding
         if n_devices != group:
             assumed.append(f"sharding {sharding}")
+    elif sharding == "zero1" and (integer(row, "zero_group") or n_devices) < n_devices // group:
+        sharding = "hzero1"  # states are sharded over less than all ranks: those of a node
     if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
         raise Skipped("ep of a mixture of experts is not stated")
     gpt = not row.get("gated_mlp") or not integer(row, "gated_mlp")

@@ -9,10 +9,10 @@ def test_stages_of_zero() -> None:
         for name, facts in SHARDINGS.items()
     }
     assert shared["none"] == set()
-    assert shared["zero1"] == {"optimizer"}
+    assert shared["zero1"] == shared["hzero1"] == {"optimizer"}
     assert shared["zero2"] == {"optimizer", "gradients"}
     assert shared["zero3"] == shared["fsdp"] == shared["hsdp"] == {"optimizer", "gradients", "parameters"}
 
 
-def test_only_the_hybrid_stays_within_a_node() -> None:
-    assert [name for name, facts in SHARDINGS.items() if facts.node] == ["hsdp"]
+def test_only_hybrids_stay_within_a_node() -> None:
+    assert [name for name, facts in SHARDINGS.items() if facts.node] == ["hzero1", "hsdp"]

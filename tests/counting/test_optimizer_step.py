@@ -131,3 +131,20 @@ def test_data_parallelism_gathers_layers_as_they_were_cast():
     assert gathered("bf16") - gathered("fp8") == pytest.approx(in_layers)  # 2 bytes to 1
     assert gathered("mxfp8") == gathered("bf16")  # rows and columns are cast from 16 bits, after the gather
     assert gathered("fp8", stack="deepspeed") == gathered("bf16", stack="deepspeed")
+
+
+def test_owners_of_whole_matrices_broadcast_them_one_after_another():
+    # 7 matrices in each of 4 layers, embedding and head: 30; 8 ranks send what they own together
+    def shared(devices, sharding="zero1"):
+        step = step_of(stack="internevo", optimizer="adamw", num_devices=devices, sharding=sharding)
+        return {op.name: op for op in step.ops if op.kind == "collective"}
+
+    params = count_parameters(SMALL).total
+    for devices, times in ((8, 8), (64, 30)):
+        sent = shared(devices)["parameters.broadcast"]
+        assert (sent.collective, sent.group, sent.role, sent.count) == ("broadcast", "dp", "update", times)
+        assert sent.bytes_sent * sent.count == pytest.approx(params * 2)
+    within = shared(64, sharding="hzero1")
+    assert (within["parameters.broadcast"].group, within["parameters.broadcast"].count) == ("shard", 8)
+    assert within["gradients.all_reduce"].group == "dp"
+    assert "parameters.all_gather" in shared(8, sharding="zero2")  # gradients of a slice: no owner of the whole

@@ -138,6 +138,7 @@ def test_who_shares_what() -> None:
     assert Shares(dense=9, expert=5, trainable_dense=7, trainable_expert=3).trainable == 10
 
 
+@pytest.mark.parametrize("sharding", ["hzero1", "hsdp"])
 @pytest.mark.parametrize(
     ("devices", "tp", "node", "degree"),
     [
@@ -148,7 +149,7 @@ def test_who_shares_what() -> None:
         (32, 2, None, 4),  # assumes nodes of 8
     ],
 )
-def test_hsdp_shards_within_a_node(devices: int, tp: int, node: int | None, degree: int) -> None:
+def test_hybrids_shard_within_a_node(devices: int, tp: int, node: int | None, degree: int, sharding: str) -> None:
     split: dict[str, Any] = {"num_devices": devices, "tp": tp, "dp": devices // tp, "devices_per_node": node}
-    run = TrainConfig(micro_batch=1, seq_len=8, sharding="hsdp", **split)
+    run = TrainConfig(micro_batch=1, seq_len=8, sharding=sharding, **split)
     assert shard_degree(run) == degree

@@ -86,6 +86,7 @@ def test_bytes_per_parameter(options, weights, gradients, optimizer):
     [
         ("none", 1, 1, 1),
         ("zero1", 1, 1, 8),
+        ("hzero1", 1, 1, 8),
         ("zero2", 1, 8, 8),
         ("zero3", 8, 8, 8),
         ("fsdp", 8, 8, 8),

@@ -51,6 +51,22 @@ def test_ideal_traffic_between_domains(name, traffic):
     )
 
 
+def test_broadcast_enters_each_domain_once_and_fills_the_ring():
+    device = load_device("a100-sxm-80gb")
+    where = {"ranks_per_domain": 8, "network_bytes_per_s": 6.25e9}
+    assert ideal_time("broadcast", 8e9, 8, device, ranks_per_domain=8) == pytest.approx(8e9 / 300e9)
+    assert ideal_time("broadcast", 8e9, 16, device, **where) == pytest.approx(1e9 / 6.25e9)  # an eighth to each card
+
+    def seconds(ranks, payload=64e6):
+        return expected_time("broadcast", payload, ranks, device, **where)
+
+    # from 32 domains to 128: 96 more wait for 512 KiB each, and two doublings more of latency
+    rate = device.measured.network.eta * 6.25e9
+    latency = 2 * device.measured.network.alpha_step_us * 1e-6
+    assert seconds(1024) - seconds(256) == pytest.approx(96 * 524288 / rate + latency, rel=0.01)
+    assert seconds(1024, 8e3) < 2 * seconds(256, 8e3)  # less than a chunk is passed on as it is
+
+
 def test_message_between_domains_crosses_the_network():
     device = load_device("h100-sxm-80gb")
     assert ideal_time("send_recv", 1e9, 2, device, ranks_per_domain=1, network_bytes_per_s=NIC) == pytest.approx(0.02)

@@ -164,6 +164,12 @@ def test_nanochat_brings_its_attention_where_it_runs(device, kernel):
     assert case(software="nanochat (PyTorch)", **layout).candidates[0].attention == kernel
 
 
+@pytest.mark.parametrize(("group", "sharding"), [("", "zero1"), ("8", "hzero1"), ("64", "zero1")])
+def test_states_sharded_over_less_than_all_ranks_stay_within_a_node(group, sharding):
+    row = {"tp": "1", "pp": "1", "n_devices": "64", "dp": "64", "global_batch_sequences": "128", "sharding": "zero1"}
+    assert {train.sharding for train in case(**row, zero_group=group).candidates} == {sharding}
+
+
 def test_a_lowered_power_limit_is_said():
     assert case(power_limited="1").assumed == ("default power limit",)
     assert case().assumed == ()
