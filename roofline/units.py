@@ -36,6 +36,7 @@ SECONDS = {
 WATTS = {"": 1, "W": 1, "kW": 10**3, "MW": 10**6}
 PER_HOUR = {"", "/h", "/hr", "/hour", "/gpu-hour", "/device-hour"}
 LARGEST = 10**30  # more tokens, FLOPs or bytes than anyone has: a typing error
+MOST = 10**12  # of devices, sequences or tokens of a sequence, likewise; what a search divides and keeps in 64 bits
 LONGEST_SWEEP = 1000
 _LONG = 60  # digits, or powers of ten: more is nonsense
 _MOST = 10**_LONG
@@ -94,12 +95,14 @@ def _measure(typed: Typed, units: Mapping[str, float], allowed: str) -> int | fl
     return value
 
 
-def _whole(typed: Typed, units: Mapping[str, float], allowed: str) -> int:
-    if type(typed) is int and 0 < typed <= LARGEST and "" in units:
+def _whole(typed: Typed, units: Mapping[str, float], allowed: str, most: int = LARGEST) -> int:
+    if type(typed) is int and 0 < typed <= most and "" in units:
         return typed
     value = _measure(typed, units, allowed)
     if not isinstance(value, int):
         raise UnitError(f"{_quoted(typed)} is not a whole number: give {allowed}")
+    if value > most:
+        raise UnitError(f"{_quoted(typed)} is out of range: give at most {most:,}")
     return value
 
 
@@ -140,7 +143,7 @@ def positive_int(typed: Typed) -> int:
     >>> positive_int("8"), positive_int("2,048"), positive_int("1e3")
     (8, 2048, 1000)
     """
-    return _whole(typed, {"": 1, "k": 1000}, "a whole number of at least 1")
+    return _whole(typed, {"": 1, "k": 1000}, "a whole number of at least 1", MOST)
 
 
 def sequence_length(typed: Typed) -> int:
@@ -149,7 +152,7 @@ def sequence_length(typed: Typed) -> int:
     >>> sequence_length("2k"), sequence_length("128K"), sequence_length("2000")
     (2048, 131072, 2000)
     """
-    return _whole(typed, LENGTHS, "a whole number of tokens of at least 1, such as 2048 or 2k (here k is 1024)")
+    return _whole(typed, LENGTHS, "a whole number of tokens of at least 1, such as 2048 or 2k (here k is 1024)", MOST)
 
 
 def byte_count(typed: Typed) -> int:

@@ -195,6 +195,8 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _option(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        value = str(value)  # NumPy's is one of a kind of array
     if value is None or (name in NOTHING and type(value) is type(NOTHING[name]) and value == NOTHING[name]):
         return value
     if name in NUMBERS:

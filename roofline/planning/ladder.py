@@ -10,6 +10,7 @@ import msgspec
 from .. import units
 from ..config.options import check_names, choices, read_one
 from ..errors import RooflineError
+from ..gate import FUNCTION, gated
 from ..hardware.errors import HardwareError
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
@@ -110,6 +111,7 @@ class Ladder(Limited, Result, msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+@gated(progress=FUNCTION)
 def ladder(
     device: Named,
     *,

@@ -12,6 +12,7 @@ from ..answers.asked import described
 from ..answers.measured import of_search
 from ..config.options import check_names, choices, read_flag, read_one
 from ..errors import RooflineError, shown
+from ..gate import FUNCTION, gated
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from .cost import Asked, Plan, Terms, run_cost
@@ -32,6 +33,7 @@ FINE_TUNING = 0.02  # tokens per parameter, below which a training is taken for 
 FEWEST_TOKENS, MOST_TOKENS = 1000, 10**16  # outside, a unit is missing or a digit too many
 
 
+@gated(progress=FUNCTION)
 def plan(
     model: Described,
     device: Named,

@@ -171,3 +171,21 @@ def test_an_array_is_refused_as_its_worst_element_is(name, wrong):
 def test_a_long_double_is_a_number_of_python():
     assert type(read("micro_batch", np.longdouble(4), units.positive_int)) is int
     assert type(roofline.estimate("gpt2", DEVICE, micro_batch=np.longdouble(4)).step_time_s) is float
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (
+            lambda: roofline.layouts("gpt2", DEVICE, num_devices=10**18),
+            "num_devices: .* give at most 1,000,000,000,000",
+        ),
+        (lambda: roofline.layouts("gpt2", DEVICE, micro_batch=np.array([2**63])), "micro_batch: .* is out of range"),
+        (lambda: roofline.layouts("gpt2", DEVICE, pp_layout=np.str_("2")), "pp_layout is of one pipeline"),
+        (lambda: roofline.plan("gpt2", DEVICE, tokens="1B", progress=3), "plan: progress must be a function, got 3"),
+        (lambda: roofline.ladder(DEVICE, flops=1e24, progress=3), "ladder: progress must be a function, got 3"),
+    ],
+)
+def test_what_a_search_cannot_take_is_one_sentence(ask, words):
+    with pytest.raises(RooflineError, match=words):
+        ask()
