@@ -242,3 +242,9 @@ def test_experts_of_a_quantised_base_are_kept_in_4_bits_alone():
     layers = 45_097_156_608 + 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
     others = 2 * 32_000 * 4096 + 65 * 4096 + 32 * 8 * 4096  # both tables, norms, routers: 2 bytes; adapters: 4
     assert found.phases[-1].weights == stored * layers + 2 * others + 4 * 32 * 16 * (2 * 8192 + 2 * 5120)
+
+
+def test_what_is_frozen_of_a_trained_model_is_kept_like_the_rest():
+    found = memory(micro_batch=1, seq_len=1024, freeze=("embeddings",), stack="compiled")
+    assert found.phases[-1].weights == 4 * PARAMETERS
+    assert found.phases[2].gradients == 4 * (PARAMETERS - TABLE)
