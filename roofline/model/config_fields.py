@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -36,6 +37,11 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     ),
     "true or false": ((bool,), "use_cache use_sliding_window"),
 }
+# fields whose name says that they count something; not those of a share, a factor or an index
+_COUNTS = re.compile(r"(^|_)(num|n|layers?|heads?|size|dim|window|experts?|rank|width|kv|replace|step|buckets)(_|$)")
+_FACTORS = re.compile(
+    r"ratio|factor|mult|scale|theta|eps|prob|dropout|value|init|id$|std|range|rate|coef|weight|loss|norm|time|frame|stride|confidence"
+)
 _EXPERTS = frozenset({"experts_per_token", "d_ff_expert"})  # not needed where there are no experts
 # where these are missing an error or another sentence says so, or no count depends on them
 UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_layers", "vocab_size", "d_ff", "softcap"})
@@ -43,6 +49,9 @@ UNRECORDED = frozenset({"activation", "max_seq_len", "d_model", "n_heads", "n_la
 
 def check_kinds(config: Mapping[str, Any]) -> None:
     """Refuse values of a kind that the field never has, whether or not a count depends on it."""
+    for name, value in config.items():
+        if kind := _kind_by_name(name, value):
+            raise RooflineError(f"{name} must be {kind}, or null where it is not stated, got {value!r:.60}: correct it")
     for kind, (types, names) in _KINDS.items():
         for name in names.split():
             value = config.get(name)
@@ -54,6 +63,16 @@ def check_kinds(config: Mapping[str, Any]) -> None:
                 raise RooflineError(
                     f"{name} must be {kind}, or null where it is not stated, got {value!r:.60}: correct it"
                 )
+
+
+def _kind_by_name(name: str, value: object) -> str:
+    """What a value should be by its field's name: truths in words, and counts with a fraction or in words, are none."""
+    if isinstance(value, str) and value.lower() in {"true", "false"}:
+        return "true or false"
+    if not _COUNTS.search(name) or _FACTORS.search(name):
+        return ""
+    fraction = isinstance(value, float) and math.isfinite(value) and not value.is_integer()
+    return "a whole number" if fraction or (isinstance(value, str) and value.isdigit()) else ""
 
 
 def check_numbers(config: Mapping[str, Any], family: Family, known: frozenset[str]) -> None:

@@ -45,6 +45,10 @@ def test_a_number_that_is_none(value):
         ("sliding_window", 4096.5, "a whole number"),
         ("num_experts", True, "a whole number"),
         ("use_cache", 1, "true or false"),
+        ("qk_layernorm", "False", "true or false"),  # a text of five letters is no falsehood
+        ("n_shared_experts", 1.5, "a whole number"),
+        ("first_k_dense_replace", 1.5, "a whole number"),
+        ("moe_intermediate_size", "3072", "a whole number"),
     ],
 )
 def test_a_value_of_a_kind_that_its_field_never_has_is_refused(field, value, kind):
@@ -53,6 +57,26 @@ def test_a_value_of_a_kind_that_its_field_never_has_is_refused(field, value, kin
             RooflineError, match=f"^config: {field} must be {kind}, or null where it is not stated, got"
         ):
             model_from_config(config)
+
+
+def test_shares_and_factors_may_have_a_fraction():
+    fields = {"mlp_ratio": 4.5, "rope_theta": 1e4, "time_step_min": 0.001, "num_scale_factor": 0.5}
+    assert model_from_config(CONFIG | fields).n_layers == 2
+
+
+def test_experts_that_nobody_switches_on_are_asked_about():
+    gemma = CONFIG | {
+        "model_type": "gemma4_text",
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+        "num_experts": 4,
+        "hidden_size_per_layer_input": 0,
+    }
+    with pytest.raises(RooflineError, match="num_experts is stated, and whether there are experts"):
+        model_from_config(gemma)
+    with pytest.raises(RooflineError, match="moe_intermediate_size is missing"):
+        model_from_config(gemma | {"enable_moe_block": True, "top_k_experts": 2})
+    assert model_from_config(gemma | {"enable_moe_block": False}).n_layers == 2
 
 
 def test_null_is_not_stated_and_a_whole_float_a_whole_number():

@@ -233,7 +233,7 @@ def test_not_a_config(content: str, message: str) -> None:
         ),
         ({"hidden_size": -64}, "hidden_size must be a whole number from 1"),
         ({"hidden_size": True}, "hidden_size must be a whole number .* got True"),
-        ({"hidden_size": "64"}, "hidden_size must be a whole number .* got '64'"),
+        ({"hidden_size": "64"}, "hidden_size must be a whole number.* got '64'"),
         ({"hidden_size": float("nan")}, "hidden_size"),
         ({"hidden_size": 1e30}, "hidden_size must be a whole number from 1 to 10000000"),
         ({"num_hidden_layers": 10**12}, "num_hidden_layers must be a whole number from 1 to 10000"),
