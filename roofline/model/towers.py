@@ -20,6 +20,7 @@ from .keys import Flat
 from .read_layers import read_linears
 from .spec import ModelConfig, Tower
 
+_TILES = "an image may be cut into tiles, and a small copy of it: each counts as an image (--images-per-sample)"
 Read = Callable[[Mapping[str, Any], str], ModelConfig]
 
 
@@ -35,6 +36,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         merge: Tokens of its that make one of the language model's; 0: all of an image.
         joins: The projections of its output, each as in the flat key `linears`.
         extra: Norms and vectors of these.
+        tiles: Whether an image is cut into several that run through it one by one.
         defaults: What the whole model's class takes for fields that the part leaves out.
     """
 
@@ -43,6 +45,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     merge: str = "1"
     joins: str = "[]"
     extra: str = "0"
+    tiles: bool = False
     defaults: dict[str, Any] = {}
 
 
@@ -81,6 +84,8 @@ def _tower(name: str, declared: Declared, config: Mapping[str, Any], text: int, 
     if not _takes_in(part.get("model_type")):  # none, or the whole model's
         part["model_type"] = declared.type
     encoder = read(part, here)
+    if declared.tiles:
+        encoder = msgspec.structs.replace(encoder, assumptions=(*encoder.assumptions, _TILES))
     fields = {**load_family(part["model_type"]).defaults, **class_defaults(part["model_type"]), **part}
     scope: dict[str, Any] = {**config, "tower": fields, "width": encoder.d_model, "text": text, "merge": 1}
     try:

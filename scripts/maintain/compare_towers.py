@@ -41,6 +41,7 @@ OWN: dict[str, dict[str, Any]] = {  # fields that follow from these
     "glm4v": {"vision_config": {"out_hidden_size": 256, "intermediate_size": 512}},
 }
 PARTS = ("vision_config", "audio_config")
+TILES = {"llava_next": 3, "llava_onevision": 2}  # that an image of the usual size becomes: itself small, and a grid
 
 
 def config_of(name: str) -> Any:
@@ -72,6 +73,8 @@ def inputs_of(name: str, config: Any, takes: Any) -> dict[str, Any]:
     pixels = torch.zeros(1, 3, patches.size, patches.size)
     if name in {"idefics3", "smolvlm"}:
         pixels = pixels[None] + 1  # images that are all zero are left out
+    if name in TILES:
+        pixels = pixels[None].expand(1, TILES[name], -1, -1, -1)
     more = {"image_sizes": torch.tensor([[patches.size, patches.size]])} if "image_sizes" in takes else {}
     return {"pixel_values": pixels, **more}
 
@@ -92,7 +95,7 @@ def _heard(model: Any) -> Any:
 
 
 def theirs(name: str, config: Any) -> int:
-    """FLOPs of one image's or clip's features, by torch."""
+    """FLOPs of one image's (one tile's) or clip's features, by torch."""
     kinds = (transformers.AutoModelForImageTextToText, transformers.AutoModelForSeq2SeqLM)
     kind = next(kind for kind in kinds if type(config) in kind._model_mapping)  # noqa: SLF001
     model = kind.from_config(config, attn_implementation="eager").eval()
@@ -103,7 +106,7 @@ def theirs(name: str, config: Any) -> int:
         features = _heard(inner)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         features(**inputs_of(name, config, inspect.signature(features).parameters))
-    return int(counter.get_total_flops())
+    return int(counter.get_total_flops()) // TILES.get(name, 1)
 
 
 def ours(fields: dict[str, Any]) -> int:
@@ -117,6 +120,7 @@ def ours(fields: dict[str, Any]) -> int:
 
 NAMES = (
     *("llava", "paligemma", "gemma3", "internvl", "mistral3", "idefics3", "smolvlm"),
+    *("llava_next", "llava_onevision", "step3p7"),
     *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "cohere2_vision", "qwen2_audio", "voxtral", "video_llama_3"),
 )
 

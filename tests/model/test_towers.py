@@ -85,3 +85,11 @@ def test_every_declared_encoder_has_a_family_that_takes_in_what_it_says() -> Non
         for what, tower in towers.items():
             kind = load_family(tower.type).constants["kind"]
             assert kind == {"image": "vision", "sound": "audio"}[what], name
+
+
+@pytest.mark.parametrize(("name", "cut"), [("llava_onevision", True), ("llava", False)])
+def test_images_that_are_cut_into_tiles_are_said_to_be(name, cut):
+    text = {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64, "num_attention_heads": 2}
+    text |= {"intermediate_size": 64, "vocab_size": 100}
+    said = " ".join(model_from_config({"model_type": name, "text_config": text}).assumptions)
+    assert ("cut into tiles" in said) == cut
