@@ -344,15 +344,19 @@ def format_time(seconds: float) -> str:
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0}
 
 
-def format_time_range(low: float, high: float) -> str:
-    """Write the ends of an interval in one unit, that of the high one.
+def format_time_range(low: float, expected: float, high: float) -> str:
+    """Write the ends of an interval in the unit of what is expected.
 
-    >>> format_time_range(0.9993, 1.023), format_time_range(6000, 9000), format_time_range(7.8, 9.9)
-    ('0.999 s to 1.02 s', '1.67 h to 2.5 h', '7.8 s to 9.9 s')
+    >>> format_time_range(0.9993, 1.01, 1.023), format_time_range(36e3, 69e3, 480e3), format_time_range(7.8, 8.1, 9.9)
+    ('0.999 s to 1.02 s', '10 h to 133 h', '7.8 s to 9.9 s')
     """
-    first, last = format_time(low), format_time(high)
-    unit = last.split()[1]
-    return f"{first if first.endswith(f' {unit}') else f'{low / _SECONDS[unit]:.3g} {unit}'} to {last}"
+    unit = format_time(expected).split()[1]
+
+    def written(seconds: float) -> str:
+        text = format_time(seconds)
+        return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / _SECONDS[unit])} {unit}"
+
+    return f"{written(low)} to {written(high)}"
 
 
 def format_amount(value: float) -> str:

@@ -155,7 +155,7 @@ class Estimate(Result, msgspec.Struct, Generic[N, B, W], frozen=True, kw_only=Tr
         times: tuple[Any, ...] = (self.step_time_s, self.step_time_low_s, self.step_time_high_s, self.mfu)
         if not is_scalar(*times, self.fits):
             return f"{what} {size(*times, self.fits)} configurations>"
-        ends = format_time_range(*times[1:3])
+        ends = format_time_range(times[1], times[0], times[2])
         fits = "fits" if self.fits else "does not fit"
         return f"{what} {format_time(times[0])} a step (10-90 % range {ends}), MFU {format_share(times[3])}, {fits}>"
 

@@ -77,7 +77,7 @@ def _row(case: Case, terms: list[str], parts: list[str]) -> list[Any]:
     of = VERDICTS.index(verdict(found["fit_probability"]))
     texts = [
         format_time(found["step_time_s"]),
-        format_time_range(found["step_time_low_s"], found["step_time_high_s"]),
+        format_time_range(found["step_time_low_s"], found["step_time_s"], found["step_time_high_s"]),
         f"{found['tokens_per_s']:,.0f}",
         format_share(found["mfu"]),
         f"{format_bytes(needed)}: {VERDICTS[of]}",

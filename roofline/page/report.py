@@ -131,7 +131,10 @@ def _answer(found: Estimate) -> str:
         headline, detail = f"Does not fit: {short} short", f"{detail}; {step} if it did"
     unit = f"{unit_words(found.model)}/s"
     tiles = [
-        ("10-90 % range", format_time_range(float(found.step_time_low_s), float(found.step_time_high_s))),
+        (
+            "10-90 % range",
+            format_time_range(*map(float, (found.step_time_low_s, found.step_time_s, found.step_time_high_s))),
+        ),
         (unit, f"{found.tokens_per_s:,.0f}"),
         ("MFU", format_share(float(found.mfu))),
         ("bound by", view.bound_words(found)),

@@ -238,7 +238,7 @@ class Plan(Limited, Result, msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """The run in one line."""
-        ends = format_time_range(self.wall_time_low_s, self.wall_time_high_s)
+        ends = format_time_range(self.wall_time_low_s, self.wall_time_s, self.wall_time_high_s)
         cost = "" if self.cost is None else f", cost {self.cost:,.0f}"
         return (
             f"<Plan of {self.model.name}: {format_count(self.tokens)} tokens on {self.num_devices:,} x "
@@ -326,7 +326,7 @@ def arithmetic(one: Plan, terms: Terms, power: float | None) -> tuple[Line, ...]
     flops = float(model_flops_per_token(one.model, train.sample_length))
     peak = one.device.peak_flops_per_s(train.dtype)
     hours, charged = format_amount(one.wall_time_s / HOUR), format_amount(one.device_hours)
-    ends = format_time_range(layout.step_time_low_s, layout.step_time_high_s)
+    ends = format_time_range(layout.step_time_low_s, layout.step_time_s, layout.step_time_high_s)
     rate = f"{layout.num_devices:,} x {format_rate(peak)} ({train.dtype}, dense)"
     least, usual, most = one.overhead.range
     parts = one.overhead.parts

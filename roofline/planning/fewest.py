@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..config.defaults import default_dtype
@@ -56,6 +57,8 @@ def least(planner: Planner, tokens: int, deadline_s: float) -> float:
 def fewest(planner: Planner, tokens: int, deadline_s: float) -> Layout:
     """The layout of the fewest devices that meet a deadline, in whole nodes beyond one; the fastest where none does.
 
+    A batch that is given may be fastest on fewer devices than a deadline needs.
+
     Raises:
         RooflineError: No number of devices has a layout.
     """
@@ -70,7 +73,11 @@ def fewest(planner: Planner, tokens: int, deadline_s: float) -> Layout:
         needed[0] = below * seconds / deadline_s / RELIEF
         if late is None or seconds < planner.wall_time(late, tokens):
             late = layout
-    return late or planner.largest()
+    fastest = late or planner.largest()
+    if planner.options.get("global_batch") is None:
+        return fastest
+    fewer = takewhile(lambda layout: layout.num_devices < fastest.num_devices, planner.ladder(lambda: 1))
+    return min((fastest, *fewer), key=lambda layout: planner.wall_time(layout, tokens))
 
 
 def _refined(planner: Planner, layout: Layout, below: int, tokens: int, deadline_s: float) -> Layout:

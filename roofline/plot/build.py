@@ -229,7 +229,7 @@ def caption(estimate: Estimate | Inference, own: str = "") -> str:
         what = "step"
         times = (estimate.step_time_low_s, estimate.step_time_s, estimate.step_time_high_s)
         rate = f"MFU {100 * estimate.mfu:.1f} %"
-    low, high = format_time_range(float(times[0]), float(times[2])).split(" to ")
+    low, high = format_time_range(*map(float, times)).split(" to ")
     middle = format_time(float(times[1]))
     if len({text.split()[1] for text in (low, middle, high)}) == 1:
         low, high = low.split()[0], high.split()[0]

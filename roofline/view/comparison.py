@@ -91,7 +91,7 @@ def side_by_side(results: Results) -> Table:
 
 def _range(result: Estimate) -> str:
     """The 10th and 90th percentile of the step time."""
-    return format_time_range(result.step_time_low_s, result.step_time_high_s)
+    return format_time_range(result.step_time_low_s, result.step_time_s, result.step_time_high_s)
 
 
 def _fits(result: Estimate) -> str:

@@ -118,7 +118,7 @@ def pieces(result: Estimate) -> list[str]:
         return [pieces_of.table(sweep_table(result))]
     train = result.train
     step = f"{seconds(result.step_time_s).text} a step"
-    ends = format_time_range(result.step_time_low_s, result.step_time_high_s)
+    ends = format_time_range(result.step_time_low_s, result.step_time_s, result.step_time_high_s)
     words, memory = f"10-90 % range {ends}; MFU {share(result.mfu).text}", fit_words(result.memory)
     headline, detail = (step, f"{words}; {memory}") if result.fits else (memory, f"{step} if it did; {words}")
     title = f"{model_words(result.model)} on {train.num_devices:,} x {result.device.name}"
@@ -165,7 +165,7 @@ def record(result: Estimate[Any, Any, Any]) -> dict[str, Any]:
 def summary_table(result: Estimate) -> Table:
     """What was asked, and the answer."""
     train = result.train
-    ends = format_time_range(result.step_time_low_s, result.step_time_high_s)
+    ends = format_time_range(result.step_time_low_s, result.step_time_s, result.step_time_high_s)
     ideal = seconds(result.ideal_step_time_s).text
     rows = [
         ["Layout", layout_words(train)],

@@ -53,7 +53,7 @@ def tables(result: Inference) -> list[Table]:
     sequences = f"{result.batch:,} sequence{'s' if result.batch > 1 else ''}"
     devices = f"{result.tp} devices: tp {result.tp}" if result.tp > 1 else "1 device"
     what = "prompts of" if result.phase == "prefill" else "one token each, after"
-    ends = format_time_range(result.time_low_s, result.time_high_s)
+    ends = format_time_range(result.time_low_s, result.time_s, result.time_high_s)
     ideal = seconds(result.ideal_time_s).text
     word = WORDS[result.phase]
     rows = [
@@ -76,7 +76,7 @@ def tables(result: Inference) -> list[Table]:
 def pieces(result: Inference) -> list[str]:
     """The time of a pass, memory against capacity, and the tables."""
     summary, *others = tables(result)
-    ends = format_time_range(result.time_low_s, result.time_high_s)
+    ends = format_time_range(result.time_low_s, result.time_s, result.time_high_s)
     detail = f"10-90 % range {ends}; {result.tokens_per_s:,.0f} tokens/s; bound by {result.bound}"
     headline = f"{seconds(result.time_s).text} {WORDS[result.phase]}"
     parts = [(words, getattr(result.memory, name), _COLOURS[name]) for name, words in MEMORY_WORDS.items()]

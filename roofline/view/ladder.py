@@ -31,7 +31,7 @@ def summary(result: Ladder) -> Table:
     """The best size and its training."""
     best = result.rungs[result.best]
     one = best.plan
-    ends = units.format_time_range(one.wall_time_low_s, one.wall_time_high_s)
+    ends = units.format_time_range(one.wall_time_low_s, one.wall_time_s, one.wall_time_high_s)
     rows = [
         ["Model", f"{_count(best.parameters)} parameters on {_count(one.tokens)} tokens, {per_parameter(best)} each"],
         ["Compute", f"{result.flops:.3g} FLOPs"],

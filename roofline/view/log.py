@@ -46,7 +46,8 @@ def _step_time(log: Series) -> str:
     median = format_time(log.step_time_s or 0.0)
     if log.step_time_p10_s is None or log.step_time_p90_s is None or log.steps == 1:
         return median
-    return f"{median} in the median, {format_time_range(log.step_time_p10_s, log.step_time_p90_s)} (10 to 90 %)"
+    ends = format_time_range(log.step_time_p10_s, log.step_time_s or 0.0, log.step_time_p90_s)
+    return f"{median} in the median, {ends} (10 to 90 %)"
 
 
 def notes(log: Series) -> list[str]:

@@ -56,7 +56,7 @@ def pieces(result: Plan) -> list[str]:
     headline = units.format_time(result.wall_time_s)
     if result.cost is not None:
         headline += f", cost {units.format_amount(result.cost)}"
-    ends = units.format_time_range(result.wall_time_low_s, result.wall_time_high_s)
+    ends = units.format_time_range(result.wall_time_low_s, result.wall_time_s, result.wall_time_high_s)
     detail = f"10-90 % range {ends}; {result.device_hours:,.0f} device-hours"
     late = result.asked.deadline_s is not None and result.wall_time_s > result.asked.deadline_s
     first = answer(shown.title, headline, detail, good=not late)
@@ -142,7 +142,7 @@ def summary(one: Plan) -> Table:
     tail = "" if layout.recompute == "none" else f", {recompute_words(layout.train)}"
     count = units.format_count(one.tokens)
     steps = f"{units.format_number(one.steps, 'step')} of {one.tokens_per_step:,}"
-    ends = units.format_time_range(one.wall_time_low_s, one.wall_time_high_s)
+    ends = units.format_time_range(one.wall_time_low_s, one.wall_time_s, one.wall_time_high_s)
     rows = [["Time", f"{units.format_time(one.wall_time_s)} ({ends})"]]
     rows = [*deadline_rows(one), *budget_rows(one), *rows]
     rows.append(["Devices", f"{one.num_devices:,} x {one.device.name}"])

@@ -277,7 +277,7 @@ def ranks_table(result: Profile) -> Table:
 
 def beside_tables(found: Beside, most: int) -> list[Table]:
     """The measured step beside the expected one, op by op."""
-    ends = format_time_range(found.expected_low_s, found.expected_high_s)
+    ends = format_time_range(found.expected_low_s, found.expected_step_s, found.expected_high_s)
     rows: list[list[Any]] = [
         ["Measured", format_time(found.measured_step_s)],
         ["Expected", f"{format_time(found.expected_step_s)} ({ends})"],
