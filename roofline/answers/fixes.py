@@ -60,11 +60,13 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     same software. The global batch stays: a smaller micro batch means more accumulation steps. What of the batch the
     other options alone would change is among the options, and in the words. Where the software profile is the usual one
     of the layout, a change of layout takes the profile usual for the new one (``stack`` in its options); another
-    profile is kept. Adapters in place of all weights are tried where nothing else fits.
+    profile is kept. Adapters in place of all weights are tried where nothing else fits, or all of it is too dear.
     """
     search = _Search(run)
     best: dict[tuple[str, ...], Fix] = {}
-    for made, fix in list(search.fixes()) or search.adapted():
+    found = list(search.fixes())
+    cheapest = min((fix.cost for _, fix in found), default=math.inf)
+    for made, fix in found if cheapest <= DEAREST else [*found, *search.adapted()]:
         kinds = tuple(change.kind for change in made)
         if kinds not in best or fix.cost < best[kinds].cost - WORTH:
             best[kinds] = fix
@@ -72,7 +74,7 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     for software in {fix.options.get("stack") for fix in best.values()}:
         kept += _worth_it({kinds: fix for kinds, fix in best.items() if fix.options.get("stack") == software})
     kept.sort(key=lambda fix: fix.cost)
-    return tuple([_with_batch(run, fix) for fix in kept if fix.cost <= max(DEAREST, kept[0].cost)][:limit])
+    return tuple([_with_batch(run, fix) for fix in kept if fix.cost <= max(DEAREST, cheapest)][:limit])
 
 
 def _with_batch(run: Run, fix: Fix) -> Fix:

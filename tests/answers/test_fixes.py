@@ -11,6 +11,10 @@ RUN = roofline.settle("gpt2", "t4", micro_batch=64, stack="compiled")
 FIXES = cheapest_fixes(RUN)
 
 
+def remade_of(model, device, fix):
+    return applied(roofline.settle(model, device), [Change(kind="", what="", options=fix.options)])[0]
+
+
 def remade(fix, **without):
     options = {name: value for name, value in fix.options.items() if name not in without}
     return applied(RUN, [Change(kind="", what="", options=options)])[0]
@@ -122,3 +126,15 @@ def test_adapters_are_named_where_they_alone_make_it_fit():
     assert again.fits
     assert selective.needed_bytes == pytest.approx(again.needed_bytes)
     assert not any("train" in fix.options for fix in FIXES)  # all weights fit with less
+
+
+def test_adapters_are_named_beside_what_takes_many_times_the_device_time():
+    """All weights of Llama 2 7B fit on 24 GiB only where eight cards wait for each other over PCIe."""
+    fixes = cheapest_fixes(roofline.settle("llama-2-7b", "rtx-3090"))
+    (whole,) = [fix for fix in fixes if "train" not in fix.options]
+    assert whole.cost > DEAREST
+    assert fixes[0].change.startswith("LoRA of rank 16")
+    for fix in fixes:
+        assert roofline.memory(run=remade_of("llama-2-7b", "rtx-3090", fix)).needed_bytes == pytest.approx(
+            fix.needed_bytes
+        )
