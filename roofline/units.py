@@ -344,19 +344,23 @@ def format_time(seconds: float) -> str:
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0}
 
 
+def format_time_like(seconds: float, like: float) -> str:
+    """Write a duration in the unit of another.
+
+    >>> format_time_like(158, like=88), format_time_like(0.0025, like=1.2)
+    ('158 s', '0.0025 s')
+    """
+    text, unit = format_time(seconds), format_time(like).split()[1]
+    return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / _SECONDS[unit])} {unit}"
+
+
 def format_time_range(low: float, expected: float, high: float) -> str:
     """Write the ends of an interval in the unit of what is expected.
 
     >>> format_time_range(0.9993, 1.01, 1.023), format_time_range(36e3, 69e3, 480e3), format_time_range(7.8, 8.1, 9.9)
     ('0.999 s to 1.02 s', '10 h to 133 h', '7.8 s to 9.9 s')
     """
-    unit = format_time(expected).split()[1]
-
-    def written(seconds: float) -> str:
-        text = format_time(seconds)
-        return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / _SECONDS[unit])} {unit}"
-
-    return f"{written(low)} to {written(high)}"
+    return f"{format_time_like(low, expected)} to {format_time_like(high, expected)}"
 
 
 def format_amount(value: float) -> str:

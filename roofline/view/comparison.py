@@ -9,7 +9,7 @@ from ..answers.comparison import device_time_per_token, difference
 from ..answers.machine import caveats_of
 from ..config.words import layout_words
 from ..timing.terms import words_of
-from ..units import format_time, format_time_range
+from ..units import format_time, format_time_like, format_time_range
 from . import cells
 from .estimate import record
 from .html.pieces import answer, table
@@ -111,20 +111,25 @@ def causes_table(results: Results) -> Table:
     for term in costs[0]:
         if max(cost[term] for cost in costs) < NOTABLE / 10 * max(sum(cost.values()) for cost in costs):
             continue
-        row: list[Any] = [words_of(term)]
-        row += [cells.seconds(1e6 * cost[term]) for cost in costs]
-        row += [_change(1e6 * (cost[term] - costs[0][term])) for cost in costs[1:]]
-        rows.append(row)
-    totals = [1e6 * sum(cost.values()) for cost in costs]
-    rows.append(["total", *map(cells.seconds, totals), *(_change(total - totals[0]) for total in totals[1:])])
+        rows.append([words_of(term), *_beside([1e6 * cost[term] for cost in costs])])
+    rows.append(["total", *_beside([1e6 * sum(cost.values()) for cost in costs])])
     letters = _letters(results)
     columns = ["device-time per million tokens", *letters, *(f"{letter} - A" for letter in letters[1:])]
     return Table("", columns, rows, align="l" + "r" * (len(columns) - 1))
 
 
-def _change(seconds: float) -> Cell:
-    sign = "-" if seconds < 0 else "+"
-    return Cell(seconds, f"{sign}{format_time(abs(seconds))}" if abs(seconds) > 1e-9 else "0")
+def _beside(times: Sequence[float]) -> list[Cell]:
+    """A time of each case, and the change from the first to each other, in the unit of the longest."""
+    longest = max(times)
+    found = [Cell(seconds, format_time_like(seconds, longest)) for seconds in times]
+    return found + [_change(seconds - times[0], longest) for seconds in times[1:]]
+
+
+def _change(seconds: float, like: float | None = None) -> Cell:
+    if abs(seconds) <= 1e-9:
+        return Cell(seconds, "0")
+    size = abs(seconds)
+    return Cell(seconds, f"{'-' if seconds < 0 else '+'}{format_time_like(size, size if like is None else like)}")
 
 
 def _reasons(results: Results) -> list[str]:

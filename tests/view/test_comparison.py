@@ -52,3 +52,11 @@ def test_programs_get_every_case_in_base_units():
     assert found[1]["device_time_per_token_s"] == device_time_per_token(TWO.estimates[1])
     assert sum(found[0]["difference_to_first_s"].values()) == 0
     assert view.records(TWO).rows[0][list(view.records(TWO).columns).index("mfu")] == TWO.estimates[0].mfu
+
+
+def test_the_times_of_a_row_are_in_one_unit():
+    found = roofline.compare("llama-2-7b", "h100-sxm-80gb", num_devices=64, tp=(1, 2))
+    rows = {row[0]: [cell.text for cell in row[1:]] for row in view.causes_table(view._pairs(found)).rows}
+    assert rows["total"][0].endswith(" min")
+    for texts in rows.values():
+        assert len({text.split()[1] for text in texts if text != "0"}) == 1, texts
