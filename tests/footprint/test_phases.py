@@ -248,3 +248,8 @@ def test_what_is_frozen_of_a_trained_model_is_kept_like_the_rest():
     found = memory(micro_batch=1, seq_len=1024, freeze=("embeddings",), stack="compiled")
     assert found.phases[-1].weights == 4 * PARAMETERS
     assert found.phases[2].gradients == 4 * (PARAMETERS - TABLE)
+
+
+def test_primary_weights_in_8_bits_are_a_byte_but_for_tables_and_norms():
+    found = memory(micro_batch=1, seq_len=1024, stack="megatron", dtype="fp8", weight_dtype="fp8")
+    assert found.phases[-1].weights == PARAMETERS + 2 * TABLE + 65 * 4096

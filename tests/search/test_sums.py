@@ -7,7 +7,7 @@ from roofline.counting.op import total
 from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
-from roofline.search.sums import by_memory, by_term, merged_weights
+from roofline.search.sums import accumulates, by_memory, by_term, merged_weights, of_passes
 from roofline.timing.ranks import price
 
 OPTIONS = {"seq_len": 512, "micro_batch": 2, "stack": "nemo", "tp": 2}
@@ -26,6 +26,9 @@ def test_sums_by_cause_hold_what_the_ops_do(model: str) -> None:
         sums = by_term(priced, by_pass=by_pass)
         seconds = sum(figures["seconds"] for _, figures in sums.values())
         assert seconds == pytest.approx(sum(item.expected * item.op.count for item in priced))
+        for name in ("kernels", "units"):
+            launched = sum(getattr(item.op, name) * item.op.count for item in priced)
+            assert sum(figures[name] for _, figures in sums.values()) == launched
     assert len(by_term(priced, by_pass=True)) > len(by_term(priced, by_pass=False))
 
 
@@ -34,3 +37,21 @@ def test_merged_weights_are_as_many_parameters_in_fewer_places() -> None:
     merged = merged_weights(step)
     assert len(merged) < len(step.weights)
     assert sum(each.local * each.count for each in merged) == sum(each.local * each.count for each in step.weights)
+    one_by_one = build_step(load_model("gpt2"), train_config({**OPTIONS, "optimizer": "muon"}))
+    assert merged_weights(one_by_one) == list(one_by_one.weights)
+
+
+def test_logits_and_loss_stay_apart() -> None:
+    # 2 x 512 tokens; half of Mixtral's vocabulary of 32,000 on each of two ranks, bf16; the hidden state is of 4,096
+    sums = by_memory(build_step(load_model("mixtral-8x7b"), train_config(OPTIONS)).ops)
+    figures = {key[2]: found for key, (_, found) in sums.items() if key[0] == "head"}
+    assert figures["logits"]["saved_bytes"] == 1024 * 4096 * 2
+    assert figures["logits"]["bytes_written"] == figures["loss"]["saved_bytes"] == 1024 * 16_000 * 2
+    assert set(figures) == {None, "logits", "loss"}  # the norm before them is like any other
+
+
+def test_what_depends_on_the_number_of_micro_batches() -> None:
+    options = {"stack": "nemo", "dtype": "fp8", "seq_len": 512, "micro_batch": 2, "global_batch": 8}
+    ops = build_step(load_model("gpt2"), train_config(options)).ops
+    assert {op.role for op in ops if of_passes(op)} == {"grad_accumulate", "weight_cast"}
+    assert {op.role for op in ops if accumulates(op)} == {"grad_accumulate"}

@@ -11,7 +11,10 @@ from roofline.counting.step import build_step, without_updates
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing import kernel
+from roofline.timing.collective import ALONE
 from roofline.timing.ranks import (
+    Ranks,
+    assumes_network,
     domain_size,
     link_size,
     network_bytes_per_s,
@@ -20,6 +23,8 @@ from roofline.timing.ranks import (
     rank_groups,
     ranks_in_domain,
     share_sent,
+    sharing_of,
+    with_collectives_of,
 )
 
 H100 = load_device("h100-sxm-80gb")  # 8 in a node
@@ -107,6 +112,39 @@ def test_a_router_held_to_some_nodes_sends_to_those():
     assert (op.copies, op.spread) == (8, 0.5)
     assert 8 * share_sent(8 * op.spread, 8) == pytest.approx(3.6, abs=0.01)
     assert 8 * share_sent(8, 8) == pytest.approx(5.25, abs=0.01)
+
+
+@pytest.mark.parametrize(("dispatcher", "inside", "between"), [("deepep", 32, 4), ("alltoall", None, None)])
+def test_what_a_dispatcher_sends_once(dispatcher, inside, between):
+    # 8 copies over half of 64 ranks and of 8 nodes
+    options = {"num_devices": 64, "ep": 64, "dispatcher": dispatcher}
+    step = build_step(load_model("deepseek-v3"), train_config(options))
+    ops = {op.name: op for op in step.ops if op.kind == "collective"}
+    found = sharing_of(step, ops.pop("moe.dispatch"), Ranks(64, 8, 8))
+    assert found.inside == (1 if inside is None else inside * (1 - (1 - 1 / inside) ** 8) / 8)
+    assert found.between == (1 if between is None else between * (1 - (1 - 1 / between) ** 8) / 8)
+    others = {name for name, op in ops.items() if sharing_of(step, op, Ranks(64, 8, 8)) is ALONE}
+    assert others == {name for name in ops if not name.startswith(("moe.dispatch", "moe.combine"))}
+
+
+def test_only_what_leaves_the_node_goes_over_a_network():
+    def assumed(**options):
+        return assumes_network(resolve(train_config(options), LLAMA), H100)
+
+    assert [assumed(num_devices=devices) for devices in (8, 16)] == [False, True]
+    assert not assumed(num_devices=16, network_gbit_per_s=400)
+    assert not assumes_network(resolve(train_config({"num_devices": 512}), LLAMA), load_device("tpu-v4"))
+
+
+def test_another_network_times_collectives_anew():
+    slow, fast = (
+        build_step(LLAMA, train_config({"seq_len": 1024, "num_devices": 16, "network_gbit_per_s": gbit}))
+        for gbit in (100, 400)
+    )
+    before = price(slow, H100)
+    found = with_collectives_of(fast, H100, before)
+    assert found == price(fast, H100) != before
+    assert all(new is old for new, old in zip(found, before, strict=True) if old.op.kind != "collective")
 
 
 def test_one_rank_sends_nothing():
