@@ -24,6 +24,7 @@ from roofline.timing.ranks import (
     ranks_in_domain,
     share_sent,
     sharing_of,
+    uses_host,
     with_collectives_of,
 )
 
@@ -243,3 +244,13 @@ def test_long_runs_are_slower_in_16_bits_where_these_draw_more_power():
     assert lasting("bf16") == pytest.approx(sustained.rate("bf16")) == pytest.approx(sustained.compute_16bit)
     assert lasting("fp8") == pytest.approx(sustained.rate("fp8")) == pytest.approx(sustained.compute)
     assert H100.measured.sustained.rate("bf16") == H100.measured.sustained.compute
+
+
+@pytest.mark.parametrize(
+    ("device_id", "devices", "through_host"),
+    [("h100-sxm-80gb", 8, False), ("l40s", 1, False), ("l40s", 2, True), ("h100-nvl-94gb", 2, False),
+     ("h100-nvl-94gb", 4, True)],
+)  # fmt: skip
+def test_cards_without_a_link_of_their_own_talk_through_the_host(device_id, devices, through_host):
+    train = resolve(train_config({"num_devices": devices}), LLAMA)
+    assert uses_host(train, load_device(device_id)) is through_host
