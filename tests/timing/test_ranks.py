@@ -25,7 +25,7 @@ from roofline.timing.ranks import (
     share_sent,
     sharing_of,
     uses_host,
-    with_collectives_of,
+    with_network_of,
 )
 
 H100 = load_device("h100-sxm-80gb")  # 8 in a node
@@ -137,15 +137,15 @@ def test_only_what_leaves_the_node_goes_over_a_network():
     assert not assumes_network(resolve(train_config({"num_devices": 512}), LLAMA), load_device("tpu-v4"))
 
 
-def test_another_network_times_collectives_anew():
+def test_another_network_times_what_crosses_nodes_anew():
     slow, fast = (
-        build_step(LLAMA, train_config({"seq_len": 1024, "num_devices": 16, "network_gbit_per_s": gbit}))
+        build_step(LLAMA, train_config({"seq_len": 1024, "num_devices": 16, "tp": 2, "network_gbit_per_s": gbit}))
         for gbit in (100, 400)
     )
     before = price(slow, H100)
-    found = with_collectives_of(fast, H100, before)
+    found = with_network_of(fast, H100, before)
     assert found == price(fast, H100) != before
-    assert all(new is old for new, old in zip(found, before, strict=True) if old.op.kind != "collective")
+    assert {new.op.group for new, old in zip(found, before, strict=True) if new is not old} == {"dp"}
 
 
 def test_one_rank_sends_nothing():
@@ -254,3 +254,16 @@ def test_long_runs_are_slower_in_16_bits_where_these_draw_more_power():
 def test_cards_without_a_link_of_their_own_talk_through_the_host(device_id, devices, through_host):
     train = resolve(train_config({"num_devices": devices}), LLAMA)
     assert uses_host(train, load_device(device_id)) is through_host
+
+
+def test_replicas_of_hybrid_sharding_are_a_node_apart():
+    train = resolve(train_config({"num_devices": 64, "sharding": "hsdp", "global_batch": 64}), LLAMA)
+    found = rank_groups(train, H100)
+    assert found["shard"] == Ranks(8, 8, 8)
+    assert found["replica"] == Ranks(8, 1, 1)
+
+
+@pytest.mark.parametrize(("tp", "joined"), [(1, 2), (2, 1)])
+def test_stages_share_a_bridge_only_where_both_fit(tp, joined):
+    train = resolve(train_config({"num_devices": 2 * tp, "tp": tp, "pp": 2, "global_batch": 8}), LLAMA)
+    assert rank_groups(train, load_device("h100-nvl-94gb"))["pp"] == Ranks(2, 2, joined)
