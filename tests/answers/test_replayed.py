@@ -41,7 +41,7 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    return one == other or (not EXACT and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-15))
+    return one == other or (not EXACT and math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12))
 
 
 @pytest.mark.parametrize(("model", "device", "options"), CASES)
