@@ -253,3 +253,32 @@ def test_what_is_frozen_of_a_trained_model_is_kept_like_the_rest():
 def test_primary_weights_in_8_bits_are_a_byte_but_for_tables_and_norms():
     found = memory(micro_batch=1, seq_len=1024, stack="megatron", dtype="fp8", weight_dtype="fp8")
     assert found.phases[-1].weights == PARAMETERS + 2 * TABLE + 65 * 4096
+
+
+DRIVES = {"offload_to": "nvme", "nvme_gb_per_s": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "weights", "gradients", "host", "nvme"),
+    [
+        # moments and fp32 copy, and the fp32 gradients that wait for the update: 8 + 4 + 4 bytes a parameter
+        ({"sharding": "zero1"}, 2 * 8, 6 * 8, 16, 0),
+        ({"sharding": "zero2"}, 2 * 8, 0, 16, 0),
+        ({"sharding": "zero3", "offload": ("optimizer", "parameters")}, 0, 0, 18, 0),
+        ({"sharding": "zero3", "offload": ("optimizer", "parameters"), **DRIVES}, 0, 0, 4, 14),
+    ],
+)
+def test_what_is_offloaded_leaves_the_device_for_the_host_or_its_drives(options, weights, gradients, host, nvme):
+    options = {"num_devices": 8, "offload": ("optimizer",), "stack": "deepspeed", **options}
+    found = memory(micro_batch=1, seq_len=1024, **options)
+    for phase in found.phases[2:]:
+        held = (phase.weights, phase.gradients, phase.optimizer, phase.host, phase.nvme)
+        assert [8 * each / PARAMETERS for each in held] == [weights, gradients, 0, host, nvme]
+    assert (found.host_bytes, found.nvme_bytes) == (host * PARAMETERS, nvme * PARAMETERS)  # of all 8 in a node
+
+
+def test_a_schedule_of_two_directions_keeps_two_copies_of_weights_and_gradients():
+    options = {"num_devices": 4, "pp": 4, "global_batch": 16, "stack": "megatron"}
+    one, two = (memory(micro_batch=1, schedule=word, **options).phases[-1] for word in ("1f1b", "dualpipe"))
+    assert (two.weights / two.optimizer, two.gradients / two.optimizer) == (2 * 2 / 12, 2 * 4 / 12)
+    assert (one.weights / one.optimizer, one.gradients / one.optimizer) == (2 / 12, 4 / 12)
