@@ -63,6 +63,13 @@ def test_a_quantised_base_is_upcast_where_it_is_whole(sharding):
         assert memory == pytest.approx(alone.memory.needed_bytes, rel=1e-9), train
 
 
+def test_tokens_that_travel_beside_another_micro_batch_are_timed_by_pipeline():
+    words = [{"recompute": "full", "sequence_parallel": True, "exchange_overlap": 0.5}]
+    found = list(all_layouts(EXPERTS, (16,), 48, words, "zero1", stack="megatron"))
+    for train, seconds, *_ in found[:: len(found) // 40]:
+        assert seconds == pytest.approx(estimate_step(build_step(EXPERTS, train), DEVICE).step_time_s, rel=1e-9), train
+
+
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "adamw-8bit-paged", "adafactor", "muon", "galore"])
 @pytest.mark.parametrize("sharding", ["none", "zero1"])
 def test_optimizers_of_whole_tensors_are_searched_as_estimated(optimizer, sharding):
