@@ -18,13 +18,13 @@ _IMAGES = ("images_per_sample", "clips_per_sample", "image_size")
 _ABSENT: dict[str, Any] = {**dict.fromkeys((*_ADAPTERS, *_IMAGES, "mean_len", "packing")), "freeze": ()}
 
 
-def as_recorded(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a traced module: what shapes a transformer is as it was traced, run eagerly where nothing is said.
+def as_recorded(options: Mapping[str, Any], *, compiled: bool = False) -> dict[str, Any]:
+    """The options of a traced module: what shapes a transformer is as it was traced, and no stack but torch's own.
 
     >>> as_recorded({"num_devices": 8})["seq_len"]
     1
     """
-    return {"stack": "eager", **_FIXED, **options}
+    return {"stack": "compiled" if compiled else "eager", **_FIXED, **options}
 
 
 def check_recorded(train: TrainConfig) -> None:

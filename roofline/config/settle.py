@@ -98,7 +98,7 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     """
     given = _staged(of_one_run(options))
     if model.recorded is not None:
-        given = as_recorded(given)
+        given = as_recorded(given, compiled=model.recorded.compiled)
     asked = given if serves else {**given, **of_checkpoint(model, given)}
     stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
     asked = defaults(device, asked, serves=serves)

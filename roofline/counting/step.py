@@ -141,7 +141,9 @@ def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfi
 
 
 def _recorded_pass(model: ModelConfig, train: TrainConfig, stack: Stack, recorded: RecordedPass) -> Step:
-    """The step of a traced module without its update: the recorded pass."""
+    """The step of a traced module without its update: the recorded pass, fused where the stack compiles."""
+    if stack.launch != "eager" and recorded.fused is not None:
+        recorded = recorded.fused
     ops, weights = recorded_pass(model, recorded)
     # the peak of the pass holds what is in hand
     return Step(model=model, train=train, stack=stack, ops=ops, weights=weights, working_bytes=0, counted=True)

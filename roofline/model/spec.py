@@ -257,11 +257,15 @@ class RecordedPass(msgspec.Struct, frozen=True, kw_only=True):
         ops: Its kernels, each a `counting.op.Op`.
         trainable: Parameters that take a gradient.
         peak_bytes: Largest sum of live tensors during the pass, parameters excluded.
+        fused: The same as a compiler runs it; None: it is not known.
+        compiled: Whether the module is given to a compiler.
     """
 
     ops: tuple[Any, ...]
     trainable: int
     peak_bytes: float
+    fused: RecordedPass | None = None
+    compiled: bool = False
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..counting.op import Kind
 from ..errors import RooflineError
-from ..tracing import matmul  # noqa: F401  registers its rules
+from ..tracing import matmul, norms  # noqa: F401  register their rules
 from ..tracing.rules import Call, Cost, Operand, aten, costs, rule
 from .inputs import Arguments, is_true
 from .results import attended, convolution_settings, results

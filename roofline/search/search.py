@@ -126,7 +126,7 @@ def _options(model: ModelConfig, given: dict[str, Any]) -> dict[str, Any]:
     """
     options = said(given)
     if model.recorded is not None:
-        options = as_recorded(options)
+        options = as_recorded(options, compiled=model.recorded.compiled)
     varied = (*DEGREES, *WORDS, *LISTS, "micro_batch", "num_devices")
     for name, value in options.items():
         if isinstance(value, tuple) and name not in varied:

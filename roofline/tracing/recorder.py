@@ -17,10 +17,12 @@ import msgspec
 from ..counting.op import GRADIENT_WORDS, Op, Phase
 from ..errors import RooflineError
 from ..result import Result
-from . import algebra, matmul, recurrence  # noqa: F401  register their rules
+from . import algebra, matmul, norms, recurrence  # noqa: F401  register their rules
+from .flow import Buffers, Node, nodes
+from .fusion import Fused, fuse
+from .places import ancestors, is_compiled, places_of, plain
 from .rules import Call, Cost, Operand, costs
 
-_WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}  # words of paths that torch puts in
 _DTYPES = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -53,7 +55,8 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
             operands in hand; without parameters, buffers and gradients of parameters (but the one in hand).
         by_module: Cost of each module by its path; "" is the whole.
         idle: Parameters that the pass never reads, by the outermost modules that hold no other.
-        compiled: Whether `torch.compile` holds a part of it; a trace is of what the compiler is given.
+        compiled: Whether `torch.compile` holds a part of it; `ops` are what the compiler is given.
+        fused: The same pass as a compiler runs it.
     """
 
     VIEW: ClassVar[str] = "trace"
@@ -67,6 +70,7 @@ class Trace(Result, msgspec.Struct, frozen=True, kw_only=True):
     by_module: dict[str, ModuleCost]
     idle: dict[str, int] = msgspec.field(default_factory=dict)
     compiled: bool = False
+    fused: Fused | None = None
 
     def __repr__(self) -> str:
         """The pass in one line."""
@@ -95,12 +99,15 @@ class Recorder:
         self._tags = cache(self._find_tags)
         self.module = module
         self.matmul_dtype = matmul_dtype
-        self.paths = {submodule: _plain(name) for name, submodule in module.named_modules()}
-        self.places = _places(module)
+        self.paths = {submodule: plain(name) for name, submodule in module.named_modules()}
+        self.places = places_of(module)
         self.stack: list[str] = [""]
         self.origin: dict[int, str] = {}  # autograd sequence number -> module path of the forward call
         self.saver: dict[int, int] = {}  # autograd sequence number -> record that made the node
         self.records: list[tuple[str, Op]] = []
+        self.buffers = Buffers()
+        self.nodes: list[Node] = []
+        self.results: set[int] = set()  # numbers of what is held when the pass is over
         self.saved: dict[int, tuple[int, str, int]] = {}  # storage -> bytes, module path, sequence number
         self.live: dict[int, int] = {}  # storage -> bytes
         self.live_bytes = self.peak_bytes = 0
@@ -115,6 +122,7 @@ class Recorder:
             storage = tensor.untyped_storage()
             self.excluded[storage._cdata] = storage
             self.state[name] = storage._cdata
+            self.buffers.of(storage._cdata, storage.nbytes(), outside=True)
 
     def track(self, tree: Any) -> None:
         """Count tensors as live until their storage is freed."""
@@ -132,8 +140,15 @@ class Recorder:
 
     def _freed(self, key: int) -> None:
         self.live_bytes -= self.live.pop(key)
+        self.buffers.forget(key)
         if self.forward:  # of a result that nothing used: nobody keeps it, and its number comes again
             self.saved.pop(key, None)
+
+    def hold(self, tree: Any) -> None:
+        """Tensors that are still there when the pass is over."""
+        for leaf in self.torch.utils._pytree.tree_leaves(tree):
+            if isinstance(leaf, self.torch.Tensor):
+                self.results.add(self._operand(leaf).identity[0])
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
@@ -213,8 +228,10 @@ class Recorder:
         if kernels and phase == "forward":
             self.saver.setdefault(self._sequence(), len(self.records))
         dtype = self._dtype(args, result)
-        for cost in kernels:
-            self.records.append((path, self._op(path, call.name, phase, dtype, cost)))
+        ops = [self._op(path, call.name, phase, dtype, cost) for cost in kernels]
+        self.records += [(path, op) for op in ops]
+        if ops:
+            self.nodes += nodes(call, [*zip(kernels, ops, strict=True)], self.places.get(path, path), self.buffers)
 
     def _op(self, path: str, name: str, phase: Phase, dtype: str, cost: Cost) -> Op:
         operator = name.partition(".")[2].lstrip("_")
@@ -285,10 +302,16 @@ class Recorder:
         elements = 1
         for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
             elements *= size if stride else min(size, 1)
-        storage = tensor.untyped_storage()._cdata
+        whole = tensor.untyped_storage()
+        storage = whole._cdata
         if storage in self.excluded:
             self.read.add(storage)
-        identity = (storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+        identity = (
+            self.buffers.of(storage, whole.nbytes()),
+            tensor.storage_offset(),
+            tuple(tensor.shape),
+            tensor.stride(),
+        )
         return Operand(
             shape=tuple(tensor.shape),
             itemsize=tensor.element_size(),
@@ -327,17 +350,18 @@ class Recorder:
             by_module=self._by_module(),
             idle=self._idle(),
             compiled=any(map(is_compiled, self.module.modules())),
+            fused=fuse(self.nodes, self.buffers, self.results),
         )
 
     def _idle(self) -> dict[str, int]:
         """Parameters that no operator took, by the outermost modules of which it took none."""
         sizes = {name: parameter.numel() for name, parameter in self.module.named_parameters()}
         unread = {name for name in sizes if self.state[name] not in self.read}
-        busy = {part for name in sizes.keys() - unread for part in _ancestors(name)}
+        busy = {part for name in sizes.keys() - unread for part in ancestors(name)}
         found: dict[str, int] = {}
         for name in sizes.keys() & unread:
-            outermost = next((part for part in _ancestors(name) if part not in busy), name)
-            outermost = _plain(outermost)
+            outermost = next((part for part in ancestors(name) if part not in busy), name)
+            outermost = plain(outermost)
             found[outermost] = found.get(outermost, 0) + sizes[name]
         return dict(sorted(found.items()))
 
@@ -356,37 +380,6 @@ class Recorder:
         for size, path, _ in self.saved.values():
             add(path, "activation_bytes", size)
         return {path: ModuleCost(**fields) for path, fields in sums.items()}
-
-
-def is_compiled(module: Any) -> bool:
-    """Whether a module was given to `torch.compile`, or its method `compile` was called."""
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def _plain(path: str) -> str:
-    """A module's path as its author knows it."""
-    return ".".join(word for word in path.split(".") if word not in _WRAPPERS)
-
-
-def _ancestors(name: str) -> list[str]:
-    """Paths of the modules that hold a parameter, the outermost first: the whole is "", a.b.weight is in a and a.b."""
-    words = name.split(".")
-    return [".".join(words[:depth]) for depth in range(len(words))]
-
-
-def _places(module: Any) -> dict[str, str]:
-    """Module path -> path with the index of equal siblings starred: h.0.mlp and h.1.mlp are both h.*.mlp."""
-    places = {"": ""}
-    for whole, parent in module.named_modules():
-        path, children = (
-            _plain(whole),
-            {word: child for word, child in parent.named_children() if word not in _WRAPPERS},
-        )
-        alike = len(children) > 1 and len({type(child) for child in children.values()}) == 1
-        for name in children:
-            word = "*" if alike and name.isdigit() else name
-            places[f"{path}.{name}".lstrip(".")] = f"{places[path]}.{word}".lstrip(".")
-    return places
 
 
 def _operands(value: Any) -> list[Operand]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import cache
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -79,8 +79,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return max((operand.elements for operand in (*self.inputs, *self.outputs, *self.mutated)), default=0)
 
 
+Loop = Literal[
+    "points",
+    "reduction",
+    "rows",  # a reduction over rows, and what is done with their elements
+    "statistics",  # sums over columns, then a second loop over the elements
+    "beside",  # rows, and sums over columns in a second loop
+    "scatter",  # a table filled or copied, then rows added to it
+]
+
+
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """One kernel (or chain of `kernels`) of a call; fields as in `Op`, and a `suffix` of the op's name."""
+    """One kernel (or chain of `kernels`) of a call; fields as in `Op`, and a `suffix` of the op's name.
+
+    `loop` is how a compiler writes it; None: it calls a library.
+    """
 
     kind: Kind
     flops: int | float
@@ -92,6 +105,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     gradient: Gradient = "none"
     library: bool = False
     suffix: str = ""
+    loop: Loop | None = None
 
 
 Rule: TypeAlias = Callable[[Call], "list[Cost]"]
@@ -138,8 +152,12 @@ def costs(call: Call) -> list[Cost]:
 
 
 class Operators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Operators without a rule of their own: patterns by reason of refusal, and by what they cost as."""
+    """Operators without a rule of their own: patterns by reason of refusal, and by what they cost as.
 
+    `library` are those that no compiler writes as a loop with others, although they cost as element by element.
+    """
+
+    library: list[str]
     refused: dict[str, list[str]]
     costs_as: dict[str, list[str]] = msgspec.field(name="class")
 
@@ -157,6 +175,12 @@ def refusal(name: str) -> str | None:
 def class_of(name: str) -> str | None:
     """What an operator without a rule costs as: free, fill, copy, elementwise or scatter."""
     return _named(name, _operators().costs_as)
+
+
+@cache
+def in_library(name: str) -> bool:
+    """Whether a compiler calls a library for an operator, although it costs as element by element."""
+    return _named(name, {"library": _operators().library}) is not None
 
 
 def _named(name: str, table: dict[str, list[str]]) -> str | None:
@@ -197,7 +221,7 @@ def _free(call: Call) -> list[Cost]:
 )
 def _fill(call: Call) -> list[Cost]:
     """Constants and random numbers: written, nothing read."""
-    return [Cost(kind="elementwise", flops=0, read=0, written=call.written)]
+    return [Cost(kind="elementwise", flops=0, read=0, written=call.written, loop="points")]
 
 
 @rule(
@@ -213,7 +237,7 @@ def _copy(call: Call) -> list[Cost]:
     """Data moved, perhaps converted: sources read, result written, no arithmetic."""
     source = call.args.get("src") if call.mutated else None
     read = source.bytes if isinstance(source, Operand) else call.read
-    return [Cost(kind="elementwise", flops=0, read=read, written=call.written)]
+    return [Cost(kind="elementwise", flops=0, read=read, written=call.written, loop="points")]
 
 
 @rule(
@@ -252,7 +276,10 @@ def _copy(call: Call) -> list[Cost]:
 )
 def _elementwise(call: Call) -> list[Cost]:
     """Element by element, or a reduction: 1 FLOP per element of the largest operand."""
-    return [Cost(kind="elementwise", flops=call.largest, read=call.read, written=call.written)]
+    left = max((operand.numel for operand in call.outputs), default=0)
+    reduces = left < call.largest and ("reduction" in call.tags or left == 1)
+    loop: Loop = "reduction" if reduces else "points"
+    return [Cost(kind="elementwise", flops=call.largest, read=call.read, written=call.written, loop=loop)]
 
 
 # --- gathers and scatters of rows ------------------------------------------------------------------------
@@ -267,12 +294,12 @@ def _indices(call: Call) -> int:
 @rule(*aten("embedding index index_select gather take _unsafe_index _unsafe_masked_index"))
 def _gather(call: Call) -> list[Cost]:
     """Rows looked up: the indices and the rows they name are read, not the whole table; 0 FLOPs."""
-    return [Cost(kind="embedding", flops=0, read=_indices(call) + call.written, written=call.written)]
+    return [Cost(kind="embedding", flops=0, read=_indices(call) + call.written, written=call.written, loop="points")]
 
 
 @rule(
     *aten("""
-    embedding_dense_backward slice_backward select_backward index_put _unsafe_index_put _index_put_impl
+    embedding_dense_backward index_put _unsafe_index_put _index_put_impl
     index_add scatter scatter_add scatter_reduce index_copy index_fill masked_scatter
 """)
 )
@@ -285,63 +312,16 @@ def _scatter(call: Call) -> list[Cost]:
     if not call.mutated and isinstance(base, Operand):
         read += base.bytes
     filled = sum(operand.bytes for operand in call.outputs)
-    return [Cost(kind="embedding", flops=rows // max(1, _itemsize(call)), read=read, written=filled + rows)]
+    flops, written = rows // max(1, _itemsize(call)), filled + rows
+    return [Cost(kind="embedding", flops=flops, read=read, written=written, loop="scatter")]
+
+
+@rule(*aten("slice_backward select_backward"))
+def _padded(call: Call) -> list[Cost]:
+    """Zeros, and a part of them written again."""
+    (cost,) = _scatter(call)
+    return [msgspec.structs.replace(cost, loop="points")]
 
 
 def _itemsize(call: Call) -> int:
     return next((operand.itemsize for operand in (*call.outputs, *call.mutated)), 1)
-
-
-# --- normalization, softmax, loss ------------------------------------------------------------------------
-
-_NORM_FLOPS = {
-    "rms": 5,
-    "other": 8,
-}  # per element: square, sum, scale (rms); and subtract, variance (layer, batch)
-
-
-@rule(*aten("native_layer_norm _fused_rms_norm"))
-def _row_norm(call: Call) -> list[Cost]:
-    """Norm over rows that stay on chip: one pass."""
-    per_element = _NORM_FLOPS["rms" if "rms" in call.name else "other"]
-    flops = per_element * call.largest
-    return [Cost(kind="normalization", flops=flops, read=call.read, written=call.written)]
-
-
-@rule(
-    *aten("""
-    native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
-    _native_batch_norm_legit_functional _batch_norm_with_update _batch_norm_with_update_functional native_group_norm
-    native_layer_norm_backward native_batch_norm_backward cudnn_batch_norm_backward batch_norm_backward
-    native_group_norm_backward _fused_rms_norm_backward
-""")
-)
-def _two_pass_norm(call: Call) -> list[Cost]:
-    """Statistics (backward: gradient sums) in one kernel, the elements in a second: read twice."""
-    backward = call.name.endswith("_backward")
-    per_element = _NORM_FLOPS["rms" if "rms" in call.name else "other"] * (2 if backward else 1)
-    if "no_training" in call.name:
-        return [Cost(kind="normalization", flops=per_element * call.largest, read=call.read, written=call.written)]
-    flops = per_element * call.largest
-    return [Cost(kind="normalization", flops=flops, read=2 * call.read, written=call.written, kernels=2)]
-
-
-@rule(*aten("_softmax _log_softmax _safe_softmax _softmax_backward_data _log_softmax_backward_data"))
-def _softmax(call: Call) -> list[Cost]:
-    """Maximum, subtraction, exponential, sum, division: 5 FLOPs per element, twice that backward."""
-    per_element = 10 if "backward" in call.name else 5
-    return [Cost(kind="softmax", flops=per_element * call.largest, read=call.read, written=call.written)]
-
-
-@rule(*aten("nll_loss_forward nll_loss2d_forward"))
-def _nll_loss(call: Call) -> list[Cost]:
-    """One log-probability per target is read."""
-    target: Operand = call.args["target"]
-    read = target.bytes + target.elements * call.args["self"].itemsize
-    return [Cost(kind="softmax", flops=target.elements, read=read, written=call.written)]
-
-
-@rule(*aten("nll_loss_backward nll_loss2d_backward"))
-def _nll_loss_backward(call: Call) -> list[Cost]:
-    """Zeros everywhere, and one value per target."""
-    return [Cost(kind="softmax", flops=0, read=call.args["target"].bytes, written=call.written)]

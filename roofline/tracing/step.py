@@ -19,7 +19,9 @@ LARGEST_KEPT = 8  # traces of files, so that a comparison runs each once
 _MODULES_NAMED = 3
 _ON_NUMBERS = "traced on its own numbers, since it asks for values: shapes that hang on them are those of this one pass"
 _AS_IT_IS = "traced in the dtypes it has, since it does not run in {}"
-_COMPILED = "torch.compile is traced as what it is given, operator by operator: --stack compiled prices its launches"
+_COMPILED = (
+    "torch.compile holds a part of it: the compiled stack, unless one is named, fuses the whole pass as one graph"
+)
 
 
 def model_of(trace: Trace, notes: tuple[str, ...] = ()) -> ModelConfig:
@@ -30,7 +32,14 @@ def model_of(trace: Trace, notes: tuple[str, ...] = ()) -> ModelConfig:
     """
     if not trace.ops:
         raise RooflineError(f"the pass of {trace.name} ran no operator that costs anything: nothing to estimate")
-    recorded = RecordedPass(ops=trace.ops, trainable=trace.trainable_parameters, peak_bytes=trace.peak_bytes)
+    trainable, fused = trace.trainable_parameters, trace.fused
+    recorded = RecordedPass(
+        ops=trace.ops,
+        trainable=trainable,
+        peak_bytes=trace.peak_bytes,
+        fused=None if fused is None else RecordedPass(ops=fused.ops, trainable=trainable, peak_bytes=fused.peak_bytes),
+        compiled=trace.compiled,
+    )
     return recorded_model(trace.name, trace.parameters, recorded, (*notes, *([_COMPILED] if trace.compiled else [])))
 
 

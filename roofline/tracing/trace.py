@@ -104,6 +104,7 @@ def trace(
             with recorder.keeping():
                 output = module(*args, **kwargs)  # stays alive until the end, as in a training loop
                 targets = _targets(torch, output, loss)
+            recorder.hold(output)
             if targets:
                 torch.autograd.backward(targets, [torch.empty_like(target) for target in targets])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..counting.count import op_record
+from ..counting.op import total
 from . import cells
 from .table import Cell, Table
 
 if TYPE_CHECKING:
+    from ..tracing.fusion import Fused
     from ..tracing.recorder import Trace
 
 COSTLIEST = 20
@@ -16,8 +18,13 @@ COSTLIEST = 20
 
 def data(result: Trace) -> dict[str, Any]:
     """The JSON object."""
-    found = {name: getattr(result, name) for name in result.__struct_fields__ if name != "ops"}
-    return {**found, "ops": [op_record(op) for op in result.ops]}
+    found = {name: getattr(result, name) for name in result.__struct_fields__}
+    return {**found, "ops": [op_record(op) for op in result.ops], "fused": result.fused and _fused(result.fused)}
+
+
+def _fused(fused: Fused) -> dict[str, Any]:
+    sizes = {name: getattr(fused, name) for name in fused.__struct_fields__}
+    return {**sizes, "ops": [op_record(op) for op in fused.ops]}
 
 
 def tables(result: Trace) -> list[Table]:
@@ -46,6 +53,11 @@ def _summary(result: Trace) -> Table:
         ["Kept for backward", cells.size(result.activation_bytes)],
         ["Peak of the pass", cells.size(result.peak_bytes)],
     ]
+    if result.fused is not None:
+        alone, fused = ((total(ops, "kernels"), total(ops, "bytes")) for ops in (result.ops, result.fused.ops))
+        moved = f"{cells.size(fused[1]).text} moved, not {cells.size(alone[1]).text}"
+        kept = f"{cells.size(result.fused.activation_bytes).text} kept"
+        rows.append(["As a compiler fuses it", f"{fused[0]:,} kernels, not {alone[0]:,}; {moved}; {kept}"])
     return Table(f"One pass of {result.name}", ["", ""], rows, align="ll")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.tracing import algebra, matmul, recurrence  # noqa: F401  register their rules
+from roofline.tracing import algebra, matmul, norms, recurrence  # noqa: F401  register their rules
 from roofline.tracing.rules import RULES, Call, class_of, costs, refusal
 
 LINES = (Path(__file__).parents[1] / "data" / "aten_operators.csv").read_text().splitlines()

@@ -6,6 +6,7 @@ import pytest
 import roofline
 from roofline.counting.op import Op
 from roofline.counting.step import build_step
+from roofline.tracing.fusion import Fused
 from roofline.tracing.recorder import Trace
 from roofline.tracing.step import model_of
 
@@ -35,6 +36,21 @@ def small():
 
 
 DEVICE = "h100-sxm-80gb"
+
+
+def test_a_compiling_stack_runs_the_fused_pass_and_is_the_default_of_a_compiled_module(small):
+    chain = [op(name, "forward", kind="elementwise", shape=None, flops=2**20) for name in ("mul", "add")]
+    fused = Fused(ops=(op("fused_mul_add", "forward", kind="elementwise"),), activation_bytes=0, peak_bytes=2**20)
+    trace = msgspec.structs.replace(small, ops=(*small.ops, *chain), fused=fused)
+    assert [op.name for op in build_step(model_of(trace), settled(trace, stack="fsdp")).ops][3:5] == ["mul", "add"]
+    step = build_step(model_of(trace), settled(trace, stack="compiled"))
+    assert (step.ops[0].name, step.ops[0].saved_bytes) == ("fused_mul_add", 2**20)
+    assert settled(trace).stack == "eager"
+    assert settled(msgspec.structs.replace(trace, compiled=True)).stack == "compiled"
+
+
+def settled(trace, **options):
+    return roofline.settle(trace, DEVICE, **options).train
 
 
 def test_mfu_counts_the_matmuls_of_the_pass(small):

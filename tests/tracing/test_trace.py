@@ -313,6 +313,6 @@ def test_compiled_modules_are_traced_as_what_the_compiler_is_given():
         result = trace(module, x)
         assert (result.ops, result.by_module, result.name) == (plain.ops, plain.by_module, "Sequential")
         assert result.compiled
-        assert "--stack compiled" in model_of(result).assumptions[0]
+        assert "the compiled stack" in model_of(result).assumptions[0]
     assert not plain.compiled
     assert model_of(plain).assumptions == ()

@@ -1,6 +1,9 @@
 """A traced pass as it is read."""
 
+import msgspec
+
 from roofline.counting.op import Op
+from roofline.tracing.fusion import Fused
 from roofline.tracing.recorder import ModuleCost, Trace
 from roofline.view import trace as view
 from roofline.view.table import cell_text
@@ -40,6 +43,14 @@ def test_totals_are_those_of_the_whole():
     assert cell_text(rows["Parameters"]) == "1,000, 900 of them trainable"
     assert (rows["Forward"].value, rows["Backward"].value) == (34, 68)
     assert cell_text(rows["Kept for backward"]) == "1.00 MiB"
+
+
+def test_what_a_compiler_makes_of_it_stands_beside_it():
+    fused = Fused(ops=(op("fused", 34, count=2),), activation_bytes=2**19, peak_bytes=2**20)
+    both = msgspec.structs.replace(TRACE, fused=fused)
+    words = cell_text(dict(view.tables(both)[0].rows)["As a compiler fuses it"])
+    assert words == "2 kernels, not 5; 24 B moved, not 60 B; 512.00 KiB kept"  # of ops that move 12 bytes each
+    assert [each["name"] for each in view.data(both)["fused"]["ops"]] == ["fused"]
 
 
 def test_ops_and_modules_are_sorted_by_what_they_cost_in_all():
