@@ -120,12 +120,12 @@ def points_of(estimate: Estimate | Inference) -> tuple[Point, ...]:
     """The ops of an estimate as points, the costliest first.
 
     The parts of one op's backward pass (data and weight gradients) are one point.
-    Ops without FLOPs have no place on the plane.
+    Ops without FLOPs or bytes have no place on the plane.
     """
     whole = float(estimate.time_s if isinstance(estimate, Inference) else estimate.step_time_s)
     groups: dict[tuple[str, str, str, str], list[Any]] = {}
     for op in estimate.ops:
-        if op.flops > 0 and op.expected_s > 0:
+        if op.flops > 0 and op.bytes > 0 and op.expected_s > 0:
             groups.setdefault((op.of, op.kind, op.phase, op.dtype), []).append(op)
     points = []
     for (name, kind, phase, dtype), ops in groups.items():

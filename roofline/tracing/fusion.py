@@ -215,7 +215,7 @@ def _priced(kernels: Sequence[_Kernel], buffers: Buffers, results: set[int]) -> 
         for buffer, places in readers.items()
         if buffer not in buffers.outside
         and kernels[places[-1]].backward
-        and not (buffer in makers and kernels[makers[buffer]].backward)
+        and not kernels[makers.get(buffer, places[0])].backward  # made or first read before
     }
     ops = Counter(_op(kernel, in_memory, kept, buffers.sizes) for kernel in kernels)
     return Fused(
@@ -273,15 +273,24 @@ def _peak(
 ) -> int:
     """Largest sum of live tensors: inputs and results for good, others until they are last read.
 
-    A fused kernel writes where what it reads last was (Inductor's `inplace_buffers`).
+    A fused kernel writes where what it reads last was (Inductor's `inplace_buffers`). What nothing reads is a gradient
+    of a parameter; what backward reads and nothing makes are the gradients it starts from.
     """
-    sizes, made = buffers.sizes, {buffer for kernel in kernels for buffer in kernel.made}
-    live = peak = sum(sizes[buffer] for buffer in readers if buffer not in made and buffer not in buffers.outside)
+    made = {buffer for kernel in kernels for buffer in kernel.made}
+    given = readers.keys() - made - buffers.outside
+
+    def size(found: set[int]) -> int:
+        return sum(buffers.sizes[buffer] for buffer in found)
+
+    inputs = {buffer for buffer in given if not kernels[readers[buffer][0]].backward}
+    in_memory = in_memory - buffers.outside
+    temporary = in_memory - results
+    live = peak = size(inputs)
     for place, kernel in enumerate(kernels):
-        written = sum(sizes[buffer] for buffer in kernel.made & in_memory - buffers.outside)
-        used = kernel.wide | kernel.made
-        over = {buffer for buffer in used & in_memory - results if readers.get(buffer, [place])[-1] <= place}
-        freed = sum(sizes[buffer] for buffer in over - buffers.outside)
-        peak = max(peak, live + written - (freed if kernel.loop else 0))
-        live += written - freed
+        if kernel.backward and (place == 0 or not kernels[place - 1].backward):
+            live += size(given - inputs)
+        read = {buffer for buffer in kernel.wide & temporary - kernel.made if readers[buffer][-1] == place}
+        written, unread = size(kernel.made & in_memory), kernel.made & temporary - readers.keys()
+        peak = max(peak, live + written - (size(read) if kernel.loop else 0))
+        live += written - size(read) - size(unread)
     return peak

@@ -169,17 +169,19 @@ def _attention_cost(call: Call, *, backward: bool) -> list[Cost]:
     seq_kv = k.shape[2]
     pair_flops = 2 * batch * heads * seq_q * (dim + v.shape[3])
     executed = int(pair_flops * _visible_keys(call, seq_q, seq_kv))
-    return [
-        Cost(
-            kind="attention",
-            flops=executed * 5 // 2 if backward else executed,
-            model_flops=pair_flops * seq_kv * (2 if backward else 1),
-            read=call.read,
-            written=call.written,
-            shape=(batch, heads, seq_q, seq_kv, dim),
-            kernels=3 if backward else 1,
-        )
-    ]
+    kernel = Cost(
+        kind="attention",
+        flops=executed * 5 // 2 if backward else executed,
+        model_flops=pair_flops * seq_kv * (2 if backward else 1),
+        read=call.read,
+        written=call.written,
+        shape=(batch, heads, seq_q, seq_kv, dim),
+        kernels=3 if backward else 1,
+    )
+    # backward computes them again; assumes that the gradient of an operation is one more
+    work = batch * heads * seq_q * seq_kv * call.args.get("work", 0) * (2 if backward else 1)
+    on_scores = Cost(kind="elementwise", flops=work, read=0, written=0, kernels=0, suffix="scores")
+    return [on_scores, kernel] if work else [kernel]
 
 
 _FLEX = "roofline.flex_attention"  # see higher_order.py

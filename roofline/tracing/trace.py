@@ -29,6 +29,13 @@ __all__ = ["FailedPassError", "ModuleCost", "Trace", "load_builder", "trace"]
 LARGEST_REAL = 300e6  # parameters of a module that runs on numbers by itself
 _CASTS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
+_REMEDIES = {  # what torch says of what a traced pass cannot do -> what to do
+    "SparseTensorImpl": "a sparse gradient's size hangs on the values: trace the embedding with sparse=False",
+    "NestedInt": "a nested tensor's sizes are not in its shape: pad it",
+    "saved tensor hooks": "torch.func.grad hides what it keeps: take torch.autograd.grad(..., create_graph=True)",
+    "combine_mode='pointwise'": "trace it with 'generic'",
+}
+
 
 class FailedPassError(RooflineError):
     """A module does not run on its example inputs; `asks_value`: because shapes have no values."""
@@ -180,8 +187,9 @@ def _explained(module: Any) -> Iterator[None]:
             )
             failed.asks_value = True
             raise failed from error
+        remedy = "".join(f": {remedy}" for words, remedy in _REMEDIES.items() if words in first_line)
         raise FailedPassError(
-            f"{name} failed on the example inputs{line}: {type(error).__name__}: {first_line}"
+            f"{name} failed on the example inputs{line}: {type(error).__name__}: {first_line}{remedy}"
         ) from error
 
 

@@ -232,7 +232,7 @@ def ops_table(result: Estimate, limit: int | None = COSTLIEST) -> Table:
             seconds(op.ideal_s),
             share(op.expected_s / result.step_time_s),
             op.bound,
-            intensity(None if op.kind == "collective" else op.intensity),
+            intensity(None if op.kind == "collective" or not op.bytes else op.intensity),
         ]
         for op in result.ops[:limit]
     ]

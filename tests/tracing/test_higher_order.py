@@ -88,3 +88,46 @@ def test_loops_run_their_steps():
     assert trace(Loop("scan"), x).matmul_flops("forward") == 3 * 2 * 8 * 8
     with pytest.raises(RooflineError, match="Loop asks for a value .*: shapes have none, trace a small one with real"):
         trace(Loop("by value"), x)
+
+
+def test_flex_attention_runs_its_functions_on_the_scores():
+    def capped(score, b, h, i, j):
+        return 30 * torch.tanh(score / 30)
+
+    result = trace(Attention(causal, score_mod=capped), torch.randn(B, S, H * D))
+    scores, cut = B * H * S * S * 10 / 16, B * H * S * S * 4 / 16  # 4 blocks on the diagonal, 6 below it
+    work = 3 * scores + 1 * cut  # a product, tanh, a quotient; a comparison
+    found = {op.phase: op for op in result.ops if op.name.endswith("scores")}
+    assert found["forward"].flops == work
+    assert found["backward"].flops == 2 * work
+    assert {(op.bytes, op.kernels, op.kind) for op in found.values()} == {(0, 0, "elementwise")}
+
+
+def test_a_map_runs_row_by_row():
+    from torch._higher_order_ops.map import map as mapped
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return mapped(lambda row: {"out": torch.tanh(self.layer(row))}, x)
+
+    assert trace(Rows(), torch.randn(3, 5, 8)).matmul_flops("forward") == 3 * 2 * 5 * 8 * 8
+
+
+def test_an_associative_scan_runs_as_a_tree():
+    from torch._higher_order_ops.associative_scan import associative_scan
+
+    class Prefix(nn.Module):
+        def forward(self, x):
+            return associative_scan(lambda a, b: a * b, x, dim=0, combine_mode=self.mode)
+
+    net = Prefix()
+    net.mode = "generic"
+    products = [op for op in trace(net, torch.randn(8, 4, requires_grad=True)).ops if op.phase == "forward"]
+    assert sum(op.flops * op.count for op in products if op.name.startswith("mul")) == 11 * 4  # 4 + 2 + 1, then 1 and 3
+    net.mode = "pointwise"
+    with pytest.raises(RooflineError, match="Prefix failed .* combine_mode='pointwise', .*: trace it with 'generic'"):
+        trace(net, torch.randn(8, 4))

@@ -316,3 +316,29 @@ def test_compiled_modules_are_traced_as_what_the_compiler_is_given():
         assert "the compiled stack" in model_of(result).assumptions[0]
     assert not plain.compiled
     assert model_of(plain).assumptions == ()
+
+
+def test_what_a_traced_pass_cannot_do_is_said_with_a_remedy():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            def loss(row):
+                return self.layer(row).sum()
+
+            return torch.func.vmap(torch.func.grad(loss))(x)
+
+    class Nested(Rows):
+        def forward(self, x):
+            rows = torch.nested.as_nested_tensor([x, x[:1]], layout=torch.jagged)
+            return self.layer(rows).to_padded_tensor(0.0)
+
+    for module, inputs, remedy in (
+        (nn.Embedding(8, 4, sparse=True), torch.zeros(3, dtype=torch.long), "trace the embedding with sparse=False"),
+        (Rows(), torch.randn(3, 4), "take torch.autograd.grad"),
+        (Nested(), torch.randn(3, 4), "pad it"),
+    ):
+        with pytest.raises(RooflineError, match=f"{type(module).__name__} failed .*: .*{remedy}"):
+            trace(module, inputs)
