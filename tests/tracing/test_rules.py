@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.nn import functional as F
 
+from roofline.tracing.rules import RULES, Cost, rule
 from roofline.tracing.trace import trace
 
 
@@ -105,3 +106,32 @@ def test_operators_of_other_kinds_are_traced():
     found = trace(Several(), torch.zeros(6, 3, dtype=torch.long), torch.randn(6, 16))
     names = {op.name.rpartition(".")[2] for op in found.ops}
     assert {"embedding_bag", "trilinear", "fft_r2c", "linalg_cholesky_ex"} <= names
+
+
+def test_an_operator_of_the_user_s_is_refused_until_a_rule_costs_it():
+    @torch.library.custom_op("tests::silu_mul", mutates_args=())
+    def silu_mul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return F.silu(a) * b
+
+    silu_mul.register_fake(lambda a, *_: torch.empty_like(a))
+
+    class Gate(nn.Module):
+        def forward(self, a, b):
+            return silu_mul(a * 2, b)
+
+    inputs = torch.randn(4, 8), torch.randn(4, 8)
+    with pytest.raises(
+        RooflineError, match=r"no cost rule for operator 'tests\.silu_mul': register one with @roofline"
+    ):
+        trace(Gate(), *inputs)
+
+    @rule("tests.silu_mul")
+    def cost(call):
+        return [Cost(kind="elementwise", flops=5 * call.largest, read=call.read, written=call.written, loop="points")]
+
+    try:
+        found = trace(Gate(), *inputs)
+    finally:
+        del RULES["tests.silu_mul"]
+    assert [(op.name, op.flops, op.bytes) for op in found.ops] == [("mul", 32, 256), ("silu_mul", 160, 384)]
+    assert [(op.name, op.flops, op.bytes) for op in found.fused.ops] == [("fused_mul_silu_mul", 192, 384)]
