@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import autocast, cudnn, higher_order
 
 _LARGEST_KNOWN = 2**26  # bytes: tensors of integers up to this size keep their values, such as a mask of 8k x 8k
+_LARGEST_FLOATS = 2**24  # and what is made of numbers alone, such as a mask of 2k x 2k with -inf in it
 _SMALL = 2**12  # numbers: operators on no more make tensors of a bounded size
 
 
@@ -34,10 +36,12 @@ def fake_mode(torch: Any, stack: contextlib.ExitStack) -> Any:
 
 @contextlib.contextmanager
 def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], Any]]:
-    """Run operators on shapes alone, except small integer ones on known values (positions, masks): these run.
+    """Run operators on shapes alone, except small ones on known values (positions, masks): these run.
 
-    So a model that asks whether its mask is all ones takes the branch it takes in real training.
+    So a model that asks whether its mask is all ones takes the branch it takes in real training. Known are integers,
+    and what is made of numbers without chance; not what a tensor of unknown values was written to.
     """
+    stale: set[int] = set()  # storages
     fake_tensor = torch._subclasses.fake_tensor
     leaves_of = torch.utils._pytree.tree_leaves
 
@@ -47,21 +51,27 @@ def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], An
     def known(tensors: list[Any]) -> bool:
         return all(
             not isinstance(tensor, fake_tensor.FakeTensor)
-            and not tensor.is_floating_point()
             and not tensor.is_complex()
-            and tensor.nbytes <= _LARGEST_KNOWN
+            and tensor.nbytes <= (_LARGEST_FLOATS if tensor.is_floating_point() else _LARGEST_KNOWN)
+            and tensor.untyped_storage()._cdata not in stale
             for tensor in tensors
         )
 
     def execute(func: Any, args: Any, kwargs: Any) -> Any:
         inputs = tensors_of((args, kwargs))
         if not known(inputs):
+            written = (args[at] for at, one in enumerate(func._schema.arguments[: len(args)]) if _writes(one))
+            for storage in (tensor.untyped_storage() for tensor in tensors_of(list(written))):
+                stale.add(storage._cdata)
+                weakref.finalize(storage, stale.discard, storage._cdata)
             return _on_shapes(torch, func, args, kwargs)
         if not inputs or any(tensor.numel() > _SMALL for tensor in inputs):  # how much it makes is known on shapes
             result = _on_shapes(torch, func, args, kwargs)
             made = tensors_of(result)
-            factory_of_numbers = not inputs and any(tensor.is_floating_point() for tensor in made)
-            if factory_of_numbers or any(tensor.nbytes > _LARGEST_KNOWN for tensor in made):
+            by_chance = torch.Tag.nondeterministic_seeded in func.tags or func._schema.name.startswith("aten::empty")
+            unknown = by_chance and not inputs and any(tensor.is_floating_point() for tensor in made)
+            limits = [_LARGEST_FLOATS if tensor.is_floating_point() else _LARGEST_KNOWN for tensor in made]
+            if unknown or any(tensor.nbytes > limit for tensor, limit in zip(made, limits, strict=True)):
                 return result
         with fake_tensor.unset_fake_temporarily():
             result = func(*args, **kwargs)
@@ -71,6 +81,10 @@ def without_data(torch: Any, mode: Any) -> Iterator[Callable[[Any, Any, Any], An
 
     with mode:
         yield execute
+
+
+def _writes(argument: Any) -> bool:
+    return argument.alias_info is not None and bool(argument.alias_info.is_write)
 
 
 def _on_shapes(torch: Any, func: Any, args: Any, kwargs: Any) -> Any:

@@ -53,6 +53,39 @@ def test_shapes_that_depend_on_data_need_real_data():
     assert trace(Routed(), x, real=True).matmul_flops("forward") == 2 * 6 * 4 * 4
 
 
+def test_masks_of_numbers_keep_their_values():
+    module = nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+
+    class Masked(nn.Module):  # torch asks whether a mask is causal
+        def __init__(self):
+            super().__init__()
+            self.net = module
+
+        def forward(self, x):
+            return self.net(x, x, tgt_mask=module.generate_square_subsequent_mask(6))
+
+    x = torch.randn(2, 6, 16)
+    shapes, real = trace(Masked(), x), trace(Masked(), x, real=True)
+    assert shapes.matmul_flops() == real.matmul_flops()
+
+
+def test_what_is_not_known_makes_what_it_is_written_to_unknown():
+    class Kept(nn.Module):
+        def __init__(self, fill):
+            super().__init__()
+            self.fill = fill
+
+        def forward(self, x):
+            kept = torch.zeros(3)
+            kept[0] = self.fill(x)
+            return x * 2 if kept.sum() > 0 else x
+
+    for fill in (torch.sum, lambda _: torch.rand(())):
+        with pytest.raises(RooflineError, match="Kept asks for a value"):
+            trace(Kept(fill), torch.randn(4))
+    assert "mul" in {op.name for op in trace(Kept(len), torch.randn(4)).ops}
+
+
 def test_integers_keep_their_values():
     class Masked(nn.Module):
         def __init__(self):
