@@ -139,7 +139,7 @@ def _composition(dealt: _Dealt, pp: int, vp: int) -> tuple[tuple[float, ...], ..
 def chunks(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     """Every chunk of one pipeline (a stage, or a virtual stage) in the order that a micro batch runs through them."""
     order, held, place = model.layer_order, [], 0
-    sizes = chunk_sizes(len(order), int(train.pp), int(train.vp))
+    sizes = _asked_for(model, train) or chunk_sizes(len(order), int(train.pp), int(train.vp))
     for index, size in enumerate(sizes):
         layers = [0] * len(model.groups)
         for kind in order[place : place + size]:
@@ -150,12 +150,17 @@ def chunks(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     return tuple(held)
 
 
+def _asked_for(model: ModelConfig, train: TrainConfig) -> tuple[int, ...] | None:
+    """Layers of each chunk where a layout says; None: dealt out evenly."""
+    return None if train.pp_layout == "even" else chunk_layers(known_word(train.pp_layout), model)
+
+
 def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
     """The stages of a pipeline that matter, first to last; in arrays of layouts some may be repeated."""
     dealt = _Dealt(
         order=model.order,
         counts=tuple([group.count for group in model.groups]),
-        sizes=None if train.pp_layout == "even" else chunk_layers(known_word(train.pp_layout), model),
+        sizes=_asked_for(model, train),
         placement=pipeline_schedule(known_word(train.schedule)).placement,
     )
     if is_scalar(train.pp, train.vp):

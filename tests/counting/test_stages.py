@@ -154,3 +154,9 @@ def test_chunks_hold_the_layers_of_each_kind_in_order():
     found = chunks(model, resolve(train_config({"pp": 3, "global_batch": 6}), model))
     assert [chunk.layers for chunk in found] == [(1, 1)] * 3
     assert [(chunk.embedding, chunk.head) for chunk in found] == [(1, 0), (0, 0), (0, 1)]
+
+
+def test_chunks_are_those_of_the_layout_asked_for():
+    model = model_from_flat(MIXED)  # dense and experts in turn, six layers
+    found = chunks(model, resolve(train_config({"pp": 3, "pp_layout": "3,1,2", "global_batch": 6}), model))
+    assert [chunk.layers for chunk in found] == [(2, 1), (0, 1), (1, 1)]
