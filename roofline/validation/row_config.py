@@ -32,7 +32,11 @@ DROPS = ("megatron", "deepspeed", TRAINER)  # profiles of GPT-era code
 SEQUENCE_PARALLEL_SINCE = 2022  # arXiv:2205.05198
 # What training code ran by default: FlashAttention appeared in May 2022 (arXiv:2205.14135), its second version in
 # July 2023 (arXiv:2307.08691), and is behind most of that year's figures.
-BRINGS = {"nanochat": "flash3"}  # karpathy/nanochat nanochat/flash_attention.py: FlashAttention-3 where it runs
+BRINGS = {  # by the name of the software
+    "nanochat": "flash3",  # karpathy/nanochat nanochat/flash_attention.py: FlashAttention-3 where it runs
+    "llm.c": "te",  # karpathy/llm.c llmc/cudnn_att.cpp: cuDNN's
+}
+MUON = {"nanochat", "modded-nanogpt"}  # software that trains with it
 ATTENTION_SINCE = ((FLASH_YEAR, "flash2"), (2022.5, "flash1"), (0, "unfused"))
 
 
@@ -91,6 +95,8 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     if n_devices % group:
         raise Skipped(f"n_devices {n_devices} is not a multiple of tp*pp*cp = {group}")
     dtype = row.get("dtype") or ""
+    if dtype == "int8":
+        raise Skipped("it trains in int8, which is not estimated")
     if not dtype and row.get("workload") in ADAPTED:
         raise Skipped("dtype is not stated, and frozen weights may be in any")
     stack = _stack(row, assumed)
@@ -244,10 +250,15 @@ def usual_attention(row: Mapping[str, str], device: Device | None) -> str:
     """The attention that training code of a row's time ran by default on a device."""
     if device is not None and "flash2" not in device.family.attention:
         return "unfused"
-    brought = BRINGS.get((row.get("software") or "").split(" ")[0].lower())
+    brought = BRINGS.get(_software(row))
     if brought is not None and device is not None and brought in device.family.attention:
         return brought
     return next(kernel for since, kernel in ATTENTION_SINCE if _year(row) >= since)
+
+
+def _software(row: Mapping[str, str]) -> str:
+    """The name of the software that a row states, without its version."""
+    return (row.get("software") or "").split(" ")[0].lower()
 
 
 def _attention(row: Mapping[str, str], stack: str, assumed: list[str]) -> str:
@@ -290,8 +301,8 @@ def _device_like(row: Mapping[str, str]) -> Device | None:
 
 
 def _optimizer(row: Mapping[str, str]) -> str:
-    """The optimizer where a table names one."""
-    words = (row.get("optimizer") or "").lower()
+    """The optimizer where a table names one, or its software."""
+    words = (row.get("optimizer") or "").lower() or ("muon" if _software(row) in MUON else "")
     named = next((name for name in ("adafactor", "sgd", "lion", "muon") if words.startswith(name)), "adamw")
     if named != "adamw":
         return named

@@ -48,6 +48,11 @@ RECOMPUTED = (
     (r"custom remat: keep layer input", "full"),
     (r"recompute[_ ]modules[=: ]+((?!full|none)[a-z_]+(?:, ?[a-z_]+)*)", r"\1"),
 )
+# who deals Muon's matrices out to its ranks: modded-nanogpt from this record on, nanochat (nanochat/muon.py DistMuon)
+DEALT_OUT = ("KellerJordan/modded-nanogpt records/track_1_short/2024-10-17", "karpathy/nanochat")
+# what the script of a run sets and its table lacks: AI-Hypercomputer/maxtext@d32d207fbcce
+# MaxText/configs/v5p/gpt3_175b/gpt3_175b_base.sh and v5p_1024.sh
+SCRIPTS = {"tr-v5p-gpt3-175b": {"dtype": "int8", "recompute": "full", "tp": "8.0", "dp": "64.0"}}
 # boards that a source's name of the box means: a DGX-2 holds SXM3 modules (hardware/instances.csv)
 BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
 # what authors train with where a row runs their kernels (Dao-AILab/flash-attention training/README.md)
@@ -105,6 +110,10 @@ def tidy(row: dict[str, str]) -> dict[str, str]:
     """Words of the source as the figures and short kinds that are read from them."""
     if "notes" in row and "tokens" not in row:  # a run
         row["fused"] = "/".join(fusions_of(row))
+        since = next((each for each in DEALT_OUT if each.split()[0] == row["source"].split()[0]), None)
+        if since is not None and row["source"] >= since:
+            row["sharding"] = "zero1"
+        row |= SCRIPTS.get(row["id"], {})
     if "workload" in row:
         row["precision"] = "no fp32 copy" if "no fp32 copy" in row["notes"] else upcast_said(row)
         row["adapters"] = adapters_said(row) if row["workload"] in ADAPTED else ""

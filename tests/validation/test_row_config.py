@@ -3,6 +3,7 @@
 import pytest
 
 from roofline.config.asserts import RefusedError
+from roofline.validation.rows import Skipped
 
 from .published_rows import MIXTRAL, case
 
@@ -168,6 +169,21 @@ def test_nanochat_brings_its_attention_where_it_runs(device, kernel):
 def test_states_sharded_over_less_than_all_ranks_stay_within_a_node(group, sharding):
     row = {"tp": "1", "pp": "1", "n_devices": "64", "dp": "64", "global_batch_sequences": "128", "sharding": "zero1"}
     assert {train.sharding for train in case(**row, zero_group=group).candidates} == {sharding}
+
+
+def test_llm_c_runs_the_attention_of_cudnn():
+    assert {train.attention for train in case(software="llm.c (2024-10-13)", attention="").candidates} == {"te"}
+
+
+@pytest.mark.parametrize("software", ["modded-nanogpt (PyTorch DDP)", "nanochat"])
+def test_some_software_trains_with_muon(software):
+    row = {"tp": "1", "pp": "1", "n_devices": "8", "dp": "8", "sharding": "zero1"}
+    assert {train.optimizer for train in case(software=software, **row).candidates} == {"muon"}
+
+
+def test_a_run_in_int8_is_left_out_and_says_why():
+    with pytest.raises(Skipped, match="int8"):
+        case(dtype="int8")
 
 
 def test_a_lowered_power_limit_is_said():
