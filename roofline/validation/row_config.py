@@ -101,13 +101,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         raise Skipped("dtype is not stated, and frozen weights may be in any")
     stack = _stack(row, assumed)
     attention = _attention(row, stack, assumed)
-    sharding = row.get("sharding") or ""
-    if not sharding:
-        sharding = "none" if n_devices == group else load_stack(stack).sharding
-        if n_devices != group:
-            assumed.append(f"sharding {sharding}")
-    elif sharding == "zero1" and (integer(row, "zero_group") or n_devices) < n_devices // group:
-        sharding = "hzero1"  # states are sharded over less than all ranks: those of a node
+    sharding = _sharding(row, stack, n_devices // group, assumed)
     if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
         raise Skipped("ep of a mixture of experts is not stated")
     gpt = not row.get("gated_mlp") or not integer(row, "gated_mlp")
@@ -141,6 +135,17 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         **sizes,
         **adapter_options(row),
     )
+
+
+def _sharding(row: Mapping[str, str], stack: str, ranks: int, assumed: list[str]) -> str:
+    """What `ranks` of data parallelism shard: as stated, else the software's usual."""
+    sharding = row.get("sharding") or ""
+    if sharding == "zero1" and (integer(row, "zero_group") or ranks) < ranks:
+        return "hzero1"  # states are sharded over less than all ranks: those of a node
+    if sharding or ranks == 1:
+        return sharding or "none"
+    assumed.append(f"sharding {load_stack(stack).sharding}")
+    return load_stack(stack).sharding
 
 
 def _offload(row: Mapping[str, str]) -> dict[str, Any]:
