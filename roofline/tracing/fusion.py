@@ -24,7 +24,13 @@ _KINDS = ("normalization", "softmax", "embedding", "elementwise")  # a kernel of
 
 
 class Fused(msgspec.Struct, frozen=True, kw_only=True):
-    """A pass of fused kernels; fields as those of `Trace`."""
+    """A pass of fused kernels.
+
+    Attributes:
+        ops: Its kernels, in an order in which they can run.
+        activation_bytes: Bytes kept for backward.
+        peak_bytes: Bytes of tensors alive at once, at the fullest moment.
+    """
 
     ops: tuple[Op, ...]
     activation_bytes: int
