@@ -153,9 +153,11 @@ def data_parallel_ops(
     ):
         if not (isinstance(all_bytes, (int, float)) and all_bytes == 0):
             whole_ones, saved = matrices if whole else 0, in_8_bits * (train.activation_bytes - 1)
-            ops += _data_parallel(
+            found = _data_parallel(
                 train, stack, prefix, params, all_bytes, whole_ones, saved, grad, gathered, stage_layers
             )
+            runs = where(all_bytes > 0, 1, 0)  # of arrays some stages may have none
+            ops += [msgspec.structs.replace(op, count=op.count * runs) for op in found]
     return ops
 
 

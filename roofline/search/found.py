@@ -1,9 +1,9 @@
-"""The layouts that stand out of a search, estimated one by one: the best, the simplest, the front."""
+"""The layouts that stand out of a search, estimated with their intervals: the best, the simplest, the front."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
 from .grid import Bundle
-from .layout import HARDLY, Layout, SearchResult, layout_of, value_of, worse_by
+from .layout import HARDLY, Layout, SearchResult, layouts_of, value_of, worse_by
 from .question import Bundles, Piece
 
 # Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
@@ -42,12 +42,15 @@ class Found:
         question, best = self.question, self.best
         if best.empty and not interrupted:
             self._refuse()
-        found = [self._layout(entry) for entry in self._distinct()]
+        leaders = self._distinct()
+        points = [] if best.front is None else best.front.points()
+        fastest = [of.best()[0] for of in best.software.values()]
+        self._estimate([*leaders, *points, *fastest])
+        found = [self._layout(entry) for entry in leaders]
         smallest = None if found else next(iter(self._layout(entry) for entry in best.smallest.best()), None)
         if smallest is not None and smallest.fits:  # likelier than not, where none surely does
             found, smallest = [smallest], None
         simplest = self._simplest(found[0]) if found else None
-        front = [] if best.front is None else [self._layout(entry) for entry in best.front.points()]
         return SearchResult(
             model=question.model,
             device=question.device,
@@ -56,10 +59,10 @@ class Found:
             seconds=seconds,
             layouts=found,
             simplest=simplest,
-            front=front,
+            front=[self._layout(entry) for entry in points],
             smallest=smallest,
             smallest_memory=self._memory(smallest),
-            by_software=self._by_software(),
+            by_software=sorted(map(self._layout, fastest), key=lambda each: value_of(each, question.objective)),
             interrupted=interrupted,
             objective=question.objective,
             global_batch=int(question.base.global_batch or 1),
@@ -124,10 +127,6 @@ class Found:
             None if layout is None else memory_of(build_step(self.question.model, layout.train), self.question.device)
         )
 
-    def _by_software(self) -> list[Layout]:
-        found = [self._layout(leaders.best()[0]) for leaders in self.best.software.values()]
-        return sorted(found, key=lambda layout: value_of(layout, self.question.objective))
-
     def _simplest(self, best: Layout) -> Layout:
         for level in sorted(self.best.simple):  # none where the best is borderline
             layout = self._layout(self.best.simple[level].best()[0])
@@ -138,16 +137,21 @@ class Found:
         return best
 
     def _layout(self, entry: tuple[int, Any]) -> Layout:
-        """The layout at `entry` (source, index in its bundle), estimated on its own, once."""
-        source, index = entry
-        key = (source, int(index))
-        if key not in self.layouts:
-            self.layouts[key] = self._estimated(source, *self._at(source)[0].layout_at(int(index)))
-        return self.layouts[key]
+        """The layout at `entry` (source, index in its bundle)."""
+        self._estimate([entry])
+        return self.layouts[entry[0], int(entry[1])]
 
-    def _estimated(self, source: int, variant: int, row: int, micro: int) -> Layout:
-        train = self._train(source, variant, row, micro)
-        return layout_of(build_step(self.question.model, train), self.question.device)
+    def _estimate(self, entries: Iterable[tuple[int, Any]]) -> None:
+        """Estimate the layouts at `entries` that were not yet, those on one set of words together."""
+        alike: dict[tuple[int, int], dict[tuple[int, int], TrainConfig]] = {}
+        for source, index in entries:
+            key = source, int(index)
+            if key not in self.layouts:
+                variant, row, micro = self._at(source)[0].layout_at(key[1])
+                alike.setdefault((source, variant), {})[key] = self._train(source, variant, row, micro)
+        for trains in alike.values():
+            found = layouts_of(self.question.model, list(trains.values()), self.question.device)
+            self.layouts |= zip(trains, found, strict=True)
 
     def _train(self, source: int, variant: int, row: int, micro: int) -> TrainConfig:
         bundle, piece = self._at(source)

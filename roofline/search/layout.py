@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from ..answers.estimate import model_flops_of
 from ..answers.times import estimate_times
+from ..arrays import is_scalar, number
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
+from ..config.settle import resolve
 from ..config.stack import load_stack
 from ..constants import constant
+from ..counting.step import build_step
 from ..footprint.parts import Memory
 from ..footprint.spreads import SURE
 from ..model.spec import ModelConfig
@@ -23,12 +27,13 @@ from ..timing.terms import TERMS
 from .space import DEGREES, WORDS
 
 if TYPE_CHECKING:
-    from ..counting.step import Step
     from ..hardware import Device
 
 WAITING_DRAW = constant("waiting_draw")
 
 
+ARRAY_FROM = 5  # layouts
+VARIED = (*DEGREES, "micro_batch", "num_devices")  # of layouts on one set of words
 HARDLY = 0.05  # a layout with less machinery is taken if it is expected to be at most this much worse
 
 
@@ -211,25 +216,52 @@ def mean_draw(times: Schedule[Any]) -> Any:
     return 1 - waiting * (1 - WAITING_DRAW)
 
 
-def layout_of(step: Step, device: Device) -> Layout:
-    """The layout of a step, with its figures on `device`."""
-    train, times = step.train, estimate_times(step, device)
-    seconds = float(times.expected)
-    taken = {name: getattr(train, name) for name in (*DEGREES, "micro_batch", *WORDS, "stack", "num_devices")}
-    peak = device.peak_flops_per_s(train.dtype) * train.num_devices
-    return Layout(
-        **taken,
-        accumulation=int(train.accumulation),
-        step_time_s=seconds,
-        step_time_low_s=float(times.low),
-        step_time_high_s=float(times.high),
-        tokens_per_s=float(train.tokens_per_step) / seconds,
-        mfu=float(model_flops_of(step) / (seconds * peak)),
-        memory_bytes=float(times.memory.needed_bytes),
-        fits=bool(times.memory.fits),
-        fit_probability=float(times.memory.fit_probability),
-        device_seconds_per_step=seconds * int(train.num_devices),
-        energy_share=mean_draw(times.schedule),
-        train=train,
-        schedule=times.schedule,
-    )
+def layouts_of(model: ModelConfig, trains: Sequence[TrainConfig], device: Device) -> list[Layout]:
+    """Layouts with their figures on `device`: those of `trains`, which differ in degrees and micro batch alone.
+
+    Several are priced as one configuration of arrays, which takes as long as about four of them.
+    """
+    if len(trains) < ARRAY_FROM:
+        return [layout for train in trains for layout in _layouts(model, [resolve(train, model)], train, device)]
+    figures = {name: _array([getattr(train, name) for train in trains]) for name in VARIED}
+    together = msgspec.structs.replace(trains[0], **figures)
+    return _layouts(model, [resolve(train, model) for train in trains], together, device)
+
+
+def _array(values: list[int]) -> Any:
+    """Numbers as formulas take them: an array, or the number where it is one."""
+    return number(values) if len(set(values)) > 1 else values[0]
+
+
+def _layouts(model: ModelConfig, trains: Sequence[TrainConfig], together: TrainConfig, device: Device) -> list[Layout]:
+    """The layouts of complete `trains`, of which `together` is all in one."""
+    step = build_step(model, together)
+    times, flops = estimate_times(step, device), model_flops_of(step)
+    found = []
+    for place, train in enumerate(trains):
+
+        def of(figure: Any, place: int = place) -> Any:
+            return figure if is_scalar(figure) else figure[place].item()
+
+        seconds, devices = float(of(times.expected)), int(train.num_devices)
+        peak = device.peak_flops_per_s(train.dtype) * devices
+        schedule = Schedule(**{name: of(figure) for name, figure in msgspec.structs.asdict(times.schedule).items()})
+        found.append(
+            Layout(
+                **{name: getattr(train, name) for name in (*VARIED, *WORDS, "stack")},
+                accumulation=int(train.accumulation),
+                step_time_s=seconds,
+                step_time_low_s=float(of(times.low)),
+                step_time_high_s=float(of(times.high)),
+                tokens_per_s=float(train.tokens_per_step) / seconds,
+                mfu=float(of(flops) / (seconds * peak)),
+                memory_bytes=float(of(times.memory.needed_bytes)),
+                fits=bool(of(times.memory.fits)),
+                fit_probability=float(of(times.memory.fit_probability)),
+                device_seconds_per_step=seconds * devices,
+                energy_share=mean_draw(schedule),
+                train=train,
+                schedule=schedule,
+            )
+        )
+    return found
