@@ -16,7 +16,7 @@ from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
 from .grid import Bundle
-from .layout import HARDLY, Layout, SearchResult, layouts_of, value_of, worse_by
+from .layout import HARDLY, VARIED, Layout, SearchResult, layouts_of, value_of, worse_by
 from .question import Bundles, Piece
 
 # Leaders kept for each layout returned: of those that differ in the virtual stages alone one is, and twins of the
@@ -143,12 +143,13 @@ class Found:
 
     def _estimate(self, entries: Iterable[tuple[int, Any]]) -> None:
         """Estimate the layouts at `entries` that were not yet, those on one set of words together."""
-        alike: dict[tuple[int, int], dict[tuple[int, int], TrainConfig]] = {}
+        alike: dict[TrainConfig, dict[tuple[int, int], TrainConfig]] = {}  # by their words, wherever they were found
         for source, index in entries:
             key = source, int(index)
             if key not in self.layouts:
-                variant, row, micro = self._at(source)[0].layout_at(key[1])
-                alike.setdefault((source, variant), {})[key] = self._train(source, variant, row, micro)
+                train = self._train(source, *self._at(source)[0].layout_at(key[1]))
+                words = msgspec.structs.replace(train, **dict.fromkeys(VARIED, 1))
+                alike.setdefault(words, {})[key] = train
         for trains in alike.values():
             found = layouts_of(self.question.model, list(trains.values()), self.question.device)
             self.layouts |= zip(trains, found, strict=True)
