@@ -1,5 +1,6 @@
 """The update of optimizers that depend on shapes: FLOPs, bytes and collectives by hand."""
 
+import numpy as np
 import pytest
 
 import roofline
@@ -148,3 +149,16 @@ def test_owners_of_whole_matrices_broadcast_them_one_after_another():
     assert (within["parameters.broadcast"].group, within["parameters.broadcast"].count) == ("shard", 8)
     assert within["gradients.all_reduce"].group == "dp"
     assert "parameters.all_gather" in shared(8, sharding="zero2")  # gradients of a slice: no owner of the whole
+
+
+def test_of_arrays_nothing_is_reduced_where_the_fullest_stage_has_no_experts():
+    # DeepSeek-V3: three dense layers and the embedding fill the first of 32 stages, not the first of 2
+    words = {"num_devices": 2048, "tp": 2, "ep": 32, "cp": 2, "global_batch": 15360, "sharding": "zero1"}
+    stacked = {"stack": "megatron", "sequence_parallel": True}
+    model = roofline.load_model("deepseek-v3")
+    both = build_step(model, train_config({**words, **stacked, "pp": np.array([2.0, 32.0])}))
+    counts = {op.name: np.broadcast_to(op.count, (2,)).tolist() for op in both.ops if op.kind == "collective"}
+    assert counts["gradients.expert_reduce_scatter"] == [1, 0]
+    assert counts["gradients.reduce_scatter"] == [1, 1]
+    names = {op.name for op in build_step(model, train_config({**words, **stacked, "pp": 32})).ops}
+    assert "gradients.expert_reduce_scatter" not in names

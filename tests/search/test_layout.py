@@ -3,11 +3,14 @@
 import msgspec
 import pytest
 
+from roofline.config.settle import outline, train_config
 from roofline.hardware import load_device
+from roofline.model.load import load_model
 from roofline.search.answer import layouts
-from roofline.search.layout import worse_by
+from roofline.search.layout import ARRAY_FROM, layout_dict, layouts_of, worse_by
 
 H100 = load_device("h100-sxm-80gb")
+MIXTRAL = load_model("mixtral-8x7b")
 
 
 def layout(**options):
@@ -51,3 +54,19 @@ def test_the_simplest_is_never_a_third_dearer(model, devices, batch):
     result = layouts(model, "h100-sxm-80gb", num_devices=devices, global_batch=batch)
     assert result.simplest.step_time_s < 1.1 * result.layouts[0].step_time_s
     assert result.ties(result.simplest)
+
+
+def test_layouts_estimated_together_are_what_each_is_alone():
+    asked = {"num_devices": 32, "ep": 8, "global_batch": 256, "stack": "megatron", "sharding": "zero1"}
+    base = outline(train_config({**asked, "sequence_parallel": True}), MIXTRAL)
+    degrees = [(1, 1, 32, 1), (2, 1, 16, 2), (2, 4, 4, 1), (4, 2, 4, 2), (8, 4, 1, 1), (1, 2, 16, 4)]
+    trains = [
+        msgspec.structs.replace(base, tp=tp, pp=pp, dp=dp, micro_batch=micro, num_devices=32)
+        for tp, pp, dp, micro in degrees
+    ]
+    assert len(trains) >= ARRAY_FROM
+    for each, train in zip(layouts_of(MIXTRAL, trains, H100), trains, strict=True):
+        [alone] = layouts_of(MIXTRAL, [train], H100)
+        assert each.train == alone.train
+        for name, figure in layout_dict(alone).items():
+            assert getattr(each, name) == (pytest.approx(figure, rel=1e-12) if isinstance(figure, float) else figure)
