@@ -17,6 +17,7 @@ from .layout import WAITING_DRAW, mean_draw
 from .question import Bundles, Piece, Question
 
 CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
+KEPT = 2**24  # bytes: without them, giving memory back and taking it again is a third of a search
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
 # [layouts] each: what fits, as (variant, row, micro batch) of a bundle, with its bytes and seconds
@@ -70,6 +71,7 @@ class _Sift:
     def run(self, decided: Callable[[int], None] | None) -> None:
         import numpy as np
 
+        np.empty(KEPT, dtype=np.uint8)  # freed at once: from now on glibc keeps as much of what is freed (mallopt(3))
         space, best = self.bundle.space, self.best
         meaningful = self._meaningful()  # [variants, rows]
         sensible = meaningful.any(axis=0) & space.consistent.any(axis=1)

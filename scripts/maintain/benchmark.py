@@ -108,10 +108,9 @@ def searches(loop: float) -> None:
     for name, (model, options) in SEARCHES.items():
         search = partial(roofline.layouts, model, DEVICE, **{"stack": "megatron", "sharding": SHARDINGS, **options})
         found, seconds = search(), best_of(search)
-        print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms, {found.fitting:,} of them fit;")
-        for what, count in (("layouts", found.evaluated), ("that fit", found.fitting)):
-            divisions = seconds / count / (loop / DIVISIONS)
-            print(f"    {count / seconds / 1e6:.2f} million {what} a second, {divisions:.2g} divisions each")
+        rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.fitting)]
+        print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
+        print(f"    {found.fitting:,} of them fit ({rates[1]}); {_divisions(seconds / found.evaluated, loop)} a layout")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -126,6 +125,12 @@ def _loop() -> None:
 def loop_time() -> float:
     """Seconds of one fixed loop."""
     return best_of(lambda: [_loop() for _ in range(200)], repeats=20) / 200
+
+
+def _divisions(seconds: float, loop: float) -> str:
+    """A time in divisions of the fixed loop."""
+    found = seconds / loop * DIVISIONS
+    return f"{found:,.0f} divisions" if found >= 10 else f"{found:.1f} divisions"
 
 
 def single_estimates(loop: float) -> None:
@@ -156,7 +161,7 @@ def single_estimates(loop: float) -> None:
     ):
         run()
         seconds = best_of(run)
-        print(f"{words}: {count / seconds:,.0f}/s, {seconds / count / loop * DIVISIONS:,.0f} divisions each")
+        print(f"{words}: {count / seconds:,.0f}/s, {_divisions(seconds / count, loop)} each")
 
 
 def step_time(step: Step, device: Device) -> object:
