@@ -20,12 +20,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import transformers
 from compare_types import AHEAD, NEEDED, read_fields, without
 from compare_with_transformers import ADJUSTED
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from trace_types import in_process, shallow
 
@@ -38,8 +40,9 @@ from roofline.tracing.trace import Trace, trace
 
 RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "traced_counts.jsonl"
 BATCH, SEQ_LEN, VOCABULARY = 2, 256, 1024
-# what packages for GPUs run as one kernel that keeps what it reads (causal-conv1d, flash-linear-attention)
-KERNELS = ("causal_conv1d_fn", "chunk_kimi_delta_attention", "torch_chunk_gated_delta_rule")
+# what packages for GPUs run as one kernel that keeps what it reads (causal-conv1d, flash-linear-attention, mamba-ssm)
+MAMBA2 = "mamba2_split_conv1d_scan_combined"
+KERNELS = ("causal_conv1d_fn", "chunk_kimi_delta_attention", "mamba_selective_scan", "torch_chunk_gated_delta_rule")
 
 
 def small(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,14 +83,46 @@ def counts(ops: tuple[Op, ...]) -> dict[str, float]:
     return found
 
 
+in_one = functools.partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+
+
+def mamba2(
+    code: Any, first: torch.Tensor, convolution: torch.Tensor, bias: Any, step_bias: Any, a: Any, **more: Any
+) -> Any:
+    """A layer of Mamba-2 behind its first projection: what that wrote is kept, and what the scan made, and no more.
+
+    Written from the functions of a model's `code`, in the signature of mamba-ssm's `mamba_split_conv1d_scan_combined`.
+    """
+    heads, channels, groups = step_bias.numel(), convolution.shape[0], more["ngroups"]
+    inner, rows = heads * more["headdim"], first.shape[:2]
+
+    def scan(first: torch.Tensor) -> torch.Tensor:
+        _, mixed, step = first.split([inner, channels, heads], -1)
+        mixed = code.causal_conv1d_fn(mixed.transpose(1, 2), convolution, bias, activation=more["activation"])
+        parts = mixed.transpose(1, 2).split([inner, (channels - inner) // 2, (channels - inner) // 2], -1)
+        x, b, c = (part.reshape(*rows, count, -1) for part, count in zip(parts, (heads, groups, groups), strict=True))
+        options = {"chunk_size": more["chunk_size"], "D": more["D"], "dt_bias": step_bias, "dt_softplus": True}
+        return code.mamba2_chunk_scan(x, step, a, b, c, **options).reshape(*rows, inner).to(first.dtype)
+
+    def leave(scanned: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        gated = scanned * functional.silu(first[..., :inner])
+        if more["rmsnorm_weight"] is not None:
+            gated = functional.rms_norm(gated, (inner,), more["rmsnorm_weight"])
+        return functional.linear(gated, more["outproj_weight"], more["outproj_bias"])
+
+    return in_one(leave, in_one(scan, first), first)
+
+
 @contextlib.contextmanager
 def one_kernel_each(module: torch.nn.Module) -> Iterator[None]:
     """The functions of a module's file that are kernels on a GPU run as checkpoints: their insides are not kept."""
     code = sys.modules[type(module).__module__]
-    chains = {name: getattr(code, name) for name in KERNELS if hasattr(code, name)}
-    options = {"use_reentrant": False, "preserve_rng_state": False}
+    chains = {name: getattr(code, name) for name in (*KERNELS, MAMBA2) if hasattr(code, name)}
     for name, chain in chains.items():
-        setattr(code, name, functools.partial(checkpoint, chain, **options))
+        if name == MAMBA2:
+            setattr(code, name, functools.partial(mamba2, SimpleNamespace(**vars(code))))
+        else:
+            setattr(code, name, functools.partial(in_one, chain))
     try:
         yield
     finally:
