@@ -49,6 +49,7 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
         wgrad: Time of the weight gradient (float32 accumulation into the gradient) relative to the forward.
         misaligned: Time relative to an aligned shape where n or k is no multiple of 8 elements (16 bytes).
         misaligned_odd: The same where one of them is odd: elements are fetched one by one.
+        tile: Columns (and, of a weight gradient, rows) of a tile of a grouped matmul: whole ones are computed.
         rows_half: Rows per expert of a grouped matmul at which half the time goes to tiles that are not filled.
         misaligned_batch: The same for strided batched matmuls (unfused attention), which leave the matrix
             engines.
@@ -65,6 +66,7 @@ class Gemm(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     misaligned: float = 1.0
     misaligned_odd: float = 1.0
     misaligned_batch: float = 1.0
+    tile: float = 1.0
     rows_half: float = 0.0
 
     @property

@@ -97,6 +97,7 @@ MEASURED: dict[str, Interval] = {
     "p": Interval(1, 20),  # (compute^p + memory^p) underflows beyond
     "k_half": Interval(0, 1e6),
     "rows_half": Interval(0, 1e6),
+    "tile": Interval(1, 4096),
     "quantisation": Interval(0, 1),
     "small_tile": Interval(0, 10),
     "softmax_dim": Interval(0, 1e4),

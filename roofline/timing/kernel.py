@@ -78,7 +78,8 @@ def _matmul_time(op: Op, device: Device) -> Number:
         constants = measured.grouped_gemm
         cap = dense.cap * min(constants.cap / measured.gemm.cap, 1.0)
         rows = k if op.gradient == "weight" else m
-        cap = where(batch > 1, cap / (1.0 + constants.rows_half / rows), dense.cap)
+        filled = _filled(n, constants.tile) * (_filled(m, constants.tile) if op.gradient == "weight" else 1.0)
+        cap = where(batch > 1, cap * filled / (1.0 + constants.rows_half / rows), dense.cap)
     flops = op.flops
     memory_bytes = op.bytes_read + op.bytes_written
     xp = namespace(flops, memory_bytes)
@@ -97,6 +98,11 @@ def _matmul_time(op: Op, device: Device) -> Number:
         compute = compute * (1.0 + (slow - 1.0) * ragged)
     memory = memory_bytes / (constants.bandwidth * device.memory_bandwidth_bytes_per_s)
     return constants.t0 + p_norm(compute, memory, constants.p)
+
+
+def _filled(side: Number, tile: float) -> Number:
+    """Share of whole tiles along one side that a matrix fills."""
+    return side / (namespace(side).ceil(side / tile) * tile)
 
 
 def _wave_waste(xp: Any, constants: Gemm, m: Number, n: Number, batch: Number, units: int) -> Any:

@@ -36,10 +36,13 @@ def matmul(m, n, k, batch=1, *, dtype="bf16", name="mlp.up", **extra):
         part="layer",
         dtype=dtype,
         flops=2 * m * n * k * batch,
-        bytes_read=2 * batch * (m * k + k * n),
-        bytes_written=2 * batch * m * n,
         shape=(m, n, k, batch),
-        **{"phase": "forward", **extra},
+        **{
+            "phase": "forward",
+            "bytes_read": 2 * batch * (m * k + k * n),
+            "bytes_written": 2 * batch * m * n,
+            **extra,
+        },
     )
 
 
@@ -178,6 +181,21 @@ def test_arrays_give_element_by_element_what_numbers_give(device_id):
     moved = np.array([1e3, 1e6, 1e9])
     alone = [expected_time(stream("softmax", x), device) for x in moved]
     np.testing.assert_allclose(expected_time(stream("softmax", moved), device), alone, rtol=1e-12)
+
+
+def test_grouped_matmuls_compute_whole_tiles():
+    device = load_device("gb200")
+
+    def compute(n, m=32768, k=2880, groups=2, **extra):
+        op = matmul(m, n, k, groups, form="grouped", bytes_read=0, bytes_written=0, **extra)
+        return expected_time(op, device) - device.measured.grouped_gemm.t0
+
+    # tiles of 256: 2880 columns fill 11.25 of 12
+    assert compute(2880) == pytest.approx(compute(3072))
+    assert compute(2880) == pytest.approx(compute(2816) * 12 / 11)
+    sides = {"phase": "backward", "gradient": "weight", "k": 32768}
+    assert compute(5760, m=2880, **sides) == pytest.approx(compute(5888, m=3072, **sides))
+    assert compute(2880, groups=1) < compute(3072, groups=1)  # one alone is a dense matmul
 
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.integers(1, 20_000), st.floats(1.01, 4))
