@@ -26,6 +26,7 @@ def test_pure_16_bit_peaks_in_the_update(micro_batch):
     assert found.allocated_bytes == pytest.approx(10 * 7_241_732_096)
     assert found.allocated_bytes / GIB == pytest.approx(67.46, abs=0.03)
     assert max(found.phases, key=lambda phase: phase.total).name == "update"
+    assert (found.host_bytes, found.nvme_bytes) == (0, 0)
 
 
 def test_gradients_of_one_micro_batch_do_not_stand_beside_all_activations():
