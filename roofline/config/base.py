@@ -35,6 +35,7 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         copied: Whether adapters copy what its layers return before they add to it (huggingface/peft
             src/peft/tuners/lora/bnb.py Linear4bit.forward: "clone").
         returns_input_dtype: Whether its layers return the dtype they are given, whatever they compute in.
+        made_whole: Whether ranks that read no checkpoint make the whole base on the device before it is sharded.
         library: Whose kernels run it.
         architectures: Those that have kernels.
         cpu: Whether CPUs have.
@@ -50,6 +51,7 @@ class BaseDtype(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     int8_forward: bool = False
     copied: bool = False
     returns_input_dtype: bool = False
+    made_whole: bool = False
     library: str
     architectures: tuple[str, ...]
     cpu: bool = False

@@ -43,7 +43,7 @@ def in_hand(layer: Sequence[Keeper], stream: Number, es: int, longest: Number) -
 
 def _gradients(ops: Sequence[Op], stream: Number, es: int, longest: Number) -> list[Number]:
     """Bytes of the gradients of each op's input and result: of matmuls and attention by shape, others lie between."""
-    sizes = [_sizes(op, es, longest) for op in ops]
+    sizes = [ends(op, es, longest) for op in ops]
     found: list[Number] = []
     before: Number = stream
     for size in sizes:
@@ -57,8 +57,8 @@ def _gradients(ops: Sequence[Op], stream: Number, es: int, longest: Number) -> l
     return found
 
 
-def _sizes(op: Op, es: int, longest: Number) -> tuple[Number, Number] | None:
-    """Bytes of the gradients that a matmul or attention hands back, and of those it gets; None for other ops."""
+def ends(op: Op, es: int, longest: Number) -> tuple[Number, Number] | None:
+    """Bytes of what a matmul or attention reads and writes, and so of their gradients; None for other ops."""
     if op.kind == "attention":  # dq is summed in fp32 (arXiv:2307.08691, section 3.2)
         return op.saved.whole + op.saved.output, op.saved.output
     if op.kind != "matmul" or op.shape is None:

@@ -97,27 +97,57 @@ def logits_bytes(step: Step) -> Number:
     place of the logits (saved), and what the model hands back in fp32 stands beside them.
     """
     kept: Number = 0
-    logits: Number = 0  # elements
-    train, stack, es = step.train, step.stack, step.train.activation_bytes
     for op in step.ops:
         if op.part == "head" and op.phase == "forward":
             kept = kept + (0 if op.role == "loss" else op.saved_bytes)
-            if op.role == "logits":
-                logits = op.bytes_written * train.longest / es * (train.tp if stack.loss_gathers else 1)
+    return kept + _logits(step) * _per_logit(step)[0]
+
+
+def logit_blocks(step: Step) -> Number:
+    """What the blocks of the loss take beyond its tensors alive at once, on the last stage.
+
+    Those in fp32 and in 16 bits do not take each other's places. Unfused, there are three of the wide ones (the
+    log-probabilities, their gradient, that of what they are of); a gradient in 16 bits takes the place of one of
+    these, but has a block of its own beside a fused loss, whose gradient lies in the wide ones, or where the narrow
+    logits were freed before.
+    """
+    live, blocks = _per_logit(step)
+    return _logits(step) * (blocks - live)
+
+
+def _logits(step: Step) -> Number:
+    """Elements of tokens x vocabulary on a device."""
+    elements: Number = 0
+    for op in step.ops:
+        if op.role == "logits" and op.phase == "forward":
+            elements = op.bytes_written * step.train.longest / step.train.activation_bytes
+    return elements * (step.train.tp if step.stack.loss_gathers else 1)
+
+
+def _per_logit(step: Step) -> tuple[int, int]:
+    """Bytes of a logit in the loss: of tensors alive at once, and of the blocks that all of them take."""
+    train, stack, es = step.train, step.stack, step.train.activation_bytes
     if "linear_cross_entropy" in stack.fused:
-        return kept
+        return 0, 0
     upcasts = stack.loss_upcasts == "all" or (stack.loss_upcasts == "rotary" and _rotates(step.model))
+    freed, shifts = upcasts and stack.loss_frees_logits, stack.loss_shifts
     taken = 4 if upcasts else es  # bytes of a logit that the loss takes
-    copies = 0 if upcasts and stack.loss_frees_logits else es
-    copies = copies + (4 if upcasts else 0) + (taken if stack.loss_shifts else 0)
+    copies = 0 if freed else es
+    copies = copies + (4 if upcasts else 0) + (taken if shifts else 0)
+    narrow = 1 + (shifts and not upcasts)  # blocks in 16 bits
     autocast = es < 4 and train.master_weights
     if "cross_entropy" in stack.fused:
-        narrow = not (upcasts and stack.loss_frees_logits)  # as they leave the model
-        returned = es + taken + 4 if autocast and stack.outputs_in_fp32 and narrow else 0
-        return kept + logits * max(copies, returned)
-    wide = 4 if upcasts or train.master_weights else es
-    cast = 4 if autocast and not upcasts and train.dtype != "fp16" else 0
-    return kept + logits * max(copies + cast + wide, 2 * wide + taken)
+        returns = autocast and stack.outputs_in_fp32 and not freed
+        live = max(copies, es + taken + 4 if returns else 0)
+        wide_blocks = upcasts + max(upcasts and shifts, returns)
+        mixed, narrow = es < 4 and wide_blocks > 0, narrow + 1
+    else:
+        wide = 4 if upcasts or train.master_weights else es
+        cast = 4 if autocast and not upcasts and train.dtype != "fp16" else 0
+        live = max(copies + cast + wide, 2 * wide + taken)
+        wide_blocks = 2 + (upcasts or cast > 0)
+        mixed, narrow = es < wide, narrow + freed
+    return live, max(live, 4 * wide_blocks + es * narrow) if mixed else live
 
 
 def _rotates(model: ModelConfig) -> bool:

@@ -2,9 +2,9 @@
 
 The allocator cuts segments of 2 MiB multiples into blocks, and gives a freed block to the next tensor that it holds
 (pytorch c10/cuda/CUDACachingAllocator.cpp). Tensors of equal size take each other's place; those of other sizes cut
-blocks, and what no later tensor fills stays reserved. So logits, of another size than what a layer works on, find no
-room among its freed blocks, and both stay. Where the device is full it gives back whole free segments and
-tries again, so that what is lost then is less. Segments that expand have no such ends: nothing is lost.
+blocks, and what no later tensor fills stays reserved. Where the device is full the allocator gives back whole free
+segments and tries again, so that what is lost then is less. Segments that expand have no such ends: nothing is lost.
+`tests/footprint/caching.py` follows its rules tensor by tensor; what is here are the sums that this comes to.
 """
 
 from __future__ import annotations
@@ -13,62 +13,118 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..arrays import Number, maximum, minimum, where
+from ..config.base import base_dtype
 from ..constants import constant
+from ..counting.ownership import shard_degree
+from ..counting.stages import Stage
 from ..counting.step import Step
-from .activations import GIB
+from .activations import GIB, logit_blocks
+from .blocks import forward_bytes
 from .phases import Phase
 
-STRANDED = constant("fragmentation.stranded")
 WORKING = constant("fragmentation.working")
-UPDATE = constant("fragmentation.update")
+CUT = constant("fragmentation.cut")
+TURNS = constant("fragmentation.turns")
 FULL = constant("fragmentation.full")
+FIRST = constant("fragmentation.first")
 CONTEXT_BYTES = constant("context_gib") * GIB
 NCCL_BYTES = constant("communicators_gib") * GIB
 
 
-class Passing(NamedTuple):
-    """Bytes that are not there at every moment of a step, by how much of their blocks no other tensor fills.
+class Moments(NamedTuple):
+    """Bytes reserved at the moments of a step (see `phases.Phase`).
 
     Attributes:
-        stranded: Of the logits or the working set, what the fullest moment does not count: the smaller of both, unless
-            what backward holds grows into the blocks of the logits.
-        working: The working set of a layer.
-        update: Gradients and temporaries as far as all activations at their fullest took as much.
+        loss, start, end, update: Live tensors, and where a layer runs backward what no other tensor fills of the blocks
+            of its working set.
+        cut: What is lost at all of them of blocks that are cut for longer (see `_cut`).
     """
 
-    stranded: Number
-    working: Number
+    loss: Number
+    start: Number
+    end: Number
     update: Number
+    cut: Number = 0
+
+    def fullest(self, share: Number = 1) -> Number:
+        """The largest, with a share of what is lost at all of them."""
+        return maximum(self.loss, self.start, self.end, self.update) + share * self.cut
 
 
-def passing_bytes(phases: Sequence[Phase[Any]]) -> Passing:
-    """What comes and goes in a step of these moments."""
+def moments_of(step: Step, phases: Sequence[Phase[Any]]) -> Moments:
+    """What tensors and free parts of segments take, which go back only as the rest of a segment is freed."""
     loss, start, end, update = phases
-    working = maximum(start.activations - loss.activations, 0)
-    held = maximum(end.activations - working, 0)
-    in_loss = loss.activations + loss.logits
-    at_once = maximum(in_loss, start.activations, end.activations)
-    made = update.gradients + maximum(update.optimizer - loss.optimizer, 0)
-    return Passing(
-        stranded=maximum(in_loss, held) + working - at_once,
-        working=working,
-        update=minimum(made, maximum(loss.activations, held) + loss.logits + working),
+    if step.stack.static_memory or step.stack.expandable_segments:
+        return Moments(loss.total, start.total, end.total, update.total)
+    return Moments(
+        loss=loss.total,
+        start=start.total + WORKING * working_bytes(phases),
+        end=end.total + WORKING * end.activations,
+        update=update.total,
+        cut=CUT * _cut(step, phases),
     )
 
 
-class Lost(NamedTuple):
-    """Bytes that stay reserved beyond the fullest moment where there is room."""
+def _cut(step: Step, phases: Sequence[Phase[Any]]) -> Number:
+    """Bytes whose blocks others cut for longer than a layer.
 
-    whole: Number  # free segments, which the allocator gives back where the device is full
-    parts: Number  # free parts of segments, most of which it can give back only as others are freed
+    Buffers of whole gradients, as they are reduced; activations in flight, between which gradients of weights come and go on
+    their way to the buffers, as far as those of a few micro batches cut. Where there are no buffers, the state of the
+    optimizer does.
+    """
+    loss, *_, update = phases
+    if step.stack.keeps_gradients:
+        whole = 0 if step.train.reduces_every_pass else where(step.train.num_devices > 1, update.gradients, 0)
+        return whole + where(step.train.pp > 1, minimum(loss.activations, TURNS * loss.weights), 0)
+    return 0 if step.train.adapts else minimum(loss.optimizer, loss.activations + loss.logits)
 
 
-def lost_bytes(step: Step, phases: Sequence[Phase[Any]]) -> Lost:
-    """What stays reserved beyond the fullest moment where there is room."""
+def needed_bytes(step: Step, phases: Sequence[Phase[Any]]) -> Number:
+    """What a run cannot do without: the driver's figure where the device is full."""
+    return moments_of(step, phases).fullest(FULL) + beside_bytes(step)
+
+
+def working_bytes(phases: Sequence[Phase[Any]]) -> Number:
+    """The working set of a layer's backward pass."""
+    loss, start, *_ = phases
+    return maximum(start.activations - loss.activations, 0)
+
+
+def reserved_bytes(step: Step, stage: Stage, phases: Sequence[Phase[Any]]) -> Number:
+    """What the allocator holds where there is room: nothing goes back."""
+    moments = moments_of(step, phases)
     if step.stack.static_memory or step.stack.expandable_segments:
-        return Lost(0, 0)
-    found = passing_bytes(phases)
-    return Lost(STRANDED * found.stranded, WORKING * found.working + UPDATE * found.update)
+        return moments.fullest()
+    blocks = logit_blocks(step) * where(stage.head > 0, 1, 0)
+    forward = forward_bytes(step)
+    room = moments._replace(loss=moments.loss + blocks + forward)
+    if step.stack.keeps_gradients or step.train.adapts:
+        return room.fullest() + _emptied(step, phases)
+    return maximum(room.fullest(FULL), _after_first_update(step, phases, blocks, forward)) + _emptied(step, phases)
+
+
+def _after_first_update(step: Step, phases: Sequence[Phase[Any]], blocks: Number, forward: Number) -> Number:
+    """What the first step has reserved, and of it what the second cannot use again.
+
+    PyTorch's optimizers make their state in the first update: it takes the free blocks of activations and logits, as
+    far as gradients do not lie there, and stays. Gradients that other ranks share come from a stream, and so blocks, of
+    their own.
+    """
+    loss, start, _, update = phases
+    passing = loss.activations + forward + maximum(loss.logits + blocks, working_bytes(phases))
+    shared = where(step.train.data_parallel > 1, 1, 0)
+    apart = shared * (update.gradients + start.communication)
+    first = loss.weights + apart + maximum(passing, update.total - loss.weights - apart)
+    open_ = maximum(passing - (1 - shared) * FIRST * update.gradients, 0)
+    return first + minimum(loss.optimizer, open_)
+
+
+def _emptied(step: Step, phases: Sequence[Phase[Any]]) -> Number:
+    """Blocks of a base that ranks make whole on the device before it is sharded (`BaseDtype.made_whole`)."""
+    base = base_dtype(step.train.base_dtype)
+    if base is None or not base.made_whole or not step.train.shards_parameters:
+        return 0
+    return phases[0].weights * (shard_degree(step.train) - 1)
 
 
 def beside_bytes(step: Step) -> Number:
@@ -76,17 +132,11 @@ def beside_bytes(step: Step) -> Number:
     return CONTEXT_BYTES + where(step.train.num_devices > 1, NCCL_BYTES, 0)
 
 
-def needed_bytes(live: Number, lost: Lost, beside: Number) -> Number:
-    """What a run cannot do without: the driver's figure where the device is full."""
-    return live + FULL * lost.parts + beside
-
-
-def driver_bytes(live: Number, lost: Lost, beside: Number, capacity: Number) -> Number:
+def driver_bytes(needed: Number, whole: Number, capacity: Number) -> Number:
     """What nvidia-smi shows: all that stays reserved, as far as there is room.
 
     Where it would not fit, the allocator gives all free segments back and reserves anew, so that what is shown lies
     between what the run cannot do without and the capacity: halfway.
     """
-    needed, whole = needed_bytes(live, lost, beside), live + lost.whole + lost.parts + beside
     full = maximum(needed, (needed + capacity) / 2)
     return where((capacity > 0) & (whole > capacity), full, whole)

@@ -9,8 +9,9 @@ import msgspec
 
 from ..arrays import B, N, Number, exp, is_scalar, maximum, minimum, where
 from ..counting.ownership import NODE, stage_shares
+from ..counting.stages import Stage
 from ..counting.step import Step
-from .allocator import Lost, beside_bytes, driver_bytes, lost_bytes, needed_bytes
+from .allocator import beside_bytes, driver_bytes, needed_bytes, reserved_bytes
 from .phases import Phase, choose, peak, phases_of
 from .spreads import Z80, fit_probability, outcome_spread, spread_of, verdict
 
@@ -118,7 +119,7 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = NODE)
     usual = devices_per_node if step.train.devices_per_node is None else step.train.devices_per_node
     ranks = minimum(step.train.num_devices, usual)
     found = [
-        _stage_memory(step, capacity_bytes, phases_of(step, stage, shares), ranks)
+        _stage_memory(step, stage, capacity_bytes, phases_of(step, stage, shares), ranks)
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
 
@@ -152,33 +153,31 @@ def peak_of(step: Step, device: Device) -> Peak:
 
 
 class _OfDevice(msgspec.Struct, frozen=True):
-    """What is alive and lost on a stage at its fullest, what a run needs there, and what cannot leave for the host."""
+    """What a run needs on a stage, what pages left of it for the host, and what cannot leave."""
 
-    live: Number
-    lost: Lost
-    evicted: Number  # pages that left
     needed: Number
+    evicted: Number
     held: Number
 
 
 def _of_device(step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...]) -> _OfDevice:
-    live, lost, beside = maximum(*(phase.total for phase in phases)), lost_bytes(step, phases), beside_bytes(step)
-    needed = needed_bytes(live, lost, beside)
+    needed = needed_bytes(step, phases)
     paged = phases[0].paged  # as in every other
     if is_scalar(paged) and paged == 0:
-        return _OfDevice(live, lost, 0, needed, needed)
+        return _OfDevice(needed, 0, needed)
     # pages in unified memory leave where the device is full (where a device is named)
     evicted = minimum(where(capacity_bytes > 0, maximum(needed - capacity_bytes, 0), 0), paged)
-    return _OfDevice(live, lost, evicted, needed - evicted, needed - paged)
+    return _OfDevice(needed - evicted, evicted, needed - paged)
 
 
 def _stage_memory(
-    step: Step, capacity_bytes: Number, phases: tuple[Phase[Any], ...], ranks: Number
+    step: Step, stage: Stage, capacity_bytes: Number, phases: tuple[Phase[Any], ...], ranks: Number
 ) -> Memory[Any, Any]:
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
-    found, wide, beside = _of_device(step, capacity_bytes, phases), Z80 * spread_of(step.train), beside_bytes(step)
-    total = driver_bytes(found.live, found.lost, beside, capacity_bytes) - found.evicted
+    found, beside, wide = _of_device(step, capacity_bytes, phases), beside_bytes(step), Z80 * spread_of(step.train)
+    whole = reserved_bytes(step, stage, phases) + beside - found.evicted
+    total = driver_bytes(found.needed, whole, capacity_bytes)
     fits: Any = found.needed <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,

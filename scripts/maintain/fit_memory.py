@@ -3,10 +3,10 @@
     python scripts/maintain/fit_memory.py
 
 Read are the packaged tables of memory and of our own runs. Fitted are the constants of `footprint/allocator.py` to what
-drivers show of runs that ran, each table weighing the same; then `fragmentation.full` and the spread of outcomes to
-which runs ran and which ran out (log loss); then the spreads of `footprint/spreads.py`, so that 80 % of the figures
-fall within. A table is what one source published of one kind of run. Printed are all constants fitted to everything,
-and what each table misses by under constants fitted to the others.
+drivers show of runs that ran, each table weighing the same, and to which runs ran and which ran out (log loss); then
+the spreads of outcomes; then those of `footprint/spreads.py`, so that 80 % of the figures fall within. A table is what
+one source published of one kind of run. Printed are all constants fitted to everything, and what each table misses by
+under constants fitted to the others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from itertools import product
 from typing import NamedTuple
 
 from roofline.config.base import base_dtype
-from roofline.counting.step import build_step
+from roofline.counting.step import Step, build_step
 from roofline.errors import RooflineError
+from roofline.footprint import allocator
 from roofline.footprint.activations import GIB
-from roofline.footprint.allocator import Lost, Passing, passing_bytes
 from roofline.footprint.parts import memory_for
 from roofline.footprint.spreads import Z80
 from roofline.validation.memory import NOT_A_PEAK, as_run, figures_of, usable_bytes
@@ -31,15 +31,14 @@ from roofline.validation.rows import number, read_table
 from roofline.validation.runs import data_file
 
 GRIDS = {
-    "stranded": (0.6, 0.8, 1.0),
-    "working": (0.1, 0.2, 0.3, 0.4),
-    "update": (0.5, 0.6, 0.7, 0.8),
-    "context": (0.6, 0.7, 0.8, 0.9),
-    "communicators": (1.5, 2.0, 2.5),
+    "working": (0.12, 0.15, 0.18),
+    "cut": (0.25, 0.3, 0.35),
+    "full": (0.5, 0.6, 0.7),
+    "context": (1.1, 1.2, 1.3),
+    "communicators": (1.4, 1.6, 1.8),
 }
 TABLES = (None, "measured")  # published, and our own
-FULL = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-OUTCOMES = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1)
+OUTCOMES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1)
 MOST = 0.3  # that one figure counts as a miss
 MISREPORTED = 0.02  # of outcomes: what ran out, or ran, for reasons that a row does not say
 
@@ -47,44 +46,38 @@ MISREPORTED = 0.02  # of outcomes: what ran out, or ran, for reasons that a row 
 class Fitted(NamedTuple):
     """Constants of the allocator, as `constants.toml` describes them."""
 
-    stranded: float
     working: float
-    update: float
+    cut: float
+    full: float
     context: float
     communicators: float
-    full: float = 0.0
+
+    def take_effect(self) -> None:
+        """In this process."""
+        allocator.WORKING, allocator.CUT, allocator.FULL = self.working, self.cut, self.full
+        allocator.CONTEXT_BYTES, allocator.NCCL_BYTES = self.context * GIB, self.communicators * GIB
+
+
+OPTIONS = [Fitted(*values) for values in product(*GRIDS.values())]
 
 
 class Case(NamedTuple):
-    """A row in GiB: live bytes, what comes and goes (in bytes), whether there are several devices; measured figures."""
+    """A row in GiB, with what the driver shows and what is needed under each of the `OPTIONS`."""
 
     table: str
     regime: str
-    live: float
-    going: Passing
-    several: bool
     capacity: float
     shown: float | None
     ran: bool | None
-
-    def beside(self, fitted: Fitted) -> float:
-        """What stands beside the allocator's bytes."""
-        return fitted.context + self.several * fitted.communicators
-
-    def needed(self, fitted: Fitted) -> float:
-        """What the run cannot do without."""
-        return self.live + fitted.full * self.lost(fitted).parts + self.beside(fitted)
-
-    def lost(self, fitted: Fitted) -> Lost:
-        """What stays reserved where there is room, in GiB."""
-        stranded, working, update = (part / GIB for part in self.going)
-        return Lost(fitted.stranded * stranded, fitted.working * working + fitted.update * update)
+    predicted: dict[Fitted, tuple[float, float]]
 
     def miss(self, fitted: Fitted) -> float:
         """The logarithm of the driver's figure as predicted over as measured."""
-        whole = self.live + sum(self.lost(fitted)) + self.beside(fitted)
-        full = max(self.needed(fitted), (self.needed(fitted) + self.capacity) / 2)
-        return math.log((full if whole > self.capacity else whole) / (self.shown or math.nan))
+        return math.log(self.predicted[fitted][0] / (self.shown or math.nan))
+
+    def needed(self, fitted: Fitted) -> float:
+        """What the run cannot do without."""
+        return self.predicted[fitted][1]
 
     def surprise(self, fitted: Fitted, spread: float) -> float:
         """Of the outcome."""
@@ -95,7 +88,7 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """Every row with a figure of the driver or an outcome that we predict: the smallest demand of its candidates."""
-    found = []
+    found: list[tuple[Step, Case]] = []
     for given in TABLES:
         for row in read_table(data_file("memory", given)):
             kind = (row.get("memory_kind") or "").lower()
@@ -105,26 +98,27 @@ def cases() -> list[Case]:
             run = as_run(row)
             try:
                 model = model_of(run)
-                trains = config_of(run, model).candidates
+                steps = [build_step(model, train) for train in config_of(run, model).candidates]
             except RooflineError:
                 continue
-            memories = [memory_for(build_step(model, train), usable_bytes(capacity)) for train in trains]
-            memory, train = min(zip(memories, trains, strict=True), key=lambda pair: pair[0].total_bytes)
-            fits = number(row, "fits")
+            step = min(steps, key=lambda each: memory_for(each, usable_bytes(capacity)).total_bytes)
+            train, fits = step.train, number(row, "fits")
             regime = "alone" if train.num_devices == 1 else "split" if train.tp * train.pp > 1 else "sharded"
-            found.append(
-                Case(
-                    table=f"{row['source'].partition(' @')[0].rpartition('/')[2][:30]} {row.get('workload') or ''}",
-                    regime="quantised" if base_dtype(train.base_dtype) else regime,
-                    live=memory.allocated_bytes / GIB,
-                    going=passing_bytes(memory.phases),
-                    several=train.num_devices > 1,
-                    capacity=usable_bytes(capacity) / GIB,
-                    shown=figures_of(row, kind).get("driver"),
-                    ran=None if fits is None else bool(fits),
-                )
+            case = Case(
+                table=f"{row['source'].partition(' @')[0].rpartition('/')[2][:30]} {row.get('workload') or ''}",
+                regime="quantised" if base_dtype(train.base_dtype) else regime,
+                capacity=usable_bytes(capacity) / GIB,
+                shown=figures_of(row, kind).get("driver"),
+                ran=None if fits is None else bool(fits),
+                predicted={},
             )
-    return found
+            found.append((step, case))
+    for fitted in OPTIONS:
+        fitted.take_effect()
+        for step, case in found:
+            memory = memory_for(step, case.capacity * GIB)
+            case.predicted[fitted] = memory.total_bytes / GIB, memory.needed_bytes / GIB
+    return [case for _, case in found]
 
 
 def by_table(rows: Iterable[Case]) -> dict[str, list[Case]]:
@@ -145,14 +139,24 @@ def over_tables(rows: Iterable[Case], of: Callable[[Case], float]) -> float:
     return mean([mean([of(case) for case in table]) for table in by_table(rows).values()])
 
 
-def fit(rows: Sequence[Case]) -> tuple[Fitted, float]:
-    """The constants of the allocator and the spread of outcomes that these cases show."""
+def fit(rows: Sequence[Case]) -> tuple[Fitted, dict[bool, float]]:
+    """The constants of the allocator, and the spreads of outcomes of runs that split a model and of others."""
     shown = [case for case in rows if case.shown]
-    options = [Fitted(**dict(zip(GRIDS, values, strict=True))) for values in product(*GRIDS.values())]
-    best = min(options, key=lambda fitted: over_tables(shown, lambda case: min(abs(case.miss(fitted)), MOST)))
     known = [case for case in rows if case.ran is not None]
-    pairs = [(best._replace(full=full), spread) for full in FULL for spread in OUTCOMES]
-    return min(pairs, key=lambda pair: mean([case.surprise(*pair) for case in known]))
+
+    def widths(fitted: Fitted) -> dict[bool, tuple[float, float]]:
+        kinds = {split: [case for case in known if (case.regime == "split") == split] for split in (True, False)}
+        return {
+            split: min((sum(case.surprise(fitted, width) for case in some), width) for width in OUTCOMES)
+            for split, some in kinds.items()
+        }
+
+    def cost(fitted: Fitted) -> float:
+        missed = over_tables(shown, lambda case: min(abs(case.miss(fitted)), MOST))
+        return missed + sum(total for total, _ in widths(fitted).values()) / len(known)
+
+    best = min(OPTIONS, key=cost)
+    return best, {split: width for split, (_, width) in widths(best).items()}
 
 
 def spread(rows: Sequence[Case], fitted: Fitted) -> float:
@@ -166,15 +170,11 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rows = cases()
     fitted, outcome = fit(rows)
-    print(f"all: {fitted}, outcome {outcome}")
+    print(f"all: {fitted}, outcomes of split models {outcome[True]}, of others {outcome[False]}")
     shown = [case for case in rows if case.shown]
     regimes = sorted({case.regime for case in shown})
     spreads = {regime: spread([case for case in shown if case.regime == regime], fitted) for regime in regimes}
     print("spreads: " + ", ".join(f"{regime} {value:.3f}" for regime, value in spreads.items()))
-    for words, split in (("split", True), ("whole", False)):
-        some = [case for case in rows if case.ran is not None and (case.regime == "split") == split]
-        losses = (f"{width} {mean([case.surprise(fitted, width) for case in some]):.4f}" for width in OUTCOMES)
-        print(f"log loss of outcomes, {words}: " + ", ".join(losses))
     inside = right = known = 0
     for table, left in by_table(rows).items():
         rest = [case for case in rows if case.table != table]
