@@ -26,10 +26,12 @@ class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ops: All ops, those that run again with phase recompute right after their first run.
         working: Bytes beyond what is kept while a layer runs backward.
+        last: Bytes of the layer that runs backward last, with what it keeps.
     """
 
     ops: list[Op]
     working: Number
+    last: Number
 
 
 def recomputed(
@@ -65,8 +67,16 @@ def recomputed(
         if again:
             count = op.count * share * again
             result.append(msgspec.structs.replace(op, phase="recompute", saved_bytes=0, model_flops=0, count=count))
-    working = [_working(layer, how, share, streams[kind], es, train.longest) for kind, layer in layers.items()]
-    return Recomputed(ops=result, working=maximum(0, *streams.values(), *working))
+    working: list[Number] = [0, *streams.values()]
+    last: list[Number] = [0, *streams.values()]
+    for each, layer in layers.items():
+        found = _working(layer, how, streams[each], es, train.longest)
+        last.append(found + sum(keeper.kept for keeper in layer))
+        if how is not None and how.layers is not None:  # the last layers of a stage are not recomputed, and come first
+            plain = [msgspec.structs.replace(keeper, kept=keeper.op.saved_bytes) for keeper in layer]
+            found = where(share < 1, in_hand(plain, streams[each], es, train.longest), found)
+        working.append(found)
+    return Recomputed(ops=result, working=maximum(*working), last=maximum(*last))
 
 
 def _fate(
@@ -82,19 +92,10 @@ def _fate(
     return divide(entry, how.group), 1
 
 
-def _working(
-    layer: list[Keeper], how: Recompute | None, share: Number, stream: Number, es: int, longest: Number
-) -> Number:
+def _working(layer: list[Keeper], how: Recompute | None, stream: Number, es: int, longest: Number) -> Number:
     """Bytes beyond what is kept while a layer runs backward: of several from one input, all are made anew."""
-    found = in_hand(layer, stream, es, longest)
-    if how is None:
-        return found
-    found = found + (how.group - 1) * sum(keeper.op.saved_bytes for keeper in layer)
-    if how.layers is None:
-        return found
-    # the last layers of a stage are not recomputed, and come first
-    plain = [msgspec.structs.replace(keeper, kept=keeper.op.saved_bytes) for keeper in layer]
-    return where(share < 1, in_hand(plain, stream, es, longest), found)
+    others = 0 if how is None else how.group - 1
+    return in_hand(layer, stream, es, longest) + others * sum(keeper.op.saved_bytes for keeper in layer)
 
 
 def _share(how: Recompute, model: ModelConfig, train: TrainConfig) -> Number:

@@ -38,6 +38,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         counted: Whether MFU counts the ops themselves rather than a rule of the model: adapters, traced modules.
         working_bytes: Bytes beside what is kept while a layer runs backward: its gradients, and what it makes anew
             where it is recomputed.
+        last_bytes: Bytes of the layer that runs backward last: the same, and what it keeps.
     """
 
     model: ModelConfig
@@ -46,6 +47,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     ops: tuple[Op, ...]
     weights: tuple[Weights, ...]
     working_bytes: Number
+    last_bytes: Number = 0
     counted: bool = False
 
     @property
@@ -129,13 +131,15 @@ def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfi
     if "activations" in train.offload:
         share = train.offloaded_share(model.n_layers)
         ops = [*ops, *activation_transfers(tuple(ops), [group.count for group in model.groups], share)]
+    whole = _dequantised(weights) * tape.es
     return Step(
         model=model,
         train=train,
         stack=tape.stack,
         ops=tuple(ops),
         weights=weights,
-        working_bytes=_dequantised(weights) * tape.es + found.working,
+        working_bytes=whole + found.working,
+        last_bytes=whole + found.last,
         counted=train.adapts or bool(train.freeze) or bool(model.towers),
     )
 

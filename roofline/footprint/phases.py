@@ -30,7 +30,8 @@ class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
 
     Attributes:
         name: In the loss (activations of all micro batches in flight, and the logits), where backward starts (the last
-            layer's in hand), where it ends (all gradients), or in the optimizer's update (with its temporaries).
+            layer's in hand), where it ends (the first layer's in hand, all gradients), or in the optimizer's update (with
+            its temporaries).
         weights: Parameters as kept, and their 16-bit copies where autocast makes them.
         gradients: Gradients.
         optimizer: Optimizer state, fp32 master weights, and temporaries of the update.
@@ -187,7 +188,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         start,
         name="backward ends",
         gradients=kept.gradients,
-        activations=step.working_bytes + layer_inputs_held(step, stage),
+        activations=step.last_bytes + layer_inputs_held(step, stage),
         communication=gathered.end,
         host=kept.host,
     )

@@ -69,6 +69,7 @@ class Bundle:
         ]
         self.weights = merged_weights(self.steps[0])
         self.working = self._table([step.working_bytes for step in self.steps])
+        self.last = self._table([step.last_bytes for step in self.steps])
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
         self.plain = [plain.get(plain_of(train)) for train in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
@@ -140,7 +141,7 @@ class Bundle:
         import numpy as np
 
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
-        step = self._step(sharding, degrees, 1, self._weights(rows), (), 0)
+        step = self._step(sharding, degrees, 1, self._weights(rows), ())
         return np.broadcast_to(peak_of(step, self.device).held, (len(rows),))
 
     def memory(self, sharding: str, rows: Any) -> Peak:
@@ -161,7 +162,8 @@ class Bundle:
             )
             for op, sums in self.saved
         )
-        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops, spread(self.working))
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops)
+        step = msgspec.structs.replace(step, working_bytes=spread(self.working), last_bytes=spread(self.last))
         shape = (len(self.trains), len(rows), len(self.micro))
         found = peak_of(step, self.device)
         return Peak(np.broadcast_to(found.needed, shape), np.broadcast_to(found.held, shape))
@@ -234,7 +236,7 @@ class Bundle:
         degrees = {name: _take(column, rows) for name, column in self.columns.items()}
         sequences = self.micro.take(micro)
         update = self._update(sharding, *_distinct(rows, len(self.key_of_row)), micro)
-        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update), 0)
+        step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update))
         # what one micro batch takes depends on few things, so it is worked out for those that occur
         index = self._place(variant, rows, micro)
         firsts, place_of_row = self.successions
@@ -242,7 +244,7 @@ class Bundle:
         codes, back = _distinct(index * len(firsts) + place_of_row.take(rows), places)
         index, place = np.divmod(codes, len(firsts))
         degrees_alone = {name: _take(column, firsts.take(place)) for name, column in self.columns.items()}
-        alone = self._step(sharding, degrees_alone, self.micro.take(index % self.shape[2]), (), (), 0)
+        alone = self._step(sharding, degrees_alone, self.micro.take(index % self.shape[2]), (), ())
         priced = self._passes(index, alone.accumulation, step.train.reduces_every_pass)
         parts, hidden = exposed_times(alone, self.device, priced)
 
@@ -317,7 +319,7 @@ class Bundle:
         import numpy as np
 
         degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
-        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), (), 0)
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ())
         priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
         shape = (len(rows), len(self.micro))
         index = back * len(self.micro) + micro
@@ -363,13 +365,11 @@ class Bundle:
         micro: Any,
         weights: Iterable[Weights],
         ops: tuple[Op, ...],
-        working: Any,
     ) -> Step:
         first = self.steps[0]
         train = msgspec.structs.replace(self.trains[0], **degrees, micro_batch=micro, sharding=sharding)
-        return msgspec.structs.replace(
-            first, train=complete(train, first.model), ops=ops, weights=tuple(weights), working_bytes=working
-        )
+        changes: dict[str, Any] = {"train": complete(train, first.model), "ops": ops, "weights": tuple(weights)}
+        return msgspec.structs.replace(first, **changes, working_bytes=0, last_bytes=0)
 
 
 def _column(value: Any) -> Any:

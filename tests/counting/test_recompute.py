@@ -113,6 +113,15 @@ def test_the_layer_in_hand_stands_beside_what_is_kept():
     assert step_of(recompute="full:1").working_bytes == plain  # the other layers' tensors are gone by then
 
 
+def test_the_last_layer_in_hand_holds_the_same_whatever_runs_again():
+    plain = step_of()
+    assert plain.last_bytes == plain.working_bytes + NONE
+    for how in ("full", "full:1", "selective", "mlp", "core_attn,layernorm"):
+        assert step_of(recompute=how).last_bytes <= plain.last_bytes
+    assert step_of(recompute="full").last_bytes == plain.last_bytes  # all is made anew, and its input is kept
+    assert step_of(recompute="uniform:3").last_bytes == pytest.approx(plain.last_bytes + 2 * NONE)
+
+
 def test_layers_by_number_are_those_of_a_stage():
     names = again(recompute="full:1", pp=3, num_devices=3)
     assert set(names.values()) == {L}  # one layer a stage: all of them
