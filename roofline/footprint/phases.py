@@ -30,8 +30,8 @@ class Phase(msgspec.Struct, Generic[N], frozen=True, kw_only=True):
 
     Attributes:
         name: In the loss (activations of all micro batches in flight, and the logits), where backward starts (the last
-            layer's in hand), where it ends (the first layer's in hand, all gradients), or in the optimizer's update (with
-            its temporaries).
+            layer's in hand), where it ends (the first layer's in hand, all gradients), or in the update of the
+            optimizer (with its temporaries).
         weights: Parameters as kept, and their 16-bit copies where autocast makes them.
         gradients: Gradients.
         optimizer: Optimizer state, fp32 master weights, and temporaries of the update.
