@@ -121,6 +121,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
         expandable_segments: Whether its allocator's segments expand (`PYTORCH_ALLOC_CONF`), so that it loses none.
         keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
+        one_graph: Whether one compiled graph runs the whole backward pass, and hands all gradients back at its end.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel;
             in a "loop", all else of an expert is, too, before the next.
@@ -180,6 +181,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     static_memory: bool = False
     expandable_segments: bool = False
     keeps_gradients: bool = False
+    one_graph: bool = False
     dispatcher: str = "alltoall"
     expert_launches: Literal["each", "grouped", "loop"] = "grouped"
     expert_us: float | None = None

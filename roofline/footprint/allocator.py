@@ -68,9 +68,9 @@ def moments_of(step: Step, phases: Sequence[Phase[Any]]) -> Moments:
 def _cut(step: Step, phases: Sequence[Phase[Any]]) -> Number:
     """Bytes whose blocks others cut for longer than a layer.
 
-    Buffers of whole gradients, as they are reduced; activations in flight, between which gradients of weights come and go on
-    their way to the buffers, as far as those of a few micro batches cut. Where there are no buffers, the state of the
-    optimizer does.
+    Buffers of whole gradients, as they are reduced; activations in flight, between which gradients of weights come and
+    go on their way to the buffers, as far as those of a few micro batches cut. Where there are no buffers, the state of
+    the optimizer does.
     """
     loss, *_, update = phases
     if step.stack.keeps_gradients:

@@ -150,7 +150,8 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     """The moments of a step at which a stage may need most.
 
     Autograd frees gradients before a step where nobody keeps buffers for them, so those of a single micro batch do
-    not stand beside all activations; those of several, or of several in flight, do.
+    not stand beside all activations; those of several, or of several in flight, do. One compiled graph hands back all
+    gradients of a micro batch at once, beside the sums that they are added to.
     """
     train, kept = step.train, kept_by(step, shares)
     buffers = step.stack.keeps_gradients
@@ -187,7 +188,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     end = replaced(
         start,
         name="backward ends",
-        gradients=kept.gradients,
+        gradients=kept.gradients * (1 + where(train.accumulation > 1, 1, 0) * step.stack.one_graph),
         activations=step.last_bytes + layer_inputs_held(step, stage),
         communication=gathered.end,
         host=kept.host,
@@ -195,6 +196,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     update = replaced(
         end,
         name="update",
+        gradients=kept.gradients,
         weights=kept.weights,
         activations=0,
         optimizer=kept.optimizer + kept.temporaries,

@@ -283,3 +283,15 @@ def test_a_schedule_of_two_directions_keeps_two_copies_of_weights_and_gradients(
     one, two = (memory(micro_batch=1, schedule=word, **options).phases[-1] for word in ("1f1b", "dualpipe"))
     assert (two.weights / two.optimizer, two.gradients / two.optimizer) == (2 * 2 / 12, 2 * 4 / 12)
     assert (one.weights / one.optimizer, one.gradients / one.optimizer) == (2 / 12, 4 / 12)
+
+
+def test_one_graph_hands_back_all_gradients_beside_their_sums():
+    def gradients(stack, batch):
+        options = {"num_devices": 1, "global_batch": batch, "micro_batch": 1}
+        return [phase.gradients for phase in memory(stack=stack, **options).phases[1:]]
+
+    for stack, sets in (("compiled", 2), ("eager", 1)):
+        start, end, update = gradients(stack, 2)
+        assert (start, end) == (update, sets * update)
+    start, end, update = gradients("compiled", 1)  # nothing to add to
+    assert (start, end) == (0, update)
