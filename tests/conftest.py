@@ -18,8 +18,8 @@ from roofline.view.table import Cell, Table
 
 from .kineto import kineto, profiled, two_steps  # noqa: F401  (fixtures)
 
-# the machines that run this are shared and noisy: no test fails for being slow, nor where most of what is drawn is what a
-# framework refuses; in CI every run draws the same examples
+# the machines that run this are shared and noisy: no test fails for being slow, nor where most of what is drawn is what
+# a framework refuses; in CI every run draws the same examples
 _NO_MATTER = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 settings.register_profile("roofline", deadline=None, suppress_health_check=_NO_MATTER)
 settings.register_profile("ci", settings.get_profile("roofline"), derandomize=True)

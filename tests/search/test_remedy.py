@@ -39,7 +39,7 @@ def test_a_shorter_sequence_helps_where_activations_do_not_fit():
 
 
 def test_an_optimizer_in_8_bits_is_named_where_it_makes_it_fit():
-    """1.24B parameters: 22 bytes of each, with the gradients of one more micro batch, are more than 24 GiB; 16 are 18.4."""
+    """1.24B parameters: 22 bytes of each (gradients of one more micro batch too) are over 24 GiB; 16 are 18.4."""
     model, card = load_model("llama-3.2-1b"), load_device("rtx-4090")
     found = layouts(model, card, num_devices=1)
     assert found.layouts == []
