@@ -6,6 +6,7 @@ Every reader takes text as typed on a command line (argparse ``type=``) or a Pyt
 
 from __future__ import annotations
 
+import math
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
@@ -292,6 +293,8 @@ def format_count(value: float) -> str:
     >>> format_count(1637020800), format_count(9999), format_count(300e9), format_count(2.5e6)
     ('1.64B', '9,999', '300B', '2.5M')
     """
+    if math.isinf(value):
+        return f"{value}"
     if abs(value) < 10_000 and value == int(value):
         return f"{int(value):,}"
     return _scaled(value, ".3g", ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "B"), (1e12, "T")))
@@ -347,8 +350,8 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "days": 
 def format_time_like(seconds: float, like: float) -> str:
     """Write a duration in the unit of another.
 
-    >>> format_time_like(158, like=88), format_time_like(0.0025, like=1.2)
-    ('158 s', '0.0025 s')
+    >>> format_time_like(158, like=88), format_time_like(0.0025, like=1.2), format_time_like(math.inf, like=7200)
+    ('158 s', '0.0025 s', 'inf h')
     """
     text, unit = format_time(seconds), format_time(like).split()[1]
     return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / _SECONDS[unit])} {unit}"
