@@ -119,7 +119,8 @@ def render_text(
     blocks = [_text_table(table, width, bold=bold) for table in tables]
     if notes:
         room = min(width, PLAIN_WIDTH)
-        blocks.append("\n".join(textwrap.fill(printable(note), room, break_long_words=False) for note in notes))
+        whole = textwrap.TextWrapper(room, break_long_words=False, break_on_hyphens=False)  # an option is one word
+        blocks.append("\n".join(whole.fill(printable(note)) for note in notes))
     text = "\n\n".join(block for block in blocks if block) + "\n"
     return text.replace(WARNING, f"\033[1;31m{WARNING}\033[0m") if bold else text
 
@@ -280,7 +281,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     if all(len(word) <= width for word in text.split()):
         import textwrap
 
-        return textwrap.wrap(text, width) or [""]
+        return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     lines = [""]
     for word in text.split():
         parts = re.findall(r".+?(?:[._/-]+(?=\w)|$)", word) if len(word) > width else [word]

@@ -36,6 +36,13 @@ def test_text_is_aligned_and_wrapped():
     ]
 
 
+@pytest.mark.parametrize("width", range(30, 60))
+def test_no_option_is_broken(width):
+    words = "set --lora-rank 16 and --stack hf-trainer beside --sequence-parallel"
+    shown = render_text([Table("", ("", ""), [("words", words)])], [words], width=width).split()
+    assert [shown.count(word) for word in ("--lora-rank", "hf-trainer", "--sequence-parallel")] == [2, 2, 2]
+
+
 @pytest.mark.parametrize("width", [20, 50, 60, 80, 100, 200])
 def test_text_loses_nothing(width):
     text = " ".join(render_text([TIMES], width=width).split())
