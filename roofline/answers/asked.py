@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.settle import Run, settle
 from ..errors import NotDescribedError, RooflineError, shown
-from ..model.load import load_model, names_function
+from ..model.load import OnNumbers, load_model, names_function
 from ..model.spec import ModelConfig, RecordedPass
 from .choice import fastest
 
@@ -103,7 +103,7 @@ def described(
     if names_function(model):
         from ..tracing.step import model_of_file
 
-        return model_of_file(str(model), _dtype(device, options)), options
+        return model_of_file(str(model), _dtype(device, options), real=isinstance(model, OnNumbers)), options
     if isinstance(model, (str, os.PathLike)):
         try:
             return load_model(model), options

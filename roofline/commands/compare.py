@@ -98,7 +98,7 @@ def _split(args: argparse.Namespace) -> list[argparse.Namespace]:
 def _models(args: argparse.Namespace) -> list[Any]:
     if not args.model:
         raise RooflineError("missing MODEL: name one or more ('roofline models' lists all)")
-    return [options.one_model(name, args.overrides) for name in args.model]
+    return [options.one_model(name, args.overrides, real=args.real) for name in args.model]
 
 
 def _parse_case(args: argparse.Namespace, text: str) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from ..config.defaults import default_dtype
 from ..config.run import DTYPES, TrainConfig
 from ..config.values import Word
 from ..errors import NotDescribedError, RooflineError
-from ..model.load import load_model, names_function
+from ..model.load import OnNumbers, load_model, names_function
 from ..reading import parse_toml
 from .training import Once
 
@@ -24,7 +24,7 @@ MOST_ABOVE = 1.3  # of the catalog's peak: boost clocks and later steppings of a
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
-    """Add MODEL and ``--set``; `nargs` as argparse has it where a command takes several models."""
+    """Add MODEL, ``--set`` and ``--real``; `nargs` as argparse has it where a command takes several models."""
     parser.add_argument(
         "model",
         metavar="MODEL",
@@ -33,11 +33,11 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, nargs: str | None = 
         "the run file of a training framework (YAML, JSON, TOML, launch script), "
         "or a size such as 7B: a plain Llama-like decoder of about that many parameters",
     )
-    add_set_argument(parser)
+    add_model_options(parser)
 
 
-def add_set_argument(parser: Any) -> None:
-    """Add ``--set`` to a parser or one of its groups."""
+def add_model_options(parser: Any) -> None:
+    """Add ``--set`` and ``--real`` to a parser or one of its groups."""
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -46,6 +46,12 @@ def add_set_argument(parser: Any) -> None:
         type=override,
         default=[],
         help="change a figure of the model, such as n_layers=12 (repeatable)",
+    )
+    parser.add_argument(
+        "--real",
+        action="store_true",
+        help="run the module of path/to/file.py:function on numbers of its own, as one that asks for values has to "
+        "(small ones do by themselves)",
     )
 
 
@@ -129,14 +135,14 @@ def train_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def model(args: argparse.Namespace) -> ModelConfig | str:
     """The model that was named, with its ``--set`` overrides; text where it is yet to be traced."""
-    return one_model(args.model, args.overrides)
+    return one_model(args.model, args.overrides, real=args.real)
 
 
-def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]]) -> ModelConfig | str:
+def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]], *, real: bool) -> ModelConfig | str:
     """The model of one MODEL: text where it names a function, or a file that nothing here describes.
 
     Raises:
-        RooflineError: There is no such model, or a figure is changed of one that is traced.
+        RooflineError: There is no such model, or a figure is changed of one that is traced, or `real` where none is.
     """
     if names_function(name):
         if overrides:
@@ -144,7 +150,9 @@ def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]]) -> M
             raise RooflineError(
                 f"--set {key}={value} does not apply to a traced module: change it in {str(name).rpartition(':')[0]}"
             )
-        return name
+        return OnNumbers(name) if real else name
+    if real:
+        raise RooflineError(f"--real is for a module to be traced, path/to/file.py:function, and {name!r:.200} is none")
     try:
         return load_model(name, dict(overrides))
     except NotDescribedError:

@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the model or the run file, to set the trace beside its estimate op by op; micro batch, length, dtype and "
         "devices are the trace's where no option says otherwise",
     )
-    options.add_set_argument(model)
+    options.add_model_options(model)
     options.add_device_arguments(parser)
     add_training_arguments(parser)
     add_format_arguments(parser)

@@ -82,6 +82,12 @@ def _from_preset(model_id: str, overrides: Mapping[str, object]) -> ModelConfig 
     return _from_values(read_packaged(resource, dict[str, Any]), model_id, overrides)
 
 
+class OnNumbers(str):
+    """``path/to/file.py:function`` whose module runs on numbers of its own, however large it is."""
+
+    __slots__ = ()
+
+
 def names_function(spec: object) -> bool:
     """Whether something names a function that builds a PyTorch module: ``path/to/file.py:function``.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LARGEST_KEPT = 8  # traces of files, so that a comparison runs each once
 _MODULES_NAMED = 3
-_ON_NUMBERS = "traced on its own numbers, since it asks for values: shapes that hang on them are those of this one pass"
+_ON_NUMBERS = "traced on its own numbers: shapes that hang on values are those of this one pass"
 _AS_IT_IS = "traced in the dtypes it has, since it does not run in {}"
 _COMPILED = (
     "torch.compile holds a part of it: the compiled stack, unless one is named, fuses the whole pass as one graph"
@@ -60,27 +60,38 @@ def recorded_model(
     )
 
 
-def model_of_file(spec: str, dtype: str) -> ModelConfig:
+def model_of_file(spec: str, dtype: str, *, real: bool = False) -> ModelConfig:
     """The module that ``path/to/file.py:function`` builds, traced in `dtype`.
+
+    Args:
+        spec: The file and its function.
+        dtype: What its matmuls run in.
+        real: On its own numbers however large it is; else where it is small and asks for a value.
 
     Raises:
         RooflineError: As `trace.load_builder` and `trace.trace`.
     """
     path = Path(spec.rpartition(":")[0])
-    return _traced_file(spec, dtype, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _traced_file(spec, dtype, real, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=LARGEST_KEPT)
-def _traced_file(spec: str, dtype: str, _changed: int) -> ModelConfig:
+def _traced_file(spec: str, dtype: str, real_alone: bool, _changed: int) -> ModelConfig:
     """On shapes in `dtype`; on numbers where a small module asks for a value; as it is where it fails in `dtype`."""
     from .trace import LARGEST_REAL, FailedPassError, load_builder, trace
 
     module, inputs, keyword_inputs = load_builder(spec)
     tensors = list(module.parameters())
-    small = sum(tensor.numel() for tensor in tensors) <= LARGEST_REAL and not any(tensor.is_meta for tensor in tensors)
+    on_meta = any(tensor.is_meta for tensor in tensors)
+    if real_alone and on_meta:
+        raise RooflineError(
+            f"{spec} builds its module on the meta device: without numbers it cannot run on them (--real)"
+        )
+    small = sum(tensor.numel() for tensor in tensors) <= LARGEST_REAL and not on_meta
     refusals: list[FailedPassError] = []
     for cast, real in ((dtype, False), (dtype, True), (None, False), (None, True)):
-        if real and not (small and any(refusal.asks_value for refusal in refusals)):
+        asked = real_alone or (small and any(refusal.asks_value for refusal in refusals))
+        if (real and not asked) or (real_alone and not real):
             continue
         try:
             found = trace(module, *inputs, keyword_inputs=keyword_inputs, dtype=cast, real=real)

@@ -183,7 +183,7 @@ def _explained(module: Any) -> Iterator[None]:
         first_line, line = _first_line(error), _line_of(error, module)
         if type(error).__name__ in {"DynamicOutputShapeException", "DataDependentOutputException"}:
             failed = FailedPassError(
-                f"{name} asks for a value{line} ({first_line}): shapes have none, trace a small one with real=True"
+                f"{name} asks for a value{line} ({first_line}): shapes have none, trace it with real=True (--real)"
             )
             failed.asks_value = True
             raise failed from error

@@ -7,6 +7,7 @@ import pytest
 from roofline import units
 from roofline.commands import options
 from roofline.errors import RooflineError
+from roofline.model.load import OnNumbers
 
 
 def parsed(*words: str, repeatable: bool = False) -> argparse.Namespace:
@@ -21,6 +22,12 @@ def test_figures_of_a_model_are_changed():
     with pytest.raises(RooflineError, match="does not apply to a traced module"):
         options.model(parsed("file.py:build", "--set", "n_layers=6"))
     assert options.model(parsed("file.py:build")) == "file.py:build"  # yet to be traced
+
+
+def test_a_module_to_be_traced_may_run_on_numbers():
+    assert isinstance(options.model(parsed("file.py:build", "--real")), OnNumbers)
+    with pytest.raises(RooflineError, match=r"--real is for a module to be traced, .*, and 'gpt2' is none"):
+        options.model(parsed("gpt2", "--real"))
 
 
 @pytest.mark.parametrize("text", ["n_layers", "=3", "n_layers=", " = "])

@@ -6,6 +6,7 @@ import pytest
 import roofline
 from roofline.counting.op import Op
 from roofline.counting.step import build_step
+from roofline.model.load import OnNumbers
 from roofline.tracing.fusion import Fused
 from roofline.tracing.recorder import Trace
 from roofline.tracing.step import model_of
@@ -218,12 +219,25 @@ def spectrum():
 """
 
 
+def test_a_module_runs_on_numbers_where_that_is_asked_for(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(MODULES)
+    monkeypatch.setattr("roofline.tracing.trace.LARGEST_REAL", 0)
+    spec = f"{tmp_path / 'net.py'}:experts"
+    with pytest.raises(roofline.RooflineError, match=r"asks for a value .*: shapes have none, .*--real"):
+        roofline.count(spec)
+    experts = roofline.count(OnNumbers(spec))
+    assert sum(op.flops for op in experts.ops if op.kind == "matmul" and op.phase == "forward") == 2 * 5 * 16 * 8
+    with pytest.raises(roofline.RooflineError, match="net.py:meta builds its module on the meta device"):
+        roofline.count(OnNumbers(f"{tmp_path / 'net.py'}:meta"))
+
+
 def test_a_file_is_traced_on_numbers_or_as_it_is_where_it_runs_no_other_way(tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "net.py").write_text(MODULES)
     experts = roofline.count(f"{tmp_path / 'net.py'}:experts")
     assert sum(op.flops for op in experts.ops if op.kind == "matmul" and op.phase == "forward") == 2 * 5 * 16 * 8
-    assert "asks for values" in experts.model.assumptions[0]
+    assert experts.model.assumptions[0].startswith("traced on its own numbers")
     spectrum = roofline.count(f"{tmp_path / 'net.py'}:spectrum")
     assert spectrum.model.assumptions == ("traced in the dtypes it has, since it does not run in bf16",)
     with pytest.raises(roofline.RooflineError, match="asks for a value .*: shapes have none"):
