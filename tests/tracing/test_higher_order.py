@@ -86,7 +86,7 @@ def test_loops_run_their_steps():
     x = torch.randn(3, 8)
     assert trace(Loop("counted"), x).matmul_flops("forward") == 3 * 2 * 3 * 8 * 8
     assert trace(Loop("scan"), x).matmul_flops("forward") == 3 * 2 * 8 * 8
-    with pytest.raises(RooflineError, match="Loop asks for a value .*: shapes have none, trace a small one with real"):
+    with pytest.raises(RooflineError, match="Loop asks for a value .*: shapes have none, trace it with real"):
         trace(Loop("by value"), x)
 
 
