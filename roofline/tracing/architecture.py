@@ -79,7 +79,8 @@ def build(
     if model_type not in known:
         raise RooflineError(
             f"{where}: transformers {transformers.__version__} has no models of type {str(model_type)!r:.60} "
-            "(code that comes with a repository is not run): a .toml of flat keys describes a decoder"
+            "(code that comes with a repository is not run): a .toml of flat keys describes a decoder, "
+            "a size such as 7B a plain one"
         )
     try:
         fields = {key: value for key, value in config.items() if key not in {"auto_map", "quantization_config"}}
