@@ -1,4 +1,4 @@
-"""What people type (``300B``, ``80GiB``, ``7d``, ``2k:64k``) read exactly; figures written with their unit.
+"""What people type (``300B``, ``80GiB``, ``7d``) read exactly; figures written with their unit.
 
 Every reader takes text as typed on a command line (argparse ``type=``) or a Python number, and raises
 `UnitError` for what has no sensible meaning: NaN, infinity, booleans, negatives, a missing or ambiguous unit.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .errors import RooflineError, shown
 
@@ -38,7 +38,6 @@ WATTS = {"": 1, "W": 1, "kW": 10**3, "MW": 10**6}
 PER_HOUR = {"", "/h", "/hr", "/hour", "/gpu-hour", "/device-hour"}
 LARGEST = 10**30  # more tokens, FLOPs or bytes than anyone has: a typing error
 MOST = 10**12  # of devices, sequences or tokens of a sequence, likewise; what a search divides and keeps in 64 bits
-LONGEST_SWEEP = 1000
 _LONG = 60  # digits, or powers of ten: more is nonsense
 _MOST = 10**_LONG
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+(?:_\d+)*|(?=\.\d))(?:\.\d*)?(?:[eE][+-]?\d+)?"
@@ -244,41 +243,6 @@ def overhead(typed: Typed) -> int | float:
     return value
 
 
-def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
-    """Make a reader of one value also read lists (``1,2,4``), doublings (``2k:64k``) and steps (``8:32:8``).
-
-    >>> sweep(positive_int)("4"), sweep(positive_int)("1,2,4,8"), sweep(positive_int)("8:32:8")
-    (4, (1, 2, 4, 8), (8, 16, 24, 32))
-    >>> sweep(sequence_length)("2k:16k")
-    (2048, 4096, 8192, 16384)
-    """
-
-    def read_sweep(text: str) -> int | tuple[int, ...]:
-        if ":" not in text and "," not in text:
-            if written := re.fullmatch(r"\s*([\w.]*\w)\s*(?:-|\.\.)\s*(\w[\w.]*)\s*", text):
-                first, last = written.groups()
-                raise UnitError(
-                    f"{text!r} is not a range: write {first}:{last} for doublings, {first}:{last}:1 for each"
-                )
-            return read(text)
-        if ":" not in text:
-            if re.search(r",0\d", text):
-                raise UnitError(f"{text!r} reads as a list of values: write one value without commas")
-            return tuple(read(part) for part in text.split(","))
-        ends = text.split(":")
-        if len(ends) > 3:
-            raise UnitError(f"{text!r} is not a range: give first:last (doubling) or first:last:step")
-        first, last, *step = (read(part) for part in ends)
-        values = [first]
-        while len(values) <= LONGEST_SWEEP and (following := values[-1] + (step or values[-1:])[0]) <= last:
-            values.append(following)
-        if first > last or len(values) > LONGEST_SWEEP:
-            raise UnitError(f"{text!r} is out of range: from small to large, and at most {LONGEST_SWEEP} values")
-        return tuple(values)
-
-    return read_sweep
-
-
 def _scaled(value: float, digits: str, scales: tuple[tuple[float, str], ...]) -> str:
     """`value` over the largest scale it reaches once rounded; scales rise."""
     texts = [format(value / scale, digits) for scale, _ in scales]
@@ -344,9 +308,6 @@ def format_time(seconds: float) -> str:
     )
 
 
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "days": 86400.0}
-
-
 def format_time_like(seconds: float, like: float) -> str:
     """Write a duration in the unit of another.
 
@@ -354,7 +315,7 @@ def format_time_like(seconds: float, like: float) -> str:
     ('158 s', '0.0025 s', 'inf h')
     """
     text, unit = format_time(seconds), format_time(like).split()[1]
-    return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / _SECONDS[unit])} {unit}"
+    return text if text.endswith(f" {unit}") else f"{format_ratio(seconds / SECONDS[unit])} {unit}"
 
 
 def format_time_range(low: float, expected: float, high: float) -> str:

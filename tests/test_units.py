@@ -73,22 +73,6 @@ def test_says_what_is_wrong(read, typed, hint):
     assert hint in str(caught.value)
 
 
-def test_sweeps():
-    lengths = units.sweep(units.sequence_length)
-    assert lengths("2k:64k") == (2048, 4096, 8192, 16384, 32768, 65536)
-    assert lengths("4096") == 4096
-    batches = units.sweep(units.positive_int)
-    assert batches("1,2,4,8") == (1, 2, 4, 8)
-    assert batches("3:13") == (3, 6, 12)
-    assert batches("8:32:8") == (8, 16, 24, 32)
-
-
-@pytest.mark.parametrize("typed", ["64k:2k", "1:2:3:4", "1,,2", "1:", "1:1e9:1", "2,048"])
-def test_sweeps_reject(typed):
-    with pytest.raises(RooflineError):
-        units.sweep(units.sequence_length)(typed)
-
-
 @given(st.integers(1, 10**30))
 def test_count_is_exact(value):
     assert units.count(str(value)) == units.count(f"{value:,}") == value
@@ -139,10 +123,3 @@ def test_positive_reads_every_float(value):
 )
 def test_formats(text, expected):
     assert text == expected
-
-
-@pytest.mark.parametrize("text", ["1-4", "1..4", "2k - 8k"])
-def test_a_range_as_others_write_it_is_explained(text):
-    first, last = text.replace("..", "-").replace(" ", "").split("-")
-    with pytest.raises(units.UnitError, match=f"write {first}:{last} for doublings, {first}:{last}:1 for each"):
-        units.sweep(units.positive_int)(text)

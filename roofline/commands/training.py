@@ -19,6 +19,8 @@ from ..config.run import ATTENTIONS, BYTES, DTYPES, IMBALANCE, MASTERS
 from ..config.sharding import SHARDINGS
 from .runfile import add_run_file_arguments
 
+LONGEST_SWEEP = 1000  # values
+
 
 class Option(msgspec.Struct, frozen=True):
     """One option.
@@ -297,12 +299,47 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
+    """Make a reader of one value also read lists (``1,2,4``), doublings (``2k:64k``) and steps (``8:32:8``).
+
+    >>> [sweep(units.positive_int)(text) for text in ("4", "1,2,4,8", "8:32:8")]
+    [4, (1, 2, 4, 8), (8, 16, 24, 32)]
+    >>> sweep(units.sequence_length)("2k:16k")
+    (2048, 4096, 8192, 16384)
+    """
+
+    def read_sweep(text: str) -> int | tuple[int, ...]:
+        if ":" not in text and "," not in text:
+            if written := re.fullmatch(r"\s*([\w.]*\w)\s*(?:-|\.\.)\s*(\w[\w.]*)\s*", text):
+                first, last = written.groups()
+                raise units.UnitError(
+                    f"{text!r} is not a range: write {first}:{last} for doublings, {first}:{last}:1 for each"
+                )
+            return read(text)
+        if ":" not in text:
+            if re.search(r",0\d", text):
+                raise units.UnitError(f"{text!r} reads as a list of values: write one value without commas")
+            return tuple(read(part) for part in text.split(","))
+        ends = text.split(":")
+        if len(ends) > 3:
+            raise units.UnitError(f"{text!r} is not a range: give first:last (doubling) or first:last:step")
+        first, last, *step = (read(part) for part in ends)
+        values = [first]
+        while len(values) <= LONGEST_SWEEP and (following := values[-1] + (step or values[-1:])[0]) <= last:
+            values.append(following)
+        if first > last or len(values) > LONGEST_SWEEP:
+            raise units.UnitError(f"{text!r} is out of range: from small to large, and at most {LONGEST_SWEEP} values")
+        return tuple(values)
+
+    return read_sweep
+
+
 def _reader(field: str, *, sweeps: bool) -> Callable[[str], Any]:
     """The reader of a field's text: of lists and ranges as well with `sweeps`."""
     if field in LISTS:
         return LISTS[field]
     if field in NUMBERS:
-        return units.sweep(NUMBERS[field]) if sweeps else _single(NUMBERS[field])
+        return sweep(NUMBERS[field]) if sweeps else _single(NUMBERS[field])
     read = WORDS[field]
     if field == "recompute":
         return _recomputes if sweeps else read

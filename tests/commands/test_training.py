@@ -4,8 +4,10 @@ import argparse
 
 import pytest
 
-from roofline.commands.training import add_training_arguments
+from roofline import units
+from roofline.commands.training import add_training_arguments, sweep
 from roofline.config.run import TrainConfig
+from roofline.errors import RooflineError
 
 
 def parsed(*words: str, sweeps: bool = False) -> dict[str, object]:
@@ -73,3 +75,26 @@ def test_ways_to_recompute_are_several_and_modules_are_one():
 def test_a_network_given_twice_is_refused():
     with pytest.raises(argparse.ArgumentError, match="given twice"):
         parsed("--network-gbit", "200", "--network-bandwidth", "400")
+
+
+def test_sweeps():
+    lengths = sweep(units.sequence_length)
+    assert lengths("2k:64k") == (2048, 4096, 8192, 16384, 32768, 65536)
+    assert lengths("4096") == 4096
+    batches = sweep(units.positive_int)
+    assert batches("1,2,4,8") == (1, 2, 4, 8)
+    assert batches("3:13") == (3, 6, 12)
+    assert batches("8:32:8") == (8, 16, 24, 32)
+
+
+@pytest.mark.parametrize("typed", ["64k:2k", "1:2:3:4", "1,,2", "1:", "1:1e9:1", "2,048"])
+def test_sweeps_reject(typed):
+    with pytest.raises(RooflineError):
+        sweep(units.sequence_length)(typed)
+
+
+@pytest.mark.parametrize("text", ["1-4", "1..4", "2k - 8k"])
+def test_a_range_as_others_write_it_is_explained(text):
+    first, last = text.replace("..", "-").replace(" ", "").split("-")
+    with pytest.raises(units.UnitError, match=f"write {first}:{last} for doublings, {first}:{last}:1 for each"):
+        sweep(units.positive_int)(text)
