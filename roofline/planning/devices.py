@@ -1,4 +1,4 @@
-"""How many devices a run needs: the fewest that meet a deadline, the most that a budget pays for."""
+"""How many devices a run needs: the fewest that meet a deadline, the most that are worth it and paid for."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import msgspec
 
 from .. import units
 from ..answers.alternatives import MOST_DEVICES, device_counts
-from ..config.options import read_one
+from ..config.options import read, read_one
 from ..errors import RooflineError
 from ..hardware.errors import HardwareError
 from ..model.spec import ModelConfig, default_seq_len
 from ..search.layout import HARDLY, Layout, SearchResult, unsure
 from ..search.remedy import remedy, shortage
 from ..search.search import search
-from ..search.space import default_global_batch
+from ..search.software import several
+from ..search.space import LARGEST_BATCH, default_global_batch
 from ..units import format_bytes, format_count, format_time
 from .cost import HOUR, Missed, OtherSoftware, Plan, Scaling, Terms, quantile
 from .fewest import fewest, least
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SETTLES = ("stack", "tp", "pp")  # who gives these runs that layout, not the best of a search
 AFFORDED = 3  # numbers of whole nodes tried below what a budget buys, before powers of two
+WORTH = 0.5  # what each further device adds at least, of what one of those before it does: less is not bought
 DEARER = 1.25  # beyond the cheapest number of devices, more only cost more: the search for it ends here
 
 
@@ -55,6 +57,7 @@ class Planner:
         self.terms = msgspec.structs.replace(terms, settled=terms.settled or settled)
         self.confidence, self.progress = confidence, progress
         self.fine_tunes = False
+        self.largest_batch: float = LARGEST_BATCH  # tokens of a step that the run's compute makes use of
         self.notes: dict[int, tuple[str, ...]] = {}  # by number of devices
         self._found: dict[int, Layout | RooflineError] = {}
         self._failed: dict[int, SearchResult] = {}
@@ -87,10 +90,10 @@ class Planner:
         """
         options = {**self.options, **fixed}
         notes: tuple[str, ...] = ()
-        if self.fine_tunes and options.get("global_batch") is None:
-            batch = default_global_batch(num_devices, self.seq_len, fine_tunes=True)
-            options["global_batch"] = batch
-            notes = (f"assumed a global batch of {batch:,} sequences, as fine-tuning takes: set --global-batch",)
+        batch = None if fixed.get("global_batch") else self._batch(num_devices)
+        if batch is not None:
+            options["global_batch"], said = batch
+            notes = (said,)
         if self.progress is not None:
             self.progress(num_devices)
         found = search(
@@ -106,6 +109,26 @@ class Planner:
         if not fixed:
             self._others[num_devices] = found.by_software
         return found.simplest
+
+    def _batch(self, num_devices: int) -> tuple[int, str] | None:
+        """Sequences of a step that the tokens of a run decide, and the sentence that says so; None where they do not.
+
+        Fine-tuning takes few, and no run is split into larger steps than train well (`best_batch`).
+        """
+        micro_batch = max(several(read("micro_batch", self.options.get("micro_batch"), units.positive_int)) or (1,))
+        splits = num_devices * micro_batch * self.seq_len > self.largest_batch
+        if self.options.get("global_batch") is not None or not (self.fine_tunes or splits):
+            return None
+        batch = default_global_batch(
+            num_devices, self.seq_len, micro_batch, fine_tunes=self.fine_tunes, largest=self.largest_batch
+        )
+        why = ", as fine-tuning takes" if self.fine_tunes else ", about the most that trains well with this compute"
+        limits = ": it limits how far the work splits" if batch < num_devices * micro_batch else ""
+        tokens = format_count(batch * self.seq_len)
+        return (
+            batch,
+            f"assumed a global batch of {batch:,} sequences ({tokens} tokens{why}{limits}): set --global-batch",
+        )
 
     def on(self, num_devices: int) -> Layout:
         """As `best`, for a number of devices that was asked for: says what would fit if nothing does."""
@@ -187,7 +210,7 @@ class Planner:
     # --- devices from tokens -------------------------------------------------------------------------------
 
     def devices_for(self, tokens: int, deadline_s: float | None, budget: float | None) -> Layout:
-        """The fewest devices that meet the deadline; without one, the most that the budget pays for.
+        """The fewest devices that meet the deadline; without one, the most that are worth it and paid for.
 
         Where none meets the deadline the fastest, where none is paid for the cheapest: `missed` says what is missing.
 
@@ -243,9 +266,10 @@ class Planner:
         return tuple(sorted(found, key=lambda other: other.wall_time_s))
 
     def _within_budget(self, tokens: int, budget: float) -> Layout:
-        """The fastest layout on the ladder that a budget pays for; the cheapest where it pays for none."""
+        """The most devices that a budget pays for and that are worth it; the cheapest where it pays for none."""
         best: Layout | None = None
         cheapest: Layout | None = None
+        fastest: Layout | None = None
         for layout in self.ladder(lambda: 1):
             cost = self.cost(layout, tokens)
             if cheapest is None or cost < self.cost(cheapest, tokens):
@@ -253,9 +277,27 @@ class Planner:
             if cost > budget:
                 if best is not None or cost > DEARER * self.cost(cheapest, tokens):
                     break
-            elif best is None or self.wall_time(layout, tokens) < self.wall_time(best, tokens):
+                continue
+            if best is None or self._adds(best, layout, tokens) >= WORTH:
                 best = layout
+            if fastest is None or self.wall_time(layout, tokens) < self.wall_time(fastest, tokens):
+                fastest = layout
+        if best is not None and fastest is not None and self._adds(best, fastest, tokens) > 0:
+            self.notes[best.num_devices] += (self._left_over(fastest, tokens),)
         return best or cheapest or self.largest()
+
+    def _adds(self, before: Layout, layout: Layout, tokens: int) -> float:
+        """What each further device of a layout adds in speed, of what each of those before it does; 0 for none."""
+        further = layout.num_devices / before.num_devices - 1
+        return (self.wall_time(before, tokens) / self.wall_time(layout, tokens) - 1) / further if further else 0.0
+
+    def _left_over(self, fastest: Layout, tokens: int) -> str:
+        """What the rest of a budget could buy."""
+        return (
+            f"the budget would pay for up to {units.format_number(fastest.num_devices, 'device')} "
+            f"({format_time(self.expected_time(fastest, tokens))}), but each further one adds less than "
+            f"{WORTH:.0%} of what one adds here: a --deadline takes as many as it needs"
+        )
 
     def _bought(self, layout: Layout, tokens: int, budget: float) -> str:
         """The tokens that a budget pays for on a layout."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from .. import units
 from ..answers.asked import described
 from ..answers.measured import of_search
 from ..config.options import check_names, choices, read_flag, read_one
+from ..counting.mfu import model_flops_per_token
 from ..errors import RooflineError, shown
 from ..gate import FUNCTION, gated
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
 from .cost import Asked, Plan, Terms, run_cost
 from .devices import DoesNotFit, Planner, Progress
-from .laws import Law, laws
+from .laws import Law, best_batch, laws
 from .laws import law as scaling_law
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def plan(
     """Plan a training run on the best layout, or on the one that `options` leave.
 
     Tokens and devices give time and cost; tokens and a deadline give the devices; tokens and a budget give
-    the most devices it pays for; devices and a deadline or budget give the tokens; a deadline and a budget give both.
+    the most devices that it pays for and that are worth it (each further one adds at least half of what one before
+    it does); devices and a deadline or budget give the tokens; a deadline and a budget give both.
 
     Args:
         model: As for `estimate`.
@@ -146,7 +149,10 @@ def _sized(
     Raises:
         RooflineError: Neither tokens nor a limit to fill is given.
     """
-    planner.fine_tunes = tokens is not None and tokens < FINE_TUNING * count_parameters(planner.model).total
+    if tokens is not None and planner.model.recorded is None:
+        planner.fine_tunes = tokens < FINE_TUNING * count_parameters(planner.model).total
+        compute = float(model_flops_per_token(planner.model, planner.seq_len)) * tokens
+        planner.largest_batch = math.sqrt(2) * best_batch(compute)  # halved until it is less: 0.7 to 1.4 of it
     if tokens is None:
         if deadline is None and money is None:
             raise RooflineError(

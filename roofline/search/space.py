@@ -273,23 +273,31 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
     return found
 
 
-def default_global_batch(num_devices: int, seq_len: int, micro_batch: int = 1, *, fine_tunes: bool = False) -> int:
+def default_global_batch(
+    num_devices: int,
+    seq_len: int,
+    micro_batch: int = 1,
+    *,
+    fine_tunes: bool = False,
+    largest: float = LARGEST_BATCH,
+) -> int:
     """Sequences of about a million tokens, a power of two or a multiple of the devices: assumed where none is given.
 
-    Fine-tuning takes fewer (`FINE_TUNING_BATCH`).
-
-    So many devices that this exceeds `LARGEST_BATCH` share sequences: a divisor of their number is left.
+    Fine-tuning takes fewer (`FINE_TUNING_BATCH`). So many devices that this exceeds `largest` tokens share
+    sequences: a divisor of their number is left, where one does, by powers of two, which split models.
 
     >>> default_global_batch(64, 2048), default_global_batch(8, 4096), default_global_batch(1, 257)
     (512, 256, 4096)
     >>> default_global_batch(98304, 4096)
-    16384
+    12288
     >>> default_global_batch(8, 4096, fine_tunes=True)
     64
     """
     each = num_devices * micro_batch
-    if each * seq_len > LARGEST_BATCH:
-        shared = divisors(num_devices)
-        return micro_batch * max(n for n in shared if n == 1 or n * micro_batch * seq_len <= LARGEST_BATCH)
     wanted = FINE_TUNING_BATCH if fine_tunes else 2 ** max(round(math.log2(2**20 / seq_len)), 0)
+    most = max(min(largest, LARGEST_BATCH) // seq_len, wanted)
+    if each > most:
+        shares = [n for n in divisors(num_devices) if n == 1 or n * micro_batch <= most]
+        halved = [n for n in shares if (num_devices // n).bit_count() == 1]
+        return micro_batch * max(halved or shares)
     return each * max(1, -(-wanted // each))

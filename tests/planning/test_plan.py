@@ -146,7 +146,7 @@ def test_a_budget_and_a_deadline_give_devices_and_tokens():
 def test_no_larger_step_than_anyone_took_is_assumed():
     found = plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", num_devices=98304)
     assert found.tokens_per_step <= 2**26
-    assert "the most that is assumed" in " ".join(found.notes)
+    assert "about the most that trains well" in " ".join(found.notes)
     (late,) = plan("llama-2-7b", "h100-sxm-80gb", tokens="2T", deadline_s="30min").missed
     assert re.search(r"raise --global-batch: [0-9,]+ sequences .* limit", late.why)
 
@@ -168,6 +168,27 @@ def test_budget_gives_the_devices():
     found = plan(**ASKED, tokens=10**9, budget=1.5 * one.cost, terms=Terms(price=2), global_batch=512)
     assert found.num_devices >= 8
     assert found.cost <= 1.5 * one.cost
+
+
+def test_a_large_budget_buys_no_more_devices_than_are_worth_it():
+    """Beyond 12,288 devices no sequence is left to give each: 24,576 are less than 1.5 times as fast."""
+    asked = {"tokens": "15T", "budget": 1e8, "terms": Terms(price=2.5)}
+    found = plan("llama-3-8b", "h100-sxm-80gb", **asked, doubling=True)
+    assert found.doubling is not None
+    assert found.doubling.speedup < 1.5
+    half = plan("llama-3-8b", "h100-sxm-80gb", tokens="15T", num_devices=found.num_devices // 2)
+    assert half.wall_time_s > 1.5 * found.wall_time_s
+    (said,) = [note for note in found.notes if "would pay for" in note]
+    assert "each further one adds less than 50%" in said
+
+
+def test_no_larger_step_is_assumed_than_trains_well_with_the_compute():
+    """DeepSeek's law at 6 x 8e9 x 1e9 FLOPs: 0.292 x (4.8e19)^0.3271 = 0.80M tokens, at most sqrt 2 of it taken."""
+    found = plan("llama-3-8b", "h100-sxm-80gb", tokens="1B", num_devices=512)
+    assert 0.57e6 < found.tokens_per_step < 1.14e6
+    ample = plan("llama-3-8b", "h100-sxm-80gb", tokens="15T", num_devices=512)
+    assert ample.tokens_per_step == 512 * 8192
+    assert "trains well" not in " ".join(ample.notes)
 
 
 def test_chinchilla_is_twenty_tokens_per_parameter():
