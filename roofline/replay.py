@@ -149,15 +149,15 @@ class Recording:
     """The arithmetic of one call, as lines of Python."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, str, tuple[str, ...]]] = []  # name, expression, names in it; a decision: "" name
-        self.known: dict[str, Figure] = {}
+        self.lines: list[tuple[str, str, tuple[str, ...]]] = []  # name, template, what is in it; a decision: "" name
+        self.known: dict[tuple[str, tuple[str, ...]], Figure] = {}
         self.decided: dict[str, bool] = {}
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[int, tuple[str, Any]] = {}  # by the id of the value, which is kept alive
 
     def argument(self, value: Any) -> Figure:
         """One of the numbers that vary."""
         name = f"x{len(self.known)}"
-        figure = self.known[name] = Figure(self, name, value)
+        figure = self.known[name, ()] = Figure(self, name, value)
         return figure
 
     def note(self, operation: str, *inputs: Any) -> Any:
@@ -166,13 +166,12 @@ class Recording:
         if simple is not None:
             return simple
         names = tuple(self.written(each) for each in inputs)
-        expression = _TEMPLATES[operation].format(*(f"({name})" if name[:1] == "-" else name for name in names))
-        found = self.known.get(expression)
+        found = self.known.get((operation, names))
         if found is None:
             values = [each.value if isinstance(each, Figure) else each for each in inputs]
             value = _evaluators()[operation](*values)
-            found = self.known[expression] = Figure(self, f"v{len(self.known)}", value)
-            self.lines.append((found.name, expression, tuple(name for name in names if name[:1] in "vx")))
+            found = self.known[operation, names] = Figure(self, f"v{len(self.known)}", value)
+            self.lines.append((found.name, _TEMPLATES[operation], names))
         return found
 
     def decide(self, figure: Figure) -> bool:
@@ -180,8 +179,7 @@ class Recording:
         truth = bool(figure.value)
         if figure.name not in self.decided:
             self.decided[figure.name] = truth
-            word = "not " if truth else ""
-            self.lines.append(("", f"if {word}{figure.name}: return None", (figure.name,)))
+            self.lines.append(("", f"if {'not ' if truth else ''}{{0}}: return None", (figure.name,)))
         return truth
 
     def written(self, value: Any) -> str:
@@ -189,12 +187,11 @@ class Recording:
         if isinstance(value, Figure):
             return value.name
         if type(value) in _CONSTANT and math.isfinite(value):
-            return repr(value)
+            text = repr(value)
+            return f"({text})" if text[0] == "-" else text
         if value is None or value is True or value is False:
             return repr(value)
-        name = f"c{len(self.constants)}"
-        self.constants[name] = value
-        return name
+        return self.constants.setdefault(id(value), (f"c{len(self.constants)}", value))[0]
 
     def built(self, value: Any) -> tuple[str, bool]:
         """The expression that makes a result again, and whether anything in it varies."""
@@ -219,17 +216,29 @@ class Recording:
         return self.written(value), False
 
     def compiled(self, arguments: list[Figure], result: Any) -> Callable[..., Any]:
-        """A function of the numbers that vary; None where they decide otherwise."""
+        """A function of the numbers that vary; None where they decide otherwise.
+
+        A name takes the place of one that nothing reads any more: 2,000 numbers that lived to the end would be fetched
+        from far away.
+        """
         text, _ = self.built(result)
-        wanted = set(_names(text))
+        lasting = set(_names(text))
+        places = {name: name for name in lasting}
+        left: list[str] = []
         body = []
-        for name, expression, inputs in reversed(self.lines):
-            if not name or name in wanted:
-                wanted.update(inputs)
-                body.append(f"    {name} = {expression}" if name else f"    {expression}")
+        for name, template, inputs in reversed(self.lines):
+            if name and name not in places:
+                continue  # nothing behind it reads it
+            if name and name not in lasting:
+                left.append(places[name])
+            for each in inputs:
+                if each[:1] == "v" and each not in places:  # its last reader
+                    places[each] = left.pop() if left else f"r{len(places)}"
+            line = template.format(*(places.get(each, each) for each in inputs))
+            body.append(f"    {places[name]} = {line}" if name else f"    {line}")
         heading = f"def replayed({', '.join(figure.name for figure in arguments)}):"
         code = "\n".join([heading, *reversed(body), f"    return ({text},)"])
-        scope: dict[str, Any] = {**_FUNCTIONS, **self.constants}
+        scope: dict[str, Any] = {**_FUNCTIONS, **dict(self.constants.values())}
         exec(compile(code, "<replay>", "exec"), scope)  # noqa: S102  (of names and numbers written above)
         function: Callable[..., Any] = scope["replayed"]
         return function

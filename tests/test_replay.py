@@ -84,6 +84,25 @@ def test_numbers_of_numpy_take_part():
     assert replayed(5) == (11.0,)
 
 
+def test_a_name_is_used_again_once_nothing_reads_it():
+    def recurrence(a, b):
+        for _ in range(50):
+            a, b = b, a + 2 * b
+        return a, b
+
+    replayed = record(recurrence, 3, 5)
+    assert replayed(7, 2) == (recurrence(7, 2),)
+    assert replayed.__code__.co_nlocals <= 8  # the two arguments, the two of the result, and three on the way
+
+
+def test_a_negative_constant_keeps_its_sign():
+    ((zero, eight, six),) = record(lambda a: ((-0.0) ** a, (-2) ** a, a - -3), 2)(3)
+    assert math.copysign(1, zero) == -1
+    assert (eight, six) == (-8, 6)
+    ((zero, *_),) = record(lambda a: ((-0.0) ** a, a), 3)(2)
+    assert math.copysign(1, zero) == 1
+
+
 def test_functions_are_called_first_then_replayed_and_forgotten():
     replays, calls = Replays(), []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 import msgspec
@@ -242,7 +243,7 @@ def _ordered(result: Estimate[Any, Any, Any]) -> Estimate[Any, Any, Any]:
 def costliest_first(ops: list[OpTime[Any, Any]]) -> None:
     """Sort ops by their time, where times are no arrays."""
     if is_scalar(*[op.expected_s for op in ops]):
-        ops.sort(key=lambda op: op.expected_s, reverse=True)
+        ops.sort(key=attrgetter("expected_s"), reverse=True)
 
 
 def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:

@@ -93,7 +93,8 @@ MEANT = (*OF_TRAINING, *OF_MODEL)
 
 def meant(name: str, train: TrainConfig, model: ModelConfig) -> Any:
     """What a field of `MEANT` is where nothing is said of it, of a configuration whose sizes are known."""
-    return OF_TRAINING[name](train) if name in OF_TRAINING else OF_MODEL[name](train, model)
+    of_training = OF_TRAINING.get(name)
+    return OF_MODEL[name](train, model) if of_training is None else of_training(train)
 
 
 def complete(train: TrainConfig, model: ModelConfig) -> TrainConfig:
@@ -104,9 +105,9 @@ def complete(train: TrainConfig, model: ModelConfig) -> TrainConfig:
 
 def opened(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     """The configuration with every field open that says what is meant anyway: the inverse of `complete`."""
-    stated = ((name, getattr(train, name)) for name in MEANT)
-    plain = [name for name, value in stated if value is not None and _equal(value, meant(name, train, model))]
-    return msgspec.structs.replace(train, **dict.fromkeys(plain))
+    stated = [name for name in MEANT if getattr(train, name) is not None]
+    plain = [name for name in stated if _equal(getattr(train, name), meant(name, train, model))]
+    return msgspec.structs.replace(train, **dict.fromkeys(plain)) if plain else train
 
 
 def _equal(one: Any, other: Any) -> bool:
