@@ -9,8 +9,6 @@ Names are imported when they are first used, so ``import roofline`` costs next t
 read them in ``__init__.pyi``.
 """
 
-from __future__ import annotations
-
 __version__ = "0.1.0"  # the one place that says so: pyproject.toml reads it here
 
 _EXPORTS = {  # exported name -> where it is, as module:name

@@ -12,6 +12,7 @@ from . import __version__
 from .commands.parser import COMMANDS, QUESTIONS, command_parser, is_negative
 from .errors import RooflineError, nearest, one_line
 from .reading import damaged
+from .shadowed import shadowed
 
 USAGE_STATUS = 2  # bad input; a result that does not fit in memory exits with 3
 INTERNAL_STATUS = 70  # EX_SOFTWARE of sysexits.h
@@ -122,6 +123,21 @@ def _explained(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         tell("interrupted")
         return INTERRUPTED_STATUS
+    text = _from_outside(error)
+    if text is None:
+        what = one_line(f"{type(error).__name__}: {error} ({_place(error)})")
+        tell(
+            f"internal error: {what}. This is our mistake, not yours: please report the command "
+            f"and what --debug adds (roofline {__version__})"
+        )
+        return INTERNAL_STATUS
+    tell(f"error: {one_line(text)}")
+    return USAGE_STATUS
+
+
+def _from_outside(error: BaseException) -> str | None:
+    """What went wrong outside of this program, in words; None where the mistake is ours."""
+    text: str | None
     match error:
         case RooflineError():
             text = str(error)
@@ -141,17 +157,11 @@ def _explained(error: BaseException) -> int:
             text = "not enough memory: ask for less at a time"
         case UnicodeError():
             text = f"text that is not UTF-8: {error}"
-        case ImportError() | SyntaxError():
-            text = f"the installation is damaged: {error}; install roofline again, or the package that this names"
         case _:
-            what = one_line(f"{type(error).__name__}: {error} ({_place(error)})")
-            tell(
-                f"internal error: {what}. This is our mistake, not yours: please report the command "
-                f"and what --debug adds (roofline {__version__})"
-            )
-            return INTERNAL_STATUS
-    tell(f"error: {one_line(text)}")
-    return USAGE_STATUS
+            text = shadowed()
+    if text is None and isinstance(error, ImportError | SyntaxError):
+        text = f"the installation is damaged: {error}; install roofline again, or the package that this names"
+    return text
 
 
 def _place(error: BaseException) -> str:
