@@ -7,6 +7,7 @@ argument is an array the result is a NumPy array by the usual broadcasting rules
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -69,7 +70,8 @@ def _array(value: Any) -> Any:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors on another device
         return None
-    if isinstance(value, np.ma.MaskedArray) or array.dtype.kind not in "iuf" or not array.size:
+    masked = sys.modules.get("numpy.ma")  # whoever has such an array has imported it: 12 ms
+    if (masked and isinstance(value, masked.MaskedArray)) or array.dtype.kind not in "iuf" or not array.size:
         return None
     if array.dtype.kind == "f" or array.ndim:  # also a long double, which no Python number holds
         array = array.astype(np.float64)

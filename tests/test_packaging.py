@@ -1,9 +1,12 @@
 """What pyproject.toml packages is what there is: a file left out is missed only by those who install the wheel."""
 
+import runpy
 import tomllib
+import zlib
 from fnmatch import fnmatch
 from pathlib import Path
 
+import msgspec
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,10 +22,19 @@ def test_every_package_is_named():
     assert {*setuptools()["packages"]} == found | {"roofline.hardware.facts"}
 
 
+def test_what_is_built_of_the_facts_is_what_their_files_say():
+    pytest.importorskip("setuptools")
+    built = msgspec.json.decode(runpy.run_path(str(ROOT / "setup.py"))["tables"](ROOT))
+    files = [path.read_bytes() for folder in ("roofline", "hardware") for path in (ROOT / folder).rglob("*.toml")]
+    assert len(built) == len({*files}) > 600
+    for content in files:  # in their order, and with 1 and 1.0 told apart
+        assert repr(built[f"{zlib.crc32(content):08x}{len(content)}"]) == repr(tomllib.loads(content.decode()))
+
+
 def test_every_fact_is_packaged():
     patterns = setuptools()["package-data"]["*"]
     folders = [ROOT / package.replace(".", "/") for package in setuptools()["packages"]] + [ROOT / "hardware"]
     packaged = {path for folder in folders for pattern in patterns for path in folder.glob(pattern)}
     there = {path for top in ("roofline", "hardware") for path in (ROOT / top).rglob("*") if path.is_file()}
-    unneeded = ("*.py", "*.pyc", "*~", ".*")
+    unneeded = ("*.py", "*.pyc", "*~", ".*", "tables.json")  # the last is built
     assert {path for path in there - packaged if not any(fnmatch(path.name, each) for each in unneeded)} == set()

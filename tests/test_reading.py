@@ -1,7 +1,9 @@
 """What others wrote: refused in one sentence where it is too large, too deep, or not what it says."""
 
 import os
+import zlib
 
+import msgspec
 import pytest
 
 from roofline import reading
@@ -69,6 +71,15 @@ def test_a_damaged_packaged_file(tmp_path, content):
     (tmp_path / "x.toml").write_bytes(content)
     with pytest.raises(RooflineError, match=r"the installation is damaged: .*x\.toml: .*; install roofline again"):
         reading.read_packaged(tmp_path / "x.toml", Device)
+
+
+def test_a_table_that_was_built_is_found_by_the_content_of_its_file(tmp_path, monkeypatch):
+    known, new = b"a = 1\n", b"a = 3\n"
+    built = {f"{zlib.crc32(known):08x}{len(known)}": msgspec.Raw(b'{"a": 2}')}
+    monkeypatch.setattr(reading, "_built", lambda: built)
+    for content, value in ((known, 2), (new, 3)):
+        (tmp_path / "x.toml").write_bytes(content)
+        assert reading.read_packaged(tmp_path / "x.toml", dict[str, int]) == {"a": value}
 
 
 def test_what_a_terminal_would_obey_is_written_out():

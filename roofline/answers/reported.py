@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib.resources import files
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from ..counting.mfu import attention_flops_per_token, matmul_weights, model_flop
 from ..errors import RooflineError, shown
 from ..model.parameters import count_parameters
 from ..model.spec import ModelConfig
+from ..reading import packaged, read_packaged
 from ..units import format_share
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def _rules(model: ModelConfig, train: TrainConfig, hfu_over_mfu: float) -> Itera
 @cache
 def hard_coded() -> tuple[dict[str, Any], ...]:
     """The peaks that frameworks divide by whatever the card is (``peaks.toml``)."""
-    return tuple(tomllib.loads((files(__package__) / "peaks.toml").read_text(encoding="utf-8"))["peak"])
+    return tuple(read_packaged(packaged(__name__) / "peaks.toml", dict[str, list[dict[str, Any]]])["peak"])
 
 
 def _peaks(device: Device, dtype: str) -> Iterator[Mistake]:

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import units
@@ -22,6 +21,7 @@ from .training import add_training_arguments
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from ..search.layout import SearchResult
 
@@ -130,6 +130,8 @@ def _record(args: argparse.Namespace) -> Path | None:
     """The file that gets every layout."""
     if not args.all:
         return None
+    from pathlib import Path
+
     if args.output in {None, "-"}:
         raise RooflineError("--all writes millions of layouts: name a file with --output (.csv or .parquet)")
     check_writable(Path(args.output))
@@ -175,6 +177,8 @@ def emitted(text: str) -> str:
 
 def write_layout(args: argparse.Namespace, result: SearchResult) -> None:
     """Print the best layout that a framework can run, in its own keys; on stderr which one it is, if not the best."""
+    from pathlib import Path
+
     from ..readers.emit import emit_layout
 
     trains = [layout.train for layout in result.layouts]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from functools import cache
-from importlib.resources import files
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +14,7 @@ from ..model.load import load_model
 from ..model.parameters import count_parameters
 from ..model.size import LARGEST, SMALLEST
 from ..model.spec import ModelConfig, default_seq_len
+from ..reading import packaged, read_packaged
 from ..units import format_count
 
 DEFAULT_LAW = "chinchilla-refit"
@@ -207,25 +206,40 @@ class Law(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+class BatchRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens of the batch that trains best with a compute C: coefficient x C^exponent."""
+
+    coefficient: float
+    exponent: float
+    source: str
+
+
+class _Laws(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``laws.toml``."""
+
+    batch: BatchRule
+    law: list[Law]
+
+
 @cache
-def _tables() -> dict[str, Any]:
-    return tomllib.loads((files(__package__) / "laws.toml").read_text(encoding="utf-8"))
+def _tables() -> _Laws:
+    return read_packaged(packaged(__name__) / "laws.toml", _Laws)
 
 
 @cache
 def laws() -> dict[str, Law]:
     """Every law by name."""
-    return {each.name: each for each in msgspec.convert(_tables()["law"], list[Law])}
+    return {each.name: each for each in _tables().law}
 
 
 def best_batch(flops: float) -> float:
     """Tokens of a batch that train best with a compute (arXiv:2401.02954, equation 1): larger ones waste some.
 
     >>> f"{best_batch(6 * 67e9 * 2e12):.2g}"  # DeepSeek 67B, which took 4,608 sequences of 4,096 tokens: 1.9e7
-    '2e+07'
+    '1.9e+07'
     """
-    rule = _tables()["batch"]
-    return float(rule["coefficient"] * flops ** rule["exponent"])
+    rule = _tables().batch
+    return rule.coefficient * flops**rule.exponent
 
 
 def law(name: str) -> Law:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +13,7 @@ from ..counting.ownership import updates_of
 from ..counting.step import without_updates
 from ..errors import RooflineError
 from ..footprint.phases import weight_bytes
+from ..reading import packaged, read_packaged
 from ..units import format_number, format_time
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def facts() -> Facts:
     """The figures that a run's overhead rests on, with their sources."""
-    return msgspec.convert(tomllib.loads((files(__package__) / "fleets.toml").read_text(encoding="utf-8")), Facts)
+    return read_packaged(packaged(__name__) / "fleets.toml", Facts)
 
 
 class Overhead(msgspec.Struct, frozen=True, kw_only=True):

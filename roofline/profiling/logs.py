@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import packaged, read_packaged
 from ..units import format_number
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -101,7 +100,7 @@ def read_log(path: str | Path) -> Log:
 
 @lru_cache(maxsize=1)
 def _patterns() -> dict[str, Any]:
-    return tomllib.loads((files("roofline.profiling") / "logs.toml").read_text(encoding="utf-8"))
+    return read_packaged(packaged(__name__) / "logs.toml", dict[str, Any])
 
 
 def _last_run(entries: list[Entry]) -> list[Entry]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
+
+from ..reading import packaged, read_packaged
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +26,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 @lru_cache(maxsize=1)
 def words() -> Words:
     """The tables."""
-    text = (files("roofline.profiling") / "operators.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), Words)
+    return read_packaged(packaged(__name__) / "operators.toml", Words)
 
 
 @lru_cache(maxsize=1)

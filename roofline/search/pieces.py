@@ -6,7 +6,6 @@ import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
@@ -16,6 +15,7 @@ from .sift import sift
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
+    from pathlib import Path
 
     from .record import Record
 
@@ -23,7 +23,7 @@ AHEAD = 64  # pieces handed to an executor before the first of them is back
 
 
 def run(
-    bundles: Bundles, progress: Callable[[int, int], None], executor: Executor | None, record: Path | None
+    bundles: Bundles, progress: Callable[[int, int], None], executor: Executor | None, record: str | Path | None
 ) -> tuple[Best, bool]:
     """What was best of all pieces, and whether an interrupt (Ctrl-C) ended the search early.
 
@@ -91,7 +91,7 @@ def _there(question: Question, executor: Executor, rows: Record | None) -> Itera
             future.cancel()
 
 
-def _record(path: Path, question: Question) -> Record:
+def _record(path: str | Path, question: Question) -> Record:
     from .record import Record  # few searches need it
 
     return Record(path, question)

@@ -44,7 +44,8 @@ COLUMNS = (
 class Record:
     """The file, and the folder of its parts."""
 
-    def __init__(self, path: Path, question: Question) -> None:
+    def __init__(self, path: str | Path, question: Question) -> None:
+        path = Path(path)
         if path.suffix not in SUFFIXES:
             raise RooflineError(f"record {path}: a record of layouts ends in {' or '.join(SUFFIXES)}")
         if path.suffix == ".parquet" and find_spec("pyarrow") is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import units
@@ -29,6 +28,7 @@ from .space import DEGREES, WORDS, space_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from ..answers.asked import Described, Named
     from ..model.spec import ModelConfig
@@ -97,7 +97,7 @@ def search(
     question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(rows))
     bundles = Bundles(question, kept=BUNDLES)
     start = time.perf_counter()
-    best, interrupted = run(bundles, progress or _silent, executor, None if record is None else Path(record))
+    best, interrupted = run(bundles, progress or _silent, executor, record)
     seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows], trained) + notes
     return Found(bundles, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
 
