@@ -8,6 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _LONGEST = 3000  # letters of a message
+_LEAST = 6  # letters that show anything of a value
 
 
 class RooflineError(ValueError):
@@ -60,19 +61,43 @@ def nearest(word: str, allowed: Iterable[str], count: int = 3) -> list[str]:
 
 
 def shown(value: object, most: int = 60) -> str:
-    """A value in an error: on one line, and not longer than a line can bear.
+    """A value in an error: on one line, not longer than a line can bear, and with its quote and brackets closed.
 
     >>> shown("eight"), shown([1, 2]), shown(object)
     ("'eight'", '[1, 2]', "<class 'object'>")
+    >>> shown("x" * 99, 12), shown([100, 200, 300, 400], 18)
+    ("'xxxxxxx'...", '[100, 200, ...]')
     """
     if hasattr(value, "dtype") or hasattr(value, "columns"):
         kind = getattr(value, "dtype", "columns")
         return f"{type(value).__module__.partition('.')[0]} {type(value).__name__} of {kind}"
     try:
-        text = repr(value) if isinstance(value, str) else " ".join(repr(value).split())
+        text = repr(value) if isinstance(value, str) else re.sub(r" at 0x\w+", "", " ".join(repr(value).split()))
+        return text if len(text) <= most else _cut(value, text, most)
     except Exception:  # noqa: BLE001  (whatever a foreign object does, or a number of too many digits)
-        text = f"{type(value).__name__} that cannot be shown"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+        return f"{type(value).__name__} that cannot be shown"
+
+
+def _cut(value: object, text: str, most: int) -> str:
+    """`text`, which shows `value`, in at most `most` letters; at least a few are left of a value inside another."""
+    if isinstance(value, str):
+        kept = value[: max(1, most - len("''..."))]
+        while len(repr(kept)) > most - len("...") and len(kept) > 1:  # escapes are longer than their letters
+            kept = kept[:-1]
+        return f"{kept!r}..."
+    if not isinstance(value, (list, tuple, dict)) or text[0] not in "[({":
+        return f"{text[: most - 3]}..."
+    opening, closing = text[0], text[-1]
+    entries = ""
+    for number, item in enumerate(value.items() if isinstance(value, dict) else value, start=1):
+        key = f"{shown(item[0], most // 2)}: " if isinstance(value, dict) else ""
+        rest = ", " if number < len(value) else ""
+        room = most - len(opening + entries + key + rest + "..." + closing)
+        entry = shown(item[1] if key else item, room) if room >= _LEAST else ""
+        if not entry or len(entry) > room:
+            return f"{opening}{entries}...{closing}"
+        entries += f"{key}{entry}{rest}"
+    return f"{opening}{entries}{closing}"
 
 
 def unknown(what: str, got: object, allowed: Iterable[str], remedy: str = "") -> RooflineError:

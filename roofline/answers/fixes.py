@@ -60,8 +60,11 @@ def cheapest_fixes(run: Run, limit: int = LISTED) -> tuple[Fix, ...]:
     same software. The global batch stays: a smaller micro batch means more accumulation steps. What of the batch the
     other options alone would change is among the options, and in the words. Where the software profile is the usual one
     of the layout, a change of layout takes the profile usual for the new one (``stack`` in its options); another
-    profile is kept. Adapters in place of all weights are tried where nothing else fits, or all of it is too dear.
+    profile is kept. Adapters in place of all weights are tried where nothing else fits, or all of it is too dear. None
+    are looked for where an option is an array: each of its values would have its own.
     """
+    if any(getattr(value, "ndim", 0) for value in run.options.values()):
+        return ()
     search = _Search(run)
     best: dict[tuple[str, ...], Fix] = {}
     found = list(search.fixes())

@@ -11,7 +11,7 @@ from .. import units
 from ..config.defaults import default_dtype
 from ..config.run import DTYPES, TrainConfig
 from ..config.values import Word
-from ..errors import NotDescribedError, RooflineError
+from ..errors import NotDescribedError, RooflineError, shown
 from ..model.load import OnNumbers, load_model, names_function
 from ..reading import parse_toml
 from .training import Once
@@ -152,7 +152,9 @@ def one_model(name: str | ModelConfig, overrides: list[tuple[str, object]], *, r
             )
         return OnNumbers(name) if real else name
     if real:
-        raise RooflineError(f"--real is for a module to be traced, path/to/file.py:function, and {name!r:.200} is none")
+        raise RooflineError(
+            f"--real is for a module to be traced, path/to/file.py:function, and {shown(name, 200)} is none"
+        )
     try:
         return load_model(name, dict(overrides))
     except NotDescribedError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.options import several_of
 from ..config.run import TrainConfig
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..readers.forms import EITHER, form_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def is_run(text: str) -> bool:
         return form is not None and path.is_file() and is_run_file(path)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no file"
-        raise RooflineError(f"{text[:200]!r} is {what}: name the run file of a training framework, or a model")
+        raise RooflineError(f"{shown(text, 200)} is {what}: name the run file of a training framework, or a model")
     return True
 
 

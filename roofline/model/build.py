@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from ..errors import printable
+from ..errors import printable, shown
 from ..reading import Work
 from .keys import MODEL_KEYS, Flat
 from .read_layers import (
@@ -188,7 +188,7 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
     changes: dict[int, dict[str, object]] = {}
     variations = flat.values.get("variations", ())
     if not isinstance(variations, (list, tuple)):
-        flat.fail(f"variations must be a list of tables, got {variations!r:.60}")
+        flat.fail(f"variations must be a list of tables, got {shown(variations)}")
     dense_first = flat.integer("dense_first_layers", 0)
     if dense_first:
         if "n_experts" not in flat:
@@ -197,7 +197,7 @@ def _variations(flat: Flat, n_layers: int) -> dict[int, tuple[tuple[str, object]
     work = Work()
     for variation in variations:
         if not isinstance(variation, Mapping) or "layers" not in variation:
-            flat.fail(f"each of variations must be a table with 'layers', got {variation!r:.60}")
+            flat.fail(f"each of variations must be a table with 'layers', got {shown(variation)}")
         values = {key: value for key, value in variation.items() if key != "layers"}
         for key in values:
             if key in MODEL_KEYS:
@@ -222,7 +222,7 @@ def _layer_indices(flat: Flat, layers: object, n_layers: int, work: Work) -> lis
         work.spend(n_layers * len(flat.values) // 100)
         return [i for i in range(n_layers) if evaluate(layers, {**flat.values, "i": i}, work)]
     if not isinstance(layers, (list, tuple)) or not all(type(i) is int for i in layers):
-        flat.fail(f"layers of a variation must be a condition on i, or a list of indices, got {layers!r:.60}")
+        flat.fail(f"layers of a variation must be a condition on i, or a list of indices, got {shown(layers)}")
     return [i for i in layers if 0 <= i < n_layers]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..errors import RooflineError, unknown
+from ..errors import RooflineError, shown, unknown
 from .expressions import ExpressionError, Scope, fields_in, names_in
 from .family import Family
 from .keys import Flat, join
@@ -51,7 +51,9 @@ def check_kinds(config: Mapping[str, Any]) -> None:
     """Refuse values of a kind that the field never has, whether or not a count depends on it."""
     for name, value in config.items():
         if kind := _kind_by_name(name, value):
-            raise RooflineError(f"{name} must be {kind}, or null where it is not stated, got {value!r:.60}: correct it")
+            raise RooflineError(
+                f"{name} must be {kind}, or null where it is not stated, got {shown(value)}: correct it"
+            )
     for kind, (types, names) in _KINDS.items():
         for name in names.split():
             value = config.get(name)
@@ -61,7 +63,7 @@ def check_kinds(config: Mapping[str, Any]) -> None:
             right = right or (type(value) is float and value.is_integer() and int in types)
             if not right or (kind.endswith("to 1") and not 0 <= value <= 1):
                 raise RooflineError(
-                    f"{name} must be {kind}, or null where it is not stated, got {value!r:.60}: correct it"
+                    f"{name} must be {kind}, or null where it is not stated, got {shown(value)}: correct it"
                 )
 
 
@@ -95,12 +97,12 @@ def check_layer_lists(config: Mapping[str, Any], family: Family, known: frozense
         if name not in known or value is None:
             continue
         if not isinstance(value, list) or len(value) != n_layers:
-            got = f"{len(value)} of them" if isinstance(value, list) else f"{value!r:.60}"
+            got = f"{len(value)} of them" if isinstance(value, list) else shown(value)
             raise RooflineError(f"{name} must be a list of {n_layers} words, one per layer, got {got}")
         allowed = family.words.get(name) or sorted({*usual, *_words_beside(name, family)})
         for word in value:
             if word not in allowed:
-                raise unknown(f"word in {name}:", str(word)[:60], allowed)
+                raise unknown(f"word in {name}:", word, allowed)
 
 
 def _words_beside(name: str, family: Family) -> set[str]:

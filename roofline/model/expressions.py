@@ -15,13 +15,18 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..reading import Work
 
 _MAX_TEXT = 4000  # letters
 _MAX_RANGE = 100_000  # a pattern never has more entries than a model has layers
 _MAX_INTEGER = 10**30
-_NO_NUMBER = r"can only concatenate|can't multiply|unsupported operand|.*not supported between"  # as Python words it
+_MEANT = (  # Python's words for a value of the wrong kind, and ours
+    (r"ndex out of range", "a list is too short"),
+    (r"division|modulo", "division by zero"),
+    (r"iterable|subscriptable|has no len|unpack", "what is no list stands where one belongs"),
+    (r"", "what is no number stands where one belongs"),
+)
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -94,7 +99,7 @@ def _range(*limits: int) -> range:
 def _sum(values: Any) -> Any:
     """The sum of numbers."""
     if not all(isinstance(value, (int, float)) for value in values):
-        raise TypeError("sum takes numbers")
+        raise ValueError("sum takes numbers")
     return sum(values)
 
 
@@ -129,9 +134,10 @@ def evaluate(expression: str, values: Mapping[str, object], work: Work | None = 
         raise ExpressionError(expression, "it is nested too deeply") from None
     except RooflineError:
         raise
-    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        words = "what is no number stands where one belongs" if re.match(_NO_NUMBER, str(error)) else str(error)
-        raise ExpressionError(expression, words) from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        ours = type(error) is ValueError and not str(error).startswith(("invalid literal", "cannot convert"))
+        words = next(words for pattern, words in _MEANT if re.search(pattern, str(error)))
+        raise ExpressionError(expression, str(error) if ours else words) from None
 
 
 def names_in(expression: str) -> frozenset[str]:
@@ -172,7 +178,7 @@ def fields_in(expression: str) -> list[str]:
 def _parse(expression: str) -> ast.expr:
     """The syntax tree of an expression."""
     if len(expression) > _MAX_TEXT:
-        raise RooflineError(f"an expression of more than {_MAX_TEXT:,} letters: {expression[:60]!r}...")
+        raise RooflineError(f"an expression of more than {_MAX_TEXT:,} letters: {shown(expression)}")
     try:
         return ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import NotDescribedError, nearest
+from ..errors import NotDescribedError, nearest, shown
 from ..reading import packaged, read_packaged
 from .expressions import names_in
 
@@ -190,7 +190,7 @@ def _unknown_type(model_type: str) -> NotDescribedError:
     close = nearest(model_type, known)
     hint = f"nearest: {', '.join(close)}; " if close else ""
     return NotDescribedError(
-        f"unknown model_type {model_type!r:.80}: {hint}'roofline models --types' lists {len(known)}; "
+        f"unknown model_type {shown(model_type, 80)}: {hint}'roofline models --types' lists {len(known)}; "
         "a .toml with n_layers, d_model, n_heads, d_ff, vocab_size describes any other decoder, and a size "
         "such as 7B in its place a Llama-like one of about that many parameters"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import NotDescribedError, RooflineError
+from ..errors import NotDescribedError, RooflineError, shown
 from ..reading import Work, parse_json
 from . import quantization, recognise
 from .build import build
@@ -323,7 +323,7 @@ def _text_config(
     for key in NESTED:
         nested = config.get(key)
         if nested is not None and not isinstance(nested, Mapping):
-            raise RooflineError(f"{where}: {key} must be an object with fields, got {nested!r:.60}: correct it")
+            raise RooflineError(f"{where}: {key} must be an object with fields, got {shown(nested)}: correct it")
         if nested and depth < _MAX_DEPTH:
             outer = str(config.get("model_type", ""))
             _refuse_outer(outer, where)
@@ -337,7 +337,7 @@ def _text_config(
     model_type, answer = config.get("model_type"), config.get("error")
     if model_type is None and isinstance(answer, str):
         raise RooflineError(
-            f"{where}: not a config but a server's answer, {answer!r:.80}: the repository is gated, private or "
+            f"{where}: not a config but a server's answer, {shown(answer, 80)}: the repository is gated, private or "
             "misspelt; log in, download its config.json, and pass that"
         )
     recognise.check(config, where)
@@ -357,8 +357,8 @@ def _check_wrapper(outer: str, inner: str, where: str) -> None:
     """
     if outer and outer != inner and outer not in wrappers() and outer not in towers():
         raise NotDescribedError(
-            f"{where}: models of type {outer!r:.60} are not described as a whole; their {inner!r:.60} alone is another "
-            f"model ('roofline models --types' lists the types that are read){TRACED}"
+            f"{where}: models of type {shown(outer)} are not described as a whole; their {shown(inner)} alone is "
+            f"another model ('roofline models --types' lists the types that are read){TRACED}"
         )
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
-from ..errors import RooflineError, nearest, unknown
+from ..errors import RooflineError, nearest, shown, unknown
 
 FOLLOWERS = {
     "n_heads": "n_kv_heads",
@@ -231,8 +231,7 @@ class Flat:
         low, high = INTEGERS[key]
         whole = _whole(value)
         if whole is None or not low <= whole <= high:
-            shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-            self.fail(f"{self.name(key)} must be a whole number from {low} to {high}, got {shown}")
+            self.fail(f"{self.name(key)} must be a whole number from {low} to {high}, got {shown(value)}")
         return whole
 
     def optional_integer(self, key: str) -> int | None:
@@ -243,21 +242,21 @@ class Flat:
         """The truth value under `key`: true or false, also 1, 0, 1.0, 0.0 as tables hold them."""
         value = self.values.get(key, default)
         if value not in (0, 1) or not isinstance(value, (bool, int, float)):
-            self.fail(f"{self.name(key)} must be true or false, got {value!r:.60}")
+            self.fail(f"{self.name(key)} must be true or false, got {shown(value)}")
         return bool(value)
 
     def word(self, key: str, default: str) -> str:
         """The word under `key`, out of its closed list."""
         value = self.values.get(key, default)
         if value not in WORDS[key]:
-            self.fail(f"{self.name(key)} must be one of {', '.join(WORDS[key])}, got {value!r:.60}")
+            self.fail(f"{self.name(key)} must be one of {', '.join(WORDS[key])}, got {shown(value)}")
         return str(value)
 
     def text(self, key: str, default: str) -> str:
         """The free text under `key`."""
         value = self.values.get(key, default)
         if not isinstance(value, str):
-            self.fail(f"{self.name(key)} must be text, got {value!r:.60}")
+            self.fail(f"{self.name(key)} must be text, got {shown(value)}")
         return value
 
 

@@ -146,7 +146,7 @@ def _read_name(text: str) -> str | None:
     """
     found = readings(text, preset_sources())
     if len(found) > 1:
-        raise RooflineError(f"model {text!r:.200} can be {join(map(repr, found))}: name one")
+        raise RooflineError(f"model {shown(text, 200)} can be {join(map(repr, found))}: name one")
     return found[0] if found else None
 
 
@@ -228,5 +228,5 @@ def _from_json(text: str, where: str, overrides: Mapping[str, object]) -> ModelC
     try:
         model = load_model(adapter.base, overrides)
     except RooflineError as error:
-        raise RooflineError(f"{where}: an adapter of {adapter.base!r:.100}: {error}") from None
+        raise RooflineError(f"{where}: an adapter of {shown(adapter.base, 100)}: {error}") from None
     return noting(model, adapter.note)

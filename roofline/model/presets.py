@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..gate import gated
 from ..reading import packaged, read_packaged
 from .names import suggestions
@@ -51,15 +51,15 @@ def unknown_model(text: str) -> RooflineError:
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     if text.endswith((".json", ".toml")) or text.startswith((".", "/", "~")) or "\\" in text:
         return RooflineError(
-            f"no model file {text!r:.200}: give a preset id ('roofline models' lists all), a .toml, or a "
+            f"no model file {shown(text, 200)}: give a preset id ('roofline models' lists all), a .toml, or a "
             "config.json you have downloaded (nothing is fetched)"
         )
     if "/" in text:
         return RooflineError(
-            f"no file or preset for {text!r:.200}{hint} ('roofline models' lists the presets; of any other repository "
-            "download the config.json and give its path: nothing is fetched)"
+            f"no file or preset for {shown(text, 200)}{hint} ('roofline models' lists the presets; of any other "
+            "repository download the config.json and give its path: nothing is fetched)"
         )
     return RooflineError(
-        f"unknown model {text!r:.200}{hint} ('roofline models' lists all; a .toml or a config.json "
+        f"unknown model {shown(text, 200)}{hint} ('roofline models' lists all; a .toml or a config.json "
         "works too, and a size such as 7B for a Llama-like model)"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from .projections import layer_projections, layer_vectors, model_projections, model_vectors
 from .spec import Block, ModelConfig, Quantization
 from .tensors import Projection, Vector
@@ -26,6 +27,7 @@ _SKIPS: Mapping[str, tuple[Block, ...]] = {  # what the patterns of modules left
     "shared_expert": ("shared_expert",),
     "mlp": ("mlp",),
 }
+_LARGEST = 10**7  # weights that share a scale, along one dimension
 
 
 def read(config: Mapping[str, Any], where: str) -> Quantization | None:
@@ -38,15 +40,32 @@ def read(config: Mapping[str, Any], where: str) -> Quantization | None:
     if not entry:
         return None
     if not isinstance(entry, Mapping):
-        raise RooflineError(f"{where}: quantization_config must be an object with fields, got {entry!r:.60}")
-    method = str(entry.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in entry else "")).lower()
-    reader = _METHODS.get(method)
+        raise RooflineError(f"{where}: quantization_config must be an object with fields, got {shown(entry)}")
+    method = entry.get("quant_method") or ("bitsandbytes" if "load_in_4bit" in entry else "")
+    reader = _METHODS.get(str(method).lower())
     if reader is None:
         raise RooflineError(
-            f"{where}: quantization_config has quant_method {method!r:.40}, which is not read "
+            f"{where}: quantization_config has quant_method {shown(method, 40)}, which is not read "
             f"(known: {', '.join(_METHODS)}): remove it to count the weights in 16 bits"
         )
-    return reader(entry, config)
+    try:
+        return reader(entry, config)
+    except RooflineError as error:
+        raise RooflineError(f"{where}: in quantization_config {error}: correct it") from None
+
+
+def _whole(values: Mapping[str, Any], names: Sequence[str], default: int, low: int, high: int) -> int:
+    """The whole number under the first of `names` that is stated."""
+    name = next((name for name in names if values.get(name) is not None), "")
+    value = values.get(name, default)
+    if type(value) is not int or not low <= value <= high:
+        raise RooflineError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
+    return value
+
+
+def _group(values: Mapping[str, Any], names: Sequence[str], default: int) -> int:
+    """Weights that share a scale; 0 where a whole row or tensor does (-1, as GPTQ writes it)."""
+    return max(0, _whole(values, names, default, -1, _LARGEST))
 
 
 def _bitsandbytes(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization | None:
@@ -61,7 +80,10 @@ def _bitsandbytes(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantizatio
 def _fp8(entry: Mapping[str, Any], config: Mapping[str, Any]) -> Quantization:
     """A scale for a tile of 128 x 128 weights (DeepSeek-V3, arXiv:2412.19437, section 3.3), or for a tensor."""
     tile = entry.get("weight_block_size")
-    block = int(tile[0]) * int(tile[1]) if isinstance(tile, list) and len(tile) == 2 else 0
+    if tile is not None and not (isinstance(tile, list) and len(tile) == 2):
+        raise RooflineError(f"weight_block_size must be two whole numbers, got {shown(tile)}")
+    sides = [_whole({"weight_block_size": side}, ["weight_block_size"], 1, 1, _LARGEST) for side in tile or ()]
+    block = math.prod(sides) if sides else 0
     scale = 8.0 if entry.get("scale_fmt") == "ue8m0" else 32.0
     small = str(config.get("expert_dtype", entry.get("expert_dtype", ""))).lower() == "fp4"
     return Quantization(
@@ -82,14 +104,10 @@ def _mxfp4(_: Mapping[str, Any], __: Mapping[str, Any]) -> Quantization:
 
 def _integer(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization:
     """GPTQ and AWQ: a scale of 16 bits and a zero point for a group of weights."""
-    bits, group = (
-        int(entry.get("bits", entry.get("w_bit", 4))),
-        int(entry.get("group_size", entry.get("q_group_size", 128))),
-    )
+    bits = _whole(entry, ("bits", "w_bit"), 4, 1, 16)
+    group = _group(entry, ("group_size", "q_group_size"), 128)
     method = str(entry.get("quant_method"))
-    return Quantization(
-        method=method, dtype=f"int{bits}", bits=bits, block=max(group, 0), scale_bits=16.0 + bits, whole=WHOLE
-    )
+    return Quantization(method=method, dtype=f"int{bits}", bits=bits, block=group, scale_bits=16.0 + bits, whole=WHOLE)
 
 
 def _compressed(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization | None:
@@ -99,12 +117,12 @@ def _compressed(entry: Mapping[str, Any], _: Mapping[str, Any]) -> Quantization 
     weights = first.get("weights") if isinstance(first, Mapping) else None
     if not isinstance(weights, Mapping):
         return None
-    bits, group = int(weights.get("num_bits", 8)), int(weights.get("group_size") or 0)
+    bits, group = _whole(weights, ("num_bits",), 8, 1, 16), _group(weights, ("group_size",), 0)
     kind = ("fp" if weights.get("type") == "float" else "int") + str(bits)
     packed = str(entry.get("format", first.get("format", "")))
     kind = "mxfp4" if packed.startswith("mxfp4") else "nvfp4" if packed.startswith("nvfp4") else kind
     scale = 8.0 if kind in {"mxfp4", "nvfp4"} else 16.0
-    ignored = " ".join(str(pattern) for pattern in entry.get("ignore") or ())
+    ignored = str(entry.get("ignore") or "")
     whole = [*WHOLE, *(block for word, blocks in _SKIPS.items() if word in ignored for block in blocks)]
     return Quantization(
         method="compressed-tensors", dtype=kind, bits=bits, block=group, scale_bits=scale, whole=tuple(whole)

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from ..errors import shown
 from .keys import INTEGERS, Flat, divisors_near, join
 from .spec import Attention, Block, Linear, Mlp, Moe, Norm, Recurrence, Split
 
@@ -35,7 +36,7 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
     """Projections beside the common parts: [name, d_in, d_out], and what further fields of `Linear` are not usual."""
     entries = flat.values.get(key, ())
     if not isinstance(entries, (list, tuple)):
-        flat.fail(f"{key} must be a list of {_LINEAR_WORDS}, got {entries!r:.60}")
+        flat.fail(f"{key} must be a list of {_LINEAR_WORDS}, got {shown(entries)}")
     linears = []
     for entry in entries:
         values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 11 else ["", 0, 0]
@@ -44,7 +45,7 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         sizes = (d_in, d_out, count, runs, *(n + 1 if type(n) is int else n for n in (every, kept)))
         wrong = any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes)
         if wrong or not isinstance(name, str) or type(windows) not in {int, float} or not 1 <= windows <= d_in:
-            flat.fail(f"{key} must hold {_LINEAR_WORDS}, got {entry!r:.80}")
+            flat.fail(f"{key} must hold {_LINEAR_WORDS}, got {shown(entry, 80)}")
         one = linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs)
         windows = one.windows if windows == 1 else windows
         further = {"every": every, "windows": windows, "kept": kept, "fp32": bool(fp32)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 
 _VIT = re.compile(r"(?:deit|vit)_(tiny|small|base|large|huge)_patch(\d{1,9})_(?:\w+_)?(\d{1,9})")
 _VIT_SIZES = {  # width, layers, heads (arXiv:2010.11929, table 1; arXiv:2012.12877, table 1)
@@ -133,7 +133,9 @@ def of_timm(config: Mapping[str, Any], where: str) -> dict[str, Any] | None:
         return None
     found = _VIT.fullmatch(name)
     if found is None:
-        raise RooflineError(f"{where}: {name!r:.80} of timm: only its plain vision transformers are read; {_TRACE}")
+        raise RooflineError(
+            f"{where}: {shown(name, 80)} of timm: only its plain vision transformers are read; {_TRACE}"
+        )
     width, layers, heads = _VIT_SIZES[found[1]]
     return {
         "model_type": "vit",

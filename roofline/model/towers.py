@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import NotDescribedError, RooflineError
+from ..errors import NotDescribedError, RooflineError, shown
 from ..reading import packaged, read_packaged
 from .expressions import ExpressionError, evaluate
 from .family import class_defaults, load_family
@@ -78,7 +78,7 @@ def _tower(name: str, declared: Declared, config: Mapping[str, Any], text: int, 
     here = f"{where}: {declared.config}"
     given = config.get(declared.config)
     if not isinstance(given, Mapping | None):
-        raise RooflineError(f"{here} must be an object with fields, got {given!r:.60}: correct it")
+        raise RooflineError(f"{here} must be an object with fields, got {shown(given)}: correct it")
     stated = {key: value for key, value in (given or {}).items() if value is not None}
     part: dict[str, Any] = {**declared.defaults, **stated}
     if not _takes_in(part.get("model_type")):  # none, or the whole model's

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..reading import parse_toml
 from .expansion import CLOSE, OPEN
 from .forms import FORMS, form_of
@@ -82,7 +82,9 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
-        raise RooflineError(f"cannot read {str(path)[:200]!r}: {getattr(error, 'strerror', None) or error}") from None
+        raise RooflineError(
+            f"cannot read {shown(str(path), 200)}: {getattr(error, 'strerror', None) or error}"
+        ) from None
     if len(content) > LARGEST:
         raise RooflineError(f"{path}: more than {LARGEST // 2**20} MiB: not a run file")
     try:
@@ -132,7 +134,7 @@ def _normal(values: dict[str, Any], where: str, depth: int = 0) -> dict[str, Any
     for key, value in values.items():
         name = normal_key(key)
         if name in result:
-            raise RooflineError(f"{where}: the key {name[:60]!r} stands twice (once as {key[:60]!r}): keep one")
+            raise RooflineError(f"{where}: the key {shown(name)} stands twice (once as {shown(key)}): keep one")
         if isinstance(value, dict):
             if depth >= DEEPEST:
                 raise RooflineError(f"{where}: values nested more than {DEEPEST} deep")
@@ -159,7 +161,7 @@ def _json(text: str, where: str) -> Any:
         result = dict(pairs)
         if len(result) < len(pairs):
             twice = next(key for i, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:i]))
-            raise RooflineError(f"{where}: the key {twice[:60]!r} stands twice in one table: keep one")
+            raise RooflineError(f"{where}: the key {shown(twice)} stands twice in one table: keep one")
         return result
 
     def whole(digits: str) -> int:

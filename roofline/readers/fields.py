@@ -8,7 +8,7 @@ from ..config.optimizer import optimizers
 from ..config.recipes import recipes
 from ..config.recompute import read_recompute
 from ..config.run import TrainConfig
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..units import UnitError, positive_int, sequence_length
 from .vocabulary import our_word
 
@@ -80,9 +80,9 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, str):
         return sequence_length(value) if name in {"seq_len", "mean_len"} else positive_int(value)
     if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
-        raise UnitError(f"{value!r:.60} is not a whole number")
+        raise UnitError(f"{shown(value)} is not a whole number")
     if value < 1:
-        raise UnitError(f"{value!r:.60} is below 1")
+        raise UnitError(f"{shown(value)} is below 1")
     return int(value)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..model.expressions import evaluate
 from .documents import Document, load_documents
 from .files import BASES, look_up, under
@@ -151,7 +151,7 @@ def unopened(document: Document) -> RooflineError | None:
     name = (wanted or document.named or [""])[0]
     return (
         RooflineError(
-            f"{document.path} hands on {name!r:.120}, which is not beside it: give it with --with, or put it there"
+            f"{document.path} hands on {shown(name, 120)}, which is not beside it: give it with --with, or put it there"
         )
         if wanted or (name and len(document.values) < FEWEST)
         else None
@@ -257,7 +257,7 @@ def open_one(
             gathered.notes.append(f"{name} is not beside the file: taken as {rules.title} ships it")
         elif needed:
             raise RooflineError(
-                f"{first.path} names {name!r:.120}, which is not beside it: give it with --with, or put it there"
+                f"{first.path} names {shown(name, 120)}, which is not beside it: give it with --with, or put it there"
             )
         return
     for document in load_documents(path):

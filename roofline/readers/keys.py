@@ -43,6 +43,10 @@ class Table(Mapping[str, Any]):
         """The table at `path`."""
         self.keys_of, self.path, self.values_of = keys, path, values
 
+    def __repr__(self) -> str:
+        """As the file has it."""
+        return repr(dict(self.values_of))
+
     def __getitem__(self, key: str) -> Any:
         """The value of a key; KeyError where neither the file nor the framework has one."""
         found = self.keys_of.find(f"{self.path}.{key}", self.values_of, key)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from .documents import Document, load_documents
 from .files import BASES, MOST_FILES, look_up, under
 from .keys import leaves
@@ -74,7 +74,9 @@ def _extended(name: str, first: Document, folders: list[str], opened: list[Docum
     """
     path = look_up(name, Path(first.path), folders)
     if path is None:
-        raise RooflineError(f"{first.path} extends {name!r:.120}, which is not beside it, nor in {folders[-1]}/ there")
+        raise RooflineError(
+            f"{first.path} extends {shown(name, 120)}, which is not beside it, nor in {folders[-1]}/ there"
+        )
     if len(opened) >= MOST_FILES:
         raise RooflineError(f"{first.path}: more than {MOST_FILES} bases: they extend one another in a circle")
     document = load_documents(path)[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..model.load import hub_model, load_model, model_from_flat
 from ..model.spec import ModelConfig
 from .files import look_up
@@ -82,7 +82,7 @@ def _named(rules: Rules, name: str, overrides: Mapping[str, object]) -> tuple[Mo
     found = hub_model(name, overrides)
     if found is None:
         raise RooflineError(
-            f"{rules.where}: the model {name!r:.100} is not among the presets ('roofline models' lists all), and "
+            f"{rules.where}: the model {shown(name, 100)} is not among the presets ('roofline models' lists all), and "
             "nothing is fetched: name it first, as a preset or with its config.json "
             f"(roofline COMMAND MODEL --with {rules.path.name})"
         )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from .values import Unresolved, scalar
 
 _ENVIRONMENT = re.compile(r"(?:oc\.)?env:\s*(\w+)\s*(?:,\s*(.+))?")  # of OmegaConf
@@ -60,7 +60,7 @@ class _Resolver:
     def fill(self, text: str, depth: int, at: tuple[str, ...]) -> Any:
         """Text with its variables filled in; unresolved where one has no value."""
         if depth > DEEPEST or len(text) > MOST_LETTERS:
-            raise RooflineError(f"{self.where}: the variables in {text[:60]!r} go round in circles")
+            raise RooflineError(f"{self.where}: the variables in {shown(text)} go round in circles")
         whole = _VARIABLE.fullmatch(text)
         if whole is not None:
             return self.one(whole, text, depth, at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from .values import scalar
 
 MOST_VALUES = 200_000  # after anchors are filled in: a "bomb" of anchors ends here
@@ -96,7 +96,7 @@ class _Builder:
         for prefix in _PLAIN:
             short = short.removeprefix(prefix)
         if short not in _KNOWN_TAGS:
-            raise self.error(line, f"the tag {tag[:60]!r} asks for an object, and none is made from a file: remove it")
+            raise self.error(line, f"the tag {shown(tag)} asks for an object, and none is made from a file: remove it")
 
     def scalar(self, event: Any) -> Any:
         """The value of a word: plain words as numbers and flags, quoted ones as text."""
@@ -146,9 +146,9 @@ class _Builder:
         else:
             before = top.value.get(key)
             if before is not None and before != value:
-                raise self.error(line, f"the key {key[:60]!r} stands twice in one table, with two values: keep one")
+                raise self.error(line, f"the key {shown(key)} stands twice in one table, with two values: keep one")
             if key in top.value:
-                self.notes.append(f"line {line + 1}: the key {key[:60]!r} stands twice: the later one is read")
+                self.notes.append(f"line {line + 1}: the key {shown(key)} stands twice: the later one is read")
             top.value[key] = value
 
     def close(self) -> None:

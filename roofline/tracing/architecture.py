@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from ..model import recognise
 from ..reading import read_text
 from . import inputs
@@ -78,7 +78,7 @@ def build(
     model_type = config.get("model_type")
     if model_type not in known:
         raise RooflineError(
-            f"{where}: transformers {transformers.__version__} has no models of type {str(model_type)!r:.60} "
+            f"{where}: transformers {transformers.__version__} has no models of type {shown(str(model_type))} "
             "(code that comes with a repository is not run): a .toml of flat keys describes a decoder, "
             "a size such as 7B a plain one"
         )

@@ -1,5 +1,6 @@
 """What makes a run fit: sets of changes none of which can be left out."""
 
+import numpy as np
 import pytest
 
 import roofline
@@ -138,3 +139,11 @@ def test_adapters_are_named_beside_what_takes_many_times_the_device_time():
         assert roofline.memory(run=remade_of("llama-2-7b", "rtx-3090", fix)).needed_bytes == pytest.approx(
             fix.needed_bytes
         )
+
+
+@pytest.mark.parametrize("option", ["network_gbit_per_s", "host_gb_per_s"])
+def test_none_are_looked_for_where_a_speed_is_an_array(option):
+    """The memory is one number, and what each fix costs is not."""
+    speeds = {option: np.array([100.0, 400.0])}
+    found = roofline.memory("llama-3-8b", "h100-sxm-80gb", num_devices=8, offload="optimizer", micro_batch=8, **speeds)
+    assert (found.fits, found.fixes) == (False, ())

@@ -3,7 +3,7 @@
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.model.expressions import evaluate, names_in
+from roofline.model.expressions import ExpressionError, evaluate, names_in
 from roofline.reading import Work
 
 
@@ -101,3 +101,26 @@ def test_several_expressions_share_what_they_may_cost() -> None:
     assert evaluate("[i for i in range(9)]", {}, work) == list(range(9))
     with pytest.raises(RooflineError, match="it takes too long"):
         evaluate("[i for i in range(40)]", {}, work)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value", "words"),
+    [
+        ("range(x)", None, "what is no number stands where one belongs"),
+        ("int(x)", "a", "what is no number stands where one belongs"),
+        ("-x", "a", "what is no number stands where one belongs"),
+        ("int(x)", float("nan"), "what is no number stands where one belongs"),
+        ("3 in x", True, "what is no list stands where one belongs"),
+        ("x[0]", 1.5, "what is no list stands where one belongs"),
+        ("len(x)", 2, "what is no list stands where one belongs"),
+        ("[i for i in x]", 3, "what is no list stands where one belongs"),
+        ("x[5]", [1], "a list is too short"),
+        ("7 // x", 0.0, "division by zero"),
+        ("7 % x", 0, "division by zero"),
+        ("sum(x)", ["a"], "sum takes numbers"),
+    ],
+)
+def test_what_cannot_be_computed_is_not_told_in_words_of_python(expression, value, words):
+    with pytest.raises(ExpressionError) as error:
+        evaluate(expression, {"x": value})
+    assert error.value.problem == words

@@ -104,3 +104,41 @@ def test_a_method_that_is_not_known_refuses(entry: object) -> None:
 def test_it_changes_no_count() -> None:
     plain, stored = (model_from_config({**LLAMA, "quantization_config": entry}) for entry in (None, NF4))
     assert msgspec.structs.replace(stored, quantization=None) == plain
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"quant_method": "gptq", "bits": [4]}, "bits must be a whole number from 1 to 16, got [4]"),
+        ({"quant_method": "awq", "w_bit": float("nan")}, "w_bit must be a whole number from 1 to 16, got nan"),
+        (
+            {"quant_method": "gptq", "group_size": {"a": 1}},
+            "group_size must be a whole number from -1 to 10000000, got",
+        ),
+        (
+            {"quant_method": "fp8", "weight_block_size": [128, "x"]},
+            "weight_block_size must be a whole number from 1 to",
+        ),
+        ({"quant_method": "fp8", "weight_block_size": 128}, "weight_block_size must be two whole numbers, got 128"),
+        ({"quant_method": ["gptq"]}, "quantization_config has quant_method ['gptq'], which is not read"),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": True}}}},
+            "num_bits must be a whole number from 1 to 16, got True",
+        ),
+    ],
+)
+def test_a_figure_of_another_kind_is_named(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(RooflineError) as error:
+        read({"quantization_config": entry}, "config.json")
+    assert words in str(error.value)
+    assert str(error.value).startswith("config.json: ")
+
+
+def test_groups_of_a_whole_row_and_patterns_of_any_kind() -> None:
+    """-1 is GPTQ's word for a row; what ``ignore`` holds is text to look into."""
+    row = read({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": -1}}, "config.json")
+    assert row is not None
+    assert row.block == 0
+    weights = {"group_0": {"weights": {"num_bits": 8}}}
+    entry = {"quant_method": "compressed-tensors", "config_groups": weights, "ignore": 7}
+    assert read({"quantization_config": entry}, "config.json") is not None
