@@ -9,7 +9,7 @@ import msgspec
 
 from .. import units
 from ..answers.measured import of_search
-from ..config.options import read, read_one
+from ..config.options import choices, read_one
 from ..gate import OF_TWO, PATH, gated
 from .layout import SearchResult
 from .search import Progress, search
@@ -69,9 +69,7 @@ def layouts(
     from ..hardware import load_device
 
     charged: float | None = read_one("price", price, units.price)
-    counts: int | tuple[int, ...] | None = None
-    if num_devices is not None:
-        counts = read("num_devices", num_devices, units.positive_int)
+    counts: int | tuple[int, ...] | None = choices({"num_devices": num_devices}).get("num_devices")
     found = search(
         model,
         of_search(model, load_device(device), {**options, "num_devices": counts}, measured, measured_at),

@@ -1,5 +1,6 @@
 """What is asked as people type it, and what is answered where nothing fits."""
 
+import numpy as np
 import pytest
 
 from roofline.errors import RooflineError
@@ -30,3 +31,11 @@ def test_nothing_fits_names_the_smallest():
     assert result.layouts == []
     assert result.smallest is not None
     assert not result.smallest.fits
+
+
+@pytest.mark.parametrize("numbers", [[1, 2], np.array([1, 2]), np.array([[2], [1]])])
+def test_the_remedy_is_of_the_largest_number_in_whatever_they_come(numbers):
+    found = layouts(load_model("llama-2-70b"), DEVICE, num_devices=numbers, global_batch=8)
+    alone = layouts(load_model("llama-2-70b"), DEVICE, num_devices=2, global_batch=8)
+    assert found.remedy == alone.remedy
+    assert "To fit: use " in found.remedy[1]
