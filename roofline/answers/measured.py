@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .. import units
-from ..config.options import read_one
+from ..config.options import is_every, read_one
 from ..config.settle import Run
 from ..config.words import layout_words
 from ..counting.step import build_step
@@ -77,7 +77,8 @@ def of_search(
             "measured: a search has many layouts: say which was timed with measured_at (--measured-at), "
             "as in tp=8,micro_batch=2"
         )
-    said = {name: value for name, value in options.items() if not isinstance(value, list | tuple) or name in at}
+    several = {name for name, value in options.items() if isinstance(value, list | tuple) or is_every(name, value)}
+    said = {name: value for name, value in options.items() if name not in several - at.keys()}
     return learnt(run_of(model, device, {**said, **at}), measured)
 
 

@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "stood",
     )
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
-    add_training_arguments(parser, sweeps=True)
+    add_training_arguments(parser, sweeps=True, searches=True)
     measured.add_arguments(parser)
     add_format_arguments(parser)
 

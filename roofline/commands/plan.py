@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ask.add_argument(
         "--ladder", action="store_true", help="model sizes that the same compute would train, on as many devices"
     )
-    add_training_arguments(parser)
+    add_training_arguments(parser, searches=True)
     measured.add_arguments(parser)
     add_format_arguments(parser)
 

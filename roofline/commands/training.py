@@ -30,12 +30,14 @@ class Option(msgspec.Struct, frozen=True):
         metavar: What stands for its value in the help; "yes or no": a pair of switches; "": one switch.
         text: The help; what is in braces is filled in.
         field: The field of `TrainConfig`, where the flag does not spell it.
+        searched: What a search makes of several values, and of ``all``; empty where it takes none.
     """
 
     flag: str
     metavar: str
     text: str
     field: str = ""
+    searched: str = ""
 
     @property
     def dest(self) -> str:
@@ -187,7 +189,12 @@ _PARALLEL = (
     Option("--dp", "N", "data-parallel degree (default what the rest leaves)"),
     Option("--cp", "N", "context-parallel degree (splits the sequence)"),
     Option("--ep", "N", "expert-parallel degree"),
-    Option("--etp", "N", "tensor-parallel degree of the experts (default 1 with sequence parallelism, or tp)"),
+    Option(
+        "--etp",
+        "N",
+        "tensor-parallel degree of the experts (default 1 with sequence parallelism, or tp)",
+        searched="several, or all that divide the experts, are searched together",
+    ),
     Option(
         "--sharding",
         "HOW",
@@ -200,6 +207,7 @@ _PARALLEL = (
         "--schedule",
         "NAME",
         "pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, ... (default 1f1b, interleaved with --vp)",
+        searched="several, or all that the stack has, are searched together",
     ),
     Option(
         "--pp-layout",
@@ -229,10 +237,11 @@ _PARALLEL = (
 )
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = False) -> None:
+def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = False, searches: bool = False) -> None:
     """Add everything that decides how the model is trained.
 
-    With `sweeps`, numbers read lists (``1,2,4``) and ranges (``2k:64k``) into tuples, words lists.
+    With `sweeps`, numbers read lists (``1,2,4``) and ranges (``2k:64k``) into tuples, words lists. With
+    `searches`, options of which a search takes several or all read lists and ``all``.
     """
     add_run_file_arguments(parser)
     ranges = "any option but names takes a list (1,2,4), doublings (2k:64k) or steps (8:32:8): every combination is run"
@@ -243,7 +252,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
         (parallel, _PARALLEL),
     ):
         for option in options:
-            _add(group, option, sweeps=sweeps)
+            _add(group, option, sweeps=sweeps, searches=searches)
     parallel.add_argument(
         "--network-gbit",
         "--network-bandwidth",
@@ -255,7 +264,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, sweeps: bool = Fa
     )
 
 
-def _add(group: Any, option: Option, *, sweeps: bool) -> None:
+def _add(group: Any, option: Option, *, sweeps: bool, searches: bool) -> None:
     """Add one option; not given, it is None: the default is `TrainConfig`'s."""
     text = option.text
     if option.metavar == _SWITCHES:
@@ -265,6 +274,8 @@ def _add(group: Any, option: Option, *, sweeps: bool) -> None:
         added = group.add_argument(option.flag, dest=option.dest, action="store_const", const=const, help=text)
     else:
         read = _reader(option.dest, sweeps=sweeps)
+        if searches and option.searched:
+            read, text = _or_all(_reader(option.dest, sweeps=True)), f"{text}; {option.searched}"
         added = group.add_argument(option.flag, dest=option.dest, metavar=option.metavar, type=read, help=text)
     if "{" in text:
         added.filled = partial(_filled, text, sweeps=sweeps)
@@ -332,6 +343,11 @@ def sweep(read: Callable[[str], int]) -> Callable[[str], int | tuple[int, ...]]:
         return tuple(values)
 
     return read_sweep
+
+
+def _or_all(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Make a reader also take ``all``, of which a search tries every value."""
+    return lambda text: text if text == "all" else read(text)
 
 
 def _reader(field: str, *, sweeps: bool) -> Callable[[str], Any]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import some
 from ..model.spec import ModelConfig
 from .base import usual_upcast
 from .defaults import doubles, usual_base
 from .lora import LORA_RANK
 from .profile import profile_of
 from .run import TrainConfig
+from .schedules import usual_schedule
 from .stack import load_stack
 from .towers import image_patches, usual_intake
 
@@ -75,8 +75,7 @@ OF_TRAINING: Mapping[str, Callable[[TrainConfig], Any]] = {
     "base_dtype": _usual_base_dtype,
     "double_quant": lambda train: doubles(_base_dtype(train)),
     "base_upcast": lambda train: usual_upcast(_base_dtype(train), train, load_stack(train.stack)),
-    # of arrays as well: interleaved with one stage on each device is 1f1b
-    "schedule": lambda train: "interleaved" if some(train.vp > 1) else "1f1b",
+    "schedule": lambda train: usual_schedule(train.vp),
     "pp_layout": lambda _: "even",
     "dispatcher": lambda train: load_stack(train.stack).dispatcher,
     "exchange_overlap": lambda train: load_stack(train.stack).overlap.expert,

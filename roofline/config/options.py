@@ -93,6 +93,7 @@ NOTHING: dict[str, Any] = {
     **dict.fromkeys(("lora_modules", "lora_variant", "base_dtype", "low_precision_recipe", "master_dtype"), "none"),
     "pp_layout": "even",
 }
+EVERY = ("etp", "schedule")  # options of which a search takes `all`
 _PLAIN = {
     "stack",
     "sequence_parallel",
@@ -113,6 +114,11 @@ def several_of(name: str, value: Any) -> bool:
     (True, False)
     """
     return isinstance(value, tuple) and name not in LISTS
+
+
+def is_every(name: str, value: Any) -> bool:
+    """Whether an option is ``all`` of what a search may try."""
+    return name in EVERY and isinstance(value, str) and value == "all"
 
 
 def read(name: str, value: Any, reader: Callable[[Any], Any]) -> Any:
@@ -211,8 +217,10 @@ def _option(name: str, value: Any) -> Any:
 
 
 def choices(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As `read_options`, for a search over several values: arrays are choices as well."""
-    found = {name: value for name, value in read_options(options).items() if value is not None}
+    """As `read_options`, for a search over several values: arrays are choices as well, and ``all`` of `EVERY`."""
+    every = {name: value for name, value in options.items() if is_every(name, value)}
+    said = read_options({name: value for name, value in options.items() if name not in every})
+    found = {name: value for name, value in (every | said).items() if value is not None}
     return {name: _listed(name, value) if hasattr(value, "dtype") else value for name, value in found.items()}
 
 

@@ -1,14 +1,19 @@
 """Pipeline schedules: facts of each in `schedules.toml`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from ..arrays import Number, where
+from ..arrays import Number, some, where
 from ..errors import look_up
 from ..reading import packaged, read_packaged
+
+if TYPE_CHECKING:
+    from .run import TrainConfig
 
 Placement = Literal["rounds", "v", "both_ends"]
 
@@ -71,6 +76,18 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if rule.interleaved:  # with one stage on each device it is 1f1b
             return where(vp > 1, held + (pp - 1 - 2 * stage) / vp, schedules()["1f1b"].held(pp, 1, stage))
         return held
+
+
+def usual_schedule(vp: Number) -> str:
+    """The schedule of pipelines of which nothing is said; of arrays as well: with one stage a device it is 1f1b."""
+    return "interleaved" if some(vp > 1) else "1f1b"
+
+
+def schedule_run(train: TrainConfig) -> str | None:
+    """The schedule that a complete configuration of one layout runs; None where there is one stage."""
+    if train.pp == 1:
+        return None
+    return "1f1b" if train.schedule == "interleaved" and train.vp == 1 else train.schedule
 
 
 @cache

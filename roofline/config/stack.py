@@ -89,6 +89,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         shardings: What a search for layouts lets data parallelism shard (see `sharding.SHARDINGS`).
         sharding: Which of them it runs with where nothing is said, and there is more than one rank.
+        schedules: Pipeline schedules that it has (see `schedules`).
         sequence_parallel: Whether it shards norms and residuals over tp where nothing is said.
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         broadcasts: Whether ranks of ZeRO-1 own whole matrices, and broadcast them one after another after the update.
@@ -174,6 +175,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     selective: Literal["core", "half"] = "core"
     shardings: tuple[Word, ...] = ("none", "zero1", "zero2", "fsdp")
     sharding: Word = "none"
+    schedules: tuple[str, ...] = ("1f1b", "interleaved")
     sequence_parallel: bool = False
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     broadcasts: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .run import TrainConfig
+from .schedules import schedule_run, usual_schedule
 
 
 def layout_words(train: TrainConfig) -> str:
@@ -12,8 +13,11 @@ def layout_words(train: TrainConfig) -> str:
     degrees = ("tp", "pp", "cp", "dp")
     split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
     extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
+    if train.pp != 1 and train.schedule is not None and schedule_run(train) != usual_schedule(train.vp):
+        extras += [f"{train.schedule} schedule"]
     extras += [f"layers {train.pp_layout}"] if train.pp_layout not in {None, "even"} else []
     extras += [f"experts over {train.ep}"] if train.ep != 1 else []
+    extras += [f"etp {train.etp}"] if train.etp not in {None, train.usual_etp} else []
     extras += [train.sharding] if train.sharding != "none" else []
     extras += ["sequence parallel"] if train.sequence_parallel else []
     return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])

@@ -123,13 +123,13 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     """Router, dispatch to the experts' devices, grouped feed-forward, combine; shared experts see every token.
 
     Without sequence parallelism every tp rank has every token, and each expert is split over tp like a dense layer.
-    With it, tp ranks route their own share of the tokens; an expert that etp ranks share gathers the tokens of all of
-    them (parallel folding: arXiv:2504.14960).
+    With it, and without tensor parallelism, ranks route tokens of their own; an expert that etp ranks share gathers the
+    tokens of all of them (parallel folding: arXiv:2504.14960).
     """
     train, es = tape.train, tape.es
     apart, etp = train.sequence_parallel, train.expert_tensor_parallel
     tokens = tape.norm_tokens if apart else tape.tokens
-    gathered = etp if apart else 1
+    gathered = etp if apart else 1 if etp is train.tp else where(train.tp == 1, etp, 1)
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows that leave this device
     _route(tape, spec, tokens, d_model)

@@ -350,6 +350,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         return sum(group.count for group in self.groups)
 
     @property
+    def has_experts(self) -> bool:
+        """Whether some layers are mixtures of experts."""
+        return any(isinstance(group.mlp, Moe) for group in self.groups)
+
+    @property
     def stream_width(self) -> int:
         """Features of a token between layers, in all copies of the residual stream."""
         return self.residual_streams * self.d_model

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..config.run import TrainConfig
+from ..config.schedules import usual_schedule
 from ..errors import RooflineError
 from ..model.expressions import evaluate
 from .framework import Framework, framework_names, load_framework
@@ -52,6 +53,7 @@ def _values(train: TrainConfig, devices_per_node: int) -> dict[str, Any]:
     by_module = train.recompute == "selective" and form not in {"", "every", "matmuls"}
     values["recompute_modules"] = form.replace(",", " ") if by_module else None
     values |= {"recompute_form": form, "recompute_number": number or None}
+    values |= {"etp": train.expert_tensor_parallel, "schedule": train.schedule or usual_schedule(train.vp)}
     return values | {"accumulation": train.accumulation, "devices_per_node": train.devices_per_node or devices_per_node}
 
 

@@ -35,7 +35,7 @@ from .variants import alike, plain_of
 if TYPE_CHECKING:
     from ..hardware import Device
 
-_GRID = ("tp", "cp", "ep")  # what op times depend on, beside the micro batch
+_GRID = ("tp", "cp", "ep", "etp")  # what op times depend on, beside the micro batch
 _ROUNDING = 1e-9  # by how much two orders of one sum differ at most
 
 
@@ -54,9 +54,10 @@ class Bundle:
         import numpy as np
 
         self.device, self.space, self.trains = device, space, trains
-        stacked = np.stack([space.columns[name] for name in _GRID], axis=1)
+        names = [name for name in _GRID if name in space.columns]
+        stacked = np.stack([space.columns[name] for name in names], axis=1)
         keys, key_of_row = np.unique(stacked, axis=0, return_inverse=True)
-        self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(_GRID)}  # [k, 1]
+        self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(names)}  # [k, 1]
         self.key_of_row = key_of_row.reshape(-1)  # [rows]
         self.micro = space.micro_batches.astype(float)  # [m]
         self.columns = {name: _degree(column) for name, column in space.columns.items()}

@@ -13,6 +13,7 @@ from ..answers.times import estimate_times
 from ..arrays import is_scalar, number
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
+from ..config.schedules import schedule_run
 from ..config.settle import resolve
 from ..config.stack import load_stack
 from ..constants import constant
@@ -44,6 +45,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         num_devices: Devices in all.
         tp, pp, vp, dp, cp, ep: Degrees, as in `TrainConfig`; vp are stages per device.
         micro_batch: Sequences per pass.
+        etp: Devices that share each expert, where there are any.
+        pipeline_schedule: Schedule of the pipeline; None: there is one stage.
         accumulation: Micro batches per device group and step.
         sharding, sequence_parallel, recompute, dtype, attention, stack: Words, as in `TrainConfig`.
         step_time_s: Expected seconds of a step.
@@ -66,6 +69,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     dp: int
     cp: int
     ep: int
+    etp: int
+    pipeline_schedule: str | None
     micro_batch: int
     accumulation: int
     sharding: str
@@ -245,10 +250,12 @@ def _layouts(model: ModelConfig, trains: Sequence[TrainConfig], together: TrainC
 
         seconds, devices = float(of(times.expected)), int(train.num_devices)
         peak = device.peak_flops_per_s(train.dtype) * devices
-        schedule = Schedule(**{name: of(figure) for name, figure in msgspec.structs.asdict(times.schedule).items()})
+        terms = Schedule(**{name: of(figure) for name, figure in msgspec.structs.asdict(times.schedule).items()})
         found.append(
             Layout(
                 **{name: getattr(train, name) for name in (*VARIED, *WORDS, "stack")},
+                etp=int(train.expert_tensor_parallel),
+                pipeline_schedule=schedule_run(train),
                 accumulation=int(train.accumulation),
                 step_time_s=seconds,
                 step_time_low_s=float(of(times.low)),
@@ -259,9 +266,9 @@ def _layouts(model: ModelConfig, trains: Sequence[TrainConfig], together: TrainC
                 fits=bool(of(times.memory.fits)),
                 fit_probability=float(of(times.memory.fit_probability)),
                 device_seconds_per_step=seconds * devices,
-                energy_share=mean_draw(schedule),
+                energy_share=mean_draw(terms),
                 train=train,
-                schedule=schedule,
+                schedule=terms,
             )
         )
     return found

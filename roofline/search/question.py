@@ -11,7 +11,7 @@ from ..config.defaults import default_attention
 from ..config.run import TrainConfig
 from ..config.settle import with_recipe
 from ..errors import RooflineError
-from ..model.spec import ModelConfig, Moe
+from ..model.spec import ModelConfig
 from .grid import Bundle
 from .software import Part
 from .space import LONGEST_SEARCH, WORDS, Choices, Space
@@ -70,12 +70,13 @@ class Question(msgspec.Struct, frozen=True):
         Sequence parallelism is one of them unless there are experts: it decides how they are spread.
         """
         choices = self.choices_of(part)
-        experts = any(isinstance(group.mlp, Moe) for group in self.model.groups)
+        experts = self.model.has_experts
         outer = ("dtype", "attention", "sequence_parallel") if experts else ("dtype", "attention")
+        common = {"stack": part.stack, "schedule": part.schedule}
         inner = [name for name in ("sequence_parallel", "recompute") if name not in outer]
         return [
             [
-                with_recipe(msgspec.structs.replace(self.base, stack=part.stack, **words, **others))
+                with_recipe(msgspec.structs.replace(self.base, **common, **words, **others))
                 for others in choices.words(*inner)
             ]
             for words in choices.words(*outer)

@@ -29,6 +29,8 @@ SUFFIXES = (".csv", ".parquet")
 COLUMNS = (
     "num_devices",
     *DEGREES,
+    "etp",
+    "schedule",
     "micro_batch",
     "sharding",
     "recompute",
@@ -131,6 +133,7 @@ class _Writer:
 
         trains = bundle.trains
         columns = {name: bundle.space.columns[name].take(rows) for name in ("num_devices", *DEGREES)}
+        columns |= _derived(bundle, variant, rows, columns)
         columns["micro_batch"] = bundle.space.micro_batches.take(micro)
         columns["sharding"] = self.piece.sharding
         for name in ("recompute", "sequence_parallel", "dtype", "attention", "stack"):
@@ -157,6 +160,20 @@ class _Writer:
 
         with to.open("wb") as file:
             np.savez(file, **self.kept)
+
+
+def _derived(bundle: Bundle, variant: Any, rows: Any, columns: dict[str, Any]) -> dict[str, Any]:
+    """What a complete configuration says of experts and pipelines, as it follows from other columns: all [layouts]."""
+    import numpy as np
+
+    trains, etp, schedule = bundle.trains, bundle.space.columns.get("etp"), bundle.trains[0].schedule
+    if etp is None:
+        whole = np.array([train.sequence_parallel for train in trains]).take(variant)
+        sharing = np.where(whole, 1, columns["tp"])
+    else:
+        sharing = etp.take(rows)
+    usual = np.where(columns["vp"] > 1, "interleaved", "1f1b")
+    return {"etp": sharing, "schedule": usual if schedule in {None, "interleaved"} else schedule}
 
 
 def _whole(path: Path, write: Callable[[Path], Any]) -> None:

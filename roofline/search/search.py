@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..answers.asked import described
 from ..config.base import of_checkpoint
-from ..config.options import LISTS, check_names, read_flag, read_one
+from ..config.options import EVERY, LISTS, check_names, read_flag, read_one
 from ..config.options import choices as said
 from ..config.recorded import as_recorded
 from ..errors import RooflineError, shown, unknown
@@ -23,8 +23,9 @@ from .found import TWINS, Found
 from .layout import SearchResult
 from .pieces import run
 from .question import Bundles, Question
+from .schedules import spaces_of
 from .software import choices_of, parts_in, parts_of, several, software_note
-from .space import DEGREES, WORDS, space_of
+from .space import DEGREES, WORDS
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -92,13 +93,14 @@ def search(
     trained = {**options, **of_checkpoint(model, options)}
     parts = parts_of(device, trained)
     choices, base, parts, notes = choices_of(model, device, counts, options, across_nodes, parts)
-    space = space_of(model, base, choices, int(domain_size(base, device)), counts)
-    rows = parts_in(parts, space)
+    stacks = {part.stack: None for part in parts}
+    spaces, left_out = spaces_of(model, base, choices, int(domain_size(base, device)), counts, stacks)
+    rows = parts_in(parts, spaces)
     question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(rows))
     bundles = Bundles(question, kept=BUNDLES)
     start = time.perf_counter()
     best, interrupted = run(bundles, progress or _silent, executor, record)
-    seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows], trained) + notes
+    seconds, notes = time.perf_counter() - start, software_note([part for part, _ in rows], trained) + notes + left_out
     return Found(bundles, best, top, tolerance).result(seconds=seconds, interrupted=interrupted, notes=notes)
 
 
@@ -127,7 +129,7 @@ def _options(model: ModelConfig, given: dict[str, Any]) -> dict[str, Any]:
     options = said(given)
     if model.recorded is not None:
         options = as_recorded(options, compiled=model.recorded.compiled)
-    varied = (*DEGREES, *WORDS, *LISTS, "micro_batch", "num_devices")
+    varied = (*DEGREES, *EVERY, *WORDS, *LISTS, "micro_batch", "num_devices")
     for name, value in options.items():
         if isinstance(value, tuple) and name not in varied:
             raise RooflineError(f"{name}: {shown(value)} are several, and a search takes one: search once for each")

@@ -19,7 +19,7 @@ from .question import Bundles, Piece, Question
 CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
 KEPT = 2**24  # bytes: without them, giving memory back and taking it again is a third of a search
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
-MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "cp": 3, "vp": 1}
+MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "etp": 1, "cp": 3, "vp": 1}
 # [layouts] each: what fits, as (variant, row, micro batch) of a bundle, with its bytes and seconds
 Take = Callable[[Bundle, Any, Any, Any, Any, Any], None]
 
@@ -161,8 +161,10 @@ class _Sift:
         import numpy as np
 
         columns = self.bundle.space.columns
-        rows = sum(weight * (columns[name] > 1).astype(int) for name, weight in MACHINERY.items())
+        rows = sum(MACHINERY[name] * (columns[name] > 1).astype(int) for name in MACHINERY.keys() & columns.keys())
         words = np.array([train.recompute != "none" for train in self.bundle.trains], dtype=int)
+        # weights' gradients in passes of their own
+        rows = rows + (columns["pp"] > 1) * self.bundle.by_pass
         return words, rows + (self.sharding not in {"none", "zero1"})
 
     def _objective(self, seconds: Any, draw: Callable[[], Any], memory: Any, num_devices: Any) -> Any:
@@ -189,7 +191,11 @@ class _Sift:
             keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
         several = columns["tp"] > 1
         optional = False in choices.sequence_parallel
-        spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0  # experts that are split over tp
+        # without sequence parallelism tp ranks have the same tokens: experts are split over them
+        if "etp" in columns:
+            spreads = ~several | (columns["etp"] == columns["tp"])
+        else:
+            spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0
         kept = {True: keep & several if optional else keep, False: keep & spreads}
         return np.stack([kept[train.sequence_parallel] for train in self.bundle.trains])
 

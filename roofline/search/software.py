@@ -10,11 +10,13 @@ import msgspec
 from ..config.complete import MEANT
 from ..config.defaults import default_stack
 from ..config.optimizer import refuse_optimizer
+from ..config.options import EVERY
 from ..config.run import TrainConfig
 from ..config.settle import outline, settle
 from ..config.stack import load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
+from .schedules import Scheduled
 from .space import DEGREES, OTHER_SHARDINGS, WORDS, Choices, Space, default_global_batch
 
 if TYPE_CHECKING:
@@ -39,22 +41,20 @@ class Part(msgspec.Struct, frozen=True):
         stack: The profile.
         shardings: What data parallelism may shard.
         split: Whether the model itself is split (tp, pp, cp or ep above 1); None: either.
+        schedule: The pipeline schedule; None: 1f1b, interleaved with virtual stages.
     """
 
     stack: str
     shardings: tuple[str, ...]
     split: bool | None = None
+    schedule: str | None = None
 
     def rows_of(self, space: Space) -> Space:
         """The layouts of a space that belong here."""
         if self.split is None:
             return space
-        columns = space.columns
         split = splits(space)
-        keep = split if self.split else ~split
-        return Space(
-            {name: column[keep] for name, column in columns.items()}, space.micro_batches, space.consistent[keep]
-        )
+        return space.where(split if self.split else ~split)
 
 
 def parts_of(device: Device, options: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -99,17 +99,21 @@ def _asks_to_split(options: Mapping[str, Any]) -> bool:
     return any(degree != 1 for name in SPLITTING for degree in several(options.get(name)) or ())
 
 
-def parts_in(parts: Sequence[Part], space: Space) -> list[tuple[Part, Space]]:
-    """Each part with its layouts; where nothing splits the model, only the usual software of such layouts.
+def parts_in(parts: Sequence[Part], spaces: Mapping[str, Scheduled]) -> list[tuple[Part, Space]]:
+    """Each part with its layouts, by schedule; where nothing splits the model, only the usual software of such layouts.
 
     Args:
         parts: As `parts_of` gives them.
-        space: The layouts.
+        spaces: The layouts of each profile, as `spaces_of` gives them.
     """
-    if not splits(space).any():
+    if not any(splits(space).any() for scheduled in spaces.values() for _, space in scheduled):
         split = {part.stack for part in parts if part.split}
         parts = [part for part in parts if part.stack not in split]
-    found = [(part, part.rows_of(space)) for part in parts]
+    found = [
+        (msgspec.structs.replace(part, schedule=schedule), part.rows_of(space))
+        for part in parts
+        for schedule, space in spaces[part.stack]
+    ]
     return [(part, rows) for part, rows in found if len(rows.consistent)]
 
 
@@ -157,9 +161,9 @@ def software_note(parts: Sequence[Part], options: Mapping[str, Any]) -> tuple[st
     return (f"{how}: set --stack for one",)
 
 
-def several(value: Any) -> tuple[Any, ...] | None:
-    """One value or several as a tuple; None stays."""
-    return None if value is None else tuple(value) if isinstance(value, (tuple, list)) else (value,)
+def several(value: Any) -> Any:
+    """One value or several as a tuple; None and ``all`` stay."""
+    return value if value is None or value == "all" else tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def choices_of(
@@ -172,11 +176,10 @@ def choices_of(
 ) -> tuple[Choices, TrainConfig, tuple[Part, ...], tuple[str, ...]]:
     """What may vary, the configuration common to all layouts, the parts that run, and the assumptions made."""
     given: dict[str, Any] = {}
-    for name in (*DEGREES, "micro_batch", *WORDS):
+    for name in (*DEGREES, *EVERY, "micro_batch", *WORDS):
         value = several(options.pop(name, None))
         if value is not None:
             given[name] = value
-    schedule = options.pop("schedule", None)  # what it needs of pp and vp the layouts have
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
     said = {name: value for name, value in run.options.items() if name in MEANT}
     base = msgspec.structs.replace(outline(run.train, model), **said)
@@ -205,5 +208,5 @@ def choices_of(
         limits = ", the most that is assumed: it limits how far the work splits"
         most = "" if fine_tunes or batch >= max(counts) else limits
         notes += (f"assumed a global batch of {batch:,} sequences ({tokens}{most}): set --global-batch",)
-    base = msgspec.structs.replace(base, global_batch=batch, schedule=schedule)
-    return Choices(**given, schedule=schedule, across_nodes=across_nodes), base, parts, notes
+    base = msgspec.structs.replace(base, global_batch=batch)
+    return Choices(**given, across_nodes=across_nodes), base, parts, notes

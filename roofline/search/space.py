@@ -1,6 +1,7 @@
 """Which parallel layouts make sense: degrees that divide what they must, as columns of one table.
 
-A row is (tp, pp, vp, dp, cp, ep); micro batches are a second axis, words (sharding, recompute, ...) a third.
+A row is (tp, pp, vp, dp, cp, ep), and etp where it varies; micro batches are a second axis, words (sharding,
+recompute, ...) a third.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,9 +38,11 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tp, pp, vp, dp, cp, ep: Degrees allowed.
+        etp: Degrees allowed of the experts' tensor parallelism; None: the usual one alone, ``all``: every one.
         micro_batch: Sequences per pass allowed.
         sharding, recompute, sequence_parallel, dtype, attention: Words allowed; no attention: the profile's own.
-        schedule: The pipeline schedule that was asked for; None: what the software runs.
+        schedule: Pipeline schedules asked for; none: 1f1b, interleaved with virtual stages; ``all``: what the software
+            has.
         across_nodes: Whether tensor parallelism may leave the domain of fast links.
     """
 
@@ -49,14 +52,20 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
     dp: tuple[int, ...] | None = None
     cp: tuple[int, ...] | None = None
     ep: tuple[int, ...] | None = None
+    etp: tuple[int, ...] | Literal["all"] | None = None
     micro_batch: tuple[int, ...] | None = None
     sharding: tuple[str, ...] = OTHER_SHARDINGS
     recompute: tuple[str, ...] = RECOMPUTES
     sequence_parallel: tuple[bool, ...] = (False, True)
     dtype: tuple[str, ...] = ("bf16",)
     attention: tuple[str, ...] = ()
-    schedule: str | None = None
+    schedule: tuple[str, ...] | Literal["all"] = ()
     across_nodes: bool = False
+
+    @property
+    def degrees(self) -> tuple[str, ...]:
+        """What makes up a row."""
+        return DEGREES if self.etp is None else (*DEGREES, "etp")
 
     def words(self, *names: str) -> Iterator[dict[str, Any]]:
         """Every combination of the words `names`, as fields of TrainConfig."""
@@ -78,6 +87,11 @@ class Space(msgspec.Struct, frozen=True):
     micro_batches: Any
     consistent: Any
 
+    def where(self, rows: Any) -> Space:
+        """Those of its `rows`, a mask: [rows]."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Space(columns, self.micro_batches, self.consistent[rows])
+
 
 def divisors(number: int) -> list[int]:
     """All divisors, rising.
@@ -96,7 +110,7 @@ def space_of(
 
     Args:
         model: The model.
-        train: global_batch and seq_len, resolved scalars.
+        train: global_batch and seq_len, resolved scalars; the schedule, or None for the usual ones.
         choices: What may vary.
         domain: Devices joined by fast links: tensor parallelism stays within, unless asked.
         num_devices: Numbers of devices; those without a consistent layout are left out.
@@ -116,7 +130,7 @@ def space_of(
     if problem is not None and not rows:
         raise problem
     table = np.array(rows, dtype=np.int64)  # [rows, degrees]
-    columns = {name: table[:, i] for i, name in enumerate((*DEGREES, "num_devices"))}
+    columns = {name: table[:, i] for i, name in enumerate((*choices.degrees, "num_devices"))}
     tried = choices.micro_batch or [n for n in divisors(batch) if n <= LARGEST_MICRO_BATCH]
     micro = np.array(sorted(set(tried)), dtype=np.int64)
     consistent = _consistent(columns, batch, micro)
@@ -166,23 +180,28 @@ def _next_multiple(value: int, of: int) -> int:
 
 
 def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int) -> list[tuple[int, ...]]:
-    """Every (tp, pp, vp, dp, cp, ep) whose product is the number of devices."""
+    """Every combination of `choices.degrees` that makes up the number of devices."""
     batch = int(train.global_batch or 1)
     tensor = _tensor_degrees(model, devices, choices, domain)
     context = _context_degrees(model, devices, train.sequence_length, choices)
-    stages = _stage_degrees(model, devices, choices)
+    stages = _stage_degrees(model, devices, choices, train.schedule)
     experts = _expert_degrees(model, choices)
+    sharing = _sharing_degrees(model, devices, choices, domain)
+    virtual = {pp: _virtual_degrees(model.n_layers, pp, choices, train.schedule) for pp in stages}
     rows: list[tuple[int, ...]] = []
     for tp, cp, pp in product(tensor, context, stages):
         dp, left = divmod(devices, tp * cp * pp)
         if left or batch % dp or not (choices.dp is None or dp in choices.dp):
             continue
         rows += [
-            (tp, pp, vp, dp, cp, ep)
-            for vp in _virtual_degrees(model.n_layers, pp, choices)
+            (tp, pp, vp, dp, cp, ep, *etp)
+            for vp in virtual[pp]
             for ep in experts
-            if (dp * cp * tp) % ep == 0
+            for etp in sharing
+            if (dp * cp * tp) % math.prod((ep, *etp)) == 0
         ]
+    if not any(virtual.values()):
+        raise _no_virtual(choices, stages, train.schedule)
     if not rows:
         raise RooflineError(
             f"no layout: tp ({_few(tensor)}) x cp ({_few(context)}) x pp ({_few(stages)}) x dp must "
@@ -230,9 +249,9 @@ def _context_degrees(model: ModelConfig, devices: int, seq_len: Number, choices:
     return found
 
 
-def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[int]:
+def _stage_degrees(model: ModelConfig, devices: int, choices: Choices, schedule: str | None) -> list[int]:
     layers = model.n_layers
-    paired = choices.schedule is not None and pipeline_schedule(choices.schedule).placement == "both_ends"
+    paired = schedule is not None and pipeline_schedule(schedule).placement == "both_ends"
     found = [
         pp
         for pp in _allowed(choices.pp, divisors(devices))
@@ -244,19 +263,28 @@ def _stage_degrees(model: ModelConfig, devices: int, choices: Choices) -> list[i
     if not found:
         raise RooflineError(
             f"no pp of ({_few(list(choices.pp or ()))}) divides {format_number(devices, 'device')} "
-            f"within the model's {layers} layers{f', in pairs for {choices.schedule}' if paired else ''}"
+            f"within the model's {layers} layers{f', in pairs for {schedule}' if paired else ''}"
         )
     return found
 
 
-def _virtual_degrees(layers: int, pp: int, choices: Choices) -> list[int]:
+def _virtual_degrees(layers: int, pp: int, choices: Choices, schedule: str | None) -> list[int]:
     """Virtual stages hold whole layers, the same number each, and are as many as a schedule that is asked for runs."""
     sensible = [1, *(vp for vp in divisors(layers // pp) if vp > 1)] if pp > 1 and layers % pp == 0 else [1]
-    if choices.schedule is not None:
-        plan = pipeline_schedule(choices.schedule)
+    if schedule is not None:
+        plan = pipeline_schedule(schedule)
         most = layers if plan.divided else plan.chunks or 1
         sensible = [vp for vp in sensible if (plan.chunks or 1) <= vp <= most]
     return [vp for vp in sensible if choices.vp is None or vp in choices.vp]
+
+
+def _no_virtual(choices: Choices, stages: list[int], schedule: str | None) -> RooflineError:
+    """No virtual stages are left: why."""
+    chunks = 0 if schedule is None else pipeline_schedule(schedule).chunks
+    allowed = f" of ({_few(list(choices.vp))})" if choices.vp else f" {chunks}" if chunks else ""
+    runs = f" for schedule {schedule}" if schedule is not None else ""
+    ways = f"use --vp {chunks}" if chunks and choices.vp else "allow another --pp" + (" or --vp" if choices.vp else "")
+    return RooflineError(f"no vp{allowed} divides the layers of a stage of pp ({_few(stages)}){runs}: {ways}")
 
 
 def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
@@ -271,6 +299,29 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
     if not found:
         raise RooflineError(f"no ep of ({_few(list(choices.ep or ()))}) divides the {sorted(counts)} experts")
     return found
+
+
+def _sharing_degrees(model: ModelConfig, devices: int, choices: Choices, domain: int) -> list[tuple[int, ...]]:
+    """Every (etp,) allowed, the devices that share an expert; where it does not vary, the empty row."""
+    if choices.etp is None:
+        return [()]
+    widths = {group.mlp.expert.d_ff for group in model.groups if isinstance(group.mlp, Moe)}
+    if not widths:
+        raise RooflineError(f"etp needs a mixture of experts, and {model.name} has none: leave it out")
+    given = None if choices.etp == "all" else choices.etp
+    within = devices if choices.across_nodes or given else domain
+    found = [
+        etp
+        for etp in _allowed(given, divisors(devices))
+        if etp <= within and devices % etp == 0 and all(width % etp == 0 for width in widths)
+    ]
+    if not found:
+        there = format_number(devices, "device")
+        wide = "/".join(map(str, sorted(widths)))
+        raise RooflineError(
+            f"no etp of ({_few(list(given or ()))}) divides both the {there} and an expert's width {wide}"
+        )
+    return [(etp,) for etp in found]
 
 
 def default_global_batch(

@@ -10,6 +10,7 @@ import msgspec
 from .. import units
 from ..answers.estimate import waterfall as lost_to
 from ..config.recompute import recompute_words
+from ..config.schedules import usual_schedule
 from ..config.words import layout_words as degrees_words
 from ..search.layout import HARDLY, WAITING_DRAW, layout_dict, unsure, worse_by
 from .cells import one_unit
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 BUDGETS_GIB = (8, 12, 16, 24, 32, 40, 48, 64, 80, 96, 128, 141, 180, 192, 256, 288)
 SHOWN_FRONT = 10
 WORDS = {"time": "fastest", "cost": "cheapest", "energy": "most frugal", "memory": "smallest"}
-METHODS = {"sharding": "Sharding", "recompute": "Recompute", "sequence_parallel": "SP"}
+METHODS = {"pipeline_schedule": "Schedule", "sharding": "Sharding", "recompute": "Recompute", "sequence_parallel": "SP"}
 EXTRAS: dict[str, Callable[[float], str]] = {
     "cost_per_billion_tokens": lambda value: f"{value:,.2f}",
     "energy_j_per_step": lambda value: units.format_si(value, "J"),
@@ -36,6 +37,8 @@ CSV_KEYS = (
     "dp",
     "cp",
     "ep",
+    "etp",
+    "pipeline_schedule",
     "micro_batch",
     "accumulation",
     "sharding",
@@ -213,14 +216,18 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
     """Layouts, one a row; degrees that are 1 everywhere are left out, and said in the title what all do alike."""
     degrees = [
         (name, name)
-        for name in ("num_devices", "tp", "pp", "vp", "cp", "ep", "dp")
+        for name in ("num_devices", "tp", "pp", "vp", "cp", "ep", "etp", "dp")
         if name in {"tp", "pp", "dp"}
         or len({getattr(layout, name) for layout in found} - {1}) > (name == "num_devices")
+        if name != "etp" or any(layout.etp != layout.train.usual_etp for layout in found)
     ]
     head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
-    methods = [name for name in METHODS if len({_word(layout, name) for layout in found}) > 1]
-    if len(methods) < len(METHODS):
-        title += f" (all with {', '.join(_method(found[0], name) for name in METHODS if name not in methods)})"
+    told = list(METHODS)
+    if all(layout.pipeline_schedule in {None, usual_schedule(layout.vp)} for layout in found):
+        told.remove("pipeline_schedule")  # vp says it
+    methods = [name for name in told if len({_word(layout, name) for layout in found}) > 1]
+    if len(methods) < len(told):
+        title += f" (all with {', '.join(_method(found[0], name) for name in told if name not in methods)})"
     columns = [*head, "Batch", *(METHODS[name] for name in methods), "Step", "10-90 % range", "MFU", "Memory"]
     keys = [*(key for _, key in degrees), "micro_batch", *methods, "step_time_s"]
     keys += ["step_time_low_s", "mfu", "memory_bytes"]
@@ -267,7 +274,7 @@ def _method(layout: Layout, name: str) -> str:
     value = _word(layout, name)
     if name == "sequence_parallel":
         return "sequence parallelism" if value else "no sequence parallelism"
-    return f"{'no' if value == 'none' else value} {name}"
+    return f"{'no' if value == 'none' else value} {name.removeprefix('pipeline_')}"
 
 
 def remark_of(layout: Layout, result: SearchResult) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from roofline import units
 from roofline.answers.inference import SERVED
-from roofline.config.options import LISTS, NUMBERS, WORDS
+from roofline.config.options import EVERY, LISTS, NUMBERS, WORDS
 from roofline.config.run import TrainConfig
 from roofline.config.values import Words
 
@@ -99,8 +99,10 @@ def single(name: str) -> str:
 def choice(name: str) -> str:
     """One value or several to choose from."""
     if name in NUMBERS:
-        return f"{number(name)} | {number(name)}s | Sequence[{number(name)}]"
-    return one(name) if name in LISTS else f"{one(name)} | Sequence[{one(name)}]"
+        found = f"{number(name)} | {number(name)}s | Sequence[{number(name)}]"
+    else:
+        found = one(name) if name in LISTS else f"{one(name)} | Sequence[{one(name)}]"
+    return f'{found} | Literal["all"]' if name in EVERY else found
 
 
 def text() -> str:

@@ -79,6 +79,13 @@ def test_an_expert_that_ranks_share_gathers_the_tokens_of_all():
     assert shared.shape == (32, 8, 8, 2)  # twice the rows, half the width
     gathered = op_of("moe.dispatch_all_gather", flat, ep=2, etp=2, **options)
     assert gathered.bytes_sent == 2 * 16 * 2 * 8 * 2  # 2 ranks x 16 tokens x 2 experts x 8 wide x 2 bytes
+    # the same where each rank has tokens of its own because tp is 1: 64 tokens to 2 of 4 experts, from 2 ranks
+    alone = {**options, "tp": 1, "dp": 4, "sequence_parallel": False}
+    assert op_of("experts.up", flat, ep=2, etp=2, **alone).shape == (128, 8, 8, 2)
+    assert op_of("moe.dispatch_all_gather", flat, ep=2, etp=2, **alone).bytes_sent == 2 * 64 * 2 * 8 * 2
+    # and not where tp ranks have the same tokens
+    same = {**options, "sequence_parallel": False, "etp": 4, "ep": 1}
+    assert op_of("experts.up", flat, **same).shape == (32, 4, 8, 4)
 
 
 @pytest.mark.parametrize(

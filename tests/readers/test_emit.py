@@ -43,6 +43,8 @@ LAYOUTS = [
     layout(sharding="fsdp", tp=2, cp=2, dp=4, sequence_parallel=True),
     layout(sharding="zero1", tp=2, pp=4, vp=2, dp=2, sequence_parallel=True),
     layout(sharding="none", pp=2, dp=8),
+    layout(sharding="none", pp=2, dp=8, schedule="gpipe"),
+    layout(sharding="none", pp=2, dp=8, vp=2, schedule="zb-v"),
 ]
 
 
@@ -58,6 +60,7 @@ def test_what_is_emitted_reads_back(name: str, train: TrainConfig, write: Write)
     fields = ["tp", "pp", "cp", "dp", "micro_batch", "global_batch", "seq_len"]
     fields += ["sharding"] if name != "megatron" and train.sharding not in {"zero3", "fsdp"} else []
     fields += ["recompute"] if name != "deepspeed" else []
+    fields += ["schedule"] if name == "torchtitan" and train.schedule else []
     fields += ["vp", "sequence_parallel"] if name in {"megatron", "torchtitan"} and train.tp > 1 else []
     assert {field: run.options.get(field, 1) for field in fields} == {field: getattr(train, field) for field in fields}
 
@@ -87,6 +90,17 @@ def test_the_first_that_can_be_said_is_taken() -> None:
 def test_a_reason_is_given() -> None:
     with pytest.raises(RooflineError, match="axolotl cannot run the best layout: it has no pipeline parallelism"):
         emit_layout("axolotl", [layout(pp=2, dp=8)], 8)
+
+
+def test_pipelines_and_experts_of_their_own_are_said_or_refused() -> None:
+    with pytest.raises(RooflineError, match="cannot run the best layout: its pipelines are 1f1b and interleaved"):
+        emit_layout("megatron", [layout(pp=2, dp=8, schedule="zb-h1")], 8)
+    split = {"tp": 4, "dp": 4, "ep": 4, "sequence_parallel": True, "sharding": "fsdp"}
+    for etp, said in ((1, True), (2, True), (4, False)):  # Megatron-LM takes tp where nothing is said
+        text, _ = emit_layout("megatron", [layout(**split, etp=etp)], 8)
+        assert (f"--expert-tensor-parallel-size {etp}" in text) == said
+        text, _ = emit_layout("torchtitan", [layout(**split, etp=etp)], 8)  # and torchtitan 1
+        assert (f"expert_tensor_parallel_degree = {etp}" in text) == (etp > 1)
 
 
 def test_names() -> None:

@@ -8,7 +8,7 @@ import roofline
 from roofline.config.asserts import breaks, refuse
 from roofline.errors import RooflineError
 from roofline.search.question import Bundles, Question
-from roofline.search.search import space_of
+from roofline.search.schedules import spaces_of
 from roofline.search.software import choices_of, parts_in, parts_of
 
 from .small import DENSE, DEVICE, EXPERTS
@@ -20,8 +20,8 @@ def question(model, stack, **options) -> Question:
     """All layouts of 16 devices on one software."""
     parts = parts_of(DEVICE, {"stack": stack})
     choices, base, parts, _ = choices_of(model, DEVICE, [16], {"stack": stack, **options}, False, parts)
-    space = space_of(model, base, choices, 8, [16])
-    return Question(model, DEVICE, choices, base, "time", 10, False, tuple(parts_in(parts, space)))
+    spaces, _ = spaces_of(model, base, choices, 8, [16], [part.stack for part in parts])
+    return Question(model, DEVICE, choices, base, "time", 10, False, tuple(parts_in(parts, spaces)))
 
 
 @pytest.mark.parametrize(
