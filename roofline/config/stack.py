@@ -121,7 +121,9 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         loss_metrics: Cross entropies computed anew in every step, without gradient, for the metrics it logs.
         static_memory: Whether all activations lie in one allocation, so that no allocator loses any.
         expandable_segments: Whether its allocator's segments expand (`PYTORCH_ALLOC_CONF`), so that it loses none.
-        keeps_gradients: Whether gradients have buffers of their own that stand through the whole step.
+        keeps_gradients: Whether gradients stand through the whole step: in buffers of their own, or zeroed in place.
+        softmax_keeps_scores: Whether softmax keeps what it is of beside its result (PyTorch before 1.11).
+        foreach: Whether an update of many kernels runs over lists of all tensors, not over one after the other.
         one_graph: Whether one compiled graph runs the whole backward pass, and hands all gradients back at its end.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel;
@@ -183,6 +185,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     static_memory: bool = False
     expandable_segments: bool = False
     keeps_gradients: bool = False
+    softmax_keeps_scores: bool = False
+    foreach: bool = True
     one_graph: bool = False
     dispatcher: str = "alltoall"
     expert_launches: Literal["each", "grouped", "loop"] = "grouped"

@@ -222,7 +222,7 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
         own_dtype="fp32" if wide_scores else None,
     )
     longest = tape.train.longest  # scores grow with its square, and `Tape.op` knows of one factor
-    dropout, upcast = bool(tape.train.dropout), spec.softmax_fp32 and es < 4
+    dropout, upcast = bool(tape.train.dropout), (spec.softmax_fp32 or tape.autocasts) and es < 4
     kept = es  # probabilities
     if tape.fused("softmax"):
         chain = traffic.SOFTMAX
@@ -232,6 +232,8 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
         chain, kept = traffic.SOFTMAX_EAGER_UPCAST, 4 if dropout else 4 + es
     else:
         chain = traffic.SOFTMAX_EAGER
+    if tape.stack.softmax_keeps_scores and not tape.fused("softmax"):
+        kept += 4 if whole or upcast else es
     core: dict[str, Any] = {"role": "attention_core"}
     if spec.softcap and not tape.fused("softmax"):
         tape.elementwise(f"{what}.softcap", scores, traffic.SOFTCAP, flops=3, saves=scores * es * longest, **core)

@@ -243,13 +243,13 @@ def _temporaries(step: Step, shares: Shares) -> Number:
     """
     train = step.train
     made: Number = 0
+    largest = maximum(0, *(shape.rows * shape.columns for weight in step.weights for shape in weight.matrices))
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):
-            each = how.temporaries * train.moment_bytes
-            made = made + on_one_rank(train, update.dense, update.expert) * each
+            of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else largest
+            made = made + of * how.temporaries * train.moment_bytes
     how = optimizer(train.optimizer)
     if how.in_hand:
-        sizes = (shape.rows * shape.columns for weight in step.weights for shape in weight.matrices)
-        made = made + how.in_hand * maximum(0, *sizes)
+        made = made + how.in_hand * largest
     return made

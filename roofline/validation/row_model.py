@@ -48,6 +48,7 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
     if (flat["n_experts"] or 1) <= 1:
         flat.update(n_experts=None, experts_per_token=None, d_ff_expert=None)
     flat["name"] = row.get("model") or row["id"]
+    flat["has_head"] = "classification" not in flat["name"]  # a head of a few classes instead
     flat["max_seq_len"] = integer(row, "seq_len")
     sizes = (flat["d_model"], flat["n_heads"], flat["n_kv_heads"], flat["n_layers"])
     flat["hands_back_cache"] = _hands_back_cache(*sizes)

@@ -57,8 +57,11 @@ SCRIPTS = {"tr-v5p-gpt3-175b": {"dtype": "int8", "recompute": "full", "tp": "8.0
 BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
 # what authors train with where a row runs their kernels (Dao-AILab/flash-attention training/README.md)
 OWN_CODE = {"FlashAttention-2 (arXiv:2307.08691)": ("flash", "flash-attn")}
-# software of sources that name none in the table of memory: as the same source's runs have it
-SOFTWARE = {"MoE Parallel Folding": "Megatron-Core"}
+# software of sources that name none in the table of memory: as the same source's runs have it, or of its time
+SOFTWARE = {
+    "MoE Parallel Folding": "Megatron-Core",
+    "HF docs": "HF Trainer (transformers 4.17)",  # its page is of early 2022
+}
 # of budgets, the papers that their short names mean
 PAPERS = {
     "LLaMA Table 15 (quoting OPT)": "OPT (arXiv:2205.01068) as in LLaMA Table 15",

@@ -46,6 +46,20 @@ def test_unfused_attention_computes_every_score():
     assert softmax.bytes == 2 * (2 * 2 * 3 * 5 * 5)  # reads and writes 150 scores
 
 
+@pytest.mark.parametrize(
+    ("stack", "dtype", "each"),
+    [
+        ("hf-trainer", "fp32", 4),
+        ("hf-trainer@4.17", "fp32", 4 + 4),  # what it is of, which PyTorch 1.10 keeps
+        ("hf-trainer", "bf16", 4 + 2),  # autocast runs softmax in fp32: its result, and the copy that is multiplied
+        ("hf-trainer@4.17", "bf16", 4 + 2 + 4),
+    ],
+)
+def test_what_softmax_keeps(stack, dtype, each):
+    softmax = op_of("attention.softmax", attention="unfused", stack=stack, dtype=dtype)
+    assert softmax.saved_bytes == each * (2 * 3 * 5 * 5)
+
+
 def test_context_parallelism_divides_queries_and_gathers_keys():
     one, two = (op_of("attention.core", seq_len=8, cp=cp, num_devices=cp) for cp in (1, 2))
     assert (one.shape, two.shape) == ((2, 3, 8, 8, 2), (2, 3, 4, 8, 2))

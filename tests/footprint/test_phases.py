@@ -53,6 +53,15 @@ def test_a_fused_update_needs_no_temporaries():
     assert foreach.optimizer - fused.optimizer == 2 * 7_241_732_096
 
 
+def test_an_update_of_one_tensor_after_the_other_has_temporaries_of_the_largest():
+    # gradients were zeroed in place, and stand from step to step (PyTorch 1)
+    found = memory(micro_batch=1, **{**PURE, "stack": "hf-trainer@4.17"})
+    largest = 32_000 * 4096  # the embedding; a matrix of a feed-forward block has 14,336 x 4,096
+    parameters = 7_241_732_096
+    assert found.phases[-1].optimizer == 2 * (2 * parameters + largest)
+    assert {phase.gradients for phase in found.phases} == {2 * parameters}
+
+
 def test_a_verdict_between_yes_and_no():
     sizes = {verdict: fit_probability(total, 80.0) for verdict, total in (("yes", 65), ("no", 100), ("even", 80))}
     assert sizes["even"] == 0.5

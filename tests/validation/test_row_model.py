@@ -30,3 +30,8 @@ def test_a_name_and_its_dimensions_tell_of_windows_and_wide_heads():
     for other in ({"model": "Llama 12B"}, {"model": "Gemma3-12B", "n_layers": "24"}):
         plain = model_of({**ROW, **sizes, **other})
         assert {(group.attention.window, group.attention.head_dim) for group in plain.groups} == {(None, 240)}
+
+
+def test_a_classifier_has_no_logits_of_its_vocabulary():
+    names = ("bert-large", "bert-large (sequence classification)")
+    assert [model_of({**ROW, "model": name}).has_head for name in names] == [True, False]
