@@ -190,6 +190,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Devices that share each expert: whole ones where sequence parallelism deals tokens out to the tp ranks."""
         return self.etp if self.etp is not None else self.usual_etp
 
+    def ranks_of(self, group: str) -> Number:
+        """Devices of a group of tensor, context or expert parallelism that talk to each other."""
+        degree: Number = self.expert_tensor_parallel if group == "etp" else getattr(self, group)
+        return degree
+
     @property
     def usual_etp(self) -> Number:
         """The same where nothing is said."""

@@ -17,8 +17,6 @@ from ..model.spec import ModelConfig
 from .live import Keeper, in_hand
 from .op import Op
 
-RESULTS = ("all_reduce", "reduce_scatter")  # collectives that sum, whose results torch's policies keep
-
 
 class Recomputed(msgspec.Struct, frozen=True, kw_only=True):
     """Ops with recompute, and what stands beside the kept tensors.
@@ -59,7 +57,7 @@ def recomputed(
             continue
         kind = (op.part, op.layer_kind)
         streams[kind] = maximum(streams.get(kind, 0), entries.get(place, 0))
-        kept, again = _fate(op, how, regions, entries.get(place, 0))
+        kept, again = _fate(op, how, regions, entries.get(place, 0), train)
         here = regions.get(op.module)
         region = None if here is None else here.modules
         layers.setdefault(kind, []).append(Keeper(op=op, kept=kept, region=region))
@@ -80,7 +78,7 @@ def recomputed(
 
 
 def _fate(
-    op: Op, how: Recompute | None, regions: Mapping[Module | None, RecomputeModule], entry: Number
+    op: Op, how: Recompute | None, regions: Mapping[Module | None, RecomputeModule], entry: Number, train: TrainConfig
 ) -> tuple[Number, Number]:
     """Bytes an op keeps, and how often it runs again; `entry` is the layer's input, where the op is the first."""
     if how is None:
@@ -88,7 +86,7 @@ def _fate(
     if how.words:
         return _kept_by_module(op, regions), int(op.module in regions)
     if how.matmuls:
-        return _kept_by_matmul(op, entry, how.matmuls)
+        return _kept_by_matmul(op, entry, how.matmuls, train)
     return divide(entry, how.group), 1
 
 
@@ -123,13 +121,18 @@ def _kept_by_module(op: Op, regions: Mapping[Module | None, RecomputeModule]) ->
     return inputs + (0 if here.discards else saved.output)
 
 
-def _kept_by_matmul(op: Op, entry: Number, every: int) -> tuple[Number, Number]:
-    """Bytes an op keeps and how often it runs again, where the results of matmuls, attention and sums are kept."""
+def _kept_by_matmul(op: Op, entry: Number, every: int, train: TrainConfig) -> tuple[Number, Number]:
+    """Bytes an op keeps and how often it runs again, where the results of matmuls, attention and sums are kept.
+
+    A sum over ranks takes the place of what it sums, but where it is scattered.
+    """
     if op.kind == "matmul" and op.form != "batched":  # batched ones of unfused attention run again
         kept = 1 / every
         return entry + op.bytes_written * kept, 1 - kept
     if op.kind == "attention":
         return entry + op.saved_bytes - op.saved.input, 0
-    if op.collective in RESULTS:
-        return entry + op.bytes_sent, 0
+    if op.collective == "all_reduce":
+        return entry + op.bytes_sent * (1 - 1 / every), 0
+    if op.collective == "reduce_scatter" and op.group is not None:
+        return entry + divide(op.bytes_sent, train.ranks_of(op.group)), 0
     return entry, 1

@@ -327,7 +327,6 @@ class Tape:
     ) -> None:
         """Communication over a group of ranks; `payload` in the convention of `timing/collective.py`."""
         # in arrays of layouts, a degree of 1 launches nothing
-        degree = self.train.expert_tensor_parallel if group == "etp" else getattr(self.train, group)
-        kernel = Kernel(flops=0, bytes_read=0, bytes_written=0, kernels=where(degree > 1, 1, 0))
+        kernel = Kernel(flops=0, bytes_read=0, bytes_written=0, kernels=where(self.train.ranks_of(group) > 1, 1, 0))
         extra: dict[str, Any] = {"bytes_sent": payload, "collective": collective, "group": group}
         self.op(name, "collective", phase, kernel, copies=copies, spread=spread, role=role, **extra)

@@ -54,6 +54,20 @@ def test_what_a_dense_layer_keeps(recompute, saved):
     assert kept(recompute=recompute) == pytest.approx(saved)
 
 
+@pytest.mark.parametrize(
+    ("sequence_parallel", "every", "saved"),
+    [
+        # of two ranks: half of what attention and the feed-forward block hold, of their sums all, or both halves
+        (False, 1, INPUT + (QKV + OUT + GATED) / 2 + 2 * 2 * T * D),
+        (False, 2, INPUT + OUT / 2 + (QKV + GATED) / 4 + 2 * 2 * T * D),  # a sum whose terms are not kept is
+        (True, 1, INPUT / 2 + (QKV + OUT + GATED) / 2 + 2 * 2 * T * D * (1 + 1 / 2)),
+    ],
+)
+def test_sums_over_ranks_are_kept_once(sequence_parallel, every, saved):
+    options = {"tp": 2, "num_devices": 2, "sequence_parallel": sequence_parallel}
+    assert kept(recompute=f"matmuls:{every}", **options) == pytest.approx(saved)
+
+
 def test_what_runs_again():
     assert again(recompute="mlp") == dict.fromkeys(("mlp.up", "mlp.activation", "mlp.down"), L)
     assert again(recompute="layernorm") == dict.fromkeys(("attention.norm", "mlp.norm"), L)
