@@ -24,7 +24,6 @@ from .phases import Phase
 
 WORKING = constant("fragmentation.working")
 CUT = constant("fragmentation.cut")
-TURNS = constant("fragmentation.turns")
 FULL = constant("fragmentation.full")
 FIRST = constant("fragmentation.first")
 CONTEXT_BYTES = constant("context_gib") * GIB
@@ -69,13 +68,13 @@ def _cut(step: Step, phases: Sequence[Phase[Any]]) -> Number:
     """Bytes whose blocks others cut for longer than a layer.
 
     Buffers of whole gradients, as they are reduced; activations in flight, between which gradients of weights come and
-    go on their way to the buffers, as far as those of a few micro batches cut. Where there are no buffers, the state of
-    the optimizer does.
+    go, unless the matmuls add them to their buffers. Where there are no buffers, the state of the optimizer does.
     """
     loss, *_, update = phases
     if step.stack.keeps_gradients:
         whole = 0 if step.train.reduces_every_pass else where(step.train.num_devices > 1, update.gradients, 0)
-        return whole + where(step.train.pp > 1, minimum(loss.activations, TURNS * loss.weights), 0)
+        added = "wgrad_accumulation" in step.stack.fused  # by the matmuls that make them
+        return whole + (0 if added else where(step.train.pp > 1, loss.activations, 0))
     return 0 if step.train.adapts else minimum(loss.optimizer, loss.activations + loss.logits)
 
 
@@ -114,7 +113,7 @@ def _after_first_update(step: Step, phases: Sequence[Phase[Any]], blocks: Number
     passing = loss.activations + forward + maximum(loss.logits + blocks, working_bytes(phases))
     shared = where(step.train.data_parallel > 1, 1, 0)
     apart = shared * (update.gradients + start.communication)
-    first = loss.weights + apart + maximum(passing, update.total - loss.weights - apart)
+    first = loss.weights + apart + maximum(passing, update.total - loss.weights - shared * update.gradients)
     open_ = maximum(passing - (1 - shared) * FIRST * update.gradients, 0)
     return first + minimum(loss.optimizer, open_)
 
