@@ -20,6 +20,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         summary: One line.
+        also: Names that others have for it.
         coarse: Its word among the few that every framework has; None: its own name.
         takes: Which parameters it updates: all, matrices, or the matrices inside layers (no embedding, no head).
         rest: The optimizer of the others.
@@ -47,6 +48,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     summary: str
+    also: tuple[str, ...] = ()
     coarse: str | None = None
     takes: Literal["all", "matrices", "hidden matrices"] = "all"
     rest: str = "adamw"
@@ -138,10 +140,12 @@ class Optimizers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         optimizer: What each keeps, computes and moves.
+        elsewhere: Names that say more than an optimizer, with the options that say it.
         refused: Combinations that software does not run.
     """
 
     optimizer: dict[str, Optimizer]
+    elsewhere: dict[str, str]
     refused: tuple[Refused, ...]
 
 
@@ -163,6 +167,36 @@ def optimizer(name: str) -> Optimizer:
         RooflineError: There is none of that name.
     """
     return look_up("optimizer", name, optimizers())
+
+
+@cache
+def spellings() -> Mapping[str, str]:
+    """Names of all of them, ours and other people's, as `plain` writes them, with ours."""
+    return {plain(word): name for name, row in optimizers().items() for word in (name, *row.also)}
+
+
+def plain(name: str) -> str:
+    """A name without what people write differently: in lower case, with hyphens.
+
+    >>> plain("Paged_AdamW 8bit")
+    'paged-adamw-8bit'
+    """
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def read_optimizer(name: str) -> str:
+    """Our name for an optimizer; `name` itself where nobody has it.
+
+    Raises:
+        RooflineError: It says more than an optimizer: the options that say it.
+
+    >>> read_optimizer("paged_adamw_8bit"), read_optimizer("AdamW"), read_optimizer("adamv")
+    ('adamw-8bit-paged', 'adamw', 'adamv')
+    """
+    for other, options in _table().elsewhere.items():
+        if plain(other) == plain(name):
+            raise RooflineError(f"optimizer {name!r} says more than an optimizer: use {options}")
+    return spellings().get(plain(name), name)
 
 
 def coarse_word(name: str) -> str:

@@ -9,7 +9,6 @@ from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
 from .base import base_words
 from .dispatch import dispatchers
-from .optimizer import optimizers
 from .recipes import recipes
 from .recompute import RECOMPUTES
 from .run import (
@@ -37,6 +36,7 @@ from .values import (
     modules,
     moments,
     offloads,
+    optimizer_name,
     overlap,
     probability,
     profile,
@@ -57,7 +57,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "recompute": recompute,
     "recompute_detail": recompute_detail,
     "attention": Word("attention", ATTENTIONS),
-    "optimizer": Word("optimizer", optimizers),
+    "optimizer": optimizer_name,
     "train": Word("train", TRAINS),
     "stack": profile,
     "schedule": Word("schedule", schedules),

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
 from .lora import MODULES
+from .optimizer import optimizers, read_optimizer
 from .recompute import RECOMPUTES, read_recompute, recompute_modules
 from .run import BYTES, FREEZES, OFFLOADS
 from .stack import Fusion
@@ -62,6 +63,22 @@ class Word:
                 f"(allowed: {', '.join(self.allowed)})"
             )
         raise units.UnitError(str(unknown(self.what, text, self.allowed)))
+
+
+class OptimizerName(Word):
+    """A reader of an optimizer, by our name or by those of frameworks and libraries."""
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Our names, and those of others."""
+        return (*self.allowed, *(word for row in optimizers().values() for word in row.also))
+
+    def __call__(self, text: Any) -> Any:
+        """Read it in our spelling."""
+        try:
+            return super().__call__(read_optimizer(text) if isinstance(text, str) else text)
+        except RooflineError as error:
+            raise units.UnitError(str(error)) from None
 
 
 class Words(Word):
@@ -211,4 +228,5 @@ def recompute_detail(value: str) -> str:
     return recompute(value)
 
 
+optimizer_name = OptimizerName("optimizer", optimizers)
 recompute = Recomputes("recompute", lambda: (*RECOMPUTES, "matmuls", *recompute_modules()))

@@ -16,7 +16,7 @@ from ..model.spec import ModelConfig
 from . import kernels
 from .offload import host_transfers, update_on_host
 from .op import Collective, Group, Op, step_op
-from .ownership import Shares, Update, expert_ranks, parameter_shares, shard_degree
+from .ownership import Shares, Update, expert_ranks, matrices_of, parameter_shares, shard_degree
 from .stages import stages
 from .weights import Matrices, Weights, gradient_bytes
 
@@ -93,9 +93,10 @@ def matrix_products(model: ModelConfig, train: TrainConfig, weights: Sequence[We
     how, found = optimizer(train.optimizer), stages(model, train)
     held: list[tuple[Weights, Matrices, Number]] = []
     for weight in weights:
-        if weight.trainable and weight.part == "layer":
-            layers = maximum(0, *(stage.holds({("layer", weight.layer_kind): weight.count}, model) for stage in found))
-            held += [(weight, each, layers * each.number) for each in weight.matrices]
+        if matrices := matrices_of(weight, how):
+            place = {(weight.part, weight.layer_kind): weight.count}
+            layers = maximum(0, *(stage.holds(place, model) for stage in found))
+            held += [(weight, each, layers * each.number) for each in matrices]
     ops = []
     for expert, ranks in ((False, shard_degree(train)), (True, expert_ranks(train))):
         mine = [each for each in held if each[0].expert == expert]

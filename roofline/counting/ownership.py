@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from ..arrays import Number, divide, is_scalar, maximum, minimum, where
-from ..config.optimizer import optimizer
+from ..config.optimizer import Optimizer, optimizer
 from ..config.run import TrainConfig
 from ..config.sharding import SHARDINGS
 from ..model.spec import ModelConfig
 from .stages import Stage, stages
-from .weights import Weights
+from .weights import Matrices, Weights
 
 NODE = 8  # devices of a DGX or HGX node
 
@@ -129,15 +129,21 @@ def stage_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weigh
 def updates_of(weight: Weights, train: TrainConfig) -> Iterator[tuple[str, Number, Number]]:
     """(optimizer, parameters, bytes of state) of one weight in one layer: of its matrices, and of the rest."""
     main, each = optimizer(train.optimizer), train.moment_bytes
-    taken: Number = 0
-    if main.takes == "matrices" or (main.takes == "hidden matrices" and weight.part in {"layer", "tower"}):
-        taken = sum(shape.parameters for shape in weight.matrices)
-        state = sum(shape.number * main.matrix_bytes(each, shape.rows, shape.columns) for shape in weight.matrices)
+    matrices = matrices_of(weight, main)
+    taken: Number = sum(shape.parameters for shape in matrices)
+    if matrices:
+        state = sum(shape.number * main.matrix_bytes(each, shape.rows, shape.columns) for shape in matrices)
         yield train.optimizer, taken, state
     rest = main if main.takes == "all" else optimizer(main.rest)
     left = weight.local - taken
     name = train.optimizer if main.takes == "all" else main.rest
     yield name, left, left * rest.moments * rest.stored_bytes(each, weight.local)
+
+
+def matrices_of(weight: Weights, how: Optimizer) -> tuple[Matrices, ...]:
+    """The matrices of a weight that an optimizer updates as such (see `Optimizer.takes`)."""
+    hidden = how.takes == "hidden matrices" and weight.part in {"layer", "tower"}
+    return weight.matrices if weight.trainable and (hidden or how.takes == "matrices") else ()
 
 
 def parameter_shares(model: ModelConfig, train: TrainConfig, weights: Iterable[Weights]) -> Shares:

@@ -7,6 +7,7 @@ the peak is in the loss, where backward starts, where it ends, or in the update.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Generic, Literal
 
 import msgspec
@@ -16,10 +17,10 @@ from ..config.optimizer import optimizer
 from ..config.run import known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
-from ..counting.ownership import Shares, expert_ranks, shard_degree
+from ..counting.ownership import Shares, expert_ranks, matrices_of, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
-from ..counting.weights import gradient_bytes
+from ..counting.weights import Matrices, gradient_bytes
 from .activations import cache_bytes, gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
 
 Name = Literal["loss", "backward starts", "backward ends", "update"]
@@ -242,14 +243,20 @@ def _temporaries(step: Step, shares: Shares) -> Number:
     torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state.
     """
     train = step.train
+    every = _largest(shape for weight in step.weights for shape in weight.matrices)
     made: Number = 0
-    largest = maximum(0, *(shape.rows * shape.columns for weight in step.weights for shape in weight.matrices))
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):
-            of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else largest
+            of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else every
             made = made + of * how.temporaries * train.moment_bytes
     how = optimizer(train.optimizer)
     if how.in_hand:
-        made = made + how.in_hand * largest
+        taken = _largest(shape for weight in step.weights for shape in matrices_of(weight, how))
+        made = made + how.in_hand * taken
     return made
+
+
+def _largest(matrices: Iterable[Matrices]) -> Number:
+    """Elements of the largest matrix; 0 of none."""
+    return maximum(0, *(each.rows * each.columns for each in matrices))

@@ -7,12 +7,15 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
+from ..config.optimizer import spellings
 from ..reading import packaged, read_packaged
 
 
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, dict[str, str]]:
-    return read_packaged(packaged(__name__) / "words.toml", dict[str, dict[str, str]])
+    tables = read_packaged(packaged(__name__) / "words.toml", dict[str, dict[str, str]])
+    tables["optimizer"] |= {word.replace("-", "_"): name for word, name in spellings().items()}
+    return tables
 
 
 def our_word(kind: str, name: Any) -> str | None:

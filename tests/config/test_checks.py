@@ -64,7 +64,7 @@ def test_ep_must_divide_experts_and_ranks():
         ("sharding", "zero", "zero1"),
         ("recompute", "ful", "full"),
         ("attention", "flash", "flash2"),
-        ("optimizer", "adam", "adamw"),
+        ("optimizer", "adamv", "adamw"),
         ("train", "ful", "full"),
         ("lora_modules", "al", "all"),
     ],

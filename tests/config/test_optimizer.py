@@ -2,7 +2,7 @@
 
 import pytest
 
-from roofline.config.optimizer import _table, coarse_word, optimizer, optimizers
+from roofline.config.optimizer import _table, coarse_word, optimizer, optimizers, plain
 from roofline.config.settle import settle
 from roofline.config.sharding import SHARDINGS
 from roofline.config.stack import stack_names
@@ -17,6 +17,52 @@ def test_a_row_points_at_rows_and_a_source(name):
     assert coarse_word(name) in optimizers()
     assert optimizer(row.rest).takes == "all"  # what is left is left to one that takes everything
     assert row.passes >= row.fused_passes >= 1
+
+
+@pytest.mark.parametrize(
+    ("spelt", "name"),
+    [
+        ("adamw-32bit-paged", "adamw-paged"),
+        ("adamw-8bit (torchao)", "adamw-8bit"),
+        ("adamw-4bit (torchao)", "adamw-4bit"),
+        ("adamw-fp8 (torchao)", "adamw-fp8"),
+        ("adamw (Transformer Engine FusedAdam)", "adamw-fused"),
+        ("adamw schedule-free", "adamw-schedule-free"),
+        ("lamb / lars", "lamb"),
+        ("muon (Moonshot, distributed)", "muon"),
+        ("muon (torch.optim.Muon)", "muon"),
+        ("sophia / diag-hessian", "sophia"),
+        ("adamw_torch_fused", "adamw-fused"),  # words of Hugging Face's optim
+        ("adamw_bnb_8bit", "adamw-8bit"),
+        ("paged_adamw_8bit", "adamw-8bit-paged"),
+        ("paged_adamw_32bit", "adamw-paged"),
+        ("galore_adamw", "galore"),
+        ("AdamW8bit", "adamw-8bit"),  # a class
+        ("mcore_distributed_optim", "adamw-fused"),
+    ],
+)
+def test_names_that_others_have_are_read(spelt, name):
+    assert settle(load_model("gpt2"), None, {"optimizer": spelt}).train.optimizer == name
+
+
+def test_a_name_means_one_optimizer():
+    words = [plain(word) for name, row in optimizers().items() for word in (name, *row.also)]
+    assert len(words) == len(set(words))
+    assert not {plain(word) for word in _table().elsewhere} & set(words)
+
+
+@pytest.mark.parametrize(
+    ("spelt", "options"),
+    [
+        ("adamw cpu offload", "--optimizer adamw --offload optimizer"),
+        ("DeepSpeedCPUAdam", "--optimizer adamw --offload optimizer"),
+        ("adamw (Transformer Engine FusedAdam, precision aware)", "--moment-dtype"),
+        ("adamw (Transformer Engine FusedAdam, store_param_remainders)", "--master-dtype split"),
+    ],
+)
+def test_a_name_that_says_more_names_the_options(spelt, options):
+    with pytest.raises(RooflineError, match=f"says more than an optimizer: use .*{options}"):
+        settle(load_model("gpt2"), None, {"optimizer": spelt})
 
 
 def test_what_software_refuses_exists():
