@@ -35,6 +35,33 @@ NF4 = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_typ
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4", (4 + 8 / 16) / 8),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8", 1),
         ({"quant_method": "bitnet"}, "int2", 1 / 4),
+        ({"load_in_8bit": True}, "int8", 1),
+        ({"quant_method": "mxfp8"}, "mxfp8", (8 + 8 / 32) / 8),
+        ({"quant_method": "gptq", "bits": 8, "group_size": -1}, "int8", 1),
+        ({"quant_method": "intel/auto-round", "bits": 3, "group_size": 64}, "int3", (3 + 19 / 64) / 8),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}},
+            "int4",
+            (4 + 32 / 64) / 8,
+        ),
+        (
+            {"quant_method": "hqq", "quant_config": {"mlp.up_proj": {"weight_quant_params": {"nbits": 2}}}},
+            "int2",
+            (2 + 32 / 64) / 8,
+        ),
+        ({"quant_method": "quanto", "weights": "float8"}, "fp8", 1),
+        ({"quant_method": "quanto", "weights": "int4"}, "int4", (4 + 32 / 128) / 8),
+        ({"quant_method": "eetq"}, "int8", 1),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 32}}},
+            },
+            "int4",
+            (4 + 32 / 32) / 8,
+        ),
+        ({"quant_method": "torchao", "quant_type": "int8_dynamic_activation_int4_weight"}, "int4", (4 + 32 / 128) / 8),
+        ({"quant_method": "torchao", "quant_type": "float8_weight_only"}, "fp8", 1),
         (
             {
                 "quant_method": "compressed-tensors",
@@ -93,6 +120,40 @@ def test_modules_that_a_checkpoint_leaves_alone() -> None:
     assert found is not None
     assert found.bytes_per_weight("attention") == 2
     assert found.bytes_per_weight("experts") == (4 + 16 / 32) / 8
+
+
+@pytest.mark.parametrize(
+    ("field", "named", "whole"),
+    [
+        ("llm_int8_skip_modules", ["lm_head", "self_attn"], True),
+        ("modules_to_not_convert", ["model.layers.*.self_attn"], True),
+        ("modules_to_not_convert", [f"model.layers.{layer}.self_attn.q_proj" for layer in range(32)], True),
+        ("llm_int8_skip_modules", ["model.layers.3.self_attn", "model.layers.4.self_attn"], False),  # 2 layers of 32
+        ("skip_modules", None, False),
+    ],
+)
+def test_modules_are_left_alone_in_all_layers_or_in_most(field: str, named: object, whole: bool) -> None:
+    model = model_from_config({**LLAMA, "quantization_config": {**NF4, field: named}})
+    assert model.quantization is not None
+    assert model.quantization.bytes_per_weight("attention") == (2 if whole else 4.5 / 8)
+    assert model.quantization.bytes_per_weight("mlp") == 4.5 / 8
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"quant_method": "gptq", "bits": "four"}, "of gptq: bits must be .*'four'"),
+        ({"quant_method": "awq", "group_size": 2.5}, "of awq: group_size must be .*2.5"),
+        ({"quant_method": "gptq", "bits": 0}, "bits must be a whole number from 1 to 16, got 0"),
+        ({"quant_method": "fp8", "weight_block_size": ["a", 128]}, r"weight_block_size must be .*'a'"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"a": {"weights": {"num_bits": "8"}}}}, "num_bits"),
+        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": []}}}, "nbits"),
+        ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Magic"}}}, "no format is named"),
+    ],
+)
+def test_what_is_no_number_is_named(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(RooflineError, match=f"^config.json: quantization_config .*{words}"):
+        read({"quantization_config": entry}, "config.json")
 
 
 @pytest.mark.parametrize("entry", ["fp8", {"quant_method": "magic"}])
