@@ -28,6 +28,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         number_bytes: Bytes of such a number where it does not follow the dtype of the moments.
         block: Numbers that share an fp32 scale; 0: none do.
         smallest: Elements below which a tensor's moments stay in fp32.
+        wide_tables: Whether those of embedding tables do as well, where the software says so (`Stack.wide_tables`).
         sums: fp32 numbers for each row and each column.
         squares: fp32 matrices of m x m, and of n x n.
         largest_side: Sides beyond it have no such matrix; 0: all have.
@@ -56,6 +57,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     number_bytes: float | None = None
     block: int = 0
     smallest: int = 0
+    wide_tables: bool = False
     sums: int = 0
     squares: int = 0
     largest_side: int = 0

@@ -113,6 +113,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         loss_gathers: Whether logits are gathered over tensor parallelism, and every rank takes the loss of all.
         loss_frees_logits: Whether the 16-bit logits are gone once there is an fp32 copy.
         outputs_in_fp32: Whether what a model returns under autocast is copied to fp32.
+        wide_tables: Whether moments of embedding tables stay in fp32 under 8-bit optimizers of bitsandbytes.
         asks_for_caches: Whether models that hand keys and values back do so in training too.
         reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
@@ -168,6 +169,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     loss_gathers: bool = False
     loss_frees_logits: bool = False
     outputs_in_fp32: bool = False
+    wide_tables: bool = False
     asks_for_caches: bool = False
     reentrant_recompute: bool = False
     bucket_mb: float | None = None

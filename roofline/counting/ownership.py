@@ -12,6 +12,7 @@ from ..arrays import Number, divide, is_scalar, maximum, minimum, where
 from ..config.optimizer import Optimizer, optimizer
 from ..config.run import TrainConfig
 from ..config.sharding import SHARDINGS
+from ..config.stack import load_stack
 from ..model.spec import ModelConfig
 from .stages import Stage, stages
 from .weights import Matrices, Weights
@@ -137,7 +138,8 @@ def updates_of(weight: Weights, train: TrainConfig) -> Iterator[tuple[str, Numbe
     rest = main if main.takes == "all" else optimizer(main.rest)
     left = weight.local - taken
     name = train.optimizer if main.takes == "all" else main.rest
-    yield name, left, left * rest.moments * rest.stored_bytes(each, weight.local)
+    wide = rest.wide_tables and weight.part == "embedding" and load_stack(train.stack).wide_tables
+    yield name, left, left * rest.moments * (4 if wide else rest.stored_bytes(each, weight.local))
 
 
 def matrices_of(weight: Weights, how: Optimizer) -> tuple[Matrices, ...]:

@@ -56,6 +56,17 @@ def test_muon_takes_hidden_matrices_with_one_moment_and_leaves_the_rest_to_adam(
     assert list(updates_of(weight(part="embedding"), train("muon"))) == [("adamw", 110, 110 * 8)]
 
 
+@pytest.mark.parametrize(("stack", "each"), [("hf-trainer", 4), ("torchtune", 1 + 4 / 256)])
+@pytest.mark.parametrize(("name", "moments"), [("adamw-8bit", 2), ("adamw-8bit-paged", 2), ("lion-8bit", 1)])
+def test_moments_of_tables_stay_wide_where_the_trainer_says_so(
+    name: str, moments: int, stack: str, each: float
+) -> None:
+    # transformers' create_optimizer registers nn.Embedding with optim_bits 32; heads and layers have 8 bits
+    here = msgspec.structs.replace(train(name), stack=stack)
+    for part, size in (("embedding", each), ("head", 1 + 4 / 256), ("layer", 1 + 4 / 256)):
+        assert list(updates_of(weight(part=part, local=8192), here)) == [(name, 8192, 8192 * moments * size)], part
+
+
 LAYERS = 4
 MODEL = model_from_flat({"name": "m", "n_layers": LAYERS, "d_model": 8, "n_heads": 2, "d_ff": 16, "vocab_size": 10})
 OF_LAYERS = [
