@@ -10,6 +10,7 @@ from ..arrays import Number, divide, maximum
 from ..config.base import base_of, hands_out_fp32
 from ..config.lora import MODULES
 from ..config.profile import profile_of
+from ..config.recompute import recompute_modules
 from ..config.run import TrainConfig
 from ..config.settle import resolve
 from ..config.stack import Stack
@@ -126,6 +127,7 @@ def _record(model: ModelConfig, train: TrainConfig, stack: Stack) -> tuple[Tape,
 def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfig, train: TrainConfig) -> Step:
     """The step of what was recorded, with what runs again and what is offloaded."""
     weights = tuple(tape.weights)
+    _check_modules(tape, model, train)
     found = recomputed(tape.ops, model, train, tape.stack, entries, tape.inner_es)
     ops = found.ops
     if "activations" in train.offload:
@@ -173,6 +175,17 @@ def _check_adapters(tape: Tape, model: ModelConfig) -> None:
         if word not in tape.lora_known:
             there = ", ".join(known for known in MODULES if known in tape.lora_known)
             raise RooflineError(f"lora_modules {word!r}: {model.name} has no such projection: use {there}")
+
+
+def _check_modules(tape: Tape, model: ModelConfig, train: TrainConfig) -> None:
+    """Refuse words of ``--recompute`` none of which names a module of the model: nothing would run again."""
+    known, said = recompute_modules(), (train.recompute_detail or "").split(",")
+    named = {module for word in said if word in known for module in known[word].modules}
+    if named and not any(op.module in named for op in tape.ops):
+        there = {op.module for op in tape.ops}
+        able = [word for word, each in known.items() if not there.isdisjoint(each.modules)]
+        what = f"recompute {train.recompute_detail}: {model.name} has no such module"
+        raise RooflineError(f"{what}: use {', '.join(able)} or full")
 
 
 def build_ops(model: ModelConfig, train: TrainConfig) -> tuple[Op, ...]:

@@ -5,6 +5,7 @@ import pytest
 from roofline.config.settle import train_config
 from roofline.counting.op import total
 from roofline.counting.step import build_step
+from roofline.errors import RooflineError
 from roofline.model.load import load_model, model_from_flat
 
 from ..small import flat
@@ -89,7 +90,6 @@ def test_what_experts_keep():
     inside = router + 28 * rows + 2 * rows * D + 2 * rows * 3 * FE  # of the experts' own results nothing
     assert none - kept(EXPERTS, recompute="moe") == inside  # all but the router's input
     assert none - kept(EXPERTS, recompute="moe,moe_act") == inside
-    assert none - kept(EXPERTS, recompute="mlp") == 0  # there is no dense layer
     assert "moe.permute" in again(EXPERTS, recompute="moe")
     assert again(EXPERTS, recompute="moe_act") == {"experts.activation": L}
 
@@ -113,6 +113,24 @@ def test_latent_attention_keeps_its_latents():
     assert none - less == pytest.approx(qkv + normed + statistics)
     names = again(model, recompute="mla_up_proj", **options)
     assert {"attention.q_up", "attention.kv_up", "attention.rotary"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("model", "recompute", "able"),
+    [
+        (DENSE, "moe", "core_attn, layernorm, mlp or full"),
+        (DENSE, "mla_up_proj,moe_act", "core_attn, layernorm, mlp or full"),
+        (EXPERTS, "mlp", "core_attn, layernorm, moe, moe_act or full"),
+        (EXPERTS, "shared_experts", "core_attn, layernorm, moe, moe_act or full"),
+    ],
+)
+def test_modules_that_a_model_has_not_name_those_it_has(model, recompute, able):
+    with pytest.raises(RooflineError, match=f"^recompute {recompute}: .* has no such module: use {able}$"):
+        step_of(model, recompute=recompute)
+
+
+def test_a_list_for_several_models_needs_one_module_that_is_there():
+    assert kept(recompute="mlp,moe,mla_up_proj") == kept(recompute="mlp")
 
 
 def test_the_layer_in_hand_stands_beside_what_is_kept():

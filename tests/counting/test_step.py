@@ -284,7 +284,7 @@ def test_sharded_gradients_are_not_added_up_whole():
 
 @pytest.mark.parametrize("model", [SMALL, EXPERTS])
 def test_steps_that_differ_in_recompute_are_the_ones_counted_alone_without_their_updates(model):
-    words = ({}, {"recompute": "selective"}, {"recompute": "full"}, {"recompute": "mlp"})
+    words = ({}, {"recompute": "selective"}, {"recompute": "full"}, {"recompute": "layernorm"})
     trains = [resolve(train_config({"stack": "megatron", "tp": 2, "micro_batch": 3, **each}), model) for each in words]
     for train, step in zip(trains, without_updates(model, trains), strict=True):
         alone = build_step(model, train)
