@@ -43,12 +43,14 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
         given["num_devices"] = device.num_devices
     if not serves:
         check_trains(given["stack"])
-    given = {"attention": default_attention(device, given["stack"]), **given}
+    stack = load_stack(given["stack"])
+    usual_kernel = default_attention(device, given["stack"])
+    given = {"attention": usual_kernel, "master_weights": stack.master_weights, **given}
     if device is not None:
         check_attention(device, given.get("attention"))
         check_engine(device, given["dtype"])
         check_base(device, given.get("base_dtype") or usual_base(given.get("train", "full")))
-    return given if serves else {**usual_layout(load_stack(given["stack"]), given), **given}
+    return given if serves else {**usual_layout(stack, given), **given}
 
 
 def usual_layout(stack: Stack, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,13 +113,7 @@ def assumed(train: TrainConfig, device: Device | None, options: Mapping[str, Any
     if "packing" not in options and train.mean_len is not None:
         notes.append("assumed: samples share sequences (--packing), of equal length each")
     notes += _assumed_adapters(train, options)
-    how = optimizer(train.optimizer)
-    if how.rank > 1:
-        notes.append(f"assumed: {train.optimizer} projects to rank {how.rank}")
-    if how.paged:
-        notes.append(f"pages of {train.optimizer} that leave a full device for its host are not in the time")
-    if how.whole and some(train.tp > 1):
-        notes.append(f"assumed: {train.optimizer} updates each tensor-parallel slice of a matrix by itself (blockwise)")
+    notes += _assumed_update(train, options)
     if "sequence_parallel" not in options and train.sequence_parallel:
         notes.append(f"assumed: sequence parallelism, which {train.stack} runs with tp > 1 (--no-sequence-parallel)")
     if device is None:
@@ -162,6 +158,20 @@ def _assumed_adapters(train: TrainConfig, options: Mapping[str, Any]) -> list[st
         notes.append(f"assumed: {UPCAST[upcast]} in fp32, as {train.stack} prepares it (--base-upcast)")
     if "lora_rank" not in options:
         notes.append(f"assumed: adapters of rank {LORA_RANK} (--lora-rank)")
+    return notes
+
+
+def _assumed_update(train: TrainConfig, options: Mapping[str, Any]) -> list[str]:
+    """What was assumed of the optimizer, and of the weights it updates."""
+    notes, how = [], optimizer(train.optimizer)
+    if "master_weights" not in options and not train.master_weights and train.activation_bytes < 4:
+        notes.append(f"assumed: no fp32 copies of the weights, which {train.stack} never keeps")
+    if how.rank > 1:
+        notes.append(f"assumed: {train.optimizer} projects to rank {how.rank}")
+    if how.paged:
+        notes.append(f"pages of {train.optimizer} that leave a full device for its host are not in the time")
+    if how.whole and some(train.tp > 1):
+        notes.append(f"assumed: {train.optimizer} updates each tensor-parallel slice of a matrix by itself (blockwise)")
     return notes
 
 

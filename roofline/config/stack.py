@@ -99,6 +99,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         gradient_dtype: Dtype gradients are kept and reduced in: "fp32" or "model".
         sums_in_fp32: Names among `software` that sum bf16 gradients in fp32 by themselves, where the profile does not.
         adapter_dtype: Dtype adapters are kept and run in where nothing fuses them: "fp32" or "model".
+        master_weights: Whether 16-bit training keeps fp32 weights where nothing is said.
         cast_weights: Whether weights are kept in fp32 and cast at each use (autocast), not kept in 16 bits beside an
             fp32 master copy.
         base_upcast: Which parameters of a base that bitsandbytes quantised are cast to fp32 before training: "none",
@@ -160,6 +161,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gradient_dtype: Literal["fp32", "model"] = "fp32"
     sums_in_fp32: tuple[str, ...] = ()
     adapter_dtype: Literal["fp32", "model"] = "model"
+    master_weights: bool = True
     cast_weights: bool = False
     base_upcast: Upcast = "none"
     shards_in_fp32: bool = False

@@ -62,6 +62,13 @@ def test_a_kernel_that_does_not_run_gives_way_to_unfused_attention() -> None:
     assert default_attention(v100, "compiled") == "unfused"
 
 
+def test_torchtune_keeps_no_fp32_copies() -> None:
+    # recipes/full_finetune_distributed.py makes the model in the recipe's dtype: 2 + 2 + 4 bytes a parameter in bf16
+    assert defaults(None, {"stack": "torchtune"})["master_weights"] is False
+    assert defaults(None, {"stack": "torchtitan"})["master_weights"] is True
+    assert defaults(None, {"stack": "torchtune", "master_weights": True})["master_weights"] is True
+
+
 def test_what_is_said_stands() -> None:
     given = {"dtype": "fp32", "stack": "eager", "attention": "unfused", "sharding": "none"}
     found = defaults(load_device("h100-sxm-80gb"), {**given, "num_devices": 8})
