@@ -13,8 +13,9 @@ from typing import Any, Generic, Literal
 import msgspec
 
 from ..arrays import N, Number, is_scalar, maximum, minimum, where
+from ..config.base import PLAIN
 from ..config.optimizer import optimizer
-from ..config.run import known_word
+from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, matrices_of, shard_degree
@@ -98,6 +99,8 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     each = weight_bytes(step)
     # never updated: no fp32 copy, and in fp8 runs of stacks that quantise in their kernels no 16-bit one either
     frozen_bytes = train.recipe.bytes if train.recipe is not None and "cast" in stack.fused else es
+    if train.base_dtype in PLAIN and BYTES[train.base_dtype] != es:  # as it was loaded
+        frozen_bytes = BYTES[train.base_dtype]
     if train.freeze:  # part of a model that is trained: kept like the rest of it
         frozen_bytes = each
     weights = split(*trained, train.shards_parameters) * each

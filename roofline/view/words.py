@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..config.base import base_dtypes
 from ..config.complete import KEPT
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
@@ -110,7 +109,7 @@ def adapter_words(train: TrainConfig) -> str:
     name = {"rslora": "rsLoRA", "dora": "DoRA"}.get(train.lora_variant or "", "LoRA")
     words = f"{name} of rank {train.lora_rank} on {train.lora_modules} projections"
     words += f" with dropout {train.lora_dropout:g}" if train.lora_dropout else ""
-    if train.base_dtype not in base_dtypes():
+    if train.base_dtype in {None, train.kept_dtype}:
         return words
     return f"{words} over a base in {train.base_dtype}{' (scales quantised as well)' if train.double_quant else ''}"
 
