@@ -119,6 +119,15 @@ class Parser(argparse.ArgumentParser):
         """Whether there is such an option."""
         return option in self._option_string_actions
 
+    def _beside(self, name: str) -> str | None:
+        """The option whose description names that of a framework, with hyphens or underscores; None: none does."""
+        plain = name.lstrip("-").replace("-", "_")
+        for action in self._actions:
+            named = re.findall(r"--([\w-]+)|(\w+_\w+)", action.help or "")
+            if plain in {word.replace("-", "_") for words in named for word in words}:
+                return action.option_strings[0] if action.option_strings else None
+        return None
+
     def check_options(self, arguments: Iterable[str]) -> None:
         """Reject an unknown option before its value can be taken for something else."""
         known = self._option_string_actions
@@ -133,7 +142,9 @@ class Parser(argparse.ArgumentParser):
             long = [option for option in known if option.startswith("--")]
             close = [_MEANT[name]] if name in _MEANT else nearest(name, long, count=1)
             hint = f": did you mean {close[0]}?" if close and close[0] in known else ""
-            if name not in _MEANT and (others := [each for each in COMMANDS if command_parser(each)[0].has(name)]):
+            if theirs := self._beside(name):
+                hint = f": it is {theirs} here"
+            elif name not in _MEANT and (others := [each for each in COMMANDS if command_parser(each)[0].has(name)]):
                 hint = f": an option of {', '.join(others[:3])}"
             self.error(f"unknown option {name}{hint}")
 

@@ -13,6 +13,8 @@ def parser() -> Parser:
     made.add_argument("-d", "--device", required=True)
     made.add_argument("--micro-batch", type=int)
     made.add_argument("--kind", choices=("batch", "memory"))
+    made.add_argument("--gradient-dtype", help="summed gradients (--main-grads-dtype)")
+    made.add_argument("--offload", help="what lives on the host (offload_param of DeepSpeed)")
     return made
 
 
@@ -22,6 +24,8 @@ def parser() -> Parser:
         ("--micro-bach=2", "unknown option --micro-bach: did you mean --micro-batch?"),
         ("--batch-size", "unknown option --batch-size: did you mean --micro-batch?"),  # what other tools call it
         ("--zzz", "unknown option --zzz (see"),
+        ("--main-grads-dtype", "unknown option --main-grads-dtype: it is --gradient-dtype here (see"),
+        ("--offload_param=cpu", "unknown option --offload_param: it is --offload here (see"),
         ("--top=3", "unknown option --top: an option of layouts, profile (see"),
     ],
 )
