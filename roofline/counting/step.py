@@ -10,7 +10,7 @@ from ..arrays import Number, divide, maximum
 from ..config.base import base_of, hands_out_fp32
 from ..config.lora import MODULES
 from ..config.profile import profile_of
-from ..config.recompute import recompute_modules
+from ..config.recompute import RECOMPUTES, recompute_modules
 from ..config.run import TrainConfig
 from ..config.settle import resolve
 from ..config.stack import Stack
@@ -179,12 +179,15 @@ def _check_adapters(tape: Tape, model: ModelConfig) -> None:
 
 def _check_modules(tape: Tape, model: ModelConfig, train: TrainConfig) -> None:
     """Refuse words of ``--recompute`` none of which names a module of the model: nothing would run again."""
-    known, said = recompute_modules(), (train.recompute_detail or "").split(",")
+    detail = train.recompute_detail
+    if detail is None or detail in RECOMPUTES:
+        return
+    known, said = recompute_modules(), detail.split(",")
     named = {module for word in said if word in known for module in known[word].modules}
     if named and not any(op.module in named for op in tape.ops):
         there = {op.module for op in tape.ops}
         able = [word for word, each in known.items() if not there.isdisjoint(each.modules)]
-        what = f"recompute {train.recompute_detail}: {model.name} has no such module"
+        what = f"recompute {detail}: {model.name} has no such module"
         raise RooflineError(f"{what}: use {', '.join(able)} or full")
 
 

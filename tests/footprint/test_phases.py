@@ -121,6 +121,21 @@ def test_a_frozen_base_is_in_8_bits_only_where_the_software_casts_in_its_kernels
         assert found.weights_bytes == pytest.approx(each * PARAMETERS, rel=0.02), (dtype, fused)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "base", "more"),
+    [
+        ("bf16", "fp32", 2),
+        ("bf16", "fp16", 0),
+        ("fp32", "bf16", -2),
+        ("fp8", "fp32", 3),
+    ],  # fp8: 1 byte, cast in kernels
+)
+def test_a_plain_base_is_kept_as_it_was_loaded(dtype, base, more):
+    lora = {"train": "lora", "micro_batch": 1, "seq_len": 1024, "stack": "nemo", "dtype": dtype}
+    usual, said = memory(**lora), memory(**lora, base_dtype=base)
+    assert said.weights_bytes - usual.weights_bytes == more * PARAMETERS
+
+
 @pytest.mark.parametrize(("layers", "share"), [(None, 1.0), (16, 0.5)])
 def test_offloaded_activations_leave_two_layers_at_hand(layers, share):
     here = memory(micro_batch=2, **PURE).phases[0].activations
@@ -184,7 +199,10 @@ def test_a_stream_is_in_16_bits_where_parameters_are_gathered_so():
         ("hf-trainer@4.48", "gpt2", {"dtype": "fp16"}, 10),
         # what the model returns is copied to fp32 beside what the loss keeps: 2 + 2 shifted + 4
         ("hf-trainer@4.48", "gpt2", {"fused": ("cross_entropy",)}, 8),
-        ("axolotl", "gpt2", {"fused": ("cross_entropy",)}, 8),
+        ("axolotl", "gpt2", {"fused": ("cross_entropy",)}, 10),  # as transformers 5: labels are shifted
+        ("axolotl", "gpt2", {"master_weights": False}, 12),
+        ("automodel", "gpt2", {"master_weights": False}, 12),
+        ("torchtune", "gpt2", {"fused": ("linear_cross_entropy",)}, 0),
         ("hf-trainer@4.48", "gpt2", {"master_weights": False}, 6),  # all in 16 bits
         ("hf-trainer@4.57", "gpt2", {"master_weights": False}, 12),
         ("eager", "gpt2", {}, 10),
