@@ -94,7 +94,7 @@ def matrix_products(model: ModelConfig, train: TrainConfig, weights: Sequence[We
     held: list[tuple[Weights, Matrices, Number]] = []
     for weight in weights:
         if matrices := matrices_of(weight, how):
-            place = {(weight.part, weight.layer_kind): weight.count}
+            place: dict[tuple[str, int], Number] = {(weight.part, weight.layer_kind): weight.count}
             layers = maximum(0, *(stage.holds(place, model) for stage in found))
             held += [(weight, each, layers * each.number) for each in matrices]
     ops = []
