@@ -146,6 +146,7 @@ def _instance(torch: Any, transformers: Any, settings: Any, architectures: Any, 
     for field in _AT_RANDOM:
         if getattr(settings, field, None):
             setattr(settings, field, 0.0)
+    inputs.name_token(settings)
     settings.apply_spec_augment = False  # of speech models, which mask where it is not said
     refusals: list[AttributeError] = []
     with torch.device(device):

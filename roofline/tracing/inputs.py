@@ -20,9 +20,9 @@ from ..reading import packaged, read_packaged
 _DEFAULT_SEQ_LEN, _LONGEST, _LONGEST_SOUND = 512, 8192, 3000
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions")
 _SHAPES_OF_NUMBERS, _SHAPES_OF_REST = range(5), range(2)  # in which a name's shape may come, the likeliest first
-_IMAGE_TOKEN = ("image_token_id", "image_token_index")
+_IMAGE_TOKEN, _VIDEO_TOKEN = ("image_token_id", "image_token_index"), ("video_token_id", "video_token_index")
 _TOKENS_OF_IMAGE = ("num_query_tokens", "image_seq_length", "image_seq_len", "mm_tokens_per_image", "num_image_tokens")
-_IMAGES, _PATCHES = (0, 4), (1,)  # in which of the shapes of pixel_values a language model takes them
+_IMAGES, _PATCHES, _FRAMES = (0, 4), (1,), (3,)  # in which of the shapes of pixel_values a language model takes them
 _IN_PLACE = {"inputs_embeds", "encoder_hidden_states"}  # of other inputs
 
 
@@ -75,6 +75,13 @@ def choices(torch: Any, module: Any, settings: Any, batch: int, seq_len: int | N
             yield inputs | ({"use_cache": False} if "use_cache" in takes else {})
 
 
+def name_token(settings: Any) -> None:
+    """Give a model that sees a token that stands for an image where its configuration states none (as BLIP-2's own)."""
+    for name in (*_IMAGE_TOKEN, *_VIDEO_TOKEN):
+        if getattr(settings, name, 0) is None:
+            setattr(settings, name, 1)
+
+
 def _with_images(
     torch: Any, takes: Collection[str], wanted: set[str], settings: Any, sizes: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
@@ -82,18 +89,22 @@ def _with_images(
 
     How many that is a configuration may say (one number for each image), or they are those of its patches.
     """
-    token = next((id_ for name in _IMAGE_TOKEN if isinstance(id_ := getattr(settings, name, None), int)), None)
-    if token is None or not {"input_ids", "pixel_values"} <= set(takes):
+    if not {"input_ids", "pixel_values"} <= set(takes):
         return
-    stated = [number for name in _TOKENS_OF_IMAGE if isinstance(number := getattr(settings, name, None), int)]
-    patches = sizes["patches"]
-    counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1])
-    names = wanted | {"pixel_values", "image_grid_thw"}
-    for count, shape in product(counts, _PATCHES if "image_grid_thw" in takes else _IMAGES):
-        here = {**sizes, "tokens": max(sizes["tokens"], count + 1)}
-        inputs = {name: value for name in takes if name in names for value in _input(torch, name, here, shape, 0)}
-        inputs["input_ids"][:, :count] = token
-        yield inputs | ({"use_cache": False} if "use_cache" in takes else {})
+    for tokens, shapes, pictures in ((_IMAGE_TOKEN, _IMAGES, 1), (_VIDEO_TOKEN, _FRAMES, sizes["clip"])):
+        token = next((id_ for name in tokens if isinstance(id_ := getattr(settings, name, None), int)), None)
+        if token is None:
+            continue
+        stated = [number for name in _TOKENS_OF_IMAGE if isinstance(number := getattr(settings, name, None), int)]
+        patches = sizes["patches"]
+        counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1])
+        names = wanted | {"input_ids", "pixel_values", "image_grid_thw"}
+        for count, shape in product(counts, _PATCHES if "image_grid_thw" in takes else shapes):
+            number = pictures * count
+            here = {**sizes, "tokens": max(sizes["tokens"], number + 1)}
+            inputs = {name: value for name in takes if name in names for value in _input(torch, name, here, shape, 0)}
+            inputs["input_ids"][:, :number] = token
+            yield inputs | ({"use_cache": False} if "use_cache" in takes else {})
 
 
 def _input(torch: Any, name: str, sizes: Mapping[str, int], numbers: int, rest: int) -> list[Any]:
@@ -142,6 +153,7 @@ def _sizes(settings: Any, batch: int, seq_len: int | None) -> dict[str, int]:
     patch = pair(stated("patch_size"), 16)
     sizes["rows"], sizes["columns"] = sizes["height"] // patch[0], sizes["breadth"] // patch[1]
     sizes["patches"] = sizes["rows"] * sizes["columns"]
+    sizes["pieces"] = batch * sizes["patches"]  # of all images, one behind the other
     sizes["patch"] = sizes["channels"] * sizes["depth"] * prod(patch)
     sizes["flattened"] = 2 + sizes["channels"] * prod(patch)  # with the row and the column of the patch
     sizes["future"] = stated("prediction_length") or 1

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roofline.tracing.inputs import choices
+from roofline.tracing.inputs import choices, name_token
 
 TORCH = SimpleNamespace(
     long=np.int64,
@@ -104,3 +104,25 @@ def test_patches_and_the_grid_that_they_form() -> None:
 def test_the_order_of_a_spectrum_is_tried_both_ways() -> None:
     found = [each["input_features"] for each in shapes(Hearing(), Settings(num_mel_bins=80, max_source_positions=50))]
     assert found[:3] == [[1, 80, 100], [1, 100, 80], [1, 1, 100, 80]]
+
+
+def test_a_model_whose_configuration_names_no_token_for_images_gets_one() -> None:
+    """BLIP-2's own default has none, and that of InstructBLIP for video none for clips."""
+    settings = Settings(max_position_embeddings=77, image_token_id=None, num_query_tokens=3, vision_config=VISION)
+    name_token(settings)
+    first = next(iter(choices(TORCH, Caption(), settings, 1, None)))
+    assert int((first["input_ids"] == settings.image_token_id).sum()) == 3
+    settings = Settings(
+        max_position_embeddings=77, video_token_id=None, num_query_tokens=3, num_frames=2, vision_config=VISION
+    )
+    name_token(settings)
+    first = next(iter(choices(TORCH, Caption(), settings, 1, None)))
+    assert list(first["pixel_values"].shape) == [1, 2, 1, 64, 32]
+    assert int((first["input_ids"] == settings.video_token_id).sum()) == 2 * 3
+
+
+def test_pieces_of_all_images_lie_one_behind_the_other() -> None:
+    settings = Settings(image_size=64, patch_size=16, in_channels=3, temporal_patch_size=2, hidden_size=8)
+    found = list(choices(TORCH, Tower(), settings, 2, None))
+    pieces = next(each for each in found if each["hidden_states"].shape == (2 * 16, 3 * 2 * 16 * 16))
+    assert pieces["grid_thw"].tolist() == [[1, 4, 4]] * 2
