@@ -16,12 +16,21 @@ from ..model.tensors import Projection
 from . import kernels, traffic
 from .keys import all_compressed_keys, counted_keys, visible_keys
 from .op import Saved
-from .projection import project
+from .projection import kept_of_copies, project
 from .recorder import Tape
 
 
 def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attention") -> None:
-    """Projections, rotary embedding, attention core and output projection."""
+    """Projections, rotary embedding, attention core and output projection; in tiles of an image where they are so."""
+    if spec.tiled and spec.window is not None:
+        with tape.tiles(spec.window):
+            _attention(tape, spec, d_model, what)
+    else:
+        _attention(tape, spec, d_model, what)
+
+
+def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
+    """The same of whole sequences."""
     tp = tape.train.tp
     heads = divide(spec.n_heads, tp)
     kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
@@ -36,6 +45,7 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
         kept = tape.norm_tokens * d_model * es
         with tape.within("qkv"):
+            kept = kept_of_copies(tape, what, kept, len(qkv)) if spec.inputs_copied else kept
             project(tape, qkv, tokens, saves=kept, made_by="layernorm", quantised_by="cast")
     if spec.sinks:
         tape.weight(f"{what}.sinks", heads)
@@ -52,10 +62,12 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
         rotated = (query + key) * rope
         chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
         with tape.within(made):
-            tape.elementwise(f"{what}.rotary", rotated, chain, flops=3, es=tape.inner_es)
+            products = 2 * rotated * BYTES["fp32"] if spec.rotary_learned else 0  # with cosine and sine, by which they
+            tape.elementwise(f"{what}.rotary", rotated, chain, flops=3, es=tape.inner_es, saves=products)
     _context_parallel(tape, spec, heads, kv_heads, what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
+    _score_positions(tape, spec, heads, what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
     value = heads * spec.value_head_dim
     if spec.gate:  # keeps the sigmoid, and the product for the output projection
@@ -69,6 +81,20 @@ def attention(tape: Tape, spec: Attention, d_model: int, what: Block = "attentio
     for projection in projections[-1 - (spec.out_lora_rank is not None) :]:
         between = spec.out_lora_rank is not None and projection.part == "out"
         project(tape, (projection,), tokens, saves=tokens * projection.local(tp)[0] * es if between else 0)
+
+
+def _score_positions(tape: Tape, spec: Attention, heads: Number, what: str) -> None:
+    """Queries meet positions, too: of all distances in a sequence, or of the rows and columns of an image."""
+    rows, width = tape.batch * heads, spec.head_dim
+    queries = tape.tokens * heads * width
+    if spec.relative_scores:
+        distances = 2 * tape.seq_kv - 1
+        kept = (queries + rows * distances * width) * tape.es
+        tape.batched_matmul(f"{what}.distances", rows, tape.seq_q, width, distances, saves=kept)
+    if spec.axis_scores:  # the queries as they were beside those that are scaled, and once more in another order
+        side = tape.seq_q**0.5
+        kept = 2 * queries * tape.es
+        tape.batched_matmul(f"{what}.axes", 2 * side, rows * side, width, side, saves=kept)
 
 
 def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
@@ -174,8 +200,8 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
         tape.elementwise(f"{what}.layout", shape.q + kv_kept + shape.o, traffic.COPY, flops=0)
-    if spec.position_scores:  # a table of [H, s, S], of whatever batch
-        table = divide(heads * shape.seq_q * length, spec.core_passes)
+    if spec.position_scores or spec.relative_scores:  # a table of [H, s, S], of whatever batch where it is learned
+        table = divide(heads * shape.seq_q * length, spec.core_passes) * (shape.batch if spec.relative_scores else 1)
         tape.elementwise(f"{what}.positions", table, traffic.POSITION_SCORES, saves=table * es)
     if tape.decoding and spec.kv_lora_rank is not None:
         kernel = kernels.latent_decode(shape, es, spec.kv_lora_rank, spec.rope_head_dim)
@@ -194,7 +220,7 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         kernel, of = kernels.attention_backward(shape, es), f"{what}.core"
         tape.op(f"{of}.backward", "attention", "backward", kernel, role="attention_entry", of=of)
     joined = spec.rotary_joined or (spec.kv_lora_rank is not None and spec.head_dim == spec.value_head_dim)
-    if joined and not tape.fused("rotary"):  # the output is in the order of the queries: heads outside
+    if (joined or spec.outputs_joined) and not tape.fused("rotary"):  # else in the order of the queries: heads outside
         _transpose(tape, shape.o, what)
 
 

@@ -18,7 +18,7 @@ from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
 from . import traffic
 from .op import Collective, Saved
-from .projection import project
+from .projection import kept_of_copies, project
 from .recorder import Tape
 
 # of a feed-forward block by its name: its matrices, and its activation
@@ -61,6 +61,7 @@ def mlp(
     sizes: dict[str, Any] = {"tp": tp, "count": here}
     with tape.within(matrices):
         before: Fusion | None = None if routed else "cast"
+        saves = kept_of_copies(tape, name, saves, len(up)) if spec.inputs_copied else saves
         input_: dict[str, Any] = {"saves": saves, "made_by": made_by, "quantised_by": before}
         project(tape, up, rows, **sizes, **input_, quantises_gradient=not epilogue)
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)

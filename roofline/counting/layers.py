@@ -8,7 +8,7 @@ two ops read the same tensor, the first one keeps it.
 from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
-from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, Norm
+from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, Norm, Patches
 from . import kernels, traffic
 from .attention import attention
 from .feedforward import activate, mlp, moe
@@ -69,8 +69,9 @@ def _norms(
     tape: Tape, norms: list[Norm], d_model: int, names: tuple[str, ...], *, stream: bool = True, kept: bool = False
 ) -> None:
     """Norms over the residual `stream`, `kept` by a norm before or not, or over what a block is about to add to it."""
+    added = tape.norm_tokens * d_model * tape.es  # which nothing else keeps
     for name, norm in zip(names, norms, strict=False):
-        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream, kept=kept)
+        tape.norm(name, norm, tape.norm_tokens, d_model, stream=stream, kept=kept, saves=added)
 
 
 def _enter_tensor_parallel(tape: Tape, what: str, d_model: int) -> None:
@@ -151,12 +152,23 @@ def embedding(tape: Tape, model: ModelConfig) -> None:
         tape.elementwise("embedding.dropout", hidden, traffic.dropout(tape.mask), flops=2, saves=hidden)
     if model.vocab_size == 0 or model.kind == "encoder-decoder":  # pixels and spectra take no gradient
         tape.input_needs_grad = False
-    beside = 0 if model.patches is None else divide(tape.batch * model.patches.beside, tape.train.cp)
     embedded = tuple(linear for linear in model.linears if not linear.name.startswith("head."))
-    linears(tape, embedded, tape.tokens - beside)
+    linears(tape, embedded, tape.tokens if model.patches is None else _pieces(tape, model.patches, model.d_model))
     tape.input_needs_grad = needs_grad
     if model.vocab_size:
         _leave_tensor_parallel(tape, "embedding", width)
+
+
+def _pieces(tape: Tape, patches: Patches, width: int) -> Number:
+    """The pieces of images or clips, all of which are embedded, and what picks those of them that become tokens."""
+    tokens = tape.tokens - divide(tape.batch * patches.beside, tape.train.cp)
+    if patches.share == 1:
+        return tokens
+    index = tokens * width * 8  # int64, for every feature
+    pieces = tokens / patches.share
+    chain = traffic.Passes(reads=1, writes=1, back_reads=1, back_writes=1 + 1 / patches.share)  # into zeros of all
+    tape.elementwise("embedding.gather", tokens * width, chain, flops=0, saves=index + pieces * width * tape.es)
+    return pieces
 
 
 def _tokens(tape: Tape, model: ModelConfig, width: int) -> None:
@@ -179,6 +191,10 @@ def _positions(tape: Tape, model: ModelConfig, width: int) -> None:
         table = tape.seq_q * (rotary.rope_head_dim or rotary.head_dim)
         chain = traffic.Passes(reads=1, writes=2, back_reads=0, back_writes=0)
         tape.elementwise("rotary.table", table, chain, saves=2 * table * tape.es)
+    if any(g.attention is not None and g.attention.masked for g in model.groups) and not tape.fused("norm"):
+        scores = tape.batch * tape.seq_q * tape.batch * tape.seq_kv  # all images of a micro batch are one sequence
+        chain = traffic.Passes(reads=0, writes=1, back_reads=0, back_writes=0)
+        tape.elementwise("mask", scores, chain, flops=0, saves=scores * tape.es)
     if model.learned_positions:
         with tape.freezing("positions") as frozen:
             rows = Matrices(model.learned_positions, model.d_model, 1)

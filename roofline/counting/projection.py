@@ -83,6 +83,15 @@ def project(
         _adapter(tape, first.kernel, m, k, adapted, batch, own)
 
 
+def kept_of_copies(tape: Tape, name: str, saves: Number, readers: int) -> Number:
+    """Bytes kept of an input that lies otherwise, and that each of its `readers` copies first in code of its own."""
+    if tape.fused("norm"):
+        return saves
+    copies = traffic.Passes(reads=1, writes=1, back_reads=0, back_writes=0, kernels=readers)
+    tape.elementwise(f"{name}.copies", readers * saves / tape.es, copies, flops=0)
+    return readers * saves
+
+
 def _adapters_of(tape: Tape, parts: Sequence[Projection], outputs: Sequence[Number]) -> tuple[int, Number]:
     """Adapters of the matrices of one kernel and their outputs: frozen, in a layer, of the modules asked for."""
     if not (tape.lora_words and tape.frozen) or tape.part != "layer":

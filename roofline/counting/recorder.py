@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..arrays import Number, divide, some, where
+from ..arrays import Number, ceil_div, divide, some, where
 from ..config.base import upcast_of
 from ..config.lora import module_words
 from ..config.recompute import Module
@@ -112,6 +112,22 @@ class Tape:
         self.frozen = before or what in self.train.freeze
         yield self.frozen
         self.frozen = before
+
+    @contextmanager
+    def tiles(self, window: int) -> Iterator[None]:
+        """Sequences are square images: what is recorded inside runs on tiles of them, of `window` tokens each.
+
+        Tiles at the edges are padded.
+        """
+        sizes = ("batch", "seq_q", "seq_kv", "attended", "tokens", "norm_tokens")
+        before = {name: getattr(self, name) for name in sizes}
+        number = ceil_div(self.seq_kv**0.5, window**0.5) ** 2
+        padded = number * window / self.seq_kv
+        self.batch, self.tokens, self.norm_tokens = self.batch * number, self.tokens * padded, self.norm_tokens * padded
+        self.seq_q = self.seq_kv = self.attended = window
+        yield
+        for name, size in before.items():
+            setattr(self, name, size)
 
     @contextmanager
     def within(self, module: Module | None) -> Iterator[None]:

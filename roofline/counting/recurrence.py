@@ -13,7 +13,7 @@ from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
 from .projection import project
 from .recorder import Tape
-from .traffic import ACTIVATION, GATED_NORM, GATED_NORM_EAGER, PRODUCTS, Passes
+from .traffic import ACTIVATION, GATED_NORM, GATED_NORM_EAGER, PRODUCTS, WEIGHT_NORM, Passes
 
 # Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
 MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
@@ -49,6 +49,9 @@ def linears(tape: Tape, projections: tuple[Linear, ...], tokens: Number | None =
         how: dict[str, Any] = {"windows": linear.windows, "own_dtype": "fp32" if upcast else None}
         if projection.split != "rows":  # the last projection of a block reads what its core wrote
             how["quantised_by"] = "cast"
+        if linear.weight_norm:
+            weights = d_in * d_out * count
+            tape.elementwise(f"{linear.name}.weight_norm", weights, WEIGHT_NORM, flops=4, saves=weights * tape.es)
         project(tape, (projection,), divide(rows, count), saves=kept, **how)
         if linear.kept:
             made = rows * projection.runs * d_out * linear.kept

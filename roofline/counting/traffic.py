@@ -27,6 +27,7 @@ COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
 SCALE = Passes(reads=1, writes=1, back_reads=3, back_writes=1, back_kernels=2)  # by a vector, which has a gradient
 PRODUCT = Passes(reads=2, writes=1, back_reads=3, back_writes=2)
 PRODUCTS = Passes(reads=1, writes=0.5, back_reads=1.5, back_writes=1)  # of each two factors
+WEIGHT_NORM = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 UPCAST = Passes(reads=1, writes=2, back_reads=2, back_writes=1)  # from 16 bits to 32, and its gradient back
 # backward reads x and dy twice: once for dx, once for the gradients of weight and bias
 NORM = Passes(reads=1, writes=1, back_reads=4, back_writes=1, back_kernels=2)

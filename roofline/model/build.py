@@ -132,7 +132,8 @@ def _patches(flat: Flat) -> Patches | None:
     found = Patches(size=flat.integer("image_size"), piece=flat.integer("patch_size"), sides=sides)
     positions = flat.integer("learned_positions", 0)
     beside = flat.integer("tokens_beside", max(positions - found.number(), 0) if positions else 0)
-    return msgspec.structs.replace(found, beside=beside)
+    share = flat.integer("image_tokens") / found.number() if "image_tokens" in flat else 1.0
+    return msgspec.structs.replace(found, beside=beside, share=share)
 
 
 def _groups(flat: Flat, n_layers: int) -> tuple[tuple[LayerGroup, ...], tuple[int, ...]]:

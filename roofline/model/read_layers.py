@@ -19,8 +19,8 @@ _BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
     "embedding": "embedding",
     "head": "head",
 }
-_LINEAR_WORDS = "[name, d_in, d_out, bias, count, runs, every, windows, kept, fp32]"
-_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1, 1, 0, False)  # from bias on
+_LINEAR_WORDS = "[name, d_in, d_out, bias, count, runs, every, windows, kept, fp32, weight_norm]"
+_LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1, 1, 0, False, False)  # from bias on
 
 
 def read_norm(flat: Flat) -> Norm:
@@ -39,9 +39,9 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         flat.fail(f"{key} must be a list of {_LINEAR_WORDS}, got {shown(entries)}")
     linears = []
     for entry in entries:
-        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 11 else ["", 0, 0]
+        values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 12 else ["", 0, 0]
         name, d_in, d_out, bias, count, runs, *more = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
-        every, windows, kept, fp32 = more
+        every, windows, kept, fp32, weight_norm = more
         sizes = (d_in, d_out, count, runs, *(n + 1 if type(n) is int else n for n in (every, kept)))
         wrong = any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes)
         if wrong or not isinstance(name, str) or type(windows) not in {int, float} or not 1 <= windows <= d_in:
@@ -49,7 +49,7 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         one = linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs)
         windows = one.windows if windows == 1 else windows
         further = {"every": every, "windows": windows, "kept": kept, "fp32": bool(fp32)}
-        linears.append(msgspec.structs.replace(one, **further))
+        linears.append(msgspec.structs.replace(one, **further, weight_norm=bool(weight_norm)))
     return tuple(linears)
 
 
@@ -163,6 +163,9 @@ def read_attention(flat: Flat) -> Attention:
         joint_qkv=flat.flag("joint_qkv", False),
         hands_back_cache=flat.flag("hands_back_cache", False),
         rotary_joined=flat.flag("rotary_joined", False),
+        rotary_learned=flat.flag("rotary_learned", False),
+        inputs_copied=flat.flag("inputs_copied", False),
+        outputs_joined=flat.flag("outputs_joined", False),
         gate=flat.flag("attention_gate", False),
         value_head_dim=flat.integer("value_head_dim", head_dim),
         q_bias=flat.flag("q_bias", qkv_bias),
@@ -173,6 +176,7 @@ def read_attention(flat: Flat) -> Attention:
         k_norm=qk_norm,
         qk_norm_per_head=flat.word("qk_norm", "none") != "full",
         window=flat.optional_integer("window"),
+        tiled=flat.flag("tiled", False),
         causal=flat.flag("causal", flat.word("kind", "decoder") in {"decoder", "encoder-decoder"}),
         sinks=flat.flag("sinks", False),
         softmax_fp32=flat.flag("softmax_fp32", flat.flag("rotary", True)),
@@ -182,6 +186,9 @@ def read_attention(flat: Flat) -> Attention:
         rotary=flat.flag("rotary", True),
         softcap=flat.flag("softcap", False),
         position_scores=flat.flag("position_scores", False),
+        relative_scores=flat.flag("relative_scores", False),
+        axis_scores=flat.flag("axis_scores", False),
+        masked=flat.flag("masked", False),
         q_lora_rank=flat.optional_integer("q_lora_rank"),
         kv_lora_rank=flat.optional_integer("kv_lora_rank"),
         rope_head_dim=rope_head_dim,
@@ -224,6 +231,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
             up_bias=flat.flag("mlp_up_bias", biases),
             down_bias=flat.flag("mlp_down_bias", biases),
             sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
+            inputs_copied=flat.flag("inputs_copied", False),
         )
     per_token = flat.integer("experts_per_token")
     if per_token > n_experts:

@@ -67,6 +67,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     windows: float = 1  # of its rows that read a number of its input (a convolution: kernel over stride)
     kept: int = 0  # times that what it makes is kept by a norm and an activation behind it
     fp32: bool = False  # its code of transformers casts input and matrix up
+    weight_norm: bool = False  # its matrix is made of directions and lengths in each pass (arXiv:1602.07868)
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +80,9 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     joint_qkv: bool = False  # q, k and v are views of one product
     hands_back_cache: bool = False  # keys and values of layers that run again too, where software asks for them
     rotary_joined: bool = False  # queries lie head by head: what is rotated is joined to the rest, or they are copied
+    outputs_joined: bool = False  # each image is attended to by itself, and what that gives is joined
     gate: bool = False  # the output is multiplied by a sigmoid of its width
+    inputs_copied: bool = False  # its input lies otherwise, and each projection of it copies it first
     q_bias: bool = False
     k_bias: bool = False
     v_bias: bool = False
@@ -88,6 +91,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     k_norm: Norm | None = None
     qk_norm_per_head: bool = True  # norm over head_dim (True) or over the whole projection (False)
     window: int | None = None  # sliding window, in tokens
+    tiled: bool = False  # its windows are square tiles of an image, padded at the edges: sequences of their own
     causal: bool = True
     sinks: bool = False  # one learned logit per head
     head_gate: bool = False  # its output is multiplied by a figure for each head, whose projection is among the linears
@@ -95,8 +99,12 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     scores_fp32: bool = False  # and queries and keys, before they meet
     core_fp32: bool = False  # no fused kernel takes its shapes, and torch runs all of it in fp32
     rotary: bool = True
+    rotary_learned: bool = False  # its angles take a gradient: products with cosines and sines run in fp32
     softcap: bool = False
     position_scores: bool = False  # learned ones of positions are added to the scores, and take a gradient (T5)
+    relative_scores: bool = False  # queries meet a key for each of 2S - 1 distances, too (arXiv:1901.02860)
+    axis_scores: bool = False  # and a row and a column of positions each, which are added (arXiv:2112.01526)
+    masked: bool = False  # under a mask of numbers, one of all layers: which image a token is of
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
     core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
     value_is_key: bool = False  # one projection serves as key and value
@@ -159,6 +167,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     up_bias: bool = False
     down_bias: bool = False
     sub_norm: Norm | None = None  # over d_ff, before the down projection (BitNet)
+    inputs_copied: bool = False  # as of attention
 
 
 class Moe(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,16 +213,18 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
         piece: Pixels of a side, or frames, that make one token.
         sides: 2 of an image, 1 of a clip.
         beside: Further tokens: of the class, registers.
+        share: Of its pieces that become tokens; a masked autoencoder drops the others once they are embedded.
     """
 
     size: int
     piece: int
     sides: int = 2
     beside: int = 0
+    share: float = 1.0
 
     def number(self, size: int | None = None) -> int:
         """Tokens of an image or clip of that size, the further ones left out."""
-        return ((size or self.size) // self.piece) ** self.sides
+        return round(((size or self.size) // self.piece) ** self.sides * self.share)
 
 
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):

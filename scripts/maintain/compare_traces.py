@@ -131,16 +131,15 @@ def one_kernel_each(module: torch.nn.Module) -> Iterator[None]:
 
 
 def rows_of(ops: tuple[Op, ...]) -> tuple[int, int]:
-    """Sequences, and the tokens of each: those of the largest attention kernel, or the rows of most matmuls."""
-    fused = [op.shape for op in ops if op.kind == "attention" and op.phase == "forward" and op.shape]
-    if fused:
-        batch, _, length, _, _ = max(fused, key=lambda shape: shape[2])
-        return int(batch), int(length)
+    """Sequences, and the tokens of each: those of the largest attention kernel, of which most matmuls have the rows."""
+    fused = [int(op.shape[2]) for op in ops if op.kind == "attention" and op.phase == "forward" and op.shape]
     rows: Counter[int] = Counter()
     for op in ops:
         if op.kind == "matmul" and op.phase == "forward" and op.shape and op.shape[3] == 1:
             rows[int(op.shape[0])] += int(op.count)
-    return BATCH, rows.most_common(1)[0][0] // BATCH
+    total = rows.most_common(1)[0][0]
+    length = max(fused, default=total // BATCH)
+    return total // length, length
 
 
 def traced(name: str, config: Mapping[str, Any], seq_len: int) -> tuple[Trace, str]:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from roofline.model.load import model_from_flat
+
 from .tiny import EXPERTS, PLAIN, TINY, op_of, step_of
 
 T, D, H, B, S = 10, 6, 3, 2, 5  # tokens, width, heads, sequences and their length
@@ -135,3 +137,71 @@ def test_a_convolution_keeps_its_input_once_and_what_an_activation_reads():
     assert saved("embedding.convolution", flat) == 2 * (2 * T * 3 * 7 / 1.5)
     assert op_of("embedding.convolution", flat, stack="eager").bytes_read == 2 * (2 * T * 21 / 1.5 + 21 * D)
     assert saved("embedding.convolution.activation", flat) == 2 * 2 * T * D
+
+
+SEES = {**PLAIN, "kind": "vision", "vocab_size": 0, "causal": False, "learned_positions": 0, "final_norm": False}
+IMAGE = {**SEES, "image_size": 32, "patch_size": 8, "tokens_beside": 0}  # of 16 patches
+
+
+def test_an_input_that_lies_otherwise_is_copied_for_each_projection():
+    flat = {**TINY, "inputs_copied": True}
+    assert saved("attention.qkv", flat) == 3 * saved("attention.qkv", TINY) == 3 * 2 * T * D
+    assert saved("mlp.up", flat) == 2 * saved("mlp.up", TINY) == 2 * 2 * T * D  # gate and up
+    copies = op_of("attention.copies", flat, stack="eager", master_weights=False)
+    assert (copies.bytes, copies.kernels) == (2 * 3 * 2 * T * D, 3)  # three read and written
+    assert not any(name.endswith(".copies") for name in names(flat, "megatron"))
+
+
+def test_a_norm_behind_a_block_keeps_what_the_block_made():
+    flat = {**TINY, "norms_per_layer": 4}
+    fused = op_of("attention.post_norm", flat, stack="megatron", master_weights=False)
+    assert fused.saved_bytes == 2 * T * D + 4 * T  # and a statistic of each token
+
+
+def test_a_weight_of_directions_and_lengths_is_kept_as_it_was_made():
+    flat = {**TINY, "model_linears": [["embedding.convolution", 4, 3, True, 2, 1, 1, 1, 0, False, True]]}
+    assert saved("embedding.convolution.weight_norm", flat) == 2 * 4 * 3 * 2
+    assert saved("embedding.convolution", flat) == 2 * 2 * T * 4
+
+
+def test_angles_that_are_learned_keep_all_factors_in_fp32():
+    flat = {**PLAIN, "rotary": True, "rotary_learned": True}
+    assert saved("attention.rotary", flat) == 2 * 4 * (2 * T * D)  # queries and keys, as they are and rotated
+    assert saved("attention.rotary", {**PLAIN, "rotary": True}) == 0
+
+
+def test_scores_of_distances_and_of_rows_and_columns():
+    distances = op_of("attention.distances", {**PLAIN, "relative_scores": True}, stack="eager")
+    assert distances.shape == (S, 2 * S - 1, D // H, B * H)
+    assert saved("attention.distances", {**PLAIN, "relative_scores": True}) == 2 * (
+        T * D + B * H * (2 * S - 1) * D // H
+    )
+    axes = op_of("attention.axes", {**IMAGE, "axis_scores": True}, stack="eager", seq_len=16)
+    assert axes.flops == 2 * (B * 16 * H) * (D // H) * (4 + 4)  # each query meets four rows and four columns
+
+
+def test_tiles_of_an_image_are_sequences_and_padded_at_its_edges():
+    flat = {**IMAGE, "window": 9, "tiled": True}
+    scores = op_of("attention.scores", flat, stack="eager", attention="unfused", seq_len=16)
+    assert scores.shape == (9, 9, D // H, B * H * 4)  # 4 x 4 patches in 2 x 2 tiles of 3 x 3
+    assert saved("attention.qkv", {**flat, "tiled": False}, seq_len=16) == 2 * B * 16 * D
+    assert saved("attention.qkv", flat, seq_len=16) == 2 * B * 36 * D
+    assert op_of("mlp.up", flat, stack="eager", seq_len=16).shape[0] == B * 16
+
+
+def test_images_of_a_batch_share_one_mask():
+    assert saved("mask", {**IMAGE, "masked": True}, seq_len=16) == 2 * (B * 16) ** 2
+    assert "mask" not in names({**IMAGE, "masked": True}, "megatron")
+
+
+def test_images_attended_to_one_by_one_are_joined():
+    assert saved("attention.transpose", {**PLAIN, "outputs_joined": True}) == 2 * T * D
+
+
+def test_a_masked_autoencoder_embeds_all_patches_and_goes_on_with_some():
+    flat = {**IMAGE, "image_tokens": 4}
+    assert model_from_flat(flat).patches.number() == 4
+    patch = op_of("embedding.patch", flat, stack="eager", seq_len=4)
+    assert patch.shape == (B * 16, D, 3 * 8 * 8, 1)
+    # an index of eight bytes for each feature that goes on, and all that was embedded
+    assert saved("embedding.gather", flat, seq_len=4) == 8 * B * 4 * D + 2 * B * 16 * D
