@@ -126,6 +126,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         keeps_gradients: Whether gradients stand through the whole step: in buffers of their own, or zeroed in place.
         softmax_keeps_scores: Whether softmax keeps what it is of beside its result (PyTorch before 1.11).
         foreach: Whether an update of many kernels runs over lists of all tensors, not over one after the other.
+        loads_all_kernels: Whether all of its libraries' kernels lie on the device from the start (PyTorch before 1.13).
         one_graph: Whether one compiled graph runs the whole backward pass, and hands all gradients back at its end.
         dispatcher: How tokens travel to experts where nothing is said (see `dispatch`).
         expert_launches: How the matmuls of a device's experts are launched: each on its own, or grouped in one kernel;
@@ -191,6 +192,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     keeps_gradients: bool = False
     softmax_keeps_scores: bool = False
     foreach: bool = True
+    loads_all_kernels: bool = False
     one_graph: bool = False
     dispatcher: str = "alltoall"
     expert_launches: Literal["each", "grouped", "loop"] = "grouped"

@@ -27,6 +27,7 @@ CUT = constant("fragmentation.cut")
 FULL = constant("fragmentation.full")
 FIRST = constant("fragmentation.first")
 CONTEXT_BYTES = constant("context_gib") * GIB
+KERNEL_BYTES = constant("all_kernels_gib") * GIB
 NCCL_BYTES = constant("communicators_gib") * GIB
 
 
@@ -128,7 +129,8 @@ def _emptied(step: Step, phases: Sequence[Phase[Any]]) -> Number:
 
 def beside_bytes(step: Step) -> Number:
     """What the driver shows beside the allocator's: the context, libraries and communicators."""
-    return CONTEXT_BYTES + where(step.train.num_devices > 1, NCCL_BYTES, 0)
+    context = CONTEXT_BYTES + (KERNEL_BYTES if step.stack.loads_all_kernels else 0)
+    return context + where(step.train.num_devices > 1, NCCL_BYTES, 0)
 
 
 def driver_bytes(needed: Number, whole: Number, capacity: Number) -> Number:

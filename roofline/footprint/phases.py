@@ -7,21 +7,20 @@ the peak is in the loss, where backward starts, where it ends, or in the update.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Generic, Literal
 
 import msgspec
 
 from ..arrays import N, Number, is_scalar, maximum, minimum, where
 from ..config.base import PLAIN
-from ..config.optimizer import optimizer
+from ..config.optimizer import Optimizer, optimizer
 from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, matrices_of, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
-from ..counting.weights import Matrices, gradient_bytes
+from ..counting.weights import gradient_bytes
 from .activations import cache_bytes, gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
 
 Name = Literal["loss", "backward starts", "backward ends", "update"]
@@ -246,20 +245,19 @@ def _temporaries(step: Step, shares: Shares) -> Number:
     torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state.
     """
     train = step.train
-    every = _largest(shape for weight in step.weights for shape in weight.matrices)
     made: Number = 0
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):
-            of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else every
+            of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else _largest(step)
             made = made + of * how.temporaries * train.moment_bytes
     how = optimizer(train.optimizer)
     if how.in_hand:
-        taken = _largest(shape for weight in step.weights for shape in matrices_of(weight, how))
-        made = made + how.in_hand * taken
+        made = made + how.in_hand * _largest(step, how)
     return made
 
 
-def _largest(matrices: Iterable[Matrices]) -> Number:
-    """Elements of the largest matrix; 0 of none."""
-    return maximum(0, *(each.rows * each.columns for each in matrices))
+def _largest(step: Step, how: Optimizer | None = None) -> Number:
+    """Elements of the largest matrix; with an optimizer, of the largest that it updates as such."""
+    found = (weight.matrices if how is None else matrices_of(weight, how) for weight in step.weights)
+    return maximum(0, *(each.rows * each.columns for matrices in found for each in matrices))

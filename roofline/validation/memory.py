@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from ..config.run import DTYPES
-from ..counting.step import build_step
+from ..counting.ownership import parameter_shares
+from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.activations import GIB
 from ..footprint.parts import Memory, memory_for
@@ -118,10 +119,11 @@ def _predict(row: Mapping[str, str]) -> list[MemoryPrediction]:
         raise Skipped("device memory is not stated")
     normal = as_run(row)
     model = model_of(normal)
-    trains = config_of(normal, model).candidates
-    memories = [memory_for(build_step(model, train), usable_bytes(capacity)) for train in trains]
+    steps = [build_step(model, train) for train in config_of(normal, model).candidates]
+    memories = [memory_for(step, usable_bytes(capacity)) for step in steps]
     # where the source leaves a choice open, the smallest demand decides: people run what fits
     memory = min(memories, key=lambda m: m.total_bytes)
+    step = steps[memories.index(memory)]
     fits = number(row, "fits")
     ran = None if fits is None or "only" in kind else bool(fits)
     sure = sum(float(m.fit_probability) for m in memories) / len(memories)  # of one that ran out we know no more
@@ -130,8 +132,8 @@ def _predict(row: Mapping[str, str]) -> list[MemoryPrediction]:
             row=row,
             kind=what,
             measured_bytes=gib * GIB,
-            predicted_bytes=_comparable(memory, what),
-            spread=float(spread_of(trains[memories.index(memory)]) if what in {"driver", "reserved"} else LIVE),
+            predicted_bytes=_comparable(step, memory, what),
+            spread=float(spread_of(step.train) if what in {"driver", "reserved"} else LIVE),
             fit_probability=sure,
         )
         for what, gib in figures_of(row, kind).items()
@@ -162,10 +164,14 @@ def usable_bytes(capacity_gib: float) -> float:
     return capacity_gib * GIB * 0.995
 
 
-def _comparable(memory: Memory, kind: str) -> Any:
-    """Our figure of a kind."""
+def _comparable(step: Step, memory: Memory, kind: str) -> Any:
+    """Our figure of a kind; states of a model that a pipeline splits are published of a mean device, not the fullest.
+
+    That of arXiv:2205.05198, figure 1, is 18 bytes of all parameters over all devices, to 1 %.
+    """
     if kind == "states":
-        return memory.kept_bytes
+        mean = sum(weight.local * weight.count for weight in step.weights if not weight.tied) / step.train.pp
+        return memory.kept_bytes * mean / parameter_shares(step.model, step.train, step.weights).total
     if kind == "activations":
         return memory.phases[0].activations + memory.phases[0].logits
     return getattr(memory, f"{kind}_bytes")

@@ -34,8 +34,8 @@ GRIDS = {
     "cut": (0.275, 0.3, 0.325),
     "full": (0.7, 0.8, 0.9),
     "first": (0.25, 0.5, 0.75),
-    "context": (1.4, 1.5, 1.6),
-    "communicators": (1.0, 1.2, 1.4),
+    "context": (1.0, 1.1, 1.2),
+    "communicators": (1.4, 1.6, 1.8),
 }
 TABLES = (None, "measured")  # published, and our own
 OUTCOMES = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1)

@@ -118,16 +118,16 @@ def test_a_profile_as_of_a_version():
 
 
 def test_a_trainer_before_pytorch_2():
-    names = ("keeps_gradients", "foreach", "softmax_keeps_scores")
+    names = ("keeps_gradients", "foreach", "loads_all_kernels", "softmax_keeps_scores")
     facts = {
         version: tuple(getattr(load_stack(f"hf-trainer@{version}"), name) for name in names)
         for version in ("4.17", "4.18", "4.26.1", "4.27")
     }
     assert facts == {
-        "4.17": (True, False, True),  # PyTorch 1.10
-        "4.18": (True, False, False),
-        "4.26.1": (True, False, False),
-        "4.27": (False, True, False),  # PyTorch 2.0
+        "4.17": (True, False, True, True),  # PyTorch 1.10
+        "4.18": (True, False, True, False),  # 1.11
+        "4.26.1": (True, False, False, False),  # 1.13
+        "4.27": (False, True, False, False),  # 2.0
     }
 
 

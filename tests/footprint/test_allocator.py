@@ -14,6 +14,7 @@ from roofline.footprint.allocator import (
     CONTEXT_BYTES,
     CUT,
     FULL,
+    KERNEL_BYTES,
     NCCL_BYTES,
     WORKING,
     Moments,
@@ -32,7 +33,8 @@ from ..small import small
 
 
 def step(*, num_devices: int = 1, pp: int = 1, adapts: bool = False, sharded: bool = False, **stack: bool) -> Any:
-    options = {"static_memory": False, "expandable_segments": False, "keeps_gradients": False, "fused": (), **stack}
+    no = ("static_memory", "expandable_segments", "keeps_gradients", "loads_all_kernels")
+    options = {"fused": (), **dict.fromkeys(no, False), **stack}
     train = SimpleNamespace(num_devices=num_devices, pp=pp, adapts=adapts, data_parallel=num_devices // pp)
     train.base_dtype, train.reduces_every_pass = None, sharded
     return SimpleNamespace(stack=SimpleNamespace(**options), train=train)
@@ -157,6 +159,7 @@ def test_ranks_that_make_a_base_whole_keep_its_blocks():
 def test_communicators_take_memory_where_there_is_someone_to_talk_to():
     assert beside_bytes(step()) == CONTEXT_BYTES
     assert beside_bytes(step(num_devices=2)) == CONTEXT_BYTES + NCCL_BYTES
+    assert beside_bytes(step(loads_all_kernels=True)) == CONTEXT_BYTES + KERNEL_BYTES
 
 
 @pytest.mark.parametrize(

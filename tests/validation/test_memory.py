@@ -28,3 +28,14 @@ def test_memory_of_nothing_was_not_measured():
     row = {"id": "a", "memory_kind": "peak", "peak_memory_gib": "0"}
     with pytest.raises(Skipped, match="measured memory of 0 GiB"):
         validate_memory.figures_of(row, "peak")
+
+
+def test_states_of_a_pipeline_are_those_of_a_mean_device():
+    row = {"id": "a", "source": "b", "model": "megatron-gpt", "n_layers": "105", "d_model": "20480", "n_heads": "128"}
+    row |= {"vocab_size": "51200", "tied_embeddings": "1", "n_devices": "280", "tp": "8", "pp": "35", "dp": "1"}
+    row |= {"device_memory_gib": "80", "micro_batch_sequences": "1", "global_batch_sequences": "280", "dtype": "bf16"}
+    row |= {"memory_kind": "parameters+gradients+optimizer state only", "peak_memory_gib": "31.64", "recompute": "none"}
+    [found] = validate_memory.predict_memory([row])
+    parameters = 105 * (12 * 20480**2 + 13 * 20480) + (51200 + 2048) * 20480
+    assert found.kind == "states"
+    assert found.predicted_bytes == pytest.approx(18 * parameters / 280, rel=2e-3)
