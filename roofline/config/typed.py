@@ -288,7 +288,7 @@ class LayoutChoices(TypedDict, total=False):
     dp: Count | Counts | Sequence[Count] | None
     cp: Count | Counts | Sequence[Count] | None
     ep: Count | Counts | Sequence[Count] | None
-    etp: Count | Counts | Sequence[Count] | None
+    etp: Count | Counts | Sequence[Count] | Literal["all"] | None
     sharding: Sharding | Sequence[Sharding] | None
     sequence_parallel: bool | Sequence[bool] | None
     recompute: Recompute | Sequence[Recompute] | Sequence[Recompute | Sequence[Recompute]] | None
@@ -309,7 +309,7 @@ class LayoutChoices(TypedDict, total=False):
     fused: Fused | Sequence[Fused] | None
     network_gbit_per_s: Amount | Amounts | Sequence[Amount] | None
     master_weights: bool | Sequence[bool] | None
-    schedule: Schedule | Sequence[Schedule] | None
+    schedule: Schedule | Sequence[Schedule] | Literal["all"] | None
     pp_layout: str | Sequence[int] | None
     dispatcher: Dispatcher | Sequence[Dispatcher] | None
     expert_balance: ExpertBalance | float | Sequence[ExpertBalance | float] | None
