@@ -67,19 +67,29 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
     _context_parallel(tape, spec, heads, kv_heads, what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
+    if spec.position_lookup:  # [s, S, H] of a table, by int64 numbers of its rows
+        pairs = tape.seq_q * tape.attended
+        tape.elementwise(
+            f"{what}.positions.lookup", pairs * heads, traffic.LOOK_UP, flops=0, kind="embedding", saves=pairs * 8
+        )
     _score_positions(tape, spec, heads, what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
     value = heads * spec.value_head_dim
+    if spec.difference_norm is not None:
+        _difference(tape, spec, tokens * value, what)
     if spec.gate:  # keeps the sigmoid, and the product for the output projection
-        tape.elementwise(f"{what}.gate", tokens * value, traffic.GATE, flops=6, saves=2 * tokens * value * es)
+        wide = spec.gate_fp32 and tape.upcasts and not tape.fused("norm")
+        chain, kept = (traffic.GATE_FP32_EAGER, BYTES["fp32"] + es) if wide else (traffic.GATE, 2 * es)
+        tape.elementwise(f"{what}.gate", tokens * value, chain, flops=6, saves=tokens * value * kept)
     if spec.head_gate:  # keeps what it multiplies
         tape.elementwise(f"{what}.head_gate", tokens * value, traffic.SCALE, saves=tokens * value * es)
     if spec.extra_params:
         tape.weight(f"{what}.extra", divide(spec.extra_params, tp))
     if spec.sub_norm is not None:
         tape.norm(f"{what}.sub_norm", spec.sub_norm, tokens, value, saves=tokens * value * es)
+    normed = spec.sub_norm is not None or spec.difference_norm is not None
     for projection in projections[-1 - (spec.out_lora_rank is not None) :]:
-        between = spec.out_lora_rank is not None and projection.part == "out"
+        between = normed or (spec.out_lora_rank is not None and projection.part == "out")
         project(tape, (projection,), tokens, saves=tokens * projection.local(tp)[0] * es if between else 0)
 
 
@@ -95,6 +105,15 @@ def _score_positions(tape: Tape, spec: Attention, heads: Number, what: str) -> N
         side = tape.seq_q**0.5
         kept = 2 * queries * tape.es
         tape.batched_matmul(f"{what}.axes", 2 * side, rows * side, width, side, saves=kept)
+
+
+def _difference(tape: Tape, spec: Attention, output: Number, what: str) -> None:
+    """What two passes made, joined, one less a part of the other, and normalised (arXiv:2410.05258, section 2.1)."""
+    assert spec.difference_norm is not None
+    joined = output * spec.core_passes
+    tape.elementwise(f"{what}.difference", joined, traffic.DIFFERENCE, flops=2, saves=joined * tape.es)
+    width = spec.core_passes * spec.value_head_dim  # heads are subtracted in pairs
+    tape.norm(f"{what}.difference_norm", spec.difference_norm, divide(output, width), width, saves=output * tape.es)
 
 
 def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], what: str) -> None:
@@ -200,15 +219,20 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
     kv_kept = tape.tokens * kv_heads * (spec.head_dim + spec.value_head_dim)
     if not tape.fused("attention_layout"):  # packed or unpadded for the kernel, and its output unpacked
         tape.elementwise(f"{what}.layout", shape.q + kv_kept + shape.o, traffic.COPY, flops=0)
-    if spec.position_scores or spec.relative_scores:  # a table of [H, s, S], of whatever batch where it is learned
-        table = divide(heads * shape.seq_q * length, spec.core_passes) * (shape.batch if spec.relative_scores else 1)
-        tape.elementwise(f"{what}.positions", table, traffic.POSITION_SCORES, saves=table * es)
+    if spec.position_scores or spec.relative_scores or spec.sequence_scores:
+        # [H, s, S], of whatever batch where it is learned, else of each sequence; and a causal mask joined to it
+        pairs = shape.seq_q * length * (1 if spec.position_scores else shape.batch)
+        table = divide(heads * pairs, spec.core_passes)
+        kept = table * es + pairs * spec.causal
+        tape.elementwise(f"{what}.positions", table, traffic.POSITION_SCORES, saves=kept)
     if tape.decoding and spec.kv_lora_rank is not None:
         kernel = kernels.latent_decode(shape, es, spec.kv_lora_rank, spec.rope_head_dim)
     else:
         kernel = kernels.attention(shape, es)
     # the output projection keeps the output, too; its statistics are small, and count with it
-    inputs, output = (shape.q + kv_kept) * es, shape.o * es + shape.lse
+    once = 1 - 1 / spec.core_passes  # of queries and keys, that several passes read
+    again = (shape.q + tape.tokens * kv_heads * spec.head_dim) * once
+    inputs, output = (shape.q + kv_kept - again) * es, shape.o * es + shape.lse
     if spec.rotary and not tape.fused("rotary"):  # values may be a view that keeps the whole of a product
         beside = heads * (spec.head_dim - spec.rope_head_dim) if spec.kv_lora_rank is not None else 0
         beside = (heads + kv_heads) * spec.head_dim if spec.joint_qkv else beside
@@ -263,12 +287,17 @@ def _unfused_core(tape: Tape, spec: Attention, heads: Number, what: str, made: M
     core: dict[str, Any] = {"role": "attention_core"}
     if spec.softcap and not tape.fused("softmax"):
         tape.elementwise(f"{what}.softcap", scores, traffic.SOFTCAP, flops=3, saves=scores * es * longest, **core)
+    if (spec.scores_clamped or spec.sinks_scale) and not tape.fused("softmax"):  # both keep what they take
+        tape.elementwise(f"{what}.bound", scores, traffic.ACTIVATION, saves=scores * es * longest, **core)
     tape.elementwise(f"{what}.softmax", scores, chain, flops=5, saves=scores * kept * longest, kind="softmax", **core)
     if dropout:
         masked = traffic.dropout(tape.mask)
         tape.elementwise(f"{what}.dropout", scores, masked, flops=2, saves=scores * (es + 1) * longest, **core)
     core |= {"counted": counted, "own_dtype": "fp32" if whole else None}
     tape.batched_matmul(f"{what}.weighted", batch * heads, seq_q, seq_kv, spec.value_head_dim, **core)
+    if spec.sinks_scale and not tape.fused("softmax"):
+        value = tape.tokens * heads * spec.value_head_dim
+        tape.elementwise(f"{what}.sink_scale", value, traffic.SCALE, saves=value * es)
     _transpose(tape, tape.tokens * heads * spec.value_head_dim, what)
 
 

@@ -51,6 +51,7 @@ STREAMS_GATHER = Passes(reads=1, writes=0.25, back_reads=2, back_writes=1, kerne
 STREAMS_GATHER_EAGER = Passes(reads=10.5, writes=8.75, back_reads=30.3, back_writes=21.5, kernels=16, back_kernels=26)
 STREAMS_SPREAD = Passes(reads=1.25, writes=1, back_reads=2, back_writes=1)
 STREAMS_SPREAD_EAGER = Passes(reads=2.25, writes=2, back_reads=4.5, back_writes=2.5, kernels=2, back_kernels=4)
+DIFFERENCE = Passes(reads=2, writes=1.5, back_reads=2.5, back_writes=2, kernels=3, back_kernels=4)  # joined, scaled, less
 POSITION_SCORES = Passes(reads=3, writes=1, back_reads=2, back_writes=1)  # added to a mask, read by the kernel
 SINKHORN = Passes(reads=5, writes=3, back_reads=12, back_writes=7, kernels=3, back_kernels=7)  # sum, add, divide
 ROTARY = COPY
@@ -65,9 +66,13 @@ GELU_FAST_EAGER = Passes(reads=12, writes=9, back_reads=23, back_writes=13, kern
 RELU2_EAGER = Passes(reads=2, writes=2, back_reads=6, back_writes=4, kernels=2, back_kernels=4)
 XIELU_EAGER = Passes(reads=17.5, writes=11.5, back_reads=38, back_writes=22, kernels=15, back_kernels=29)
 GATE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_kernels=3)  # sigmoid, product
+# cast up, sigmoid, product with a value of 16 bits, cast down
+GATE_FP32_EAGER = Passes(reads=8, writes=7, back_reads=16, back_writes=10, kernels=4, back_kernels=6)
 SOFTCAP = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)  # divide, tanh, multiply
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
 GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
+# both cast up, the activation and the product in fp32, cast down
+GATED_FP32_EAGER = Passes(reads=10, writes=9, back_reads=17, back_writes=10, kernels=5, back_kernels=6)
 # gate and up clamped before (DeepSeek-V4)
 GATED_CLAMPS_EAGER = Passes(reads=5, writes=4, back_reads=9, back_writes=5, kernels=4, back_kernels=4)
 # its clamps and the tensor they are joined in are kernels of their own before the fused one

@@ -240,7 +240,7 @@ def _layer(flat: Flat) -> LayerGroup:
         mlp=read_feed_forward(flat),
         norms=(norm,) * norms,
         parallel=parallel,
-        cross_attention=read_cross_attention(attention) if cross else None,
+        cross_attention=read_cross_attention(flat, attention) if cross else None,
         layer_scale=flat.flag("layer_scale", False),
         residual_scaled=flat.flag("residual_scaled", False),
         mixer_kept=flat.integer("mixer_kept", 0),

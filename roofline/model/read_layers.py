@@ -89,13 +89,15 @@ def read_recurrence(flat: Flat) -> Recurrence | None:
     )
 
 
-def read_cross_attention(attention: Attention | None) -> Attention | None:
-    """Attention to the encoder's output, made like the layer's self-attention: no mask, no positions."""
+def read_cross_attention(flat: Flat, attention: Attention | None) -> Attention | None:
+    """Attention to the encoder's output, made like the layer's self-attention: no mask, no positions.
+
+    Code that adds scores of positions may add a table of zeros here (UMT5).
+    """
     if attention is None:
         return None
-    return msgspec.structs.replace(
-        attention, causal=False, window=None, rotary=False, position_scores=False, extra_params=0
-    )
+    own = {"position_scores": flat.flag("cross_position_scores", False), "position_lookup": False, "extra_params": 0}
+    return msgspec.structs.replace(attention, causal=False, window=None, rotary=False, **own)
 
 
 def _heads(flat: Flat) -> tuple[int, int, int]:
@@ -132,7 +134,7 @@ def _qk_norm(flat: Flat) -> Norm | None:
     if flat.word("qk_norm", "none") == "none":
         return None
     kind = cast('Literal["rms", "layer"]', flat.word("qk_norm_kind", flat.word("norm", "rms")))
-    weight = flat.flag("norm_weight", True)
+    weight = flat.flag("qk_norm_weight", flat.flag("norm_weight", True))
     return Norm(kind=kind, weight=weight, bias=flat.flag("qk_norm_bias", False), fp32=flat.flag("norm_fp32", False))
 
 
@@ -167,6 +169,7 @@ def read_attention(flat: Flat) -> Attention:
         inputs_copied=flat.flag("inputs_copied", False),
         outputs_joined=flat.flag("outputs_joined", False),
         gate=flat.flag("attention_gate", False),
+        gate_fp32=flat.flag("attention_gate_fp32", False),
         value_head_dim=flat.integer("value_head_dim", head_dim),
         q_bias=flat.flag("q_bias", qkv_bias),
         k_bias=flat.flag("k_bias", qkv_bias),
@@ -179,16 +182,20 @@ def read_attention(flat: Flat) -> Attention:
         tiled=flat.flag("tiled", False),
         causal=flat.flag("causal", flat.word("kind", "decoder") in {"decoder", "encoder-decoder"}),
         sinks=flat.flag("sinks", False),
+        sinks_scale=flat.flag("sinks_scale", False),
         softmax_fp32=flat.flag("softmax_fp32", flat.flag("rotary", True)),
         head_gate=flat.flag("head_gate", False),
         scores_fp32=flat.flag("scores_fp32", False),
         core_fp32=flat.flag("core_fp32", False),
         rotary=flat.flag("rotary", True),
         softcap=flat.flag("softcap", False),
+        scores_clamped=flat.flag("scores_clamped", False),
         position_scores=flat.flag("position_scores", False),
         relative_scores=flat.flag("relative_scores", False),
         axis_scores=flat.flag("axis_scores", False),
         masked=flat.flag("masked", False),
+        position_lookup=flat.flag("position_lookup", False),
+        sequence_scores=flat.flag("sequence_scores", False),
         q_lora_rank=flat.optional_integer("q_lora_rank"),
         kv_lora_rank=flat.optional_integer("kv_lora_rank"),
         rope_head_dim=rope_head_dim,
@@ -197,6 +204,7 @@ def read_attention(flat: Flat) -> Attention:
         lora_bias=flat.flag("lora_bias", False),
         reuses_kv=flat.flag("reuses_kv", False),
         core_passes=flat.integer("core_passes", 1),
+        difference_norm=Norm(weight=False) if flat.flag("difference_norm", False) else None,
         value_is_key=flat.flag("value_is_key", False),
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=(index_width := flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0),
@@ -228,6 +236,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
             d_ff=d_ff,
             gated=gated,
             activation=activation,
+            activation_fp32=flat.flag("activation_fp32", False),
             up_bias=flat.flag("mlp_up_bias", biases),
             down_bias=flat.flag("mlp_down_bias", biases),
             sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
@@ -243,7 +252,8 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         flat.fail(f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large")
 
     def mlp(width: int, bias: bool) -> Mlp:
-        return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=bias, down_bias=bias)
+        forms = {"gated": gated, "activation": activation, "activation_fp32": flat.flag("activation_fp32", False)}
+        return Mlp(d_ff=width, up_bias=bias, down_bias=bias, **forms)
 
     return Moe(
         n_experts=n_experts,

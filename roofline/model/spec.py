@@ -83,6 +83,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     outputs_joined: bool = False  # each image is attended to by itself, and what that gives is joined
     gate: bool = False  # the output is multiplied by a sigmoid of its width
     inputs_copied: bool = False  # its input lies otherwise, and each projection of it copies it first
+    gate_fp32: bool = False  # which its code of transformers makes and multiplies in fp32
     q_bias: bool = False
     k_bias: bool = False
     v_bias: bool = False
@@ -94,6 +95,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     tiled: bool = False  # its windows are square tiles of an image, padded at the edges: sequences of their own
     causal: bool = True
     sinks: bool = False  # one learned logit per head
+    sinks_scale: bool = False  # unfused code makes of it a factor of the output, by a log-sum-exp of the scores
     head_gate: bool = False  # its output is multiplied by a figure for each head, whose projection is among the linears
     softmax_fp32: bool = True  # unfused code casts scores up for their softmax, and back
     scores_fp32: bool = False  # and queries and keys, before they meet
@@ -101,12 +103,16 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rotary: bool = True
     rotary_learned: bool = False  # its angles take a gradient: products with cosines and sines run in fp32
     softcap: bool = False
+    scores_clamped: bool = False  # unfused code bounds masked scores from below, and keeps them for that (XGLM)
     position_scores: bool = False  # learned ones of positions are added to the scores, and take a gradient (T5)
     relative_scores: bool = False  # queries meet a key for each of 2S - 1 distances, too (arXiv:1901.02860)
     axis_scores: bool = False  # and a row and a column of positions each, which are added (arXiv:2112.01526)
     masked: bool = False  # under a mask of numbers, one of all layers: which image a token is of
+    position_lookup: bool = False  # it looks them up itself, and keeps a row's number of every pair of positions
+    sequence_scores: bool = False  # such as each sequence makes of its values are added likewise (Doge)
     reuses_kv: bool = False  # keys and values come from an earlier layer: no projections of their own
     core_passes: int = 1  # how often softmax(q.k).v runs on the same queries and keys (differential attention: 2)
+    difference_norm: Norm | None = None  # over the heads of what is left when the passes are subtracted
     value_is_key: bool = False  # one projection serves as key and value
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
@@ -164,6 +170,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     d_ff: int
     gated: bool = False
     activation: str = "gelu"
+    activation_fp32: bool = False  # its code of transformers casts gate and up to fp32, and their product back
     up_bias: bool = False
     down_bias: bool = False
     sub_norm: Norm | None = None  # over d_ff, before the down projection (BitNet)

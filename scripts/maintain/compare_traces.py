@@ -41,8 +41,17 @@ from roofline.tracing.trace import Trace, trace
 RECORD = Path(__file__).resolve().parents[2] / "tests" / "data" / "traced_counts.jsonl"
 BATCH, SEQ_LEN, VOCABULARY = 2, 256, 1024
 # what packages for GPUs run as one kernel that keeps what it reads (causal-conv1d, flash-linear-attention, mamba-ssm)
+# where transformers runs every expert on every token, one expert that every token visits is what can be compared
+ONE_EXPERT: Mapping[str, Mapping[str, Any]] = {"llama4_text": {"num_local_experts": 1}}
 MAMBA2 = "mamba2_split_conv1d_scan_combined"
-KERNELS = ("causal_conv1d_fn", "chunk_kimi_delta_attention", "mamba_selective_scan", "torch_chunk_gated_delta_rule")
+KERNELS = (
+    "causal_conv1d_fn",
+    "chunk_kimi_delta_attention",
+    "mamba_selective_scan",
+    "rwkv_linear_attention",
+    "torch_chunk_gated_delta_rule",
+)
+SCANS = (("RecurrentGemmaRglru", "_rnn_scan"),)  # the same as methods
 
 
 def small(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +71,8 @@ def small(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def config_of(name: str) -> dict[str, Any]:
     """What is built of a type."""
-    config = transformers.AutoConfig.for_model(name, **{**ADJUSTED.get(name, {}), **NEEDED.get(name, {})})
+    changes = {**ADJUSTED.get(name, {}), **NEEDED.get(name, {})}
+    config = transformers.AutoConfig.for_model(name, **{**changes, **ONE_EXPERT.get(name, {})})
     fields: dict[str, Any] = json.loads(json.dumps(config.to_dict(), default=str))
     return without(small(shallow({**fields, "model_type": name})), AHEAD)
 
@@ -84,6 +94,16 @@ def counts(ops: tuple[Op, ...]) -> dict[str, float]:
 
 
 in_one = functools.partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+
+
+def alone(chain: Any) -> Any:
+    """A function or method whose insides are not kept."""
+
+    @functools.wraps(chain)
+    def run(*args: Any, **options: Any) -> Any:
+        return in_one(chain, *args, **options)
+
+    return run
 
 
 def mamba2(
@@ -117,17 +137,17 @@ def mamba2(
 def one_kernel_each(module: torch.nn.Module) -> Iterator[None]:
     """The functions of a module's file that are kernels on a GPU run as checkpoints: their insides are not kept."""
     code = sys.modules[type(module).__module__]
-    chains = {name: getattr(code, name) for name in (*KERNELS, MAMBA2) if hasattr(code, name)}
-    for name, chain in chains.items():
-        if name == MAMBA2:
-            setattr(code, name, functools.partial(mamba2, SimpleNamespace(**vars(code))))
-        else:
-            setattr(code, name, functools.partial(in_one, chain))
+    holders = [(code, name) for name in (*KERNELS, MAMBA2)]
+    holders += [(getattr(code, owner), name) for owner, name in SCANS if hasattr(code, owner)]
+    chains = [(holder, name, getattr(holder, name)) for holder, name in holders if hasattr(holder, name)]
+    for holder, name, chain in chains:
+        own = functools.partial(mamba2, SimpleNamespace(**vars(code)))
+        setattr(holder, name, own if name == MAMBA2 else alone(chain))
     try:
         yield
     finally:
-        for name, chain in chains.items():
-            setattr(code, name, chain)
+        for holder, name, chain in chains:
+            setattr(holder, name, chain)
 
 
 def rows_of(ops: tuple[Op, ...]) -> tuple[int, int]:

@@ -123,7 +123,54 @@ def test_what_norms_keep_that_are_written_out(fields, each):
 
 
 def test_learned_scores_of_positions_are_kept_whatever_the_batch():
-    assert saved("attention.positions", {**PLAIN, "rotary": True, "position_scores": True}) == 2 * H * S * S
+    flat = {**PLAIN, "rotary": True, "position_scores": True}
+    assert saved("attention.positions", flat) == 2 * H * S * S + S * S  # and the mask that they are put behind
+    assert saved("attention.positions", {**flat, "causal": False}) == 2 * H * S * S
+    assert saved("attention.positions.lookup", {**flat, "position_lookup": True}) == 8 * S * S  # numbers of rows
+    crossed = {**flat, "cross_attention": True, "cross_position_scores": True}
+    assert saved("cross_attention.positions", crossed) == 2 * H * S * S
+    assert "cross_attention.positions" not in names({**flat, "cross_attention": True})
+
+
+def test_scores_that_each_sequence_makes_are_kept_with_their_mask():
+    assert saved("attention.positions", {**TINY, "sequence_scores": True}) == 2 * B * H * S * S + B * S * S
+
+
+@pytest.mark.parametrize("field", ["sinks_scale", "scores_clamped"])
+def test_what_reads_masked_scores_before_their_softmax_keeps_them(field):
+    flat = {**PLAIN, "rotary": True, field: True}
+    assert saved("attention.bound", flat, attention="unfused") == 2 * B * H * S * S
+    assert "attention.bound" not in names(flat)  # in the fused kernel
+
+
+def test_a_sink_as_a_factor_keeps_the_output():
+    assert saved("attention.sink_scale", {**TINY, "sinks_scale": True}, attention="unfused") == 2 * T * D
+
+
+def test_a_gate_in_fp32_keeps_its_sigmoid_so():
+    flat = {**TINY, "attention_gate": True, "attention_gate_fp32": True}
+    assert saved("attention.gate", flat) == (4 + 2) * T * D  # and the product, cast down
+    assert op_of("attention.gate", flat, stack="eager").saved_bytes == 2 * 2 * T * D  # autocast has its own rules
+
+
+def test_an_activation_in_fp32_keeps_casts_of_both_inputs_and_its_result():
+    flat = {**TINY, "activation_fp32": True}
+    assert saved("mlp.activation", flat) == 3 * 4 * T * 8
+    assert saved("experts.activation", {**EXPERTS, "gated_mlp": True, "activation_fp32": True}) == 3 * 4 * 2 * T * 8
+
+
+def test_passes_that_are_subtracted_read_queries_and_keys_once():
+    flat = {**TINY, "n_kv_heads": H, "core_passes": 2, "difference_norm": True}
+    statistics = 4 * B * 2 * H * S
+    assert saved("attention.core", flat) == 2 * (1 + 1 + 2 + 2) * T * D + statistics  # q, k; v and o of each pass
+    assert saved("attention.difference", flat) == 2 * 2 * T * D  # both outputs, joined
+    assert saved("attention.difference_norm", flat) == 4 * T * D + 4 * T * D // (2 * 2)  # heads of 2, in pairs
+    assert saved("attention.out", flat) == 2 * T * D
+
+
+def test_a_norm_of_queries_without_a_weight_keeps_no_product():
+    flat = {**TINY, "qk_norm": "head", "qk_norm_weight": False}
+    assert saved("attention.q_norm", flat) == 4 * T * D + 4 * T * H
 
 
 def test_a_gated_activation_written_out_keeps_both_factors_as_well():
