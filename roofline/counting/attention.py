@@ -67,13 +67,14 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
     _context_parallel(tape, spec, heads, kv_heads, what)
     if spec.index_heads:
         _indexer(tape, spec, tuple(each for each in projections if not each.takes_gradient), what)
-    if spec.position_lookup:  # [s, S, H] of a table, by int64 numbers of its rows
-        pairs = tape.seq_q * tape.attended
-        tape.elementwise(
-            f"{what}.positions.lookup", pairs * heads, traffic.LOOK_UP, flops=0, kind="embedding", saves=pairs * 8
-        )
     _score_positions(tape, spec, heads, what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
+    _finish(tape, spec, heads, projections, what)
+
+
+def _finish(tape: Tape, spec: Attention, heads: Number, projections: tuple[Projection, ...], what: str) -> None:
+    """What follows the core: a difference of passes, gates, norms, output projection."""
+    tokens, es, tp = tape.tokens, tape.es, tape.train.tp
     value = heads * spec.value_head_dim
     if spec.difference_norm is not None:
         _difference(tape, spec, tokens * value, what)
@@ -193,6 +194,11 @@ def attention_core(
     `made` is the module that wrote queries, keys and values.
     """
     with tape.within("core_attn"):
+        if spec.position_lookup:  # [s, S, H] of a table, by int64 numbers of its rows
+            pairs = tape.seq_q * tape.attended
+            tape.elementwise(
+                f"{what}.positions.lookup", pairs * heads, traffic.LOOK_UP, flops=0, kind="embedding", saves=pairs * 8
+            )
         if tape.train.attention == "unfused":
             _unfused_core(tape, spec, heads, what, made)
         else:

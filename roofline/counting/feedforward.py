@@ -27,12 +27,24 @@ _MODULES: dict[str, tuple[Module, Module]] = {
     "shared_expert": ("shared_experts", "shared_experts"),
 }
 
-_WRITTEN_OUT: dict[str, tuple[traffic.Passes, float]] = {  # of several framework operations, and what they keep
-    "gelu_new": (traffic.GELU_NEW_EAGER, 4),
+# activations that are no one kernel which keeps its input: their kernels, and the tensors kept beside their output,
+# which what follows keeps; the gradients of the last four need nothing else
+_FORMS: dict[str, tuple[traffic.Passes, float]] = {
+    "gelu_10": (traffic.GELU_CLIPPED_EAGER, 2),
+    "gelu_accurate": (traffic.GELU_NEW_EAGER, 4),
     "gelu_fast": (traffic.GELU_FAST_EAGER, 7),
+    "gelu_new": (traffic.GELU_NEW_EAGER, 4),
+    "gelu_python": (traffic.GELU_ERF_EAGER, 3),
+    "gelu_python_tanh": (traffic.GELU_NEW_EAGER, 4),
+    "laplace": (traffic.LAPLACE_EAGER, 1),
     "quick_gelu": (traffic.QUICK_GELU_EAGER, 2),
     "relu2": (traffic.RELU2_EAGER, 1),
+    "sqrtsoftplus": (traffic.SQRT_SOFTPLUS_EAGER, 1),
     "xielu": (traffic.XIELU_EAGER, 4.5),
+    "linear": (traffic.NOTHING, 0),
+    "relu": (traffic.ACTIVATION, 0),
+    "sigmoid": (traffic.ACTIVATION, 0),
+    "tanh": (traffic.ACTIVATION, 0),
 }
 
 
@@ -99,13 +111,12 @@ def _activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
         return traffic.GATED_EPILOGUE, 2
     if spec.gated:
         return _gated_activation(tape, spec)
-    if spec.activation == "relu":  # its output tells where its gradient is, and the projection behind it keeps that
-        return traffic.ACTIVATION, 0
-    return (traffic.ACTIVATION, 1) if fused else _WRITTEN_OUT.get(spec.activation, (traffic.ACTIVATION, 1))
+    chain, kept = _FORMS.get(spec.activation, (traffic.ACTIVATION, 1))
+    return (traffic.ACTIVATION, 1) if fused and kept else (chain, kept)
 
 
 def _gated_activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
-    """The same of an activation that multiplies the other half: it keeps gate and up; unfused what it made as well."""
+    """The same of an activation that multiplies the other half: it keeps gate and up; unfused its two factors."""
     fused = tape.fused("activation")
     if spec.activation == "swiglu_clamped" and not tape.fused("clamped_activation"):
         # both inputs, and both as clamped; eager, what is clamped of the gate, sigmoid, both factors
@@ -116,9 +127,7 @@ def _gated_activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
         return traffic.GATED_FP32_EAGER, 3 * BYTES["fp32"] / tape.inner_es
     if spec.activation == "silu_clamped":  # both inputs, the clamped gate, both factors
         return traffic.GATED_CLAMPS_EAGER, 5
-    if spec.activation not in _WRITTEN_OUT:
-        return traffic.GATED_EAGER, 3
-    chain, kept = _WRITTEN_OUT[spec.activation]
+    chain, kept = _FORMS.get(spec.activation, (traffic.ACTIVATION, 1))
     return traffic.joined(chain, traffic.PRODUCT), kept + 2
 
 

@@ -23,6 +23,7 @@ class Passes(msgspec.Struct, frozen=True, kw_only=True):
     back_kernels: Number = 1
 
 
+NOTHING = Passes(reads=0, writes=0, back_reads=0, back_writes=0, kernels=0, back_kernels=0)
 COPY = Passes(reads=1, writes=1, back_reads=1, back_writes=1)
 SCALE = Passes(reads=1, writes=1, back_reads=3, back_writes=1, back_kernels=2)  # by a vector, which has a gradient
 PRODUCT = Passes(reads=2, writes=1, back_reads=3, back_writes=2)
@@ -51,7 +52,8 @@ STREAMS_GATHER = Passes(reads=1, writes=0.25, back_reads=2, back_writes=1, kerne
 STREAMS_GATHER_EAGER = Passes(reads=10.5, writes=8.75, back_reads=30.3, back_writes=21.5, kernels=16, back_kernels=26)
 STREAMS_SPREAD = Passes(reads=1.25, writes=1, back_reads=2, back_writes=1)
 STREAMS_SPREAD_EAGER = Passes(reads=2.25, writes=2, back_reads=4.5, back_writes=2.5, kernels=2, back_kernels=4)
-DIFFERENCE = Passes(reads=2, writes=1.5, back_reads=2.5, back_writes=2, kernels=3, back_kernels=4)  # joined, scaled, less
+# two parts joined, one scaled, and taken off the other
+DIFFERENCE = Passes(reads=2, writes=1.5, back_reads=2.5, back_writes=2, kernels=3, back_kernels=4)
 POSITION_SCORES = Passes(reads=3, writes=1, back_reads=2, back_writes=1)  # added to a mask, read by the kernel
 SINKHORN = Passes(reads=5, writes=3, back_reads=12, back_writes=7, kernels=3, back_kernels=7)  # sum, add, divide
 ROTARY = COPY
@@ -60,6 +62,12 @@ ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8,
 ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # GPT-2's gelu written out in eight framework operations
 GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
+# exact, and clamped
+GELU_CLIPPED_EAGER = Passes(reads=2, writes=2, back_reads=6.5, back_writes=3.5, kernels=2, back_kernels=6)
+# the exact one written out
+GELU_ERF_EAGER = Passes(reads=6, writes=5, back_reads=14, back_writes=10, kernels=5, back_kernels=10)
+LAPLACE_EAGER = Passes(reads=5, writes=5, back_reads=8, back_writes=7, kernels=5, back_kernels=7)
+SQRT_SOFTPLUS_EAGER = Passes(reads=2, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=3)
 # x * sigmoid(1.702 x)
 QUICK_GELU_EAGER = Passes(reads=4, writes=3, back_reads=9, back_writes=5, kernels=3, back_kernels=5)
 GELU_FAST_EAGER = Passes(reads=12, writes=9, back_reads=23, back_writes=13, kernels=9, back_kernels=13)
@@ -70,7 +78,6 @@ GATE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, back_ke
 GATE_FP32_EAGER = Passes(reads=8, writes=7, back_reads=16, back_writes=10, kernels=4, back_kernels=6)
 SOFTCAP = Passes(reads=3, writes=3, back_reads=4, back_writes=3, kernels=3, back_kernels=3)  # divide, tanh, multiply
 GATED = Passes(reads=2, writes=1, back_reads=3, back_writes=2)  # gate and up in, their product out
-GATED_EAGER = Passes(reads=3, writes=2, back_reads=5, back_writes=3, kernels=2, back_kernels=2)
 # both cast up, the activation and the product in fp32, cast down
 GATED_FP32_EAGER = Passes(reads=10, writes=9, back_reads=17, back_writes=10, kernels=5, back_kernels=6)
 # gate and up clamped before (DeepSeek-V4)

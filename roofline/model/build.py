@@ -11,7 +11,9 @@ from ..errors import printable, shown
 from ..reading import Work
 from .keys import MODEL_KEYS, Flat
 from .read_layers import (
+    activation_params,
     linear,
+    read_activation,
     read_attention,
     read_cross_attention,
     read_feed_forward,
@@ -61,7 +63,7 @@ def build(flat: Flat) -> ModelConfig:
         tied_embeddings=flat.flag("tied_embeddings", False),
         has_head=has_head,
         head_bias=flat.flag("head_bias", False),
-        head_activation=flat.text("activation", "gelu") if transforms else "",
+        head_activation=read_activation(flat, "gelu") if transforms else "",
         head_norm=msgspec.structs.replace(norm, fp32=False, written_out=False) if transforms else None,
         logits_softcap=flat.flag("logits_softcap", False),
         logits_scaled=flat.flag("logits_scaled", False),
@@ -234,17 +236,18 @@ def _layer(flat: Flat) -> LayerGroup:
     cross = flat.flag("cross_attention", False)
     attention = None if flat.flag("no_attention", False) else read_attention(flat)
     norms = flat.integer("norms_per_layer", 3 if cross else 2)
+    mlp = read_feed_forward(flat)
     return LayerGroup(
         count=1,
         attention=attention,
-        mlp=read_feed_forward(flat),
+        mlp=mlp,
         norms=(norm,) * norms,
         parallel=parallel,
         cross_attention=read_cross_attention(flat, attention) if cross else None,
         layer_scale=flat.flag("layer_scale", False),
         residual_scaled=flat.flag("residual_scaled", False),
         mixer_kept=flat.integer("mixer_kept", 0),
-        extra_params=flat.integer("layer_extra_params", 0),
+        extra_params=flat.integer("layer_extra_params", 0) + activation_params(mlp),
         recurrence=read_recurrence(flat),
         linears=read_linears(flat, "linears"),
     )

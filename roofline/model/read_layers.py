@@ -7,8 +7,8 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from ..errors import shown
-from .keys import INTEGERS, Flat, divisors_near, join
+from ..errors import shown, unknown
+from .keys import ACTIVATIONS, INTEGERS, Flat, divisors_near, join
 from .spec import Attention, Block, Linear, Mlp, Moe, Norm, Recurrence, Split
 
 _BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
@@ -222,10 +222,29 @@ def read_attention(flat: Flat) -> Attention:
     )
 
 
+def read_activation(flat: Flat, default: str) -> str:
+    """The name of an activation.
+
+    Raises:
+        RooflineError: There is none of that name.
+    """
+    name = flat.text("activation", default)
+    if name not in ACTIVATIONS:
+        flat.fail(str(unknown(flat.name("activation"), name, ACTIVATIONS)))
+    return name
+
+
+def activation_params(block: Mlp | Moe | None) -> int:
+    """Parameters that the activations of a layer have: all experts share one, shared experts another."""
+    if isinstance(block, Moe):
+        return ACTIVATIONS[block.expert.activation] * (1 + (block.shared is not None))
+    return 0 if block is None else ACTIVATIONS[block.activation]
+
+
 def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
     """The feed-forward part of one layer: dense, a mixture of experts, or none (d_ff = 0)."""
     gated = flat.flag("gated_mlp", True)
-    activation = flat.text("activation", "silu" if gated else "gelu")
+    activation = read_activation(flat, "silu" if gated else "gelu")
     biases = flat.flag("mlp_bias", flat.flag("biases", False))
     n_experts = flat.integer("n_experts", 0)
     if not n_experts:

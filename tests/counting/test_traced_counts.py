@@ -13,9 +13,11 @@ from ..records import records
 RECORDS = {record["type"]: record for record in records("traced_counts.jsonl")}
 LIMIT = 0.03  # of the bytes kept for backward
 DIFFER = {  # why -> whose bytes for backward differ by more
+    "its recurrence is a chain of operations in transformers, and one kernel elsewhere": "recurrent_gemma rwkv",
 }
-CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 kimi_linear mamba mamba2 nemotron_h olmo_hybrid qwen3_5_moe_text
-    qwen3_5_text qwen3_next siglip2_vision_model"""  # chunks or steps of a recurrence; positions resized by a matmul
+# chunks or steps of a recurrence; positions resized by a matmul
+CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 falcon_mamba kimi_linear mamba mamba2 nemotron_h olmo_hybrid
+    qwen3_5_moe_text qwen3_5_text qwen3_next siglip2_vision_model"""
 OTHERS = {name for names in DIFFER.values() for name in names.split()}
 
 

@@ -178,6 +178,22 @@ def test_a_gated_activation_written_out_keeps_both_factors_as_well():
     assert saved("mlp.activation", {**TINY, "activation": "silu_clamped"}) == 5 * 2 * T * 8
 
 
+@pytest.mark.parametrize(
+    ("activation", "alone"),  # tensors of autograd for transformers' classes on 16 bits, their output left out
+    [
+        ("gelu", 1), ("gelu_10", 2), ("gelu_accurate", 4), ("gelu_fast", 7), ("gelu_new", 4), ("gelu_python", 3),
+        ("gelu_python_tanh", 4), ("gelu_pytorch_tanh", 1), ("hardswish", 1), ("laplace", 1), ("leaky_relu", 1),
+        ("linear", 0), ("mish", 1), ("prelu", 1), ("quick_gelu", 2), ("relu", 0), ("relu2", 1), ("relu6", 1),
+        ("sigmoid", 0), ("silu", 1), ("sqrtsoftplus", 1), ("swish", 1), ("tanh", 0), ("xielu", 4.5),
+    ],
+)  # fmt: skip
+def test_every_activation_of_transformers_keeps_what_its_gradient_needs(activation, alone):
+    assert saved("mlp.activation", {**PLAIN, "activation": activation}) == alone * 2 * T * 8
+    assert saved("mlp.activation", {**TINY, "activation": activation}) == (alone + 2) * 2 * T * 8  # and both factors
+    compiled = op_of("mlp.activation", {**PLAIN, "activation": activation}, master_weights=False)
+    assert compiled.saved_bytes == min(alone, 1) * 2 * T * 8
+
+
 def test_a_convolution_keeps_its_input_once_and_what_an_activation_reads():
     entry = ["embedding.convolution", 3 * 7, D, True, 1, 2, 1, 1.5, 1]  # kernel 3 of 7 channels and stride 2; runs 2
     flat = {**TINY, "model_linears": [entry]}

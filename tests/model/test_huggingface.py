@@ -241,6 +241,7 @@ def test_not_a_config(content: str, message: str) -> None:
         ({"vocab_size": None}, "vocab_size is missing"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false"),
         ({"hidden_act": 3}, "must be text"),
+        ({"hidden_act": "sillu"}, "unknown hidden_act 'sillu': did you mean 'silu'"),
     ],
 )
 def test_a_bad_field_is_named_with_its_value_and_rule(changes: dict[str, Any], message: str) -> None:
