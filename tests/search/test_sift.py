@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from roofline.search import sift
 from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
 from roofline.search.sift import _Sift
@@ -85,3 +86,15 @@ def test_what_is_left_behind_would_not_have_been_kept(space, objective, monkeypa
     monkeypatch.setattr(_Sift, "_wanted", lambda _, variant, *__: np.ones(len(variant), dtype=bool))
     assert told(layouts(model, DEVICE, **narrow)) == quick
     assert few < sum(counts)
+
+
+def test_nothing_is_left_behind_where_all_are_asked_for_or_a_step_was_faster(monkeypatch, tmp_path):
+    """What a step surely takes is of our own figures, and says nothing of a cluster that was timed."""
+    monkeypatch.setattr(sift, "CHUNK", 64)  # a row at a time: the first are known when the next are looked at
+    options = {"num_devices": 8, "global_batch": 32, "top": 1, "front": False}
+    result = layouts(DENSE, DEVICE, **options, record=tmp_path / "all.csv")
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + result.fitting
+    monkeypatch.setattr(_Sift, "_wanted", None)  # not to be asked
+    timed = layouts(DENSE, DEVICE, **options, measured=0.6, measured_at={"num_devices": 8, "micro_batch": 1})
+    assert timed.fitting == result.fitting
+    assert timed.layouts[0].step_time_s < result.layouts[0].step_time_s
