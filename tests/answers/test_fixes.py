@@ -121,7 +121,7 @@ def test_adapters_are_named_where_they_alone_make_it_fit():
     assert fixes
     assert all(fix.options["train"] in {"lora", "qlora"} for fix in fixes)
     (recomputed,) = [fix for fix in fixes if "recompute" in fix.options]
-    assert recomputed.change.startswith("LoRA of rank 16 + full recompute")
+    assert recomputed.change.startswith("LoRA of rank 16 + selective recompute")
     assert recomputed.options["stack"] == "hf-trainer"  # on which adapters are usually trained
     again = roofline.memory("llama-3.2-1b", "rtx-4060-laptop", micro_batch=1, **recomputed.options)
     assert again.fits

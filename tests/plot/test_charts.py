@@ -35,7 +35,7 @@ def test_one_capacity_is_one_line_with_its_figure(xl):
     assert "capacity 80.0 GiB" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-@pytest.mark.parametrize(("width", "said"), [(None, "25.1\nborderline"), (2.5, "25.1")])
+@pytest.mark.parametrize(("width", "said"), [(None, "25.0\nborderline"), (2.5, "25")])
 def test_a_bar_that_may_fit_is_called_borderline(width, said):
     batches = (1, 2, 4) if width is None else tuple(range(1, 9))
     options = {"train": "qlora", "seq_len": 2048, "stack": "compiled"}
