@@ -28,7 +28,10 @@ def needed(model, **options):
 @pytest.mark.parametrize("trained", TRAINED, ids=["full", "lora", "pure"])
 def test_recompute_never_needs_more(model, stack, trained):
     plain = needed(model, stack=stack, recompute="none", **trained)
-    for word in ("selective", "full", *recompute_modules()):
+    words = ["selective", "full", "every:2", *recompute_modules()]
+    if "train" not in trained or trained["train"] == "full":  # frozen matmuls keep nothing but what a policy tells them
+        words += ["matmuls", "matmuls:2"]
+    for word in words:
         try:
             found = needed(model, stack=stack, recompute=word, **trained)
         except RooflineError:  # the model has no such module
