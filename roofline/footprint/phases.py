@@ -14,6 +14,7 @@ import msgspec
 from ..arrays import N, Number, is_scalar, maximum, minimum, where
 from ..config.base import PLAIN
 from ..config.optimizer import Optimizer, optimizer
+from ..config.profile import on_engine
 from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
@@ -242,10 +243,12 @@ def _gradient_bytes(step: Step) -> int:
 def _temporaries(step: Step, shares: Shares) -> Number:
     """Bytes that an update makes: of all tensors at once in chains of kernels, and beside the matrix in hand.
 
-    torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state.
+    torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state; DeepSpeed copies the
+    gradients of a rank's slice (deepspeed/runtime/zero/stage_1_and_2.py, `single_grad_partition`).
     """
     train = step.train
-    made: Number = 0
+    copies = train.master_bytes if on_engine(train, step.stack) else 0
+    made = on_one_rank(train, shares.trainable_dense, shares.trainable_expert) * copies
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):

@@ -18,7 +18,8 @@ def test_what_differs_in_recompute_alone_is_counted_together():
     [
         ("megatron", "zero1", "none"),
         ("megatron", "fsdp", "none"),
-        ("axolotl", "zero1", "none"),
+        ("compiled", "zero1", "none"),
+        ("axolotl", "zero1", "zero1"),  # DeepSpeed's engine, with 16-bit weights
         ("axolotl", "fsdp", "fsdp"),  # autocast, where weights are whole: shards are cast as they are gathered
     ],
 )
