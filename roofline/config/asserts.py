@@ -187,6 +187,13 @@ ASSERTS = (
         "torch/distributed/fsdp/_flat_param.py: Must flatten tensors with uniform dtype",
     ),
     Assert(
+        ("llm-c",),
+        lambda train, _: train.adapts or coarse_word(train.optimizer) != "adamw",
+        "{train} training with {optimizer}",
+        "use --train full and --optimizer adamw, or --stack hf-trainer",
+        "karpathy/llm.c train_gpt2.cu: gpt2_update steps all parameters by AdamW",
+    ),
+    Assert(
         ("deepspeed",),
         lambda train, _: (train.pp > 1) & SHARDINGS[train.sharding].gradients,
         "sharding {sharding} with pp {pp}",
@@ -225,5 +232,5 @@ def refuse(train: TrainConfig, model: ModelConfig) -> None:
             bad = first_where(broken, *(getattr(train, name) for name in names))
             assert bad is not None
             fields = dict(zip(names, bad, strict=True))
-            fields |= {name: getattr(train, name) for name in ("sharding", "base_upcast")}
+            fields |= {name: getattr(train, name) for name in ("sharding", "base_upcast", "train", "optimizer")}
             raise RefusedError(f"{train.stack} refuses {each.says.format(**fields)}: {each.remedy}")

@@ -39,6 +39,10 @@ def check_offload(train: TrainConfig) -> None:
             f"offload optimizer with {train.optimizer}, whose update runs on the device alone{pages}: use --optimizer "
             f"with one of {able}"
         )
+    if train.host_gb_per_s is not None and "optimizer" not in train.offload:
+        raise RooflineError(
+            "host_gb_per_s is of an update on the host: add --offload optimizer, or leave --host-bandwidth out"
+        )
     if train.offload_to == "nvme":
         _check_nvme(train)
     elif train.nvme_gb_per_s is not None:

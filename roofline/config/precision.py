@@ -21,6 +21,8 @@ def check_precision(train: TrainConfig) -> None:
             f"moment_dtype {given} with optimizer {train.optimizer}, whose moments have a format of their own: "
             f"use --optimizer {how.coarse or 'adamw'}, or leave --moment-dtype out"
         )
+    if given and not how.keeps:
+        raise RooflineError(f"moment_dtype {given} with {train.optimizer}, which keeps no moments: leave it out")
     if len(train.moment_dtype) > max(numbers, 1):
         raise RooflineError(
             f"moment_dtype {given} with {train.optimizer}, which keeps {numbers} moments: give one dtype"

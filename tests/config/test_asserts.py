@@ -48,6 +48,7 @@ BROKEN = [
     (DENSE, {"stack": "megatron", "optimizer": "lion", "master_dtype": "fp16"}, "--optimizer adamw"),
     (DENSE, {"stack": "deepspeed", "pp": 2, "num_devices": 4, "sharding": "zero3"}, "--sharding zero1"),
     (DENSE, {"stack": "hf-trainer", "dp": 2, "sharding": "fsdp", **UPCAST}, "--base-upcast none"),
+    (DENSE, {"stack": "llm-c", "train": "lora"}, "lora training with adamw: use --train full"),
 ]
 
 

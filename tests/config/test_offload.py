@@ -189,6 +189,8 @@ def test_arrays_equal_one_by_one():
         (H100, {"offload": "activations", "offload_to": "nvme", "nvme_gb_per_s": 20}, "optimizer and parameters"),
         (H100, {"nvme_gb_per_s": 20}, "add --offload-to nvme"),
         (H100, {"offload_layers": 4}, "add --offload activations"),
+        (H100, {"offload": "activations", "offload_layers": 99}, "layers: use at most that"),
+        (H100, {"offload": "activations", "host_gb_per_s": 300}, "add --offload optimizer"),
         (H100, {"offload": "optimiser"}, "unknown offload 'optimiser': did you mean 'optimizer'"),
         (H100, {"offload": "all", "offload_to": "disk"}, "unknown place .*cpu, nvme"),
         (

@@ -96,6 +96,7 @@ def test_saved_activations_are_those_of_the_activation_function():
     [
         ({"optimizer": "adamw-8bit", "moment_dtype": "bf16", "sharding": "none"}, "format of their own"),
         ({"optimizer": "lion", "moment_dtype": "bf16,fp8", "stack": "fsdp"}, "keeps 1 moments: give one dtype"),
+        ({"optimizer": "sgd", "moment_dtype": "bf16", "stack": "fsdp"}, "which keeps no moments: leave it out"),
         ({"moment_dtype": "bf16", "sharding": "none"}, "nemo refuses .* distributed optimizer: use --sharding zero1"),
         ({"moment_dtype": "bf16", "optimizer": "lion"}, "nemo refuses .* not AdamW"),
         ({"moment_dtype": "bf17"}, "unknown moment dtype 'bf17': did you mean 'bf16'"),
