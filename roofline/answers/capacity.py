@@ -9,11 +9,11 @@ from ..arrays import B, N, Number, is_scalar, size
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.settle import Run
-from ..counting.ownership import expert_ranks, parameter_shares, shard_degree
+from ..counting.ownership import expert_ranks, shard_degree
 from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.activations import in_flight
-from ..footprint.parts import PARTS, Memory, memory_for, memory_of
+from ..footprint.parts import PARTS, Memory, fullest_stage, memory_for, memory_of
 from ..footprint.spreads import SURE
 from ..model.spec import ModelConfig
 from ..result import Result
@@ -146,7 +146,7 @@ def memory_run(run: Run) -> MemoryFit[Any, Any]:
 def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     """How each part of the memory comes about, in words."""
     train = step.train
-    shares = parameter_shares(step.model, train, step.weights)
+    stage, shares = fullest_stage(step, used.capacity_bytes)
     trained = (shares.trainable_dense, shares.trainable_expert)
     words = {
         "weights_bytes": _product(step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters),
@@ -162,7 +162,7 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
         "selective": "all but what is cheap to run again",
         "full": "the input of each layer",
     }
-    flight = in_flight(step)
+    flight = in_flight(step, stage)
     batches = "1 micro batch" if flight == 1 else f"{flight:.3g} micro batches in flight"
     what = kept[train.recompute] if train.recompute_detail == train.recompute else f"{recompute_words(train)}: the rest"
     words["activations_bytes"] = f"{what} kept for backward, {batches}"

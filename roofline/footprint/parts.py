@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import msgspec
 
 from ..arrays import B, N, Number, exp, is_scalar, maximum, minimum, where
-from ..counting.ownership import NODE, stage_shares
+from ..counting.ownership import NODE, Shares, stage_shares
 from ..counting.stages import Stage
 from ..counting.step import Step
 from .allocator import beside_bytes, driver_bytes, needed_bytes, reserved_bytes
@@ -131,6 +131,12 @@ def memory_for(step: Step, capacity_bytes: Number, devices_per_node: int = NODE)
         return Memory(**larger, phases=tuple(choose(more, second, first) for first, second in both))
 
     return reduce(fuller, found)
+
+
+def fullest_stage(step: Step, capacity_bytes: Number) -> tuple[Stage, Shares]:
+    """The stage whose memory `memory_for` tells, of one configuration, and the parameters of its devices."""
+    found = stage_shares(step.model, step.train, step.weights)
+    return max(found, key=lambda each: float(_of_device(step, capacity_bytes, phases_of(step, *each)).needed))
 
 
 class Peak(msgspec.Struct, frozen=True):

@@ -213,3 +213,22 @@ def test_only_long_sequences_are_split():
     short = changes("llama-3-8b", "h100-sxm-80gb", seq_len="8k", **{**given, "micro_batch": 64})
     assert short
     assert not any("context parallel" in change for change in short)
+
+
+@pytest.mark.parametrize(
+    ("layout", "words", "flight"),
+    [
+        # llama-3-8b has 218,112,000 parameters in a layer and 525,336,576 in table and head each
+        ({"pp_layout": "8,8,8,8"}, "2.27B x", "4 micro batches in flight"),  # the first
+        ({"pp_layout": "1,15,1,15", "recompute": "full"}, "3.8B x", "1 micro batch"),  # the last, with the head
+        ({"pp_layout": "1,15,1,15"}, "3.27B x", "3 micro batches in flight"),  # the second
+        ({"pp_layout": "8,8,8,8", "schedule": "dualpipe"}, "2.27B x", "5 micro batches in flight"),
+    ],
+)
+def test_what_is_explained_is_of_the_fullest_stage(layout, words, flight):
+    options = {"num_devices": 4, "micro_batch": 1, "global_batch": 16, "seq_len": 4096, "stack": "megatron"}
+    found = roofline.memory("llama-3-8b", "h100-sxm-80gb", **options, **layout)
+    copies = 2 if "schedule" in layout else 1
+    assert found.explained["weights_bytes"] == f"{words} {2 * copies} bytes"
+    assert found.explained["optimizer_bytes"] == f"{words} 12 bytes"
+    assert found.explained["activations_bytes"].endswith(f"kept for backward, {flight}")
