@@ -96,7 +96,7 @@ def _plain(*values: Any) -> bool:
 def _operation(name: str, *values: Any) -> Any:
     """NumPy's function of this name, or the one that is recorded where a value's arithmetic is."""
     for value in values:
-        if isinstance(value, replay.Figure):
+        if type(value) is replay.Figure:
             return getattr(_Recorded, name)
     import numpy as np
 
@@ -113,28 +113,28 @@ def size(*values: Any) -> int:
     return number
 
 
-def maximum(first: Any, *others: Any) -> Any:
+def maximum(*values: Any) -> Any:
     """Element-wise largest value.
 
     >>> maximum(1, 2.5, 2)
     2.5
     """
-    for value in (first, *others):
+    for value in values:
         if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
-            return reduce(_operation("maximum", first, *others), others, first)
-    return max((first, *others))
+            return reduce(_operation("maximum", *values), values)
+    return max(values)
 
 
-def minimum(first: Any, *others: Any) -> Any:
+def minimum(*values: Any) -> Any:
     """Element-wise smallest value.
 
     >>> minimum(1, 2.5, 2)
     1
     """
-    for value in (first, *others):
+    for value in values:
         if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
-            return reduce(_operation("minimum", first, *others), others, first)
-    return min((first, *others))
+            return reduce(_operation("minimum", *values), values)
+    return min(values)
 
 
 def where(condition: Any, if_true: Any, if_false: Any) -> Any:

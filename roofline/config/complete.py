@@ -99,7 +99,8 @@ def meant(name: str, train: TrainConfig, model: ModelConfig) -> Any:
 
 def complete(train: TrainConfig, model: ModelConfig) -> TrainConfig:
     """The configuration with every field that says nothing filled, but for those of `DEVICES_OWN`."""
-    found = {name: meant(name, train, model) for name in MEANT if getattr(train, name) is None}
+    found = {name: of(train) for name, of in OF_TRAINING.items() if getattr(train, name) is None}
+    found |= {name: of(train, model) for name, of in OF_MODEL.items() if getattr(train, name) is None}
     return msgspec.structs.replace(train, **found)
 
 
