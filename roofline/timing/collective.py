@@ -12,7 +12,7 @@ larger decides. Sources: github:NVIDIA/nccl-tests doc/PERFORMANCE.md; arXiv:1807
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -81,7 +81,7 @@ def _between_traffic(
     return (2 if collective == "all_reduce" else 1) * spread * (domains > 1) * payload / inside
 
 
-class Domain(NamedTuple):
+class Domain(msgspec.Struct, frozen=True):
     """Links that join ranks of one node: collectives' constants over them, and bytes per second one way per device."""
 
     constants: Collective
@@ -188,7 +188,7 @@ def expected_time(
     fast = _fast(collective, device)
     if sharing.eta_inside is not None:
         own = {"eta": sharing.eta_inside, "few_ranks": 0.0, "mesh": None, "shared": 0.0}
-        fast = fast._replace(constants=msgspec.structs.replace(fast.constants, **own))
+        fast = Domain(msgspec.structs.replace(fast.constants, **own), fast.bytes_per_s)
     within, latency = _inside(xp, fast, payload_bytes, traffic, inside)
     if device.between is not None:
         slow = _inside(xp, _through_host(collective, device, device.between), payload_bytes, traffic, inside)
@@ -212,7 +212,7 @@ def _or_one(given: Number | None) -> Number:
 
 def _inside(xp: Any, domain: Domain, payload: Any, traffic: Any, ranks: Any) -> tuple[Any, Any]:
     """Transfer time (bandwidth and ramp) and latency of the part inside one domain."""
-    constants, rate = domain
+    constants, rate = domain.constants, domain.bytes_per_s
     linear = xp.minimum(ranks, _LINEAR_RANKS) - 2.0
     extra = linear + _LINEAR_RANKS * xp.log2(xp.maximum(ranks / _LINEAR_RANKS, 1.0))
     several = ranks > 1
