@@ -29,7 +29,7 @@ class Found:
 
     def __init__(self, bundles: Bundles, best: Best, top: int, tolerance: float | None) -> None:
         self.question, self.best, self.top, self.tolerance = bundles.question, best, top, tolerance
-        self.pieces, self.bundles = self.question.pieces(), bundles
+        self.pieces, self.bundles = bundles.pieces, bundles
         bundles.kept = None  # those of the few that stand out
         self.layouts: dict[tuple[int, int], Layout] = {}
 

@@ -43,13 +43,13 @@ def run(
     try:
         progress(0, total)
         for found in (
-            _here(bundles, best, progress, total, rows) if executor is None else _there(question, executor, rows)
+            _here(bundles, best, progress, total, rows) if executor is None else _there(bundles, executor, rows)
         ):
             if found is not best:
                 best.merge(found)
             progress(best.evaluated, total)
         if rows is not None:
-            rows.finish(len(question.pieces()))
+            rows.finish(len(bundles.pieces))
     except KeyboardInterrupt:
         return best, True
     return best, False
@@ -59,23 +59,22 @@ def _here(
     bundles: Bundles, best: Best, progress: Callable[[int, int], None], total: int, rows: Record | None
 ) -> Iterator[Best]:
     """Each piece in turn, in this process."""
-    question = bundles.question
-    for number, piece in enumerate(question.pieces()):
+    for number, piece in enumerate(bundles.pieces):
         if rows is None:
-            sift(question, bundles, number, piece, best, decided=lambda done: progress(done, total))
+            sift(bundles, number, piece, best, decided=lambda done: progress(done, total))
             yield best
         else:
-            yield _recorded(question, bundles, number, rows)
+            yield _recorded(bundles, number, rows)
 
 
-def _there(question: Question, executor: Executor, rows: Record | None) -> Iterator[Best]:
+def _there(bundles: Bundles, executor: Executor, rows: Record | None) -> Iterator[Best]:
     """Each piece on the executor, a few at a time, in their order."""
     from concurrent.futures import BrokenExecutor  # whoever brings an executor has it imported
 
-    asked = pickle.dumps(question)
+    asked = pickle.dumps(bundles.question)
     waiting: deque[Future[Best]] = deque()
     try:
-        for number in range(len(question.pieces())):
+        for number in range(len(bundles.pieces)):
             waiting.append(executor.submit(_of_piece, asked, number, None if rows is None else rows.path))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
@@ -99,27 +98,26 @@ def _record(path: str | Path, question: Question) -> Record:
 
 def _of_piece(asked: bytes, number: int, path: Path | None) -> Best:
     """What is best of one piece: what a process elsewhere runs."""
-    question, bundles = _asked(asked)
-    if path is not None:
-        return _recorded(question, bundles, number, _record(path, question))
-    best = Best(question.leaders, front=question.front)
-    sift(question, bundles, number, question.pieces()[number], best)
+    bundles, rows = _asked(asked, path)
+    if rows is not None:
+        return _recorded(bundles, number, rows)
+    best = Best(bundles.question.leaders, front=bundles.question.front)
+    sift(bundles, number, bundles.pieces[number], best)
     return best
 
 
 @lru_cache(maxsize=2)
-def _asked(asked: bytes) -> tuple[Question, Bundles]:
+def _asked(asked: bytes, path: Path | None) -> tuple[Bundles, Record | None]:
     question: Question = pickle.loads(asked)  # noqa: S301  (of our own making, from the process that asks)
-    return question, Bundles(question, kept=2)
+    return Bundles(question, kept=2), None if path is None else _record(path, question)
 
 
-def _recorded(question: Question, bundles: Bundles, number: int, rows: Record) -> Best:
+def _recorded(bundles: Bundles, number: int, rows: Record) -> Best:
     """What is best of one piece, whose rows are on disk afterwards: found there, or searched."""
-    best = Best(question.leaders, front=question.front)
+    best = Best(bundles.question.leaders, front=bundles.question.front)
     if rows.restore(number, best):
         return best
-    piece = question.pieces()[number]
-    with rows.writing(number, piece) as writer:
-        sift(question, bundles, number, piece, best, take=writer.take)
-        writer.keep(best)
+    piece = bundles.pieces[number]
+    with rows.writing(number, piece, best) as take:
+        sift(bundles, number, piece, best, take=take)
     return best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ import msgspec
 from ..config.defaults import default_attention
 from ..config.run import TrainConfig
 from ..config.settle import with_recipe
+from ..config.sharding import SHARDINGS
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
 from .grid import Bundle
 from .software import Part
-from .space import LONGEST_SEARCH, WORDS, Choices, Space
+from .space import LONGEST_SEARCH, Choices, Space
 from .variants import counted_as
 
 PIECE = 2**20  # layouts of a piece, about: a second of work
@@ -97,17 +99,39 @@ class Question(msgspec.Struct, frozen=True):
                     for first in range(0, count, rows):
                         yield Piece(number, bundle, sharding, first, min(first + rows, count))
 
+    def meaningful(self, space: Space, sharding: str) -> tuple[Any, Any]:
+        """Where words say something, without and with sequence parallelism: [rows] each.
+
+        Nothing is sharded over one rank, or gathered for every micro batch of a pipeline.
+        """
+        columns, choices = space.columns, self.choices
+        keep = columns["dp"] > 0
+        if sharding != "none" and "none" in choices.sharding:
+            keep &= columns["dp"] * columns["cp"] > 1
+        if sharding == "zero2" and len(choices.sharding) > 1:  # a pipeline keeps all gradients until its end
+            keep &= columns["pp"] == 1
+        if SHARDINGS[sharding].parameters and choices.pp is None:
+            keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
+        several = columns["tp"] > 1
+        # without sequence parallelism tp ranks have the same tokens: experts are split over them
+        if "etp" in columns:
+            spreads = ~several | (columns["etp"] == columns["tp"])
+        else:
+            spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0
+        return keep & spreads, keep & several if False in choices.sequence_parallel else keep
+
     def size(self) -> int:
         """Layouts in all.
 
         Raises:
             RooflineError: There are more than can be searched in minutes to an hour.
         """
-        names = [name for name in WORDS if name != "sharding"]
-        total = sum(
-            int(space.consistent.sum()) * len(part.shardings) * sum(1 for _ in self.choices_of(part).words(*names))
-            for part, space in self.parts
-        )
+        total = 0
+        for part, space in self.parts:
+            choices, each = self.choices_of(part), space.consistent.sum(axis=1)
+            words = sum(1 for _ in choices.words("recompute", "dtype", "attention"))
+            for told in (self.meaningful(space, sharding) for sharding in part.shardings):
+                total += words * sum(int(each[told[whole]].sum()) for whole in choices.sequence_parallel)
         if total > LONGEST_SEARCH:
             raise RooflineError(
                 f"{total:,} layouts would take about {total / 1e6 / 60:.0f} minutes: fix a degree "
@@ -124,6 +148,11 @@ class Bundles:
         self.question, self.kept = question, kept
         self._made: dict[tuple[int, int, str], Bundle] = {}
         self._trains: dict[int, list[list[TrainConfig]]] = {}  # of each part
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Those of the question."""
+        return self.question.pieces()
 
     def of(self, piece: Piece) -> Bundle:
         """The bundle of a piece."""

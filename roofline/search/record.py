@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,26 +21,9 @@ import msgspec
 from .. import __version__
 from ..errors import RooflineError
 from .best import Best
-from .grid import Bundle
 from .question import Piece, Question
-from .space import DEGREES
-
-SUFFIXES = (".csv", ".parquet")
-COLUMNS = (
-    "num_devices",
-    *DEGREES,
-    "etp",
-    "schedule",
-    "micro_batch",
-    "sharding",
-    "recompute",
-    "sequence_parallel",
-    "dtype",
-    "attention",
-    "stack",
-    "step_time_s",
-    "memory_bytes",
-)
+from .rows import COLUMNS, SUFFIXES
+from .sift import Take
 
 
 class Record:
@@ -64,7 +47,8 @@ class Record:
         try:
             self.folder.mkdir(exist_ok=True)
             if not note.exists():
-                _whole(note, lambda to: to.write_text(self.asked))
+                with _whole(note) as to:
+                    to.write_text(self.asked)
             elif note.read_bytes() != self.asked.encode():
                 raise RooflineError(
                     f"{self.folder} holds parts of another search: finish that one, or remove the folder"
@@ -90,20 +74,21 @@ class Record:
         return True
 
     @contextmanager
-    def writing(self, number: int, piece: Piece) -> Iterator[_Writer]:
-        """A writer of a piece's rows.
+    def writing(self, number: int, piece: Piece, best: Best) -> Iterator[Take]:
+        """What takes the layouts of a piece, whose rows are on disk afterwards, and what is best of it.
 
         Raises:
             RooflineError: The disk is full, or the folder is gone.
         """
-        writer = _Writer(piece)
-        yield writer
-        try:
-            if writer.frames:
-                _whole(self._part(number, self.path.suffix), writer.write)
-            _whole(self._part(number, ".npz"), writer.write_kept)  # last: a piece with it is there
-        except OSError as error:
-            raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error
+        part = self._part(number, self.path.suffix)
+        with _whole(part) as temporary:
+            rows = SUFFIXES[part.suffix](temporary, piece)
+            try:
+                yield rows.take
+            finally:
+                rows.close()
+        with _whole(self._part(number, ".npz")) as temporary:  # last: a piece with it is there
+            _keep(best, temporary)
 
     def finish(self, pieces: int) -> None:
         """Put the parts together, in order, and remove them."""
@@ -118,70 +103,28 @@ class Record:
             raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
-class _Writer:
-    """The rows of one piece, which fit in memory."""
-
-    def __init__(self, piece: Piece) -> None:
-        self.piece = piece
-        self.frames: list[Any] = []
-        self.kept: dict[str, Any] = {}
-
-    def take(self, bundle: Bundle, variant: Any, rows: Any, micro: Any, needed: Any, seconds: Any) -> None:
-        """Add layouts, as `sift.Take`."""
-        import numpy as np
-        import pandas as pd
-
-        trains = bundle.trains
-        columns = {name: bundle.space.columns[name].take(rows) for name in ("num_devices", *DEGREES)}
-        columns |= _derived(bundle, variant, rows, columns)
-        columns["micro_batch"] = bundle.space.micro_batches.take(micro)
-        columns["sharding"] = self.piece.sharding
-        for name in ("recompute", "sequence_parallel", "dtype", "attention", "stack"):
-            columns[name] = np.array([getattr(train, name) for train in trains]).take(variant)
-        self.frames.append(pd.DataFrame({**columns, "step_time_s": seconds, "memory_bytes": needed})[list(COLUMNS)])
-
-    def keep(self, best: Best) -> None:
-        """Keep what is best of the piece."""
-        self.kept = best.arrays()
-
-    def write(self, to: Path) -> None:
-        """Write the rows."""
-        import pandas as pd
-
-        frame = pd.concat(self.frames)
-        if to.name.endswith(".parquet"):
-            frame.to_parquet(to, index=False)
-        else:
-            frame.to_csv(to, index=False, header=False, float_format="%.6g", lineterminator="\n")
-
-    def write_kept(self, to: Path) -> None:
-        """Write what is best."""
-        import numpy as np
-
-        with to.open("wb") as file:
-            np.savez(file, **self.kept)
-
-
-def _derived(bundle: Bundle, variant: Any, rows: Any, columns: dict[str, Any]) -> dict[str, Any]:
-    """What a complete configuration says of experts and pipelines, as it follows from other columns: all [layouts]."""
+def _keep(best: Best, to: Path) -> None:
+    """Write what is best of a piece."""
     import numpy as np
 
-    trains, etp, schedule = bundle.trains, bundle.space.columns.get("etp"), bundle.trains[0].schedule
-    if etp is None:
-        whole = np.array([train.sequence_parallel for train in trains]).take(variant)
-        sharing = np.where(whole, 1, columns["tp"])
-    else:
-        sharing = etp.take(rows)
-    usual = np.where(columns["vp"] > 1, "interleaved", "1f1b")
-    return {"etp": sharing, "schedule": usual if schedule in {None, "interleaved"} else schedule}
+    with to.open("wb") as file:
+        np.savez(file, **best.arrays())
 
 
-def _whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file whole or not at all."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write a file, which is there afterwards whole or, if nothing was written, not at all.
+
+    Raises:
+        RooflineError: The disk is full, or the folder is gone.
+    """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        write(temporary)
-        temporary.replace(path)
+        yield temporary
+        if temporary.exists():
+            temporary.replace(path)
+    except OSError as error:
+        raise RooflineError(f"cannot write {path.parent}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -200,8 +143,9 @@ def _join_parquet(parts: list[Path], to: Path) -> None:
     if not parts:
         raise RooflineError("no layout fits: there is nothing to record")
     with pq.ParquetWriter(to, pq.read_schema(parts[0])) as writer:
-        for part in parts:
-            writer.write_table(pq.read_table(part))
+        for part in map(pq.ParquetFile, parts):
+            for group in range(part.num_row_groups):
+                writer.write_table(part.read_row_group(group))
 
 
 def _plain(question: Question) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from ..arrays import is_scalar
-from ..config.sharding import SHARDINGS
 from ..footprint.spreads import outcome_spread, sure_bytes
 from .best import Best
 from .grid import Bundle
@@ -25,7 +24,6 @@ Take = Callable[[Bundle, Any, Any, Any, Any, Any], None]
 
 
 def sift(
-    question: Question,
     bundles: Bundles,
     number: int,
     piece: Piece,
@@ -37,15 +35,14 @@ def sift(
     """Offer the layouts of a piece to `best`.
 
     Args:
-        question: The search.
-        bundles: Where the piece's bundle is found.
+        bundles: Those of the search.
         number: Of the piece: where its entries come from.
         piece: The piece.
         best: What was best so far.
         decided: Told of layouts as they are decided.
         take: Given all that fit, a chunk at a time.
     """
-    _Sift(question, bundles.of(piece), number, piece, best, take).run(decided)
+    _Sift(bundles.question, bundles.of(piece), number, piece, best, take).run(decided)
 
 
 class _Sift:
@@ -73,7 +70,8 @@ class _Sift:
 
         np.empty(KEPT, dtype=np.uint8)  # freed at once: from now on glibc keeps as much of what is freed (mallopt(3))
         space, best = self.bundle.space, self.best
-        meaningful = self._meaningful()  # [variants, rows]
+        told = self.question.meaningful(space, self.sharding)
+        meaningful = np.stack([told[train.sequence_parallel] for train in self.bundle.trains])  # [variants, rows]
         sensible = meaningful.any(axis=0) & space.consistent.any(axis=1)
         rows = sensible[self.piece.first : self.piece.last].nonzero()[0] + self.piece.first
         if not len(rows):
@@ -176,28 +174,6 @@ class _Sift:
             case "energy":
                 return draw() * seconds * num_devices
         return seconds
-
-    def _meaningful(self) -> Any:
-        """Where the words say something: nothing is sharded over one rank. Returns [variants, rows]."""
-        import numpy as np
-
-        columns, choices, sharding = self.bundle.space.columns, self.question.choices, self.sharding
-        keep = np.ones(len(columns["tp"]), dtype=bool)
-        if sharding != "none" and "none" in choices.sharding:
-            keep &= columns["dp"] * columns["cp"] > 1
-        if sharding == "zero2" and len(choices.sharding) > 1:  # a pipeline keeps all gradients until its end
-            keep &= columns["pp"] == 1
-        if SHARDINGS[sharding].parameters and choices.pp is None:
-            keep &= columns["pp"] == 1  # every micro batch would gather the parameters again
-        several = columns["tp"] > 1
-        optional = False in choices.sequence_parallel
-        # without sequence parallelism tp ranks have the same tokens: experts are split over them
-        if "etp" in columns:
-            spreads = ~several | (columns["etp"] == columns["tp"])
-        else:
-            spreads = columns["dp"] * columns["cp"] % columns["ep"] == 0
-        kept = {True: keep & several if optional else keep, False: keep & spreads}
-        return np.stack([kept[train.sequence_parallel] for train in self.bundle.trains])
 
 
 def _taken(column: Any, rows: Any) -> Any:

@@ -9,17 +9,19 @@ import pytest
 from roofline.config.run import TrainConfig
 from roofline.errors import RooflineError
 from roofline.search import question
+from roofline.search.answer import layouts
 from roofline.search.question import Question
 from roofline.search.software import Part
-from roofline.search.space import LONGEST_SEARCH, Choices, Space
+from roofline.search.space import Choices, Space
 
-from .small import DENSE, EXPERTS
+from .small import DENSE, DEVICE, EXPERTS
 
 
 def asked(rows: int, model: Any = DENSE, **more: Any) -> Question:
-    """Of `rows` rows and two micro batches, one of which goes with no row."""
+    """Of `rows` rows with tp 2 and dp 2 and two micro batches, one of which goes with no row."""
     consistent = np.stack([np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool)], axis=1)
-    space = Space({}, np.array([1, 2]), consistent)
+    columns = {name: np.full(rows, 1 + (name in {"tp", "dp"})) for name in ("tp", "pp", "vp", "dp", "cp", "ep")}
+    space = Space(columns, np.array([1, 2]), consistent)
     choices = Choices(recompute=("none", "full"), attention=("flash2",))
     parts = ((Part("megatron", ("none", "zero1")), space),)
     base = TrainConfig(micro_batch=1, seq_len=8, global_batch=8)
@@ -52,7 +54,25 @@ def test_sequence_parallelism_says_nothing_where_nothing_is_split() -> None:
         assert {train.sequence_parallel for train in found.bundles(found.parts[0][0])[0]} == values
 
 
-def test_a_search_of_hours_is_refused() -> None:
-    many = SimpleNamespace(consistent=SimpleNamespace(sum=lambda: LONGEST_SEARCH))
-    with pytest.raises(RooflineError, match=r"layouts would take about \d+ minutes: fix a degree"):
-        asked(1, parts=((Part("megatron", ("none",)), many),)).size()
+def test_a_search_of_hours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question, "LONGEST_SEARCH", 55)
+    with pytest.raises(RooflineError, match=r"56 layouts would take about \d+ minutes: fix a degree"):
+        asked(7).size()
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (DENSE, {}),
+        (DENSE, {"sharding": ("zero1", "zero2", "fsdp"), "stack": "fsdp"}),
+        (EXPERTS, {"etp": "all", "schedule": ("1f1b", "zb-h1")}),
+        (EXPERTS, {"sequence_parallel": False, "pp": (1, 2)}),
+    ],
+)
+def test_as_many_layouts_are_decided_as_were_announced(model: Any, options: dict[str, Any]) -> None:
+    told: list[tuple[int, int]] = []
+    result = layouts(
+        model, DEVICE, num_devices=(8, 12), global_batch=24, progress=lambda *now: told.append(now), **options
+    )
+    assert {total for _, total in told} == {result.evaluated}
+    assert told[-1][0] == result.evaluated

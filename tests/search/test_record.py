@@ -7,7 +7,7 @@ import pytest
 
 import roofline
 from roofline.errors import RooflineError
-from roofline.search import record
+from roofline.search import record, rows
 
 from .small import ASKED, found, told
 
@@ -16,14 +16,14 @@ def test_every_layout_that_fits_is_recorded(tmp_path, small_pieces):
     path = tmp_path / "all.csv"
     result = found(record=path)
     assert told(result)["layouts"] == told(found())["layouts"]
-    rows = pd.read_csv(path)
-    assert tuple(rows.columns) == record.COLUMNS
-    assert len(rows) == result.fitting
-    assert not rows.duplicated(list(record.COLUMNS[:-2])).any()
-    assert rows.step_time_s.min() == pytest.approx(result.layouts[0].step_time_s, rel=1e-4)
-    assert (rows.memory_bytes <= 80 * 2**30).all()
+    read = pd.read_csv(path)
+    assert tuple(read.columns) == rows.COLUMNS
+    assert len(read) == result.fitting
+    assert not read.duplicated(list(rows.COLUMNS[:-2])).any()
+    assert read.step_time_s.min() == pytest.approx(result.layouts[0].step_time_s, rel=1e-4)
+    assert (read.memory_bytes <= 80 * 2**30).all()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["all.csv"]
-    for row in rows.sample(5, random_state=1).to_dict("records"):
+    for row in read.sample(5, random_state=1).to_dict("records"):
         seconds, needed = row.pop("step_time_s"), row.pop("memory_bytes")
         one = roofline.estimate("llama-2-7b", "a100-sxm-80gb", **{**ASKED, **row})
         assert one.step_time_s == pytest.approx(seconds, rel=1e-4)

@@ -1,0 +1,145 @@
+"""Layouts as rows of a file: written a chunk at a time, as text or as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .grid import Bundle
+from .question import Piece
+from .space import DEGREES
+
+OF_ROW = ("num_devices", *DEGREES, "etp", "schedule")
+OF_WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention", "stack")
+FIGURES = ("step_time_s", "memory_bytes")
+COLUMNS = (*OF_ROW, "micro_batch", *OF_WORDS, *FIGURES)
+GROUP = 2**17  # rows of Parquet that are compressed together: 20 MB
+
+
+class Words(NamedTuple):
+    """What options say of a piece's layouts, apart from its figures; each can be said to `estimate`.
+
+    Attributes:
+        rows: What rows of degrees say, without and with sequence parallelism: columns of `OF_ROW`, [rows of the piece].
+        micro: Micro batches: [micro batches].
+        variants: What words say: columns of `OF_WORDS`, [variants].
+        whole: Whether a variant has sequence parallelism: [variants].
+    """
+
+    rows: tuple[dict[str, Any], dict[str, Any]]
+    micro: Any
+    variants: dict[str, Any]
+    whole: Any
+
+
+def words_of(bundle: Bundle, piece: Piece) -> Words:
+    """What options say of a piece's layouts, as complete configurations do."""
+    import numpy as np
+
+    trains, space, part = bundle.trains, bundle.space, slice(piece.first, piece.last)
+    columns = {name: space.columns[name][part] for name in ("num_devices", *DEGREES)}
+    schedule = trains[0].schedule
+    usual = np.where(columns["vp"] > 1, "interleaved", "1f1b").astype(object)
+    scheduled = usual if schedule in {None, "interleaved"} else np.full(len(usual), schedule, dtype=object)
+    etp = space.columns["etp"][part] if "etp" in space.columns else None
+    apart, whole = (
+        {**columns, "etp": sharing if etp is None else etp, "schedule": scheduled}
+        for sharing in (columns["tp"], np.ones_like(columns["tp"]))
+    )
+    variants = {name: np.array([getattr(train, name) for train in trains], dtype=object) for name in OF_WORDS}
+    variants["sharding"][:] = piece.sharding
+    variants["recompute"][:] = [(train.recompute_detail or train.recompute).replace(",", "+") for train in trains]
+    return Words((apart, whole), space.micro_batches, variants, variants["sequence_parallel"].astype(int))
+
+
+class Text:
+    """Rows of a CSV, without its header."""
+
+    def __init__(self, to: Path, piece: Piece) -> None:
+        self.to, self.piece = to, piece
+        self.file: Any = None
+
+    def take(self, bundle: Bundle, variant: Any, rows: Any, micro: Any, needed: Any, seconds: Any) -> None:
+        """Add layouts, as `sift.Take`: 1.5 million a second, which no formatting by columns comes near."""
+        if self.file is None:
+            self.file = self.to.open("w", encoding="utf-8", newline="")
+            self.parts = _texts(words_of(bundle, self.piece))
+        heads, sizes, tails, whole = self.parts
+        found = zip(
+            heads[whole.take(variant), rows - self.piece.first].tolist(),
+            sizes.take(micro).tolist(),
+            tails.take(variant).tolist(),
+            seconds.tolist(),
+            needed.tolist(),
+            strict=True,
+        )
+        self.file.write("".join(map("%s,%d,%s,%.6g,%.6g\n".__mod__, found)))
+
+    def close(self) -> None:
+        """End the file."""
+        if self.file is not None:
+            self.file.close()
+
+
+def _texts(words: Words) -> tuple[Any, Any, Any, Any]:
+    """Heads [2, rows] and tails [variants] of lines, micro batches, and which head a variant has."""
+    import numpy as np
+
+    def joined(columns: dict[str, Any], text: Callable[[Any], str]) -> list[str]:
+        return [",".join(map(text, row)) for row in zip(*(each.tolist() for each in columns.values()), strict=True)]
+
+    heads = np.array([joined(each, str) for each in words.rows], dtype=object)
+    return heads, words.micro, np.array(joined(words.variants, _quoted), dtype=object), words.whole
+
+
+def _quoted(value: Any) -> str:
+    """A field of a CSV: the path of a software profile may hold anything."""
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+
+class Parquet:
+    """Rows of a Parquet file."""
+
+    def __init__(self, to: Path, piece: Piece) -> None:
+        self.to, self.piece = to, piece
+        self.waiting: list[dict[str, Any]] = []
+        self.file: Any = None
+
+    def take(self, bundle: Bundle, variant: Any, rows: Any, micro: Any, needed: Any, seconds: Any) -> None:
+        """Add layouts, as `sift.Take`."""
+        import numpy as np
+
+        if not hasattr(self, "words"):
+            self.words = words_of(bundle, self.piece)
+        apart, whole = self.words.rows
+        place, has = rows - self.piece.first, self.words.whole.take(variant)
+        columns = {name: apart[name].take(place) for name in OF_ROW}
+        columns["etp"] = np.where(has, whole["etp"].take(place), columns["etp"])
+        columns["micro_batch"] = self.words.micro.take(micro)
+        columns |= {name: column.take(variant) for name, column in self.words.variants.items()}
+        self.waiting.append({**columns, "step_time_s": seconds, "memory_bytes": needed})
+        if sum(len(each["pp"]) for each in self.waiting) >= GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({name: np.concatenate([each[name] for each in self.waiting]) for name in COLUMNS})
+        self.waiting.clear()
+        if self.file is None:
+            self.file = pq.ParquetWriter(self.to, table.schema)
+        self.file.write_table(table)
+
+    def close(self) -> None:
+        """End the file."""
+        if self.waiting:
+            self._write()
+        if self.file is not None:
+            self.file.close()
+
+
+SUFFIXES: dict[str, type[Text | Parquet]] = {".csv": Text, ".parquet": Parquet}
