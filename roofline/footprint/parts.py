@@ -155,7 +155,9 @@ def peak_of(step: Step, device: Device) -> Peak:
         _of_device(step, device.memory_bytes, phases_of(step, stage, shares))
         for stage, shares in stage_shares(step.model, step.train, step.weights)
     ]
-    return Peak(maximum(*(found.needed for found in stages)), maximum(*(found.held for found in stages)))
+    needed = maximum(*(found.needed for found in stages))
+    same = all(found.held is found.needed for found in stages)
+    return Peak(needed, needed if same else maximum(*(found.held for found in stages)))
 
 
 class _OfDevice(msgspec.Struct, frozen=True):

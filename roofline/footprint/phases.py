@@ -181,7 +181,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         activations=in_hand,
         logits=logits,
         communication=gathered.loss,
-        host=kept.host + held - in_hand,
+        host=kept.host + (held - in_hand if share else 0),
         nvme=kept.nvme,
         paged=kept.paged,
     )

@@ -15,7 +15,7 @@ from ..config.run import TrainConfig
 from ..counting.step import build_step
 from ..footprint.parts import Memory, memory_of
 from .best import Best
-from .grid import Bundle
+from .grid import ROUNDING, Bundle
 from .layout import HARDLY, VARIED, Layout, SearchResult, layouts_of, value_of, worse_by
 from .question import Bundles, Piece
 
@@ -128,11 +128,14 @@ class Found:
         )
 
     def _simplest(self, best: Layout) -> Layout:
+        tolerance, objective = HARDLY if self.tolerance is None else self.tolerance, self.question.objective
+        most = value_of(best, objective) * (1 + tolerance) * (1 + ROUNDING)
         for level in sorted(self.best.simple):  # none where the best is borderline
+            if self.best.simple[level].worst > most and self.question.device.seen is None:
+                continue  # which needs no estimate
             layout = self._layout(self.best.simple[level].best()[0])
-            least, expected, _ = worse_by(best, layout, self.question.objective, self.question.device)
-            hardly = expected <= (HARDLY if self.tolerance is None else self.tolerance)
-            if hardly and (least <= 0 or self.tolerance is not None):
+            least, expected, _ = worse_by(best, layout, objective, self.question.device)
+            if expected <= tolerance and (least <= 0 or self.tolerance is not None):
                 return layout
         return best
 

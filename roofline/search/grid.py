@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 _GRID = ("tp", "cp", "ep", "etp")  # what op times depend on, beside the micro batch
-_ROUNDING = 1e-9  # by how much two orders of one sum differ at most
+ROUNDING = 1e-9  # by how much two orders of one sum differ at most
 
 
 class Bundle:
@@ -170,19 +170,19 @@ class Bundle:
         return Peak(np.broadcast_to(found.needed, shape), np.broadcast_to(found.held, shape))
 
     def allowed(self, sharding: str, rows: Any) -> Any:
-        """Where a layout is none that its own software refuses: [variants, rows, micro batches]."""
+        """Where a layout is none that its own software refuses: [variants, rows, micro batches].
+
+        What runs again decides on nothing there but CUDA graphs.
+        """
         import numpy as np
 
         degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
-        broken = [
-            breaks(
-                msgspec.structs.replace(train, **degrees, micro_batch=self.micro, sharding=sharding),
-                self.steps[0].model,
-            )
-            for train in self.trains
-        ]
-        shape = (len(rows), len(self.micro))
-        return ~np.stack([np.broadcast_to(np.asarray(each, dtype=bool), shape) for each in broken])
+        shape, degrees = (len(rows), len(self.micro)), {**degrees, "micro_batch": self.micro, "sharding": sharding}
+        found = np.empty((len(self.trains), *shape), dtype=bool)
+        for variants in self.alike if self.trains[0].cuda_graph == "none" else [[each] for each in range(len(found))]:
+            broken = breaks(msgspec.structs.replace(self.trains[variants[0]], **degrees), self.steps[0].model)
+            found[variants] = ~np.asarray(broken, dtype=bool)
+        return found
 
     def saves(self, memory: Any) -> Any:
         """Where recompute, which only takes time, saves memory; True without it: [variants, rows, micro batches]."""
@@ -198,7 +198,7 @@ class Bundle:
         """Seconds that a step surely takes: of a mean stage, with no bubble, gradients or update. All [layouts]."""
         sequences = self.trains[0].global_batch / (self.columns["dp"] * self.columns["pp"])
         passes = _take(sequences, rows) / self.micro.take(micro)
-        return _take(self._pass, self._place(variant, rows, micro)) * passes * (1 - _ROUNDING)
+        return _take(self._pass, self._place(variant, rows, micro)) * passes * (1 - ROUNDING)
 
     def _place(self, variant: Any, rows: Any, micro: Any) -> Any:
         """Where the flat tables hold what a step of one micro batch takes: all [layouts]."""

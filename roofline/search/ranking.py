@@ -95,6 +95,11 @@ class Front:
             if not keep.any():
                 return
             cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
+        first = np.argsort(
+            cost, kind="stable"
+        )  # most are slower than one that costs as little: by one key, then by all
+        first = first[time[first] <= np.minimum.accumulate(time[first])]
+        cost, time, index, source = cost[first], time[first], index[first], source[first]
         cost = np.concatenate([self._cost, cost])
         time = np.concatenate([self._time, time])
         source_of = np.concatenate([self._source, source])

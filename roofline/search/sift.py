@@ -15,7 +15,7 @@ from .grid import Bundle
 from .layout import WAITING_DRAW, mean_draw
 from .question import Bundles, Piece, Question
 
-CHUNK = 2**14  # layouts priced at once: arrays of 128 KiB stay in the cache
+CHUNK = 2**16  # layouts priced at once: arrays of 512 KiB, few enough that calls cost little beside them
 KEPT = 2**24  # bytes: without them, giving memory back and taking it again is a third of a search
 # What splits add to think about. A sharded optimizer and sequence parallelism beside tp are switches: nothing.
 MACHINERY = {"tp": 2, "pp": 2, "ep": 2, "etp": 1, "cp": 3, "vp": 1}

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import roofline
-from roofline.config.asserts import breaks, refuse
+from roofline.config.asserts import ASSERTS, breaks, refuse
+from roofline.config.settle import resolve, train_config
 from roofline.errors import RooflineError
 from roofline.search.question import Bundles, Question
 from roofline.search.schedules import spaces_of
@@ -70,3 +71,18 @@ def test_where_all_are_refused_the_reason_is_said(model, options, words) -> None
 def test_sequence_parallelism_may_be_asked_for() -> None:
     found = roofline.layouts(DENSE, DEVICE, tp=2, sequence_parallel=True, global_batch=32, **ASKED)
     assert {layout.sequence_parallel for layout in found.layouts} == {True}
+
+
+@pytest.mark.parametrize("each", ASSERTS)
+@pytest.mark.parametrize(
+    "asked", [{"tp": 4, "pp": 2, "vp": 2}, {"ep": 4, "dtype": "fp16"}, {"cp": 2, "sharding": "zero1"}]
+)
+def test_what_runs_again_decides_on_nothing_without_cuda_graphs(each, asked) -> None:
+    """So a search asks once for all that differ in it alone (`Bundle.allowed`)."""
+    run = resolve(
+        train_config({"micro_batch": 1, "num_devices": 16, "seq_len": 2050, "stack": each.stacks[0], **asked}), EXPERTS
+    )
+    broken = [
+        each.breaks(msgspec.structs.replace(run, recompute=how), EXPERTS) for how in ("none", "selective", "full")
+    ]
+    assert len({bool(one) for one in broken}) == 1
