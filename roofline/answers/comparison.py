@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -56,32 +56,56 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Sweep(msgspec.Struct, frozen=True):
+    """Every combination of models, devices and options that hold a choice of several values, the last varying fastest.
+
+    Attributes:
+        models: Models, or functions that build one.
+        devices: Devices.
+        options: Fields of `TrainConfig` that were given.
+    """
+
+    models: tuple[ModelConfig | str, ...]
+    devices: tuple[Any, ...]
+    options: dict[str, Any]
+
+    @property
+    def swept(self) -> dict[str, tuple[Any, ...]]:
+        """The options of several values."""
+        return {name: value for name, value in self.options.items() if several_of(name, value)}
+
+    def __len__(self) -> int:
+        """How many combinations there are."""
+        return math.prod(map(len, (self.models, self.devices, *self.swept.values())))
+
+    def __getitem__(self, number: int) -> Case:
+        """One of them."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        swept, chosen = self.swept, {}
+        for name, values in reversed(swept.items()):
+            number, place = divmod(number, len(values))
+            chosen[name] = values[place]
+        which, place = divmod(number, len(self.devices))
+        model, device = self.models[which], self.devices[place]
+        varied = {"model": getattr(model, "name", model)} if len(self.models) > 1 else {}
+        varied |= {"device": device.id} if len(self.devices) > 1 else {}
+        varied |= {name: chosen[name] for name in swept}
+        return Case(model=model, device=device, options={**self.options, **chosen}, varied=varied)
+
+
 def cases(models: Sequence[ModelConfig | str], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
     """Every combination of `models`, `devices` and the options that hold a choice of several values.
 
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    swept = {name: value for name, value in options.items() if several_of(name, value)}
-    number = len(models) * len(devices)
-    for values in swept.values():
-        number *= len(values)
-    if number > MOST_CASES:
-        raise RooflineError(f"these options make {number:,} cases: give at most {MOST_CASES:,}")
-    return list(_combinations(models, devices, options, swept))
-
-
-def _combinations(
-    models: Sequence[ModelConfig | str],
-    devices: Sequence[Device],
-    options: Mapping[str, Any],
-    swept: Mapping[str, tuple[Any, ...]],
-) -> Iterator[Case]:
-    for model, device, *values in product(models, devices, *swept.values()):
-        chosen = dict(zip(swept, values, strict=True))
-        varied = {"model": getattr(model, "name", model)} if len(models) > 1 else {}
-        varied |= {"device": device.id} if len(devices) > 1 else {}
-        yield Case(model=model, device=device, options={**options, **chosen}, varied=varied | chosen)
+    sweep = Sweep(tuple(models), tuple(devices), dict(options))
+    if len(sweep) > MOST_CASES:
+        raise RooflineError(
+            f"these options make {len(sweep):,} cases: give at most {MOST_CASES:,}, or write them with --all"
+        )
+    return list(sweep)
 
 
 def labelled(case: Case, label: str) -> Case:

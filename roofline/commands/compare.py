@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
 from . import measured, options
-from .output import add_format_arguments, show
+from .jobs import add_all_arguments, output_of_all, processes
+from .output import add_format_arguments, show, write_text
 from .parser import command_parser
+from .progress import Progress
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="one case, written as its own [MODEL] and options over those outside (repeatable)",
     )
+    add_all_arguments(parser, "case", ".csv")
     options.add_device_arguments(parser, repeatable=True)
     add_training_arguments(parser, sweeps=True)
     measured.add_arguments(parser)
@@ -46,10 +49,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the cases side by side (up to four), or as one row each."""
+    """Print the cases side by side (up to four), or as one row each; with ``--all`` write them."""
     from ..answers.comparison import run_cases
 
+    if args.all:
+        return _write_all(args)
     show(args, run_cases(_all_cases(args), **measured.given(args)))
+    return 0
+
+
+def _write_all(args: argparse.Namespace) -> int:
+    """Write every case to a file.
+
+    Raises:
+        RooflineError: The cases are no combinations of options alone, or the file cannot be written.
+    """
+    from ..answers.comparison import Sweep
+    from .streamed import write_cases
+
+    path = output_of_all(args, "cases", ".csv")
+    one, *others = _split(args)
+    if args.cases or others or measured.given(args):
+        raise RooflineError("--all takes combinations of options: leave out --case, --measured and further run files")
+    sweep = Sweep(tuple(_models(one)), tuple(options.devices(args)), options.train_options(one))
+    with Progress("cases") as progress, processes(args.jobs) as executor:
+        done = write_cases(sweep, path, executor, progress)
+    refused = f"; {done.refused:,} cannot be, the first: {done.reason}" if done.refused else ""
+    write_text(f"{done.written:,} cases are in {path}{refused}\n")
     return 0
 
 

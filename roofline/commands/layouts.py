@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .. import units
 from ..config.values import Word
 from ..errors import RooflineError
-from ..view.files import check_writable, write_atomically
+from ..view.files import write_atomically
 from . import measured, options
+from .jobs import add_all_arguments, output_of_all, processes
 from .output import DOES_NOT_FIT, add_format_arguments, settle_format, show, write_text
 from .progress import Progress
 from .training import add_training_arguments
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-    from pathlib import Path
-
     from ..search.layout import SearchResult
 
 EXAMPLES = (
@@ -59,15 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print the best layout in a framework's own keys instead: megatron, torchtitan, deepspeed or axolotl",
     )
     search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
-    search.add_argument(
-        "--jobs", metavar="N", type=units.positive_int, default=1, help="processes that search (default 1)"
-    )
-    search.add_argument(
-        "--all",
-        action="store_true",
-        help="write every layout that surely fits to --output (.csv or .parquet); a stopped search goes on where it "
-        "stood",
-    )
+    add_all_arguments(search, "layout that surely fits", ".csv or .parquet")
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
     add_training_arguments(parser, sweeps=True, searches=True)
     measured.add_arguments(parser)
@@ -86,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
-    record = _record(args)
+    record = output_of_all(args, "layouts", ".csv or .parquet") if args.all else None
     if record is None and args.emit is None:
         settle_format(args)  # before a search of minutes
     with Progress("layouts") as progress, processes(args.jobs) as executor:
@@ -124,48 +110,6 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.layouts else DOES_NOT_FIT
-
-
-def _record(args: argparse.Namespace) -> Path | None:
-    """The file that gets every layout."""
-    if not args.all:
-        return None
-    from pathlib import Path
-
-    if args.output in {None, "-"}:
-        raise RooflineError("--all writes millions of layouts: name a file with --output (.csv or .parquet)")
-    check_writable(Path(args.output))
-    return Path(args.output)
-
-
-@contextmanager
-def processes(count: int) -> Iterator[Executor | None]:
-    """An executor of as many processes; None for one."""
-    if count == 1:
-        yield None
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin) as executor:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # in those that start now, up to `_begin`
-        executor.submit(int)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield executor
-
-
-def _begin() -> None:
-    """What a process of a search does first: from here on Ctrl-C reaches it, and it ends where its parent has."""
-    from multiprocessing import parent_process
-    from threading import Thread
-
-    def end() -> None:
-        if (parent := parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=end, daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def emitted(text: str) -> str:

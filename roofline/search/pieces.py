@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import RooflineError
 from .best import Best
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .record import Record
 
+T = TypeVar("T")
 AHEAD = 64  # pieces handed to an executor before the first of them is back
 
 
@@ -68,21 +69,30 @@ def _here(
 
 
 def _there(bundles: Bundles, executor: Executor, rows: Record | None) -> Iterator[Best]:
-    """Each piece on the executor, a few at a time, in their order."""
+    """Each piece on the executor."""
+    asked, path = pickle.dumps(bundles.question), None if rows is None else rows.path
+    return in_order(executor, partial(_of_piece, asked, path), len(bundles.pieces))
+
+
+def in_order(executor: Executor, work: Callable[[int], T], number: int) -> Iterator[T]:
+    """What `work` makes of each number below `number` on an executor, a few at a time, in their order.
+
+    Raises:
+        RooflineError: A process ended.
+    """
     from concurrent.futures import BrokenExecutor  # whoever brings an executor has it imported
 
-    asked = pickle.dumps(bundles.question)
-    waiting: deque[Future[Best]] = deque()
+    waiting: deque[Future[T]] = deque()
     try:
-        for number in range(len(bundles.pieces)):
-            waiting.append(executor.submit(_of_piece, asked, number, None if rows is None else rows.path))
+        for each in range(number):
+            waiting.append(executor.submit(work, each))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     except BrokenExecutor as error:
         raise RooflineError(
-            f"the search lost a process ({error}): it was ended from outside, as where memory runs out, or cannot "
+            f"the work lost a process ({error}): it was ended from outside, as where memory runs out, or cannot "
             "start; take fewer jobs, and search below `if __name__ == '__main__':` in a script"
         ) from error
     finally:
@@ -96,7 +106,7 @@ def _record(path: str | Path, question: Question) -> Record:
     return Record(path, question)
 
 
-def _of_piece(asked: bytes, number: int, path: Path | None) -> Best:
+def _of_piece(asked: bytes, path: Path | None, number: int) -> Best:
     """What is best of one piece: what a process elsewhere runs."""
     bundles, rows = _asked(asked, path)
     if rows is not None:

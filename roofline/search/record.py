@@ -6,8 +6,6 @@ the pieces that are missing; parts of another question are refused.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +16,9 @@ from zipfile import BadZipFile
 
 import msgspec
 
-from .. import __version__
 from ..errors import RooflineError
 from .best import Best
+from .parts import Parts
 from .question import Piece, Question
 from .rows import COLUMNS, SUFFIXES
 from .sift import Take
@@ -35,35 +33,13 @@ class Record:
             raise RooflineError(f"record {path}: a record of layouts ends in {' or '.join(SUFFIXES)}")
         if path.suffix == ".parquet" and find_spec("pyarrow") is None:
             raise RooflineError(f"record {path}: Parquet needs pyarrow (pip install 'roofline[parquet]'); or use .csv")
-        self.path = path
-        self.folder = path.with_name(f"{path.name}.parts")
-        asked = msgspec.json.encode(_plain(question))
-        self.asked = hashlib.sha256(__version__.encode() + asked).hexdigest()
-        self._open()
-
-    def _open(self) -> None:
-        """Make the folder, or find what an earlier search of the same question left in it."""
-        note = self.folder / "question"
-        try:
-            self.folder.mkdir(exist_ok=True)
-            if not note.exists():
-                with _whole(note) as to:
-                    to.write_text(self.asked)
-            elif note.read_bytes() != self.asked.encode():
-                raise RooflineError(
-                    f"{self.folder} holds parts of another search: finish that one, or remove the folder"
-                )
-        except OSError as error:
-            raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error
-
-    def _part(self, number: int, suffix: str) -> Path:
-        return self.folder / f"{number:08}{suffix}"
+        self.path, self.parts = path, Parts(path, msgspec.json.encode(_plain(question)), "search")
 
     def restore(self, number: int, best: Best) -> bool:
         """Whether a piece is on disk already; then `best` is what was best of it."""
         import numpy as np
 
-        kept = self._part(number, ".npz")
+        kept = self.parts.of(number, ".npz")
         if not kept.exists():
             return False
         try:
@@ -80,27 +56,19 @@ class Record:
         Raises:
             RooflineError: The disk is full, or the folder is gone.
         """
-        part = self._part(number, self.path.suffix)
-        with _whole(part) as temporary:
+        part = self.parts.of(number, self.path.suffix)
+        with self.parts.writing(part) as temporary:
             rows = SUFFIXES[part.suffix](temporary, piece)
             try:
                 yield rows.take
             finally:
                 rows.close()
-        with _whole(self._part(number, ".npz")) as temporary:  # last: a piece with it is there
+        with self.parts.writing(self.parts.of(number, ".npz")) as temporary:  # last: a piece with it is there
             _keep(best, temporary)
 
     def finish(self, pieces: int) -> None:
         """Put the parts together, in order, and remove them."""
-        parts = [part for number in range(pieces) if (part := self._part(number, self.path.suffix)).exists()]
-        join = _join_csv if self.path.suffix == ".csv" else _join_parquet
-        try:
-            whole = self.folder / f"whole{self.path.suffix}"  # there, so that nothing else is left of a killed search
-            join(parts, whole)
-            whole.replace(self.path)
-            shutil.rmtree(self.folder)
-        except OSError as error:
-            raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error
+        self.parts.finish(pieces, _join_csv if self.path.suffix == ".csv" else _join_parquet)
 
 
 def _keep(best: Best, to: Path) -> None:
@@ -109,24 +77,6 @@ def _keep(best: Best, to: Path) -> None:
 
     with to.open("wb") as file:
         np.savez(file, **best.arrays())
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write a file, which is there afterwards whole or, if nothing was written, not at all.
-
-    Raises:
-        RooflineError: The disk is full, or the folder is gone.
-    """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        if temporary.exists():
-            temporary.replace(path)
-    except OSError as error:
-        raise RooflineError(f"cannot write {path.parent}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _join_csv(parts: list[Path], to: Path) -> None:

@@ -48,7 +48,7 @@ def test_layouts_say_what_was_searched(printed):
 
 def test_processes_end_with_the_one_that_started_them():
     code = (
-        "import sys, time; from roofline.commands.layouts import processes\n"
+        "import sys, time; from roofline.commands.jobs import processes\n"
         "with processes(2) as executor: print(executor.submit(abs, -7).result(), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
