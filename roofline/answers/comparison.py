@@ -105,7 +105,7 @@ def cases(models: Sequence[ModelConfig | str], devices: Sequence[Device], option
         raise RooflineError(
             f"these options make {len(sweep):,} cases: give at most {MOST_CASES:,}, or write them with --all"
         )
-    return list(sweep)
+    return [sweep[number] for number in range(len(sweep))]
 
 
 def labelled(case: Case, label: str) -> Case:

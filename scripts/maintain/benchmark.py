@@ -77,6 +77,10 @@ SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
     ),
     "Llama 2 70B, 1 to 12,288 A100": ("llama-2-70b", {"num_devices": COUNTS, "global_batch": 12288}),
     "Llama 2 7B, 1 to 12,288 A100": ("llama-2-7b", {"num_devices": COUNTS, "global_batch": 12288}),
+    "Mixtral 8x7B, 1 to 12,288 A100, every etp, 3 schedules": (
+        "mixtral-8x7b",
+        {"num_devices": COUNTS, "global_batch": 12288, "etp": "all", "schedule": ("1f1b", "interleaved", "zb-h1")},
+    ),
     "DeepSeek-V3, 2,048 A100": ("deepseek-v3", {"num_devices": 2048, "global_batch": 15360}),
     "DeepSeek-V3, 2,048 A100, DualPipe": (
         "deepseek-v3",
