@@ -58,7 +58,7 @@ def write_cases(
     if len(sweep) > MOST:
         raise RooflineError(f"these options make {len(sweep):,} cases: give at most {MOST:,}")
     asked = pickle.dumps(sweep)
-    (_, parts), work, done = _asked(asked, path), partial(_of_piece, asked, path), Done()
+    parts, work, done = _parts(path, sweep), partial(_of_piece, asked, path), Done()
     number = -(-len(sweep) // PIECE)
     for each in map(work, range(number)) if executor is None else in_order(executor, work, number):
         done.merge(each)
@@ -74,7 +74,11 @@ def write_cases(
 @lru_cache(maxsize=2)
 def _asked(asked: bytes, path: Path) -> tuple[Sweep, Parts]:
     sweep: Sweep = pickle.loads(asked)  # noqa: S301  (of our own making, from the process that asks)
-    return sweep, Parts(path, msgspec.json.encode(msgspec.to_builtins(sweep, str_keys=True)), "sweep")
+    return sweep, _parts(path, sweep)
+
+
+def _parts(path: Path, sweep: Sweep) -> Parts:
+    return Parts(path, msgspec.json.encode(msgspec.to_builtins(sweep, str_keys=True)), "sweep")
 
 
 def _of_piece(asked: bytes, path: Path, number: int) -> Done:

@@ -49,6 +49,7 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path, small_parts):
     assert streamed.write_cases(cases, path) == whole
     assert (whole.written, whole.refused) == (8, 4)
     assert path.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert streamed.write_cases(cases, path) == whole  # anew
 
 
 def test_processes_write_the_same(tmp_path, printed):
