@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from roofline.hardware.overrides import override
 from roofline.search import sift
 from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
@@ -98,3 +99,15 @@ def test_nothing_is_left_behind_where_all_are_asked_for_or_a_step_was_faster(mon
     timed = layouts(DENSE, DEVICE, **options, measured=0.6, measured_at={"num_devices": 8, "micro_batch": 1})
     assert timed.fitting == result.fitting
     assert timed.layouts[0].step_time_s < result.layouts[0].step_time_s
+
+
+@pytest.mark.parametrize(("memory_gib", "fitting"), [(80, 5), (24, 1), (2, 0)])
+def test_layouts_are_counted_whether_or_not_they_are_looked_at(memory_gib, fitting):
+    """Four sequences on two devices: dp 2 with micro batches of 1 and 2, tp 2 with those of 1, 2 and 4.
+
+    21 GB of weights, gradients and optimizer state: in 24 GiB and in 2 the rows without tp are ruled out unseen.
+    """
+    one_kind = {"pp": 1, "cp": 1, "sharding": "none", "recompute": "none", "sequence_parallel": False}
+    device = override(DEVICE, memory_gib=memory_gib)
+    found = layouts(DENSE, device, num_devices=2, global_batch=4, stack="megatron", **one_kind)
+    assert (found.evaluated, found.fitting) == (5, fitting)

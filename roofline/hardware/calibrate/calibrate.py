@@ -191,10 +191,13 @@ def _step(engine: Engine, device: Device, left_s: float, notes: list[str]) -> St
 
 
 def others_share() -> float:
-    """The share of this machine's CPU that other programs use right now; 0 where it is too little to matter."""
+    """The share of this machine's CPU that other programs use right now; 0 where it is too little, or nobody says."""
     import psutil
 
-    share = psutil.cpu_percent(interval=0.5) / 100
+    try:
+        share = psutil.cpu_percent(interval=0.5) / 100
+    except OSError:  # a container without /proc
+        return 0.0
     return share if share >= BUSY else 0.0
 
 

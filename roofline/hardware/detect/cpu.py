@@ -22,6 +22,7 @@ _HIDDEN = re.compile(
     r"|Common .* processor|Virtual .*|Intel Xeon Processor.*)( @ [\d.]+GHz)?$",
     re.IGNORECASE,
 )
+_NO_LIMIT = 2**60  # bytes: version 1 of cgroups writes 2^63 less a page where there is no limit
 _VECTOR = ("amx_bf16", "amx_tile", "avx512_bf16", "bf16", "avx512_vnni", "avx512f", "avx2", "sve2", "sve", "asimd")
 
 
@@ -219,7 +220,7 @@ def _up(path: str) -> list[str]:
 def _memory(files: Files) -> tuple[int | None, int | None]:
     """Total memory, and the cgroup's limit where it is lower."""
     match = re.search(r"MemTotal:\s+(\d+) kB", files.text("proc/meminfo") or "")
-    total = int(match[1]) * 1024 if match else None
+    total = int(match[1]) * 1024 if match else _pages() if files.root == Path("/") else None
     limits = []
     for controllers, path in _cgroups(files):
         for folder in _up(path):
@@ -227,9 +228,17 @@ def _memory(files: Files) -> tuple[int | None, int | None]:
             if "memory" in controllers.split(","):
                 name = f"sys/fs/cgroup/memory{folder}/memory.limit_in_bytes"
             limit = files.number(name)
-            if limit is not None and (total is None or limit < total):
+            if limit is not None and limit < (total or _NO_LIMIT):
                 limits.append(limit)
     return total, min(limits, default=None)
+
+
+def _pages() -> int | None:
+    """Total memory of this machine as the C library says it, where /proc cannot be read."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _clock(files: Files, name: str) -> float | None:

@@ -10,6 +10,7 @@ from ..architecture import Architecture, Rates
 from ..catalog import complete
 from ..database import architecture_ids, load_architecture
 from ..device import Device, Figures
+from ..errors import HardwareError
 from ..sections import Bandwidth, Cache, Capacity, Clock, Confidence, Dtype, Memory, Node, Peak
 from .cpu import Cpu, read_cpu
 from .detect import detect_gpus
@@ -90,7 +91,9 @@ def cpu_device(cpu: Cpu, *, peaks: dict[str, float] | None = None, bandwidth: fl
         confidence = "measured"
     if bandwidth is None:
         bandwidth = stream_bytes_per_s(_STREAM_BYTES, cores)
-    memory_bytes = cpu.memory_limit_bytes or cpu.memory_bytes or 0
+    memory_bytes = cpu.memory_limit_bytes or cpu.memory_bytes
+    if not memory_bytes:
+        raise HardwareError("this machine does not say how much memory it has: write a device file (docs/hardware.md)")
     figures = Figures(
         id="local",
         name=f"{cpu.model_name or cpu.microarchitecture or 'CPU'}, {cores} cores of this machine",

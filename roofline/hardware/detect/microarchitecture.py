@@ -70,10 +70,13 @@ def by_numbers(info: Mapping[str, str]) -> str | None:
 
 def by_archspec() -> str | None:
     """Archspec's name of this machine's CPU; None where it only knows the instruction set level."""
+    import warnings
+
     try:
         import archspec.cpu
 
-        host = archspec.cpu.host()
+        with warnings.catch_warnings(action="ignore"):  # of a /proc that is not there
+            host = archspec.cpu.host()
     except Exception:  # noqa: BLE001  (an unknown chip must not break detection)
         return None
     return None if host.vendor == "generic" else str(host.name)

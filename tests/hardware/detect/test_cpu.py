@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-from roofline.hardware.detect.cpu import parse_list, read_cpu
+import pytest
+
+from roofline.hardware.detect.cpu import _pages, parse_list, read_cpu
 
 GENOA_GUEST = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -155,6 +157,18 @@ def test_kernel_lists() -> None:
 
 def test_this_machine_is_read() -> None:
     cpu = read_cpu()
+    if hasattr(os, "sysconf") and cpu.memory_bytes is not None:  # the kernel's own figure leaves a little out
+        assert _pages() == pytest.approx(cpu.memory_bytes, rel=0.05)
     assert 1 <= cpu.available_cores <= cpu.physical_cores <= cpu.logical_cpus
     if hasattr(os, "sched_getaffinity"):
         assert cpu.available_cpus <= len(os.sched_getaffinity(0)) or cpu.available_cpus == cpu.logical_cpus
+
+
+def test_no_limit_is_no_memory_where_the_machine_does_not_say_its_own(tmp_path: Path) -> None:
+    """The kernel's word for none (version 1): 2^63 less a page."""
+    machine = Machine(tmp_path, SAPPHIRE_RAPIDS, cores=2)
+    (machine.root / "proc/meminfo").unlink()
+    machine.write("proc/self/cgroup", "4:memory:/job")
+    machine.write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", str(2**63 - 4096))
+    cpu = machine.read()
+    assert (cpu.memory_bytes, cpu.memory_limit_bytes) == (None, None)

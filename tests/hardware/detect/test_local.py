@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from roofline.hardware import load_device
+from roofline.hardware import HardwareError, load_device
 from roofline.hardware.calibrate.writer import to_toml, write_device
 from roofline.hardware.check.rules import problems
 from roofline.hardware.detect import local
@@ -63,6 +63,11 @@ def test_unknown_cpu_still_is_a_device() -> None:
     device = cpu_device(cpu_of(None), peaks={"fp32": 1e9, "fp64": 1e9}, bandwidth=1e9)
     assert device.architecture == "cpu"
     assert device.measured.gemm_fp32.cap > 0
+
+
+def test_memory_that_nobody_states_is_no_zero() -> None:
+    with pytest.raises(HardwareError, match="does not say how much memory it has"):
+        cpu_device(cpu_of("zen4", memory_bytes=None), peaks={"fp32": 1e11, "fp64": 1e11}, bandwidth=1e11)
 
 
 def test_calibrated_file_lies_in_the_config_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
