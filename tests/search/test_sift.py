@@ -1,6 +1,7 @@
 """One piece of a search: what is ruled out, and by what the rest is measured."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from roofline.hardware.overrides import override
@@ -9,7 +10,7 @@ from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
 from roofline.search.sift import _Sift
 
-from .small import DENSE, DEVICE, EXPERTS, told
+from .small import DENSE, DEVICE, EXPERTS, TIED, told
 
 
 @pytest.mark.parametrize("objective", ["time", "cost", "energy", "memory"])
@@ -111,3 +112,47 @@ def test_layouts_are_counted_whether_or_not_they_are_looked_at(memory_gib, fitti
     device = override(DEVICE, memory_gib=memory_gib)
     found = layouts(DENSE, device, num_devices=2, global_batch=4, stack="megatron", **one_kind)
     assert (found.evaluated, found.fitting) == (5, fitting)
+
+
+def test_what_splits_add_to_think_about(monkeypatch):
+    """tp and pp 2 each, a second chunk 1, cp 3, recompute 1, sharded gradients or parameters 1; a switch nothing."""
+    priced, added = _Sift._price, {}
+
+    def watched(self):
+        waiting = [np.concatenate(columns).tolist() for columns in zip(*self.waiting, strict=True)][:2]
+        levels = self._machinery(*map(np.array, waiting)) if waiting else []
+        for variant, row, level in zip(*waiting, levels, strict=False):
+            columns = {name: int(self.bundle.space.columns[name][row]) for name in ("tp", "pp", "cp", "vp")}
+            splits = " ".join(f"{name}{degree}" for name, degree in columns.items() if degree > 1)
+            added[splits, self.bundle.trains[variant].recompute, self.sharding] = int(level)
+        priced(self)
+
+    monkeypatch.setattr(_Sift, "_price", watched)
+    words = {"recompute": ("none", "full"), "sharding": ("none", "zero1", "fsdp"), "stack": "megatron"}
+    layouts(DENSE, DEVICE, num_devices=4, global_batch=8, **words)
+    expected = {
+        ("", "none", "none"): 0,
+        ("", "none", "zero1"): 0,
+        ("", "none", "fsdp"): 1,
+        ("", "full", "zero1"): 1,
+        ("tp2", "none", "zero1"): 2,
+        ("pp2", "none", "zero1"): 2,
+        ("pp2 vp2", "none", "zero1"): 3,
+        ("cp2", "none", "none"): 3,
+        ("tp2 pp2", "full", "none"): 5,
+        ("tp2 cp2", "full", "none"): 6,
+        ("tp2", "full", "fsdp"): 4,
+    }
+    assert {case: added.get(case) for case in expected} == expected
+
+
+def test_recompute_that_saves_nothing_is_left_out_unless_all_are_asked_for(tmp_path):
+    """With flash attention the selective kind keeps as much as none: it stands in a table of all alone."""
+    options = {"num_devices": 2, "global_batch": 4, "sharding": "none", "stack": "megatron"}
+    degrees = ["tp", "pp", "vp", "cp", "sequence_parallel", "micro_batch"]
+    layouts(TIED, DEVICE, **options, record=tmp_path / "all.csv")
+    rows = pd.read_csv(tmp_path / "all.csv").pivot_table("memory_bytes", degrees, "recompute")
+    assert (rows["selective"] >= rows["none"]).all()
+    assert (rows["full"] < rows["none"]).all()
+    kept = layouts(TIED, DEVICE, **options, top=1000).layouts
+    assert {each.recompute for each in kept} == {"none", "full"}
