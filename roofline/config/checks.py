@@ -166,6 +166,8 @@ def check_against(train: TrainConfig, model: ModelConfig) -> None:
     if model.recorded is not None:
         check_recorded(train)
     seq_len, positions = train.sequence_length, 0 if train.image_size else model.learned_positions  # these are resized
+    if positions and model.patches is not None:  # registers have none
+        positions = max(positions, model.patches.number() + model.patches.beside)
     longer = first_where(seq_len > positions, seq_len) if positions else None
     if longer is not None:
         raise RooflineError(

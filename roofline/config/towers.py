@@ -7,7 +7,8 @@ from typing import Any
 
 from ..arrays import Number, first_where, is_scalar, some, where
 from ..errors import RooflineError, shown
-from ..model.spec import ModelConfig, Patches, Tower, default_seq_len
+from ..model.patches import Patches
+from ..model.spec import ModelConfig, Tower, default_seq_len
 from .run import LARGEST, TrainConfig
 
 OPTION = {"image": "images_per_sample", "sound": "clips_per_sample"}

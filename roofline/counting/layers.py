@@ -8,7 +8,8 @@ two ops read the same tensor, the first one keeps it.
 from __future__ import annotations
 
 from ..arrays import Number, ceil_div, divide, is_scalar
-from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, Norm, Patches
+from ..model.patches import Patches
+from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, Norm
 from . import kernels, traffic
 from .attention import attention
 from .feedforward import activate, mlp, moe

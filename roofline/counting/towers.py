@@ -42,7 +42,10 @@ def record_towers(tape: Tape, model: ModelConfig) -> dict[int, Number]:
             if tower.encoder.extra_params:
                 here.weight("extra", tower.encoder.extra_params)
         here.frozen = tape.frozen or unused
-        linears(here, tower.joins, here.batch * tower.rows(tape.train.image_size if tower.name == "image" else None))
+        size = tape.train.image_size if tower.name == "image" else None
+        if tower.reads and tower.encoder.patches is not None:
+            linears(here, tower.reads, here.batch * tower.encoder.patches.number(size))
+        linears(here, tower.joins, here.batch * tower.rows(size))
         if tower.extra_params:
             here.weight("joins.extra", tower.extra_params)
         if unused:  # they are there, and nothing runs

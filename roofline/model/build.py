@@ -10,6 +10,7 @@ import msgspec
 from ..errors import printable, shown
 from ..reading import Work
 from .keys import MODEL_KEYS, Flat
+from .patches import Patches
 from .read_layers import (
     activation_params,
     linear,
@@ -21,7 +22,7 @@ from .read_layers import (
     read_norm,
     read_recurrence,
 )
-from .spec import LayerGroup, Linear, ModelConfig, Norm, Patches
+from .spec import LayerGroup, Linear, ModelConfig, Norm
 
 
 def build(flat: Flat) -> ModelConfig:
@@ -135,7 +136,8 @@ def _patches(flat: Flat) -> Patches | None:
     positions = flat.integer("learned_positions", 0)
     beside = flat.integer("tokens_beside", max(positions - found.number(), 0) if positions else 0)
     share = flat.integer("image_tokens") / found.number() if "image_tokens" in flat else 1.0
-    return msgspec.structs.replace(found, beside=beside, share=share)
+    fit = cast('Literal["cut", "nearest", "up"]', flat.word("image_fit", "cut"))
+    return msgspec.structs.replace(found, beside=beside, share=share, fit=fit)
 
 
 def _groups(flat: Flat, n_layers: int) -> tuple[tuple[LayerGroup, ...], tuple[int, ...]]:

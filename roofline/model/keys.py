@@ -171,6 +171,7 @@ FLAGS = _MODEL_FLAGS | frozenset(
     }
 )
 WORDS: Mapping[str, tuple[str, ...]] = {
+    "image_fit": ("cut", "nearest", "up"),
     "kind": ("decoder", "encoder", "encoder-decoder", "vision", "audio"),
     "norm": ("rms", "layer"),
     "recurrence": ("none", "delta", "ssd", "lightning", "scan"),
@@ -186,7 +187,9 @@ TEXTS = frozenset({"name", "source", "activation", "model_type", "ignore"})
 LISTS = frozenset({"variations", "linears", "model_linears", "mtp_like", "mtp_linears"})
 KEYS = frozenset(INTEGERS) | FLAGS | frozenset(WORDS) | TEXTS | LISTS
 # what is of the whole model; all else may vary from layer to layer
-MODEL_KEYS = frozenset(_MODEL_INTEGERS) | _MODEL_FLAGS | {"kind"} | (TEXTS - {"activation"}) | (LISTS - {"linears"})
+MODEL_KEYS = (
+    frozenset(_MODEL_INTEGERS) | _MODEL_FLAGS | {"kind", "image_fit"} | (TEXTS - {"activation"}) | (LISTS - {"linears"})
+)
 
 _MISSING = object()
 

@@ -105,5 +105,5 @@ def count_parameters(model: ModelConfig) -> Parameters:
 
 def tower_parameters(tower: Tower) -> int:
     """Parameters of an encoder and of what joins it to the language model."""
-    joins = sum(projection.params for projection in beside(tower.joins))
+    joins = sum(projection.params for projection in beside((*tower.reads, *tower.joins)))
     return count_parameters(tower.encoder).total + joins + tower.extra_params

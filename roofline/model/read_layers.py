@@ -20,6 +20,7 @@ _BLOCKS: Mapping[str, Block] = {  # the first word of a projection's name
     "head": "head",
 }
 _LINEAR_WORDS = "[name, d_in, d_out, bias, count, runs, every, windows, kept, fp32, weight_norm]"
+_MOST_KEPT = 100
 _LINEAR_DEFAULTS: tuple[Any, ...] = (False, 1, 1, 1, 1, 0, False, False)  # from bias on
 
 
@@ -42,9 +43,10 @@ def read_linears(flat: Flat, key: str) -> tuple[Linear, ...]:
         values: list[Any] = list(entry) if isinstance(entry, (list, tuple)) and 2 < len(entry) < 12 else ["", 0, 0]
         name, d_in, d_out, bias, count, runs, *more = [*values, *_LINEAR_DEFAULTS[len(values) - 3 :]]
         every, windows, kept, fp32, weight_norm = more
-        sizes = (d_in, d_out, count, runs, *(n + 1 if type(n) is int else n for n in (every, kept)))
+        sizes = (d_in, d_out, count, runs, every + 1 if type(every) is int else every)
         wrong = any(type(n) is not int or not 0 < n <= INTEGERS["d_ff"][1] for n in sizes)
-        if wrong or not isinstance(name, str) or type(windows) not in {int, float} or not 1 <= windows <= d_in:
+        wrong = wrong or any(type(n) not in {int, float} for n in (windows, kept))
+        if wrong or not isinstance(name, str) or not 1 <= windows <= d_in or not 0 <= kept <= _MOST_KEPT:
             flat.fail(f"{key} must hold {_LINEAR_WORDS}, got {shown(entry, 80)}")
         one = linear(name, d_in, d_out, bias=bool(bias), count=count, runs=runs)
         windows = one.windows if windows == 1 else windows

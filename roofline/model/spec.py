@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .patches import Patches
+
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
 
@@ -65,7 +67,7 @@ class Linear(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 1  # how often each runs per token (a convolution ahead of a stride)
     every: int = 1  # tokens that share one of its rows (patches that merge); 0: one row a sequence (a pooled one)
     windows: float = 1  # of its rows that read a number of its input (a convolution: kernel over stride)
-    kept: int = 0  # times that what it makes is kept by a norm and an activation behind it
+    kept: float = 0  # times that what it makes is kept by a norm and an activation behind it
     fp32: bool = False  # its code of transformers casts input and matrix up
     weight_norm: bool = False  # its matrix is made of directions and lengths in each pass (arXiv:1602.07868)
 
@@ -212,28 +214,6 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     ahead: bool = False  # predicts tokens further ahead, in training alone (multi-token prediction)
 
 
-class Patches(msgspec.Struct, frozen=True, kw_only=True):
-    """How one image, or one clip of sound, becomes the tokens of an encoder.
-
-    Attributes:
-        size: Pixels of a side of the usual image, or frames of the usual clip.
-        piece: Pixels of a side, or frames, that make one token.
-        sides: 2 of an image, 1 of a clip.
-        beside: Further tokens: of the class, registers.
-        share: Of its pieces that become tokens; a masked autoencoder drops the others once they are embedded.
-    """
-
-    size: int
-    piece: int
-    sides: int = 2
-    beside: int = 0
-    share: float = 1.0
-
-    def number(self, size: int | None = None) -> int:
-        """Tokens of an image or clip of that size, the further ones left out."""
-        return round(((size or self.size) // self.piece) ** self.sides * self.share)
-
-
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     """How a checkpoint stores its matrices.
 
@@ -292,26 +272,32 @@ class Tower(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: What it takes in: image or sound.
         encoder: Its layers; a sequence of its is one image or clip.
-        joins: Projections of its output, each row of `merge` tokens.
+        reads: Projections of each of its tokens, ahead of those.
+        joins: Projections of its output, each row of `merge` tokens, or of a query.
         merge: Tokens of its that make one of the language model's.
+        queries: Learned ones that attend to its tokens, and whose output it hands on however many these are; 0: none.
         extra_params: Norms and vectors of the projections.
     """
 
     name: str
     encoder: ModelConfig
+    reads: tuple[Linear, ...] = ()
     joins: tuple[Linear, ...] = ()
     merge: int = 1
+    queries: int = 0
     extra_params: int = 0
 
     @property
     def in_sequence(self) -> bool:
         """Whether its output is part of the language model's sequence, and not one vector to compare it with."""
-        return self.encoder.patches is None or self.merge < self.encoder.patches.number()
+        return self.encoder.patches is None or self.queries > 0 or self.merge < self.encoder.patches.number()
 
     def rows(self, size: int | None = None) -> float:
         """Rows of its output for one image or clip, of that size or the usual."""
         if self.encoder.patches is None:
             return 0
+        if self.queries:
+            return self.queries
         return self.encoder.patches.number(size) / self.merge if self.in_sequence else 1
 
 

@@ -6,6 +6,7 @@ between the two; the encoder itself reads as a model of its own type does (`hugg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -34,7 +35,9 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         config: The part of the config that describes it.
         type: The model type of that part where it names none that is described.
         merge: Tokens of its that make one of the language model's; 0: all of an image.
-        joins: The projections of its output, each as in the flat key `linears`.
+        reads: The projections of each of its tokens, each as in the flat key `linears`.
+        joins: Those of its output: of merged tokens, or of queries.
+        queries: How many learned queries attend to its tokens, and are handed on instead; 0: none do.
         extra: Norms and vectors of these.
         tiles: Whether an image is cut into several that run through it one by one.
         defaults: What the whole model's class takes for fields that the part leaves out.
@@ -43,7 +46,9 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     config: str = "vision_config"
     type: str
     merge: str = "1"
+    reads: str = "[]"
     joins: str = "[]"
+    queries: str = "0"
     extra: str = "0"
     tiles: bool = False
     defaults: dict[str, Any] = {}
@@ -90,13 +95,18 @@ def _tower(name: str, declared: Declared, config: Mapping[str, Any], text: int, 
     scope: dict[str, Any] = {**config, "tower": fields, "width": encoder.d_model, "text": text, "merge": 1}
     try:
         merge = scope["merge"] = evaluate(declared.merge, scope)
-        flat = Flat({"linears": evaluate(declared.joins, scope)}, where=here)
-        extra = evaluate(declared.extra, scope)
+        flats = [Flat({"linears": evaluate(text, scope)}, where=here) for text in (declared.reads, declared.joins)]
+        extra, queries = evaluate(declared.extra, scope), evaluate(declared.queries, scope)
     except ExpressionError as error:
         raise RooflineError(f"{here}: what joins it to the language model is not stated ({error.problem})") from None
-    if encoder.patches is not None and merge == 0:
-        merge = encoder.patches.number()
-    return Tower(name=name, encoder=encoder, joins=read_linears(flat, "linears"), merge=merge, extra_params=extra)
+    patches = encoder.patches
+    if patches is not None and merge == 0:
+        merge = patches.number()
+    elif patches is not None and patches.fit != "cut":  # a square of tokens merges
+        patches = msgspec.structs.replace(patches, multiple=math.isqrt(merge))
+        encoder = msgspec.structs.replace(encoder, patches=patches)
+    reads, joins = (read_linears(flat, "linears") for flat in flats)
+    return Tower(name=name, encoder=encoder, reads=reads, joins=joins, merge=merge, queries=queries, extra_params=extra)
 
 
 def _takes_in(model_type: object) -> bool:

@@ -19,10 +19,18 @@ from ..reading import packaged, read_packaged
 
 _DEFAULT_SEQ_LEN, _LONGEST, _LONGEST_SOUND = 512, 8192, 3000
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_source_positions")
-_SHAPES_OF_NUMBERS, _SHAPES_OF_REST = range(5), range(2)  # in which a name's shape may come, the likeliest first
+_SHAPES_OF_NUMBERS, _SHAPES_OF_REST = range(6), range(2)  # in which a name's shape may come, the likeliest first
 _IMAGE_TOKEN, _VIDEO_TOKEN = ("image_token_id", "image_token_index"), ("video_token_id", "video_token_index")
 _TOKENS_OF_IMAGE = ("num_query_tokens", "image_seq_length", "image_seq_len", "mm_tokens_per_image", "num_image_tokens")
-_IMAGES, _PATCHES, _FRAMES = (0, 4), (1,), (3,)  # in which of the shapes of pixel_values a language model takes them
+_IMAGES, _PATCHES, _FRAMES = (0, 4, 5), (1,), (3,)  # in which of the shapes of pixel_values a language model takes them
+_OF_IMAGES = {
+    "input_ids",
+    "pixel_values",
+    "image_grid_thw",
+    "aspect_ratio_ids",
+    "aspect_ratio_mask",
+    "cross_attention_mask",
+}
 _IN_PLACE = {"inputs_embeds", "encoder_hidden_states"}  # of other inputs
 
 
@@ -98,7 +106,7 @@ def _with_images(
         stated = [number for name in _TOKENS_OF_IMAGE if isinstance(number := getattr(settings, name, None), int)]
         patches = sizes["patches"]
         counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1])
-        names = wanted | {"input_ids", "pixel_values", "image_grid_thw"}
+        names = wanted | _OF_IMAGES
         for count, shape in product(counts, _PATCHES if "image_grid_thw" in takes else shapes):
             number = pictures * count
             here = {**sizes, "tokens": max(sizes["tokens"], number + 1)}

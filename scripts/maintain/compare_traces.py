@@ -191,7 +191,7 @@ def record_of(name: str) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 (a class can raise anything)
         return {"type": name, "why": " ".join(str(error).split())[:200]}
     batch, seq_len = (BATCH, SEQ_LEN) if model.vocab_size else rows_of(pass_.ops)
-    if model.learned_positions:
+    if model.vocab_size and model.learned_positions:
         seq_len = min(seq_len, model.learned_positions)
     found = counts(pass_.ops) | {"saved_bytes": pass_.activation_bytes}
     run = {"attention": attention, "batch": batch, "seq_len": seq_len}

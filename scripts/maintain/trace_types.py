@@ -43,12 +43,16 @@ LAYERS, DEPTHS = (
     ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "depth", "encoder_layers", "decoder_layers"),
 )
 
+STAGES = ("stage_names", "out_features", "out_indices")  # of a backbone: they name layers that are cut
+
 
 def shallow(fields: dict[str, Any]) -> dict[str, Any]:
     """A configuration with at most four layers in each stack, and as many entries in lists of one for each layer."""
     depths = {fields[name] for name in DEPTHS if isinstance(fields.get(name), int)}
     cut: dict[str, Any] = {}
     for name, value in fields.items():
+        if name in STAGES:
+            continue
         if isinstance(value, dict):
             cut[name] = shallow(value)
         elif isinstance(value, list) and len(value) in depths:

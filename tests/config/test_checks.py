@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from roofline.errors import RooflineError
-from roofline.model.load import load_model
+from roofline.model.load import load_model, model_from_flat
 
 from .resolved import resolved
 
@@ -81,3 +81,12 @@ def test_learned_positions_bound_the_sequence():
         resolved(gpt2, seq_len=1025)
     with pytest.raises(RooflineError, match="seq_len 2048"):
         resolved(gpt2, seq_len=np.array([512, 2048]))
+
+
+def test_registers_of_an_image_need_no_positions():
+    sizes = {"n_layers": 1, "d_model": 8, "n_heads": 2, "d_ff": 8, "vocab_size": 0, "gated_mlp": False}
+    image = {"kind": "vision", "image_size": 32, "patch_size": 8, "learned_positions": 17, "tokens_beside": 5}
+    model = model_from_flat({**sizes, **image})
+    assert resolved(model).seq_len == 16 + 5
+    with pytest.raises(RooflineError, match="seq_len 22"):
+        resolved(model, seq_len=22)

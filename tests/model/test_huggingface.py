@@ -130,10 +130,10 @@ def test_missing_kv_heads_are_a_named_assumption() -> None:
 
 
 def test_nested_text_config_is_found_and_said() -> None:
-    model = model_from_config({"model_type": "idefics2", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
+    model = model_from_config({"model_type": "janus", "text_config": LLAMA, "vision_config": {"hidden_size": 8}})
     assert model.d_model == 64
     assert model.name == "language model of config"
-    assert any("language model of idefics2 alone" in sentence for sentence in model.assumptions)
+    assert any("language model of janus alone" in sentence for sentence in model.assumptions)
 
 
 def test_a_nested_config_leaves_out_what_its_class_assumes() -> None:

@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
+from roofline.answers.counts import count
 from roofline.errors import RooflineError
 from roofline.model.family import load_family
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
+from roofline.model.spec import ModelConfig
 from roofline.model.towers import table
+
+from ..records import records
 
 SO400M = {
     "model_type": "siglip_vision_model",
@@ -51,9 +55,9 @@ def test_what_joins_an_encoder_is_part_of_it() -> None:
 
 
 def test_an_encoder_that_is_not_described_leaves_the_language_model_and_says_so() -> None:
-    model = model_from_config({"model_type": "idefics2", "text_config": TEXT, "vision_config": {}}, "config.json")
+    model = model_from_config({"model_type": "janus", "text_config": TEXT, "vision_config": {}}, "config.json")
     assert model.name == "language model of config.json"
-    assert "counts the language model of idefics2 alone, not its other towers" in model.assumptions
+    assert "counts the language model of janus alone, not its other towers" in model.assumptions
 
 
 def test_a_part_that_names_no_type_reads_as_its_whole_takes_it() -> None:
@@ -93,3 +97,42 @@ def test_images_that_are_cut_into_tiles_are_said_to_be(name, cut):
     text |= {"intermediate_size": 64, "vocab_size": 100}
     said = " ".join(model_from_config({"model_type": name, "text_config": text}).assumptions)
     assert ("cut into tiles" in said) == cut
+
+
+def of_type(name: str) -> ModelConfig:
+    """The default configuration of a type, as recorded."""
+    (config,) = (record["config"] for record in records("model_types.jsonl") if record["type"] == name)
+    return model_from_config(config, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tokens"),
+    [
+        ("qwen2_vl", 440, 16 * 16),  # 440 / 28 = 15.7: to the nearest two patches of 14
+        ("qwen2_vl", 430, 15 * 15),
+        ("qwen2_vl", 10, 1),
+        ("mistral3", 500, 18 * 18),  # 500 / 28 = 17.9: up to the next
+        ("mistral3", 510, 19 * 19),
+        ("llava", 350, 25 * 25),  # what is left of a patch of 14 is cut off
+        ("idefics2", 980, 64),  # queries, however large the image
+        ("idefics2", 224, 64),
+    ],
+)
+def test_tokens_of_an_image_are_those_of_its_processor(name: str, size: int, tokens: int) -> None:
+    (tower,) = of_type(name).towers
+    assert tower.rows(size) == tokens
+
+
+def test_what_queries_attend_to_is_projected_for_every_token_of_the_encoder() -> None:
+    (tower,) = of_type("idefics2").towers  # 7 x 7 patches
+    found = {op.name: op.shape for op in count(of_type("idefics2"), seq_len=256).ops if op.phase == "forward"}
+    assert tower.encoder.patches is not None
+    assert found["image.gate"][:3] == (49, 14336, 768)
+    assert found["image.query"] == (64, 16 * 96, 4096, 3)  # 64 queries in each of three layers
+
+
+def test_a_pair_of_encoders_takes_an_image_in_beside_the_text() -> None:
+    """SigLIP's text is shorter than an image has patches, which are no part of it."""
+    (tower,) = of_type("siglip").towers
+    assert not tower.in_sequence
+    assert any(op.name.startswith("image.") for op in count(of_type("siglip")).ops)
