@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
+
+_WHOLE: Mapping[str, Callable[[float], int]] = {"cut": math.floor, "nearest": round, "up": math.ceil}
 
 
 class Patches(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,5 +35,5 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     def number(self, size: int | None = None) -> int:
         """Tokens of an image or clip of that size, the further ones left out."""
         units = (size or self.size) / (self.piece * self.multiple)
-        whole = max(1, {"cut": math.floor, "nearest": round, "up": math.ceil}[self.fit](units))
+        whole = max(1, _WHOLE[self.fit](units))
         return round((whole * self.multiple) ** self.sides * self.share)

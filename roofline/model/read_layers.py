@@ -273,11 +273,8 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         flat.fail(f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large")
 
     def mlp(width: int, bias: bool) -> Mlp:
-        forms: dict[str, Any] = {
-            "gated": gated,
-            "activation": activation,
-            "activation_fp32": flat.flag("activation_fp32", False),
-        }
+        wide = flat.flag("activation_fp32", False)
+        forms: dict[str, Any] = {"gated": gated, "activation": activation, "activation_fp32": wide}
         return Mlp(d_ff=width, up_bias=bias, down_bias=bias, **forms)
 
     return Moe(

@@ -122,6 +122,7 @@ NAMES = (
     *("llava", "paligemma", "gemma3", "internvl", "mistral3", "idefics3", "smolvlm"),
     *("llava_next", "llava_onevision", "step3p7"),
     *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v", "cohere2_vision", "qwen2_audio", "voxtral", "video_llama_3"),
+    *("ovis2", "video_llava"),
 )
 
 
@@ -132,7 +133,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"record the results in {RECORD.name}")
     args = parser.parse_args()
     transformers.logging.set_verbosity_error()
-    lines = []
+    known = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
+    records = {record["type"]: record for record in known}  # those that are not compared this time stay
     for name in args.names or NAMES:
         try:
             config = config_of(name)
@@ -142,8 +144,9 @@ def main() -> int:
             print(f"{name:<16} {type(error).__name__}: {' '.join(str(error).split())[:120]}", flush=True)
             continue
         print(f"{name:<16}{measured:>18,}{counted:>18,}{counted / measured - 1:>10.4%}", flush=True)
-        lines.append(json.dumps({"type": name, "flops": measured, "config": fields}, separators=(",", ":")))
+        records[name] = {"type": name, "flops": measured, "config": fields}
     if args.write:
+        lines = [json.dumps(record, separators=(",", ":")) for record in records.values()]
         RECORD.write_text("\n".join(lines) + "\n")
     return 0
 
