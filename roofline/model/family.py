@@ -33,6 +33,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         source: Where the meaning of the fields comes from, where that is not the class in transformers.
         refused: Why models of this type are not counted.
         refused_when: An expression that gives the reason for some of them, or is false.
+        read_as: An expression over the config's fields that names the type whose declarations hold for some of them, or
+            is false; not taken over from a base.
         note: A sentence on what the counts leave out, for the output.
         defaults: What the family assumes for fields that a config may omit.
         nested_defaults: Likewise, in a ``text_config`` alone: multimodal configs leave out what equals the defaults of
@@ -51,6 +53,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: str = ""
     refused: str = ""
     refused_when: str = ""
+    read_as: str = ""
     note: str = ""
     defaults: dict[str, Any] = {}
     nested_defaults: dict[str, Any] = {}
@@ -170,6 +173,7 @@ def _merge(base: Family, own: Family) -> Family:
         source=own.source or base.source,
         refused=own.refused or base.refused,
         refused_when=own.refused_when or base.refused_when,
+        read_as=own.read_as,
         note=own.note or base.note,
         defaults={**base.defaults, **own.defaults},
         nested_defaults={**base.nested_defaults, **own.nested_defaults},

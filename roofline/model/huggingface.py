@@ -58,6 +58,7 @@ _NO_SHAPE = frozenset(
         "num_hash_layers",
     }
 )
+_DEPTH = re.compile(r"^(n_|num_|num_hidden_)?layers?$|^depth$")
 TRACED = "; with transformers (pip install 'roofline[torch]') 'estimate' and 'models' take it as that builds it"
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
@@ -204,6 +205,8 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
             wholes, notes = [whole], []
         else:
             notes = [f"counts the language model of {model_type} alone: {' and '.join(parts)} is not stated"]
+    elif not wholes and not family.note and _has_other_models(config, family, model_type):
+        wholes = [whole]
     return Reading(
         model_type=model_type,
         family=family,
@@ -346,7 +349,23 @@ def _text_config(
             f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
             "(or the family it belongs to; 'roofline models --types' lists them)"
         )
-    return model_type, config
+    return _read_as(model_type, config), config
+
+
+def _read_as(model_type: str, config: Mapping[str, Any]) -> str:
+    """The type whose declarations hold for a config: its own, or what its fields say where one name has several."""
+    try:
+        text = load_family(model_type).read_as
+    except NotDescribedError:
+        return model_type
+    return (text and evaluate(text, dict(config))) or model_type
+
+
+def _has_other_models(config: Mapping[str, Any], family: Family, model_type: str) -> bool:
+    """Whether a config of one language model holds others, with layers of their own, that are not read."""
+    unread = config.keys() - recognised_fields(model_type) - set(family.ignored)
+    parts = [part for name in unread if isinstance(part := config[name], Mapping)]
+    return any(_is_size(value) and _DEPTH.search(name) for part in parts for name, value in part.items())
 
 
 def _check_wrapper(outer: str, inner: str, where: str) -> None:

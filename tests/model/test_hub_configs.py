@@ -37,8 +37,38 @@ def test_the_first_chatglm_is_refused_by_name() -> None:
         model_from_config(first)
 
 
+def test_a_name_with_several_language_models_reads_as_the_one_its_fields_say() -> None:
+    plain = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "vocab_size": 80,
+    }
+    seventh = {"model_type": "minicpmv", "version": 2.6, "tie_word_embeddings": False, **plain}
+    own = {**seventh, "model_type": "qwen2"}
+    assert count_parameters(model_from_config(seventh)) == count_parameters(model_from_config(own))
+    with pytest.raises(RooflineError, match="the language model of this version is not known"):
+        model_from_config({**seventh, "version": 9})
+
+
+def test_a_model_within_another_that_is_not_read_is_said_to_be_left_out() -> None:
+    """Qwen-VL: the language model is 7.72B of 9.66B."""
+    sees = {**BY_NAME["qwen1-7b"], "visual": {"layers": 48, "width": 1664, "heads": 16, "image_size": 448}}
+    model = model_from_config(sees)
+    assert model.name.startswith("language model of")
+    assert any("the language model of qwen alone" in sentence for sentence in model.assumptions)
+    assert not any("alone" in sentence for sentence in model_from_config(BY_NAME["qwen1-7b"]).assumptions)
+
+
 def test_active_parameters_of_mixtures_are_those_published() -> None:
-    published = {"gemma-4-26b-a4b": 3.8, "mimo-v2-flash": 15.4, "deepseek-moe-16b": 2.8, "longcat-flash": 28.0}
+    published = {
+        "gemma-4-26b-a4b": 3.8,
+        "mimo-v2-flash": 15.4,
+        "deepseek-moe-16b": 2.8,
+        "longcat-flash": 28.0,
+        "arctic": 17.3,
+    }
     for name, billions in published.items():
         active = count_parameters(model_from_config(BY_NAME[name])).active / 1e9
         assert active == pytest.approx(billions, abs=0.05)
