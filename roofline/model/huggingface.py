@@ -78,11 +78,10 @@ def model_from_config(
     config: Mapping[str, Any], where: str = "config", overrides: Mapping[str, object] | None = None
 ) -> ModelConfig:
     """The model that a decoded ``config.json`` describes."""
-    timm = recognise.of_timm(config, where)
-    if timm is not None:
-        model = model_from_config(timm, where, overrides)
-        note = f"{model.name} is a model of timm: assumes the sizes of its name, and counts no classifier"
-        return msgspec.structs.replace(model, assumptions=(*model.assumptions, note))
+    other = recognise.of_other_library(config, where)
+    if other is not None:
+        model = model_from_config(other.config, where, overrides)
+        return msgspec.structs.replace(model, assumptions=(*model.assumptions, other.note))
     reading = read_config(config, where)
     values = overridden(reading.values, overrides or {})
     flat = Flat(values, names=reading.names, where=where)
@@ -116,7 +115,7 @@ def _with_towers(model: ModelConfig, wholes: Sequence[Mapping[str, Any]], where:
 def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], list[str]]:
     """The fields of a ``config.json`` that decide the counts, and those that do not."""
     config = decode(text, where)
-    if recognise.adapter(config, where) or recognise.of_timm(config, where):
+    if recognise.adapter(config, where) or recognise.of_other_library(config, where):
         return [], []
     model_type, config = _text_config(config, where, [])
     parts = {tower.config for tower in towers().get(model_type, {}).values()}
@@ -345,8 +344,9 @@ def _text_config(
         )
     recognise.check(config, where)
     if not isinstance(model_type, str) or not model_type or model_type.startswith("_"):
+        usual = "gpt2" if "n_embd" in config else "llama"
         raise RooflineError(
-            f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "llama" '
+            f'{where}: no model_type, so the meaning of its fields is unknown: add "model_type": "{usual}" '
             "(or the family it belongs to; 'roofline models --types' lists them)"
         )
     return _read_as(model_type, config), config

@@ -49,33 +49,58 @@ def _kind(config: Mapping[str, Any]) -> str:
     for needed, kind in _SIGNS.items():
         if all(key in config for key in needed.split()):
             return kind
-    numbered = config and all(isinstance(value, int) for value in config.values())
-    return "the vocabulary of a tokenizer (vocab.json, added_tokens.json)" if numbered else ""
+    if config and all(type(value) is int for value in config.values()):
+        ids = sorted(config.values())
+        if ids == list(range(ids[0], ids[0] + len(ids))):
+            return "the vocabulary of a tokenizer (vocab.json, added_tokens.json)"
+    return (
+        ""
+        if not config or any(_SIZE.search(key) for key in config)
+        else "a file without a size of a model (hidden_size, ...)"
+    )
 
 
 _SIZES = {"model_type", "_class_name", "hidden_size", "num_hidden_layers", "d_model", "n_embd", "n_layer"}  # of a model
 _SIGNS = {  # the fields that tell, and what has them
     "weight_map": "the index of a checkpoint's files",
     "added_tokens model": "a tokenizer (tokenizer.json)",
+    "added_tokens_decoder": "a tokenizer's settings (tokenizer_config.json)",
     "tokenizer_class": "a tokenizer's settings (tokenizer_config.json)",
     "image_processor_type": "an image processor's settings",
+    "video_processor_type": "a video processor's settings",
     "image_mean": "an image processor's settings (preprocessor_config.json)",
+    "do_resize": "an image processor's settings (preprocessor_config.json)",
+    "min_pixels max_pixels": "an image processor's settings (preprocessor_config.json)",
     "sampling_rate": "a feature extractor's settings (preprocessor_config.json)",
     "model_cfg": "a file of OpenCLIP",
     "pooling_mode_mean_tokens": "the pooling of a sentence-transformers model (1_Pooling/config.json)",
     "__version__": "settings of a sentence-transformers model (config_sentence_transformers.json)",
     "max_seq_length do_lower_case": "settings of a sentence-transformers model (sentence_bert_config.json)",
+    "in_features out_features": "a dense layer of a sentence-transformers model (2_Dense/config.json)",
     "per_device_train_batch_size": "a trainer's arguments",
+    "chat_template": "a chat template (chat_template.json)",
     "unk_token": "the special tokens of a tokenizer (special_tokens_map.json)",
+    "eos_token": "the special tokens of a tokenizer (special_tokens_map.json)",
+    "additional_special_tokens": "the special tokens of a tokenizer (special_tokens_map.json)",
     "feature_extractor_type": "a feature extractor's settings",
     "processor_class": "a processor's settings",
     "zero_optimization": "a DeepSpeed configuration",
     "train_micro_batch_size_per_gpu": "a DeepSpeed configuration",
     "log_history": "a trainer's state",
+    "compute_environment": "settings of accelerate",
+    "general.architecture": "the metadata of a GGUF file",
+    "bits group_size": "the settings of a quantisation (quantize_config.json)",
+    "producer quantization": "the settings of a quantisation (hf_quant_config.json)",
+    "lang_ids suppress_ids": "settings of CTranslate2",
+    "n_audio_state n_text_state": "the sizes of an original Whisper checkpoint",
     "dim n_layers n_heads": "the params.json of an original Llama checkpoint",
     "bos_token_id eos_token_id transformers_version": "settings of text generation (generation_config.json)",
     "do_sample": "settings of text generation (generation_config.json)",
+    "temperature": "settings of text generation (generation_config.json)",
+    "top_p": "settings of text generation (generation_config.json)",
+    "cache_implementation": "settings of text generation (generation_config.json)",
 }
+_SIZE = re.compile(r"(^|_)(layers?|heads?|hidden|embd|emb|dim|width|depth|vocab|d_model|experts?|channels)(_|$)")
 
 
 _CLASS_ENDINGS = re.compile(r"(For[A-Z]\w*|LMHead\w*|DoubleHeads\w*|Model|PreTrainedModel)$")
@@ -122,14 +147,73 @@ def adapter(config: Mapping[str, Any], where: str) -> Adapter | None:
     return Adapter(base=base, note=note)
 
 
-def of_timm(config: Mapping[str, Any], where: str) -> dict[str, Any] | None:
-    """The config of a plain vision transformer that timm's file names; None for any other file.
+class Other(msgspec.Struct, frozen=True):
+    """What another library's file describes, in the fields of transformers, and a sentence on what was assumed."""
+
+    config: dict[str, Any]
+    note: str
+
+
+def of_other_library(config: Mapping[str, Any], where: str) -> Other | None:
+    """The model of timm, or of an original Llama or Mistral checkpoint, that a file describes; None for any other file.
 
     Raises:
-        RooflineError: It names a model of timm of another make.
+        RooflineError: It names a model of timm that is not read.
     """
+    if "model_type" in config:
+        return None
+    timm = _of_timm(config, where)
+    if timm is not None:
+        note = f"{timm['_name_or_path']} is a model of timm: assumes the sizes of its name, and counts no classifier"
+        return Other(timm, note)
+    sizes = _of_checkpoint(config)
+    note = f"{where} is the params.json of an original checkpoint: assumes a head of its own"
+    return None if sizes is None else Other(sizes, note)
+
+
+# of Llama's and Mistral's own code (github:meta-llama/llama-models models/llama3/args.py;
+# github:mistralai/mistral-inference src/mistral_inference/args.py)
+_CHECKPOINT = {"dim", "n_layers", "n_heads", "vocab_size"}
+_BESIDE = {"n_kv_heads", "multiple_of", "ffn_dim_multiplier", "norm_eps", "rope_theta", "use_scaled_rope", "head_dim"}
+_BESIDE |= {"hidden_dim", "moe", "sliding_window", "max_seq_len"}
+
+
+def _of_checkpoint(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields of a params.json; None where some are missing, negative or not known."""
+    stated = {key: value for key, value in config.items() if value is not None}
+    known = _CHECKPOINT <= stated.keys() <= _CHECKPOINT | _BESIDE
+    numbers = [value for key, value in stated.items() if key != "moe"]
+    if not known or not all(isinstance(value, (int, float)) and value >= 0 for value in numbers):
+        return None
+    hidden, multiple = stated.get("hidden_dim"), stated.get("multiple_of")
+    if hidden is None and multiple:  # two thirds of four times the width, times a factor, in whole multiples
+        hidden = int(stated.get("ffn_dim_multiplier", 1) * int(8 * stated["dim"] / 3))
+        hidden = -(-hidden // multiple) * multiple
+    if not hidden:
+        return None
+    fields = {
+        "model_type": "llama",
+        "hidden_size": stated["dim"],
+        "num_hidden_layers": stated["n_layers"],
+        "num_attention_heads": stated["n_heads"],
+        "num_key_value_heads": stated.get("n_kv_heads", stated["n_heads"]),
+        "head_dim": stated.get("head_dim"),
+        "intermediate_size": hidden,
+        "vocab_size": stated["vocab_size"],
+        "tie_word_embeddings": False,
+    }
+    if stated.get("sliding_window") or stated.get("moe"):
+        fields |= {"model_type": "mistral", "sliding_window": stated.get("sliding_window")}
+    if isinstance(moe := stated.get("moe"), Mapping):
+        experts = {"num_local_experts": moe.get("num_experts"), "num_experts_per_tok": moe.get("num_experts_per_tok")}
+        fields |= {"model_type": "mixtral", **experts}
+    return fields
+
+
+def _of_timm(config: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """The config of a plain vision transformer that timm's file names; None for any other file."""
     name = config.get("architecture")
-    if not isinstance(name, str) or "model_type" in config:
+    if not isinstance(name, str):
         return None
     found = _VIT.fullmatch(name)
     if found is None:

@@ -37,6 +37,15 @@ from roofline.model.parameters import count_parameters
         ({"architecture": "resnet50", "num_classes": 1000}, "'resnet50' of timm"),
         ({"peft_type": "LORA", "base_model_name_or_path": "some/model"}, r"an adapter \(LORA\)"),
         ({"dim": 4096, "n_layers": 32, "n_heads": 32, "multiple_of": 256}, "an original Llama checkpoint"),
+        ({"eos_token": "</s>", "additional_special_tokens": []}, "the special tokens of a tokenizer"),
+        ({"bos_token": "<s>", "added_tokens_decoder": {}, "model_max_length": 4096}, "a tokenizer's settings"),
+        ({"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14}, "an image processor's settings"),
+        ({"temperature": 0.6, "top_p": 0.9, "max_length": 4096}, "settings of text generation"),
+        ({"general.architecture": "llama", "llama.block_count": 32}, "the metadata of a GGUF file"),
+        ({"bits": 4, "group_size": 128, "sym": True}, "the settings of a quantisation"),
+        ({"n_mels": 80, "n_audio_state": 384, "n_text_state": 384}, "the sizes of an original Whisper checkpoint"),
+        ({"chat_template": "{{ messages }}"}, "a chat template"),
+        ({"backend": "nccl", "seed": 3}, "a file without a size of a model"),
     ],
 )
 def test_what_is_no_model_is_named(config: dict[str, Any], name: str) -> None:
@@ -45,6 +54,39 @@ def test_what_is_no_model_is_named(config: dict[str, Any], name: str) -> None:
     assert str(error.value).startswith("x.json: ")
     assert "\n" not in str(error.value)
     assert 'llama"' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "total"),
+    [  # totals of the models' own pages
+        (  # 2/3 of 4 * 4096, times 1.3, in multiples of 1024: 14336
+            {"n_kv_heads": 8, "vocab_size": 128256, "multiple_of": 1024, "ffn_dim_multiplier": 1.3, "rope_theta": 5e5},
+            8_030_261_248,
+        ),
+        ({"n_kv_heads": 8, "vocab_size": 32000, "hidden_dim": 14336, "head_dim": 128}, 7_241_732_096),
+        (
+            {
+                "n_kv_heads": 8,
+                "vocab_size": 32000,
+                "hidden_dim": 14336,
+                "moe": {"num_experts": 8, "num_experts_per_tok": 2},
+            },
+            46_702_792_704,
+        ),
+    ],
+)
+def test_the_sizes_of_an_original_checkpoint_are_read(checkpoint: dict[str, Any], total: int) -> None:
+    model = model_from_config(
+        {"dim": 4096, "n_layers": 32, "n_heads": 32, "norm_eps": 1e-5, **checkpoint}, "params.json"
+    )
+    assert count_parameters(model).total == total
+    assert any("original checkpoint" in sentence for sentence in model.assumptions)
+
+
+@pytest.mark.parametrize("more", [{"vocab_size": -1}, {"vocab_size": 32000, "vision_chunk_size": 448}])
+def test_what_an_original_checkpoint_leaves_to_others_is_not_read(more: dict[str, Any]) -> None:
+    with pytest.raises(RooflineError, match="an original Llama checkpoint"):
+        model_from_config({"dim": 4096, "n_layers": 32, "n_heads": 32, "multiple_of": 256, **more})
 
 
 @pytest.mark.parametrize(
