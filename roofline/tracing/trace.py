@@ -29,8 +29,12 @@ __all__ = ["FailedPassError", "ModuleCost", "Trace", "load_builder", "trace"]
 LARGEST_REAL = 300e6  # parameters of a module that runs on numbers by itself
 _CASTS = {"fp64": "float64", "fp32": "float32", "tf32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
+_SPARSE = (
+    "how large it is hangs on its values: trace an embedding with sparse=False, a matrix as index_select and index_add"
+)
 _REMEDIES = {  # what torch says of what a traced pass cannot do -> what to do
-    "SparseTensorImpl": "a sparse gradient's size hangs on the values: trace the embedding with sparse=False",
+    "SparseTensorImpl": _SPARSE,
+    "not defined for sparse tensors": _SPARSE,
     "NestedInt": "a nested tensor's sizes are not in its shape: pad it",
     "saved tensor hooks": "torch.func.grad hides what it keeps: take torch.autograd.grad(..., create_graph=True)",
     "combine_mode='pointwise'": "trace it with 'generic'",

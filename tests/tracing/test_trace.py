@@ -336,7 +336,7 @@ def test_what_a_traced_pass_cannot_do_is_said_with_a_remedy():
             return self.layer(rows).to_padded_tensor(0.0)
 
     for module, inputs, remedy in (
-        (nn.Embedding(8, 4, sparse=True), torch.zeros(3, dtype=torch.long), "trace the embedding with sparse=False"),
+        (nn.Embedding(8, 4, sparse=True), torch.zeros(3, dtype=torch.long), "trace an embedding with sparse=False"),
         (Rows(), torch.randn(3, 4), "take torch.autograd.grad"),
         (Nested(), torch.randn(3, 4), "pad it"),
     ):
