@@ -277,6 +277,11 @@ def _check_batch(train: TrainConfig) -> None:
 
 
 def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
+    several = first_where(train.pp > 1, train.pp)
+    if several is not None and any(group.shares_weights for group in model.groups):
+        raise RooflineError(
+            f"pp {several[0]} would put layers of {model.name} that share weights on different stages: leave --pp out"
+        )
     rules: list[tuple[str, Any, str, Any]] = [("pp*vp", train.pp * train.vp, "layers", model.n_layers)]
     for group in model.groups:
         if group.attention is not None:

@@ -36,14 +36,15 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
     kv_heads = maximum(divide(spec.n_kv_heads, tp), 1)  # kv heads are replicated where tp exceeds them
     tokens, es = tape.tokens, tape.es
     projections = attention_projections(spec, d_model, what)
+    width = spec.d_in or d_model
     latent = spec.kv_lora_rank is not None or spec.q_lora_rank is not None
     made: Module = "mla_up_proj" if latent else "qkv"  # queries, keys and values
     if latent:
-        _latent_projections(tape, spec, projections, d_model, what)
+        _latent_projections(tape, spec, projections, width, what)
         kv_heads = kv_heads if spec.kv_lora_rank is None else heads
     else:
         qkv = tuple(each for each in projections if each.part in {"q", "k", "v"} and each.block == what)
-        kept = tape.norm_tokens * d_model * es
+        kept = tape.norm_tokens * width * es
         with tape.within("qkv"):
             kept = kept_of_copies(tape, what, kept, len(qkv)) if spec.inputs_copied else kept
             project(tape, qkv, tokens, saves=kept, made_by="layernorm", quantised_by="cast")
@@ -126,7 +127,7 @@ def _indexer(tape: Tape, spec: Attention, projections: tuple[Projection, ...], w
         project(tape, (projection,), tokens, quantised_by="cast")
     if spec.index_extra_params:
         tape.weight(f"{what}.index.extra", spec.index_extra_params)
-    keys = all_compressed_keys(spec, tape.seq_kv) if spec.compress_ratio else tape.seq_kv
+    keys = all_compressed_keys(spec, tape.seq_kv) if spec.compress_ratio else divide(tape.seq_kv, spec.index_pool)
     own = "fp32" if spec.index_fp32 and tape.upcasts and not tape.fused("norm") else None
     tape.batched_matmul(f"{what}.index.scores", tape.batch * heads, tape.seq_q, width, keys, own_dtype=own)
     if spec.index_weights:

@@ -22,48 +22,58 @@ from .weights import Matrices
 
 def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
     """One transformer layer: norms, attention, feed-forward, residual additions and tensor-parallel collectives."""
-    norms = list(group.norms)
-    blocks = [block for block in (group.attention, group.cross_attention, group.mlp) if block is not None]
-    mixer = group.attention is None and bool(group.linears)  # linear attention, state space or convolution
-    per_block = len(norms) // max(1, len(blocks) + mixer)
-    if group.parallel:
-        with tape.within("layernorm"):
-            _norms(tape, norms[:1], d_model, ("attention.norm",))
-            _norms(tape, norms[1:3], d_model, ("mlp.norm", "parallel.norm"), kept=True)  # the input by the first
-        _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
-        norms, per_block = [], 0
-    for block in [group.linears, *blocks] if mixer else blocks:
-        what: Block = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
-        what = "recurrence" if isinstance(block, tuple) else what
+    norms, per_block = list(group.norms), group.norms_per_block
+    if group.mixes:
         mine, norms = norms[:per_block], norms[per_block:]
-        gather(tape, what, d_model)
-        with tape.within("layernorm"):
-            _norms(tape, mine[:1], d_model, (f"{what}.norm",))
-        # whole experts take sharded tokens as they are (see `feedforward.moe`)
-        split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
-        # parallel blocks read one input, and their sum is reduced and added once (PaLM, arXiv:2204.02311, section 2)
-        first, final = (block is blocks[0], block is blocks[-1]) if group.parallel else (True, True)
-        if split and first:
-            _enter_tensor_parallel(tape, what, d_model)
-        if isinstance(block, tuple):
-            mix_linearly(tape, group.linears, group.recurrence, group.mixer_kept)
-        elif isinstance(block, Attention):
-            attention(tape, block, d_model, what)
-        elif isinstance(block, Moe):
-            moe(tape, block, d_model)
-        else:
-            shared = group.parallel and len(group.norms) == 1  # with attention, which keeps its input
-            saved = 0 if shared else tape.norm_tokens * d_model * tape.es
-            mlp(tape, block, d_model, tape.tokens, saves=saved, made_by="layernorm")
-        if split and final:
-            _leave_tensor_parallel(tape, what, d_model)
-        _norms(tape, mine[1:], d_model, (f"{what}.post_norm",) * len(mine), stream=False)
-        if final:
-            _add(tape, group, what, d_model, len(blocks) if group.parallel else 1)
-    if not group.parallel:  # norms that do not divide among the blocks
-        _norms(tape, norms, d_model, ("layer.norm",) * len(norms))
-    if not mixer:
+        _block(tape, group, None, mine, d_model)
+    with tape.repeating(group.shares_weights):
+        if group.parallel:
+            with tape.within("layernorm"):
+                _norms(tape, norms[:1], d_model, ("attention.norm",))
+                _norms(tape, norms[1:3], d_model, ("mlp.norm", "parallel.norm"), kept=True)  # the input by the first
+            _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
+            norms = []
+        for block in group.blocks:
+            mine, norms = norms[:per_block], norms[per_block:]
+            _block(tape, group, block, mine, d_model)
+    _norms(tape, norms, d_model, ("layer.norm",) * len(norms))  # those that do not divide among the blocks
+    if not group.mixes:
         mix_linearly(tape, group.linears, group.recurrence)
+
+
+def _block(tape: Tape, group: LayerGroup, block: Attention | Mlp | Moe | None, norms: list[Norm], d_model: int) -> None:
+    """One block of a layer with its norms and its residual addition; None: what takes the place of attention."""
+    blocks = group.blocks
+    what: Block = "mlp" if block is group.mlp else "attention" if block is group.attention else "cross_attention"
+    what = "recurrence" if block is None else what
+    wide = block.d_in if isinstance(block, Attention) else None
+    width = wide or d_model
+    gather(tape, what, d_model)
+    if wide is not None:
+        tape.elementwise(f"{what}.join", tape.norm_tokens * width, traffic.COPY, flops=0)
+    with tape.within("layernorm"):
+        _norms(tape, norms[:1], width, (f"{what}.norm",))
+    # whole experts take sharded tokens as they are (see `feedforward.moe`)
+    split = not (isinstance(block, Moe) and tape.train.sequence_parallel and block.shared is None)
+    # parallel blocks read one input, and their sum is reduced and added once (PaLM, arXiv:2204.02311, section 2)
+    first, final = (block is blocks[0], block is blocks[-1]) if group.parallel else (True, True)
+    if split and first:
+        _enter_tensor_parallel(tape, what, width)
+    if block is None:
+        mix_linearly(tape, group.linears, group.recurrence, group.mixer_kept)
+    elif isinstance(block, Attention):
+        attention(tape, block, d_model, what)
+    elif isinstance(block, Moe):
+        moe(tape, block, d_model)
+    else:
+        shared = group.parallel and len(group.norms) == 1  # with attention, which keeps its input
+        saved = 0 if shared else tape.norm_tokens * d_model * tape.es
+        mlp(tape, block, d_model, tape.tokens, saves=saved, made_by="layernorm")
+    if split and final:
+        _leave_tensor_parallel(tape, what, d_model)
+    _norms(tape, norms[1:], d_model, (f"{what}.post_norm",) * len(norms), stream=False)
+    if final:
+        _add(tape, group, what, d_model, len(blocks) if group.parallel else 1)
 
 
 def _norms(

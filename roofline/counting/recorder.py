@@ -42,6 +42,7 @@ class Tape:
         self.routed = False  # what is recorded now runs on tokens that a router dealt out
         self.experts: Number = 1  # and as often, for one expert after the other
         self.decoding = decoding  # one query per sequence, against all cached keys
+        self.repeats = False  # weights recorded now are those of an earlier layer
         self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.base: Quantization | None = None  # how frozen matrices of the layers are stored, where not in 16 bits
@@ -50,6 +51,7 @@ class Tape:
         self.lora_words = module_words(known_word(train.lora_modules)) if train.adapts else ()
         self.lora_known: set[str] = set()  # the words of --lora-modules that name a projection of this model
         self.streams, self.sinkhorn_rounds = 1, 0  # copies of the residual stream, and how their mix is normalised
+        self.streams_apart = False  # or whether they are not mixed
         self.es = train.activation_bytes
         self.recipe = train.recipe  # None as well while layers are recorded that stay in 16 bits
         self.compute_dtype = train.compute_dtype
@@ -137,6 +139,13 @@ class Tape:
         self.module = before
 
     @contextmanager
+    def repeating(self, repeats: bool) -> Iterator[None]:
+        """Weights recorded inside are those of an earlier layer, where they are."""
+        before, self.repeats = self.repeats, repeats
+        yield
+        self.repeats = before
+
+    @contextmanager
     def routing(self, experts: Number = 1) -> Iterator[None]:
         """What is recorded inside runs on tokens that a router dealt out, for so many `experts` one after the other."""
         before, self.routed, self.experts = self.routed, True, experts
@@ -189,6 +198,7 @@ class Tape:
         """
         if self.frozen and self.upcast in upcast:
             extra.setdefault("stored_bytes", 4)
+        extra["tied"] = extra.get("tied", False) or self.repeats
         self.weights.append(
             Weights(
                 name=self.prefix + name,

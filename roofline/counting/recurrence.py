@@ -16,7 +16,7 @@ from .recorder import Tape
 from .traffic import ACTIVATION, GATED_NORM, GATED_NORM_EAGER, PRODUCTS, WEIGHT_NORM, Passes
 
 # Matmuls per chunk and head: [c, dk] x [dk, c], [c, c] x [c, dv], and of [c, dk] with the state [dk, dv].
-MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2)}
+MATMULS = {"delta": (2, 1, 3), "ssd": (1, 1, 2), "lightning": (1, 1, 2), "matrix": (1, 1, 2)}
 
 
 def mix_linearly(tape: Tape, projections: tuple[Linear, ...], core: Recurrence | None, kept: int = 0) -> None:
@@ -95,7 +95,7 @@ def _chunks(tape: Tape, core: Recurrence) -> None:
     if core.gated_norm and core.kind != "ssd":
         wide = BYTES["fp32"]
         # eager: output (gate and activated gate) in fp32, the normalised value and its product with the weight
-        saves = 3 * wide + 2 * tape.es if core.kind == "delta" else wide + 3 * tape.es
+        saves = 3 * wide + 2 * tape.es if core.kind == "delta" else (1 + core.centred_norm) * wide + 3 * tape.es
         saves = 2 * tape.es if tape.fused("norm") else saves
         chain = GATED_NORM if tape.fused("norm") else GATED_NORM_EAGER
         kept = elements * dv * saves
@@ -108,7 +108,8 @@ def _kept(tape: Tape, core: Recurrence, elements: Number, chunks: Number) -> tup
     The kernel of a delta rule keeps what it reads and the scores within chunks, and makes states again (flash-linear-
     attention fla/ops/gated_delta_rule/chunk.py, fla/ops/kda/chunk.py). That of Mamba-2 holds convolution, norm and last
     projection as well: beside what those are counted with it keeps gate and step (state-spaces/mamba
-    mamba_ssm/ops/triton/ssd_combined.py, MambaSplitConv1dScanCombinedFn). Lightning attention is a chain of operations.
+    mamba_ssm/ops/triton/ssd_combined.py, MambaSplitConv1dScanCombinedFn). That of mLSTM makes states again (NX-AI/
+    mlstm_kernels mlstm_kernels/torch/chunkwise/triton_xl_chunk/fwbw.py). Lightning attention is a chain of operations.
     """
     c, dk, dv, es = core.chunk, core.key_dim, core.value_dim, tape.es
     keys = tape.tokens * divide(core.key_heads, tape.train.tp) * 2 * dk * es
@@ -116,4 +117,6 @@ def _kept(tape: Tape, core: Recurrence, elements: Number, chunks: Number) -> tup
         return keys, elements * (c + dv) * es, 0, elements * (BYTES["fp32"] * core.decays_kept + es)
     if core.kind == "ssd":
         return 0, 0, 0, elements * (dv + 1) * es
+    if core.kind == "matrix":  # gates of input and forgetting; normalizer and maximum in fp32
+        return keys, elements * dv * es, 0, elements * 2 * (es + BYTES["fp32"])
     return keys, elements * (c + dv) * es, chunks * dk * dv * BYTES["fp32"], 0

@@ -99,6 +99,7 @@ def _record(model: ModelConfig, train: TrainConfig, stack: Stack) -> tuple[Tape,
     tape.input_needs_grad = True  # from the first adapter on; one layer of many pays a gradient it does not need
     tape.part = "layer"
     tape.streams, tape.sinkhorn_rounds = model.residual_streams, model.sinkhorn_rounds
+    tape.streams_apart = model.streams_apart
     stream = model.stream_width * tape.norm_tokens * train.longest * tape.stream_es
     for tape.layer_kind, group in enumerate(model.groups):
         whole = _ends_in_16_bits(model, train, stack, tape.layer_kind)

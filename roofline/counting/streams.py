@@ -23,7 +23,8 @@ def gather(tape: Tape, what: str, d_model: int) -> None:
     elements = tape.norm_tokens * streams * d_model
     fused = tape.fused("norm")
     chain = traffic.STREAMS_GATHER if fused else traffic.STREAMS_GATHER_EAGER
-    kept = elements * (tape.es if fused else tape.es + fp32)  # what is summed, and the copy that is normed
+    normed = not fused and not tape.streams_apart  # a copy of their own; else that which the projection keeps
+    kept = elements * (tape.es + fp32 * normed)  # what is summed beside
     tape.elementwise(f"{what}.gather_streams", elements, chain, flops=6, saves=kept)
     weights: Number = tape.norm_tokens * streams * streams
     rounds = 0 if what == "head" else 2 * tape.sinkhorn_rounds  # of rows and of columns
@@ -34,9 +35,11 @@ def gather(tape: Tape, what: str, d_model: int) -> None:
 
 
 def spread(tape: Tape, what: str, d_model: int) -> None:
-    """The streams mixed with each other, T products [n, n] x [n, D], plus what a block made [T, D] times n weights."""
+    """The streams, mixed by T products [n, n] x [n, D] or apart, plus what a block made [T, D] times n weights."""
     streams, tokens = tape.streams, tape.norm_tokens
-    tape.batched_matmul(f"{what}.mix_streams", tokens, streams, streams, d_model)
+    if not tape.streams_apart:
+        tape.batched_matmul(f"{what}.mix_streams", tokens, streams, streams, d_model)
     chain = traffic.STREAMS_SPREAD if tape.fused("residual") else traffic.STREAMS_SPREAD_EAGER
     elements = tokens * streams * d_model
-    tape.elementwise(f"{what}.spread_streams", elements, chain, flops=2, saves=tokens * d_model * tape.es)
+    es = BYTES["fp32"] if tape.streams_apart and not tape.fused("residual") else tape.es
+    tape.elementwise(f"{what}.spread_streams", elements, chain, flops=2, saves=tokens * d_model * es)

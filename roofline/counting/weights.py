@@ -34,7 +34,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     expert: bool  # sharded over ep: its gradients are reduced over dp*cp*tp/ep ranks only
     layer_kind: int = 0  # which of the model's groups of equal layers, with part="layer"
     stored_bytes: float | None = None  # of each, of a quantised base, or one upcast; None: as training keeps it
-    tied: bool = False  # the embedding's table once more: one stage holds it once
+    tied: bool = False  # the embedding's table, or an earlier layer's weights, once more: one stage holds it once
     matrices: tuple[Matrices, ...] = ()  # in `local`; what is left are vectors
     low_precision: bool = False  # kept in 8 bits where primary weights are
 

@@ -60,6 +60,7 @@ def build(flat: Flat) -> ModelConfig:
         and order + tuple(len(groups) + kind for kind, group in enumerate(ahead) for _ in range(group.count)),
         heads_ahead=flat.integer("mtp_layers", 0) if has_head else 0,
         residual_streams=flat.integer("residual_streams", 1),
+        streams_apart=flat.flag("streams_apart", False),
         sinkhorn_rounds=flat.integer("sinkhorn_rounds", 0),
         tied_embeddings=flat.flag("tied_embeddings", False),
         has_head=has_head,
@@ -252,4 +253,5 @@ def _layer(flat: Flat) -> LayerGroup:
         extra_params=flat.integer("layer_extra_params", 0) + activation_params(mlp),
         recurrence=read_recurrence(flat),
         linears=read_linears(flat, "linears"),
+        shares_weights=flat.flag("shares_weights", False),
     )

@@ -33,19 +33,34 @@ def layer_projections(group: LayerGroup, d_model: int) -> tuple[Projection, ...]
         found += attention_projections(group.attention, d_model)
     if group.cross_attention is not None:
         found += attention_projections(group.cross_attention, d_model, "cross_attention")
-    return found + feed_forward_projections(group.mlp, d_model) + beside(group.linears)
+    found += feed_forward_projections(group.mlp, d_model)
+    if group.shares_weights:
+        found = tuple(msgspec.structs.replace(projection, repeated=True) for projection in found)
+    return found + beside(group.linears)
 
 
 def layer_vectors(group: LayerGroup, d_model: int) -> tuple[Vector, ...]:
     """The other parameters of one layer of `group`."""
-    found: tuple[Vector, ...] = ()
-    for norm in group.norms:
-        found += _norm("norm", "norm", norm, d_model)
+    each, norms = group.norms_per_block, group.norms
+    first = each * group.mixes
+    last = len(norms) if group.parallel else first + each * len(group.blocks)
+    found = _norms((*norms[:first], *norms[last:]), d_model) + _plain("other", "layer.extra", group.extra_params)
+    return found if group.shares_weights else found + _block_vectors(group, norms[first:last], d_model)
+
+
+def _block_vectors(group: LayerGroup, norms: tuple[Norm, ...], d_model: int) -> tuple[Vector, ...]:
+    """Those of the blocks of a layer, and their norms."""
+    wide = group.attention.d_in if group.attention is not None else None
+    found = _norms(norms[: wide is not None], wide or d_model) + _norms(norms[wide is not None :], d_model)
     if group.attention is not None:
         found += attention_vectors(group.attention)
     if group.cross_attention is not None:
         found += attention_vectors(group.cross_attention, "cross_attention")
-    return found + feed_forward_vectors(group.mlp) + _plain("other", "layer.extra", group.extra_params)
+    return found + feed_forward_vectors(group.mlp)
+
+
+def _norms(norms: tuple[Norm, ...], width: int) -> tuple[Vector, ...]:
+    return tuple(vector for norm in norms for vector in _norm("norm", "norm", norm, width))
 
 
 def attention_projections(
@@ -57,7 +72,8 @@ def attention_projections(
     heads share, are whole on every device.
     """
     found: tuple[Projection, ...] = ()
-    source = d_model if d_source is None else d_source
+    width = a.d_in or d_model
+    source = width if d_source is None else d_source
 
     def one(part: str, d_in: int, d_out: int, kernel: str = "", **more: Any) -> tuple[Projection]:
         kernel = f"{block}.{kernel or part}"
@@ -66,10 +82,10 @@ def attention_projections(
     joined = "" if a.kv_lora_rank is not None else "qkv"
     queries = a.n_heads * a.head_dim
     if a.q_lora_rank is not None:
-        found += one("q_down", d_model, a.q_lora_rank, bias=a.lora_bias)
+        found += one("q_down", width, a.q_lora_rank, bias=a.lora_bias)
         found += one("q_up", a.q_lora_rank, queries, bias=a.q_bias, split="columns")
     else:
-        found += one("q", d_model, queries, joined, bias=a.q_bias, split="columns")
+        found += one("q", width, queries, joined, bias=a.q_bias, split="columns")
     if a.kv_lora_rank is not None:
         found += one("kv_down", source, a.kv_lora_rank + a.rope_head_dim, bias=a.lora_bias)
         up = a.n_heads * (a.head_dim - a.rope_head_dim + a.value_head_dim)

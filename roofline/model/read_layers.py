@@ -80,11 +80,12 @@ def read_recurrence(flat: Flat) -> Recurrence | None:
         return None
     n_heads = flat.integer("recurrence_heads")
     return Recurrence(
-        kind=cast('Literal["delta", "ssd", "lightning", "scan"]', kind),
+        kind=cast('Literal["delta", "ssd", "lightning", "matrix", "scan"]', kind),
         n_heads=n_heads,
         key_heads=flat.integer("recurrence_key_heads", n_heads),
         decays_kept=flat.integer("recurrence_decays_kept", 1),
         gated_norm=flat.flag("recurrence_gated_norm", False),
+        centred_norm=flat.flag("recurrence_centred_norm", False),
         key_dim=flat.integer("recurrence_key_dim"),
         value_dim=flat.integer("recurrence_value_dim", 1),
         chunk=flat.integer("recurrence_chunk", 1),
@@ -164,6 +165,7 @@ def read_attention(flat: Flat) -> Attention:
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
+        d_in=flat.optional_integer("attention_d_in"),
         joint_qkv=flat.flag("joint_qkv", False),
         hands_back_cache=flat.flag("hands_back_cache", False),
         rotary_joined=flat.flag("rotary_joined", False),
@@ -211,6 +213,7 @@ def read_attention(flat: Flat) -> Attention:
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=(index_width := flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0),
         index_key_matrices=flat.integer("index_key_matrices", 1),
+        index_pool=flat.integer("index_pool", 1),
         index_fp32=flat.flag("index_fp32", False),
         index_weights=flat.flag("index_weights", True),
         index_extra_params=flat.integer("index_extra_params", 2 * index_width),  # a LayerNorm over the key

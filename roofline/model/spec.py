@@ -79,6 +79,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     n_kv_heads: int
     head_dim: int  # query and key width of a head; MLA: nope + rope
     value_head_dim: int  # value width of a head
+    d_in: int | None = None  # features it reads, where the token's embedding stands beside its hidden state
     joint_qkv: bool = False  # q, k and v are views of one product
     hands_back_cache: bool = False  # keys and values of layers that run again too, where software asks for them
     rotary_joined: bool = False  # queries lie head by head: what is rotated is joined to the rest, or they are copied
@@ -119,6 +120,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     index_heads: int = 0  # heads of a sparse-attention indexer: they score every pair of tokens
     index_head_dim: int = 0
     index_key_matrices: int = 1  # projections of index_head_dim each that make its keys
+    index_pool: int = 1  # tokens that make one key that it scores
     index_fp32: bool = False  # its code of transformers casts queries and keys up for the scores
     index_weights: bool = True  # whether every head has a weight that depends on the query
     index_extra_params: int = 0  # norms and biases of the indexer
@@ -142,8 +144,9 @@ class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
     """The core of a linear-attention or state-space layer: per head a state [key_dim, value_dim], run in chunks.
 
     ``delta``: gated delta rule (arXiv:2412.06464); ``ssd``: Mamba-2 (arXiv:2405.21060, section 6);
-    ``lightning``: lightning attention (arXiv:2405.17381); ``scan``: an elementwise recurrence of `n_heads` channels
-    with a state of `key_dim` each (Mamba, arXiv:2312.00752; RG-LRU, arXiv:2402.19427; RWKV, arXiv:2305.13048).
+    ``lightning``: lightning attention (arXiv:2405.17381); ``matrix``: mLSTM (arXiv:2405.04517), whose kernel keeps
+    what it reads, a normalizer and a maximum; ``scan``: an elementwise recurrence of `n_heads` channels with
+    a state of `key_dim` each (Mamba, arXiv:2312.00752; RG-LRU, arXiv:2402.19427; RWKV, arXiv:2305.13048).
 
     Attributes:
         kind: What its core computes.
@@ -154,9 +157,10 @@ class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
         key_heads: Heads of queries and keys, where several heads of values share one.
         decays_kept: Numbers in fp32 that a head and token keeps of its decays.
         gated_norm: Whether a norm of each head's output is multiplied by an activated gate.
+        centred_norm: Whether that norm takes off the mean, of a copy in fp32 that it keeps as well.
     """
 
-    kind: Literal["delta", "ssd", "lightning", "scan"]
+    kind: Literal["delta", "ssd", "lightning", "matrix", "scan"]
     n_heads: int
     key_dim: int
     value_dim: int
@@ -164,6 +168,7 @@ class Recurrence(msgspec.Struct, frozen=True, kw_only=True):
     key_heads: int
     decays_kept: int = 1
     gated_norm: bool = False
+    centred_norm: bool = False
 
 
 class Mlp(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +202,11 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """`count` layers of the same make."""
+    """`count` layers of the same make.
+
+    Where they share weights, attention, feed-forward and the norms of both are those of an earlier layer; what else
+    there is of a layer is its own.
+    """
 
     count: int
     attention: Attention | None
@@ -212,6 +221,22 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward
     ahead: bool = False  # predicts tokens further ahead, in training alone (multi-token prediction)
+    shares_weights: bool = False
+
+    @property
+    def blocks(self) -> tuple[Attention | Mlp | Moe, ...]:
+        """Attention, cross-attention and feed-forward, as far as there are."""
+        return tuple(block for block in (self.attention, self.cross_attention, self.mlp) if block is not None)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether projections take the place of attention: of linear attention, a state space, a convolution."""
+        return self.attention is None and bool(self.linears)
+
+    @property
+    def norms_per_block(self) -> int:
+        """Norms that each block has of its own; all are of one input where blocks are parallel."""
+        return 0 if self.parallel else len(self.norms) // max(1, len(self.blocks) + self.mixes)
 
 
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,6 +339,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     has_head: bool = True
     heads_ahead: int = 0  # further passes through the head, for tokens further ahead (multi-token prediction)
     residual_streams: int = 1  # copies of the residual stream (hyper-connections, arXiv:2409.19606)
+    streams_apart: bool = False  # they are not mixed with each other, and their weights are normed behind a projection
     sinkhorn_rounds: int = 0  # normalizations of the weights by which they are mixed (arXiv:2512.24880)
     head_bias: bool = False
     head_activation: str = ""  # behind the projection before the logits (BERT's masked-token head)

@@ -55,7 +55,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
         every: Tokens that share one of its rows (patches that merge); 0: one row a sequence.
         split: How tensor parallelism divides it: ``columns`` (outputs), ``rows`` (inputs), ``count``, or ``none``.
         pieces: Outputs that stay together (a key-value head): a device holds one piece at least; 0: no such bound.
-        stored: False where the weights are another matrix's or table's (a tied head); a bias is always its own.
+        stored: False where the weights are another matrix's or table's (a tied head); its bias is its own.
+        repeated: Whether weights and bias are those of an earlier layer.
         low_precision: Whether fp8 or fp4 training runs it in low precision.
         takes_gradient: False where training sends no gradient through it (the indexer of sparse attention).
     """
@@ -73,6 +74,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     split: Split = "none"
     pieces: int = 0
     stored: bool = True
+    repeated: bool = False
     low_precision: bool = True
     takes_gradient: bool = True
 
@@ -134,7 +136,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(filter(None, ("all", block, *WORDS.get((block, self.part), ()))))
 
     def _each(self) -> int:
-        return self.stored * self.d_in * self.d_out + self.bias * self.d_out
+        return 0 if self.repeated else self.stored * self.d_in * self.d_out + self.bias * self.d_out
 
 
 class Vector(msgspec.Struct, frozen=True, kw_only=True):

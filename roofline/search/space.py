@@ -254,7 +254,9 @@ def _stage_degrees(model: ModelConfig, devices: int, choices: Choices, schedule:
     paired = schedule is not None and pipeline_schedule(schedule).placement == "both_ends"
     found = [
         pp
-        for pp in _allowed(choices.pp, divisors(devices))
+        for pp in _allowed(
+            choices.pp, [1] if any(group.shares_weights for group in model.groups) else divisors(devices)
+        )
         if pp <= layers
         and devices % pp == 0
         and not (paired and pp % 2)

@@ -209,6 +209,7 @@ def _attention_text(a: Attention) -> str:
         "soft cap": a.softcap,
         f"indexer of {a.index_heads} heads": a.index_heads > 0,
         "keys and values of an earlier layer": a.reuses_kv,
+        "beside the embedding": a.d_in is not None,
     }
     return ", ".join([text, *(name for name, present in extras.items() if present)])
 
@@ -225,6 +226,7 @@ def _feed_forward_text(mlp: Mlp | Moe | None) -> str:
 def _other_text(group: LayerGroup) -> str:
     norm = group.norms[0].kind if group.norms else "no"
     texts = [f"{len(group.norms)} {norm} norms" if group.norms else "no norms"]
+    texts += ["weights of an earlier layer"] if group.shares_weights else []
     texts += ["parallel block"] if group.parallel else []
     texts += ["cross-attention"] if group.cross_attention else []
     texts += [linear.name for linear in group.linears if not linear.name.startswith(("recurrence.", "conv"))]

@@ -71,6 +71,9 @@ ADJUSTED: Mapping[str, Mapping[str, Any]] = {
     "megatron-bert": {"num_hidden_layers": 2},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8, "head_dim": 128},
+    "xlstm": {"mode": "train", "num_hidden_layers": 4, "num_blocks": 4},
+    "zamba": {"layers_block_type": ["linear_attention", "hybrid", "hybrid", "linear_attention"] * 19},
+    "zamba2": {"layers_block_type": ["linear_attention", "hybrid", "hybrid", "linear_attention"] * 13 + ["hybrid"] * 2},
     "whisper": {"max_source_positions": SEQ_LEN, "max_target_positions": SEQ_LEN},
 }
 # Run on real (small) tensors: their forward pass reads values, which the meta device has not.

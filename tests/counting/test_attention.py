@@ -123,3 +123,10 @@ def test_heads_that_rotary_joins_are_copied_back():
 def test_a_soft_cap_keeps_its_tanh():
     assert saved("attention.softcap", {**PLAIN, "softcap": True}, attention="unfused") == 2 * 3 * 5 * 5 * 2
     assert all(op.name != "attention.softcap" for op in step_of({**PLAIN, "softcap": True}).ops)
+
+
+def test_an_indexer_scores_one_key_of_several_tokens():
+    """2 sequences, 3 heads of 4, 8 queries: 8 keys, or one of each 4 tokens."""
+    sparse = {**PLAIN, "index_heads": 3, "index_head_dim": 4, "top_keys": 8}
+    each = [op_of("attention.index.scores", {**sparse, "index_pool": pool}, seq_len=8).flops for pool in (1, 4)]
+    assert each == [2 * 2 * 3 * 8 * 4 * 8, 2 * 2 * 3 * 8 * 4 * 2]

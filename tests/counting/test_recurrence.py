@@ -38,7 +38,9 @@ def mixed(kind: Any, **more: Any) -> Notes:
     return tape
 
 
-@pytest.mark.parametrize(("kind", "numbers"), [("ssd", (1, 1, 2)), ("delta", (2, 1, 3)), ("lightning", (1, 1, 2))])
+@pytest.mark.parametrize(
+    ("kind", "numbers"), [("ssd", (1, 1, 2)), ("delta", (2, 1, 3)), ("lightning", (1, 1, 2)), ("matrix", (1, 1, 2))]
+)
 def test_within_a_chunk_as_attention_and_between_chunks_through_the_state(kind: str, numbers: tuple[int, ...]) -> None:
     chunks = T // C * HEADS  # 32
     found = {name: sizes[:4] for name, sizes in mixed(kind).matmuls.items()}
@@ -57,6 +59,8 @@ def test_what_each_core_keeps() -> None:
     keys, values = T * KEY_HEADS * 2 * DK * 2, T * HEADS * (C + DV) * 2  # with scores within the chunk
     assert kept("delta") == [keys, values, 0, T * HEADS * (4 + 2)]  # a decay in fp32, a step
     assert kept("lightning") == [keys, values, T // C * HEADS * DK * DV * 4, 0]  # a chain: states in fp32
+    # queries, keys and values; two gates, a normalizer and a maximum
+    assert kept("matrix") == [keys, T * HEADS * DV * 2, 0, T * HEADS * 2 * (2 + 4)]
     assert kept("ssd") == [0, 0, 0, T * HEADS * (DV + 1) * 2]  # its kernel holds convolution and norm: gate and step
 
 

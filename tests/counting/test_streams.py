@@ -17,6 +17,13 @@ def test_streams_are_gathered_before_a_block_and_mixed_behind_it() -> None:
     assert op_of("mlp.spread_streams", FLAT, **EAGER).saved_bytes == T * D * 2  # what the block made
 
 
+def test_streams_that_stay_apart_are_not_mixed() -> None:
+    apart = {**FLAT, "streams_apart": True, "sinkhorn_rounds": 0}
+    assert "mlp.mix_streams" not in {op.name for op in step_of(apart, **EAGER).ops}
+    assert op_of("attention.gather_streams", apart, **EAGER).saved_bytes == T * N * D * 2  # the projection keeps fp32
+    assert op_of("mlp.spread_streams", apart, **EAGER).saved_bytes == T * D * 4  # what the block made, cast up
+
+
 def test_their_weights_are_normalised_by_rows_and_columns() -> None:
     normalised = op_of("mlp.sinkhorn", FLAT, **EAGER)
     assert normalised.kernels == 3 * 2 * ROUNDS  # sum, add, divide

@@ -17,7 +17,7 @@ DIFFER = {  # why -> whose bytes for backward differ by more
 }
 # chunks or steps of a recurrence; positions resized by a matmul
 CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 falcon_mamba kimi_linear mamba mamba2 nemotron_h olmo_hybrid
-    qwen3_5_moe_text qwen3_5_text qwen3_next siglip2_vision_model"""
+    qwen3_5_moe_text qwen3_5_text qwen3_next siglip2_vision_model xlstm zamba2"""
 OTHERS = {name for names in DIFFER.values() for name in names.split()}
 
 

@@ -39,7 +39,13 @@ def outside(model: ModelConfig) -> int:
 def layer(group: LayerGroup, d_model: int) -> tuple[int, int]:
     """(everything but the routed experts, the routed experts) of one layer."""
     total, experts, mlp = group.extra_params + linears(group.linears), 0, group.mlp
+    if group.shares_weights:  # beside those of attention and feed-forward, one norm is its own where there are three
+        return total + sum(norm.params(d_model) for norm in group.norms[2:]), 0
     total += sum(norm.params(d_model) for norm in group.norms)
+    if group.attention is not None and group.attention.d_in is not None:  # its norm is as wide as what it reads
+        more, a = group.attention.d_in - d_model, group.attention
+        total += group.norms[0].params(more) + more * a.n_heads * a.head_dim
+        total += more * a.n_kv_heads * (a.head_dim + a.value_head_dim)
     total += sum(attention(a, d_model) for a in (group.attention, group.cross_attention) if a is not None)
     if isinstance(mlp, Mlp):
         total += feed_forward(mlp, d_model)

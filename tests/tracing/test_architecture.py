@@ -25,7 +25,7 @@ CLIP: dict[str, Any] = {
     [
         CLIP,
         {"model_type": "mgp-str"},
-        {"model_type": "albert"},
+        {"model_type": "xlnet"},
         {"model_type": "grounding-dino", "text_config": {"model_type": "bert"}},
     ],
 )

@@ -8,7 +8,7 @@ ROWS = records("traced_types.csv")
 
 def test_most_types_that_were_tried_are_traced_and_the_others_say_why() -> None:
     traced = [row for row in ROWS if row["status"] == "traced"]
-    assert len(traced) >= 0.75 * len(ROWS) > 170
+    assert len(traced) >= 0.75 * len(ROWS) > 165
     assert all(row["inputs"] for row in traced)
     assert all(row["why"] for row in ROWS if row["status"] == "built")
 
