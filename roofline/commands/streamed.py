@@ -17,7 +17,7 @@ from ..errors import RooflineError
 from ..search.parts import Parts
 from ..search.pieces import in_order
 from ..view.estimate import record
-from ..view.table import Table, render_csv
+from ..view.table import of_records, render_csv
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -98,7 +98,7 @@ def _of_piece(asked: bytes, path: Path, number: int) -> Done:
             done.written += 1
     with parts.writing(parts.of(number, ".csv")) as to:
         if rows:
-            to.write_text(render_csv(Table("", list(rows[0]), [list(row.values()) for row in rows])), encoding="utf-8")
+            to.write_text(render_csv(of_records(rows)), encoding="utf-8")
     with parts.writing(note) as to:  # last: a part with it is there
         to.write_bytes(msgspec.json.encode(done))
     return done

@@ -13,7 +13,7 @@ from ..units import format_time, format_time_like, format_time_range
 from . import cells
 from .estimate import record
 from .html.pieces import answer, table
-from .table import Cell, Table
+from .table import Cell, Table, of_records
 from .words import sentence, unit_words
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def tidy_table(results: Results) -> Table:
 def records(result: Comparison) -> Table:
     """A row per case with every figure, in base units."""
     rows = [record(estimate) for estimate in result.estimates]
-    return Table("", list(rows[0]), [list(row.values()) for row in rows])
+    return of_records(rows)
 
 
 def data(result: Comparison) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from . import cells
 from .about import train_json
 from .cases import cases, sweep, trained
 from .html.pieces import answer, table
-from .table import Cell, Table
+from .table import Cell, Table, of_records
 from .words import batch_words, model_words, sentence
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def records(result: Count) -> Table:
     if not is_scalar(result.flops_step):
         return cases({"model": result.model.name, **trained(result.train), **_figures(result)})
     records = [op_record(op) for op in result.ops]
-    return Table("", list(records[0]), [list(record.values()) for record in records])
+    return of_records(records)
 
 
 def notes(result: Count) -> list[str]:

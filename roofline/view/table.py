@@ -76,6 +76,11 @@ def render_json(data: Any) -> str:
     return text + "\n"
 
 
+def of_records(records: Sequence[Mapping[str, Any]]) -> Table:
+    """Records of the same keys as a table, a row each."""
+    return Table("", list(records[0]) if records else [], [list(record.values()) for record in records])
+
+
 def render_csv(table: Table) -> str:
     """One table as CSV: exact values, a missing one is an empty field."""
     import csv

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..counting.count import op_record
 from ..counting.op import total
 from . import cells
-from .table import Cell, Table
+from .table import Cell, Table, of_records
 
 if TYPE_CHECKING:
     from ..tracing.fusion import Fused
@@ -35,7 +35,7 @@ def tables(result: Trace) -> list[Table]:
 def records(result: Trace) -> Table:
     """Every op with the figures of one run."""
     rows = [op_record(op) for op in result.ops]
-    return Table("", list(rows[0]) if rows else [], [list(row.values()) for row in rows])
+    return of_records(rows)
 
 
 def notes(_result: Trace) -> list[str]:
