@@ -9,6 +9,7 @@ from .. import arrays, units
 from ..errors import RooflineError, shown, unknown
 from .base import base_words
 from .dispatch import dispatchers
+from .optimizer import coarse_word
 from .recipes import recipes
 from .recompute import RECOMPUTES
 from .run import (
@@ -104,6 +105,7 @@ _PLAIN = {
     "double_quant",
     "lora_dropout",
 }
+OPTIMIZER_DETAIL = "optimizer_detail"  # of JSON alone (see `_detailed`)
 OWN_NAME = frozenset({*WORDS, *LISTS} - _PLAIN)
 
 
@@ -183,7 +185,7 @@ def check_names(options: Iterable[str], *own: str) -> None:
     """
     known = (*own, *TrainConfig.__struct_fields__)
     for name in options:
-        if name not in known:
+        if name not in known and name != OPTIMIZER_DETAIL:
             raise unknown("option", name, known)
 
 
@@ -197,7 +199,19 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     {'seq_len': 1024, 'micro_batch': (8, 16), 'dtype': 'bf16'}
     """
     check_names(options)
-    return {name: _option(name, value) for name, value in options.items()}
+    return {name: _option(name, value) for name, value in _detailed(options).items()}
+
+
+def _detailed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with one name of an optimizer: JSON has the coarse word, and beside it what that stands for."""
+    found = dict(options)
+    detail = found.pop(OPTIMIZER_DETAIL, None)
+    if detail is None:
+        return found
+    name, said = _read("optimizer", detail, optimizer_name), found.get("optimizer")
+    if said not in {None, name, coarse_word(name)}:
+        raise RooflineError(f"optimizer {said} contradicts {OPTIMIZER_DETAIL} {detail}: leave one of them out")
+    return {**found, "optimizer": name}
 
 
 def _option(name: str, value: Any) -> Any:
