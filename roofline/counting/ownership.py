@@ -138,7 +138,8 @@ def updates_of(weight: Weights, train: TrainConfig) -> Iterator[tuple[str, Numbe
     rest = main if main.takes == "all" else optimizer(main.rest)
     left = weight.local - taken
     name = train.optimizer if main.takes == "all" else main.rest
-    wide = rest.wide_tables and weight.part == "embedding" and load_stack(train.stack).wide_tables
+    table = rest.wide_tables and weight.part == "embedding" and train.sharding == "none"  # slices are of no one tensor
+    wide = table and load_stack(train.stack).wide_tables
     yield name, left, left * rest.moments * (4 if wide else rest.stored_bytes(each, weight.local))
 
 

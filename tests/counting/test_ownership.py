@@ -65,6 +65,10 @@ def test_moments_of_tables_stay_wide_where_the_trainer_says_so(
     here = msgspec.structs.replace(train(name), stack=stack)
     for part, size in (("embedding", each), ("head", 1 + 4 / 256), ("layer", 1 + 4 / 256)):
         assert list(updates_of(weight(part=part, local=8192), here)) == [(name, 8192, 8192 * moments * size)], part
+    sliced = msgspec.structs.replace(here, sharding="zero2", dp=2)  # DeepSpeed flattens: no tensor is the table
+    assert [state for *_, state in updates_of(weight(part="embedding", local=8192), sliced)] == [
+        8192 * moments * (1 + 4 / 256)
+    ]
 
 
 LAYERS = 4
