@@ -136,6 +136,7 @@ def test_a_side_beyond_the_limit_takes_no_part():
         ),
         ({"optimizer": "adamw-8bit", "num_devices": 8, "stack": "nemo"}, "zero1 of nemo: .*--moment-dtype"),
         ({"optimizer": "galore", "num_devices": 8, "stack": "deepspeed"}, "--sharding none"),
+        ({"optimizer": "galore", "num_devices": 8, "stack": "hf-trainer", "sharding": "zero2"}, "ZeRO flattens"),
         ({"optimizer": "adamv"}, "did you mean 'adamw'"),
         ({"optimizer": "lomo"}, "unknown optimizer 'lomo'.*adafactor"),
     ],
