@@ -174,7 +174,8 @@ def check_against(train: TrainConfig, model: ModelConfig) -> None:
             f"seq_len {longer[0]} is longer than the {model.learned_positions} learned positions of "
             f"{model.name}: shorten it, or widen the model with --set learned_positions={longer[0]}"
         )
-    beyond = first_where(known(train.offload_layers or 0) > model.n_layers, train.offload_layers)
+    offloaded = train.offload_layers
+    beyond = None if offloaded is None else first_where(offloaded > model.n_layers, offloaded)
     if beyond is not None:
         raise RooflineError(f"offload_layers {beyond[0]}: {model.name} has {model.n_layers} layers: use at most that")
     _check_lengths(train)

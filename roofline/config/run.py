@@ -279,11 +279,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             return sum(BYTES[word] for word in self.moment_dtype) / len(self.moment_dtype)
         return 4 if self.master_weights else self.activation_bytes
 
-    def offloaded_share(self, layers: int) -> float:
+    def offloaded_share(self, layers: int) -> Number:
         """Share of the layers whose activations live on the host."""
         if "activations" not in self.offload:
             return 0.0
-        return 1.0 if self.offload_layers is None else min(self.offload_layers / layers, 1.0)
+        return 1.0 if self.offload_layers is None else self.offload_layers / layers
 
     @property
     def keeps_masters(self) -> bool:

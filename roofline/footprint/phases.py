@@ -170,7 +170,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         gathered_bytes(step),
     )
     in_hand, share = held, train.offloaded_share(step.model.n_layers)
-    if share:  # the layer in hand is here, and the next to come or go
+    if "activations" in train.offload:  # the layer in hand is here, and the next to come or go
         layer = held / maximum(in_flight(step, stage) * stage.depth, 1)
         in_hand = minimum(held, held * (1 - share) + 2 * layer)
     loss = Phase(

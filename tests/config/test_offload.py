@@ -207,6 +207,13 @@ def test_what_does_not_go_together_is_named(device, options, words):
     assert "\n" not in str(error.value)
 
 
+def test_numbers_of_offloaded_layers_may_be_an_array():
+    found = roofline.memory("gpt2", "h100-sxm-80gb", micro_batch=1, offload="activations", offload_layers=[3, 6, 12])
+    assert found.host_bytes[0] < found.host_bytes[1] < found.host_bytes[2]
+    with pytest.raises(RooflineError, match="offload_layers 13: gpt2 has 12 layers"):
+        roofline.memory("gpt2", "h100-sxm-80gb", micro_batch=1, offload="activations", offload_layers=[3, 13])
+
+
 def test_what_is_assumed_of_the_host_is_said():
     run = settle(MODEL, H100, {**USUAL, "offload": "all"})
     assert any("328 GB/s of 2 x AMD EPYC 7742" in note for note in run.assumed)  # 2 x 204.8 x 0.8
