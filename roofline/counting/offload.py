@@ -50,7 +50,7 @@ def host_transfers(train: TrainConfig, trained: Number, held: Number, grad: int)
     return ops
 
 
-def activation_transfers(ops: Sequence[Op], layers: Sequence[int], share: float) -> list[Op]:
+def activation_transfers(ops: Sequence[Op], layers: Sequence[int], share: Number) -> list[Op]:
     """What a layer of each kind keeps for backward goes down and comes up, in every micro batch, of a share of them."""
     found = []
     for kind, count in enumerate(layers):

@@ -169,10 +169,12 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         logits_bytes(step) * where(stage.head > 0, 1, 0) + cache_bytes(step, stage),
         gathered_bytes(step),
     )
-    in_hand, share = held, train.offloaded_share(step.model.n_layers)
+    in_hand: Number = held
+    gone: Number = 0
     if "activations" in train.offload:  # the layer in hand is here, and the next to come or go
         layer = held / maximum(in_flight(step, stage) * stage.depth, 1)
-        in_hand = minimum(held, held * (1 - share) + 2 * layer)
+        in_hand = minimum(held, held * (1 - train.offloaded_share(step.model.n_layers)) + 2 * layer)
+        gone = held - in_hand
     loss = Phase(
         name="loss",
         weights=kept.weights + kept.casts,
@@ -181,7 +183,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         activations=in_hand,
         logits=logits,
         communication=gathered.loss,
-        host=kept.host + (held - in_hand if share else 0),
+        host=kept.host + gone,
         nvme=kept.nvme,
         paged=kept.paged,
     )
