@@ -250,6 +250,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
     """The feed-forward part of one layer: dense, a mixture of experts, or none (d_ff = 0)."""
     gated = flat.flag("gated_mlp", True)
     activation = read_activation(flat, "silu" if gated else "gelu")
+    in_fp32 = flat.flag("activation_fp32", False)
     biases = flat.flag("mlp_bias", flat.flag("biases", False))
     n_experts = flat.integer("n_experts", 0)
     if not n_experts:
@@ -260,7 +261,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
             d_ff=d_ff,
             gated=gated,
             activation=activation,
-            activation_fp32=flat.flag("activation_fp32", False),
+            activation_fp32=in_fp32,
             up_bias=flat.flag("mlp_up_bias", biases),
             down_bias=flat.flag("mlp_down_bias", biases),
             sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
@@ -276,9 +277,9 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         flat.fail(f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large")
 
     def mlp(width: int, bias: bool) -> Mlp:
-        wide = flat.flag("activation_fp32", False)
-        forms: dict[str, Any] = {"gated": gated, "activation": activation, "activation_fp32": wide}
-        return Mlp(d_ff=width, up_bias=bias, down_bias=bias, **forms)
+        return Mlp(
+            d_ff=width, gated=gated, activation=activation, activation_fp32=in_fp32, up_bias=bias, down_bias=bias
+        )
 
     return Moe(
         n_experts=n_experts,
