@@ -10,7 +10,7 @@ import msgspec
 from ..arrays import B, N, Number, W, divide, is_scalar, maximum, size, where
 from ..config.run import TrainConfig
 from ..config.settle import Run
-from ..counting.mfu import DEFAULT_RULE, RULES, model_flops_per_token
+from ..counting.mfu import DEFAULT_RULE, model_flops_per_token, rule_in_words
 from ..counting.stages import stages
 from ..counting.step import Step
 from ..footprint.parts import Memory, memory_of
@@ -270,7 +270,7 @@ def _estimated(step: Step, device: Device) -> Estimate[Any, Any, Any]:
         tokens_per_s_per_device=tokens / times.total / train.num_devices,
         mfu=model_flops / (times.total * peak),
         hfu=executed / (times.total * peak),
-        mfu_rule=COUNTED_RULE if step.counted else f"{DEFAULT_RULE}: {RULES[DEFAULT_RULE]}",
+        mfu_rule=COUNTED_RULE if step.counted else f"{DEFAULT_RULE}: {rule_in_words(step.model, train.sample_length)}",
         model_flops_per_step=model_flops,
         hardware_flops_per_step=executed,
         bound=bound_of(times),

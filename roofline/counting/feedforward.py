@@ -200,9 +200,10 @@ def _sum(tape: Tape, spec: Moe, elements: Number, alone: Number) -> None:
 def _route(tape: Tape, spec: Moe, tokens: Number, d_model: int) -> None:
     """Scores of the experts for each token, and the best of them."""
     router = feed_forward_projections(spec, d_model)[:1]
-    hidden, fp32 = tokens * d_model, BYTES["fp32"]
-    upcast = spec.router_fp32 and tape.upcasts and not tape.fused("norm")  # in the code that has norms as chains
-    kept = 0 if upcast and spec.shared is None else hidden * tape.es
+    hidden, es, fp32 = tokens * d_model, tape.es, BYTES["fp32"]
+    casts = tape.upcasts or (spec.router_outside_autocast and es < fp32)
+    upcast = spec.router_fp32 and casts and not tape.fused("norm")  # in the code that has norms as chains
+    kept = 0 if upcast and spec.shared is None else hidden * es
     with tape.within("router"):
         own: str | None = "fp32" if upcast else None
         project(tape, router, tokens, tp=1, saves=kept, made_by="layernorm", own_dtype=own)

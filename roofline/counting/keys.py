@@ -12,6 +12,19 @@ def nearby_keys(spec: Attention, seq_len: Number) -> Number:
     return minimum(seq_len, *bounds) if bounds else seq_len
 
 
+def _chunked(window: int, seq_len: Number, *, causal: bool) -> Number:
+    """Keys of an average query in its own chunk: of w, the last one shorter; the mean of 1 to w behind a causal mask.
+
+    >>> _chunked(4, 10, causal=False), _chunked(4, 10, causal=True)  # (2*4*4 + 2*2) / 10, (2*(1+2+3+4) + 1+2) / 10
+    (3.6, 2.3)
+    """
+    whole = seq_len // window
+    rest = seq_len - whole * window
+    if causal:
+        return (whole * window * (window + 1) + rest * (rest + 1)) / (2 * seq_len)
+    return (whole * window * window + rest * rest) / seq_len
+
+
 def all_compressed_keys(spec: Attention, seq_len: Number) -> Number:
     """The compressed keys of a sequence: one for every so many tokens."""
     return divide(seq_len, spec.compress_ratio) if spec.compress_ratio else 0
@@ -29,6 +42,8 @@ def visible_keys(spec: Attention, seq_len: Number) -> Number:
     With a causal window the first w queries see 1, 2, ... w keys and the rest w each: w - w*(w-1)/(2*S). Of the
     compressed keys, one for every r tokens, a query sees those behind it, in the same way.
     """
+    if spec.window is not None and spec.window_chunked:
+        return _chunked(spec.window, seq_len, causal=spec.causal)
     window, compressed = nearby_keys(spec, seq_len), compressed_keys(spec, seq_len)
     if not spec.causal:
         return window + compressed
@@ -44,6 +59,8 @@ def counted_keys(spec: Attention, seq_len: Number, *, causal: bool = False) -> N
 
     Where `causal` is asked for they are the half: S/2; with a window w: w - w^2/(2S).
     """
+    if spec.window is not None and spec.window_chunked:
+        return _chunked(spec.window, seq_len, causal=False) / (2 if causal and spec.causal else 1)
     window, compressed = nearby_keys(spec, seq_len), compressed_keys(spec, seq_len)
     if not (causal and spec.causal):
         return window + compressed

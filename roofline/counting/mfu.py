@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from ..arrays import Number
+from ..arrays import Number, is_scalar
 from ..errors import unknown
 from ..model.parameters import count_parameters
 from ..model.projections import layer_projections, model_projections
 from ..model.spec import ModelConfig
 from ..model.tensors import Projection
-from .keys import all_compressed_keys, counted_keys
+from .keys import all_compressed_keys, counted_keys, nearby_keys
 from .recorded import recorded_flops
 
 Rule = Literal["6N+12LdS", "causal", "6N", "6N-without-embedding", "6N-all+12LdS"]
@@ -28,6 +28,19 @@ RULES: dict[Rule, str] = {
     "6N-without-embedding": "6 x the weights that multiply a token; no attention",
     "6N-all+12LdS": "6 x all parameters, look-up tables too, plus full attention",
 }
+
+
+def rule_in_words(model: ModelConfig, seq_len: Number, rule: Rule = DEFAULT_RULE) -> str:
+    """What `rule` counts of a model: where layers do not see all of a sequence, how many and how much of it."""
+    words = RULES[rule]
+    if rule in {"6N", "6N-without-embedding"} or not is_scalar(seq_len):
+        return words
+    seen = [(group.count, nearby_keys(group.attention, seq_len)) for group in model.groups if group.attention]
+    bounded = [(count, keys) for count, keys in seen if keys < seq_len]
+    if not bounded:
+        return words
+    layers, most = sum(count for count, _ in bounded), " or ".join(f"{n:,}" for n in sorted({n for _, n in bounded}))
+    return f"{words}; {layers} of {model.n_layers} layers attend to {most} tokens at most"
 
 
 def model_flops_per_token(model: ModelConfig, seq_len: Number, rule: Rule = DEFAULT_RULE) -> Number:

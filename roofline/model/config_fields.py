@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import RooflineError, shown, unknown
 from .expressions import ExpressionError, Scope, fields_in, names_in
-from .family import Family
+from .family import Family, not_null
 from .keys import Flat, join
 
 _LAYER_LISTS = {"layer_types": ("full_attention", "attention"), "mlp_layer_types": ("dense", "sparse")}
@@ -65,6 +65,15 @@ def check_kinds(config: Mapping[str, Any]) -> None:
                 raise RooflineError(
                     f"{name} must be {kind}, or null where it is not stated, got {shown(value)}: correct it"
                 )
+
+
+def check_nulls(config: Mapping[str, Any], model_type: str) -> None:
+    """Refuse a null where the classes of a model type need a value: what is left out has their default, a null none."""
+    nulls = ", ".join(not_null(model_type, [name for name, value in config.items() if value is None]))
+    if nulls:
+        raise RooflineError(
+            f"{nulls} must not be null in models of type {model_type!r}: give a value, or leave the field out"
+        )
 
 
 def _kind_by_name(name: str, value: object) -> str:

@@ -8,7 +8,7 @@ are not counted) or of ``[refused]``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,17 @@ def _class_defaults() -> dict[str, dict[str, Any]]:
 def class_defaults(model_type: str) -> Mapping[str, Any]:
     """What the configuration class of transformers takes for fields that a config leaves out (a null is no such)."""
     return _class_defaults().get(model_type, {})
+
+
+@cache
+def _not_null() -> dict[str, list[str]]:
+    """The table of fields that a class builds nothing from where they are null."""
+    return read_packaged(_data() / "not_null.toml", dict[str, list[str]])
+
+
+def not_null(model_type: str, nulls: Collection[str]) -> list[str]:
+    """Those of the fields, stated as null, that a model type must have a value for."""
+    return [name for name in _not_null().get(model_type, ()) if name in nulls] if nulls else []
 
 
 def known_types() -> list[str]:

@@ -17,6 +17,7 @@ from .config_fields import (
     assumptions,
     check_kinds,
     check_layer_lists,
+    check_nulls,
     check_numbers,
     check_sizes,
     explain,
@@ -252,6 +253,7 @@ def _values(
 ) -> dict[str, Any]:
     """The flat keys of the whole model, and the variations of its layers."""
     known = recognised_fields(model_type)
+    check_nulls(config, model_type)
     check_numbers(config, family, known)
     reason = family.refused_when and evaluate(family.refused_when, dict(scope))
     if reason:

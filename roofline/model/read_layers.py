@@ -100,7 +100,7 @@ def read_cross_attention(flat: Flat, attention: Attention | None) -> Attention |
     if attention is None:
         return None
     own = {"position_scores": flat.flag("cross_position_scores", False), "position_lookup": False, "extra_params": 0}
-    return msgspec.structs.replace(attention, causal=False, window=None, rotary=False, **own)
+    return msgspec.structs.replace(attention, causal=False, window=None, window_chunked=False, rotary=False, **own)
 
 
 def _heads(flat: Flat) -> tuple[int, int, int]:
@@ -184,6 +184,7 @@ def read_attention(flat: Flat) -> Attention:
         qk_norm_per_head=flat.word("qk_norm", "none") != "full",
         window=flat.optional_integer("window"),
         tiled=flat.flag("tiled", False),
+        window_chunked=flat.flag("window_chunked", False),
         causal=flat.flag("causal", flat.word("kind", "decoder") in {"decoder", "encoder-decoder"}),
         sinks=flat.flag("sinks", False),
         sinks_scale=flat.flag("sinks_scale", False),
@@ -291,6 +292,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         shared_gate=flat.flag("shared_gate", False),
         router_bias=flat.flag("router_bias", False),
         router_fp32=flat.flag("router_fp32", False),
+        router_outside_autocast=flat.flag("router_outside_autocast", False),
         latent_dim=flat.optional_integer("expert_latent_dim"),
         latent_bias=flat.flag("expert_latent_bias", False),
         extra_params=flat.integer("moe_extra_params", 0),

@@ -96,6 +96,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     qk_norm_per_head: bool = True  # norm over head_dim (True) or over the whole projection (False)
     window: int | None = None  # sliding window, in tokens
     tiled: bool = False  # its windows are square tiles of an image, padded at the edges: sequences of their own
+    window_chunked: bool = False  # which does not slide: a sequence is cut into pieces of that length (Llama 4)
     causal: bool = True
     sinks: bool = False  # one learned logit per head
     sinks_scale: bool = False  # unfused code makes of it a factor of the output, by a log-sum-exp of the scores
@@ -194,6 +195,7 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
     shared_gate: bool = False  # a [d_model, 1] gate on the shared expert (Qwen2-MoE)
     router_bias: bool = False
     router_fp32: bool = False  # its code of transformers casts hidden states and matrix up for the router's scores
+    router_outside_autocast: bool = False  # where it turns autocast off, which else casts them down again
     groups: int = 1  # into which experts are divided where a token may visit only some of them
     groups_per_token: int = 1
     latent_dim: int | None = None  # routed experts work at this width, between a projection down and one up

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import units
 from ..answers.diagnosis import verdict_words
 from ..config.words import layout_words
-from ..counting.mfu import RULES
+from ..counting.mfu import RULES, rule_in_words
 from ..timing.terms import words_of
 from . import cells
 from .changes import changes_table, faster_title, with_kept
@@ -98,7 +98,8 @@ def pieces(result: Diagnosis) -> list[str]:
 def rules_table(result: Diagnosis) -> Table:
     """The same run by every rule: first that of the answer, which with frozen weights is none of the usual ones."""
     own, _, counts = result.estimate.mfu_rule.partition(": ")
-    says = dict([(own, counts), *RULES.items()])
+    model, seq_len = result.estimate.model, result.estimate.train.sample_length
+    says = dict([(own, counts), *((rule, rule_in_words(model, seq_len, rule)) for rule in RULES)])
     by_rule = {own: result.mfu, **result.mfu_by_rule}
     rows = [[rule, Cell(by_rule[rule], units.format_share(by_rule[rule])), words] for rule, words in says.items()]
     title = "The same run by every rule, that of the MFU above first"

@@ -201,7 +201,7 @@ def _attention_text(a: Attention) -> str:
     if a.kv_lora_rank:
         text += f" ({a.value_head_dim} values), ranks q {a.q_lora_rank or '-'} kv {a.kv_lora_rank}"
     extras = {
-        f"window {a.window}": a.window is not None,
+        f"{'chunks of' if a.window_chunked else 'window'} {a.window}": a.window is not None,
         "bidirectional": not a.causal,
         "qk-norm": a.q_norm is not None,
         "qkv biases": a.q_bias or a.v_bias,

@@ -14,7 +14,8 @@ def one_by_one(spec: Attention, seq_len: int) -> float:
     nearby = min(bound for bound in (spec.window, spec.top_keys, seq_len) if bound is not None)
     total = 0
     for query in range(1, seq_len + 1):
-        total += min(query, nearby) if spec.causal else nearby
+        start = (query - 1) // nearby * nearby if spec.window_chunked else 0  # of its chunk
+        total += min(query - start, nearby) if spec.causal else min(nearby, seq_len - start)
     mean = total / seq_len
     if spec.compress_ratio:  # of the blocks, as many as lie behind the middle query of each
         blocks = seq_len // spec.compress_ratio
@@ -30,6 +31,10 @@ def one_by_one(spec: Attention, seq_len: int) -> float:
         {"causal": False},
         {"window": 4},
         {"window": 4, "causal": False},
+        {"window": 4, "window_chunked": True},
+        {"window": 6, "window_chunked": True},  # the last chunk has 4 of 16
+        {"window": 6, "window_chunked": True, "causal": False},
+        {"window": 20, "window_chunked": True},
         {"top_keys": 6},
         {"window": 4, "compress_ratio": 4},
         {"window": 4, "compress_ratio": 4, "compress_top_k": 2},

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
-from roofline.counting.mfu import RULES, attention_flops_per_token, matmul_weights, mfu_by_rule, model_flops_per_token
+from roofline.counting.keys import counted_keys
+from roofline.counting.mfu import (
+    RULES,
+    attention_flops_per_token,
+    matmul_weights,
+    mfu_by_rule,
+    model_flops_per_token,
+    rule_in_words,
+)
 from roofline.errors import RooflineError
+from roofline.model.huggingface import model_from_config
+from roofline.model.load import load_model
 from roofline.model.spec import Attention, LayerGroup, Mlp, ModelConfig, Moe, Norm
 
 
@@ -81,3 +91,49 @@ def test_arrays_equal_scalars(rule):
 def test_unknown_rule():
     with pytest.raises(RooflineError, match="did you mean"):
         model_flops_per_token(TINYLLAMA, 2048, "6N+12LDS")
+
+
+def test_the_rule_names_layers_that_do_not_see_all():
+    """Every second of 42 layers of Gemma 2 has a window of 4,096; of Llama 4 Scout 36 of 48 have chunks of 8,192."""
+    gemma, scout = load_model("gemma-2-9b"), load_model("llama-4-scout")
+    assert rule_in_words(gemma, 8192).endswith("; 21 of 42 layers attend to 4,096 tokens at most")
+    assert rule_in_words(scout, 32768, "causal").endswith("; 36 of 48 layers attend to 8,192 tokens at most")
+    assert rule_in_words(gemma, 4096) == RULES["6N+12LdS"]
+    assert rule_in_words(gemma, 8192, "6N") == RULES["6N"]
+
+
+@pytest.mark.parametrize(
+    (
+        "model_type",
+        "fields",
+        "windows",
+    ),  # tokens that layers of each kind attend to, of masking_utils.py of transformers
+    [
+        ("gemma2", {"head_dim": 4, "sliding_window": 16}, {16: 2, 64: 2}),
+        ("gemma3_text", {"head_dim": 4, "sliding_window": 16}, {16: 4}),  # the sixth layer would be a full one
+        ("mistral", {"sliding_window": 16}, {16: 4}),
+        ("mistral", {"sliding_window": None}, {64: 4}),
+        ("phi3", {"sliding_window": 16}, {16: 4}),
+        ("qwen2", {"sliding_window": 16, "use_sliding_window": False}, {64: 4}),
+        ("qwen2", {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 1}, {16: 3, 64: 1}),
+        ("gpt_oss", {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2}, {16: 2, 64: 2}),
+        ("exaone4", {"sliding_window": 16, "sliding_window_pattern": 4}, {16: 3, 64: 1}),
+        ("cohere2", {"sliding_window": 16}, {16: 3, 64: 1}),
+        (
+            "granite_swa",
+            {"sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"] * 2},
+            {16: 2, 64: 2},
+        ),
+        ("modernbert", {"local_attention": 16}, {17: 2, 64: 2}),  # 8 on either side, and the token itself
+        ("llama4_text", {"attention_chunk_size": 16, "intermediate_size_mlp": 32}, {16: 3, 64: 1}),
+    ],
+)
+def test_how_much_layers_attend_to(model_type, fields, windows):
+    sizes = {"num_hidden_layers": 4, "hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 2}
+    sizes |= {"intermediate_size": 32, "vocab_size": 11, "num_local_experts": 2, "num_experts_per_tok": 1}
+    model = model_from_config({"model_type": model_type, **sizes, **fields}, overrides={"ignore": "all"})
+    found: dict[int, int] = {}
+    for group in model.groups:
+        keys = round(counted_keys(group.attention, 64))
+        found[keys] = found.get(keys, 0) + group.count
+    assert found == windows

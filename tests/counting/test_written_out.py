@@ -70,6 +70,9 @@ def test_a_router_in_fp32_runs_in_fp32_but_under_autocast():
     read = op_of("router", flat, stack="eager", master_weights=False).bytes_read
     assert read == 4 * (T * D + D * 4)  # hidden states, and the matrix of 4 experts
     assert "router.upcast" not in {op.name for op in step_of(flat, stack="eager").ops}
+    outside = {**flat, "router_outside_autocast": True}  # its code turns autocast off
+    assert op_of("router", outside, stack="eager").dtype == "fp32"
+    assert op_of("router", outside, stack="megatron").dtype == "bf16"  # other code
 
 
 def test_scores_of_attention_and_of_an_indexer_in_fp32():

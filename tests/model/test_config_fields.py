@@ -118,3 +118,28 @@ def test_an_expression_that_cannot_be_computed_names_the_field():
     assert explain(missing, LLAMA, "llama") == "hidden_size is missing, and models of type 'llama' need it: add it"
     other = explain(ExpressionError("hidden_size // 0", "division by zero"), LLAMA, "llama")
     assert other == "the value of hidden_size cannot be used (division by zero): correct it"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "field"),
+    [
+        ("llama", "hidden_act"),
+        ("qwen3", "head_dim"),
+        ("gemma2", "num_key_value_heads"),
+        ("gpt2", "activation_function"),
+    ],
+)
+def test_a_null_from_which_no_class_builds_anything_is_refused(model_type, field):
+    fields = {**CONFIG, "model_type": model_type, "head_dim": 4, field: None}
+    with pytest.raises(RooflineError, match=f"{field} must not be null in models of type '{model_type}': give a value"):
+        model_from_config(fields)
+
+
+def test_a_null_means_what_it_means_to_the_class():
+    nulls = {"num_key_value_heads": None, "head_dim": None, "attention_bias": None}
+    attention = model_from_config({**CONFIG, **nulls}).groups[0].attention
+    assert attention.n_kv_heads == attention.n_heads
+    assert attention.head_dim * attention.n_heads == CONFIG["hidden_size"]
+    assert not attention.q_bias
+    mistral = {**CONFIG, "model_type": "mistral", "num_key_value_heads": 2, "sliding_window": None}
+    assert model_from_config(mistral).groups[0].attention.window is None
