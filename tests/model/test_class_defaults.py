@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from roofline.model.family import class_defaults
+from roofline.model.family import class_defaults, known_types, not_null, recognised_fields
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 from roofline.model.spec import ModelConfig
@@ -61,3 +61,21 @@ def test_a_null_is_no_field_that_is_left_out() -> None:
     (group,) = model_from_config(MISTRAL).groups
     assert group.attention is not None
     assert group.attention.window == 4096
+
+
+class NullEverywhere(frozenset[str]):
+    """Whatever field is asked about is null."""
+
+    def __contains__(self, field: object) -> bool:
+        return True
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def test_fields_that_must_not_be_null_are_read() -> None:
+    for model_type in known_types():
+        table = not_null(model_type, NullEverywhere())
+        assert set(table) <= recognised_fields(model_type), model_type
+    assert not_null("llama", ["hidden_act", "head_dim"]) == ["hidden_act"]
+    assert not_null("no_such_type", ["hidden_act"]) == []
