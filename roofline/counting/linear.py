@@ -96,6 +96,8 @@ def bias(tape: Tape, name: str, rows: Number, n: Number) -> None:
 
 def _weight(tape: Tape, linear: Linear) -> None:
     matrices = linear.matrices or (Matrices(linear.k, linear.n, linear.batch),)
+    # what a depthwise convolution has of a channel is a vector
+    matrices = tuple(shape for shape in matrices if not (is_scalar(shape.columns) and shape.columns == 1))
     biases = linear.batch * linear.bias
     if linear.stored is None:
         own: dict[str, Any] = {"tied": linear.tied, "low_precision": linear.low_precision}

@@ -2,7 +2,7 @@
 
 from roofline.config.run import TrainConfig
 from roofline.counting.op import Op
-from roofline.counting.step import build_ops
+from roofline.counting.step import build_ops, build_step
 from roofline.model.load import model_from_flat
 
 B, S, D = 2, 32, 64
@@ -35,3 +35,13 @@ def test_a_pooled_row_is_one_of_a_sequence() -> None:
     op = linear_op(D, D, False, 1, 1, 0)
     assert op.shape is not None
     assert op.shape[0] == B
+
+
+def test_a_filter_of_each_channel_is_no_matrix() -> None:
+    """Muon takes matrices: of Mamba's convolution, [4, 1] for each of 96 channels, it takes none."""
+    sizes = {"n_layers": 1, "d_model": D, "n_heads": 4, "d_ff": 128, "vocab_size": 100, "gated_mlp": True}
+    linears = [["recurrence.in", D, 96], ["recurrence.convolution", 4, 1, True, 96]]
+    step = build_step(model_from_flat({**sizes, "linears": linears}), TrainConfig(seq_len=S))
+    held = {weight.name: weight.matrices for weight in step.weights}
+    assert held["recurrence.convolution"] == ()
+    assert [(shape.rows, shape.columns, shape.number) for shape in held["recurrence.in"]] == [(D, 96, 1)]
