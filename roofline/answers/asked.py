@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..config.settle import Run, settle
 from ..errors import NotDescribedError, RooflineError, shown
 from ..model.load import OnNumbers, load_model, names_function
-from ..model.spec import ModelConfig, RecordedPass
+from ..model.recorded import RecordedPass
+from ..model.spec import ModelConfig
 from .choice import fastest
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ..arrays import Number
-from ..model.spec import ModelConfig, RecordedPass
+from ..model.recorded import RecordedPass
+from ..model.spec import ModelConfig
 from .op import Op
 from .weights import Weights
 

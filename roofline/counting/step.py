@@ -15,7 +15,8 @@ from ..config.run import TrainConfig
 from ..config.settle import resolve
 from ..config.stack import Stack
 from ..errors import RooflineError
-from ..model.spec import ModelConfig, RecordedPass
+from ..model.recorded import RecordedPass
+from ..model.spec import ModelConfig
 from . import layers
 from .offload import activation_transfers
 from .op import Op

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,36 +29,9 @@ from .keys import MODEL_KEYS, Flat, overridden
 from .spec import ModelConfig, Quantization, Tower
 from .towers import read_towers
 from .towers import table as towers
+from .unread import holds_other_models, unread_sizes
 
 NESTED = ("text_config", "llm_config", "language_config", "thinker_config")
-# fields whose name says layers, heads, widths, windows or experts; those below do not decide a shape
-_SHAPE = re.compile(r"(^|_)(layers?|heads?|size|dim|window|experts?|rank|width|ffn|mlp|intermediate|kv|conv)(_|$)")
-_NO_SHAPE = frozenset(
-    {
-        "vocab_size",
-        "type_vocab_size",
-        "chunk_size",
-        "max_window_layers",
-        "attn_window_size",
-        "cache_layers",
-        "image_size",
-        # positions
-        "rotary_dim",
-        "qk_head_dim",  # the sum of two that are read
-        "no_rope_layer_interval",
-        "global_attn_every_n_layers",  # layer_types lists it
-        # classes of the same base model, and generation
-        "classifier_proj_size",
-        "pooler_output_size",
-        "median_filter_width",
-        "encoder_no_repeat_ngram_size",
-        "block_size",  # of block-sparse attention, refused where it is on
-        # routing within experts that are read
-        "num_expert_group",
-        "num_hash_layers",
-    }
-)
-_DEPTH = re.compile(r"^(n_|num_|num_hidden_)?layers?$|^depth$")
 TRACED = "; with transformers (pip install 'roofline[torch]') 'estimate' and 'models' take it as that builds it"
 _MAX_DEPTH = 4  # of nested configs: thinker_config -> text_config
 
@@ -87,7 +59,10 @@ def model_from_config(
     values = overridden(reading.values, overrides or {})
     flat = Flat(values, names=reading.names, where=where)
     require(reading.family, flat, reading.model_type, reading.stated)
-    for sentence in [*reading.assumptions, *_unread_sizes(config, where, flat.text("ignore", ""))]:
+    for sentence in [
+        *reading.assumptions,
+        *unread_sizes(*_text_config(config, where, []), where, flat.text("ignore", "")),
+    ]:
         flat.assume(sentence)
     model = msgspec.structs.replace(build(flat), quantization=reading.quantization)
     return _with_towers(model, reading.wholes, where)
@@ -122,39 +97,6 @@ def unused_fields(text: str, where: str = "config.json") -> tuple[list[str], lis
     parts = {tower.config for tower in towers().get(model_type, {}).values()}
     known = recognised_fields(model_type) | {"model_type", "quantization_config"} | parts
     return sorted(known & config.keys()), sorted(config.keys() - known)
-
-
-def _unread_sizes(config: Mapping[str, Any], where: str, ignore: str) -> list[str]:
-    """A sentence on the fields that look like a size, are not read and are to be ignored, all of them or by name.
-
-    Raises:
-        RooflineError: There are others: a count that leaves a size out would be wrong in silence.
-    """
-    model_type, config = _text_config(config, where, [])
-    known, ignored = recognised_fields(model_type), {name.strip() for name in ignore.split(",")}
-    harmless = _NO_SHAPE.union(load_family(model_type).ignored)
-    odd = {
-        name: config[name]
-        for name in sorted(config.keys() - known - harmless)
-        if _SHAPE.search(name) and _is_size(config[name]) and not _repeats(name, config, known)
-    }
-    unknown = [name for name in odd if name not in ignored and "all" not in ignored]
-    if unknown:
-        shown = ", ".join(f"{name} = {odd[name]}" for name in unknown)
-        raise RooflineError(
-            f"{where}: what {shown} means in models of type {model_type!r} is not known, and a size may be missing "
-            f"without it: pass --set ignore={','.join(unknown)} to count all the same"
-        )
-    return [f"ignored, as asked: {', '.join(f'{name} = {value}' for name, value in odd.items())}"] if odd else []
-
-
-def _repeats(name: str, config: Mapping[str, Any], known: frozenset[str]) -> bool:
-    """Whether a field says again what another that is read says under the same name, with a word more."""
-    return any(name != other and other in name and config.get(other) == config[name] for other in known)
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 1
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +147,7 @@ def read_config(config: Mapping[str, Any], where: str = "config") -> Reading:
             wholes, notes = [whole], []
         else:
             notes = [f"counts the language model of {model_type} alone: {' and '.join(parts)} is not stated"]
-    elif not wholes and not family.note and _has_other_models(config, family, model_type):
+    elif not wholes and not family.note and holds_other_models(config, model_type):
         wholes = [whole]
     return Reading(
         model_type=model_type,
@@ -361,13 +303,6 @@ def _read_as(model_type: str, config: Mapping[str, Any]) -> str:
     except NotDescribedError:
         return model_type
     return (text and evaluate(text, dict(config))) or model_type
-
-
-def _has_other_models(config: Mapping[str, Any], family: Family, model_type: str) -> bool:
-    """Whether a config of one language model holds others, with layers of their own, that are not read."""
-    unread = config.keys() - recognised_fields(model_type) - set(family.ignored)
-    parts = [part for name in unread if isinstance(part := config[name], Mapping)]
-    return any(_is_size(value) and _DEPTH.search(name) for part in parts for name, value in part.items())
 
 
 def _check_wrapper(outer: str, inner: str, where: str) -> None:

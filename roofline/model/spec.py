@@ -6,11 +6,12 @@ that any decoder, encoder or encoder-decoder is a recombination of known parts.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from .patches import Patches
+from .recorded import RecordedPass
 
 DEFAULT_SEQ_LEN = 4096  # assumed where a model states no limit, or one above LONGEST_DEFAULT
 LONGEST_DEFAULT = 8192
@@ -204,11 +205,7 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """`count` layers of the same make.
-
-    Where they share weights, attention, feed-forward and the norms of both are those of an earlier layer; what else
-    there is of a layer is its own.
-    """
+    """`count` layers of the same make."""
 
     count: int
     attention: Attention | None
@@ -223,7 +220,7 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
     recurrence: Recurrence | None = None  # its projections are among the linears
     linears: tuple[Linear, ...] = ()  # per layer, on every token, beside attention and feed-forward
     ahead: bool = False  # predicts tokens further ahead, in training alone (multi-token prediction)
-    shares_weights: bool = False
+    shares_weights: bool = False  # attention, feed-forward and the norms of both are an earlier layer's
 
     @property
     def blocks(self) -> tuple[Attention | Mlp | Moe, ...]:
@@ -273,24 +270,6 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         if block in self.whole:
             return whole
         return (self.bits + (self.scale_bits / self.block if self.block else 0.0)) / 8
-
-
-class RecordedPass(msgspec.Struct, frozen=True, kw_only=True):
-    """One forward and backward pass of a module as it ran: what is known of a model that nothing describes.
-
-    Attributes:
-        ops: Its kernels, each a `counting.op.Op`.
-        trainable: Parameters that take a gradient.
-        peak_bytes: Largest sum of live tensors during the pass, parameters excluded.
-        fused: The same as a compiler runs it; None: it is not known.
-        compiled: Whether the module is given to a compiler.
-    """
-
-    ops: tuple[Any, ...]
-    trainable: int
-    peak_bytes: float
-    fused: RecordedPass | None = None
-    compiled: bool = False
 
 
 class Tower(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RooflineError
-from ..model.spec import LayerGroup, ModelConfig, RecordedPass
+from ..model.recorded import RecordedPass
+from ..model.spec import LayerGroup, ModelConfig
 from ..units import format_count
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Any
 
 from roofline.counting.op import Op
 from roofline.counting.recorded import recorded_flops
-from roofline.model.spec import RecordedPass
+from roofline.model.recorded import RecordedPass
 
 
 def op(**fields: Any) -> Op:
