@@ -15,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -174,15 +175,15 @@ def step_time(step: Step, device: Device) -> object:
 
 
 def processes(repeats: int = 15) -> None:
-    """Whole processes against `python -c "import numpy"`, in turn: all meet the same machine."""
+    """Whole processes against `python -c "import numpy"`, in turn, in an empty folder: all meet the same machine."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     times: dict[str, list[float]] = {name: [] for name in ("import numpy", *COMMANDS)}
-    for _ in range(repeats):
-        for name, seconds in times.items():
+    with tempfile.TemporaryDirectory() as folder:
+        for name in [*times] * repeats:
             arguments = ["-m", "roofline", *name.split()] if name in COMMANDS else ["-c", name]
             start = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
-            seconds.append(time.perf_counter() - start)
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment, cwd=folder)
+            times[name].append(time.perf_counter() - start)
     for name, seconds in times.items():
         words = [
             f"{kind} {1e3 * of(seconds):.0f} ms = {of(seconds) / of(times['import numpy']):.2f} x import numpy"
