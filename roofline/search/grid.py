@@ -25,9 +25,11 @@ from ..counting.stages import stages
 from ..counting.step import Step, update_ops, without_updates
 from ..counting.weights import Matrices, Weights
 from ..footprint.parts import Peak, peak_of
+from ..footprint.spreads import outcome_spread, sure_bytes
 from ..model.spec import ModelConfig
 from ..timing.ranks import PricedOp, price, price_all
 from ..timing.schedule import Schedule, compose, exposed_times
+from .columns import alike_rows, as_column, degree, distinct, taken
 from .space import Space
 from .sums import FIELDS, Sums, accumulates, by_memory, by_term, merged_weights, of_passes
 from .variants import alike, plain_of
@@ -51,17 +53,14 @@ class Bundle:
     def __init__(
         self, model: ModelConfig, device: Device, space: Space, trains: Sequence[TrainConfig], sharding: str = "none"
     ) -> None:
-        import numpy as np
-
         self.device, self.space, self.trains = device, space, trains
         names = [name for name in _GRID if name in space.columns]
-        stacked = np.stack([space.columns[name] for name in names], axis=1)
-        keys, key_of_row = np.unique(stacked, axis=0, return_inverse=True)
-        self.keys = {name: keys[:, i, None].astype(float) for i, name in enumerate(names)}  # [k, 1]
-        self.key_of_row = key_of_row.reshape(-1)  # [rows]
+        columns = [space.columns[name] for name in names]
+        firsts, self.key_of_row = alike_rows(columns, len(space.consistent))  # [k], [rows]
+        self.keys = {name: space.columns[name].take(firsts)[:, None].astype(float) for name in names}  # [k, 1]
         self.micro = space.micro_batches.astype(float)  # [m]
-        self.columns = {name: _degree(column) for name, column in space.columns.items()}
-        self.shape = (2, len(keys), len(self.micro))
+        self.columns = {name: degree(column) for name, column in space.columns.items()}
+        self.shape = (2, len(firsts), len(self.micro))
         self.alike = alike(trains)
         self.steps = self._small_steps(model, sharding)
         self.saved = [
@@ -128,6 +127,16 @@ class Bundle:
             found.append((op, {name: self._table([figure[name] for figure in figures]) for name in FIELDS}))
         return found
 
+    @cached_property
+    def sure(self) -> Any:
+        """Bytes that surely fit, of each row: how sure that is depends on how a model is split: [rows]."""
+        import numpy as np
+
+        columns = self.space.columns
+        spread = outcome_spread(msgspec.structs.replace(self.trains[0], tp=columns["tp"], pp=columns["pp"]))
+        spreads, places = np.unique(spread, return_inverse=True)
+        return np.array([sure_bytes(self.device.memory_bytes, each) for each in spreads]).take(places)
+
     def index_of(self, variant: Any, rows: Any, micro: Any) -> Any:
         """Layouts as single numbers."""
         return (variant * len(self.key_of_row) + rows) * len(self.micro) + micro
@@ -141,7 +150,7 @@ class Bundle:
         """Bytes each of `rows` cannot do without whatever the micro batch: what holds no activations: [rows]."""
         import numpy as np
 
-        degrees = {name: _take(column, rows) for name, column in self.columns.items()}
+        degrees = {name: taken(column, rows) for name, column in self.columns.items()}
         step = self._step(sharding, degrees, 1, self._weights(rows), ())
         return np.broadcast_to(peak_of(step, self.device).held, (len(rows),))
 
@@ -149,7 +158,7 @@ class Bundle:
         """Bytes of every variant and micro batch of `rows`: [variants, rows, micro batches]."""
         import numpy as np
 
-        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        degrees = {name: as_column(taken(column, rows)) for name, column in self.columns.items()}
         several = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]: passes
         index = (several * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
         index = index + np.arange(len(self.micro))
@@ -163,7 +172,7 @@ class Bundle:
             )
             for op, sums in self.saved
         )
-        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ops)
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, as_column), ops)
         step = msgspec.structs.replace(step, working_bytes=spread(self.working), last_bytes=spread(self.last))
         shape = (len(self.trains), len(rows), len(self.micro))
         found = peak_of(step, self.device)
@@ -176,7 +185,7 @@ class Bundle:
         """
         import numpy as np
 
-        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
+        degrees = {name: as_column(taken(column, rows)) for name, column in self.columns.items()}
         shape, degrees = (len(rows), len(self.micro)), {**degrees, "micro_batch": self.micro, "sharding": sharding}
         found = np.empty((len(self.trains), *shape), dtype=bool)
         for variants in self.alike if self.trains[0].cuda_graph == "none" else [[each] for each in range(len(found))]:
@@ -197,8 +206,8 @@ class Bundle:
     def least(self, variant: Any, rows: Any, micro: Any) -> Any:
         """Seconds that a step surely takes: of a mean stage, with no bubble, gradients or update. All [layouts]."""
         sequences = self.trains[0].global_batch / (self.columns["dp"] * self.columns["pp"])
-        passes = _take(sequences, rows) / self.micro.take(micro)
-        return _take(self._pass, self._place(variant, rows, micro)) * passes * (1 - ROUNDING)
+        passes = taken(sequences, rows) / self.micro.take(micro)
+        return taken(self._pass, self._place(variant, rows, micro)) * passes * (1 - ROUNDING)
 
     def _place(self, variant: Any, rows: Any, micro: Any) -> Any:
         """Where the flat tables hold what a step of one micro batch takes: all [layouts]."""
@@ -234,23 +243,23 @@ class Bundle:
         """The terms of each layout's step time. All arguments and results: [layouts]."""
         import numpy as np
 
-        degrees = {name: _take(column, rows) for name, column in self.columns.items()}
+        degrees = {name: taken(column, rows) for name, column in self.columns.items()}
         sequences = self.micro.take(micro)
-        update = self._update(sharding, *_distinct(rows, len(self.key_of_row)), micro)
+        update = self._update(sharding, *distinct(rows, len(self.key_of_row)), micro)
         step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update))
         # what one micro batch takes depends on few things, so it is worked out for those that occur
         index = self._place(variant, rows, micro)
         firsts, place_of_row = self.successions
         places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(firsts)
-        codes, back = _distinct(index * len(firsts) + place_of_row.take(rows), places)
+        codes, back = distinct(index * len(firsts) + place_of_row.take(rows), places)
         index, place = np.divmod(codes, len(firsts))
-        degrees_alone = {name: _take(column, firsts.take(place)) for name, column in self.columns.items()}
+        degrees_alone = {name: taken(column, firsts.take(place)) for name, column in self.columns.items()}
         alone = self._step(sharding, degrees_alone, self.micro.take(index % self.shape[2]), (), ())
         priced = self._passes(index, alone.accumulation, step.train.reduces_every_pass)
         parts, hidden = exposed_times(alone, self.device, priced)
 
         def spread(value: Any) -> Any:
-            return _take(value, back)
+            return taken(value, back)
 
         if self.by_pass:
             update += [
@@ -272,7 +281,7 @@ class Bundle:
         later = index + self.shape[1] * self.shape[2]  # the same of a step of two passes
 
         def at(table: Any, op: Op) -> Any:
-            once = _take(table, index)
+            once = taken(table, index)
             if is_scalar(table) or not of_passes(op):
                 return once
             return once + 2 * (table.take(later) - once) * (1 - 1 / passes)  # the first pass moves, later ones add
@@ -294,17 +303,10 @@ class Bundle:
         Where gradients add up it is the number of micro batches; where tokens travel to experts beside another micro
         batch, the pipeline as well.
         """
-        import numpy as np
-
         ops = [op for op, _ in self._timed_ops()]
         names = ["dp"] if any(of_passes(op) for op in ops) else []
         names = ["dp", "pp", "vp"] if any(op.group == "ep" for op in ops) else names
-        code = np.zeros(len(self.key_of_row), dtype=int)
-        for name in names:
-            values, place = np.unique(self.space.columns[name], return_inverse=True)
-            code = code * len(values) + place
-        _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
-        return firsts, places
+        return alike_rows([self.space.columns[name] for name in names], len(self.key_of_row))
 
     def _timed_ops(self) -> list[tuple[Op, dict[str, Any]]]:
         """Ops with times, by cause; timed when first needed: nothing is priced where nothing fits."""
@@ -319,8 +321,8 @@ class Bundle:
         """The ops of one update, timed for each row, spread to the layouts (``rows[back]``, `micro`)."""
         import numpy as np
 
-        degrees = {name: _column(_take(column, rows)) for name, column in self.columns.items()}
-        step = self._step(sharding, degrees, self.micro, self._weights(rows, _column), ())
+        degrees = {name: as_column(taken(column, rows)) for name, column in self.columns.items()}
+        step = self._step(sharding, degrees, self.micro, self._weights(rows, as_column), ())
         priced = price(msgspec.structs.replace(step, ops=tuple(update_ops(step))), self.device)
         shape = (len(rows), len(self.micro))
         index = back * len(self.micro) + micro
@@ -371,25 +373,3 @@ class Bundle:
         train = msgspec.structs.replace(self.trains[0], **degrees, micro_batch=micro, sharding=sharding)
         changes: dict[str, Any] = {"train": complete(train, first.model), "ops": ops, "weights": tuple(weights)}
         return msgspec.structs.replace(first, **changes, working_bytes=0, last_bytes=0)
-
-
-def _column(value: Any) -> Any:
-    return value if is_scalar(value) else value[:, None]
-
-
-def _take(table: Any, index: Any) -> Any:
-    return table if is_scalar(table) else table.take(index)
-
-
-def _distinct(numbers: Any, most: int) -> tuple[Any, Any]:
-    """Which of the numbers below `most` occur, rising, and for each of `numbers` its place among them."""
-    import numpy as np
-
-    used = np.zeros(most, dtype=bool)
-    used[numbers] = True
-    return used.nonzero()[0], (np.cumsum(used) - 1).take(numbers)
-
-
-def _degree(column: Any) -> Any:
-    """A column of degrees, or 1 where all are; whole numbers, which divide five times as fast as floats."""
-    return 1 if (column == 1).all() else column

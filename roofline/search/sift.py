@@ -6,11 +6,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import msgspec
-
-from ..arrays import is_scalar
-from ..footprint.spreads import outcome_spread, sure_bytes
 from .best import Best
+from .columns import taken
 from .grid import Bundle
 from .layout import WAITING_DRAW, mean_draw
 from .question import Bundles, Piece, Question
@@ -53,17 +50,7 @@ class _Sift:
         self.sharding, self.best, self.take = piece.sharding, best, take
         # not where all are asked for, or where a measured step says that they are faster than we think
         self.bounded = take is None and bundle.device.seen is None
-        self.sure = self._sure_bytes(question.device.memory_bytes)  # of each row
         self.waiting: list[tuple[Any, ...]] = []  # (variants, rows, micro batches, bytes) that fit, not yet priced
-
-    def _sure_bytes(self, capacity: float) -> Any:
-        """What surely fits of each row: how sure that is depends on how a model is split."""
-        import numpy as np
-
-        columns = self.bundle.space.columns
-        spread = outcome_spread(msgspec.structs.replace(self.bundle.trains[0], tp=columns["tp"], pp=columns["pp"]))
-        spreads, places = np.unique(spread, return_inverse=True)
-        return np.array([sure_bytes(capacity, each) for each in spreads]).take(places)
 
     def run(self, decided: Callable[[int], None] | None) -> None:
         import numpy as np
@@ -83,7 +70,7 @@ class _Sift:
             best.evaluated += int(layouts_of_row[rows].sum())
             return
         floor = self.bundle.memory_floor(self.sharding, runs)
-        fitting = runs[floor <= self.sure.take(runs)]
+        fitting = runs[floor <= self.bundle.sure.take(runs)]
         if self.bounded:  # more devices first: beside what they take, few layouts of fewer are worth pricing
             fitting = fitting[np.argsort(-space.columns["num_devices"][fitting], kind="stable")]
         if not len(fitting):
@@ -105,7 +92,7 @@ class _Sift:
         bundle, best = self.bundle, self.best
         peak = bundle.memory(self.sharding, rows)
         memory, held = peak.needed, peak.held
-        fits = candidates & (held <= self.sure.take(rows)[:, None])
+        fits = candidates & (held <= self.bundle.sure.take(rows)[:, None])
         if not fits.any():
             variant, row, micro = candidates.nonzero()
             best.smallest.offer(held[candidates], bundle.index_of(variant, rows[row], micro), self.number)
@@ -125,7 +112,7 @@ class _Sift:
 
     def _wanted(self, variant: Any, rows: Any, micro: Any, needed: Any) -> Any:
         """Which of the layouts may be kept, by what a step surely takes: [layouts]."""
-        seconds, devices = self.bundle.least(variant, rows, micro), _taken(self.bundle.columns["num_devices"], rows)
+        seconds, devices = self.bundle.least(variant, rows, micro), taken(self.bundle.columns["num_devices"], rows)
         values = self._objective(seconds, lambda: WAITING_DRAW, needed, devices)
         machinery, stack = self._machinery(variant, rows), self.bundle.trains[0].stack
         return self.best.wants(values, needed, seconds, machinery, stack)
@@ -142,7 +129,7 @@ class _Sift:
         times = bundle.schedule(self.sharding, variant, row, micro)
         if self.take is not None:
             self.take(bundle, variant, row, micro, needed, times.total)
-        devices = _taken(bundle.columns["num_devices"], row)
+        devices = taken(bundle.columns["num_devices"], row)
         values = self._objective(times.total, lambda: mean_draw(times), needed, devices)
         index = bundle.index_of(variant, row, micro)
         machinery, stack = self._machinery(variant, row), bundle.trains[0].stack
@@ -174,7 +161,3 @@ class _Sift:
             case "energy":
                 return draw() * seconds * num_devices
         return seconds
-
-
-def _taken(column: Any, rows: Any) -> Any:
-    return column if is_scalar(column) else column.take(rows)
