@@ -1,5 +1,6 @@
 """Ops on a device: which ranks a collective joins, over which links, and what one run costs."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -126,6 +127,7 @@ def test_what_a_dispatcher_sends_once(dispatcher, inside, between):
     assert found.between == (1 if between is None else between * (1 - (1 - 1 / between) ** 8) / 8)
     others = {name for name, op in ops.items() if sharing_of(step, op, Ranks(64, 8, 8)) is ALONE}
     assert others == {name for name in ops if not name.startswith(("moe.dispatch", "moe.combine"))}
+    assert sharing_of(step, msgspec.structs.replace(ops["moe.combine"], copies=1), Ranks(64, 8, 8)) is ALONE
 
 
 def test_only_what_leaves_the_node_goes_over_a_network():
@@ -150,6 +152,26 @@ def test_another_network_times_what_crosses_nodes_anew():
 
 def test_one_rank_sends_nothing():
     assert all(item.expected == item.ideal == 0 for item in priced() if item.op.kind == "collective")
+
+
+def test_ranks_of_an_array_send_what_each_number_of_them_sends():
+    """One sends nothing and needs no link; of two each sends a payload in all (2 x 1/2), at NVLink's 450 GB/s."""
+    sizes = np.array([1.0, 2.0])
+    together = [
+        item for item in priced(tp=sizes, num_devices=sizes) if item.op.kind == "collective" and item.op.group == "tp"
+    ]
+    assert together
+    for item in together:
+        assert np.broadcast_to(item.ideal, 2)[0] == 0
+    pair = next(
+        item for item in priced(tp=2, num_devices=2) if item.op.collective == "all_reduce" and item.op.group == "tp"
+    )
+    assert pair.ideal == pytest.approx(pair.op.bytes_sent / 450e9)
+    alone = next(item for item in together if item.op.name == pair.op.name)
+    assert alone.ideal[1] == pytest.approx(pair.ideal)
+    sockets = load_device("epyc-9654")  # no figure for a link
+    alone = [item for item in priced(device=sockets, dtype="fp32") if item.op.kind == "collective"]
+    assert [item.ideal for item in alone] == [0]
 
 
 @pytest.mark.parametrize(("balance", "factor"), [("natural", 1.25), ("forced", 1), ("dropped", 1), (1.5, 1.5)])
