@@ -7,7 +7,7 @@ import pytest
 from roofline.config.run import TrainConfig
 from roofline.counting.op import Op
 from roofline.hardware import load_device
-from roofline.hardware.host_memory import host_link
+from roofline.hardware.host_memory import host_link, host_memory
 from roofline.timing.host import ON_HOST, host_time
 
 
@@ -46,3 +46,8 @@ def test_drives_have_their_own_rate() -> None:
 
 def test_kinds_that_no_kernel_of_the_device_runs() -> None:
     assert {"transfer", "host", "nvme"} == ON_HOST
+
+
+def test_a_host_that_nobody_described_is_the_devices_usual_one() -> None:
+    usual = host_memory(H100).gb_per_s
+    assert host_time(op("host", bytes_read=usual * 1e9), train(), H100) == pytest.approx((1.0, 1.0))

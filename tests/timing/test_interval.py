@@ -12,8 +12,22 @@ from roofline.config.settle import train_config
 from roofline.config.stack import load_stack, stack_names
 from roofline.counting.step import build_step
 from roofline.hardware import all_devices, load_device
+from roofline.hardware.overrides import override
 from roofline.model.load import load_model
-from roofline.timing.interval import EVIDENCE, NETWORK, SHAPES, Z80, evidence, interval, ratio_spread, spread
+from roofline.timing.interval import (
+    EVIDENCE,
+    EXPERTS,
+    NETWORK,
+    POWER,
+    SHAPES,
+    Z80,
+    evidence,
+    interval,
+    ratio_spread,
+    spread,
+    variances,
+)
+from roofline.timing.power import clock_share
 from roofline.timing.schedule import Schedule
 from roofline.timing.terms import TERMS
 
@@ -134,3 +148,32 @@ def test_an_assumption_is_known_less_well_than_a_measurement():
     assert grades["b300-sxm"] == "assumed"  # the fractions of GB300
     values = [EVIDENCE[grade] for grade in ("device", "architecture", "assumed", "default")]
     assert values == sorted(values)
+
+
+def test_not_knowing_the_host_widens_what_goes_through_it():
+    """Cards that talk through a host of unknown kind: its spread, in the shares of the step that wait for links."""
+    card = load_device("rtx-4090")
+    step = build_step(load_model("gpt2"), train_config({"micro_batch": 1, "num_devices": 8, "tp": 2}))
+    times = estimate_times(step, card).schedule
+    shares = [getattr(times, name) / times.total for name, term in TERMS.items() if term.waits == "links"]
+    assert sum(share > 0 for share in shares) >= 2
+    assert card.between.spread > 0
+    found = variances(step, card, times)["host"]
+    assert found == pytest.approx(card.between.spread**2 * sum(share * share for share in shares))
+    assert variances(step, H100, times)["host"] == 0
+
+
+def test_each_cause_is_its_spread_squared():
+    slow = msgspec.structs.replace(override(load_device("a100-sxm-80gb"), power_limit_w=200), spread=0.2)
+    step = build_step(load_model("mixtral-8x7b"), train_config({"micro_batch": 1, "seq_len": 512, "stack": "megatron"}))
+    found = variances(step, slow, estimate_times(step, slow).schedule)
+    assert found["software"] == pytest.approx(load_stack("megatron").spread ** 2)
+    assert found["experts"] == pytest.approx(EXPERTS**2)
+    assert found["evidence"] == EVIDENCE[evidence(slow)] ** 2
+    lost = 1 - clock_share(slow)
+    assert lost > 0.1
+    assert found["device"] == pytest.approx(0.04 + slow.family.spread**2 + (POWER * lost) ** 2)
+    assumed = load_device(next(each.id for each in all_devices() if evidence(each) == "assumed"))
+    assert variances(step, assumed, estimate_times(step, H100).schedule)["evidence"] == pytest.approx(
+        EVIDENCE["assumed"] ** 2
+    )

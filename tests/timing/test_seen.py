@@ -13,7 +13,7 @@ from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.timing.interval import Z80, interval, spread
-from roofline.timing.seen import REPEATS, SHARED
+from roofline.timing.seen import REPEATS, SHARED, pull
 from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
@@ -96,3 +96,8 @@ def test_spread_and_interval_agree(slower):
     _, high = interval(step, slower, times.schedule, floor=0.0)
     assert math.log(high / times.expected) == pytest.approx(Z80 * spread(step, slower, times.schedule))
     assert msgspec.structs.replace(slower, seen=None) == H100
+
+
+def test_nothing_seen_pulls_nothing():
+    run = run_of()
+    assert pull(build_step(run.model, run.train), H100) == 1
