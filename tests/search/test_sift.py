@@ -8,6 +8,7 @@ from roofline.hardware.overrides import override
 from roofline.search import sift
 from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
+from roofline.search.question import Question
 from roofline.search.sift import _Sift
 
 from .small import DENSE, DEVICE, EXPERTS, TIED, told
@@ -171,17 +172,15 @@ def test_recompute_that_saves_nothing_is_left_out_unless_all_are_asked_for(tmp_p
 )
 def test_where_a_word_says_something(given, kept, monkeypatch):
     """On two devices: what is split in two, by how the state is sharded."""
-    found, meaningful = {}, _Sift._meaningful
+    found, meaningful = {}, Question.meaningful
 
-    def watched(self):
-        keep, columns = meaningful(self), self.bundle.space.columns
-        for row in keep.any(axis=0).nonzero()[0]:
-            splits = [
-                f"{name}2" for name in ("cp", "dp", "pp", "tp") if columns[name][row] == 2 and columns["vp"][row] == 1
-            ]
-            found.setdefault(self.sharding, set()).update(splits)
-        return keep
+    def watched(question, space, sharding):
+        told, columns = meaningful(question, space, sharding), space.columns
+        for row in (told[True] | told[False]).nonzero()[0]:
+            splits = [name for name in ("cp", "dp", "pp", "tp") if columns[name][row] == 2 and columns["vp"][row] == 1]
+            found.setdefault(sharding, set()).update(f"{name}2" for name in splits)
+        return told
 
-    monkeypatch.setattr(_Sift, "_meaningful", watched)
+    monkeypatch.setattr(Question, "meaningful", watched)
     layouts(DENSE, DEVICE, num_devices=2, global_batch=8, stack="megatron", **{"cp": 1, "recompute": "none", **given})
     assert {word: " ".join(sorted(splits)) for word, splits in found.items()} == kept
