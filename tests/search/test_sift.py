@@ -8,7 +8,6 @@ from roofline.hardware.overrides import override
 from roofline.search import sift
 from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
-from roofline.search.question import Question
 from roofline.search.sift import _Sift
 
 from .small import DENSE, DEVICE, EXPERTS, TIED, told
@@ -157,30 +156,3 @@ def test_recompute_that_saves_nothing_is_left_out_unless_all_are_asked_for(tmp_p
     assert (rows["full"] < rows["none"]).all()
     kept = layouts(TIED, DEVICE, **options, top=1000).layouts
     assert {each.recompute for each in kept} == {"none", "full"}
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ({"sharding": ("none", "zero2")}, {"none": "dp2 pp2 tp2", "zero2": "dp2"}),  # no pipeline, not of one rank
-        ({"sharding": "zero2"}, {"zero2": "dp2 pp2 tp2"}),  # as asked
-        ({"sharding": ("zero1", "fsdp")}, {"zero1": "dp2 pp2 tp2", "fsdp": "dp2 tp2"}),  # none is no choice
-        ({"sharding": ("none", "fsdp"), "pp": (1, 2)}, {"none": "dp2 pp2 tp2", "fsdp": "dp2"}),
-        ({"sharding": "fsdp", "pp": (1, 2)}, {"fsdp": "dp2 pp2 tp2"}),
-        ({"sharding": ("none", "zero1"), "dp": 1, "cp": (1, 2)}, {"none": "cp2 pp2 tp2", "zero1": "cp2"}),
-    ],
-)
-def test_where_a_word_says_something(given, kept, monkeypatch):
-    """On two devices: what is split in two, by how the state is sharded."""
-    found, meaningful = {}, Question.meaningful
-
-    def watched(question, space, sharding):
-        told, columns = meaningful(question, space, sharding), space.columns
-        for row in (told[True] | told[False]).nonzero()[0]:
-            splits = [name for name in ("cp", "dp", "pp", "tp") if columns[name][row] == 2 and columns["vp"][row] == 1]
-            found.setdefault(sharding, set()).update(f"{name}2" for name in splits)
-        return told
-
-    monkeypatch.setattr(Question, "meaningful", watched)
-    layouts(DENSE, DEVICE, num_devices=2, global_batch=8, stack="megatron", **{"cp": 1, "recompute": "none", **given})
-    assert {word: " ".join(sorted(splits)) for word, splits in found.items()} == kept

@@ -177,3 +177,18 @@ def test_each_cause_is_its_spread_squared():
     assert variances(step, assumed, estimate_times(step, H100).schedule)["evidence"] == pytest.approx(
         EVIDENCE["assumed"] ** 2
     )
+
+
+def test_an_unknown_host_is_in_a_ratio_as_well():
+    """Shares of matmuls 0.9 and 1, of gradients 0.1 and none: each differs by a tenth."""
+    card = load_device("rtx-4090")
+    first, other = schedule_of(matmul=9.0, data_parallel=1.0), schedule_of(matmul=10.0)
+    spreads = TERMS["matmul"].spread ** 2 + TERMS["data_parallel"].spread ** 2 + card.between.spread**2
+    expected = spreads * 0.1**2 + SHAPES**2 * (0.9**2 + 0.1**2 + 1)
+    assert ratio_spread(first, other, card) == pytest.approx(math.sqrt(expected))
+
+
+def test_only_those_of_an_array_that_cross_a_network_are_less_sure():
+    step = build_step(load_model("gpt2"), train_config({"micro_batch": 1, "num_devices": np.array([8.0, 16.0])}))
+    within, across = variances(step, H100, estimate_times(step, H100).schedule)["network"]
+    assert within == 0 < across

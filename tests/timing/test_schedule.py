@@ -20,6 +20,7 @@ from roofline.timing.schedule import (
     LAUNCH_SHARPNESS,
     _exchange_overlap,
     _hide,
+    exposed_times,
     launch_costs,
     launch_wait,
     schedule,
@@ -441,3 +442,32 @@ def test_waiting_for_launches_by_hand():
         waits = launch_wait(step, H100, [forward, backward, dealt], busy)
         alone = later(busy / 5, first + 2 * (cost.plain + cost.dispatch)) + later(busy * 4 / 5, second) - busy
         assert waits == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(("recipe", "hides"), [("blockwise", False), ("delayed", True)])
+def test_a_recipe_that_hides_nothing_of_tensor_parallelism_exposes_all(recipe, hides):
+    """NeMo overlaps it with matmuls where these are scaled by tensors."""
+    options = {"dtype": "fp8", "low_precision_recipe": recipe, "tp": 8, "num_devices": 8, "micro_batch": 1}
+    step = build_step(load_model("llama-3-8b"), train_config({"stack": "nemo", **options}))
+    ops = price(step, H100)
+    parts, _ = exposed_times(step, H100, ops)
+    exposed = sum(terms.get("tensor_parallel", 0) for terms in parts.values())
+    whole = sum(item.expected * item.op.count for item in ops if item.op.group == "tp")
+    assert step.stack.overlap.tensor > 0
+    assert exposed < 0.99 * whole if hides else exposed == pytest.approx(whole)
+
+
+def test_ranks_of_a_stage_send_their_part_of_its_activations():
+    """tp 2 and cp 2: a quarter each, forward and back for eight micro batches, and once more to fill the pipe."""
+    times = times_of(step_of(num_devices=8, pp=2, tp=2, cp=2, global_batch=8), {})
+    once = expected_time("send_recv", 2048 * LLAMA.d_model * 2 / 4, 2, H100, ranks_per_domain=2, ranks_per_link=2)
+    assert times.pipeline_transfer == pytest.approx(once * (2 * 8 + 2))
+
+
+def test_a_host_that_sees_no_sizes_waits_for_none():
+    """Neither under a graph of the whole step, nor where XLA has compiled it with its shapes."""
+    waits = [
+        launch_costs(step_of(**options), H100).dispatch for options in ({}, {"cuda_graph": "full"}, {"stack": "jax"})
+    ]
+    assert waits[0] is not None
+    assert waits[1:] == [None, None]
