@@ -31,6 +31,7 @@ _OF_IMAGES = {
     "aspect_ratio_mask",
     "cross_attention_mask",
 }
+_STRIDE = 32  # pixels that the last of five stages joins
 _IN_PLACE = {"inputs_embeds", "encoder_hidden_states"}  # of other inputs
 
 
@@ -95,7 +96,8 @@ def _with_images(
 ) -> Iterator[dict[str, Any]]:
     """Inputs of a language model that sees: an image in each example, and as many tokens that stand for it.
 
-    How many that is a configuration may say (one number for each image), or they are those of its patches.
+    How many that is a configuration may say (one number for each image), or they are those of its patches, or of what
+    five halvings leave of its sides (Florence-2).
     """
     if not {"input_ids", "pixel_values"} <= set(takes):
         return
@@ -105,7 +107,8 @@ def _with_images(
             continue
         stated = [number for name in _TOKENS_OF_IMAGE if isinstance(number := getattr(settings, name, None), int)]
         patches = sizes["patches"]
-        counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1])
+        cells = (sizes["height"] // _STRIDE) * (sizes["breadth"] // _STRIDE)
+        counts = dict.fromkeys([*stated, patches // sizes["merge"] ** 2, patches, patches + 1, cells, cells + 1])
         names = wanted | _OF_IMAGES
         for count, shape in product(counts, _PATCHES if "image_grid_thw" in takes else shapes):
             number = pictures * count

@@ -91,8 +91,6 @@ REAL = frozenset(
     }
 )
 LARGEST_REAL = 600e6  # parameters; of larger ones only the parameters are compared
-# Parameters that belong to other towers of a multimodal model.
-OTHER_TOWERS: Mapping[str, str] = {"phi4_multimodal": "embed_tokens_extend"}
 # Why a count differs, for those that do.
 _CHUNK_SCORES = "transformers forms part of the scores within a chunk element by element"
 _SCAN = "transformers reads the scan's states out with a matmul; the fused kernel does so element by element"
@@ -218,8 +216,7 @@ def convolution_backward_flops(
 def measure(config: Any, ours: ModelConfig) -> dict[str, int]:
     """Parameters, and matmul FLOPs forward and backward, as transformers and torch have them."""
     model = build(config, ours.kind, "meta")
-    other = OTHER_TOWERS.get(config.model_type)
-    parameters = sum(p.numel() for name, p in model.named_parameters() if not (other and other in name))
+    parameters = sum(p.numel() for p in model.parameters())
     device = "meta"
     if config.model_type in REAL:
         if parameters > LARGEST_REAL:

@@ -83,6 +83,7 @@ def test_a_language_model_that_sees_has_an_image_among_its_tokens() -> None:
     assert [list(found[0][name].shape) for name in ("input_ids", "pixel_values")] == [[2, 77], [2, 1, 64, 32]]
     tokens = [int((each["input_ids"] == 9).sum()) for each in found]
     assert tokens[:9:3] == [2 * 3, 2 * 4 * 2, 2 * (4 * 2 + 1)]  # as stated; one a patch; and a class token
+    assert tokens[9] == 2 * 2  # 64 x 32 pixels, halved five times: two tokens
     assert tokens[-1] == 0
 
 
