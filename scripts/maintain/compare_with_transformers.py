@@ -41,6 +41,7 @@ TOLERANCE = 1e-4  # of matmul FLOPs: negligible extras of a family; parameters a
 
 # Classes whose defaults cannot be built, or are a special case, with the smallest change that helps.
 ADJUSTED: Mapping[str, Mapping[str, Any]] = {
+    "qwen3_vl_vision": {"deepstack_visual_indexes": [0, 1, 2]},  # layers that a shallow one has, too
     "big_bird": {"attention_type": "original_full"},
     "deepseek_v2": {"num_experts_per_tok": 6, "first_k_dense_replace": 1},
     "diffllama": {"num_hidden_layers": 2},
