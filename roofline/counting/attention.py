@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..arrays import Number, divide, is_scalar, maximum, where
+from ..arrays import Number, divide, is_scalar, maximum, minimum, where
 from ..config.recompute import Module
 from ..config.run import BYTES
 from ..model.projections import attention_projections
@@ -100,8 +100,10 @@ def _score_positions(tape: Tape, spec: Attention, heads: Number, what: str) -> N
     rows, width = tape.batch * heads, spec.head_dim
     queries = tape.tokens * heads * width
     if spec.relative_scores:
-        distances = 2 * tape.seq_kv - 1
-        kept = (queries + rows * distances * width) * tape.es
+        # keys of all distances for each head; within a block a learned one for each pair (arXiv:1803.02155)
+        distances = 2 * tape.seq_kv - 1 if spec.window is None else spec.window
+        looked_up = rows * distances if spec.window is None else spec.window**2
+        kept = (queries + looked_up * width) * tape.es
         tape.batched_matmul(f"{what}.distances", rows, tape.seq_q, width, distances, saves=kept)
     if spec.axis_scores:  # the queries as they were beside those that are scaled, and once more in another order
         side = tape.seq_q**0.5
@@ -228,7 +230,8 @@ def _fused_core(tape: Tape, spec: Attention, heads: Number, kv_heads: Number, wh
         tape.elementwise(f"{what}.layout", shape.q + kv_kept + shape.o, traffic.COPY, flops=0)
     if spec.position_scores or spec.relative_scores or spec.sequence_scores:
         # [H, s, S], of whatever batch where it is learned, else of each sequence; and a causal mask joined to it
-        pairs = shape.seq_q * length * (1 if spec.position_scores else shape.batch)
+        keys = minimum(length, spec.window) if spec.relative_scores and spec.window else length  # blocks have their own
+        pairs = shape.seq_q * keys * (1 if spec.position_scores else shape.batch)
         table = divide(heads * pairs, spec.core_passes)
         kept = table * es + pairs * spec.causal
         tape.elementwise(f"{what}.positions", table, traffic.POSITION_SCORES, saves=kept)

@@ -110,7 +110,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     softcap: bool = False
     scores_clamped: bool = False  # unfused code bounds masked scores from below, and keeps them for that (XGLM)
     position_scores: bool = False  # learned ones of positions are added to the scores, and take a gradient (T5)
-    relative_scores: bool = False  # queries meet a key for each of 2S - 1 distances, too (arXiv:1901.02860)
+    relative_scores: bool = False  # queries meet keys of distances, too: of all, or of a block
     axis_scores: bool = False  # and a row and a column of positions each, which are added (arXiv:2112.01526)
     masked: bool = False  # under a mask of numbers, one of all layers: which image a token is of
     position_lookup: bool = False  # it looks them up itself, and keeps a row's number of every pair of positions

@@ -242,6 +242,10 @@ def test_scores_of_distances_and_of_rows_and_columns():
     assert saved("attention.distances", {**PLAIN, "relative_scores": True}) == 2 * (
         T * D + B * H * (2 * S - 1) * D // H
     )
+    block = {**PLAIN, "relative_scores": True, "causal": False, "window": 4}
+    assert op_of("attention.distances", block, stack="eager").flops == 2 * (T * H) * (D // H) * 4
+    assert saved("attention.distances", block) == 2 * (T * D + 4 * 4 * D // H)  # a key for each pair of a block's
+    assert saved("attention.positions", block) == 2 * B * H * S * 4
     axes = op_of("attention.axes", {**IMAGE, "axis_scores": True}, stack="eager", seq_len=16)
     assert axes.flops == 2 * (B * 16 * H) * (D // H) * (4 + 4)  # each query meets four rows and four columns
 
