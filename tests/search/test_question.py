@@ -103,3 +103,18 @@ def test_where_a_word_says_something(given, kept, monkeypatch):
     monkeypatch.setattr(Question, "meaningful", watched)
     layouts(DENSE, DEVICE, num_devices=2, global_batch=8, stack="megatron", **{"cp": 1, "recompute": "none", **given})
     assert {word: " ".join(sorted(splits)) for word, splits in found.items()} == kept
+
+
+@pytest.mark.parametrize(("given", "degrees"), [({}, {2}), ({"sequence_parallel": True}, {1, 2})])
+def test_sequence_parallelism_is_a_choice_beside_tensor_parallelism_alone(given, degrees, monkeypatch):
+    """Where it is asked for, it also stands where there is nothing to split."""
+    found, meaningful = set(), Question.meaningful
+
+    def watched(asked, space, sharding):
+        told = meaningful(asked, space, sharding)
+        found.update(space.columns["tp"][told[True]].tolist())
+        return told
+
+    monkeypatch.setattr(Question, "meaningful", watched)
+    layouts(DENSE, DEVICE, num_devices=2, global_batch=8, pp=1, cp=1, recompute="none", stack="megatron", **given)
+    assert found == degrees

@@ -306,9 +306,9 @@ def test_transfers_between_stages_hide_where_stages_are_interleaved():
 # --- by hand: two passes of 6 s of compute in one layer of four, and what runs beside them --------------------------
 
 
-def by_hand(*items, overlap, pp=1, global_batch=2):
+def by_hand(*items, overlap, pp=1, global_batch=2, layers=4):
     """The schedule of a step with one matmul of 6 s, and these ops of so many seconds."""
-    model = msgspec.structs.replace(LLAMA, groups=(msgspec.structs.replace(LLAMA.groups[0], count=4),))
+    model = msgspec.structs.replace(LLAMA, groups=(msgspec.structs.replace(LLAMA.groups[0], count=layers),))
     step = step_of(model, num_devices=pp, pp=pp, global_batch=global_batch)
     step = msgspec.structs.replace(step, stack=msgspec.structs.replace(step.stack, overlap=Overlap(**overlap)))
     matmul = op_of(6.0, kind="matmul", part="layer", phase="forward")
@@ -323,7 +323,7 @@ def op_of(seconds, **fields):
 def test_data_parallel_communication_by_hand():
     reduce = op_of(3.0, kind="collective", collective="all_reduce", group="dp", count=2, rounds=2)
     gather = op_of(4.0, kind="collective", collective="all_gather", group="dp")
-    update = op_of(5.0, kind="collective", collective="all_gather", group="dp", role="update", rounds=7)
+    update = op_of(5.0, kind="collective", collective="all_gather", group="dp", role="update", rounds=7, count=3)
     shown = 1 - INTERFERENCE
     half = by_hand(reduce, gather, overlap={"data": 0.5})  # room: 1/2 x 6 s x (2 x 2 + 1) / 3 = 5 s of 10
     assert half.data_parallel == pytest.approx(10 - 5 * shown)
@@ -331,7 +331,11 @@ def test_data_parallel_communication_by_hand():
     assert alone.data_parallel == pytest.approx(6 - 4 * shown)
     ample = by_hand(reduce, gather, overlap={"data": 1.0})  # 10 s of room: all but that of one layer in four
     assert ample.data_parallel == pytest.approx(10 - 7.5 * shown)
-    assert by_hand(reduce, gather, update, overlap={"data": 1.0}).data_parallel == pytest.approx(15 - 7.5 * shown)
+    assert by_hand(reduce, gather, update, overlap={"data": 1.0}).data_parallel == pytest.approx(25 - 7.5 * shown)
+    gathered = by_hand(gather, overlap={"data": 0.5})  # 1/2 x 6 s x 1 / 3 = 1 s of 4
+    assert gathered.data_parallel == pytest.approx(4 - shown)
+    one = by_hand(reduce, overlap={"data": 1.0}, layers=1)  # the only layer's gradients come last
+    assert one.data_parallel == pytest.approx(6)
 
 
 def test_copies_to_the_host_by_hand():
