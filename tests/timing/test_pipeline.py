@@ -5,7 +5,8 @@ import pytest
 import roofline
 from roofline.config.schedules import pipeline_schedule
 from roofline.counting.step import build_step
-from roofline.timing.pipeline import Durations, run_passes, splits_backward, timeline
+from roofline.timing.pipeline import Durations, chunk_durations, run_passes, splits_backward, timeline
+from roofline.timing.ranks import price
 
 P, M = 4, 16
 
@@ -88,3 +89,24 @@ def test_of_many_micro_batches_some_are_shown():
     found = roofline.estimate("gpt2", "h100-sxm-80gb", **layout)
     shown = timeline(build_step(found.model, found.train), found.device, most=40)
     assert (shown.micro_batches, shown.of) == (20, 1024)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_each_kind_of_pass_takes_what_its_ops_take(apart):
+    """Of long kernels, for which no device waits: every layer on one of two stages, as often as its ops run."""
+    step = roofline.settle(
+        "llama-3-8b", "h100-sxm-80gb", num_devices=2, pp=2, micro_batch=2, global_batch=8, recompute="full"
+    )
+    step = build_step(step.model, step.train)
+    device = roofline.load_device("h100-sxm-80gb")
+    priced = price(step, device)
+    expected = dict.fromkeys(Durations._fields, 0.0)
+    for item in priced:
+        if item.op.part != "step" and item.op.kind != "collective":
+            weight = apart and item.op.gradient == "weight"
+            expected["weight" if weight else item.op.phase] += item.expected * item.op.count
+    found = chunk_durations(step, device, priced, apart=apart)
+    assert len(found) == 2
+    for kind, seconds in expected.items():
+        assert sum(getattr(each, kind) for each in found) == pytest.approx(seconds, rel=0.01)
+    assert (expected["weight"] > 0) is apart
