@@ -7,6 +7,7 @@ from roofline.config.schedules import pipeline_schedule
 from roofline.counting.step import build_step
 from roofline.timing.pipeline import Durations, chunk_durations, run_passes, splits_backward, timeline
 from roofline.timing.ranks import price
+from roofline.timing.schedule import schedule
 
 P, M = 4, 16
 
@@ -110,3 +111,25 @@ def test_each_kind_of_pass_takes_what_its_ops_take(apart):
     for kind, seconds in expected.items():
         assert sum(getattr(each, kind) for each in found) == pytest.approx(seconds, rel=0.01)
     assert (expected["weight"] > 0) is apart
+
+
+@pytest.mark.parametrize(("name", "shown"), [("1f1b", 20), ("zb-h1", 12)])
+def test_a_step_ends_with_gradients_and_the_update(name, shown):
+    """Of 40 passes two make a micro batch, or three: 20 of them, or 13, which are six whole rounds of two stages."""
+    run = roofline.settle(
+        "gpt2", "h100-sxm-80gb", num_devices=4, pp=2, micro_batch=1, global_batch=128, stack="megatron", schedule=name
+    )
+    step = build_step(run.model, run.train)
+    found = timeline(step, run.device, most=40)
+    assert (found.micro_batches, found.of) == (shown, 64)
+    times = schedule(step, run.device, price(step, run.device))
+    for device in range(2):
+        *passes, reduces, update = [each for each in found.passes if each.device == device]
+        assert {each.micro_batch for each in passes} == set(range(shown))
+        assert [(each.kind, each.micro_batch, each.chunk) for each in (reduces, update)] == [
+            ("data parallel", -1, 0),
+            ("update", -1, 0),
+        ]
+        assert max(each.end for each in found.passes if each.micro_batch >= 0) == reduces.start
+        assert reduces.end == update.start == pytest.approx(reduces.start + times.data_parallel)
+        assert update.end - update.start == pytest.approx(times.optimizer)
