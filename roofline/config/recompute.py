@@ -74,6 +74,11 @@ class Recompute(msgspec.Struct, frozen=True, kw_only=True):
     group: int = 1
     matmuls: int = 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether whole layers run again."""
+        return not self.words and not self.matmuls
+
 
 def read_recompute(value: Any) -> str:
     """Read what is recomputed, in our spelling.

@@ -118,6 +118,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         wide_tables: Whether moments of embedding tables stay in fp32 under 8-bit optimizers of bitsandbytes.
         asks_for_caches: Whether models that hand keys and values back do so in training too.
         reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
+        recompute_ends_early: Whether layers run again only up to the last tensor that backward reads: what follows it,
+            the last matmul of most, does not.
         bucket_mb: Payload of one data-parallel collective, in MB; None: everything at once. Sharded parameters are
             gathered layer by layer whatever it says.
         bucket_buffers: How many such buckets the optimizer allocates beside the gradients.
@@ -176,6 +178,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     wide_tables: bool = False
     asks_for_caches: bool = False
     reentrant_recompute: bool = False
+    recompute_ends_early: bool = False
     bucket_mb: float | None = None
     bucket_buffers: int = 0
     efficiency: float = 1.0

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ..arrays import Number, divide, maximum, minimum, where
+from ..arrays import Number, divide, maximum, minimum, some, where
 from ..config.recompute import Module, Recompute, RecomputeModule, recompute_modules, recompute_of
 from ..config.run import TrainConfig
 from ..config.stack import Stack
@@ -48,6 +48,7 @@ def recomputed(
     how = recompute_of(train, stack.selective)
     regions = _regions(() if how is None else how.words)
     share = 0 if how is None else _share(how, model, train)
+    unread = _unread(ops) if stack.recompute_ends_early else frozenset()
     result: list[Op] = []
     layers: dict[tuple[str, int], list[Keeper]] = {}  # as they are recomputed, by the kind of layer
     streams: dict[tuple[str, int], Number] = {}
@@ -58,6 +59,8 @@ def recomputed(
         kind = (op.part, op.layer_kind)
         streams[kind] = maximum(streams.get(kind, 0), entries.get(place, 0))
         kept, again = _fate(op, how, regions, entries.get(place, 0), train)
+        if place in unread and how is not None and how.whole:
+            again = again - 1 / how.group  # of layers that run again together, the last is not finished
         here = regions.get(op.module)
         region = None if here is None else here.modules
         layers.setdefault(kind, []).append(Keeper(op=op, kept=kept, region=region))
@@ -75,6 +78,27 @@ def recomputed(
             found = where(share < 1, in_hand(plain, streams[each], es, train.longest), found)
         working.append(found)
     return Recomputed(ops=result, working=maximum(*working), last=maximum(*last))
+
+
+def _unread(ops: list[Op]) -> frozenset[int]:
+    """Places of the ops at the end of each kind of layer whose results backward does not read.
+
+    The last that keeps something among them, where that is its input: it is there before the op runs.
+    """
+    unread: list[int] = []
+    read: set[tuple[str, int]] = set()  # kinds of layers of which all that is left is read
+    for place in reversed(range(len(ops))):
+        op = ops[place]
+        kind = (op.part, op.layer_kind)
+        if op.phase != "forward" or op.part not in {"layer", "tower"} or kind in read:
+            continue
+        if some(op.saved_bytes > op.saved.input):
+            read.add(kind)
+            continue
+        unread.append(place)
+        if some(op.saved.input > 0):
+            read.add(kind)
+    return frozenset(unread)
 
 
 def _fate(

@@ -81,6 +81,28 @@ def test_what_runs_again():
     assert "mlp.up" not in again(recompute="matmuls")
 
 
+@pytest.mark.parametrize(
+    ("stack", "ends_early"),
+    [("fsdp", True), ("composer", True), ("composer@1.13.1", False), ("megatron", False), ("hf-trainer@4.57", False)],
+)
+def test_torchs_checkpoints_stop_where_all_that_was_saved_is_made_anew(stack, ends_early):
+    """The down projection keeps its input, which is there before it runs: of a layer's matmuls all others run again."""
+    attention = D * (H + 2 * KV) * DH + H * DH * D
+    rest = 0 if ends_early else F * D
+    expected = L * 2 * T * (attention + D * 2 * F + rest)
+    ops = step_of(stack=stack, recompute="full", seq_len=T).ops
+    assert total(ops, "flops", where=lambda op: (op.phase, op.kind) == ("recompute", "matmul")) == expected
+    assert ("mlp.down" in {op.name for op in ops if op.phase == "recompute"}) is not ends_early
+
+
+def test_what_follows_the_last_kept_tensor_does_not_run_again():
+    """Dropout behind the down projection keeps its mask, and so runs again; of two layers the first is finished."""
+    options = {"stack": "fsdp", "tp": 2, "recompute": "full"}
+    assert not {"mlp.down", "mlp.all_reduce", "mlp.residual"} & again(**options).keys()
+    assert again(**options, dropout=True)["mlp.down"] == L
+    assert again(**{**options, "recompute": "uniform:3"})["mlp.down"] == pytest.approx(L * 2 / 3)
+
+
 def test_what_experts_keep():
     rows = T * K
     none = kept(EXPERTS, recompute="none")
