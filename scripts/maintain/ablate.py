@@ -61,6 +61,7 @@ def changes(devices: Sequence[Measured], stacks: Sequence[Any]) -> dict[str, lis
         "what stacks do not overlap": put(stacks, overlap=overlap(**hidden)),
         "what stacks overlap": put(stacks, overlap=overlap(**dict.fromkeys(hidden, 0.0))),
         "fusions of stacks": put(stacks, fused=frozenset()),
+        "recompute that ends early": put(stacks, recompute_ends_early=False),
         "slowdown beside communication": [(schedule, "INTERFERENCE", 0.0)],
         "sustained matrix rate": put([m.sustained for m in devices], compute=1.0, compute_16bit=1.0),
         "stack efficiency": put(stacks, efficiency=1.0),

@@ -158,7 +158,7 @@ def test_fused_adapters_of_a_dropped_input_mask_their_gradient_by_kernels_of_the
     ],
 )
 def test_peft_makes_each_matrix_of_an_adapter_an_fsdp_unit(options, units):
-    found = step(train="lora", num_devices=2, recompute="full", **{"stack": "hf-trainer", **options})
+    found = step(train="lora", num_devices=2, recompute="full", **{"stack": "hf-trainer@4.57", **options})
     by_phase = {
         phase: total(found.ops, "units", where=lambda op, phase=phase: op.phase == phase)
         for phase in ("forward", "recompute", "backward", "optimizer")

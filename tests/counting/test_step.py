@@ -69,8 +69,8 @@ def test_a_tied_head_costs_the_same():
 @pytest.mark.parametrize("attention", ["unfused", "flash2"])
 @pytest.mark.parametrize("model", [SMALL, EXPERTS])
 def test_full_recompute_runs_the_layers_forward_once_more(model, attention):
-    full = step_of(model, recompute="full", attention=attention)
-    none = step_of(model, attention=attention)
+    full = step_of(model, recompute="full", attention=attention, stack="megatron")
+    none = step_of(model, attention=attention, stack="megatron")
     layers = [op for op in none.ops if op.phase == "forward" and op.part == "layer"]
     again = [op for op in full.ops if op.phase == "recompute"]
     assert [op.name for op in again] == [op.name for op in layers]

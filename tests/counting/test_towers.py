@@ -78,9 +78,10 @@ def test_an_encoder_is_on_the_first_stage_and_trains_as_the_rest() -> None:
 
 
 def test_full_recompute_runs_the_layers_of_an_encoder_again() -> None:
+    """All of their matmuls but the last, whose result backward does not read."""
     again = [op for op in of_encoders(LLAVA, recompute="full") if op.phase == "recompute" and op.kind == "matmul"]
     assert {op.part for op in again} == {"tower"}
-    layers = [op for op in of_encoders(LLAVA) if op.part == "tower"]
+    layers = [op for op in of_encoders(LLAVA) if op.part == "tower" and not op.name.endswith("mlp.down")]
     assert sum(op.flops * op.count for op in again) == total(
         layers, where=lambda op: op.kind == "matmul" and op.phase == "forward"
     )
