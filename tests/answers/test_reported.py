@@ -218,6 +218,7 @@ MET = (
     ("llama-2-7b", "a100-sxm-80gb", {**SHARDED, "num_devices": 32, "micro_batch": 1}, "of a node", 8, 0.9, 0),
     ("llama-3-70b", "h100-sxm-80gb", SPLIT, "data-parallel ranks", 1 / 4, 0.9, 1),
     ("llama-2-7b", "h100-sxm-80gb", ALL_AGAIN, "HFU", None, 1.0, 1),
+    ("llama-2-7b", "h100-sxm-80gb", {**ALL_AGAIN, "stack": "fsdp"}, "HFU: recompute counted as well, a", 4 / 3, 1.0, 1),
     (
         "llama-3-8b",
         "b200-sxm",
