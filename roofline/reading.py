@@ -216,7 +216,7 @@ def read_packaged(resource: Traversable, kind: type[T]) -> T:
         return msgspec.convert(tomllib.loads(content.decode()), kind)
     except FileNotFoundError:
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, msgspec.ValidationError) as error:  # which is no ValueError before msgspec 0.21
         raise damaged(resource, error) from None
 
 
