@@ -11,7 +11,9 @@ from types import CodeType
 
 import msgspec
 
-PACKAGE = Path(__file__).resolve().parents[2] / "roofline"
+import roofline
+
+PACKAGE = Path(roofline.__file__).parent
 _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
