@@ -314,8 +314,7 @@ def model_flops_of(step: Step) -> Number:
 def hardware_flops(step: Step) -> Number:
     """FLOPs of all devices in one step, recompute included, attention counted as the rule counts it (full).
 
-    Counting both MFU and HFU with full attention keeps MFU <= HFU; a causal kernel executes about half of it, and a
-    fused kernel that is recomputed counts as executed.
+    Full attention in both keeps MFU <= HFU: a causal kernel executes half of it. What runs again counts as it runs.
     """
     per_device: Number = 0
     for op in step.ops:

@@ -148,6 +148,14 @@ def _query_norm(flat: Flat, norm: Norm | None) -> Norm | None:
     return Norm(kind=norm.kind, weight=False, keeps_input=True)
 
 
+_PLAIN = (  # flags of attention that are called as the field is, and are off where nothing is said
+    "joint_qkv", "hands_back_cache", "rotary_joined", "rotary_learned", "inputs_copied", "outputs_joined", "tiled",
+    "window_chunked", "sinks", "sinks_scale", "head_gate", "scores_fp32", "core_fp32", "softcap", "scores_clamped",
+    "position_scores", "relative_scores", "axis_scores", "masked", "position_lookup", "sequence_scores", "lora_bias",
+    "reuses_kv", "value_is_key", "index_fp32",
+)  # fmt: skip
+
+
 def read_attention(flat: Flat) -> Attention:
     """Self-attention of one layer."""
     n_heads, n_kv_heads, head_dim = _heads(flat)
@@ -161,17 +169,12 @@ def read_attention(flat: Flat) -> Attention:
         flat.fail(
             f"{flat.name('rope_head_dim')} = {rope_head_dim} must be smaller than {flat.name('head_dim')} = {head_dim}"
         )
+    flags: dict[str, Any] = {name: flat.flag(name, False) for name in _PLAIN}
     return Attention(
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
         d_in=flat.optional_integer("attention_d_in"),
-        joint_qkv=flat.flag("joint_qkv", False),
-        hands_back_cache=flat.flag("hands_back_cache", False),
-        rotary_joined=flat.flag("rotary_joined", False),
-        rotary_learned=flat.flag("rotary_learned", False),
-        inputs_copied=flat.flag("inputs_copied", False),
-        outputs_joined=flat.flag("outputs_joined", False),
         gate=flat.flag("attention_gate", False),
         gate_fp32=flat.flag("attention_gate_fp32", False),
         value_head_dim=flat.integer("value_head_dim", head_dim),
@@ -183,39 +186,20 @@ def read_attention(flat: Flat) -> Attention:
         k_norm=qk_norm,
         qk_norm_per_head=flat.word("qk_norm", "none") != "full",
         window=flat.optional_integer("window"),
-        tiled=flat.flag("tiled", False),
-        window_chunked=flat.flag("window_chunked", False),
         causal=flat.flag("causal", flat.word("kind", "decoder") in {"decoder", "encoder-decoder"}),
-        sinks=flat.flag("sinks", False),
-        sinks_scale=flat.flag("sinks_scale", False),
         softmax_fp32=flat.flag("softmax_fp32", flat.flag("rotary", True)),
-        head_gate=flat.flag("head_gate", False),
-        scores_fp32=flat.flag("scores_fp32", False),
-        core_fp32=flat.flag("core_fp32", False),
         rotary=flat.flag("rotary", True),
-        softcap=flat.flag("softcap", False),
-        scores_clamped=flat.flag("scores_clamped", False),
-        position_scores=flat.flag("position_scores", False),
-        relative_scores=flat.flag("relative_scores", False),
-        axis_scores=flat.flag("axis_scores", False),
-        masked=flat.flag("masked", False),
-        position_lookup=flat.flag("position_lookup", False),
-        sequence_scores=flat.flag("sequence_scores", False),
         q_lora_rank=flat.optional_integer("q_lora_rank"),
         kv_lora_rank=flat.optional_integer("kv_lora_rank"),
         rope_head_dim=rope_head_dim,
         q_lora_norm=lora_norm if "q_lora_rank" in flat else None,
         kv_lora_norm=lora_norm if latent else None,
-        lora_bias=flat.flag("lora_bias", False),
-        reuses_kv=flat.flag("reuses_kv", False),
         core_passes=flat.integer("core_passes", 1),
         difference_norm=Norm(weight=False) if flat.flag("difference_norm", False) else None,
-        value_is_key=flat.flag("value_is_key", False),
         index_heads=flat.integer("index_heads", 0),
         index_head_dim=(index_width := flat.integer("index_head_dim", 0) if "index_head_dim" in flat else 0),
         index_key_matrices=flat.integer("index_key_matrices", 1),
         index_pool=flat.integer("index_pool", 1),
-        index_fp32=flat.flag("index_fp32", False),
         index_weights=flat.flag("index_weights", True),
         index_extra_params=flat.integer("index_extra_params", 2 * index_width),  # a LayerNorm over the key
         top_keys=flat.optional_integer("top_keys"),
@@ -225,6 +209,7 @@ def read_attention(flat: Flat) -> Attention:
         out_groups=flat.integer("out_groups", 1),
         sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
         extra_params=flat.integer("attention_extra_params", 0),
+        **flags,
     )
 
 

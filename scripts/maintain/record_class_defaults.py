@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +96,24 @@ def not_null(name: str) -> list[str]:
     return found
 
 
-def write_nulls() -> None:
-    """Write the table of fields that may not be null."""
-    text = NULLS
+def of_families(read: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
+    """Every family of which something is found, with that; those without a default configuration are said."""
     for name in family_ids():
         try:
-            found = not_null(name)
+            found = read(name)
         except (RooflineError, KeyError, ValueError, TypeError, AttributeError) as error:
             print(f"{name}: no default configuration: {type(error).__name__}: {str(error)[:100]}")
             continue
         if found:
-            print(name, *found, flush=True)
-            text += f"{json.dumps(name)} = {json.dumps(found)}\n"
+            yield name, found
+
+
+def write_nulls() -> None:
+    """Write the table of fields that may not be null."""
+    text = NULLS
+    for name, found in of_families(not_null):
+        print(name, *found, flush=True)
+        text += f"{json.dumps(name)} = {json.dumps(found)}\n"
     NOT_NULL.write_text(text)
 
 
@@ -119,14 +126,8 @@ def main() -> int:
         write_nulls()
         return 0
     text = HEADER
-    for name in family_ids():
-        try:
-            found = deciding(name)
-        except (RooflineError, KeyError, ValueError, TypeError, AttributeError) as error:
-            print(f"{name}: no default configuration: {type(error).__name__}: {str(error)[:100]}")
-            continue
-        if found:
-            text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in sorted(found.items()))
+    for name, found in of_families(deciding):
+        text += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in sorted(found.items()))
     FILE.write_text(text)
     return 0
 
