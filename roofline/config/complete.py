@@ -26,9 +26,7 @@ DEVICES_OWN: Mapping[str, str] = {  # None in a complete configuration: the devi
 
 
 def _gradient_dtype(train: TrainConfig) -> str:
-    # slices of stage 3 are summed as the profile says; BigScience's runs in fp16 are nearer so than with 16 bits
-    stack = load_stack(train.stack) if train.shards_parameters else profile_of(train)
-    size = stack.gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
+    size = profile_of(train).gradient_bytes(train.dtype, train.activation_bytes, master=train.master_weights)
     return "fp32" if size == 4 else train.kept_dtype
 
 

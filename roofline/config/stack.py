@@ -92,7 +92,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         schedules: Pipeline schedules that it has (see `schedules`).
         sequence_parallel: Whether it shards norms and residuals over tp where nothing is said.
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
-        zero_engine: Whether ZeRO's stages 1 and 2 are DeepSpeed's here, too (see `profile.profile_of`).
+        zero_engine: Which stages of ZeRO keep 16-bit gradients as DeepSpeed's engine does here, beside stage 3 (see
+            `profile.profile_of`).
         broadcasts: Whether ranks of ZeRO-1 own whole matrices, and broadcast them one after another after the update.
         vocab_multiple: The vocabulary is padded to a multiple of this times tp.
         host_us: Host time per kernel, in microseconds, where the framework's own code costs more than the launch; None:
@@ -189,7 +190,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     schedules: tuple[str, ...] = ("1f1b", "interleaved")
     sequence_parallel: bool = False
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
-    zero_engine: bool = False
+    zero_engine: tuple[Word, ...] = ()
     broadcasts: bool = False
     loss_metrics: int = 0
     static_memory: bool = False

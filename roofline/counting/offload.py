@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import msgspec
 
 from ..arrays import Number, divide, where
+from ..config.profile import on_engine
 from ..config.run import TrainConfig
+from ..config.stack import load_stack
 from .op import Op, Role, step_op, total
+from .weights import gradient_bytes
 
 
 def transfer(name: str, payload: Number, count: Number, *, role: Role | None = None) -> Op:
@@ -29,7 +32,13 @@ def update_on_host(train: TrainConfig, name: str, read: Number, written: Number,
     return found
 
 
-def host_transfers(train: TrainConfig, trained: Number, held: Number, grad: int) -> list[Op]:
+def offloaded_gradient_bytes(train: TrainConfig) -> int:
+    """Bytes of a gradient on the host: DeepSpeed sums it there in fp32 (deepspeed/docs/memory.rst: 4 + 12)."""
+    engine = train.keeps_masters and on_engine(train, load_stack(train.stack))
+    return 4 if engine else gradient_bytes(train)
+
+
+def host_transfers(train: TrainConfig, trained: Number, held: Number) -> list[Op]:
     """Gradients down, weights up: of the `trained` parameters that a rank updates, and the `held` ones of its slice.
 
     What moves beside the passes has no role; Megatron-LM and ZeRO-1 copy within the update.
@@ -39,7 +48,8 @@ def host_transfers(train: TrainConfig, trained: Number, held: Number, grad: int)
     if "optimizer" in train.offload:
         every = train.reduces_every_pass
         role: Role | None = None if every else "update"
-        ops.append(transfer("offload.gradients", trained * grad, passes if every else 1, role=role))
+        down = trained * offloaded_gradient_bytes(train)
+        ops.append(transfer("offload.gradients", down, passes if every else 1, role=role))
         if "parameters" not in train.offload:
             ops.append(transfer("offload.weights", trained * es, 1, role="update"))
     if "parameters" in train.offload:

@@ -14,7 +14,7 @@ from ..config.sharding import SHARDINGS
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from . import kernels
-from .offload import host_transfers, update_on_host
+from .offload import host_transfers, offloaded_gradient_bytes, update_on_host
 from .op import Collective, Group, Op, step_op
 from .ownership import Shares, Update, expert_ranks, matrices_of, parameter_shares, shard_degree
 from .stages import stages
@@ -40,7 +40,7 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     ops += _by_owners(model, train, weights, shared) if stack.broadcasts else shared
     if train.offload:
         slices = shares.dense / shard_degree(train) + shares.expert / expert_ranks(train)
-        ops += host_transfers(train, updated, slices, grad)
+        ops += host_transfers(train, updated, slices)
     return ops
 
 
@@ -72,6 +72,7 @@ def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> list
     read = params * (grad + weight) + state
     written = params * (weight + copied) + state
     if "optimizer" in train.offload:
+        read += params * (offloaded_gradient_bytes(train) - grad)
         return update_on_host(train, update.optimizer, read, written, state + params * train.updated_bytes)
     name, moved = f"optimizer.{update.optimizer}", (read * passes, written * passes)
     return [step_op(name, "optimizer", *moved, flops=how.flops * params, kernels=kernels)]

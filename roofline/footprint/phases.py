@@ -17,12 +17,15 @@ from ..config.optimizer import Optimizer, optimizer
 from ..config.profile import on_engine
 from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
+from ..counting.offload import offloaded_gradient_bytes
 from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_ranks, matrices_of, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..counting.weights import gradient_bytes
 from .activations import cache_bytes, gathered_bytes, in_flight, kept_bytes, layer_inputs_held, logits_bytes
+
+SUB_GROUP = 1e9  # parameters that stage 3 updates together: deepspeed/runtime/zero/config.py, sub_group_size
 
 Name = Literal["loss", "backward starts", "backward ends", "update"]
 
@@ -138,7 +141,7 @@ def _offloaded(step: Step, kept: Kept, whole: Number, updated: Number) -> Kept:
     moved: Number = 0
     waiting: Number = 0
     if "optimizer" in train.offload:
-        moved, waiting = kept.optimizer, updated * gradient_bytes(train)
+        moved, waiting = kept.optimizer, updated * offloaded_gradient_bytes(train)
         changes = {"optimizer": 0, "temporaries": 0}
         if train.reduces_every_pass:
             changes["gradients"] = 0
@@ -246,11 +249,14 @@ def _temporaries(step: Step, shares: Shares) -> Number:
     """Bytes that an update makes: of all tensors at once in chains of kernels, and beside the matrix in hand.
 
     torch.optim.AdamW takes the square roots of all second moments, in the dtype of the state; DeepSpeed copies the
-    gradients of a rank's slice (deepspeed/runtime/zero/stage_1_and_2.py, `single_grad_partition`).
+    gradients of a rank's slice (deepspeed/runtime/zero/stage_1_and_2.py, `single_grad_partition`), in stage 3 group by
+    group (stage3.py, `_prepare_fp32_grad_for_sub_group`). Those of fp16 stand with the masters.
     """
     train = step.train
-    copies = train.master_bytes if on_engine(train, step.stack) else 0
-    made = on_one_rank(train, shares.trainable_dense, shares.trainable_expert) * copies
+    made: Number = 0
+    if on_engine(train, step.stack) and train.keeps_masters and train.dtype != "fp16":
+        updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
+        made = 4 * (minimum(updated, SUB_GROUP) if train.shards_parameters else updated)
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):

@@ -21,17 +21,25 @@ def moved(ops: list[Op]) -> dict[str, float]:
 
 
 def test_an_optimizer_on_the_host_gets_gradients_and_gives_16_bit_weights() -> None:
-    ops = host_transfers(train(offload=("optimizer",), sharding="none"), TRAINED, HELD, grad=4)
+    ops = host_transfers(train(offload=("optimizer",), sharding="none", gradient_dtype="fp32"), TRAINED, HELD)
     assert moved(ops) == {"offload.gradients": 4 * TRAINED, "offload.weights": 2 * TRAINED}
 
 
+@pytest.mark.parametrize(
+    ("stack", "sharding", "each"), [("parallel", "none", 2), ("parallel", "zero3", 4), ("fsdp", "zero2", 4)]
+)
+def test_deepspeed_sums_gradients_on_the_host_in_fp32(stack: str, sharding: str, each: int) -> None:
+    ops = host_transfers(train(offload=("optimizer",), sharding=sharding, stack=stack, gradient_dtype="bf16"), 10, 10)
+    assert ops[0].bytes_sent == each * 10
+
+
 def test_parameters_come_up_for_both_passes_of_every_micro_batch() -> None:
-    ops = host_transfers(train(offload=("parameters",), sharding="zero3"), TRAINED, HELD, grad=2)
+    ops = host_transfers(train(offload=("parameters",), sharding="zero3"), TRAINED, HELD)
     assert moved(ops) == {"offload.parameters": 2 * HELD * 4 * 2}  # 16 bits, 4 micro batches, forward and backward
 
 
 def test_from_drives_they_cross_these_too() -> None:
-    ops = host_transfers(train(offload=("parameters",), sharding="zero3", offload_to="nvme"), TRAINED, HELD, grad=2)
+    ops = host_transfers(train(offload=("parameters",), sharding="zero3", offload_to="nvme"), TRAINED, HELD)
     (swap,) = [op for op in ops if op.kind == "nvme"]
     assert (swap.bytes_read, swap.bytes_written) == (2 * HELD * 4 * 2, 2 * TRAINED)
 

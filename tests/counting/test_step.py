@@ -162,7 +162,7 @@ def test_sharded_parameters_are_gathered_layer_by_layer(sharding):
     assert size * 6 == pytest.approx(2 * n)
     size, runs = sent(step, "gradients.reduce_scatter")
     assert runs == 3 * 6
-    assert size * 6 == pytest.approx(4 * n)
+    assert size * 6 == pytest.approx((2 if sharding == "zero3" else 4) * n)  # DeepSpeed reduces in 16 bits
 
 
 def test_buckets_divide_the_payload():
@@ -186,9 +186,9 @@ def test_a_sharded_optimizer_updates_its_share(sharding):
         next(op for op in step_of(**options).ops if op.name == "optimizer.adamw").bytes
         for options in ({"num_devices": 8}, {"num_devices": 8, "sharding": sharding})
     ]
-    # Of float32 masters, moments (read and written) and gradients (read), 28 bytes; ZeRO-3 also writes 16-bit weights.
-    each = 30 if sharding == "zero3" else 28
-    assert 8 * update[1] / update[0] == pytest.approx(each / 28)
+    # Of float32 masters, moments (read and written) and gradients (read), 28 bytes; ZeRO-3 reads 16-bit gradients, and
+    # also writes 16-bit weights.
+    assert 8 * update[1] / update[0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,18 @@ def test_deepspeeds_stages_under_the_trainer(stack, sharding, gradients):
     assert (end.optimizer, update.optimizer) == (12 / 8 * PARAMETERS, 16 / 8 * PARAMETERS)
 
 
+@pytest.mark.parametrize("stack", ["hf-trainer", "deepspeed"])
+def test_stage_3_keeps_16_bit_gradients_and_updates_a_group_at_a_time(stack):
+    # 2 + 2 + 12 bytes over all ranks (arXiv:1910.02054, section 3.1); the update makes fp32 gradients of 10^9
+    # parameters at once (sub_group_size), here of 7.2 / 4 billion
+    found = memory(stack=stack, sharding="zero3", num_devices=4, micro_batch=1, seq_len=1024, recompute="full")
+    end, update = found.phases[-2:]
+    assert (4 * end.weights, 4 * end.gradients, 4 * end.optimizer) == (2 * PARAMETERS, 2 * PARAMETERS, 12 * PARAMETERS)
+    assert update.optimizer - end.optimizer == 4e9
+    few = memory(stack=stack, sharding="zero3", num_devices=8, micro_batch=1, seq_len=1024, recompute="full")
+    assert few.phases[-1].optimizer == 16 / 8 * PARAMETERS
+
+
 @pytest.mark.parametrize(
     ("dtype", "base", "more"),
     [

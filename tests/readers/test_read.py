@@ -160,6 +160,13 @@ def test_axolotl_with_an_optimizer_that_is_not_modelled(write: Write) -> None:
         read_run(write("run.yml", AXOLOTL.replace("adamw_bnb_8bit", "lomo")))
 
 
+@pytest.mark.parametrize(("said", "read"), [("fp32", "fp32"), ("bf16", "bf16"), ("half", "fp16")])
+def test_deepspeed_says_what_gradients_are_summed_in(write: Write, said: str, read: str) -> None:
+    write("zero.json", f'{{"zero_optimization": {{"stage": 2}}, "data_types": {{"grad_accum_dtype": "{said}"}}}}')
+    run = read_run(write("run.yml", AXOLOTL + "deepspeed: zero.json\n"))
+    assert run.options["gradient_dtype"] == read
+
+
 def test_deepspeed_alone_needs_a_model(write: Write) -> None:
     path = write(
         "ds.json", '{"train_batch_size": 64, "train_micro_batch_size_per_gpu": 4, "zero_optimization": {"stage": 2}}'
