@@ -12,13 +12,15 @@ def profile_of(train: TrainConfig) -> Stack:
     """The profile that a configuration runs on: under ZeRO weights are kept as DeepSpeed keeps them.
 
     Its engine has them in 16 bits beside fp32 copies that belong to the optimizer (arXiv:1910.02054, section 3.1), and
-    go to the host with it (arXiv:2101.06840, section 4.1), and gradients as wide as the weights; autocast and FSDP keep
-    fp32 weights alone.
+    go to the host with it (arXiv:2101.06840, section 4.1), and gradients as wide as the weights, in stage 3 in one
+    buffer (deepspeed/runtime/zero/stage3.py, `grad_partitions_flat_buffer`); autocast and FSDP keep fp32 weights alone.
     """
     stack = load_stack(train.stack)
-    if on_engine(train, stack):
-        return msgspec.structs.replace(stack, cast_weights=False, shards_in_fp32=False, gradient_dtype="model")
-    return stack
+    if not on_engine(train, stack):
+        return stack
+    keeps = stack.keeps_gradients or train.sharding == "zero3"
+    weights = {"cast_weights": False, "shards_in_fp32": False}
+    return msgspec.structs.replace(stack, **weights, gradient_dtype="model", keeps_gradients=keeps)
 
 
 def on_engine(train: TrainConfig, stack: Stack) -> bool:

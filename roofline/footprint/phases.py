@@ -254,14 +254,15 @@ def _temporaries(step: Step, shares: Shares) -> Number:
     """
     train = step.train
     made: Number = 0
-    if on_engine(train, step.stack) and train.keeps_masters and train.dtype != "fp16":
-        updated = on_one_rank(train, shares.trainable_dense, shares.trainable_expert)
-        made = 4 * (minimum(updated, SUB_GROUP) if train.shards_parameters else updated)
+    engine = on_engine(train, step.stack)
+    most = SUB_GROUP if engine and train.shards_parameters else float("inf")
+    if engine and train.keeps_masters and train.dtype != "fp16":
+        made = 4 * minimum(on_one_rank(train, shares.trainable_dense, shares.trainable_expert), most)
     for update in shares.updates:
         how = optimizer(update.optimizer)
         if not how.fused_on(step.stack.fused):
             of = on_one_rank(train, update.dense, update.expert) if step.stack.foreach else _largest(step)
-            made = made + of * how.temporaries * train.moment_bytes
+            made = made + minimum(of, most) * how.temporaries * train.moment_bytes
     how = optimizer(train.optimizer)
     if how.in_hand:
         made = made + how.in_hand * _largest(step, how)
