@@ -13,7 +13,7 @@ from ..model.quantization import WHOLE
 from ..model.spec import ModelConfig, Quantization
 from ..reading import packaged, read_packaged
 from .run import UPCASTS, TrainConfig
-from .stack import Stack
+from .stack import Stack, load_stack
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -95,6 +95,13 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
     return base_dtypes()[name].stored(name, double=bool(train.double_quant))
 
 
+def leaves_experts(train: TrainConfig, stack: Stack, model: ModelConfig) -> bool:
+    """Whether experts of a quantised base stay in 16 bits (see `Stack.joined_experts`); a checkpoint's are as stored."""
+    known = base_dtype(train.base_dtype)
+    joined = known is not None and known.library == "bitsandbytes" and stack.joined_experts
+    return joined and model.has_experts and base_of(train, model) != model.quantization
+
+
 def upcast_of(train: TrainConfig, stack: Stack) -> str:
     """Which parameters of a quantised base are cast to fp32: as said, else what is usual."""
     return train.base_upcast or usual_upcast(train.base_dtype, train, stack)
@@ -155,9 +162,12 @@ def of_checkpoint(model: ModelConfig, given: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name, value in found.items() if value is not None and given.get(name) is None}
 
 
-def checkpoint_notes(model: ModelConfig, train: TrainConfig) -> tuple[str, ...]:
-    """A sentence where a checkpoint's weights are quantised and the configuration does not keep them so."""
+def base_notes(model: ModelConfig, train: TrainConfig) -> tuple[str, ...]:
+    """A sentence where weights of a checkpoint are not kept as quantised, or experts of a base are not quantised."""
     own = model.quantization
+    if leaves_experts(train, load_stack(train.stack), model):
+        where = f"{train.stack} has those of a layer in one parameter, which bitsandbytes does not quantise"
+        return (f"experts stay in {train.kept_dtype}: {where} (--stack unsloth does)",)
     if own is None or base_of(train, model) == own:
         return ()
     if train.base_dtype is not None:

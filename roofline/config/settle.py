@@ -11,7 +11,7 @@ from ..arrays import divide, first_where, is_scalar, where
 from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
-from .base import checkpoint_notes, of_checkpoint
+from .base import base_notes, of_checkpoint
 from .checks import check_against, check_numbers, check_words
 from .complete import complete, opened
 from .defaults import FILL, assumed, defaults, doubles, usual_base
@@ -114,7 +114,7 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     if device is not None:
         check_host(train, device)
     notes = (*assumed(train, device, {**given, **stated}), *tower_notes(train, model, given))
-    notes += checkpoint_notes(model, train)
+    notes += base_notes(model, train)
     return Run(model=model, device=device, options=given, train=complete(train, model), assumed=notes)
 
 

@@ -118,6 +118,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         outputs_in_fp32: Whether what a model returns under autocast is copied to fp32.
         wide_tables: Whether moments of embedding tables stay in fp32 under 8-bit optimizers of bitsandbytes.
         asks_for_caches: Whether models that hand keys and values back do so in training too.
+        joined_experts: Whether the experts of a layer are one parameter, and no linear modules: bitsandbytes, which
+            replaces those, leaves them in 16 bits.
         reentrant_recompute: Whether layers run again as PyTorch's reentrant checkpoints (`use_reentrant=True`).
         recompute_ends_early: Whether layers run again only up to the last tensor that backward reads: what follows it,
             the last matmul of most, does not.
@@ -178,6 +180,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outputs_in_fp32: bool = False
     wide_tables: bool = False
     asks_for_caches: bool = False
+    joined_experts: bool = False
     reentrant_recompute: bool = False
     recompute_ends_early: bool = False
     bucket_mb: float | None = None

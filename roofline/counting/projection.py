@@ -104,6 +104,8 @@ def _stored_bytes(tape: Tape, projection: Projection) -> float | None:
     """Bytes of a weight of a projection where the frozen base is quantised, and this one is of a kind that is."""
     if tape.base is None or not tape.frozen or tape.part != "layer" or not projection.stored:
         return None
+    if tape.routed and tape.leaves_experts:
+        return None
     return tape.base.bytes_per_weight(projection.block, whole=0.0) or None
 
 

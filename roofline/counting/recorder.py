@@ -46,6 +46,7 @@ class Tape:
         self.frozen = inference or train.adapts  # weights recorded now take no gradient (LoRA's base model)
         self.input_needs_grad = not self.frozen  # False below the first trainable weight
         self.base: Quantization | None = None  # how frozen matrices of the layers are stored, where not in 16 bits
+        self.leaves_experts = False  # whether experts are in 16 bits over it (see `base.leaves_experts`)
         self.upcast = upcast_of(train, stack)  # which frozen parameters are in fp32
         self.wide = False  # norms and quantised projections hand on fp32 (see `base.hands_out_fp32`)
         self.lora_words = module_words(known_word(train.lora_modules)) if train.adapts else ()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ..arrays import Number, divide, maximum
-from ..config.base import base_of, hands_out_fp32
+from ..config.base import base_of, hands_out_fp32, leaves_experts
 from ..config.lora import MODULES
 from ..config.profile import profile_of
 from ..config.recompute import RECOMPUTES, recompute_modules
@@ -94,6 +94,7 @@ def _record(model: ModelConfig, train: TrainConfig, stack: Stack) -> tuple[Tape,
     """A micro batch that recomputes nothing, and the bytes of layers' inputs by the places of their first ops."""
     tape = Tape(train, stack)
     tape.base, tape.wide = base_of(train, model), hands_out_fp32(train, stack, model)
+    tape.leaves_experts = leaves_experts(train, stack, model)
     tape.part = "embedding"
     entries = record_towers(tape, model)
     layers.embedding(tape, model)

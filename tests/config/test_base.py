@@ -210,3 +210,21 @@ def test_words_of_checkpoints():
     }
     for (method, dtype), word in words.items():
         assert checkpoint_word(roofline.model.spec.Quantization(method=method, dtype=dtype, bits=4)) == word
+
+
+NF4 = (4 + 8 / 64 + 32 / 64 / 256) / 8  # bytes of a weight with its scales, quantised as well
+
+
+@pytest.mark.parametrize(
+    ("stack", "base", "bytes_per_weight"),
+    [("hf-trainer", "nf4", 2), ("hf-trainer@4.57", "nf4", NF4), ("unsloth", "nf4", NF4), ("hf-trainer", "gptq", None)],
+)
+def test_bitsandbytes_leaves_experts_that_are_one_parameter(stack, base, bytes_per_weight):
+    # a layer has 8 experts with three matrices of 4096 x 14336
+    options = {"train": "qlora", "stack": stack, "base_dtype": base, "micro_batch": 1, "seq_len": 128}
+    found = settle(roofline.load_model("mixtral-8x7b"), None, options)
+    weights = build_step(found.model, found.train).weights
+    held = sum(w.local * (w.stored_bytes or 2) for w in weights if w.expert and not w.trainable)
+    if base == "nf4":
+        assert held == pytest.approx(bytes_per_weight * 8 * 3 * 4096 * 14336)
+    assert any("experts stay in bf16" in note for note in found.assumed) == (bytes_per_weight == 2)
