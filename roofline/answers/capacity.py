@@ -153,6 +153,9 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
         "gradients_bytes": _product(step, trained, used.gradients_bytes, train.reduces_every_pass),
         "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }
+    if shares.quantised_dense and shares.expert and not train.shards_parameters:  # each in a width of its own
+        each = float(used.weights_bytes / shares.total)
+        words["weights_bytes"] = f"{format_count(float(shares.total))} x {each:.3g} bytes on average"
     mixed = train.master_weights and train.activation_bytes == 2 and not train.adapts
     if mixed and step.stack.cast_weights:
         copies = "" if train.shards_parameters else ", and copies in 16 bits"

@@ -96,7 +96,7 @@ def base_of(train: TrainConfig, model: ModelConfig) -> Quantization | None:
 
 
 def leaves_experts(train: TrainConfig, stack: Stack, model: ModelConfig) -> bool:
-    """Whether experts of a quantised base stay in 16 bits (see `Stack.joined_experts`); a checkpoint's are as stored."""
+    """Whether experts of a quantised base are in 16 bits (see `Stack.joined_experts`); a checkpoint's are as stored."""
     known = base_dtype(train.base_dtype)
     joined = known is not None and known.library == "bitsandbytes" and stack.joined_experts
     return joined and model.has_experts and base_of(train, model) != model.quantization
