@@ -164,10 +164,11 @@ def of_checkpoint(model: ModelConfig, given: Mapping[str, Any]) -> dict[str, Any
 
 def base_notes(model: ModelConfig, train: TrainConfig) -> tuple[str, ...]:
     """A sentence where weights of a checkpoint are not kept as quantised, or experts of a base are not quantised."""
-    own = model.quantization
-    if leaves_experts(train, load_stack(train.stack), model):
+    own, stack = model.quantization, load_stack(train.stack)
+    if leaves_experts(train, stack, model):
+        held = train.kept_dtype if upcast_of(train, stack) == UPCASTS[0] else "fp32 (--base-upcast)"
         where = f"{train.stack} has those of a layer in one parameter, which bitsandbytes does not quantise"
-        return (f"experts stay in {train.kept_dtype}: {where} (--stack unsloth does)",)
+        return (f"experts stay in {held}: {where} (--stack unsloth does)",)
     if own is None or base_of(train, model) == own:
         return ()
     if train.base_dtype is not None:

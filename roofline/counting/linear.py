@@ -101,6 +101,8 @@ def _weight(tape: Tape, linear: Linear) -> None:
     biases = linear.batch * linear.bias
     if linear.stored is None:
         own: dict[str, Any] = {"tied": linear.tied, "low_precision": linear.low_precision}
+        if tape.routed and tape.leaves_experts:  # cast with the norms: embedding and head alone are cast back
+            own["upcast"] = ("norms", "all")
         tape.weight(linear.name, linear.weights + biases, matrices=matrices, **own)
         return
     tape.weight(linear.name, linear.weights, matrices=matrices, stored_bytes=linear.stored)

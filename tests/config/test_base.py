@@ -216,15 +216,27 @@ NF4 = (4 + 8 / 64 + 32 / 64 / 256) / 8  # bytes of a weight with its scales, qua
 
 
 @pytest.mark.parametrize(
-    ("stack", "base", "bytes_per_weight"),
-    [("hf-trainer", "nf4", 2), ("hf-trainer@4.57", "nf4", NF4), ("unsloth", "nf4", NF4), ("hf-trainer", "gptq", None)],
+    ("stack", "base", "upcast", "bytes_per_weight", "says"),
+    [
+        (
+            "hf-trainer",
+            "nf4",
+            None,
+            4,
+            "experts stay in fp32 (--base-upcast)",
+        ),  # prepare_model_for_kbit_training casts what is 16 bits
+        ("hf-trainer", "nf4", "none", 2, "experts stay in bf16"),
+        ("hf-trainer@4.57", "nf4", None, NF4, None),
+        ("unsloth", "nf4", None, NF4, None),
+        ("hf-trainer", "gptq", None, (4 + 20 / 128) / 8, None),
+    ],
 )
-def test_bitsandbytes_leaves_experts_that_are_one_parameter(stack, base, bytes_per_weight):
+def test_bitsandbytes_leaves_experts_that_are_one_parameter(stack, base, upcast, bytes_per_weight, says):
     # a layer has 8 experts with three matrices of 4096 x 14336
     options = {"train": "qlora", "stack": stack, "base_dtype": base, "micro_batch": 1, "seq_len": 128}
+    options |= {"base_upcast": upcast} if upcast else {}
     found = settle(roofline.load_model("mixtral-8x7b"), None, options)
     weights = build_step(found.model, found.train).weights
     held = sum(w.local * (w.stored_bytes or 2) for w in weights if w.expert and not w.trainable)
-    if base == "nf4":
-        assert held == pytest.approx(bytes_per_weight * 8 * 3 * 4096 * 14336)
-    assert any("experts stay in bf16" in note for note in found.assumed) == (bytes_per_weight == 2)
+    assert held == pytest.approx(bytes_per_weight * 8 * 3 * 4096 * 14336)
+    assert [note.split(":")[0] for note in found.assumed if note.startswith("experts")] == [says] * bool(says)
