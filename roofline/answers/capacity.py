@@ -9,7 +9,7 @@ from ..arrays import B, N, Number, is_scalar, size
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.settle import Run
-from ..counting.ownership import expert_ranks, shard_degree
+from ..counting.ownership import expert_shard_degree, shard_degree
 from ..counting.step import Step, build_step
 from ..errors import RooflineError
 from ..footprint.activations import in_flight
@@ -184,7 +184,7 @@ def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: b
     Experts and the other parameters are told apart: each has ranks of its own to be sharded over.
     """
     train, dense, expert = step.train, *map(float, counts)
-    ranks = [float(shard_degree(train)), float(expert_ranks(train))] if sharded else [1.0, 1.0]
+    ranks = [float(shard_degree(train)), float(expert_shard_degree(train))] if sharded else [1.0, 1.0]
     rest = 0.0
     if sharded and train.pp > 1 and train.shards_parameters:
         whole = (dense + expert) * train.activation_bytes  # kept gathered beside the slices (see `memory`)

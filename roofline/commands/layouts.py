@@ -25,7 +25,7 @@ EXAMPLES = (
 )
 INTERRUPTED = 130
 OBJECTIVES = ("time", "cost", "energy", "memory")
-ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "optimizer", "stack")
+ONE_VALUE = ("global_batch", "seq_len", "devices_per_node", "dp_shard", "optimizer", "stack")
 LONG_SEARCH = 5_000_000  # layouts: about five seconds
 
 

@@ -201,6 +201,11 @@ _PARALLEL = (
         f"what data parallelism shards: {', '.join(SHARDINGS)} (default the stack's; none on one rank)",
     ),
     Option(
+        "--dp-shard",
+        "N",
+        "ranks of data and context parallelism that share one copy with hsdp or hzero1 (default those of a node)",
+    ),
+    Option(
         "--sequence-parallel", _SWITCHES, "shard norms and residuals over tp as well (default wherever the stack does)"
     ),
     Option(

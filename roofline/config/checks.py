@@ -314,6 +314,27 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
     _check_expert_parallel(train, model)
 
 
+def check_shard_group(train: TrainConfig) -> None:
+    """Refuse a group of ranks that share one copy, where all of them share it or they do not divide into such groups.
+
+    Raises:
+        RooflineError: Which sharding has groups, or which sizes divide.
+    """
+    size = train.dp_shard
+    if size is None:
+        return
+    if not SHARDINGS[train.sharding].node:
+        raise RooflineError(
+            f"dp_shard {size} with sharding {train.sharding}, which has no replicas: add --sharding hsdp (or hzero1), "
+            "or leave --dp-shard out"
+        )
+    ranks = train.data_parallel * train.cp
+    bad = first_where(ranks % size != 0, ranks, size)
+    if bad is not None:
+        total, group = bad
+        raise RooflineError(f"dp_shard {group} does not divide dp*cp = {total}: use {_divisors(total, group)}")
+
+
 def _check_stages(train: TrainConfig, model: ModelConfig, layout: str) -> None:
     """A layout of stages deals out the model's layers over pp * vp chunks."""
     chunks = len(chunk_layers(layout, model))

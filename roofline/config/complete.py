@@ -19,6 +19,7 @@ from .towers import image_patches, usual_intake
 
 DEVICES_OWN: Mapping[str, str] = {  # None in a complete configuration: the device says it, and nobody says otherwise
     "devices_per_node": "as many as its nodes have",
+    "dp_shard": "the ranks of one of its nodes",
     "network_gbit_per_s": "the network of its nodes",
     "host_gb_per_s": "the memory of its usual hosts",
     "nvme_gb_per_s": "nothing is on drives",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import is_scalar, some
+from ..arrays import Number, is_scalar, maximum, minimum, some, where
 from .base import base_dtype, check_base, upcast_of
 from .checks import check_attention, check_engine, check_trains
 from .lora import LORA_RANK
@@ -50,17 +50,37 @@ def defaults(device: Device | None, options: Mapping[str, Any], *, serves: bool 
         check_attention(device, given.get("attention"))
         check_engine(device, given["dtype"])
         check_base(device, given.get("base_dtype") or usual_base(given.get("train", "full")))
-    return given if serves else {**usual_layout(stack, given), **given}
+    if serves:
+        return given
+    given = {**usual_layout(stack, given), **given}
+    return {**usual_replica(device, given), **given} if SHARDINGS[given["sharding"]].node else given
 
 
 def usual_layout(stack: Stack, given: Mapping[str, Any]) -> dict[str, Any]:
     """How a software profile shards where nothing is said: data parallelism where there is any, norms where tp > 1."""
-    tp, pp, cp = (given.get(name, 1) for name in ("tp", "pp", "cp"))
-    ranks = given["dp"] * cp if "dp" in given else given.get("num_devices", tp * pp * cp) / (tp * pp)
     return {
-        "sharding": stack.sharding if some(ranks > 1) else "none",
-        "sequence_parallel": stack.sequence_parallel and some(tp > 1),
+        "sharding": stack.sharding if some(_ranks(given) > 1) else "none",
+        "sequence_parallel": stack.sequence_parallel and some(given.get("tp", 1) > 1),
     }
+
+
+def _ranks(given: Mapping[str, Any]) -> Number:
+    """Ranks of data and context parallelism that options amount to."""
+    tp, pp, cp = (given.get(name, 1) for name in ("tp", "pp", "cp"))
+    ranks: Number = given["dp"] * cp if "dp" in given else given.get("num_devices", tp * pp * cp) // (tp * pp)
+    return ranks
+
+
+def usual_replica(device: Device | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds one copy of what a hybrid shards where nothing is said: a node of the device, of TPUs a slice.
+
+    Slices are joined by the data centre's network alone, over which MaxText's mesh lays data (dcn_data_parallelism).
+    """
+    if device is None or device.kind != "tpu":
+        return {} if device is None else {"devices_per_node": device.devices_per_node}
+    ranks = _ranks(given)
+    size = minimum(ranks, maximum(device.scale_up_devices // given.get("tp", 1), 1))
+    return {"dp_shard": where(ranks % size == 0, size, ranks)}
 
 
 def default_dtype(device: Device | None) -> str:

@@ -32,6 +32,7 @@ COUNTS = (
     "cp",
     "ep",
     "etp",
+    "dp_shard",
 )
 # The fullest expert rank sets the pace; a router that is forced to balance, and one that drops what exceeds capacity
 # factor 1, have none
@@ -70,7 +71,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             parallelism.
         dp: Data-parallel degree; None: num_devices / (tp * pp * cp).
         sharding: What data parallelism shards: none, zero1 (optimizer), zero2 (and gradients), zero3 or fsdp (and
-            parameters); hzero1 and hsdp (zero1 and fsdp inside a node, replicated across nodes).
+            parameters); hzero1 and hsdp (zero1 and fsdp inside a group of ranks, replicated across groups).
+        dp_shard: Ranks of data and context parallelism that share one copy with hzero1 or hsdp; None: those of a node.
         sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
         recompute: none, selective (the stack's, or what `recompute_detail` says) or full (every layer's forward pass).
         recompute_detail: What runs again, where it is neither every layer nor the stack's selection: modules joined
@@ -140,6 +142,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     ep: Number = 1
     etp: Number | None = None
     sharding: str = "none"
+    dp_shard: Number | None = None
     sequence_parallel: bool = False
     recompute: str = "none"
     recompute_detail: str | None = None

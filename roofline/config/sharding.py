@@ -12,7 +12,7 @@ class Sharding(msgspec.Struct, frozen=True):
         optimizer: Whether each rank keeps only its slice of the optimizer's state.
         gradients: Of the gradients, reduced after every micro batch.
         parameters: Of the parameters, gathered for each pass over a layer.
-        node: Whether the ranks of one node share, and nodes repeat each other.
+        node: Whether groups of ranks share, those of a node where nobody says, and repeat each other.
         says: In words.
         wraps: Whether modules are wrapped in units that gather together (FSDP); ZeRO-3 fetches each as it is used.
     """

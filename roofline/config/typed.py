@@ -235,6 +235,7 @@ class Options(WordOptions, total=False):
     cp: Count | None
     ep: Count | None
     etp: Count | None
+    dp_shard: Count | None
     lora_rank: Count | None
     network_gbit_per_s: Amount | None
     offload_layers: Count | None
@@ -261,6 +262,7 @@ class ArrayOptions(WordOptions, total=False):
     cp: Count | Counts | None
     ep: Count | Counts | None
     etp: Count | Counts | None
+    dp_shard: Count | Counts | None
     lora_rank: Count | Counts | None
     network_gbit_per_s: Amount | Amounts | None
     offload_layers: Count | Counts | None
@@ -290,6 +292,7 @@ class LayoutChoices(TypedDict, total=False):
     ep: Count | Counts | Sequence[Count] | None
     etp: Count | Counts | Sequence[Count] | Literal["all"] | None
     sharding: Sharding | Sequence[Sharding] | None
+    dp_shard: Count | Counts | Sequence[Count] | None
     sequence_parallel: bool | Sequence[bool] | None
     recompute: Recompute | Sequence[Recompute] | Sequence[Recompute | Sequence[Recompute]] | None
     recompute_detail: str | Sequence[str] | None

@@ -18,6 +18,7 @@ def layout_words(train: TrainConfig) -> str:
     extras += [f"layers {train.pp_layout}"] if train.pp_layout not in {None, "even"} else []
     extras += [f"experts over {train.ep}"] if train.ep != 1 else []
     extras += [f"etp {train.etp}"] if train.etp not in {None, train.usual_etp} else []
-    extras += [train.sharding] if train.sharding != "none" else []
+    within = "" if train.dp_shard is None else f" within {train.dp_shard}"
+    extras += [train.sharding + within] if train.sharding != "none" else []
     extras += ["sequence parallel"] if train.sequence_parallel else []
     return ", ".join([f"{train.num_devices:,} devices: {split}", *extras])

@@ -32,7 +32,7 @@ Phase = Literal["forward", "backward", "recompute", "optimizer"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 Part = Literal["layer", "tower", "embedding", "head", "step"]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv", "broadcast"]
-Group = Literal["tp", "cp", "ep", "etp", "dp", "expert_dp", "shard", "replica", "pp"]
+Group = Literal["tp", "cp", "ep", "etp", "dp", "expert_dp", "shard", "expert_shard", "replica", "expert_replica", "pp"]
 
 
 Form = Literal[

@@ -16,7 +16,7 @@ from ..model.spec import ModelConfig
 from . import kernels
 from .offload import host_transfers, offloaded_gradient_bytes, update_on_host
 from .op import Collective, Group, Op, step_op
-from .ownership import Shares, Update, expert_ranks, matrices_of, parameter_shares, shard_degree
+from .ownership import Shares, Update, expert_shard_degree, matrices_of, parameter_shares, shard_degree
 from .stages import stages
 from .weights import Matrices, Weights, gradient_bytes
 
@@ -39,7 +39,7 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     shared = data_parallel_ops(model, train, stack, shares, grad, gathered_bytes(train, stack, weights))
     ops += _by_owners(model, train, weights, shared) if stack.broadcasts else shared
     if train.offload:
-        slices = shares.dense / shard_degree(train) + shares.expert / expert_ranks(train)
+        slices = shares.dense / shard_degree(train) + shares.expert / expert_shard_degree(train)
         ops += host_transfers(train, updated, slices)
     return ops
 
@@ -82,7 +82,7 @@ def on_one_rank(train: TrainConfig, dense: Number, expert: Number) -> Number:
     """What one rank updates of what a device holds."""
     if train.sharding == "none":
         return dense + expert
-    return dense / shard_degree(train) + expert / expert_ranks(train)
+    return dense / shard_degree(train) + expert / expert_shard_degree(train)
 
 
 def matrix_products(model: ModelConfig, train: TrainConfig, weights: Sequence[Weights]) -> list[Op]:
@@ -99,7 +99,7 @@ def matrix_products(model: ModelConfig, train: TrainConfig, weights: Sequence[We
             layers = maximum(0, *(stage.holds(place, model) for stage in found))
             held += [(weight, each, layers * each.number) for each in matrices]
     ops = []
-    for expert, ranks in ((False, shard_degree(train)), (True, expert_ranks(train))):
+    for expert, ranks in ((False, shard_degree(train)), (True, expert_shard_degree(train))):
         mine = [each for each in held if each[0].expert == expert]
         total = sum(number for _, _, number in mine)
         share = 1 if train.sharding == "none" else maximum(1 / ranks, 1 / maximum(total, 1))
@@ -187,9 +187,9 @@ def _data_parallel(
     """
     es = train.activation_bytes
     shards = SHARDINGS[train.sharding]
-    hybrid = shards.node and not prefix
+    hybrid = shards.node
     ranks: Group = "expert_dp" if prefix else "dp"
-    group: Group = "shard" if hybrid else ranks
+    group: Group = ("expert_shard" if prefix else "shard") if hybrid else ranks
     # A pipeline keeps gathered parameters, and gradients, from micro batch to micro batch (arXiv:2407.21783, 3.3.2).
     passes = where(train.pp > 1, 1, train.accumulation) if train.shards_parameters else train.accumulation
 
@@ -209,13 +209,13 @@ def _data_parallel(
         collect("gradients", "reduce_scatter", params * grad, passes),
         _copy(f"gradients.{prefix}copy_in", params * es, params * grad, passes),
     ]
-    shard = params / (expert_ranks(train) if prefix else shard_degree(train)) * grad
+    shard = params / (expert_shard_degree(train) if prefix else shard_degree(train)) * grad
     if some(passes > 1):
         ops.append(_copy(f"gradients.{prefix}accumulate", 2 * shard, shard, passes - 1))
     if some(matrices > 0):  # shards become matrices again, in 16 bits (arXiv:2502.16982, section 2.3)
         ops.append(msgspec.structs.replace(collect("update", "all_gather", matrices * 2, 1), role="update"))
     if hybrid:
-        ops.append(collect("replicas", "all_reduce", shard, passes, among="replica"))
+        ops.append(collect("replicas", "all_reduce", shard, passes, among="expert_replica" if prefix else "replica"))
     if train.sharding == "zero2":
         return [*ops, collect("parameters", "all_gather", params * weight - saved, 1)]
     twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass

@@ -180,18 +180,25 @@ def shard_ranks(train: TrainConfig) -> Number:
 
 
 def shard_degree(train: TrainConfig) -> Number:
-    """Ranks that dense parameters, gradients and optimizer state are sharded over: a node's where nodes are replicas.
+    """Ranks that dense parameters, gradients and optimizer state are sharded over: of a hybrid those of one replica.
 
-    A node of 8 devices is assumed where the configuration does not say.
+    They are a node's where nobody says (`TrainConfig.dp_shard`), and a node of 8 devices where nobody says that.
     """
     ranks = shard_ranks(train)
     if not SHARDINGS[train.sharding].node:
         return ranks
     node = train.devices_per_node if train.devices_per_node is not None else NODE
-    shard = minimum(ranks, maximum(node // train.tp, 1))
-    return where(ranks % shard == 0, shard, ranks)  # ranks that do not divide into nodes are sharded as one
+    usual = maximum(node // train.tp, 1) if train.dp_shard is None else train.dp_shard
+    shard = minimum(ranks, usual)
+    return where(ranks % shard == 0, shard, ranks)  # ranks that do not divide into replicas are sharded as one
 
 
 def expert_ranks(train: TrainConfig) -> Number:
     """Ranks that hold the same expert parameters: dp * cp * tp / (ep * etp) (see `feedforward.moe`)."""
     return divide(train.data_parallel * train.cp * train.tp, train.ep * train.expert_tensor_parallel)
+
+
+def expert_shard_degree(train: TrainConfig) -> Number:
+    """Ranks that expert parameters are sharded over: of a hybrid those of one replica, where ep lies within it."""
+    ranks, replicas = expert_ranks(train), divide(shard_ranks(train), shard_degree(train))
+    return where(ranks % replicas == 0, divide(ranks, replicas), ranks)

@@ -19,7 +19,7 @@ from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.offload import offloaded_gradient_bytes
 from ..counting.optimizer_step import on_one_rank
-from ..counting.ownership import Shares, expert_ranks, matrices_of, shard_degree
+from ..counting.ownership import Shares, expert_shard_degree, matrices_of, shard_degree
 from ..counting.stages import Stage
 from ..counting.step import Step
 from ..counting.weights import gradient_bytes
@@ -88,7 +88,7 @@ def kept_by(step: Step, shares: Shares) -> Kept:
     Sharding follows ZeRO (arXiv:1910.02054): stage 1 divides the optimizer state, 2 the gradients, 3 the weights.
     """
     train, stack, es = step.train, step.stack, step.train.activation_bytes
-    dense_ranks, moe_ranks = shard_degree(train), expert_ranks(train)
+    dense_ranks, moe_ranks = shard_degree(train), expert_shard_degree(train)
 
     def split(dense: Number, expert: Number, shard: bool) -> Number:
         return dense / dense_ranks + expert / moe_ranks if shard else dense + expert

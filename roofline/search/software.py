@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..config.checks import check_shard_group
 from ..config.complete import MEANT
 from ..config.defaults import default_stack
 from ..config.optimizer import refuse_optimizer
 from ..config.options import EVERY
 from ..config.run import TrainConfig
 from ..config.settle import outline, settle
+from ..config.sharding import SHARDINGS
 from ..config.stack import load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
@@ -180,9 +182,10 @@ def choices_of(
         value = several(options.pop(name, None))
         if value is not None:
             given[name] = value
+    group = options.pop("dp_shard", None)  # of several devices, and of hybrids among the shardings
     run = settle(model, device, {"stack": parts[0].stack, **options, "num_devices": 1, "global_batch": 1})
     said = {name: value for name, value in run.options.items() if name in MEANT}
-    base = msgspec.structs.replace(outline(run.train, model), **said)
+    base = msgspec.structs.replace(outline(run.train, model), **said, dp_shard=group)
     for name in WORDS:
         for word in given.get(name, ()):
             if name == "sequence_parallel":  # needs tp, which the layouts have
@@ -195,6 +198,8 @@ def choices_of(
                 )
     parts = runnable(parts, base)
     given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
+    if not any(SHARDINGS[word].node for word in given["sharding"]):
+        check_shard_group(msgspec.structs.replace(base, sharding=given["sharding"][0]))
     given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")

@@ -13,7 +13,7 @@ from ..arrays import Number, maximum, minimum, some, where
 from ..config.dispatch import dispatcher
 from ..config.run import TrainConfig, known_word
 from ..counting.op import Group, Op
-from ..counting.ownership import expert_ranks, shard_degree, shard_ranks
+from ..counting.ownership import expert_ranks, expert_shard_degree, shard_degree, shard_ranks
 from ..counting.step import Step
 from . import collective, kernel
 from .collective import ALONE, Sharing
@@ -193,6 +193,7 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
     """
     domain, link = domain_size(train, device), link_size(train, device)
     data, shard, etp = shard_ranks(train), shard_degree(train), train.expert_tensor_parallel
+    experts, expert_shard = expert_ranks(train), expert_shard_degree(train)
 
     def inside(total: Number, stride: Number) -> Ranks:
         per_domain, per_link = (maximum(minimum(total, ranks_in_domain(size, stride)), 1) for size in (domain, link))
@@ -206,8 +207,10 @@ def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
         "ep": inside(train.ep, etp),
         "dp": inside(data, train.tp),
         "shard": inside(shard, train.tp),
-        "replica": Ranks(data / shard, 1, 1),
-        "expert_dp": inside(expert_ranks(train), train.ep * etp),
+        "replica": inside(data / shard, train.tp * shard),
+        "expert_dp": inside(experts, train.ep * etp),
+        "expert_shard": inside(expert_shard, train.ep * etp),
+        "expert_replica": inside(experts / expert_shard, train.ep * etp * expert_shard),
         "pp": stage_ranks(train, device),
     }
 

@@ -12,6 +12,7 @@ import msgspec
 from ..config.asserts import RefusedError
 from ..config.run import OFFLOADS, TrainConfig
 from ..config.settle import settle
+from ..config.sharding import SHARDINGS
 from ..config.stack import family_of, load_stack, release_of, stack_of_software
 from ..errors import RooflineError
 from ..hardware import Device, device_ids, load_device
@@ -114,6 +115,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         dtype=dtype or "bf16",
         low_precision_recipe=(row.get("low_precision_recipe") or "").removeprefix("fp8-") or None,
         sharding=sharding,
+        dp_shard=integer(row, "zero_group") if SHARDINGS[sharding].node else None,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=release_of(row.get("software") or "", stack, _dated(row)),

@@ -78,3 +78,18 @@ def test_what_is_said_stands() -> None:
 def test_a_base_of_qlora_is_as_published() -> None:
     assert [usual_base(word) for word in ("qlora", "lora", "full")] == ["nf4", None, None]
     assert [doubles(word) for word in ("nf4", "fp4", "int8", "bf16", None)] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "replica"),
+    [
+        ("gb200", {"num_devices": 64}, {"devices_per_node": 4}),  # of a rack of 72
+        ("gb200", {"num_devices": 64, "devices_per_node": 8}, {"devices_per_node": 8}),
+        ("tpu-v6e", {"num_devices": 512}, {"dp_shard": 256}),  # slices of 256 chips
+        ("tpu-v6e", {"num_devices": 64, "tp": 4}, {"dp_shard": 16}),
+        ("tpu-v6e", {"num_devices": 512, "dp_shard": 128}, {"dp_shard": 128}),
+    ],
+)
+def test_a_replica_is_a_node_and_of_tpus_a_slice(device: str, options: dict[str, Any], replica: dict[str, int]) -> None:
+    found = defaults(load_device(device), {**options, "sharding": "hsdp"})
+    assert {name: found[name] for name in replica} == replica

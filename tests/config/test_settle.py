@@ -4,6 +4,7 @@ import pytest
 
 import roofline
 from roofline.config.settle import settle
+from roofline.errors import RooflineError
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 
@@ -81,3 +82,16 @@ def test_adapters_of_no_rank_have_the_usual_one_and_it_is_said():
     assert any("--lora-rank" in note for note in run.assumed)
     assert settle(GPT2, H100, {"train": "lora", "lora_rank": 8}).train.lora_rank == 8
     assert settle(GPT2, H100, {}).train.lora_rank == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sharding": "hsdp", "dp_shard": 3}, "dp_shard 3 does not divide dp.cp = 8: use 2 or 4"),
+        ({"sharding": "hsdp", "dp_shard": 16}, "dp_shard 16 does not divide dp.cp = 8: use 8"),
+        ({"sharding": "fsdp", "dp_shard": 4}, "sharding fsdp, which has no replicas: add --sharding hsdp"),
+    ],
+)
+def test_replicas_of_a_hybrid_are_whole(options, words):
+    with pytest.raises(RooflineError, match=words):
+        settle(GPT2, H100, {"num_devices": 8, **options})

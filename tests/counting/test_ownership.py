@@ -11,6 +11,7 @@ from roofline.counting.ownership import (
     Shares,
     Update,
     expert_ranks,
+    expert_shard_degree,
     parameter_shares,
     shard_degree,
     shard_ranks,
@@ -168,3 +169,17 @@ def test_hybrids_shard_within_a_node(devices: int, tp: int, node: int | None, de
     split: dict[str, Any] = {"num_devices": devices, "tp": tp, "dp": devices // tp, "devices_per_node": node}
     run = TrainConfig(micro_batch=1, seq_len=8, sharding=sharding, **split)
     assert shard_degree(run) == degree
+
+
+@pytest.mark.parametrize(
+    ("ep", "dense", "experts"),
+    [
+        (8, 16, 2),  # 64 ranks in 4 replicas of 16: of the 8 that hold the same experts 2 are in one replica
+        (32, 16, 2),  # experts lie across replicas: the 2 that hold the same ones share them
+    ],
+)
+def test_a_replica_is_as_large_as_it_is_said_to_be(ep: int, dense: int, experts: int) -> None:
+    run = TrainConfig(micro_batch=1, seq_len=8, num_devices=64, dp=64, ep=ep, etp=1, sharding="hsdp", dp_shard=16)
+    assert (shard_degree(run), expert_shard_degree(run)) == (dense, experts)
+    whole = msgspec.structs.replace(run, sharding="fsdp", dp_shard=None)
+    assert (shard_degree(whole), expert_shard_degree(whole)) == (64, 64 // ep)

@@ -102,6 +102,13 @@ def test_zero_divides_by_its_stage(sharding, weights, gradients, optimizer):
     assert whole.phases[0].activations == sharded.phases[0].activations
 
 
+def test_a_hybrid_divides_by_the_ranks_of_one_replica():
+    # 16 ranks in 4 replicas of 4
+    whole, sharded = memory(num_devices=16), memory(num_devices=16, sharding="hsdp", dp_shard=4)
+    for part in ("weights_bytes", "gradients_bytes", "optimizer_bytes"):
+        assert getattr(whole, part) == pytest.approx(4 * getattr(sharded, part)), part
+
+
 def test_experts_are_divided_over_ep():
     one, four = memory(EXPERTS, num_devices=8, ep=1), memory(EXPERTS, num_devices=8, ep=4)
     experts = 4 * 8 * 3 * 64 * 128

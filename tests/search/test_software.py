@@ -85,5 +85,19 @@ def test_shardings_that_software_refuses_with_the_optimizer_are_left_out():
     assert {layout.sharding for layout in found.layouts} == {"none", "zero1"}
 
 
+def test_replicas_of_hybrids_are_as_large_as_is_said():
+    words = {"num_devices": 16, "global_batch": 64, "stack": "automodel", "tp": 1, "pp": 1, "top": 50}
+    found = layouts(DENSE, DEVICE, sharding="hsdp", dp_shard=4, **words).layouts
+    assert {layout.train.dp_shard for layout in found} == {4}
+    for layout in found:
+        named = {
+            name: getattr(layout.train, name) for name in ("num_devices", "cp", "micro_batch", "recompute", "stack")
+        }
+        alone = estimate(DENSE, DEVICE, **named, global_batch=64, sharding="hsdp", dp_shard=4)
+        assert alone.memory.needed_bytes == pytest.approx(layout.memory_bytes)
+    with pytest.raises(RooflineError, match="no replicas"):
+        layouts(DENSE, DEVICE, sharding="fsdp", dp_shard=4, **words)
+
+
 def test_one_value_or_several():
     assert [several(value) for value in (None, 2, [1, 2], "a")] == [None, (2,), (1, 2), ("a",)]

@@ -285,6 +285,16 @@ def test_replicas_of_hybrid_sharding_are_a_node_apart():
     assert found["replica"] == Ranks(8, 1, 1)
 
 
+def test_replicas_of_the_size_that_is_said_lie_side_by_side():
+    words = {"num_devices": 128, "sharding": "hsdp", "dp_shard": 16, "tp": 2, "global_batch": 64}
+    found = rank_groups(resolve(train_config(words), LLAMA), load_device("gb200"))
+    assert found["shard"] == Ranks(16, 16, 16)  # on 32 of a rack's 72 devices
+    assert found["replica"] == Ranks(4, 2, 2)
+    spread = rank_groups(resolve(train_config({**words, "dp_shard": 32}), LLAMA), H100)
+    assert spread["shard"] == Ranks(32, 4, 4)
+    assert spread["replica"] == Ranks(2, 1, 1)
+
+
 @pytest.mark.parametrize(("tp", "joined"), [(1, 2), (2, 1)])
 def test_stages_share_a_bridge_only_where_both_fit(tp, joined):
     train = resolve(train_config({"num_devices": 2 * tp, "tp": tp, "pp": 2, "global_batch": 8}), LLAMA)
