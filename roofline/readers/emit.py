@@ -6,8 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ..config.run import TrainConfig
 from ..config.schedules import usual_schedule
+from ..counting.ownership import shard_degree
 from ..errors import RooflineError
 from ..model.expressions import evaluate
 from .framework import Framework, framework_names, load_framework
@@ -54,7 +57,8 @@ def _values(train: TrainConfig, devices_per_node: int) -> dict[str, Any]:
     values["recompute_modules"] = form.replace(",", " ") if by_module else None
     values |= {"recompute_form": form, "recompute_number": number or None}
     values |= {"etp": train.expert_tensor_parallel, "schedule": train.schedule or usual_schedule(train.vp)}
-    return values | {"accumulation": train.accumulation, "devices_per_node": train.devices_per_node or devices_per_node}
+    train = msgspec.structs.replace(train, devices_per_node=train.devices_per_node or devices_per_node)
+    return values | {"accumulation": train.accumulation, "dp_shard": shard_degree(train)}
 
 
 def _problem(framework: Framework, values: Mapping[str, Any]) -> str | None:

@@ -27,6 +27,8 @@ NUMBERS = (
     "cp",
     "ep",
     "etp",
+    "dp_shard",
+    "replicas",
     "lora_rank",
     "accumulation",
     "accumulation_of_all",
@@ -36,6 +38,7 @@ STANDS_FOR = {  # what a file states in another way than ours
     "accumulation": "global_batch",
     "accumulation_of_all": "global_batch",
     "batch_per_device": "micro_batch",
+    "replicas": "dp_shard",
     "fused_loss": "fused",
 }
 WORDS = {

@@ -68,7 +68,7 @@ class Framework(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         options: For each option of ours an expression over the keys, or None; `our` holds those known by then. Beside
             the fields of the configuration: ``accumulation`` (micro batches of a replica), ``accumulation_of_all`` (of
             all replicas together), ``batch_per_device`` (sequences of every single device, those of a group that share
-            one included).
+            one included), ``replicas`` (copies of what a hybrid shards).
         model: ``name`` (Hub id, preset or folder), ``config`` (a table such as a config.json), its ``model_type``.
         sizes: Flat keys of a model whose sizes stand in the file, taken where ``sized`` of ``[model]`` holds.
         configs: The same for what flat keys cannot say: ``model_type`` and the fields of its config.json.

@@ -261,7 +261,7 @@ def _of_model(field: str) -> Callable[[Any], int | None]:
 def _stage_layout(layout: Any) -> str | None:
     """A layout of stages in letters, or a list of the layers of each, as `stage_layout` reads it; None without one.
 
-    Layers of multi-token prediction are left out: a file's are not counted (``mtp_num_layers``).
+    Layers of multi-token prediction are left out: they lie where the last layers do.
 
     >>> _stage_layout("Et*2|tmL"), _stage_layout([["embedding", "decoder"], ["decoder", "loss"]])
     ('Et*2|tL', 'Et|tL')

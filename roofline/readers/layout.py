@@ -9,7 +9,7 @@ from ..errors import RooflineError, shown
 
 COUNTS = (
     *("tp", "pp", "cp", "ep", "dp", "num_devices", "micro_batch", "batch_per_device", "global_batch"),
-    *("accumulation", "accumulation_of_all"),
+    *("accumulation", "accumulation_of_all", "dp_shard", "replicas"),
 )
 
 
@@ -20,7 +20,8 @@ def solve(
 
     Args:
         said: What the files state: degrees, ``num_devices``, ``dp``, ``micro_batch`` or ``batch_per_device``,
-            ``global_batch``, ``accumulation`` (of a replica) or ``accumulation_of_all`` (of all replicas together).
+            ``global_batch``, ``accumulation`` (of a replica) or ``accumulation_of_all`` (of all replicas together),
+            ``dp_shard`` or ``replicas`` (copies of what is sharded).
         given: Options of the command line, which override.
         where: The file, for errors.
         complete: Whether one micro batch per replica is the global batch where nothing is said.
@@ -38,6 +39,7 @@ def solve(
     devices, dp = _devices(o, given, group, notes, where)
     o |= {"tp": tp, "pp": pp, "cp": cp, "num_devices": devices, "dp": dp}
     _check_experts(o, where, stated=said.get("num_devices") is not None or "num_devices" in given)
+    _shard_group(o, given, where)
     _batches(o, said, given, complete=complete)
     return o, notes
 
@@ -94,6 +96,20 @@ def _check_experts(o: dict[str, Any], where: str, *, stated: bool) -> None:
             f"{where} cannot run as written: ep {ep}{stages} on {o['num_devices']} devices, of which {ranks} share the "
             f"experts: add --num-devices {need}, or a smaller --ep" + ("" if stated else " (devices were assumed)")
         )
+
+
+def _shard_group(o: dict[str, Any], given: Mapping[str, Any], where: str) -> None:
+    """Ranks that share one copy, of a hybrid whose number of copies the file states."""
+    replicas, ranks = o.pop("replicas", None), o["dp"] * o["cp"]
+    if "sharding" in given and "dp_shard" not in given:  # the file's groups are of the file's sharding
+        o["dp_shard"] = None
+    elif o.get("dp_shard") is None and replicas is not None:
+        if ranks % replicas:
+            raise RooflineError(
+                f"{where} cannot run as written: {replicas} copies of what is sharded do not divide dp x cp = {ranks}: "
+                f"add --num-devices {o['tp'] * o['pp'] * replicas * -(-ranks // replicas)}"
+            )
+        o["dp_shard"] = ranks // replicas
 
 
 def _batches(o: dict[str, Any], said: Mapping[str, Any], given: Mapping[str, Any], *, complete: bool) -> None:
