@@ -52,6 +52,7 @@ _EXPORTS = {  # exported name -> where it is, as module:name
     "plan": ".planning.plan:plan",
     "read_run": ".readers.read:read_run",
     "settle": ".answers.asked:settle_run",
+    "sweep": ".sweeps.sweep:sweep",
     "trace": ".tracing.trace:trace",
     "validate_runs": ".validation.runs:validate_runs",
 }

@@ -27,6 +27,7 @@ from .readers.read import read_run
 from .readers.result import RunFile
 from .search.answer import layouts
 from .steptimer import StepTimer
+from .sweeps.sweep import sweep
 from .tracing.recorder import Trace
 from .tracing.trace import trace
 from .validation.runs import validate_runs
@@ -75,6 +76,7 @@ __all__ = [
     "plan",
     "read_run",
     "settle",
+    "sweep",
     "trace",
     "validate_runs",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextvars import ContextVar
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +33,7 @@ else:
     Number: TypeAlias = Any
     N, B, W = TypeVar("N"), TypeVar("B"), TypeVar("W")
 
+HELD: ContextVar[Any] = ContextVar("HELD", default=None)  # the last condition that `first_where` found to hold
 _SCALARS = (int, float)
 _PLAIN = frozenset({int, float, bool})  # most numbers are exactly one of them
 _ONE = (int, float, replay.Figure)  # a number, or one whose arithmetic is recorded
@@ -153,19 +155,25 @@ def where(condition: Any, if_true: Any, if_false: Any) -> Any:
 def first_where(condition: Any, *values: Any) -> tuple[Any, ...] | None:
     """The values at the first element for which a condition holds; None where it holds nowhere.
 
+    Who asks refuses it: `HELD` then says which elements were refused.
+
     >>> first_where(7 % 2 == 1, 7, 2)
     (7, 2)
     >>> first_where(8 % 2 == 1, 8, 2) is None
     True
     """
     if is_scalar(condition):
-        return values if condition else None
+        if not condition:
+            return None
+        HELD.set(condition)
+        return values
     import numpy as np
 
     found, *columns = np.broadcast_arrays(condition, *values)
     places = np.flatnonzero(found)
     if not places.size:
         return None
+    HELD.set(condition)
     elements = [column.flat[places[0]].item() for column in columns]
     return tuple(int(each) if isinstance(each, float) and each.is_integer() else each for each in elements)
 

@@ -94,16 +94,33 @@ class Sweep(msgspec.Struct, frozen=True):
         return Case(model=model, device=device, options={**self.options, **chosen}, varied=varied)
 
 
+def combinations(
+    models: Described | Sequence[Described], devices: Named | Sequence[Named], options: Mapping[str, Any]
+) -> Sweep:
+    """Every combination of one model or several, one device or several, and options (see `compare`).
+
+    Raises:
+        RooflineError: There is no such model, device or option.
+    """
+    from ..hardware import load_device
+
+    return Sweep(tuple(map(_read, _listed(models))), tuple(map(load_device, _listed(devices))), choices(options))
+
+
 def cases(models: Sequence[ModelConfig | str], devices: Sequence[Device], options: Mapping[str, Any]) -> list[Case]:
     """Every combination of `models`, `devices` and the options that hold a choice of several values.
 
     Raises:
         RooflineError: There are more than ten thousand.
     """
-    sweep = Sweep(tuple(models), tuple(devices), dict(options))
+    return _each(Sweep(tuple(models), tuple(devices), dict(options)))
+
+
+def _each(sweep: Sweep) -> list[Case]:
     if len(sweep) > MOST_CASES:
         raise RooflineError(
-            f"these options make {len(sweep):,} cases: give at most {MOST_CASES:,}, or write them with --all"
+            f"these options make {len(sweep):,} cases: give at most {MOST_CASES:,}, or write them with --all "
+            "(in Python roofline.sweep)"
         )
     return [sweep[number] for number in range(len(sweep))]
 
@@ -188,12 +205,7 @@ def compare(
     Raises:
         RooflineError: No combination is possible, or there are too many.
     """
-    from ..hardware import load_device
-
-    chosen = cases(
-        [_read(each) for each in _listed(models)], [load_device(each) for each in _listed(devices)], choices(options)
-    )
-    return run_cases(chosen, measured, measured_at)
+    return run_cases(_each(combinations(models, devices, options)), measured, measured_at)
 
 
 def _read(model: Any) -> ModelConfig | str:

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="one case, written as its own [MODEL] and options over those outside (repeatable)",
     )
-    add_all_arguments(parser, "case", ".csv")
+    add_all_arguments(parser, "case")
     options.add_device_arguments(parser, repeatable=True)
     add_training_arguments(parser, sweeps=True)
     measured.add_arguments(parser)
@@ -65,9 +65,9 @@ def _write_all(args: argparse.Namespace) -> int:
         RooflineError: The cases are no combinations of options alone, or the file cannot be written.
     """
     from ..answers.comparison import Sweep
-    from .streamed import write_cases
+    from ..sweeps.sweep import write_cases
 
-    path = output_of_all(args, "cases", ".csv")
+    path = output_of_all(args, "cases")
     one, *others = _split(args)
     if args.cases or others or measured.given(args):
         raise RooflineError("--all takes combinations of options: leave out --case, --measured and further run files")

@@ -18,28 +18,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def add_all_arguments(group: Any, what: str, suffixes: str) -> None:
-    """Add ``--jobs`` and ``--all``: `what` is written, to a file with one of the `suffixes`."""
+KINDS = ".csv, or .parquet with pyarrow"
+
+
+def add_all_arguments(group: Any, what: str) -> None:
+    """Add ``--jobs`` and ``--all``: every `what` is written to a file."""
     group.add_argument(
         "--jobs", metavar="N", type=units.positive_int, default=1, help="processes that work (default 1)"
     )
     group.add_argument(
         "--all",
         action="store_true",
-        help=f"write every {what} to --output ({suffixes}); what was stopped goes on where it stood",
+        help=f"write every {what} to --output ({KINDS}); what was stopped goes on where it stood",
     )
 
 
-def output_of_all(args: argparse.Namespace, what: str, suffixes: str) -> Path:
+def output_of_all(args: argparse.Namespace, what: str) -> Path:
     """The file that ``--all`` writes.
 
     Raises:
-        RooflineError: None is named, or it cannot be written.
+        RooflineError: None is named, in another format, or it cannot be written.
     """
     from pathlib import Path
 
     if args.output in {None, "-"}:
-        raise RooflineError(f"--all writes millions of {what}: name a file with --output ({suffixes})")
+        raise RooflineError(f"--all writes millions of {what}: name a file with --output ({KINDS})")
+    if args.format is not None:
+        raise RooflineError(f"--all writes what --output ends in ({KINDS}): leave out --format")
     check_writable(Path(args.output))
     return Path(args.output)
 

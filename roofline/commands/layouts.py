@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print the best layout in a framework's own keys instead: megatron, torchtitan, deepspeed or axolotl",
     )
     search.add_argument("--price", metavar="P", type=units.price, help="per device-hour: adds the cost of tokens")
-    add_all_arguments(search, "layout that surely fits", ".csv or .parquet")
+    add_all_arguments(search, "layout that surely fits")
     search.add_argument("--full", action="store_true", help="show the trade of time against memory as well")
     add_training_arguments(parser, sweeps=True, searches=True)
     measured.add_arguments(parser)
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
-    record = output_of_all(args, "layouts", ".csv or .parquet") if args.all else None
+    record = output_of_all(args, "layouts") if args.all else None
     if record is None and args.emit is None:
         settle_format(args)  # before a search of minutes
     with Progress("layouts") as progress, processes(args.jobs) as executor:
@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
             **measured.given(args),
             **given,
         )
-    if record is not None and not result.interrupted:
+    if record is not None:
+        if result.interrupted:
+            raise KeyboardInterrupt
         write_text(f"{result.fitting:,} layouts that fit, of {result.evaluated:,}, are in {record}\n")
         return 0 if result.layouts else DOES_NOT_FIT
     if args.emit is not None and result.layouts:

@@ -42,6 +42,8 @@ def settle_format(args: argparse.Namespace) -> None:
     Raises:
         RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
     """
+    if getattr(args, "all", False):
+        return  # it writes files of its own (`jobs`)
     if args.output is None or args.output == "-":
         args.format = args.format or "table"
         return

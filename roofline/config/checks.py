@@ -278,8 +278,9 @@ def _check_batch(train: TrainConfig) -> None:
 
 
 def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
-    several = first_where(train.pp > 1, train.pp)
-    if several is not None and any(group.shares_weights for group in model.groups):
+    shared = any(group.shares_weights for group in model.groups)
+    several = first_where(train.pp > 1, train.pp) if shared else None
+    if several is not None:
         raise RooflineError(
             f"pp {several[0]} would put layers of {model.name} that share weights on different stages: leave --pp out"
         )
@@ -346,8 +347,9 @@ def _check_stages(train: TrainConfig, model: ModelConfig, layout: str) -> None:
 
 
 def _check_expert_parallel(train: TrainConfig, model: ModelConfig) -> None:
-    several = first_where(train.ep > 1, train.ep)
-    if several is not None and not any(isinstance(group.mlp, Moe) for group in model.groups):
+    expert = any(isinstance(group.mlp, Moe) for group in model.groups)
+    several = None if expert else first_where(train.ep > 1, train.ep)
+    if several is not None:
         raise RooflineError(f"ep {several[0]} needs a mixture of experts, and {model.name} has none: leave --ep out")
     if is_scalar(train.ep, train.data_parallel, train.cp, train.tp, train.expert_tensor_parallel):
         _check_expert_ranks(train)

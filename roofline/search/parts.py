@@ -43,6 +43,26 @@ class Parts:
         """Where a part is."""
         return self.folder / f"{number:08}{suffix}"
 
+    def size(self, number: int) -> int:
+        """Bytes of a part; 0 of one without rows, which has no file."""
+        part = self.of(number, self.path.suffix)
+        return part.stat().st_size if part.exists() else 0
+
+    def whole(self, number: int, size: int) -> bool:
+        """Whether a part is there with as many bytes as were written; not where somebody removed it.
+
+        Raises:
+            RooflineError: It has more or fewer.
+        """
+        part = self.of(number, self.path.suffix)
+        if not part.exists():
+            return size == 0
+        if (found := part.stat().st_size) != size:
+            raise RooflineError(
+                f"{part} is damaged ({found:,} of {size:,} bytes): remove it, and it is worked out again"
+            )
+        return True
+
     @contextmanager
     def writing(self, part: Path) -> Iterator[Path]:
         """Where to write a part, which is there afterwards whole or, if nothing was written, not at all.
@@ -56,17 +76,33 @@ class Parts:
             if temporary.exists():
                 temporary.replace(part)
         except OSError as error:
-            raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error
+            gone = f"the folder of its parts, {self.folder}, is gone"
+            reason = error.strerror or error if self.folder.is_dir() else gone
+            raise RooflineError(f"cannot write {self.path}: {reason}") from error
         finally:
             temporary.unlink(missing_ok=True)
 
-    def finish(self, number: int, join: Callable[[list[Path], Path], None]) -> None:
-        """Put so many parts, as far as they are there, together in their order with `join`, and remove them.
+    def finish(
+        self, number: int, size_of: Callable[[int], int | None], join: Callable[[list[Path], Path], None]
+    ) -> None:
+        """Put so many parts together in their order with `join`, and remove them.
+
+        Args:
+            number: How many there are.
+            size_of: Bytes that a part should have: 0 where it has no rows, None where it is not on disk.
+            join: Writes parts to a file.
 
         Raises:
-            RooflineError: The disk is full.
+            RooflineError: The disk is full, or a part is gone.
         """
-        parts = [part for each in range(number) if (part := self.of(each, self.path.suffix)).exists()]
+        sizes = [size_of(each) for each in range(number)]
+        gone = [each for each, size in enumerate(sizes) if size is None or not self.whole(each, size)]
+        if gone:
+            raise RooflineError(
+                f"cannot write {self.path}: {len(gone):,} of {number:,} parts are not in {self.folder}, which all "
+                "processes must share; the same again works out those alone"
+            )
+        parts = [self.of(each, self.path.suffix) for each, size in enumerate(sizes) if size]
         try:
             whole = self.folder / f"whole{self.path.suffix}"  # there, so that nothing else is left of what is killed
             join(parts, whole)

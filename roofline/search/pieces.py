@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import RooflineError
+from ..errors import RooflineError, shown
 from .best import Best
 from .question import Bundles, Question
 from .sift import sift
@@ -70,8 +70,20 @@ def _here(
 
 def _there(bundles: Bundles, executor: Executor, rows: Record | None) -> Iterator[Best]:
     """Each piece on the executor."""
-    asked, path = pickle.dumps(bundles.question), None if rows is None else rows.path
+    asked, path = pickle.dumps(bundles.question), None if rows is None else rows.path.absolute()
     return in_order(executor, partial(_of_piece, asked, path), len(bundles.pieces))
+
+
+def check_executor(executor: object) -> None:
+    """Refuse what runs nothing.
+
+    Raises:
+        RooflineError: It has no method submit.
+    """
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise RooflineError(
+            f"executor must have a method submit, as those of concurrent.futures, got {shown(executor)}"
+        )
 
 
 def in_order(executor: Executor, work: Callable[[int], T], number: int) -> Iterator[T]:

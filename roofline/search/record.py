@@ -6,10 +6,9 @@ the pieces that are missing; parts of another question are refused.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,10 +17,13 @@ import msgspec
 
 from ..errors import RooflineError
 from .best import Best
+from .files import check_suffix, join
 from .parts import Parts
 from .question import Piece, Question
-from .rows import COLUMNS, SUFFIXES
+from .rows import COLUMNS, WRITERS
 from .sift import Take
+
+NOTE = ".npz"  # of a piece: what is best of it, and the size of its part
 
 
 class Record:
@@ -29,25 +31,37 @@ class Record:
 
     def __init__(self, path: str | Path, question: Question) -> None:
         path = Path(path)
-        if path.suffix not in SUFFIXES:
-            raise RooflineError(f"record {path}: a record of layouts ends in {' or '.join(SUFFIXES)}")
-        if path.suffix == ".parquet" and find_spec("pyarrow") is None:
-            raise RooflineError(f"record {path}: Parquet needs pyarrow (pip install 'roofline[parquet]'); or use .csv")
+        check_suffix(path, "layouts")
         self.path, self.parts = path, Parts(path, msgspec.json.encode(_plain(question)), "search")
 
     def restore(self, number: int, best: Best) -> bool:
         """Whether a piece is on disk already; then `best` is what was best of it."""
+        with self._kept(number) as kept:
+            if kept is None or not self.parts.whole(number, int(kept["bytes"])):
+                return False
+            best.from_arrays(kept)
+        return True
+
+    @contextmanager
+    def _kept(self, number: int) -> Iterator[dict[str, Any] | None]:
+        """What is kept of a piece beside its rows; None where it is not on disk.
+
+        Raises:
+            RooflineError: It is damaged.
+        """
         import numpy as np
 
-        kept = self.parts.of(number, ".npz")
+        kept = self.parts.of(number, NOTE)
         if not kept.exists():
-            return False
+            yield None
+            return
         try:
             with np.load(kept, allow_pickle=False) as arrays:
-                best.from_arrays({name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, KeyError, AttributeError, EOFError, BadZipFile) as error:
+                yield {name: arrays[name] for name in arrays.files}
+        except RooflineError:  # of its rows
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
             raise RooflineError(f"{kept} is damaged ({error}): remove it, and its piece is searched again") from error
-        return True
 
     @contextmanager
     def writing(self, number: int, piece: Piece, best: Best) -> Iterator[Take]:
@@ -58,44 +72,30 @@ class Record:
         """
         part = self.parts.of(number, self.path.suffix)
         with self.parts.writing(part) as temporary:
-            rows = SUFFIXES[part.suffix](temporary, piece)
+            rows = WRITERS[part.suffix](temporary, piece)
             try:
                 yield rows.take
             finally:
                 rows.close()
-        with self.parts.writing(self.parts.of(number, ".npz")) as temporary:  # last: a piece with it is there
-            _keep(best, temporary)
+        with self.parts.writing(self.parts.of(number, NOTE)) as temporary:  # last: a piece with it is there
+            _keep(best, self.parts.size(number), temporary)
 
     def finish(self, pieces: int) -> None:
         """Put the parts together, in order, and remove them."""
-        self.parts.finish(pieces, _join_csv if self.path.suffix == ".csv" else _join_parquet)
+        self.parts.finish(pieces, self._size, partial(join, header=COLUMNS))
+
+    def _size(self, number: int) -> int | None:
+        """Bytes that a piece's part should have; None where it is not on disk."""
+        with self._kept(number) as kept:
+            return None if kept is None else int(kept["bytes"])
 
 
-def _keep(best: Best, to: Path) -> None:
-    """Write what is best of a piece."""
+def _keep(best: Best, size: int, to: Path) -> None:
+    """Write what is best of a piece, and how many bytes its rows take."""
     import numpy as np
 
     with to.open("wb") as file:
-        np.savez(file, **best.arrays())
-
-
-def _join_csv(parts: list[Path], to: Path) -> None:
-    with to.open("wb") as file:
-        file.write(",".join(COLUMNS).encode() + b"\n")
-        for part in parts:
-            with part.open("rb") as rows:
-                shutil.copyfileobj(rows, file)
-
-
-def _join_parquet(parts: list[Path], to: Path) -> None:
-    import pyarrow.parquet as pq
-
-    if not parts:
-        raise RooflineError("no layout fits: there is nothing to record")
-    with pq.ParquetWriter(to, pq.read_schema(parts[0])) as writer:
-        for part in map(pq.ParquetFile, parts):
-            for group in range(part.num_row_groups):
-                writer.write_table(part.read_row_group(group))
+        np.savez(file, bytes=np.array(size), **best.arrays())
 
 
 def _plain(question: Question) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import ParquetRows, quoted
 from .grid import Bundle
 from .question import Piece
 from .space import DEGREES
@@ -14,7 +15,6 @@ OF_ROW = ("num_devices", *DEGREES, "etp", "schedule")
 OF_WORDS = ("sharding", "recompute", "sequence_parallel", "dtype", "attention", "stack")
 FIGURES = ("step_time_s", "memory_bytes")
 COLUMNS = (*OF_ROW, "micro_batch", *OF_WORDS, *FIGURES)
-GROUP = 2**17  # rows of Parquet that are compressed together: 20 MB
 
 
 class Words(NamedTuple):
@@ -90,26 +90,24 @@ def _texts(words: Words) -> tuple[Any, Any, Any, Any]:
         return [",".join(map(text, row)) for row in zip(*(each.tolist() for each in columns.values()), strict=True)]
 
     heads = np.array([joined(each, str) for each in words.rows], dtype=object)
-    return heads, words.micro, np.array(joined(words.variants, _quoted), dtype=object), words.whole
+    return heads, words.micro, np.array(joined(words.variants, _field), dtype=object), words.whole
 
 
-def _quoted(value: Any) -> str:
-    """A field of a CSV: the path of a software profile may hold anything."""
-    text = str(value)
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+def _field(value: Any) -> str:
+    """A field: the path of a software profile may hold anything."""
+    return quoted(str(value))
 
 
 class Parquet:
     """Rows of a Parquet file."""
 
     def __init__(self, to: Path, piece: Piece) -> None:
-        self.to, self.piece = to, piece
-        self.waiting: list[dict[str, Any]] = []
-        self.file: Any = None
+        self.piece, self.rows = piece, ParquetRows(to)
 
     def take(self, bundle: Bundle, variant: Any, rows: Any, micro: Any, needed: Any, seconds: Any) -> None:
         """Add layouts, as `sift.Take`."""
         import numpy as np
+        import pyarrow as pa
 
         if not hasattr(self, "words"):
             self.words = words_of(bundle, self.piece)
@@ -119,27 +117,12 @@ class Parquet:
         columns["etp"] = np.where(has, whole["etp"].take(place), columns["etp"])
         columns["micro_batch"] = self.words.micro.take(micro)
         columns |= {name: column.take(variant) for name, column in self.words.variants.items()}
-        self.waiting.append({**columns, "step_time_s": seconds, "memory_bytes": needed})
-        if sum(len(each["pp"]) for each in self.waiting) >= GROUP:
-            self._write()
-
-    def _write(self) -> None:
-        import numpy as np
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = pa.table({name: np.concatenate([each[name] for each in self.waiting]) for name in COLUMNS})
-        self.waiting.clear()
-        if self.file is None:
-            self.file = pq.ParquetWriter(self.to, table.schema)
-        self.file.write_table(table)
+        columns |= {"step_time_s": seconds, "memory_bytes": needed}
+        self.rows.add(pa.table({name: columns[name] for name in COLUMNS}))
 
     def close(self) -> None:
         """End the file."""
-        if self.waiting:
-            self._write()
-        if self.file is not None:
-            self.file.close()
+        self.rows.close()
 
 
-SUFFIXES: dict[str, type[Text | Parquet]] = {".csv": Text, ".parquet": Parquet}
+WRITERS: dict[str, type[Text | Parquet]] = {".csv": Text, ".parquet": Parquet}

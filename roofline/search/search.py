@@ -21,7 +21,7 @@ from ..gate import OF_TWO
 from ..timing.ranks import domain_size
 from .found import TWINS, Found
 from .layout import SearchResult
-from .pieces import run
+from .pieces import check_executor, run
 from .question import Bundles, Question
 from .schedules import spaces_of
 from .software import choices_of, parts_in, parts_of, several, software_note
@@ -112,10 +112,7 @@ def _check(objective: object, executor: object, progress: object) -> None:
     """
     if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise RooflineError(
-            f"executor must have a method submit, as those of concurrent.futures, got {shown(executor)}"
-        )
+    check_executor(executor)
     if progress is not None and not OF_TWO.holds(progress):
         raise RooflineError(f"progress must be {OF_TWO.words}, got {shown(progress)}")
 

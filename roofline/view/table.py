@@ -91,11 +91,11 @@ def render_csv(table: Table) -> str:
     writer.writerow(table.keys or table.columns)
     for row in table.rows:
         values = [plain(cell.value if isinstance(cell, Cell) else cell) for cell in row]
-        writer.writerow("" if value is None else _csv_text(value) for value in values)
+        writer.writerow("" if value is None else csv_text(value) for value in values)
     return out.getvalue()
 
 
-def _csv_text(value: Any) -> Any:
+def csv_text(value: Any) -> Any:
     """A value as CSV holds it: text that a spreadsheet would run as a formula is quoted as text."""
     if not isinstance(value, str):
         return value

@@ -57,6 +57,11 @@ CALLS: dict[str, Call] = {
     "memory": Call(roofline.memory, {"model": MODEL, "device": DEVICE, "micro_batch": 1}, FIELDS),
     "count": Call(roofline.count, {"model": MODEL, "micro_batch": 1}, FIELDS),
     "compare": Call(roofline.compare, {"models": MODEL, "devices": DEVICE, "micro_batch": 1}, FIELDS),
+    "sweep": Call(
+        roofline.sweep,
+        {"models": MODEL, "devices": DEVICE, "record": "/nowhere/all.csv", "micro_batch": 1},
+        ("executor", "progress", *FIELDS),
+    ),
     "mfu": Call(
         roofline.mfu,
         {"model": MODEL, "device": DEVICE, "step_time_s": 1.0, "micro_batch": 1},

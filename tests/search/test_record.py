@@ -1,5 +1,7 @@
 """Everything that fits is on disk, whole, once."""
 
+from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -7,9 +9,11 @@ import pytest
 
 import roofline
 from roofline.errors import RooflineError
-from roofline.search import record, rows
+from roofline.search import parts, rows
 
 from .small import ASKED, found, told
+
+FEW = {"tp": 8, "pp": 1, "recompute": "full", "sharding": "none"}
 
 
 def test_every_layout_that_fits_is_recorded(tmp_path, small_pieces):
@@ -59,23 +63,55 @@ def test_parts_of_another_search_are_not_taken(tmp_path, small_pieces):
 
 
 def test_a_damaged_part_is_told_and_never_unpickled(tmp_path, monkeypatch):
-    monkeypatch.setattr(record.shutil, "rmtree", lambda _: None)  # the parts stay
-    few = {"tp": 8, "pp": 1, "recompute": "full", "sharding": "none"}
-    found(record=tmp_path / "all.csv", **few)
+    monkeypatch.setattr(parts.shutil, "rmtree", lambda _: None)  # the parts stay
+    found(record=tmp_path / "all.csv", **FEW)
     damaged = next((tmp_path / "all.csv.parts").glob("*.npz"))
     for content in (b"", b"PK", b"\x93NUMPY", b"\x80\x04."):  # the last: a pickle
         damaged.write_bytes(content)
         with pytest.raises(RooflineError, match="is damaged .*: remove it"):
-            found(record=tmp_path / "all.csv", **few)
+            found(record=tmp_path / "all.csv", **FEW)
     damaged.unlink()
-    found(record=tmp_path / "all.csv", **few)
+    found(record=tmp_path / "all.csv", **FEW)
     assert damaged.exists()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_that_were_cut_are_told_and_those_gone_are_searched_again(suffix, tmp_path, monkeypatch):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / f"all{suffix}"
+    found(record=path, **FEW)
+    whole = path.read_bytes()
+    monkeypatch.setattr(parts.shutil, "rmtree", lambda _: None)  # the parts stay
+    found(record=path, **FEW)
+    part = next((tmp_path / f"all{suffix}.parts").glob(f"0*{suffix}"))
+    part.write_bytes(part.read_bytes()[:-5])
+    with pytest.raises(RooflineError, match=r"is damaged \(.* bytes\): remove it, and it is worked out again"):
+        found(record=path, **FEW)
+    part.unlink()
+    path.unlink()
+    found(record=path, **FEW)
+    assert path.read_bytes() == whole
+
+
+def test_an_executor_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch):
+    class Elsewhere:
+        def submit(self, function, *args):
+            future = Future()
+            future.set_result(function(*args))
+            for each in (tmp_path / "all.csv.parts").glob("0*"):
+                each.unlink()
+            return future
+
+    with pytest.raises(RooflineError, match="1 of 1 parts are not in .*, which all processes must share"):
+        found(record=tmp_path / "all.csv", executor=Elsewhere(), **FEW)
+    assert not (tmp_path / "all.csv").exists()
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"record": "all.txt"}, "ends in .csv or .parquet"),
+        ({"record": "all.txt"}, "all.txt: layouts by the million are written as .csv or .parquet"),
         ({"record": Path("nowhere") / "all.csv"}, "cannot write"),
         ({"executor": 3}, "executor must have a method submit"),
     ],
@@ -109,3 +145,14 @@ def test_the_command_writes_all_with_several_processes(tmp_path, refused, printe
     assert f"are in {path}" in printed("layouts", *words, "--all", "-o", str(path), "--jobs", "2")
     assert len(path.read_text().splitlines()) > 10
     assert "name a file with --output" in refused("layouts", *words, "--all")
+    assert "leave out --format" in refused("layouts", *words, "--all", "-o", str(path), "--format", "json")
+
+
+def test_the_command_writes_parquet(tmp_path, refused, printed):
+    words = ["llama-2-7b", "-d", "a100-sxm-80gb", "--num-devices", "8", "--stack", "megatron", "--tp", "8"]
+    words += ["--all", "-o", str(tmp_path / "all.parquet")]
+    if find_spec("pyarrow") is None:
+        assert "Parquet needs pyarrow (pip install 'roofline[parquet]')" in refused("layouts", *words)
+    else:
+        assert "layouts that fit" in printed("layouts", *words)
+        assert len(pd.read_parquet(tmp_path / "all.parquet")) > 10
