@@ -16,6 +16,7 @@ from ..config.lora import LORA_RANK
 from ..config.recompute import RECOMPUTES
 from ..config.settle import Run
 from ..config.stack import load_stack
+from ..config.words import schedule_run
 from ..errors import RooflineError
 from . import alternatives as able
 
@@ -103,8 +104,11 @@ def applied(run: Run, made: Iterable[Change], *, same_software: bool = False) ->
         options |= {"global_batch": batch} if batch != train.global_batch else {}
     there = msgspec.structs.replace(run, model=model, device=device)
     changed = there.changed(**{**stays, **options})
-    if changed.train.sharding not in {train.sharding, *load_stack(changed.train.stack).shardings}:
-        raise RooflineError(f"{changed.train.stack} does not shard as {changed.train.sharding}")
+    stack, schedule = load_stack(changed.train.stack), schedule_run(changed.train)
+    if changed.train.sharding not in {train.sharding, *stack.shardings}:
+        raise RooflineError(f"{stack.name} does not shard as {changed.train.sharding}")
+    if schedule not in {None, schedule_run(train), *stack.schedules}:
+        raise RooflineError(f"{stack.name} does not run {schedule} pipelines")
     if changed.train.stack != train.stack:
         options["stack"] = changed.train.stack
     return changed, options

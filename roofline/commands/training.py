@@ -211,7 +211,7 @@ _PARALLEL = (
     Option(
         "--schedule",
         "NAME",
-        "pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, ... (default 1f1b, interleaved with --vp)",
+        "pipeline schedule: gpipe, 1f1b, interleaved, zb-h1, ... (default the stack's; 1f1b, interleaved with --vp)",
         searched="several, or all that the stack has, are searched together",
     ),
     Option(

@@ -13,7 +13,6 @@ from .defaults import doubles, usual_base
 from .lora import LORA_RANK
 from .profile import profile_of
 from .run import TrainConfig
-from .schedules import usual_schedule
 from .stack import load_stack
 from .towers import image_patches, usual_intake
 
@@ -75,7 +74,7 @@ OF_TRAINING: Mapping[str, Callable[[TrainConfig], Any]] = {
     "base_dtype": _usual_base_dtype,
     "double_quant": lambda train: doubles(_base_dtype(train)),
     "base_upcast": lambda train: usual_upcast(_base_dtype(train), train, load_stack(train.stack)),
-    "schedule": lambda train: usual_schedule(train.vp),
+    "schedule": lambda train: load_stack(train.stack).usual_schedule(train.vp),
     "pp_layout": lambda _: "even",
     "dispatcher": lambda train: load_stack(train.stack).dispatcher,
     "exchange_overlap": lambda train: load_stack(train.stack).overlap.expert,

@@ -98,7 +98,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         fused: Fusions on top of the stack's (see `stacks.Fusion`).
         network_gbit_per_s: Network of one device, one way; None: the device's usual.
         etp: Tensor-parallel degree of the experts; None: 1 under sequence parallelism, else tp (see `feedforward.moe`).
-        schedule: The pipeline schedule (`schedules`); None: 1f1b, interleaved with virtual stages.
+        schedule: The pipeline schedule (`schedules`); None: the usual one of the software.
         pp_layout: Layers of each stage (of each virtual stage, in order): ``7,8,8,7``, or Megatron's
             ``Et*7|t*8|t*8|t*7L`` (`stage_layout`); None: spread evenly (`stages.chunk_sizes`).
         dispatcher: How tokens travel to experts: alltoall, allgather, deepep, hybridep (`dispatch`); None: the stack's.

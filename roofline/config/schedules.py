@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from ..arrays import Number, some, where
+from ..arrays import Number, where
 from ..errors import look_up
 from ..reading import packaged, read_packaged
-
-if TYPE_CHECKING:
-    from .run import TrainConfig
 
 Placement = Literal["rounds", "v", "both_ends"]
 
@@ -48,6 +45,7 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         placement: Which device holds a chunk: in rounds, in a V, or each stage with its mirror image.
         weight_copies: How often a device holds the weights of a stage.
         hides_exchange: Whether the exchange of expert parallelism runs beside another micro batch's compute.
+        of_one_chunk: What it is called with one stage on each device, where that has a name of its own.
         source: Paper and table.
     """
 
@@ -60,6 +58,7 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     placement: Placement = "rounds"
     weight_copies: int = 1
     hides_exchange: bool = False
+    of_one_chunk: str | None = None
     source: str
 
     @property
@@ -73,21 +72,10 @@ class PipelineSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if isinstance(rule, str):
             return None
         held = rule.p * pp + rule.s * stage + rule.constant
-        if rule.interleaved:  # with one stage on each device it is 1f1b
-            return where(vp > 1, held + (pp - 1 - 2 * stage) / vp, schedules()["1f1b"].held(pp, 1, stage))
+        if rule.interleaved:
+            alone = schedules()[str(self.of_one_chunk)]
+            return where(vp > 1, held + (pp - 1 - 2 * stage) / vp, alone.held(pp, 1, stage))
         return held
-
-
-def usual_schedule(vp: Number) -> str:
-    """The schedule of pipelines of which nothing is said; of arrays as well: with one stage a device it is 1f1b."""
-    return "interleaved" if some(vp > 1) else "1f1b"
-
-
-def schedule_run(train: TrainConfig) -> str | None:
-    """The schedule that a complete configuration of one layout runs; None where there is one stage."""
-    if train.pp == 1:
-        return None
-    return "1f1b" if train.schedule == "interleaved" and train.vp == 1 else train.schedule
 
 
 @cache

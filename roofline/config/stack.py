@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from ..arrays import Number, some
 from ..constants import constant
 from ..errors import RooflineError, unknown
 from ..reading import packaged, read_packaged, read_toml
+from .schedules import pipeline_schedule
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -39,6 +41,7 @@ Fusion = Literal[
 
 
 Upcast = Literal["none", "norms", "all"]
+USUAL_SCHEDULES = ("1f1b", "interleaved")
 Word = Literal["none", "zero1", "hzero1", "zero2", "zero3", "fsdp", "hsdp"]  # keys of `sharding.SHARDINGS`
 
 
@@ -89,7 +92,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             each layer (PyTorch's selective activation checkpointing: every second matmul, or every second layer).
         shardings: What a search for layouts lets data parallelism shard (see `sharding.SHARDINGS`).
         sharding: Which of them it runs with where nothing is said, and there is more than one rank.
-        schedules: Pipeline schedules that it has (see `schedules`).
+        schedules: Pipeline schedules that it has (see `schedules`), those that run where nothing is said first.
         sequence_parallel: Whether it shards norms and residuals over tp where nothing is said.
         zero1: How stage 1 of ZeRO reduces gradients: reduce_scatter, or all_reduce and drop.
         zero_engine: Which stages of ZeRO keep 16-bit gradients as DeepSpeed's engine does here, beside stage 3 (see
@@ -190,7 +193,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     selective: Literal["core", "half"] = "core"
     shardings: tuple[Word, ...] = ("none", "zero1", "zero2", "fsdp")
     sharding: Word = "none"
-    schedules: tuple[str, ...] = ("1f1b", "interleaved")
+    schedules: tuple[str, ...] = USUAL_SCHEDULES
     sequence_parallel: bool = False
     zero1: Literal["reduce_scatter", "all_reduce"] = "reduce_scatter"
     zero_engine: tuple[Word, ...] = ()
@@ -217,6 +220,15 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     software: tuple[str, ...] = ()
     source: str
     sources: dict[str, str] = {}
+
+    def usual_schedule(self, vp: Number) -> str:
+        """The schedule of a pipeline where nothing is said of it.
+
+        In arrays of layouts that of virtual stages stands for that of one stage a device, too (`of_one_chunk`).
+        """
+        divided = some(vp > 1)
+        plans = {name: pipeline_schedule(name) for name in (*self.schedules, *USUAL_SCHEDULES)}
+        return next(name for name, plan in plans.items() if plan.divided == divided and not plan.chunks)
 
     def gradient_bytes(self, dtype: str, es: int, *, master: bool = True) -> int:
         """Bytes of a gradient element as summed and reduced, for activations of `es` bytes and fp32 `master` weights.

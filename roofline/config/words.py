@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from .run import TrainConfig
-from .schedules import schedule_run, usual_schedule
+from .schedules import pipeline_schedule
+from .stack import load_stack
+
+
+def schedule_run(train: TrainConfig) -> str | None:
+    """The schedule that a complete configuration of one layout runs; None where there is one stage."""
+    if train.pp == 1 or train.schedule is None:
+        return None
+    alone = pipeline_schedule(train.schedule).of_one_chunk if train.vp == 1 else None
+    return alone or train.schedule
 
 
 def layout_words(train: TrainConfig) -> str:
@@ -13,7 +22,7 @@ def layout_words(train: TrainConfig) -> str:
     degrees = ("tp", "pp", "cp", "dp")
     split = " x ".join(f"{name} {getattr(train, name)}" for name in degrees if getattr(train, name) != 1)
     extras = [f"{train.vp} virtual stages"] if train.vp != 1 else []
-    if train.pp != 1 and train.schedule is not None and schedule_run(train) != usual_schedule(train.vp):
+    if schedule_run(train) not in {None, load_stack(train.stack).usual_schedule(train.vp)}:
         extras += [f"{train.schedule} schedule"]
     extras += [f"layers {train.pp_layout}"] if train.pp_layout not in {None, "even"} else []
     extras += [f"experts over {train.ep}"] if train.ep != 1 else []

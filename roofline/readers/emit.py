@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..config.run import TrainConfig
-from ..config.schedules import usual_schedule
+from ..config.stack import load_stack
 from ..counting.ownership import shard_degree
 from ..errors import RooflineError
 from ..model.expressions import evaluate
@@ -56,7 +56,8 @@ def _values(train: TrainConfig, devices_per_node: int) -> dict[str, Any]:
     by_module = train.recompute == "selective" and form not in {"", "every", "matmuls"}
     values["recompute_modules"] = form.replace(",", " ") if by_module else None
     values |= {"recompute_form": form, "recompute_number": number or None}
-    values |= {"etp": train.expert_tensor_parallel, "schedule": train.schedule or usual_schedule(train.vp)}
+    values |= {"etp": train.expert_tensor_parallel}
+    values |= {"schedule": train.schedule or load_stack(train.stack).usual_schedule(train.vp)}
     train = msgspec.structs.replace(train, devices_per_node=train.devices_per_node or devices_per_node)
     return values | {"accumulation": train.accumulation, "dp_shard": shard_degree(train)}
 

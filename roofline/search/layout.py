@@ -13,9 +13,9 @@ from ..answers.times import estimate_times
 from ..arrays import is_scalar, number
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
-from ..config.schedules import schedule_run
 from ..config.settle import resolve
 from ..config.stack import load_stack
+from ..config.words import schedule_run
 from ..constants import constant
 from ..counting.step import build_step
 from ..footprint.parts import Memory

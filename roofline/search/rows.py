@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..config.schedules import pipeline_schedule
+from ..config.stack import load_stack
 from .files import ParquetRows, quoted
 from .grid import Bundle
 from .question import Piece
@@ -39,9 +41,9 @@ def words_of(bundle: Bundle, piece: Piece) -> Words:
 
     trains, space, part = bundle.trains, bundle.space, slice(piece.first, piece.last)
     columns = {name: space.columns[name][part] for name in ("num_devices", *DEGREES)}
-    schedule = trains[0].schedule
-    usual = np.where(columns["vp"] > 1, "interleaved", "1f1b").astype(object)
-    scheduled = usual if schedule in {None, "interleaved"} else np.full(len(usual), schedule, dtype=object)
+    schedule = trains[0].schedule or load_stack(trains[0].stack).usual_schedule(columns["vp"])
+    alone = pipeline_schedule(schedule).of_one_chunk or schedule
+    scheduled = np.where(columns["vp"] > 1, schedule, alone).astype(object)
     etp = space.columns["etp"][part] if "etp" in space.columns else None
     apart, whole = (
         {**columns, "etp": sharing if etp is None else etp, "schedule": scheduled}

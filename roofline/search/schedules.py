@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from ..config.run import TrainConfig
+from ..config.schedules import pipeline_schedule
 from ..config.stack import load_stack
 from ..errors import RooflineError
 from ..model.spec import ModelConfig
@@ -16,9 +17,9 @@ Scheduled = list[tuple[str | None, Space]]  # layouts by pipeline schedule; None
 
 
 def schedules_of(choices: Choices, stack: str) -> tuple[str | None, ...]:
-    """The schedules that a search tries on a software profile; None: 1f1b, interleaved with virtual stages."""
+    """The schedules that a search tries on a software profile; None: its usual ones."""
     if choices.schedule == "all":
-        return load_stack(stack).schedules
+        return load_stack(stack).schedules or (None,)
     return choices.schedule or (None,)
 
 
@@ -37,20 +38,31 @@ def spaces_of(
     Raises:
         RooflineError: No layout is consistent under any schedule: why not under the first.
     """
-    tried = {stack: schedules_of(choices, stack) for stack in stacks}
-    spaces: dict[str | None, Space] = {}
+    tried = {
+        stack: [(name, _run_by(stack, choices, name)) for name in schedules_of(choices, stack)] for stack in stacks
+    }
+    spaces: dict[tuple[str | None, Choices], Space] = {}
     problems: dict[str | None, RooflineError] = {}
-    for schedule in dict.fromkeys(name for names in tried.values() for name in names):
+    for schedule, able in dict.fromkeys(each for names in tried.values() for each in names):
         scheduled = msgspec.structs.replace(train, schedule=schedule)
         try:
-            spaces[schedule] = space_of(model, scheduled, choices, domain, num_devices)
+            spaces[schedule, able] = space_of(model, scheduled, able, domain, num_devices)
         except RooflineError as error:
             problems[schedule] = error
     if not spaces:
         raise next(iter(problems.values()))
-    notes = tuple(f"no layout runs {schedule}: {error}" for schedule, error in problems.items())
-    found = {stack: {name: spaces[name] for name in names if name in spaces} for stack, names in tried.items()}
+    notes = tuple(f"no layout runs {schedule}: {error}" for schedule, error in problems.items() if schedule is not None)
+    found = {stack: {each[0]: spaces[each] for each in names if each in spaces} for stack, names in tried.items()}
     return {stack: _once(each) for stack, each in found.items()}, notes
+
+
+def _run_by(stack: str, choices: Choices, schedule: str | None) -> Choices:
+    """The choices, with one stage (or chunk) where a profile has no schedule for more, and neither is asked for."""
+    has = load_stack(stack).schedules
+    limits: dict[str, tuple[int, ...]] = {} if has else {"pp": (1,)}
+    limits |= {} if any(pipeline_schedule(name).divided for name in has) else {"vp": (1,)}
+    limits = {name: one for name, one in limits.items() if schedule is None and getattr(choices, name) is None}
+    return msgspec.structs.replace(choices, **limits)
 
 
 def _once(spaces: Mapping[str | None, Space]) -> Scheduled:
@@ -65,6 +77,7 @@ def _once(spaces: Mapping[str | None, Space]) -> Scheduled:
     found += [(None, space) for space in alone if len(space.consistent)][:1]
     for name, space in spaces.items():
         columns = space.columns
-        differs = columns["vp"] > 1 if name == "interleaved" and "1f1b" in spaces else columns["pp"] > 1
+        of_one = pipeline_schedule(name).of_one_chunk if name is not None else None
+        differs = columns["pp" if of_one is None or of_one not in spaces else "vp"] > 1
         found.append((name, space.where(differs)))
     return found

@@ -10,7 +10,7 @@ import msgspec
 from .. import units
 from ..answers.estimate import waterfall as lost_to
 from ..config.recompute import recompute_words
-from ..config.schedules import usual_schedule
+from ..config.stack import load_stack
 from ..config.words import layout_words as degrees_words
 from ..search.layout import HARDLY, WAITING_DRAW, layout_dict, unsure, worse_by
 from .cells import one_unit
@@ -223,7 +223,7 @@ def ranking(title: str, found: list[Layout], result: SearchResult) -> Table:
     ]
     head = [{"num_devices": "Devices"}.get(name, name) for name, _ in degrees]
     told = list(METHODS)
-    if all(layout.pipeline_schedule in {None, usual_schedule(layout.vp)} for layout in found):
+    if all(layout.pipeline_schedule in {None, load_stack(layout.stack).usual_schedule(layout.vp)} for layout in found):
         told.remove("pipeline_schedule")  # vp says it
     methods = [name for name in told if len({_word(layout, name) for layout in found}) > 1]
     if len(methods) < len(told):

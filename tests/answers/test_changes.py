@@ -61,3 +61,15 @@ def test_another_model_or_device_is_an_option_like_others():
 def test_what_is_not_possible_is_refused():
     with pytest.raises(RooflineError):
         applied(EIGHT, [change(tp=3)])
+
+
+def test_a_pipeline_that_the_software_does_not_run_is_refused_unless_it_was_asked_for():
+    layout = {"num_devices": 8, "micro_batch": 1, "global_batch": 32}
+    plain = roofline.settle("llama-3-8b", "h100-sxm-80gb", **layout, pp=2, stack="deepspeed")
+    with pytest.raises(RooflineError, match="deepspeed does not run interleaved pipelines"):
+        applied(plain, [change(vp=2)])
+    asked = roofline.settle("llama-3-8b", "h100-sxm-80gb", **layout, pp=2, vp=2, stack="deepspeed")
+    assert applied(asked, [change(vp=4)])[0].train.vp == 4
+    whole = roofline.settle("llama-3-8b", "h100-sxm-80gb", **layout, stack="llm-c")
+    with pytest.raises(RooflineError, match="llm-c does not run 1f1b pipelines"):
+        applied(whole, [change(pp=2)])

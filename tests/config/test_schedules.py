@@ -1,9 +1,14 @@
 """Pipeline schedules: the figures of the papers."""
 
+import numpy as np
 import pytest
 
 from roofline.config.schedules import pipeline_schedule, schedules
+from roofline.config.settle import settle
+from roofline.config.stack import load_stack
+from roofline.config.words import schedule_run
 from roofline.errors import RooflineError
+from roofline.model.load import load_model
 
 
 def bubble(name: str, pp: int, forward: float, data: float, weight: float, vp: int = 1) -> float:
@@ -32,8 +37,9 @@ def test_bubbles_of_the_papers(name: str, expected: float) -> None:
     assert bubble(name, 8, 1, 2, 1.5) == pytest.approx(expected)
 
 
-def test_virtual_stages_divide_the_bubble() -> None:
-    assert bubble("interleaved", 8, 1, 2, 1.5, vp=3) == pytest.approx(7 * 4.5 / 3)
+@pytest.mark.parametrize("name", ["interleaved", "circular"])
+def test_virtual_stages_divide_the_bubble(name: str) -> None:
+    assert bubble(name, 8, 1, 2, 1.5, vp=3) == pytest.approx(7 * 4.5 / 3)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,38 @@ def test_micro_batches_in_flight(name: str, held: list[int]) -> None:
 def test_interleaved_holds_more_on_the_first_stages() -> None:
     # p + (p-1)/v on the first, p - (p-1)/v on the last
     assert [pipeline_schedule("interleaved").held(8, 4, stage) for stage in (0, 7)] == [8 + 7 / 4, 8 - 7 / 4]
-    assert pipeline_schedule("gpipe").held(8, 1, 0) is None  # all of the step
+    assert pipeline_schedule("interleaved").held(8, 1, 2) == 6  # with one chunk as 1f1b
+
+
+@pytest.mark.parametrize("name", ["gpipe", "circular"])
+def test_all_of_a_step_are_in_flight_before_the_first_backward_pass(name: str) -> None:
+    assert pipeline_schedule(name).held(8, 2, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("stack", "one", "several"),
+    [
+        ("megatron", "1f1b", "interleaved"),
+        ("jax", "gpipe", "circular"),
+        ("torchtitan", "1f1b", "interleaved"),
+        ("deepspeed", "1f1b", "interleaved"),  # asked for what it does not have
+        ("llm-c", "1f1b", "interleaved"),
+    ],
+)
+def test_the_usual_schedule_is_the_first_that_the_software_has(stack: str, one: str, several: str) -> None:
+    usual = load_stack(stack).usual_schedule
+    assert (usual(1), usual(2), usual(np.array([1, 2]))) == (one, several, several)
+
+
+def test_one_chunk_on_each_device_is_the_plain_schedule() -> None:
+    def run(**options: object) -> str | None:
+        return schedule_run(settle(load_model("gpt2"), None, {"num_devices": 4, "global_batch": 8, **options}).train)
+
+    assert run() is None
+    assert run(pp=2) == run(pp=2, schedule="interleaved") == "1f1b"
+    assert run(pp=2, schedule="circular") == run(pp=2, stack="jax") == "gpipe"
+    assert run(pp=2, vp=2, stack="jax") == "circular"
+    assert run(pp=2, schedule="zb-h1") == "zb-h1"
 
 
 def test_every_schedule_names_its_source() -> None:

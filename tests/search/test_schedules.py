@@ -64,12 +64,50 @@ def test_every_layout_with_its_own_experts_and_schedule_is_what_estimate_says(tm
         assert one.memory.needed_bytes == pytest.approx(needed, rel=1e-5)
 
 
-def test_all_is_what_the_software_has():
+def test_all_is_what_the_software_has(tmp_path):
     assert schedules_of(Choices(schedule="all"), "deepspeed") == ("1f1b",)
     assert schedules_of(Choices(), "deepspeed") == (None,)
-    found = roofline.layouts(DENSE, DEVICE, **PIPELINES | {"stack": "torchtitan"}, schedule="all", pp=(2, 4), top=200)
-    assert {layout.pipeline_schedule for layout in found.layouts} <= {"gpipe", "1f1b", "interleaved", "zb-v"}
-    assert any(layout.pipeline_schedule == "zb-v" for layout in found.layouts)
+    assert schedules_of(Choices(schedule="all"), "hf-trainer") == (None,)
+    found, *_ = rows(tmp_path / "all.csv", DENSE, **PIPELINES | {"stack": "internevo"}, schedule="all", pp=(2, 4))
+    assert set(found.index.get_level_values("schedule")) == {"1f1b", "interleaved", "zb-h1", "zb-v"}
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [
+        ("megatron", {(1, "-"), (1, "1f1b"), (2, "interleaved"), (3, "interleaved"), (6, "interleaved")}),
+        ("deepspeed", {(1, "-"), (1, "1f1b")}),
+        ("jax", {(1, "-"), (1, "gpipe"), (2, "circular"), (3, "circular"), (6, "circular")}),
+        ("llm-c", {(1, "-")}),
+    ],
+)
+def test_where_nothing_is_said_the_software_runs_what_it_has(tmp_path, stack, expected):
+    """24 layers on two stages or four: 12 or 6 on each, in chunks of whole layers, rounds of pp micro batches."""
+    options = {**PIPELINES, "stack": stack, "pp": (1, 4), "cp": 1, "recompute": "full"}
+    if stack == "llm-c":
+        del options["pp"]
+    found, *_ = rows(tmp_path / "all.csv", DENSE, **options)
+    assert set(found.reset_index()[["vp", "schedule"]].itertuples(index=False, name=None)) == expected
+
+
+def test_degrees_that_are_asked_for_are_run_on_whatever_software():
+    options = {"num_devices": 8, "global_batch": 32, "seq_len": 2048, "recompute": "full", "top": 50}
+    found = roofline.layouts(DENSE, DEVICE, **options, stack="deepspeed", vp=(1, 2), pp=4).layouts
+    assert {layout.pipeline_schedule for layout in found} == {"1f1b", "interleaved"}
+    assert {layout.pp for layout in roofline.layouts(DENSE, DEVICE, **options, stack="llm-c", pp=2).layouts} == {2}
+    with pytest.raises(RooflineError, match=r"x pp \(1\) x dp must be 8 devices"):
+        roofline.layouts(DENSE, DEVICE, **options, stack="llm-c", tp=1, dp=1, cp=1)
+
+
+def test_usual_schedules_of_other_software_are_searched_as_estimated(tmp_path):
+    path = tmp_path / "all.csv"
+    options = {"num_devices": 8, "global_batch": 32, "seq_len": 2048, "stack": "jax", "recompute": "full"}
+    roofline.layouts(DENSE, DEVICE, **options, pp=4, vp=(1, 3), record=path)
+    for row in pd.read_csv(path).groupby("vp").sample(3, random_state=2).to_dict("records"):
+        seconds, needed, _ = (row.pop(name) for name in ("step_time_s", "memory_bytes", "schedule"))
+        one = roofline.estimate(DENSE, DEVICE, **{**options, **row})
+        assert one.step_time_s == pytest.approx(seconds, rel=1e-5)
+        assert one.memory.needed_bytes == pytest.approx(needed, rel=1e-5)
 
 
 def test_a_layout_says_its_schedule_where_its_stages_do_not(printed):

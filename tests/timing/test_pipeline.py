@@ -24,7 +24,14 @@ def passes_of(name, vp=1, forward=1.0, data=1.0, weight=1.0):
 # the bubble of the papers, of the first device: (p-1)(F+B), divided by v, and (p-1)(F+B-W)
 @pytest.mark.parametrize(
     ("name", "vp", "bubble"),
-    [("gpipe", 1, 9.0), ("1f1b", 1, 9.0), ("interleaved", 2, 4.5), ("interleaved", 4, 2.25), ("zb-h1", 1, 3.0)],
+    [
+        ("gpipe", 1, 9.0),
+        ("1f1b", 1, 9.0),
+        ("interleaved", 2, 4.5),
+        ("interleaved", 4, 2.25),
+        ("circular", 2, 4.5),
+        ("zb-h1", 1, 3.0),
+    ],
 )
 def test_devices_wait_as_long_as_the_schedule_says(name, vp, bubble):
     passes = passes_of(name, vp)
@@ -39,9 +46,11 @@ def test_zero_bubble_leaves_no_gap_on_any_device():
         assert span == pytest.approx(M * 3.0)
 
 
-@pytest.mark.parametrize("name", ["gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", "zb-2p", "zb-v", "dualpipe"])
+@pytest.mark.parametrize(
+    "name", ["gpipe", "1f1b", "interleaved", "circular", "zb-h1", "zb-h2", "zb-2p", "zb-v", "dualpipe"]
+)
 def test_every_pass_runs_once_after_what_it_needs(name):
-    vp = {"interleaved": 2, "zb-v": 2}.get(name, 1)
+    vp = {"interleaved": 2, "circular": 2, "zb-v": 2}.get(name, 1)
     passes = passes_of(name, vp)
     kinds = {"forward", "backward"} | ({"weight gradients"} if splits_backward(pipeline_schedule(name)) else set())
     found = {(each.kind, each.micro_batch, each.chunk, each.device): each for each in passes}
