@@ -37,24 +37,25 @@ def alike_rows(columns: Sequence[Any], rows: int) -> tuple[Any, Any]:
 
     code = np.zeros(rows, dtype=int)
     for each in columns:
-        values, place = distinct(each, int(each.max()) + 1)
+        values, place = distinct(each)
         code = code * len(values) + place
     _, firsts, places = np.unique(code, return_index=True, return_inverse=True)
     return firsts, places
 
 
-def distinct(numbers: Any, most: int) -> tuple[Any, Any]:
-    """Which of the numbers below `most` occur, rising, and for each of `numbers` its place among them.
+def distinct(numbers: Any) -> tuple[Any, Any]:
+    """Which numbers from 0 up occur, rising, and for each of `numbers` its place among them.
 
     >>> import numpy as np
-    >>> [each.tolist() for most in (6, 10**6) for each in distinct(np.array([5, 2, 5]), most)]
-    [[2, 5], [1, 0, 1], [2, 5], [1, 0, 1]]
+    >>> [each.tolist() for most in (5, 10**6) for each in distinct(np.array([most, 2, most]))]
+    [[2, 5], [1, 0, 1], [2, 1000000], [1, 0, 1]]
     """
     import numpy as np
 
+    most = int(numbers.max(initial=0))
     if most > SPARSE * len(numbers):
         found, places = np.unique(numbers, return_inverse=True)
         return found, places
-    used = np.zeros(most, dtype=bool)
+    used = np.zeros(most + 1, dtype=bool)
     used[numbers] = True
     return used.nonzero()[0], (np.cumsum(used) - 1).take(numbers)

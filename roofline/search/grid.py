@@ -245,13 +245,12 @@ class Bundle:
 
         degrees = {name: taken(column, rows) for name, column in self.columns.items()}
         sequences = self.micro.take(micro)
-        update = self._update(sharding, *distinct(rows, len(self.key_of_row)), micro)
+        update = self._update(sharding, *distinct(rows), micro)
         step = self._step(sharding, degrees, sequences, (), tuple(item.op for item in update))
         # what one micro batch takes depends on few things, so it is worked out for those that occur
         index = self._place(variant, rows, micro)
         firsts, place_of_row = self.successions
-        places = len(self.trains) * 2 * self.shape[1] * self.shape[2] * len(firsts)
-        codes, back = distinct(index * len(firsts) + place_of_row.take(rows), places)
+        codes, back = distinct(index * len(firsts) + place_of_row.take(rows))
         index, place = np.divmod(codes, len(firsts))
         degrees_alone = {name: taken(column, firsts.take(place)) for name, column in self.columns.items()}
         alone = self._step(sharding, degrees_alone, self.micro.take(index % self.shape[2]), (), ())

@@ -1,5 +1,7 @@
 """Many layouts priced at once are what each is alone."""
 
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,15 +18,21 @@ from roofline.search.variants import counted_as
 from .small import DENSE, DEVICE, EXPERTS, TIED
 
 
-def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
-    """Every layout of the bundle with its array result and its configuration."""
+def bundle_of(model, num_devices, global_batch, variants, sharding="none", **options):
+    """Every layout of some devices, under some words."""
     base = outline(train_config({**options, "num_devices": 1, "global_batch": 1}), model)
     base = msgspec.structs.replace(base, global_batch=global_batch)
     space = space_of(model, base, Choices(), 8, num_devices)
     trains = [msgspec.structs.replace(base, **words) for words in variants]
-    bundle = Bundle(model, DEVICE, space, trains, counted_as(sharding, base))
+    return Bundle(model, DEVICE, space, trains, counted_as(sharding, base))
+
+
+def all_layouts(model, num_devices, global_batch, variants, sharding, **options):
+    """Every layout of the bundle with its array result and its configuration."""
+    bundle = bundle_of(model, num_devices, global_batch, variants, sharding, **options)
+    space = bundle.space
     rows, micro = np.nonzero(space.consistent)
-    for variant, train in enumerate(trains):
+    for variant, train in enumerate(bundle.trains):
         memory = bundle.memory(sharding, np.arange(len(space.columns["tp"]))).needed[variant, rows, micro]
         times = bundle.schedule(sharding, np.full(len(rows), variant), rows, micro)
         for i, (row, m) in enumerate(zip(rows, micro, strict=True)):
@@ -80,6 +88,34 @@ def test_optimizers_of_whole_tensors_are_searched_as_estimated(optimizer, shardi
         alone = estimate_step(build_step(TIED, train), DEVICE)
         assert seconds == pytest.approx(alone.step_time_s, rel=1e-9), train
         assert memory == pytest.approx(alone.memory.needed_bytes, rel=1e-9), train
+
+
+def test_recompute_saves_where_the_same_without_it_holds_more():
+    words = [{"recompute": how, "sequence_parallel": whole} for whole in (False, True) for how in ("full", "none")]
+    bundle = bundle_of(TIED, (1,), 2, [*words, {"recompute": "selective", "dtype": "fp16"}], stack="megatron")
+    full, none, whole, whole_none, alone = [5.0, 4.0], [5.0, 4.5], [3.0, 4.0], [2.0, 6.0], [9.0, 9.0]
+    memory = np.array([full, none, whole, whole_none, alone])[:, None, :]  # [variants, one row, two micro batches]
+    saves = bundle.saves(memory)[:, 0].tolist()
+    assert saves == [[False, True], [True, True], [False, True], [True, True], [True, True]]
+
+
+def test_each_layout_has_a_number_of_its_own():
+    bundle = bundle_of(TIED, (1, 2), 4, [{"recompute": how} for how in ("none", "full")], stack="megatron")
+    rows, sizes = len(bundle.space.consistent), len(bundle.micro)
+    places = list(itertools.product(range(2), range(rows), range(sizes)))
+    numbers = bundle.index_of(*np.array(places).T)
+    assert numbers.tolist() == list(range(2 * rows * sizes))
+    assert [bundle.layout_at(number) for number in numbers.tolist()] == places
+
+
+def test_figures_that_variants_have_alike_are_held_once():
+    """Two numbers of passes, as many degrees and micro batches as there are; one number where nothing changes it."""
+    for other, held in (("none", {1}), ("full", {1, 2})):
+        bundle = bundle_of(TIED, (1, 2), 4, [{"recompute": "none"}, {"recompute": other}], stack="megatron")
+        each = 2 * len(bundle.keys["tp"]) * len(bundle.micro)
+        figures = [table for _, sums in bundle.saved for table in sums.values()]
+        assert {table.size // each for table in figures if np.ndim(table)} == held
+        assert sum(np.ndim(sums["kernels"]) for _, sums in bundle.saved) == 0
 
 
 def test_recompute_that_saves_nothing_is_not_a_choice():
