@@ -75,17 +75,11 @@ def chunk_sizes(layers: int, pp: int, vp: int) -> list[int]:
     ([2, 2, 2, 2], [7, 8], 7, [16, 15, 15, 15])
     """
     chunks = pp * vp
-    if layers % chunks and (layers + 2) % chunks == 0:
-        each = (layers + 2) // chunks
-        sizes = [each - 1, *[each] * (chunks - 2), each - 1] if chunks > 1 else [layers]
-        return sizes if min(sizes) >= 0 else _in_order(layers, chunks)
-    if layers % chunks and (layers + 1) % chunks == 0:
-        each = (layers + 1) // chunks
-        return [*[each] * (chunks - 1), each - 1]
-    return _in_order(layers, chunks)
-
-
-def _in_order(layers: int, chunks: int) -> list[int]:
+    last = chunks - 1
+    if (layers + 2) % chunks == 0:  # as it is of even layers in two chunks, and of any in one
+        return [(layers + 2) // chunks - (place == 0) - (place == last) for place in range(chunks)]
+    if (layers + 1) % chunks == 0:
+        return [(layers + 1) // chunks - (place == last) for place in range(chunks)]
     each, more = divmod(layers, chunks)
     return [each + (place < more) for place in range(chunks)]
 
@@ -177,19 +171,12 @@ def _stages_of_arrays(dealt: _Dealt, train: TrainConfig) -> tuple[Stage, ...]:
     pp, vp = (np.asarray(each).astype(np.int64) for each in (train.pp, train.vp))
     width = int(vp.max()) + 1
     codes = pp * width + vp
-    found = np.flatnonzero(np.bincount(codes.reshape(-1)))
-    rows = [_composition(dealt, *divmod(int(code), width)) for code in found]
-    most = max(len(each) for each in rows)
-    table: Any = np.zeros((most, 3 + len(dealt.counts), int(found[-1]) + 1))  # [stage, figure, code]
-    for code, row in zip(found, rows, strict=True):
-        for place in range(most):
-            table[place, :, code] = row[min(place, len(row) - 1)]
-    return tuple(
-        Stage(
-            index=table[place, 0].take(codes),
-            embedding=table[place, 1].take(codes),
-            head=table[place, 2].take(codes),
-            layers=tuple(table[place, 3 + kind].take(codes) for kind in range(len(dealt.counts))),
-        )
-        for place in range(most)
-    )
+    used = np.bincount(codes.reshape(-1)) > 0
+    found = [_composition(dealt, *divmod(int(code), width)) for code in used.nonzero()[0]]
+    which = (used.cumsum() - 1).take(codes)  # of those found
+    stages = []
+    for place in range(max(map(len, found))):
+        rows = np.array([each[min(place, len(each) - 1)] for each in found], dtype=float)  # [which, figure]
+        index, embedding, head, *layers = (column.take(which) for column in rows.T)
+        stages.append(Stage(index=index, embedding=embedding, head=head, layers=tuple(layers)))
+    return tuple(stages)

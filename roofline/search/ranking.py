@@ -90,11 +90,10 @@ class Front:
         import numpy as np
 
         source = np.broadcast_to(source, np.shape(cost))
-        if len(self._cost):
-            keep = time <= self.within(cost)
-            if not keep.any():
-                return
-            cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
+        keep = time <= self.within(cost)
+        if not keep.any():
+            return
+        cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
         first = np.argsort(
             cost, kind="stable"
         )  # most are slower than one that costs as little: by one key, then by all

@@ -15,7 +15,7 @@ import msgspec
 
 from ..arrays import Number
 from ..config.recompute import RECOMPUTES, recompute_fields
-from ..config.run import TrainConfig
+from ..config.run import TrainConfig, known
 from ..config.schedules import pipeline_schedule
 from ..errors import RooflineError
 from ..model.spec import Mlp, ModelConfig, Moe
@@ -120,7 +120,7 @@ def space_of(
     """
     import numpy as np
 
-    batch = int(train.global_batch or 1)
+    batch = int(known(train.global_batch))
     rows, problem = [], None
     for devices in num_devices:
         try:
@@ -152,23 +152,18 @@ def _consistent(columns: dict[str, Any], batch: int, micro: Any) -> Any:
     accumulation, left = np.divmod(batch, columns["dp"][:, None] * micro)
     # interleaving runs micro batches in rounds of pp (arXiv:2104.04473, section 2.2)
     rounds = (columns["vp"][:, None] == 1) | (accumulation % columns["pp"][:, None] == 0)
-    return (left == 0) & (accumulation > 0) & rounds
+    return (left == 0) & rounds
 
 
 def _batches_that_work(columns: dict[str, Any], batch: int, micro: int) -> str:
     """The nearest global batches for a micro batch, and the micro batches for a global batch."""
     import numpy as np
 
-    def works(total: int, each: int) -> bool:
-        return total > 0 and bool(_consistent(columns, total, np.array([each])).any())
-
-    step = micro * int(columns["num_devices"].min())  # a multiple of every dp
-    below = [n for n in range(batch // step * step, 0, -step)[:8] if works(n, micro)][:1]
-    above = [n for n in range(_next_multiple(batch, step), batch + 9 * step, step) if works(n, micro)][:1]
-    others = [n for n in divisors(batch) if works(batch, n)]
-    ways = [f"global_batch {' or '.join(map(str, below + above))}"] if below + above else []
-    ways += [f"micro_batch {' or '.join(map(str, others[:4]))}"] if others else []
-    return f"use {', or '.join(ways)}" if ways else "allow other degrees"
+    step = micro * int(columns["num_devices"].min())  # a multiple of every dp, in rounds of every pp
+    below = batch // step * step
+    way = f"use global_batch {below} or {below + step}" if below else f"use global_batch {step}"
+    others = [n for n in divisors(batch) if _consistent(columns, batch, np.array([n])).any()]
+    return f"{way}, or micro_batch {' or '.join(map(str, others[:4]))}" if others else way
 
 
 def _few(values: list[int]) -> str:
@@ -181,7 +176,7 @@ def _next_multiple(value: int, of: int) -> int:
 
 def _rows(model: ModelConfig, train: TrainConfig, choices: Choices, domain: int, devices: int) -> list[tuple[int, ...]]:
     """Every combination of `choices.degrees` that makes up the number of devices."""
-    batch = int(train.global_batch or 1)
+    batch = int(known(train.global_batch))
     tensor = _tensor_degrees(model, devices, choices, domain)
     context = _context_degrees(model, devices, train.sequence_length, choices)
     stages = _stage_degrees(model, devices, choices, train.schedule)
@@ -297,7 +292,8 @@ def _expert_degrees(model: ModelConfig, choices: Choices) -> list[int]:
                 f"ep {_few(list(choices.ep or ()))} needs a mixture of experts, and {model.name} has none"
             )
         return [1]
-    found = [ep for ep in _allowed(choices.ep, divisors(min(counts))) if all(n % ep == 0 for n in counts)]
+    most = math.gcd(*counts)
+    found = [ep for ep in _allowed(choices.ep, divisors(most)) if most % ep == 0]
     if not found:
         raise RooflineError(f"no ep of ({_few(list(choices.ep or ()))}) divides the {sorted(counts)} experts")
     return found

@@ -47,7 +47,7 @@ def by_term(priced: Iterable[PricedOp], *, by_pass: bool) -> Sums:
     for item in priced:
         op, varies = item.op, item.op.role if of_passes(item.op) else None
         # what the host's time depends on; where it deals tokens out, forward and backward each have their own
-        passes = deals_out(op), launches_forward(op) if dealt else True
+        passes = deals_out(op), launches_forward(op) if dealt else None
         place = (op.part, op.layer_kind, varies, op.routed, op.library, *passes)
         key = (*place, term_of(item), (op.phase, op.gradient) if by_pass else ())
         first = launching.setdefault(place, key)

@@ -37,12 +37,26 @@ def test_one_stage_takes_the_place_of_another_element_by_element():
     assert found.holds(sums, model_from_flat(MIXED)).tolist() == [2 * 2 + 1 * 10, 1 * 2 + 2 * 10 + 100]
 
 
+def test_a_stage_holds_what_there_is_of_each_part():
+    model = model_from_flat(MIXED)
+    stage = Stage(index=0, layers=(2, 1), embedding=1, head=0.5)
+    assert stage.holds({}, model) == 0
+    # a later head (of tokens ahead) is another figure's; towers run ahead of the embedding
+    sums = {("embedding", 0): 1.0, ("tower", 0): 10.0, ("head", 0): 200.0, ("head", 1): 1e9, ("layer", 0): 3000.0}
+    assert stage.holds(sums, model) == 1 + 10 + 100 + 2000
+    assert stage.depth == 3
+
+
 @pytest.mark.parametrize(
     ("layers", "pp", "vp", "expected"),
     [
         (24, 1, 1, [24]),
         (24, 4, 1, [6, 6, 6, 6]),
         (8, 2, 2, [2, 2, 2, 2]),
+        (6, 2, 1, [3, 3]),
+        (7, 2, 1, [4, 3]),
+        (13, 3, 1, [4, 5, 4]),
+        (5, 3, 1, [2, 2, 1]),
         (126, 16, 1, [7, *[8] * 14, 7]),  # Llama 3 405B: embedding and head count as a layer each
         (70, 12, 1, [5, *[6] * 10, 5]),  # BLOOM 176B
         (31, 4, 1, [8, 8, 8, 7]),  # the head counts as a layer

@@ -45,9 +45,11 @@ def test_of_equals_the_earlier_stays_and_there_is_room_until_it_is_full():
     assert leaders.best() == [(0, 7), (1, 8)]
 
 
-def test_a_long_front_is_thinned_to_the_fastest_of_each_step_and_keeps_its_ends():
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_a_long_front_is_thinned_to_the_fastest_of_each_step_and_keeps_its_ends(unit):
     front = Front()
-    cost = np.arange(1000.0)
+    cost = np.arange(1000.0) * unit
+    assert front.points() == []
     front.offer(cost, 1000 - cost, np.arange(1000), 0)
     found = [index for _, index in front.points()]
     assert len(found) == FRONT_POINTS
