@@ -1,13 +1,27 @@
 """Which layouts cannot be told apart: by the interval of their ratio, not of each."""
 
+import math
+
 import msgspec
 import pytest
 
 from roofline.config.settle import outline, train_config
+from roofline.config.stack import load_stack
+from roofline.footprint.spreads import SURE
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.search.answer import layouts
-from roofline.search.layout import ARRAY_FROM, layout_dict, layouts_of, worse_by
+from roofline.search.layout import (
+    ARRAY_FROM,
+    layout_dict,
+    layout_line,
+    layouts_of,
+    mean_draw,
+    unsure,
+    value_of,
+    worse_by,
+)
+from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
 MIXTRAL = load_model("mixtral-8x7b")
@@ -39,6 +53,54 @@ def test_other_software_errs_by_itself():
     other = msgspec.structs.replace(same, stack="fsdp")
     near, far = worse_by(first, same, "time", H100), worse_by(first, other, "time", H100)
     assert far[2] - far[0] > near[2] - near[0]
+
+
+def test_two_kinds_of_software_add_what_each_errs_by_itself():
+    """Standard deviations of independent errors add in squares; 10th and 90th percentiles are 1.2816 of them off."""
+    first, same = layout(), layout(micro_batch=2)
+    other = msgspec.structs.replace(same, stack="fsdp")
+    _, middle, high = worse_by(first, same, "time", H100)
+    shared = math.log((1 + high) / (1 + middle)) / 1.2816
+    width = math.exp(1.2816 * math.hypot(shared, load_stack("nemo").spread, load_stack("fsdp").spread))
+    least, expected, most = worse_by(first, other, "time", H100)
+    assert expected == pytest.approx(same.step_time_s / first.step_time_s - 1)
+    assert 1 + most == pytest.approx((1 + expected) * width, rel=1e-4)
+    assert 1 + least == pytest.approx((1 + expected) / width, rel=1e-4)
+
+
+def test_a_device_that_waits_draws_half():
+    one = layout()
+    terms = msgspec.structs.replace(one.schedule, **dict.fromkeys(one.schedule.__struct_fields__, 0.0))
+    busy, waiting = (next(name for name in TERMS if bool(TERMS[name].waits) == waits) for waits in (False, True))
+    assert mean_draw(msgspec.structs.replace(terms, **{busy: 3.0, waiting: 1.0, "total": 4.0})) == 1 - 0.25 / 2
+
+
+def test_what_a_layout_is_ranked_by():
+    one = layout()
+    assert value_of(one, "time") == one.step_time_s
+    assert value_of(one, "cost") == 8 * one.step_time_s
+    assert value_of(one, "energy") == 8 * one.step_time_s * one.energy_share
+    assert value_of(one, "memory") == one.memory_bytes
+
+
+def test_how_surely_it_fits_is_said_where_it_is_not_sure():
+    one = layout()
+    assert one.fit_probability >= SURE
+    assert unsure(one) == unsure(msgspec.structs.replace(one, fit_probability=SURE)) == ""
+    assert unsure(msgspec.structs.replace(one, fit_probability=0.456)) == "46 % sure to fit"
+
+
+def test_a_search_shows_its_best_and_its_simplest():
+    asked = {"num_devices": 8, "global_batch": 64, "pp": 1, "cp": 1, "stack": "nemo", "recompute": "none"}
+    found = layouts("llama-2-7b", H100, **asked, tp=(1, 2), micro_batch=1)
+    shown = f"<SearchResult: {found.evaluated} layouts, {found.fitting} fit: best {layout_line(found.layouts[0])}"
+    assert repr(found) == f"{shown}; simplest {layout_line(found.simplest)}>"
+    assert repr(msgspec.structs.replace(found, simplest=None)) == f"{shown}>"
+    few = msgspec.structs.replace(found, layouts=[], evaluated=1234)
+    assert repr(few) == "<SearchResult: 1,234 layouts, none fits>"
+    assert layout_line(found.layouts[0]).startswith("<8 devices: dp 8, zero1, micro batch 1, nemo: ")
+    smallest = layouts("llama-2-7b", H100, **asked, tp=1, micro_batch=1, objective="memory")
+    assert smallest.near_ties[:1] == smallest.layouts[:1]  # nothing is smaller than itself
 
 
 def test_memory_is_certain():
