@@ -99,6 +99,7 @@ def test_a_search_shows_its_best_and_its_simplest():
     few = msgspec.structs.replace(found, layouts=[], evaluated=1234)
     assert repr(few) == "<SearchResult: 1,234 layouts, none fits>"
     assert layout_line(found.layouts[0]).startswith("<8 devices: dp 8, zero1, micro batch 1, nemo: ")
+    assert ", micro batch 1, full recompute, nemo: " in layout_line(layout(recompute="full"))
     smallest = layouts("llama-2-7b", H100, **asked, tp=1, micro_batch=1, objective="memory")
     assert smallest.near_ties[:1] == smallest.layouts[:1]  # nothing is smaller than itself
 
