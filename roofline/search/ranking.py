@@ -30,13 +30,9 @@ class Leaders:
         import numpy as np
 
         source = np.broadcast_to(source, np.shape(values))
-        limit = self.worst
-        if len(values) > self.count:
-            last = self.count - 1
-            limit = min(limit, np.partition(values, last)[last])
-        if limit < float("inf"):
-            better = values <= limit
-            values, index, source = values[better], index[better], source[better]
+        last = min(self.count, len(values)) - 1
+        better = values <= min(self.worst, np.partition(values, last)[last])
+        values, index, source = values[better], index[better], source[better]
         if self._values is not None:
             values = np.concatenate([self._values, values])
             index = np.concatenate([self._index, index])
@@ -91,8 +87,6 @@ class Front:
 
         source = np.broadcast_to(source, np.shape(cost))
         keep = time <= self.within(cost)
-        if not keep.any():
-            return
         cost, time, index, source = cost[keep], time[keep], index[keep], source[keep]
         first = np.argsort(
             cost, kind="stable"
