@@ -96,7 +96,7 @@ class _Dealt(msgspec.Struct, frozen=True):
     placement: Placement
 
 
-def _device_of(chunk: int, pp: int, placement: Placement) -> int:
+def device_of(chunk: int, pp: int, placement: Placement) -> int:
     """The device that holds a chunk; a V turns round at the last device."""
     return 2 * pp - 1 - chunk if placement == "v" and chunk >= pp else chunk % pp
 
@@ -112,11 +112,11 @@ def _composition(dealt: _Dealt, pp: int, vp: int) -> tuple[tuple[float, ...], ..
     sizes = dealt.sizes or chunk_sizes(len(order), pp, vp)
     held: list[list[float]] = [[0] * (2 + len(dealt.counts)) for _ in range(pp)]
     held[0][0] += 1
-    held[_device_of(len(sizes) - 1, pp, dealt.placement)][1] += 1
+    held[device_of(len(sizes) - 1, pp, dealt.placement)][1] += 1
     place = 0
     for chunk, size in enumerate(sizes):
         for kind in order[place : place + size]:
-            held[_device_of(chunk, pp, dealt.placement)][2 + kind] += 1
+            held[device_of(chunk, pp, dealt.placement)][2 + kind] += 1
         place += size
     if dealt.placement == "both_ends":
         held = [

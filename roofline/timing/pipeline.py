@@ -17,7 +17,7 @@ import msgspec
 
 from ..config.run import known_word
 from ..config.schedules import PipelineSchedule, pipeline_schedule
-from ..counting.stages import chunks
+from ..counting.stages import chunks, device_of
 from ..counting.step import Step
 from .ranks import PricedOp, price
 from .schedule import Place, exposed_times, schedule
@@ -107,7 +107,7 @@ def timeline(step: Step, device: Device, most: int = MOST_PASSES) -> Timeline:
 def splits_backward(plan: PipelineSchedule) -> bool:
     """Whether gradients of weights run apart: others wait less for them, or nobody waits at all."""
     waits = plan.bubble
-    return waits.weight != waits.data or not (waits.forward or waits.data)
+    return waits.weight != waits.data or not any(msgspec.structs.astuple(waits))
 
 
 def chunk_durations(step: Step, device: Device, priced: list[PricedOp], *, apart: bool) -> list[Durations]:
@@ -154,7 +154,7 @@ class _Pipeline:
         self.plan, self.pp, self.vp, self.durations = plan, pp, vp, durations
         self.micro_batches = micro_batches
         self.apart = any(each.weight for each in durations)
-        self.rounds = not plan.halved and plan.chunks != 2  # chunks dealt out in turn, micro batches from one end
+        self.rounds = plan.placement == "rounds"  # chunks dealt out in turn, micro batches from one end
         self.ready: list[set[_Task]] = [set() for _ in range(pp)]
         self.free = [True] * pp
         self.held = [0] * pp
@@ -169,11 +169,9 @@ class _Pipeline:
 
     def device(self, m: int, at: int) -> int:
         """Who runs the chunk at a place of a micro batch's way."""
-        if self.plan.halved and m % 2:  # half of the micro batches come from the other end
+        if self.plan.placement == "both_ends" and m % 2:  # half of the micro batches come from the other end
             return self.pp - 1 - at
-        if self.plan.chunks == 2 and at >= self.pp:  # the way turns round at the last device
-            return 2 * self.pp - 1 - at
-        return at % self.pp
+        return device_of(at, self.pp, self.plan.placement)
 
     def limit(self, stage: int) -> float:
         """Passes that a device may hold: of all its chunks, or where its way turns round of its first."""

@@ -3,13 +3,14 @@ from itertools import pairwise
 import pytest
 
 import roofline
-from roofline.config.schedules import pipeline_schedule
+from roofline.config.schedules import pipeline_schedule, schedules
 from roofline.counting.step import build_step
 from roofline.timing.pipeline import Durations, chunk_durations, run_passes, splits_backward, timeline
 from roofline.timing.ranks import price
 from roofline.timing.schedule import schedule
 
 P, M = 4, 16
+CHUNKS = {"interleaved": 2, "circular": 2, "zb-v": 2}
 
 
 def passes_of(name, vp=1, forward=1.0, data=1.0, weight=1.0):
@@ -46,11 +47,9 @@ def test_zero_bubble_leaves_no_gap_on_any_device():
         assert span == pytest.approx(M * 3.0)
 
 
-@pytest.mark.parametrize(
-    "name", ["gpipe", "1f1b", "interleaved", "circular", "zb-h1", "zb-h2", "zb-2p", "zb-v", "dualpipe"]
-)
+@pytest.mark.parametrize("name", schedules())
 def test_every_pass_runs_once_after_what_it_needs(name):
-    vp = {"interleaved": 2, "circular": 2, "zb-v": 2}.get(name, 1)
+    vp = CHUNKS.get(name, 1)
     passes = passes_of(name, vp)
     kinds = {"forward", "backward"} | ({"weight gradients"} if splits_backward(pipeline_schedule(name)) else set())
     found = {(each.kind, each.micro_batch, each.chunk, each.device): each for each in passes}
@@ -62,27 +61,77 @@ def test_every_pass_runs_once_after_what_it_needs(name):
         assert all(one.end <= other.start + 1e-9 for one, other in pairwise([*forward, *backward]))
 
 
-@pytest.mark.parametrize("name", ["1f1b", "zb-h1", "gpipe", "dualpipe"])
-def test_no_device_does_two_things_at_once_or_holds_more_than_it_may(name):
-    plan = pipeline_schedule(name)
+def most_held(passes, device, last):
+    """The most micro batches of which a device still has something to do, on the first way through it."""
+    held = most = 0
+    for each in sorted((each for each in passes if each.device == device), key=lambda each: each.start):
+        held += (each.kind == "forward") - (each.kind == last)
+        most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("name", schedules())
+def test_a_device_does_one_thing_at_once_and_holds_what_its_schedule_says(name):
+    """Where all passes take equally long each reaches what its paper allows it, and no more."""
+    plan, vp = pipeline_schedule(name), CHUNKS.get(name, 1)
     last = "weight gradients" if splits_backward(plan) else "backward"
+    passes = passes_of(name, vp)
+    first = [each for each in passes if each.chunk == 0 or plan.placement != "v"]  # a V holds what it lets in
     for device in range(P):
-        own = sorted((each for each in passes_of(name) if each.device == device), key=lambda each: each.start)
+        own = sorted((each for each in passes if each.device == device), key=lambda each: each.start)
         assert all(one.end <= other.start + 1e-9 for one, other in pairwise(own))
-        held = most = 0
-        for each in own:
-            held += (each.kind == "forward") - (each.kind == last)
-            most = max(most, held)
-        assert most <= (plan.held(P, 1, device) or M)
+        held = plan.held(P, vp, device)
+        assert most_held(first, device, last) == (M if held is None else held * (vp if plan.divided else 1))
 
 
-@pytest.mark.parametrize("recompute", ["none", "full"])
-def test_the_passes_of_one_device_add_up_to_the_estimate(recompute):
-    found = roofline.estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=2, global_batch=8, recompute=recompute)
-    shown = timeline(build_step(found.model, found.train), found.device)
+def test_micro_batches_from_both_ends_keep_every_device_busy():
+    """Stage s has its first pass from the nearer end, and never waits from then on."""
+    passes = passes_of("dualpipe")
+    for device in range(P):
+        own = [each for each in passes if each.device == device]
+        assert min(each.start for each in own) == min(device, P - 1 - device)
+        assert max(each.end for each in own) - min(each.start for each in own) == pytest.approx(M * 3.0)
+    firsts = {each.micro_batch: each.device for each in sorted(passes, key=lambda each: -each.start)}
+    assert firsts == {batch: (P - 1) * (batch % 2) for batch in range(M)}
+
+
+def test_a_v_ends_where_it_began():
+    """The last device, where the way turns round, never waits; one before it by a pass of half a stage longer each."""
+    passes = passes_of("zb-v", 2)
+    for device in range(P):
+        own = [each for each in passes if each.device == device]
+        assert {(each.device, each.chunk) for each in own} == {(device, 0), (device, 1)}
+        span = max(each.end for each in own) - min(each.start for each in own)
+        assert span == pytest.approx(M * 3.0 + (P - 1 - device) / 2)
+
+
+def test_more_is_held_where_nobody_could_go_on():
+    """A slow stage leaves both ends full of micro batches that wait for the other end's."""
+    plan, slow = pipeline_schedule("dualpipe"), 100.0
+    durations = [Durations(slow if stage == 1 else 1.0, 0.0, 1.0, 1.0) for stage in range(P)]
+    passes = run_passes(plan, P, 1, 20, durations)
+    assert len({(each.kind, each.micro_batch, each.device) for each in passes}) == len(passes) == 3 * P * 20
+    held = {most_held(passes, device, "weight gradients") for device in range(P)}
+    assert plan.held(P, 1, 0) < max(held) < 20
+
+
+@pytest.mark.parametrize(
+    ("options", "others"),
+    [
+        ({}, set()),
+        ({"recompute": "full"}, {"recompute"}),
+        ({"num_devices": 4, "sharding": "fsdp", "global_batch": 32}, {"data parallel"}),  # and copies, once a step
+    ],
+)
+def test_the_passes_of_one_device_add_up_to_the_estimate(options, others):
+    found = roofline.estimate("gpt2-xl", "h100-sxm-80gb", **{"micro_batch": 2, "global_batch": 8, **options})
+    step = build_step(found.model, found.train)
+    shown = timeline(step, found.device)
     assert shown.seconds == pytest.approx(float(found.step_time_s))
     assert shown.micro_batches == shown.of == 4
-    assert ("recompute" in {each.kind for each in shown.passes}) == (recompute == "full")
+    assert {each.kind for each in shown.passes} == {"forward", "backward", "update", *others}
+    copies = [op.count for op in step.ops if op.part == "step" and op.kind == "elementwise"]
+    assert (max(copies, default=0) > 1) is ("sharding" in options)
 
 
 def test_a_pipeline_ends_when_the_estimate_says():
@@ -94,18 +143,32 @@ def test_a_pipeline_ends_when_the_estimate_says():
     assert shown.seconds == pytest.approx(without, rel=0.05)
 
 
-def test_of_many_micro_batches_some_are_shown():
-    layout = {"num_devices": 8, "pp": 4, "global_batch": 2048, "micro_batch": 1}
-    found = roofline.estimate("gpt2", "h100-sxm-80gb", **layout)
-    shown = timeline(build_step(found.model, found.train), found.device, most=40)
-    assert (shown.micro_batches, shown.of) == (20, 1024)
+@pytest.mark.parametrize(
+    ("pp", "micro_batches", "most", "shown"),
+    [
+        (4, 1024, 40, 20),  # two passes each
+        (1, 8, 5, 2),
+        (1, 8, 1, 1),  # one at the least
+        (2, 8, 1, 2),  # and whole rounds of as many as there are stages
+        (2, 8, 7, 2),
+        (2, 3, 4, 2),
+        (4, 3, 4, 3),  # or all
+        (2, 3, 6, 3),  # all that there are is no part of a step
+    ],
+)
+def test_of_many_micro_batches_some_are_shown(pp, micro_batches, most, shown):
+    run = roofline.settle("gpt2", "h100-sxm-80gb", num_devices=pp, pp=pp, micro_batch=1, global_batch=micro_batches)
+    found = timeline(build_step(run.model, run.train), run.device, most=most)
+    assert (found.micro_batches, found.of) == (shown, micro_batches)
+    assert {each.micro_batch for each in found.passes} - {-1} == set(range(shown))
 
 
+@pytest.mark.parametrize("recompute", ["full", "full:4"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_each_kind_of_pass_takes_what_its_ops_take(apart):
+def test_each_kind_of_pass_takes_what_its_ops_take(apart, recompute):
     """Of long kernels, for which no device waits: every layer on one of two stages, as often as its ops run."""
     step = roofline.settle(
-        "llama-3-8b", "h100-sxm-80gb", num_devices=2, pp=2, micro_batch=2, global_batch=8, recompute="full"
+        "llama-3-8b", "h100-sxm-80gb", num_devices=2, pp=2, micro_batch=2, global_batch=8, recompute=recompute
     )
     step = build_step(step.model, step.train)
     device = roofline.load_device("h100-sxm-80gb")
