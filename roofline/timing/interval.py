@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..arrays import Number, exp, log, where
+from ..arrays import Number, exp, log
 from ..constants import constant
 from ..counting.step import Step
 from .power import clock_share
-from .ranks import PricedOp, assumes_network, domain_size, price, with_network_of
+from .ranks import PricedOp, assumes_network, price, with_network_of
 from .schedule import Schedule, schedule
 from .seen import left
 from .terms import TERMS, Term
@@ -84,16 +84,12 @@ def _network_weight(step: Step, device: Device, times: Schedule[Any], priced: Se
     train = step.train
     if not assumes_network(train, device):
         return 0.0
-    crosses = train.num_devices > domain_size(train, device)
     ops = price(step, device) if priced is None else list(priced)
-    usual = times.total
-    if device.seen is not None:  # moves both alike
-        device = msgspec.structs.replace(device, seen=None)
-        usual = schedule(step, device, ops).total
     half = msgspec.structs.replace(train, network_gbit_per_s=device.network_bytes_per_s * 8 / 1e9 / 2)
     slower = msgspec.structs.replace(step, train=half)
-    ratio = schedule(slower, device, with_network_of(slower, device, ops)).total / usual
-    return where(crosses, log(ratio) / log(2.0), 0.0)
+    # a step that was seen moves both alike; of the very one that was seen no variance is left
+    ratio = schedule(slower, device, with_network_of(slower, device, ops)).total / times.total
+    return log(ratio) / log(2.0)
 
 
 def interval(

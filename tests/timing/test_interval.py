@@ -79,11 +79,12 @@ def test_experts_low_precision_and_networks_are_less_sure():
 def test_a_network_that_nobody_stated_is_less_sure():
     # half the usual 400 Gbit/s is one standard deviation: the logarithm of what it makes the step longer by
     layout = {"num_devices": 64, "micro_batch": 1, "sharding": "fsdp", "stack": "torchtitan"}
-    (_, assumed), (_, stated), (_, half) = (
+    (step, assumed), (_, stated), (_, half) = (
         times_of(**layout, network_gbit_per_s=network) for network in (None, 400, 200)
     )
     assert assumed.expected == stated.expected
     weight = NETWORK * math.log(half.expected / stated.expected) / math.log(2)
+    assert variances(step, H100, assumed.schedule)["network"] == pytest.approx(weight**2, rel=1e-12)
     alone = math.log(stated.high / stated.expected) / Z80
     assert math.log(assumed.high / assumed.expected) == pytest.approx(Z80 * math.hypot(alone, weight))
     assert weight > 0.01

@@ -42,6 +42,12 @@ def test_the_configuration_that_was_timed_takes_what_it_took(slower):
     assert sum(getattr(told.schedule, term) for term in TERMS) == pytest.approx(told.expected)
 
 
+def test_what_was_timed_over_a_network_that_nobody_stated_is_as_sure_as_its_repeats():
+    device = learnt(run_of(num_devices=16), 1.2 * times_of(num_devices=16).expected)
+    told = times_of(device, num_devices=16)
+    assert math.log(told.high / told.expected) == pytest.approx(Z80 * REPEATS)
+
+
 @pytest.mark.parametrize(
     ("options", "part"),
     [
