@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from roofline.counting.op import Op
 from roofline.errors import RooflineError
 from roofline.hardware import HardwareError, all_devices, load_device, override
+from roofline.hardware.measured import Attention, Gemm, MemoryBound
 from roofline.timing.kernel import expected_time, ideal_time
 
 DEVICES = (
@@ -321,3 +322,138 @@ def test_attention_of_a_training_shape_is_within_the_reach_of_every_chip():
         if expected_time(op, device, attention="flash2") > 15 * ideal_time(op, device)
     }
     assert slow == {}
+
+
+# --- by hand: an A100 whose kernels start at once and reach half of every rate, but for what a test says
+
+A100 = load_device("a100-sxm-80gb")
+PEAK, RATE = A100.peaks["bf16"], A100.memory_bandwidth_bytes_per_s
+HALF = Gemm(cap=0.5, bandwidth=0.5, t0_us=0.0, p=2.0, source="by hand")
+
+
+def chip(units=A100.units, **tables):
+    """The A100 with these tables of constants."""
+    return msgspec.structs.replace(A100, units=units, measured=msgspec.structs.replace(A100.measured, **tables))
+
+
+def seconds(gemm, shape=(128, 128, 128, 1), compute=1.0, memory=0.0, units=A100.units, **fields):
+    """A matmul of so many seconds at half the peak and at half the bandwidth, on a chip with these constants."""
+    moved = {"bytes_read": memory * RATE / 2 * 0.75, "bytes_written": memory * RATE / 2 * 0.25}
+    op = msgspec.structs.replace(matmul(*shape), flops=compute * PEAK / 2, **moved, **fields)
+    return expected_time(op, chip(units, gemm=msgspec.structs.replace(HALF, **gemm)))
+
+
+def test_compute_and_memory_meet_as_a_norm():
+    assert seconds({}, compute=3, memory=4) == pytest.approx(5)  # 3 and 4 at a right angle
+    assert seconds({"t0_us": 2e6}, compute=3, memory=4) == pytest.approx(7)
+    assert seconds({"k_half": 64.0}) == pytest.approx(1.5)  # filling costs as much as half of a depth of 128
+
+
+@pytest.mark.parametrize(("gradient", "factor"), [("weight", 1.25), ("data", 1.0), ("none", 1.0)])
+def test_only_gradients_of_weights_take_longer(gradient, factor):
+    assert seconds({"wgrad": 1.25}, gradient=gradient) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dense", "batched"),
+    [
+        ((128, 128, 128, 4), 1, 1),
+        ((12, 128, 128, 4), 1, 5),  # a dense matmul needs no whole tiles of rows
+        ((128, 12, 128, 4), 2, 5),
+        ((128, 128, 12, 4), 2, 5),
+        ((128, 13, 128, 4), 3, 5),
+        ((128, 128, 13, 4), 3, 5),
+        ((9, 9, 15, 4), 3, 5),
+    ],
+)
+def test_ragged_rows_by_hand(shape, dense, batched):
+    """Twice as long where a row is no multiple of 16 bytes, three times where it is odd; five times in batches."""
+    slow = {"misaligned": 2.0, "misaligned_odd": 3.0}
+    assert seconds({**slow, "misaligned_batch": 5.0}, shape) == pytest.approx(dense)
+    assert seconds({**slow, "misaligned_batch": 5.0}, shape, form="batched") == pytest.approx(batched)
+    assert seconds(slow, shape, form="batched") == pytest.approx(dense)  # without a figure of their own
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "batch", "small_tile", "weight", "waste"),
+    [
+        (256, 128, 108, 4, 1.0, 1),  # one tile a unit
+        (256, 128, 162, 4, 1.0, 2 / 1.5),  # one and a half: two waves
+        (128, 256, 162, 4, 1.0, 2 / 1.5),
+        (256, 128, 162, 4, 0.5, 1.75 / 1.5),  # half of what the last wave lacks
+        (128, 128, 162, 1, 1.0, 2 / 1.5 / 0.75),  # a tile of less reuse
+        (64, 64, 162, 0.25, 1.0, 2 / 1.5 / 0.375**0.25),
+        (192, 128, 216, 4, 1.0, 256 / 192),  # three quarters of a tile
+        (1, 1, 1, 4, 1.0, 2),  # at the most
+    ],
+)
+def test_whole_waves_of_whole_tiles_by_hand(m, n, batch, small_tile, weight, waste):
+    """On 108 units."""
+    assert seconds({"quantisation": weight, "small_tile": small_tile}, (m, n, 64, batch)) == pytest.approx(waste)
+
+
+def test_where_no_units_are_published_there_are_128():
+    gemm = {"quantisation": 1.0, "small_tile": 4.0}
+    assert seconds(gemm, (256, 128, 64, 128), units=None) == pytest.approx(1)
+    assert seconds(gemm, (256, 128, 64, 129), units=None) == pytest.approx(2 * 128 / 129)
+
+
+@pytest.mark.parametrize(
+    ("shape", "grouped", "gradient", "factor"),
+    [
+        ((64, 384, 64, 2), {"cap": 0.25}, "none", 2),  # the cap relative to that of one matmul
+        ((64, 384, 64, 2), {"cap": 0.75}, "none", 1),  # but never above it
+        ((64, 384, 64, 2), {"tile": 256.0}, "none", 512 / 384),
+        ((64, 384, 64, 2), {"rows_half": 64.0}, "none", 2),
+        ((192, 384, 32, 2), {"tile": 256.0}, "weight", 512 / 384 * 256 / 192),
+        ((192, 384, 32, 2), {"rows_half": 64.0}, "weight", 1 + 64 / 32),  # its rows are the depth
+        ((192, 384, 32, 2), {"rows_half": 64.0, "tile": 256.0}, "data", 512 / 384 * (1 + 64 / 192)),
+        ((64, 384, 64, 1), {"cap": 0.25, "rows_half": 64.0, "tile": 256.0}, "none", 1),  # one alone is dense
+    ],
+)
+def test_experts_in_one_launch_by_hand(shape, grouped, gradient, factor):
+    device = chip(gemm=HALF, grouped_gemm=msgspec.structs.replace(HALF, **grouped))
+    alone = {"flops": PEAK / 2, "bytes_read": 0, "bytes_written": 0}
+    op = msgspec.structs.replace(matmul(*shape), form="grouped", gradient=gradient, **alone)
+    assert expected_time(op, device) == pytest.approx(factor)
+
+
+def test_fused_attention_by_hand():
+    constants = Attention(
+        cap=0.5, cap_backward=0.25, t0_us=1e6, tile_us=1e6, tile_backward_us=3e6, softmax_dim=32.0, head_multiple=32,
+        bandwidth=0.5, source="by hand",
+    )  # fmt: skip
+
+    def takes(*shape, memory=0.0, units=108, phase="forward"):
+        moved = {"bytes_read": memory * RATE / 2 * 0.75, "bytes_written": memory * RATE / 2 * 0.25}
+        op = msgspec.structs.replace(attention(1, 1, 1, 1), shape=shape, phase=phase, flops=PEAK / 2, **moved)
+        return expected_time(op, chip(units, attention={"flash2": constants}))
+
+    # 54 heads of 3 tiles of queries on 108 units: two waves for 1.5. Heads of 48 run as 64, and 32 of softmax
+    shape = (1, 54, 384, 128, 48)
+    assert takes(*shape) == pytest.approx(1 + (64 + 32) / 48 * 2 / 1.5 + 2 * 1)
+    assert takes(*shape, phase="recompute") == takes(*shape)
+    assert takes(3, 54, 100, 128, 64) == pytest.approx(1 + (64 + 32) / 64 * 2 / 1.5 + 2 * 1)
+    # backward one tile of keys a head: a wave for half a one, at half the rate, with 0.4 of the softmax
+    assert takes(*shape, phase="backward") == pytest.approx(1 + 2 * (64 + 0.4 * 32) / 48 * 1 / 0.5 + 3)
+    assert takes(1, 128, 128, 128, 64, units=None) == pytest.approx(1 + (64 + 32) / 64 + 1)  # on 128 units
+    assert takes(*shape, memory=50.0) == pytest.approx(1 + 50)
+
+
+def test_streams_by_hand():
+    device = chip(memory_bound={"softmax": MemoryBound(bandwidth=0.5, t0_us=1e6, source="by hand")})
+
+    def of(memory, busy):
+        op = stream("softmax", 0, flops=busy * A100.peaks["fp32"], kernels=2)
+        return msgspec.structs.replace(op, bytes_read=memory * RATE * 0.75, bytes_written=memory * RATE * 0.25)
+
+    assert expected_time(of(3, 5), device) == pytest.approx(2 + 6)
+    assert expected_time(of(3, 7), device) == pytest.approx(2 + 7)
+    assert ideal_time(of(3, 2), device) == pytest.approx(3)
+    assert ideal_time(of(3, 7), device) == pytest.approx(7)
+
+
+def test_the_roofline_reads_and_writes():
+    op = msgspec.structs.replace(matmul(8, 8, 8), flops=PEAK, bytes_read=2 * RATE, bytes_written=RATE)
+    assert ideal_time(op, A100) == pytest.approx(3)
+    assert ideal_time(msgspec.structs.replace(op, flops=5 * PEAK), A100) == pytest.approx(5)
