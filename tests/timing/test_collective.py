@@ -1,5 +1,8 @@
 """Collectives: traffic counted by hand, never below the ideal, arrays like numbers, and what was measured."""
 
+import math
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,8 @@ from hypothesis import strategies as st
 
 from roofline.errors import RooflineError
 from roofline.hardware import HardwareError, load_device, override
-from roofline.timing.collective import COLLECTIVES, expected_time, ideal_time
+from roofline.hardware.measured import Collective, Network
+from roofline.timing.collective import COLLECTIVES, Sharing, expected_time, ideal_time
 
 DEVICES = ("a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm", "gb200", "l40s", "v100-sxm2-32gb", "mi300x", "tpu-v5p")
 NIC = 50e9
@@ -161,3 +165,146 @@ def test_missing_network_figure_is_an_error_only_where_it_counts():
         expected_time("all_reduce", 1e6, 8, device, ranks_per_domain=4)
     with pytest.raises(HardwareError, match="network"):
         expected_time("all_reduce", 1e6, np.array([4.0, 8.0]), device, ranks_per_domain=4)
+
+
+# --- by hand: links and networks that give half, in no time but for what a test says
+
+HALF = Collective(alpha_us=0.0, alpha_rank_us=0.0, eta=0.5, source="by hand")
+NETWORK = Network(alpha_us=0.0, alpha_step_us=0.0, eta=0.5, eta_pairs=0.25, source="by hand")
+A100 = load_device("a100-sxm-80gb")
+FULL = 300e9 / 2  # bytes a second of its links
+
+
+def cluster(device=A100, network=NETWORK, **links):
+    """Devices whose links have these constants for every collective."""
+    table = dict.fromkeys(COLLECTIVES, msgspec.structs.replace(HALF, **links))
+    measured = msgspec.structs.replace(device.measured, collective=table, network=network)
+    return msgspec.structs.replace(device, measured=measured)
+
+
+def hosted(device, **links):
+    """Devices whose host has these constants for every collective."""
+    table = dict.fromkeys(COLLECTIVES, msgspec.structs.replace(HALF, **links))
+    return msgspec.structs.replace(device, between=msgspec.structs.replace(device.between, collective=table))
+
+
+@pytest.mark.parametrize(
+    ("links", "ranks", "share"),
+    [
+        ({}, 8, 1),
+        ({"few_ranks": 0.5}, 2, 1 - 0.5 / 2),
+        ({"few_ranks": 0.5}, 8, 1 - 0.5 / 8),
+        ({"mesh": 8}, 2, 1 / 7),  # one of the seven links of a full mesh
+        ({"mesh": 8}, 4, 3 / 7),
+        ({"mesh": 4}, 8, 1),
+        ({"shared": 0.5}, 2, 1),
+        ({"shared": 0.5}, 8, 1 / 2),  # the root of a quarter
+        ({"gb_per_s": 75.0}, 8, 1 / 2),  # half of what the link gives
+        ({"gb_per_s": 200.0}, 8, 1),
+    ],
+)
+def test_what_a_link_gives_by_hand(links, ranks, share):
+    sent = (ranks - 1) / ranks
+    found = expected_time("all_gather", FULL, ranks, cluster(**links), ranks_per_domain=8)
+    assert found == pytest.approx(sent / share)
+
+
+@pytest.mark.parametrize(("switch", "traffic"), [(None, 2 * 7 / 8), (0.5, 9 / 8), (0.25, 2 * 7 / 8)])
+def test_the_switch_reduces_where_that_is_faster(switch, traffic):
+    found = expected_time("all_reduce", FULL, 8, cluster(switch_eta=switch), ranks_per_domain=8)
+    assert found == pytest.approx(traffic)
+
+
+@pytest.mark.parametrize(("ranks", "more"), [(2, 0), (3, 1), (8, 6), (16, 6 + 8), (32, 6 + 16)])
+def test_every_further_rank_adds_latency_by_hand(ranks, more):
+    """Each up to eight, and then each doubling as much as eight."""
+    rank = {"ranks_per_domain": 64}
+    late = cluster(alpha_us=1e6, alpha_rank_us=0.25e6)
+    assert expected_time("all_gather", 0.0, ranks, late, **rank) == pytest.approx(1 + 0.25 * more)
+    # of a payload of one s0 a rank, the loss of large messages has built up to 1 - 1/e
+    lost = cluster(ramp_us=1e6, ramp_rank_us=0.25e6, ramp_mb=FULL / ranks / 1e6)
+    whole = (ranks - 1) / ranks + (1 + 0.25 * more) * (1 - math.exp(-1))
+    assert expected_time("all_gather", FULL, ranks, lost, **rank) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "domains", "sent", "eta"),
+    [
+        ("all_gather", 1, 0, 0.5),
+        ("all_gather", 4, 31 / 32 / 8, 0.5),  # one ring through all 32, and eight cards to send
+        ("all_reduce", 4, 2 * 31 / 32 / 8, 0.5),
+        ("all_to_all", 4, 3 / 4, 0.25),
+        ("broadcast", 4, 1 / 8, 0.5),
+        ("broadcast", 2, 1 / 8, 0.5),
+    ],
+)
+def test_a_network_by_hand(name, domains, sent, eta):
+    payload, where = 1e12, {"ranks_per_domain": 8, "network_bytes_per_s": 1e9}
+    seconds = sent * payload / 1e9 / eta
+    chunks = max(domains - 2, 0) * 524288 / 1e9 / eta if name == "broadcast" else 0
+    inside = expected_time(name, payload, 8, cluster(), ranks_per_domain=8)
+    assert expected_time(name, payload, 8 * domains, cluster(), **where) == pytest.approx(
+        max(inside, seconds + chunks), rel=1e-9
+    )
+    slow = Network(alpha_us=3e6, alpha_step_us=5e6, eta=0.5, eta_pairs=0.25, ramp_us=7e6, ramp_mb=1e6, source="by hand")
+    late = cluster(network=slow, alpha_us=2e6)
+    hops = {1: 0, 2: 3, 4: 3 + 5}[domains]
+    lost = 7 * (1 - math.exp(-sent))
+    assert expected_time(name, payload, 8 * domains, late, **where) == pytest.approx(
+        2 + hops + max(inside, seconds + chunks + lost), rel=1e-9
+    )
+
+
+def test_a_small_broadcast_is_passed_on_as_it_is():
+    """To 16 domains of eight cards: 1,000 bytes a card, once and 14 times more."""
+    where = {"ranks_per_domain": 8, "network_bytes_per_s": 1e9}
+    assert expected_time("broadcast", 8e3, 128, cluster(), **where) == pytest.approx(15 * 1e3 / 0.5e9)
+
+
+def test_a_message_between_domains_by_hand():
+    far = expected_time("send_recv", 1e9, 2, cluster(), ranks_per_domain=1, network_bytes_per_s=1e9)
+    assert far == pytest.approx(1 / 0.25)
+    assert expected_time("send_recv", FULL, 2, cluster(), ranks_per_domain=2) == pytest.approx(1)
+
+
+def test_copies_that_travel_together_by_hand():
+    """4 domains of 8: inside 7/8 of the payload, whose quarter stays in a domain where nothing is handed on."""
+    fast, slow = {"network_bytes_per_s": 1e15}, {"network_bytes_per_s": 1e9}
+    where = {"ranks_per_domain": 8}
+
+    def takes(sharing, network, payload=FULL):
+        ideal = ideal_time("all_to_all", payload, 32, cluster(), **where, **network, sharing=sharing)
+        return ideal, expected_time("all_to_all", payload, 32, cluster(), **where, **network, sharing=sharing)
+
+    plain, handed = Sharing(inside=0.5, between=0.25), Sharing(inside=0.5, between=0.25, forwards=True)
+    assert takes(plain, fast) == pytest.approx((7 / 8 / 4 / 2 / 2, 7 / 8 / 4 / 2))
+    assert takes(handed, fast) == pytest.approx((7 / 8 / 2 / 2, 7 / 8 / 2))
+    assert takes(plain, slow, 1e12) == pytest.approx((1e3 * 3 / 4 / 4, 1e3 * 3 / 4 / 4 / 0.25))
+    own = msgspec.structs.replace(handed, eta_inside=0.75, eta_between=0.8)
+    assert takes(own, fast)[1] == pytest.approx(7 / 8 / 2 * 0.5 / 0.75)
+    assert takes(own, slow, 1e12)[1] == pytest.approx(1e3 * 3 / 4 / 4 / 0.8)
+    # and nothing else of the links' constants
+    slower = cluster(few_ranks=0.5, mesh=16, shared=0.5)
+    found = expected_time("all_to_all", FULL, 32, slower, **where, **fast, sharing=own)
+    assert found == pytest.approx(7 / 8 / 2 * 0.5 / 0.75)
+
+
+def test_what_leaves_a_bridge_crosses_pcie_by_hand():
+    """Bridged pairs in a PCIe box of four: a pair runs at its bridge, a ring of four at what the host gives."""
+    pairs = hosted(cluster(load_device("h100-nvl-94gb"), alpha_us=1e6), eta=0.25, alpha_us=2e6)
+    bridge, pcie = pairs.links["scale_up"].bytes_per_s, pairs.links["pcie"].bytes_per_s
+    assert bridge > 4 * pcie
+
+    def takes(name, ranks, per_link):
+        where = {"ranks_per_domain": ranks, "ranks_per_link": per_link}
+        return tuple(time(name, 1e12, ranks, pairs, **where) for time in (ideal_time, expected_time))
+
+    assert takes("all_gather", 2, 2) == pytest.approx((1e12 / 2 / bridge, 1 + 1e12 / 2 / bridge / 0.5))
+    # at best each of a pair sends half of the half that is in the other pair
+    assert takes("all_gather", 4, 2) == pytest.approx((1e12 / 4 / pcie, 2 + 1e12 * 3 / 4 / pcie / 0.25))
+    assert takes("all_reduce", 4, 2) == pytest.approx((1e12 / 2 / pcie, 2 + 2 * 1e12 * 3 / 4 / pcie / 0.25))
+    assert takes("send_recv", 2, 1)[0] == pytest.approx(1e12 / pcie)
+    # cards without a bridge have nothing but the host
+    cards = hosted(load_device("l40s"), eta=0.25)
+    found = expected_time("all_gather", 1e12, 4, cards, ranks_per_domain=4)
+    assert found == pytest.approx(1e12 * 3 / 4 / cards.links["pcie"].bytes_per_s / 0.25)
