@@ -210,6 +210,7 @@ def test_ranks_that_share_an_expert_lie_together():
     options = {"num_devices": 32, "tp": 8, "ep": 4, "etp": 2, "sequence_parallel": True}
     found = groups(model=MIXTRAL, **options)
     assert (found["etp"], found["ep"], found["expert_dp"]) == ((2, 2), (4, 4), (4, 1))
+    assert groups(model=MIXTRAL, num_devices=8, tp=8, etp=8, sequence_parallel=True)["etp"] == (8, 8)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_long_runs_are_slower_in_16_bits_where_these_draw_more_power():
 @pytest.mark.parametrize(
     ("device_id", "devices", "through_host"),
     [("h100-sxm-80gb", 8, False), ("l40s", 1, False), ("l40s", 2, True), ("h100-nvl-94gb", 2, False),
-     ("h100-nvl-94gb", 4, True)],
+     ("h100-nvl-94gb", 4, True), ("epyc-9654", 2, False)],
 )  # fmt: skip
 def test_cards_without_a_link_of_their_own_talk_through_the_host(device_id, devices, through_host):
     train = resolve(train_config({"num_devices": devices}), LLAMA)
