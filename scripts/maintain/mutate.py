@@ -86,10 +86,10 @@ class Trial:
         """Try each mutant, in a fork."""
         start = time.monotonic()
         items = {item.nodeid: item for item in session.items}
-        if self.kept is None or not self.kept.exists():
-            self._watch(session.items)
-        else:
+        if self.kept is not None and self.kept.exists():
             self.runs, self.took = json.loads(self.kept.read_text(encoding="utf-8"))
+        if self.took.keys() != items.keys():  # nothing is kept, or what other tests ran
+            self._watch(session.items)
         print(f"{len(items):,} tests in {sum(self.took.values()):.0f} s", flush=True)
         for mutant in self.chosen:
             if time.monotonic() - start > self.seconds:
