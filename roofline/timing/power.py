@@ -24,7 +24,7 @@ def clock_share(device: Device) -> float:
     0.69
     """
     power = device.power
-    if power is None or power.limit_w is None or power.limit_w >= power.tdp_w:
+    if power is None or power.limit_w is None:
         return 1.0
-    dynamic = max(power.limit_w / power.tdp_w - STATIC_POWER, _LEAST_DYNAMIC)
+    dynamic = max(min(power.limit_w / power.tdp_w, 1.0) - STATIC_POWER, _LEAST_DYNAMIC)
     return float((dynamic / (1 - STATIC_POWER)) ** (1 / 3))

@@ -1,5 +1,6 @@
 """The clock under a power limit."""
 
+import msgspec
 import pytest
 
 import roofline
@@ -12,6 +13,9 @@ def test_a_quarter_static_and_the_cube_of_the_clock():
     assert clock_share(h100) == 1
     assert clock_share(override(h100, power_limit_w=350)) == pytest.approx((0.25 / 0.75) ** (1 / 3))
     assert clock_share(override(h100, power_limit_w=100)) > 0.2  # below the static power: the lowest clock
+    for limit in (700, 900):  # a board may be told to draw more than its usual limit: no peak counts on it
+        device = msgspec.structs.replace(h100, power=msgspec.structs.replace(h100.power, limit_w=limit))
+        assert clock_share(device) == 1
 
 
 def test_a_power_limit_slows_matmuls_alone_and_is_said():
