@@ -46,7 +46,7 @@ TARGETS = (
     "search/sift.py", "search/grid.py", "search/sums.py", "search/best.py", "search/ranking.py",
     "counting/ownership.py", "counting/stages.py", "replay.py",
     "timing/ranks.py", "timing/schedule.py", "timing/pipeline.py", "timing/kernel.py", "timing/collective.py",
-    "timing/host.py", "timing/interval.py", "timing/power.py", "timing/seen.py",
+    "timing/host.py", "timing/interval.py", "timing/power.py", "timing/seen.py", "timing/terms.py",
     "footprint/parts.py", "footprint/phases.py", "footprint/activations.py", "footprint/allocator.py",
     "footprint/blocks.py", "footprint/spreads.py",
 )  # fmt: skip
