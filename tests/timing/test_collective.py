@@ -206,7 +206,7 @@ def hosted(device, **links):
 def test_what_a_link_gives_by_hand(links, ranks, share):
     sent = (ranks - 1) / ranks
     found = expected_time("all_gather", FULL, ranks, cluster(**links), ranks_per_domain=8)
-    assert found == pytest.approx(sent / share)
+    assert found == pytest.approx(sent / share, rel=1e-12)
 
 
 @pytest.mark.parametrize(("switch", "traffic"), [(None, 2 * 7 / 8), (0.5, 9 / 8), (0.25, 2 * 7 / 8)])
@@ -224,7 +224,7 @@ def test_every_further_rank_adds_latency_by_hand(ranks, more):
     # of a payload of one s0 a rank, the loss of large messages has built up to 1 - 1/e
     lost = cluster(ramp_us=1e6, ramp_rank_us=0.25e6, ramp_mb=FULL / ranks / 1e6)
     whole = (ranks - 1) / ranks + (1 + 0.25 * more) * (1 - math.exp(-1))
-    assert expected_time("all_gather", FULL, ranks, lost, **rank) == pytest.approx(whole)
+    assert expected_time("all_gather", FULL, ranks, lost, **rank) == pytest.approx(whole, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +255,19 @@ def test_a_network_by_hand(name, domains, sent, eta):
     )
 
 
+@pytest.mark.parametrize(("name", "traffic"), [("all_gather", 7 / 8), ("reduce_scatter", 7 / 8), ("all_reduce", 7 / 4)])
+def test_a_network_that_takes_no_time_leaves_what_runs_inside_each_domain(name, traffic):
+    where = {"ranks_per_domain": 8, "network_bytes_per_s": 1e18}
+    assert ideal_time(name, FULL, 32, cluster(), **where) == pytest.approx(traffic / 2)
+    assert expected_time(name, FULL, 32, cluster(), **where) == pytest.approx(traffic)
+
+
+def test_ranks_alone_in_their_domains_pay_for_no_link():
+    late = cluster(alpha_us=1e6, ramp_us=1e6, network=msgspec.structs.replace(NETWORK, alpha_us=3e6))
+    found = expected_time("all_gather", 1e12, 2, late, ranks_per_domain=1, network_bytes_per_s=1e9)
+    assert found == pytest.approx(3 + 500 / 0.5)
+
+
 def test_a_small_broadcast_is_passed_on_as_it_is():
     """To 16 domains of eight cards: 1,000 bytes a card, once and 14 times more."""
     where = {"ranks_per_domain": 8, "network_bytes_per_s": 1e9}
@@ -264,6 +277,10 @@ def test_a_small_broadcast_is_passed_on_as_it_is():
 def test_a_message_between_domains_by_hand():
     far = expected_time("send_recv", 1e9, 2, cluster(), ranks_per_domain=1, network_bytes_per_s=1e9)
     assert far == pytest.approx(1 / 0.25)
+    for device in (cluster(), load_device("l40s")):  # over a network faster than links that it does not need
+        for name in ("send_recv", "broadcast"):
+            ideal = ideal_time(name, 1e9, 2, device, ranks_per_domain=1, network_bytes_per_s=1e12)
+            assert ideal == pytest.approx(1e-3)
     assert expected_time("send_recv", FULL, 2, cluster(), ranks_per_domain=2) == pytest.approx(1)
 
 
