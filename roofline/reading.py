@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,6 +17,7 @@ from .errors import RooflineError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from io import BufferedReader
 
 T = TypeVar("T")
 LARGEST = 10_000_000  # bytes of a file; no config, device or table of runs comes near
@@ -28,6 +31,7 @@ _TEXTS = {  # what brackets and dots mean nothing in: strings and comments (comp
     "TOML": (r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*+"|\'[^\'\n]*+\'|#[^\n]*+'),
     "JSON": (r'"(?:\\.|[^"\\])*+"'),
 }
+_STANDARD = ("/dev/stdin", "/dev/stdout", "/dev/stderr")  # open files 0, 1 and 2
 _LONG_KEY = rf"(?:\.[^.\n=,\[\]{{}}]*+){{{DEEPEST},}}+"
 
 
@@ -133,21 +137,51 @@ def packaged(module: str, folder: str = "") -> Traversable:
     return files(package) / folder if folder else files(package)
 
 
-def _content(path: str | os.PathLike[str] | Traversable, size: int = -1) -> bytes:
-    """The first bytes of a file, or of a file in a zip."""
+def descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The number of the open file that a path stands for, as shells hand one over; None for any other path.
+
+    >>> descriptor("/dev/stdout"), descriptor("/dev/fd/63"), descriptor("/dev/null")
+    (1, 63, None)
+    """
+    name = os.fspath(path)
+    if not name.startswith(("/dev/", "/proc/")):
+        return None
+    if name in _STANDARD:
+        return _STANDARD.index(name)
+    number = re.fullmatch(r"(?:/dev|/proc/self)/fd/(\d{1,9})", name)
+    return int(number[1]) if number else None
+
+
+def opened(path: str | os.PathLike[str]) -> BufferedReader:
+    """The bytes of a user's file; a pipe that the shell hands over, as in ``<(command)``, is read as it stands open.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe with a name of its own: nobody may ever write to that.
+    """
+    if not stat.S_ISFIFO(os.stat(path).st_mode):
+        return open(path, "rb")
+    number = descriptor(path)
+    if number is None:
+        raise OSError(errno.EINVAL, "it is a named pipe; name a file, or what the shell has opened: /dev/stdin")
+    return open(number, "rb", closefd=False)
+
+
+def _content(path: str | os.PathLike[str] | Traversable) -> bytes:
+    """The bytes of a packaged file, which may be in a zip."""
     with open(path, "rb") if isinstance(path, str | os.PathLike) else path.open("rb") as file:
-        return file.read(size)
+        return file.read()
 
 
 def read_text(path: str | os.PathLike[str] | Traversable, what: str = "file", largest: int = LARGEST) -> str:
-    """The text of a file, pipe or device, as far as `largest` bytes.
+    """The text of a file, device or pipe of the shell, as far as `largest` bytes.
 
     Raises:
         RooflineError: It cannot be read, is larger, or is not UTF-8.
     """
     name = str(path)
     try:
-        content = _content(path, largest + 1)
+        with opened(path) if isinstance(path, str | os.PathLike) else path.open("rb") as file:
+            content = file.read(largest + 1)
         if len(content) <= largest:
             return content.decode("utf-8-sig")  # some editors put a byte order mark before the text
     except UnicodeDecodeError as error:

@@ -46,6 +46,23 @@ def test_a_file_without_an_end():
         reading.read_toml("/dev/zero", "model")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no pipes with names here")
+def test_a_pipe_of_the_shell_is_read_and_one_that_nobody_may_write_to_is_not_waited_for(tmp_path):
+    named = tmp_path / "x.toml"
+    os.mkfifo(named)
+    with pytest.raises(RooflineError, match=r"^cannot read model .*x\.toml': it is a named pipe; name a file"):
+        reading.read_toml(named, "model")
+    ours, theirs = os.pipe()  # what <(command) makes
+    try:
+        os.write(theirs, b"a = 1")
+        os.close(theirs)
+        assert reading.read_toml(f"/dev/fd/{ours}") == {"a": 1}
+    finally:
+        os.close(ours)
+    with pytest.raises(RooflineError, match="^cannot read file '/dev/fd/999999'"):
+        reading.read_toml("/dev/fd/999999")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = '\xe9'"])
 def test_a_file_that_is_no_text(tmp_path, content):
     (tmp_path / "x.toml").write_bytes(content)

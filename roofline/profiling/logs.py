@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RooflineError
-from ..reading import packaged, read_packaged
+from ..reading import opened, packaged, read_packaged
 from ..units import format_number
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -68,7 +68,7 @@ def read_log(path: str | Path) -> Log:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
         raise RooflineError(f"cannot read log {path}: {error.strerror or error}") from error

@@ -44,7 +44,7 @@ _WORDS = {"MEMCPY": "Memcpy", "MEMSET": "Memset", "GRAPH_TRACE": "CUDA graph, a 
 
 
 def is_export(path: Path) -> bool:
-    """Whether the file is an SQLite database.
+    """Whether it is a file, and an SQLite database.
 
     Raises:
         RooflineError: It is nsys' own report, which is to be exported first.
@@ -52,6 +52,8 @@ def is_export(path: Path) -> bool:
     if path.suffix in {".nsys-rep", ".qdrep"}:
         raise RooflineError(f"{path} is a report of nsys: export it with 'nsys export --type sqlite {path.name}'")
     try:
+        if not path.is_file():  # what a pipe holds can be read once
+            return False
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
     except OSError as error:

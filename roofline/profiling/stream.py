@@ -11,12 +11,14 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 import msgspec
 
 from ..errors import RooflineError
+from ..reading import opened
 
 CHUNK = 4 << 20  # bytes read at a time
 LONGEST = 256 << 20  # bytes of one value, beyond which a file is something else
@@ -152,18 +154,19 @@ def _loose(piece: bytes) -> Any:
     return json.loads(piece.decode("utf-8", "replace"), strict=False)
 
 
-def open_trace(path: Path) -> IO[bytes]:
-    """The unpacked bytes of a trace, gzipped or not, whatever its name says.
+@contextmanager
+def open_trace(path: Path) -> Iterator[IO[bytes]]:
+    """The unpacked bytes of a trace, gzipped or not, whatever its name says; opened once, as a pipe can be.
 
     Raises:
         RooflineError: There is no such file, or it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        return cast("IO[bytes]", gzip.open(path, "rb") if packed else path.open("rb"))
+        file = opened(path)
     except OSError as error:
         raise RooflineError(f"cannot read trace {path}: {error.strerror or error}") from error
+    with file:
+        yield cast("IO[bytes]", gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == b"\x1f\x8b" else file
 
 
 def read_events(path: Path, take: Callable[[list[Event]], None]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Parts:
 
     def __init__(self, path: Path, asked: bytes, what: str) -> None:
         self.path, self.folder = path, path.with_name(f"{path.name}.parts")
+        if path.exists() and not path.is_file():
+            raise RooflineError(f"cannot write {path}: it is written in parts, which takes an ordinary file; name one")
         told, note = sha256(__version__.encode() + asked).hexdigest(), self.folder / "question"
         try:
             self.folder.mkdir(exist_ok=True)

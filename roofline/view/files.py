@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
 from ..errors import RooflineError
+from ..reading import descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +33,16 @@ def check_writable(path: Path) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary file beside it, then a rename.
 
+    What is no ordinary file (a device, a pipe, what the shell has opened: ``/dev/stdout``) is written to as it is.
+
     Raises:
-        RooflineError: The folder is missing, full or not writable.
+        RooflineError: The folder is missing, full or not writable, or nobody reads a pipe.
     """
     check_writable(path)
-    target = path.resolve()  # of no circle, which it would raise on
-    if target.exists() and not target.is_file():  # a pipe or device such as /dev/stdout
-        target.write_bytes(content)
+    if descriptor(path) is not None or (path.exists() and not path.is_file()):
+        _hand_over(path, content)
         return
+    target = path.resolve()  # of no circle, which it would raise on
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -49,3 +53,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RooflineError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _hand_over(path: Path, content: bytes) -> None:
+    """Write to a device or pipe; a pipe with a name of its own would be waited for as long as nobody reads it."""
+    try:
+        number = descriptor(path)
+        if number is None:
+            number = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+            os.set_blocking(number, True)
+        else:
+            number = os.dup(number)
+        with open(number, "wb") as file:
+            file.write(content)
+    except BrokenPipeError:  # its reader has gone, as `head` does: no mistake
+        raise
+    except OSError as error:
+        what = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise RooflineError(f"cannot write {path}: {what}") from error

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from roofline.errors import RooflineError
 from roofline.profiling import stream
+from roofline.profiling.nsys import is_export
 from roofline.profiling.stream import Event, read_events
 
 
@@ -112,3 +114,19 @@ def test_memory_stays_bounded(tmp_path):
 
     small, large = peak(150_000), peak(600_000)
     assert large < 1.2 * small
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no pipes with names here")
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pipe_of_the_shell_is_opened_once(two_steps, packed):
+    trace = two_steps()
+    content = json.dumps({"traceEvents": trace.events[:5]}).encode()
+    ours, theirs = os.pipe()
+    try:
+        os.write(theirs, gzip.compress(content) if packed else content)  # less than a pipe holds
+        os.close(theirs)
+        path = Path(f"/dev/fd/{ours}")
+        assert not is_export(path)
+        assert [event.name for event in events_of(path)[0]] == [event["name"] for event in trace.events[:5]]
+    finally:
+        os.close(ours)

@@ -1,5 +1,6 @@
 """Everything that fits is on disk, whole, once."""
 
+import os
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import roofline
 from roofline.errors import RooflineError
 from roofline.search import parts, rows
+from roofline.search.parts import Parts
 
 from .small import ASKED, found, told
 
@@ -60,6 +62,12 @@ def test_parts_of_another_search_are_not_taken(tmp_path, small_pieces):
     (folder / "question").write_text("another")
     with pytest.raises(RooflineError, match="holds parts of another search"):
         found(record=tmp_path / "all.csv")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="no such device here")
+def test_what_is_no_ordinary_file_is_not_replaced():
+    with pytest.raises(RooflineError, match="cannot write /dev/null: it is written in parts, which takes an ordinary"):
+        Parts(Path("/dev/null"), b"", "search")
 
 
 def test_a_damaged_part_is_told_and_never_unpickled(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_device_does_one_thing_at_once_and_holds_what_its_schedule_says(name):
         own = sorted((each for each in passes if each.device == device), key=lambda each: each.start)
         assert all(one.end <= other.start + 1e-9 for one, other in pairwise(own))
         held = plan.held(P, vp, device)
-        assert most_held(first, device, last) == (M if held is None else held * (vp if plan.divided else 1))
+        assert most_held(first, device, last) == (M if held is None else held) * (vp if plan.divided else 1)
 
 
 def test_micro_batches_from_both_ends_keep_every_device_busy():

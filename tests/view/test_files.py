@@ -43,3 +43,33 @@ def test_a_circle_of_links_is_told(tmp_path: Path) -> None:
     with pytest.raises(RooflineError, match="its links lead in a circle"):
         write_atomically(path, b"{}")
     assert path.is_symlink()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no pipes with names here")
+def test_a_pipe_is_written_to_where_somebody_reads_it(tmp_path):
+    named = tmp_path / "x.json"
+    os.mkfifo(named)
+    with pytest.raises(RooflineError, match=r"x\.json: nobody reads this pipe"):
+        write_atomically(named, b"{}")
+    reader = os.open(named, os.O_RDONLY | os.O_NONBLOCK)
+    ours, theirs = os.pipe()  # what >(command) makes
+    try:
+        write_atomically(named, b"{}")
+        write_atomically(Path(f"/dev/fd/{theirs}"), b"[]")
+        assert (os.read(reader, 9), os.read(ours, 9)) == (b"{}", b"[]")
+        os.close(ours)
+        with pytest.raises(BrokenPipeError):
+            write_atomically(Path(f"/dev/fd/{theirs}"), b"[]")
+    finally:
+        os.close(reader)
+        os.close(theirs)
+    assert [*tmp_path.iterdir()] == [named] and named.is_fifo()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no files by number here")
+def test_what_the_shell_has_opened_is_written_to_where_it_stands(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text("kept\n")
+    with path.open("ab") as file:  # as >> opens standard output
+        write_atomically(Path(f"/dev/fd/{file.fileno()}"), b"added\n")
+    assert path.read_text() == "kept\nadded\n"
