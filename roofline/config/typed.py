@@ -164,7 +164,9 @@ Fused: TypeAlias = Literal[
     "adapter",
     "padding",
 ]
-Schedule: TypeAlias = Literal["gpipe", "1f1b", "interleaved", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "dualpipe"]
+Schedule: TypeAlias = Literal[
+    "gpipe", "1f1b", "interleaved", "circular", "zb-h1", "zb-h2", "zb-1p", "zb-2p", "zb-v", "dualpipe"
+]
 Dispatcher: TypeAlias = Literal["alltoall", "allgather", "deepep", "hybridep"]
 ExpertBalance: TypeAlias = Literal["forced", "dropped", "natural"]
 CudaGraph: TypeAlias = Literal["none", "partial", "full"]
