@@ -67,6 +67,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "multiplied logits": ("command-r-35b", {"stack": "eager"}),
     "context parallel": ("gemma-2-27b", {"num_devices": 16, "cp": 4, "tp": 2, "stack": "nemo"}),
     "cross attention": ("t5-11b", {}),
+    "cross attention, each projection by itself": ("t5-11b", {"stack": "eager"}),
     "encoder": ("bert-base", {"seq_len": 128}),
     "patches": ("vit-b16", {"seq_len": 128}),
     "shared expert": ("qwen1.5-moe-a2.7b", {"stack": "eager"}),

@@ -23,6 +23,8 @@ Fusion = Literal[
     "residual",  # bias, dropout and residual addition are one kernel
     "residual_norm",  # the residual addition is fused into the next norm
     "rotary",  # rotary embedding is one kernel
+    "qkv",  # queries, keys and values are one matmul whatever the model's own code does (else one each)
+    "gate_up",  # so are gate and up
     "attention_layout",  # the fused attention kernel takes q, k and v as the projection leaves them, without a copy
     "softmax",  # scale, mask and softmax of unfused attention are one kernel
     "cross_entropy",  # the loss reads the logits once and writes their gradient, no fp32 copy

@@ -151,6 +151,8 @@ Fused: TypeAlias = Literal[
     "residual",
     "residual_norm",
     "rotary",
+    "qkv",
+    "gate_up",
     "attention_layout",
     "softmax",
     "cross_entropy",

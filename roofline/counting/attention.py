@@ -14,6 +14,7 @@ from ..model.projections import attention_projections
 from ..model.spec import Attention, Block
 from ..model.tensors import Projection
 from . import kernels, traffic
+from .gradients import add_gradients, cast_inputs, join_gradients
 from .keys import all_compressed_keys, counted_keys, visible_keys
 from .op import Saved
 from .projection import kept_of_copies, project
@@ -47,6 +48,7 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
         kept = tape.norm_tokens * width * es
         with tape.within("qkv"):
             kept = kept_of_copies(tape, what, kept, len(qkv)) if spec.inputs_copied else kept
+            _meet(tape, spec, qkv, width, what)
             project(tape, qkv, tokens, saves=kept, made_by="layernorm", quantised_by="cast")
     if spec.sinks:
         tape.weight(f"{what}.sinks", heads)
@@ -71,6 +73,19 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
     _score_positions(tape, spec, heads, what)
     attention_core(tape, spec, heads * spec.core_passes, kv_heads * spec.core_passes, what, made)
     _finish(tape, spec, heads, projections, what)
+
+
+def _meet(tape: Tape, spec: Attention, qkv: tuple[Projection, ...], width: int, what: str) -> None:
+    """Gradients of what makes queries, keys and values; of one product the three are joined before its matmuls.
+
+    Code that is written for one product and hands it to a kernel without a copy has its gradient without one, too. Keys
+    and values of cross-attention add theirs to what other layers hand back to the source.
+    """
+    if not (spec.joint_qkv or tape.fused("qkv")):
+        cast_inputs(tape, f"{what}.qkv", tape.tokens * width, len(qkv))
+        add_gradients(tape, f"{what}.qkv", tape.tokens * width, len(qkv))
+    elif not (tape.fused("qkv") and tape.fused("attention_layout")):
+        join_gradients(tape, f"{what}.qkv", tape.tokens * sum(each.local(tape.train.tp)[1] for each in qkv))
 
 
 def _finish(tape: Tape, spec: Attention, heads: Number, projections: tuple[Projection, ...], what: str) -> None:
@@ -147,9 +162,9 @@ def _latent_projections(
     tokens, es = tape.tokens, tape.es
     latent = {"q_down": ("q_latent_norm", spec.q_lora_norm), "kv_down": ("kv_latent_norm", spec.kv_lora_norm)}
     kept: Number = tape.norm_tokens * d_model * es
-    for projection in projections:
-        if not projection.takes_gradient or projection.part in {"out", "out_down"}:
-            continue
+    mine = [each for each in projections if each.takes_gradient and each.part not in {"out", "out_down"}]
+    add_gradients(tape, what, tokens * d_model, sum(each.part not in {"q_up", "kv_up"} for each in mine))
+    for projection in mine:
         up = projection.part in {"q_up", "kv_up"}
         with tape.within("mla_up_proj" if up else "qkv"):
             project(

@@ -17,6 +17,7 @@ from ..config.stack import Fusion
 from ..model.projections import feed_forward_projections, mlp_projections
 from ..model.spec import Block, Mlp, Moe
 from . import traffic
+from .gradients import add_gradients, cast_inputs, join_gradients
 from .op import Collective, Saved
 from .projection import kept_of_copies, project
 from .recorder import Tape
@@ -75,6 +76,10 @@ def mlp(
         before: Fusion | None = None if routed else "cast"
         saves = kept_of_copies(tape, name, saves, len(up)) if spec.inputs_copied else saves
         input_: dict[str, Any] = {"saves": saves, "made_by": made_by, "quantised_by": before}
+        joint = spec.joint_up or tape.fused("gate_up") or (routed and tape.stack.expert_launches != "loop")
+        if not joint:
+            cast_inputs(tape, f"{name}.up", here * rows * d_model, len(up))
+            add_gradients(tape, f"{name}.up", here * rows * d_model, len(up))
         project(tape, up, rows, **sizes, **input_, quantises_gradient=not epilogue)
     d_ff = divide(spec.d_ff, tape.train.tp if tp is None else tp)
     elements = here * rows * d_ff
@@ -82,6 +87,8 @@ def mlp(
     product = 0 if spec.sub_norm is not None else elements * es
     with tape.within(inner):
         activate(tape, spec, name, elements, made_by=matrices)
+        if spec.gated and joint and not tape.fused("activation"):
+            join_gradients(tape, f"{name}.up", 2 * elements)
     with tape.within(matrices):
         if spec.sub_norm is not None:
             tape.norm(f"{name}.sub_norm", spec.sub_norm, here * rows, d_ff, saves=elements * es, made_by=inner)
@@ -145,6 +152,8 @@ def moe(tape: Tape, spec: Moe, d_model: int) -> None:
     experts_here = divide(spec.n_experts, train.ep)
     routed = tokens * spec.experts_per_token  # rows that leave this device
     _route(tape, spec, tokens, d_model)
+    # the router, what deals tokens out, the shared experts and their gate read one tensor
+    add_gradients(tape, "moe", tokens * d_model, 2 + (spec.shared is not None) + spec.shared_gate)
     width = spec.latent_dim or d_model
     latent = [each for each in feed_forward_projections(spec, d_model) if each.block == "mlp"]
     moved = routed * width
@@ -192,6 +201,8 @@ def _sum(tape: Tape, spec: Moe, elements: Number, alone: Number) -> None:
     chain = traffic.Passes(reads=1, writes=part, back_reads=part + weighted, back_writes=1)
     if tape.stack.expert_launches == "loop":
         chain = msgspec.structs.replace(chain, kernels=4, back_kernels=8)
+    elif not tape.fused("norm"):  # the code that has norms as chains
+        chain = traffic.expert_sum(part, 1 if spec.weights_cast else BYTES["fp32"] / tape.es)
     outputs = elements * tape.es * weighted
     saved = Saved(made_by="experts", input=outputs, whole=outputs)
     tape.repeated("moe.unpermute", elements, chain, alone, flops=2, kind="embedding", saves=outputs, saved=saved)

@@ -13,6 +13,7 @@ from ..model.spec import Attention, Block, LayerGroup, Mlp, ModelConfig, Moe, No
 from . import kernels, traffic
 from .attention import attention
 from .feedforward import activate, mlp, moe
+from .gradients import add_gradients
 from .linear import Linear, bias, record_linear
 from .recorder import Tape
 from .recurrence import linears, mix_linearly
@@ -32,6 +33,8 @@ def layer(tape: Tape, group: LayerGroup, d_model: int) -> None:
                 _norms(tape, norms[:1], d_model, ("attention.norm",))
                 _norms(tape, norms[1:3], d_model, ("mlp.norm", "parallel.norm"), kept=True)  # the input by the first
             _norms(tape, norms[3:], d_model, ("parallel.post_norm",), stream=False)
+            # of the stream where each has a norm of its own, else of the norm's result
+            add_gradients(tape, "parallel", tape.norm_tokens * d_model, len(group.blocks))
             norms = []
         for block in group.blocks:
             mine, norms = norms[:per_block], norms[per_block:]

@@ -165,7 +165,7 @@ def _weight_gradient(tape: Tape, linear: Linear, operands: _Operands) -> None:
     kernel = _less(kernel, linear, read=operands.es)
     _matmul(tape, f"{linear.name}.wgrad", "backward", kernel, dtype=operands.dtype, **how)
     if not in_place:
-        tape.accumulate(linear.name, linear.weights)
+        tape.accumulate(linear.name, linear.weights, tied=linear.tied)
 
 
 def _bias_gradient(tape: Tape, name: str, rows: Number, n: Number, batch: Number) -> None:

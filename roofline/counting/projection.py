@@ -159,8 +159,9 @@ def _adapter(tape: Tape, name: str, m: Number, k: Number, n: Number, batch: Numb
     if train.lora_variant == "dora":
         _magnitude(tape, name, batch * m * n, batch * k * n, batch * n, rank)
     tape.frozen = True
+    apart = tape.stack.launch == "eager" and not tape.fused("qkv")  # one adapter stands beside each matmul
     _add(tape, name, batch * m * n, wide, units=2 * parts if are_units(tape.train, tape.stack) else 0)
-    _add_gradient(tape, name, batch * m * k, parts if copies else 1)
+    _add_gradient(tape, name, batch * m * k, parts if copies or apart else 1)
 
 
 def _inputs(tape: Tape, name: str, elements: Number, wide: Widths) -> None:

@@ -6,6 +6,7 @@ Shapes are local: what one device sees after tensor, context and expert parallel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -214,12 +215,19 @@ class Tape:
             )
         )
 
-    def accumulate(self, name: str, weights: Number) -> None:
-        """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own."""
-        if self.train.reduces_every_pass:
+    def accumulate(self, name: str, weights: Number, *, tied: bool = False) -> None:
+        """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own.
+
+        That of a `tied` matrix is added to its table's in every pass, at the FLOPs of an untied one.
+        """
+        every_pass = self.train.reduces_every_pass
+        if every_pass and not tied:
             return
-        grad, casts = self.gradient_bytes, self.autocasts
+        grad, casts = self.es if every_pass else self.gradient_bytes, self.autocasts
         kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
+        if tied:
+            summed = kernels.grad_accumulate(weights, self.es, grad, math.inf, casts=casts)
+            kernel = msgspec.structs.replace(summed, flops=kernel.flops)
         self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 
     def batched_matmul(

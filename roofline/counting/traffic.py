@@ -36,14 +36,16 @@ NORM = Passes(reads=1, writes=1, back_reads=4, back_writes=1, back_kernels=2)
 NORM_OF_FP32 = Passes(reads=2, writes=1, back_reads=6, back_writes=2, back_kernels=2)
 NORM_OF_FP32_EAGER = Passes(reads=4, writes=3, back_reads=9, back_writes=4, kernels=2, back_kernels=3)
 # cast up, square, mean, scale, cast down, weight
-RMS_NORM_EAGER = Passes(reads=10, writes=8, back_reads=26, back_writes=18, kernels=6, back_kernels=14)
+RMS_NORM_EAGER = Passes(reads=10, writes=8, back_reads=27, back_writes=19, kernels=8, back_kernels=16)
 # cast up, square, mean, scale, weight in fp32, cast down
-RMS_NORM_EAGER_WIDE = Passes(reads=11, writes=9, back_reads=30, back_writes=20, kernels=6, back_kernels=14)
+RMS_NORM_EAGER_WIDE = Passes(reads=11, writes=9, back_reads=31, back_writes=21, kernels=8, back_kernels=17)
 # Cohere's LayerNorm: cast up, mean, square of the difference, its mean, the difference again, scale, weight, cast down
-LAYER_NORM_EAGER_WIDE = Passes(reads=17, writes=13, back_reads=42, back_writes=28, kernels=10, back_kernels=22)
+LAYER_NORM_EAGER_WIDE = Passes(reads=17, writes=13, back_reads=43, back_writes=29, kernels=12, back_kernels=24)
+# T5's: the mean of squares of a copy cast up, the input itself scaled to fp32, cast down, weight
+RMS_NORM_EAGER_INPUT = Passes(reads=9, writes=8, back_reads=26, back_writes=19, kernels=8, back_kernels=17)
 LAYER_NORM_EAGER_FP32 = Passes(reads=7, writes=5, back_reads=20, back_writes=13, kernels=9, back_kernels=21)
-RMS_NORM_EAGER_FP32 = Passes(reads=5, writes=4, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
-RMS_NORM_OF_FP32_EAGER = Passes(reads=12, writes=9, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
+RMS_NORM_EAGER_FP32 = Passes(reads=4, writes=3, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
+RMS_NORM_OF_FP32_EAGER = Passes(reads=10, writes=7, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
 # a norm of what a recurrence made, times an activated gate
 GATED_NORM = Passes(reads=2, writes=1, back_reads=4, back_writes=2)
 GATED_NORM_EAGER = Passes(reads=18, writes=15, back_reads=43, back_writes=29, kernels=12, back_kernels=22)
@@ -58,10 +60,10 @@ POSITION_SCORES = Passes(reads=3, writes=1, back_reads=2, back_writes=1)  # adde
 SINKHORN = Passes(reads=5, writes=3, back_reads=12, back_writes=7, kernels=3, back_kernels=7)  # sum, add, divide
 ROTARY = COPY
 # rotate halves, two products, one sum
-ROTARY_EAGER = Passes(reads=5, writes=4, back_reads=5, back_writes=4, kernels=8, back_kernels=8)
+ROTARY_EAGER = Passes(reads=5.5, writes=4.5, back_reads=8.5, back_writes=8.5, kernels=10, back_kernels=20)
 ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # GPT-2's gelu written out in eight framework operations
-GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=16, back_writes=10, kernels=8, back_kernels=8)
+GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=17, back_writes=11, kernels=8, back_kernels=11)
 # exact, and clamped
 GELU_CLIPPED_EAGER = Passes(reads=2, writes=2, back_reads=6.5, back_writes=3.5, kernels=2, back_kernels=6)
 # the exact one written out
@@ -123,6 +125,8 @@ def norm(norm: Norm, es: float, *, wide: bool, fused: bool) -> Passes:
         return RMS_NORM_OF_FP32_EAGER
     if es == 4:
         return RMS_NORM_EAGER_FP32
+    if norm.keeps_input:
+        return RMS_NORM_EAGER_INPUT
     return RMS_NORM_EAGER_WIDE if norm.fp32 else RMS_NORM_EAGER
 
 
@@ -179,6 +183,24 @@ def ring(cp: Number) -> Passes:
 def metric(es: float, times: int) -> Passes:
     """`times` cross entropies without gradient: an fp32 copy of the logits, its log-softmax."""
     return Passes(reads=times * (1 + 4 / es), writes=times * 8 / es, back_reads=0, back_writes=0, kernels=3 * times)
+
+
+def expert_sum(part: float, wide: float) -> Passes:
+    """What experts made times the router's weights, in the order of tokens, summed over those of each.
+
+    `part` is the inverse of experts per token, `wide` the bytes of what is summed over those of an element: more than 1
+    where weights are in fp32 and the sum is cast back. Backward spreads the gradient, puts it into zeros in the order
+    of experts, takes both products, and sums that of the weights.
+    """
+    casts = wide > 1
+    return Passes(
+        reads=1 + 2 * wide + casts * part * wide,
+        writes=2 * wide + part * (wide + casts),
+        back_reads=part * (wide + casts) + (4 + casts) * wide + 1,
+        back_writes=(5 + casts * part) * wide + casts,
+        kernels=3 + casts,
+        back_kernels=6 + 2 * casts,
+    )
 
 
 def loss(es: int) -> Passes:

@@ -236,7 +236,10 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
     """The feed-forward part of one layer: dense, a mixture of experts, or none (d_ff = 0)."""
     gated = flat.flag("gated_mlp", True)
     activation = read_activation(flat, "silu" if gated else "gelu")
-    in_fp32 = flat.flag("activation_fp32", False)
+    own: dict[str, Any] = {
+        "activation_fp32": flat.flag("activation_fp32", False),
+        "joint_up": flat.flag("joint_up", False),
+    }
     biases = flat.flag("mlp_bias", flat.flag("biases", False))
     n_experts = flat.integer("n_experts", 0)
     if not n_experts:
@@ -247,7 +250,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
             d_ff=d_ff,
             gated=gated,
             activation=activation,
-            activation_fp32=in_fp32,
+            **own,
             up_bias=flat.flag("mlp_up_bias", biases),
             down_bias=flat.flag("mlp_down_bias", biases),
             sub_norm=read_norm(flat) if flat.flag("sub_norms", False) else None,
@@ -263,9 +266,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         flat.fail(f"{flat.name('n_shared_experts')} x {flat.name('d_ff_expert')} = {d_ff_shared} is too large")
 
     def mlp(width: int, bias: bool) -> Mlp:
-        return Mlp(
-            d_ff=width, gated=gated, activation=activation, activation_fp32=in_fp32, up_bias=bias, down_bias=bias
-        )
+        return Mlp(d_ff=width, gated=gated, activation=activation, up_bias=bias, down_bias=bias, **own)
 
     return Moe(
         n_experts=n_experts,
@@ -277,6 +278,7 @@ def read_feed_forward(flat: Flat) -> Mlp | Moe | None:
         shared_gate=flat.flag("shared_gate", False),
         router_bias=flat.flag("router_bias", False),
         router_fp32=flat.flag("router_fp32", False),
+        weights_cast=flat.flag("expert_weights_cast", False),
         router_outside_autocast=flat.flag("router_outside_autocast", False),
         latent_dim=flat.optional_integer("expert_latent_dim"),
         latent_bias=flat.flag("expert_latent_bias", False),

@@ -179,6 +179,7 @@ class Mlp(msgspec.Struct, frozen=True, kw_only=True):
     d_ff: int
     gated: bool = False
     activation: str = "gelu"
+    joint_up: bool = False  # gate and up are halves of one product
     activation_fp32: bool = False  # its code of transformers casts gate and up to fp32, and their product back
     up_bias: bool = False
     down_bias: bool = False
@@ -197,6 +198,7 @@ class Moe(msgspec.Struct, frozen=True, kw_only=True):
     router_bias: bool = False
     router_fp32: bool = False  # its code of transformers casts hidden states and matrix up for the router's scores
     router_outside_autocast: bool = False  # where it turns autocast off, which else casts them down again
+    weights_cast: bool = False  # its router casts their weights down, else what experts made is weighed in fp32
     groups: int = 1  # into which experts are divided where a token may visit only some of them
     groups_per_token: int = 1
     latent_dim: int | None = None  # routed experts work at this width, between a projection down and one up

@@ -10,6 +10,8 @@ from ..result import plain
 from .table import Shown, Table
 
 FUSIONS: dict[str, str] = {
+    "qkv": "queries, keys and values are one matmul",
+    "gate_up": "so are gate and up",
     "norm": "a norm is one kernel",
     "activation": "activation, gate product and bias are one kernel",
     "residual": "bias, dropout and residual addition are one kernel",

@@ -15,6 +15,19 @@ LIMIT = 0.03  # of the bytes kept for backward
 # chunks or steps of a recurrence; positions resized by a matmul
 CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 falcon_mamba kimi_linear mamba mamba2 nemotron_h olmo_hybrid
     qwen3_5_moe_text qwen3_5_text qwen3_next siglip2_vision_model xlstm zamba2"""
+# both passes of all element-wise kernels together are within 5 % of the trace's bytes
+ELEMENTWISE = """
+    afmoe aimv2_text_model aimv2_vision_model altclip_vision_model apertus arcee aria_text bert-generation biogpt
+    bitnet blenderbot-small bloom chinese_clip_vision_model clip_text_model clip_vision_model clipseg_text_model
+    clipseg_vision_model cohere_compass_text cwm deberta-v2 deit doge electra emu3 emu3_text_model eurobert exaone
+    exaone4 exaone_moe flex_olmo gemma gemma2 gemma3_text git_vision_model glm glm4 glm4_moe glm_ocr_text gpt-sw3
+    gpt2 gpt_bigcode gpt_oss granite granite4_vision_text granitemoe granitemoeshared helium hunyuan_v1_dense
+    hunyuan_v1_moe hyperclovax idefics2_vision idefics3_vision ijepa internlm3 iquestcoder jais2 janus_vision_model
+    kolibri1 kosmos_2_vision_model laguna llama metaclip_2_text_model metaclip_2_vision_model ministral ministral3
+    mistral mt5 nanochat owlv2_text_model owlv2_vision_model owlvit_text_model owlvit_vision_model paddleocr_vl_text
+    phi pixtral qwen2 qwen2_5_omni_text qwen2_5_vl_text qwen2_vl_text qwen3 qwen3_vl_moe_text qwen3_vl_text seed_oss
+    siglip2_text_model siglip_text_model smollm3 smolvlm_vision starcoder2 vaultgemma vit vit_msn xclip_text_model
+"""
 
 
 def counted(record: dict[str, Any]) -> dict[str, float]:
@@ -36,6 +49,8 @@ def counted(record: dict[str, Any]) -> dict[str, float]:
             found[f"flops_{op.phase}"] += flops
             found[f"fp32_flops_{op.phase}"] += flops * (op.dtype == "fp32")
             found[f"{op.kind}_bytes_{op.phase}"] += float(op.bytes * op.count)
+        elif op.phase in {"forward", "backward"}:
+            found[f"elementwise_bytes_{op.phase}"] += float(op.bytes * op.count)
     return found
 
 
@@ -60,6 +75,14 @@ def test_matmuls_in_fp32_are_those_of_the_trace(name: str) -> None:
     ours = counted(record)
     for phase in ("forward", "backward"):
         assert ours[f"fp32_flops_{phase}"] == pytest.approx(record.get(f"fp32_flops_{phase}", 0.0), rel=0.002)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE.split())
+def test_element_wise_bytes_are_those_of_the_trace(name: str) -> None:
+    record = RECORDS[name]
+    ours = counted(record)
+    for key in ("elementwise_bytes_forward", "elementwise_bytes_backward"):
+        assert ours[key] == pytest.approx(record[key], rel=0.05)
 
 
 def test_the_record_holds_what_is_described() -> None:
