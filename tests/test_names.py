@@ -75,6 +75,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "norms of queries and keys": ("command-r-plus-104b", {}),
     "norm of the embedding": ("bloom-1.1b", {}),
     "projected embedding": ("opt-350m", {}),
+    "gate and up in one": ("phi-4", {"stack": "eager"}),
     "bias of the head": ("gpt-j-6b", {}),
 }
 

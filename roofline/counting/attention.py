@@ -63,7 +63,7 @@ def _attention(tape: Tape, spec: Attention, d_model: int, what: Block) -> None:
     if spec.rotary:
         rope = spec.rope_head_dim / spec.head_dim if spec.rope_head_dim else 1
         rotated = (query + key) * rope
-        chain = traffic.ROTARY if tape.fused("rotary") else traffic.ROTARY_EAGER
+        chain = traffic.rotary(fused=tape.fused("rotary"), wide=spec.rotary_fp32 and tape.inner_es < BYTES["fp32"])
         with tape.within(made):
             products = 2 * rotated * BYTES["fp32"] if spec.rotary_learned else 0  # with cosine and sine, by which they
             tape.elementwise(f"{what}.rotary", rotated, chain, flops=3, es=tape.inner_es, saves=products)

@@ -218,8 +218,10 @@ class Tape:
     def accumulate(self, name: str, weights: Number, *, tied: bool = False) -> None:
         """Add a weight's gradient to the sum over micro batches; nothing where each pass reduces its own.
 
-        That of a `tied` matrix is added to its table's in every pass, at the FLOPs of an untied one.
+        That of a `tied` matrix is added to its table's in every pass, and so is that of a layer whose weights are an
+        earlier one's, at the FLOPs of one that stands alone.
         """
+        tied = tied or self.repeats
         every_pass = self.train.reduces_every_pass
         if every_pass and not tied:
             return

@@ -43,6 +43,8 @@ RMS_NORM_EAGER_WIDE = Passes(reads=11, writes=9, back_reads=31, back_writes=21, 
 LAYER_NORM_EAGER_WIDE = Passes(reads=17, writes=13, back_reads=43, back_writes=29, kernels=12, back_kernels=24)
 # T5's: the mean of squares of a copy cast up, the input itself scaled to fp32, cast down, weight
 RMS_NORM_EAGER_INPUT = Passes(reads=9, writes=8, back_reads=26, back_writes=19, kernels=8, back_kernels=17)
+# without a weight: cast up, torch's kernel, cast down
+LAYER_NORM_EAGER_PLAIN = Passes(reads=5, writes=5, back_reads=7, back_writes=5, kernels=3, back_kernels=3)
 LAYER_NORM_EAGER_FP32 = Passes(reads=7, writes=5, back_reads=20, back_writes=13, kernels=9, back_kernels=21)
 RMS_NORM_EAGER_FP32 = Passes(reads=4, writes=3, back_reads=14, back_writes=9, kernels=6, back_kernels=14)
 RMS_NORM_OF_FP32_EAGER = Passes(reads=10, writes=7, back_reads=29, back_writes=20, kernels=7, back_kernels=15)
@@ -59,8 +61,9 @@ DIFFERENCE = Passes(reads=2, writes=1.5, back_reads=2.5, back_writes=2, kernels=
 POSITION_SCORES = Passes(reads=3, writes=1, back_reads=2, back_writes=1)  # added to a mask, read by the kernel
 SINKHORN = Passes(reads=5, writes=3, back_reads=12, back_writes=7, kernels=3, back_kernels=7)  # sum, add, divide
 ROTARY = COPY
-# rotate halves, two products, one sum
+# of queries and of keys: rotate halves, two products, one sum; the gradient's halves into zeros, and a copy in order
 ROTARY_EAGER = Passes(reads=5.5, writes=4.5, back_reads=8.5, back_writes=8.5, kernels=10, back_kernels=20)
+ROTARY_EAGER_FP32 = Passes(reads=14, writes=12, back_reads=19, back_writes=19, kernels=14, back_kernels=24)
 ACTIVATION = Passes(reads=1, writes=1, back_reads=2, back_writes=1)
 # GPT-2's gelu written out in eight framework operations
 GELU_NEW_EAGER = Passes(reads=10, writes=8, back_reads=17, back_writes=11, kernels=8, back_kernels=11)
@@ -118,16 +121,32 @@ DORA_SCALE = Passes(reads=3, writes=2, back_reads=6, back_writes=3, kernels=2, b
 def norm(norm: Norm, es: float, *, wide: bool, fused: bool) -> Passes:
     """A norm over elements of `es` bytes; `wide`: of a stream in fp32, to be cast for the projection behind it."""
     if norm.kind == "layer" and (norm.fp32 or norm.written_out) and not fused:
-        return LAYER_NORM_EAGER_WIDE if es < 4 else LAYER_NORM_EAGER_FP32
+        return _layer_norm_eager(norm, es)
     if norm.kind == "layer" or fused:
         return (NORM_OF_FP32 if fused else NORM_OF_FP32_EAGER) if wide else NORM
-    if wide:
-        return RMS_NORM_OF_FP32_EAGER
+    return RMS_NORM_OF_FP32_EAGER if wide else _rms_norm_eager(norm, es)
+
+
+def _layer_norm_eager(norm: Norm, es: float) -> Passes:
+    """One that is written out in fp32, or torch's on a copy in fp32."""
+    if es == 4:
+        return LAYER_NORM_EAGER_FP32 if norm.weight else NORM
+    return LAYER_NORM_EAGER_WIDE if norm.weight else LAYER_NORM_EAGER_PLAIN
+
+
+def _rms_norm_eager(norm: Norm, es: float) -> Passes:
     if es == 4:
         return RMS_NORM_EAGER_FP32
     if norm.keeps_input:
         return RMS_NORM_EAGER_INPUT
     return RMS_NORM_EAGER_WIDE if norm.fp32 else RMS_NORM_EAGER
+
+
+def rotary(*, fused: bool, wide: bool) -> Passes:
+    """Queries and keys turned by their positions; `wide`: in fp32, to which they are cast."""
+    if fused:
+        return ROTARY
+    return ROTARY_EAGER_FP32 if wide else ROTARY_EAGER
 
 
 def joined(first: Passes, second: Passes) -> Passes:

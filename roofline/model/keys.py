@@ -114,6 +114,7 @@ FLAGS = _MODEL_FLAGS | frozenset(
         "biases",
         "rotary",
         "rotary_joined",
+        "rotary_fp32",
         "rotary_learned",
         "inputs_copied",
         "outputs_joined",

@@ -106,6 +106,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     scores_fp32: bool = False  # and queries and keys, before they meet
     core_fp32: bool = False  # no fused kernel takes its shapes, and torch runs all of it in fp32
     rotary: bool = True
+    rotary_fp32: bool = False  # its code of transformers casts queries and keys up, turns them, and casts them back
     rotary_learned: bool = False  # its angles take a gradient: products with cosines and sines run in fp32
     softcap: bool = False
     scores_clamped: bool = False  # unfused code bounds masked scores from below, and keeps them for that (XGLM)

@@ -51,7 +51,7 @@ def model_of(row: Mapping[str, str]) -> ModelConfig:
     flat["has_head"] = "classification" not in flat["name"]  # a head of a few classes instead
     flat["max_seq_len"] = integer(row, "seq_len")
     sizes = (flat["d_model"], flat["n_heads"], flat["n_kv_heads"], flat["n_layers"])
-    flat["hands_back_cache"] = _hands_back_cache(*sizes)
+    flat |= _of_class(flat["name"], *sizes)
     return _build(tuple(sorted((k, v) for k, v in flat.items() if v is not None)))
 
 
@@ -84,14 +84,19 @@ def _preset_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> M
     return model if model.n_layers == n_layers else load_model(name, {"n_layers": n_layers})
 
 
+def _preset_of(name: str) -> str | None:
+    """The preset whose name has the same letters and figures."""
+    letters = _LETTERS.sub("", plain_name(name))
+    return next((known for known in model_ids() if _LETTERS.sub("", known) == letters), None)
+
+
 @cache
 def _named_like(name: str, d_model: int, n_heads: int, n_layers: int) -> ModelConfig | None:
     """The preset of this name and these dimensions, where columns do not tell all of its attention.
 
     That is: heads of another width than d_model / n_heads, or windows in some layers.
     """
-    letters = _LETTERS.sub("", plain_name(name))
-    preset = next((known for known in model_ids() if _LETTERS.sub("", known) == letters), None)
+    preset = _preset_of(name)
     if preset is None:
         return None
     model = load_model(preset)
@@ -113,9 +118,15 @@ def _hub_like(d_model: int, n_heads: int, n_experts: int, n_layers: int) -> Mode
 
 
 @cache
-def _hands_back_cache(d_model: int, n_heads: int, n_kv_heads: int | None, n_layers: int) -> bool:
-    """Whether the class of a model of the Hub of these dimensions hands its cache back in training: no column says."""
-    groups = (group for name in names_of_size(d_model, n_layers) for group in load_model(name).groups)
+def _of_class(name: str, d_model: int, n_heads: int, n_kv_heads: int | None, n_layers: int) -> dict[str, bool]:
+    """What no column says, but the class of the preset of this name, or of all models of the Hub of these dimensions.
+
+    That is: whether it hands caches back in training, and makes queries, keys and values by one product.
+    """
+    preset = _preset_of(name)
+    names = names_of_size(d_model, n_layers) if preset is None else (preset,)
+    groups = (group for each in names for group in load_model(each).groups)
     found = (group.attention for group in groups if group.attention is not None)
     alike = [each for each in found if (each.n_heads, each.n_kv_heads) == (n_heads, n_kv_heads)]
-    return bool(alike) and all(each.hands_back_cache for each in alike)
+    flags = ("hands_back_cache", "joint_qkv")
+    return {flag: bool(alike) and all(getattr(each, flag) for each in alike) for flag in flags}

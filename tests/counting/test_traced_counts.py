@@ -17,16 +17,18 @@ CHAINS_IN_FP32 = """bailing_hybrid bamba falcon_h1 falcon_mamba kimi_linear mamb
     qwen3_5_moe_text qwen3_5_text qwen3_next siglip2_vision_model xlstm zamba2"""
 # both passes of all element-wise kernels together are within 5 % of the trace's bytes
 ELEMENTWISE = """
-    afmoe aimv2_text_model aimv2_vision_model altclip_vision_model apertus arcee aria_text bert-generation biogpt
-    bitnet blenderbot-small bloom chinese_clip_vision_model clip_text_model clip_vision_model clipseg_text_model
-    clipseg_vision_model cohere_compass_text cwm deberta-v2 deit doge electra emu3 emu3_text_model eurobert exaone
-    exaone4 exaone_moe flex_olmo gemma gemma2 gemma3_text git_vision_model glm glm4 glm4_moe glm_ocr_text gpt-sw3
-    gpt2 gpt_bigcode gpt_oss granite granite4_vision_text granitemoe granitemoeshared helium hunyuan_v1_dense
-    hunyuan_v1_moe hyperclovax idefics2_vision idefics3_vision ijepa internlm3 iquestcoder jais2 janus_vision_model
-    kolibri1 kosmos_2_vision_model laguna llama metaclip_2_text_model metaclip_2_vision_model ministral ministral3
-    mistral mt5 nanochat owlv2_text_model owlv2_vision_model owlvit_text_model owlvit_vision_model paddleocr_vl_text
-    phi pixtral qwen2 qwen2_5_omni_text qwen2_5_vl_text qwen2_vl_text qwen3 qwen3_vl_moe_text qwen3_vl_text seed_oss
-    siglip2_text_model siglip_text_model smollm3 smolvlm_vision starcoder2 vaultgemma vit vit_msn xclip_text_model
+    afmoe aimv2_text_model aimv2_vision_model albert altclip_vision_model apertus arcee bert-generation bitnet
+    blenderbot-small chinese_clip_vision_model clip_text_model clip_vision_model clipseg_text_model
+    clipseg_vision_model cohere cohere2 cohere_compass_text cwm deberta-v2 deit doge emu3 emu3_text_model
+    ernie4_5_moe ernie4_5_vl_moe_text ernie4_5_vl_moe_vision eurobert exaone exaone4 exaone4_5_vision flex_olmo
+    gemma gemma2 gemma3_text git_vision_model glm glm4 glm4_moe glm_ocr_text glm_ocr_vision gpt-sw3 gpt2 gpt_bigcode
+    gpt_oss granite granite4_vision_text helium hunyuan_v1_dense hunyuan_v1_moe hyperclovax idefics2_vision
+    idefics3_vision ijepa internlm3 iquestcoder jais2 janus_vision_model kosmos_2_vision_model laguna llama
+    metaclip_2_text_model metaclip_2_vision_model ministral ministral3 mistral nanochat owlv2_text_model
+    owlv2_vision_model owlvit_text_model owlvit_vision_model paddleocr_vl_text phi pixtral qwen2 qwen2_5_omni_text
+    qwen2_5_vl_text qwen2_5_vl_vision qwen2_vl_text qwen2_vl_vision qwen3 qwen3_vl_moe_text qwen3_vl_text seed_oss
+    siglip2_text_model siglip_text_model smollm3 smolvlm_vision starcoder2 video_llama_3_vision vit vit_msn
+    xclip_text_model
 """
 
 

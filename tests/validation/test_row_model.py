@@ -23,6 +23,12 @@ def test_a_model_of_the_hub_says_what_its_class_hands_back():
         assert model_of({**ROW, **sizes, "n_kv_heads": heads}).groups[0].attention.hands_back_cache == hands_back
 
 
+def test_the_class_of_a_named_preset_says_whether_queries_keys_and_values_are_one_product():
+    sizes = {"n_layers": "24", "d_model": "1024", "n_heads": "16", "n_kv_heads": "16", "d_ff": "4096"}
+    for name, joint in (("gpt2-medium", True), ("opt-350m", False), ("Llama 350M", False)):
+        assert model_of({**ROW, **sizes, "model": name}).groups[0].attention.joint_qkv == joint
+
+
 def test_a_name_and_its_dimensions_tell_of_windows_and_wide_heads():
     sizes = {"n_layers": "48", "d_model": "3840", "n_heads": "16", "n_kv_heads": "8", "d_ff": "15360", "gated_mlp": "1"}
     named = model_of({**ROW, **sizes, "model": "Gemma3-12B"})
