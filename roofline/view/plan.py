@@ -292,9 +292,21 @@ def notes(one: Plan) -> list[str]:
             f"{one.device.tdp_w:,.0f} W while kernels run "
             f"and half of it while waiting, {100 * share:.0f} % on average (--power, --pue)."
         )
+    found += price_words(one)
     found += sentences(one.notes)
     found += [sentence(note) for note in one.model.assumptions]
     return found
+
+
+def price_words(one: Plan) -> list[str]:
+    """What a price is of, where the device was named by an instance of several: clouds state the instance's."""
+    price, several = one.terms.price, one.device.num_devices or 1
+    if price is None or several == 1 or "instance" not in one.device.sources:
+        return []
+    return [
+        f"Cost is at {price:g} per device-hour, {price * several:g} for the {several} devices of the instance: if "
+        f"{price:g} is what the instance costs, set --price {price / several:.4g}."
+    ]
 
 
 def overhead_words(overhead: Overhead) -> list[str]:

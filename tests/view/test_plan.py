@@ -28,6 +28,14 @@ def test_device_hours_and_cost_follow_from_the_time():
     assert "Deadline" not in rows
 
 
+def test_a_price_beside_an_instance_is_of_one_of_its_devices_and_said_so():
+    words = {"tokens": "10B", "stack": "compiled", "global_batch": 64, "terms": Terms(price="24/h")}
+    found = roofline.plan("gpt2", "p4d.24xlarge", num_devices=8, **words)
+    assert found.cost == pytest.approx(24 * found.device_hours)
+    assert any("192 for the 8 devices of the instance" in note and "--price 3." in note for note in view.notes(found))
+    assert view.price_words(PLAN) == []
+
+
 def test_one_step_is_one_step():
     short = roofline.plan("gpt2", "a100-sxm-80gb", tokens=65536, num_devices=2, stack="compiled", global_batch=64)
     assert dict(view.summary(short).rows)["Tokens"].endswith(": 1 step of 65,536")
