@@ -191,7 +191,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 # activations and their parameters: those of transformers (activations.py, ACT2CLS), and what single models write
 _PLAIN_ACTIVATIONS = """gelu gelu_10 gelu_accurate gelu_fast gelu_new gelu_python gelu_python_tanh gelu_pytorch_tanh
     gelu_tanh hardswish laplace leaky_relu linear mish quick_gelu relu relu2 relu6 sigmoid silu silu_clamped
-    sqrtsoftplus swiglu_clamped swish tanh"""
+    situ sqrtsoftplus swiglu_clamped swish tanh"""
 ACTIVATIONS: Mapping[str, int] = {**dict.fromkeys(_PLAIN_ACTIVATIONS.split(), 0), "prelu": 1, "xielu": 2}
 TEXTS = frozenset({"name", "source", "activation", "model_type", "ignore"})
 LISTS = frozenset({"variations", "linears", "model_linears", "mtp_like", "mtp_linears"})

@@ -179,6 +179,8 @@ def test_a_norm_of_queries_without_a_weight_keeps_no_product():
 def test_a_gated_activation_written_out_keeps_both_factors_as_well():
     assert saved("mlp.activation", {**TINY, "activation": "gelu_new"}) == (4 + 2) * 2 * T * 8
     assert saved("mlp.activation", {**TINY, "activation": "silu_clamped"}) == 5 * 2 * T * 8
+    # both tanh, the sigmoid, the gate that it multiplies, their product and the other half
+    assert saved("mlp.activation", {**TINY, "activation": "situ"}) == 6 * 2 * T * 8
 
 
 @pytest.mark.parametrize(

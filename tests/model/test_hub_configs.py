@@ -80,6 +80,7 @@ def test_latent_experts_work_at_their_own_width() -> None:
         "model_type": "kimi_linear",
         "hidden_size": 7168,
         "intermediate_size": 33792,
+        "hidden_act": "situ",
         "num_hidden_layers": 93,
         "num_attention_heads": 96,
         "first_k_dense_replace": 1,
