@@ -130,7 +130,7 @@ def _gated_activation(tape: Tape, spec: Mlp) -> tuple[traffic.Passes, float]:
         return (traffic.GATED_CLAMPED, 4) if fused else (traffic.GATED_CLAMPED_EAGER, 6)
     if fused:
         return traffic.GATED, 2
-    if spec.activation == "situ":  # Kimi K3: tanh where gpt-oss clamps gate and up, likewise scaled, sigmoid and products
+    if spec.activation == "situ":  # Kimi K3: tanh where gpt-oss clamps gate and up, likewise scaled
         return traffic.GATED_CLAMPED_EAGER, 6
     if spec.activation_fp32 and tape.upcasts:  # both inputs cast up, and what the activation made
         return traffic.GATED_FP32_EAGER, 3 * BYTES["fp32"] / tape.inner_es

@@ -303,10 +303,9 @@ def price_words(one: Plan) -> list[str]:
     price, several = one.terms.price, one.device.num_devices or 1
     if price is None or several == 1 or "instance" not in one.device.sources:
         return []
-    return [
-        f"Cost is at {price:g} per device-hour, {price * several:g} for the {several} devices of the instance: if "
-        f"{price:g} is what the instance costs, set --price {price / several:.4g}."
-    ]
+    of_all = f"{price * several:g} for the {several} devices of the instance"
+    remedy = f"if {price:g} is what the instance costs, set --price {price / several:.4g}"
+    return [f"Cost is at {price:g} per device-hour, {of_all}: {remedy}."]
 
 
 def overhead_words(overhead: Overhead) -> list[str]:
