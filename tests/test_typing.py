@@ -29,6 +29,7 @@ sweep = roofline.estimate("gpt2-xl", "h100-sxm-80gb", micro_batch=np.arange(1, 9
 times: NDArray[np.float64] = sweep.step_time_s
 held_by_each: NDArray[np.float64] = roofline.memory("gpt2-xl", "h100-sxm-80gb", micro_batch=[1, 2]).total_bytes
 table = roofline.compare(["gpt2", "gpt2-xl"], "h100-sxm-80gb", recompute=["none", "full"], micro_batch=[1, 2])
+written: int = roofline.sweep("gpt2", ["t4"], record="all.csv", tp=[1, 2], recompute=["none", "full"]).written
 best = roofline.layouts("gpt2-xl", "h100-sxm-80gb", num_devices=8, tp=[1, 2], sharding="zero1").layouts[0]
 run: roofline.Run = roofline.settle("gpt2-xl", "h100-sxm-80gb", optimizer="adamw", pp_layout=None)
 again: float = roofline.estimate(run=run, dtype="bfloat16").mfu

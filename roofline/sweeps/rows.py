@@ -158,9 +158,9 @@ def _options(cases: Sequence[Case]) -> dict[str, Any]:
 def _typed(value: Any, kind: type) -> Any:
     """A value, or an array of them, as its column has it; None where it is missing or no finite number."""
     if hasattr(value, "shape"):
-        listed = value.astype(kind).astype(object)
+        listed = np.asarray(value).astype(kind).astype(object)
         if kind is float:
-            listed[~(abs(value) < math.inf)] = None
+            listed[~np.isfinite(value)] = None
         return listed
     if value is None or isinstance(value, kind):
         return None if isinstance(value, float) and not math.isfinite(value) else value

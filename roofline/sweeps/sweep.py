@@ -17,6 +17,7 @@ from ..gate import OF_TWO, PATH, gated
 from ..search.files import check_suffix, join
 from ..search.parts import Parts
 from ..search.pieces import check_executor, in_order
+from ..view.files import check_writable
 from .rows import COLUMNS, Rows, rows_of
 from .write import WRITERS
 
@@ -107,6 +108,9 @@ def write_cases(
 ) -> Swept:
     """The same of a `Sweep`; see `sweep`."""
     check_suffix(path, "cases")
+    check_writable(path)
+    if not len(cases):
+        raise RooflineError("nothing to sweep over: name a model and a device")
     if len(cases) > MOST:
         raise RooflineError(f"these options make {len(cases):,} cases: give at most {MOST:,}")
     size = PIECE if "micro_batch" in cases.options else SLOW

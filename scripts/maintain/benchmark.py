@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import roofline
 from roofline.answers.estimate import estimate_step
@@ -88,6 +89,16 @@ SEARCHES: dict[str, tuple[object, dict[str, object]]] = {
         {"num_devices": 2048, "global_batch": 15360, "schedule": "dualpipe"},
     ),
 }
+SWEEP: dict[str, Any] = {  # 17,280 cases, most of which can be
+    "num_devices": COUNTS[6:],
+    "tp": (1, 2, 4, 8),
+    "pp": (1, 2, 4),
+    "micro_batch": (1, 2, 4),
+    "seq_len": (2048, 4096),
+    "global_batch": (1536, 3072),
+    "recompute": ("none", "selective", "full"),
+    "sharding": ("zero1", "fsdp"),
+}
 DIVISIONS = 1_000  # of the fixed loop
 COMMANDS = (
     "estimate gpt2-xl -d h100-sxm-80gb",
@@ -116,7 +127,7 @@ def searches(loop: float) -> None:
         rates = [f"{count / seconds / 1e6:.2f} million/s" for count in (found.evaluated, found.fitting)]
         print(f"{name}: {found.evaluated:,} layouts in {1e3 * seconds:.0f} ms = {rates[0]};")
         print(f"    {found.fitting:,} of them fit ({rates[1]}); {_divisions(seconds / found.evaluated, loop)} a layout")
-    print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"peak memory: {_peak_mib():.0f} MiB")
 
 
 def _loop() -> None:
@@ -136,6 +147,21 @@ def _divisions(seconds: float, loop: float) -> str:
     """A time in divisions of the fixed loop."""
     found = seconds / loop * DIVISIONS
     return f"{found:,.0f} divisions" if found >= 10 else f"{found:.1f} divisions"
+
+
+def sweeps(loop: float) -> None:
+    """Cases per second of a sweep that is written to a CSV; `loop`: seconds of the fixed loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = partial(roofline.sweep, "llama-2-70b", DEVICE, record=f"{folder}/all.csv", **SWEEP)
+        done, seconds = run(), best_of(run, repeats=3)
+    count = done.written + done.refused
+    print(f"a sweep of {count:,} cases, {done.written:,} of which can be, to a CSV: {count / seconds:,.0f} cases/s;")
+    print(f"    {_divisions(seconds / count, loop)} each; peak memory: {_peak_mib():.0f} MiB")
+
+
+def _peak_mib() -> float:
+    """The most memory that this process held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def single_estimates(loop: float) -> None:
@@ -198,6 +224,7 @@ def main() -> None:
     loop = loop_time()
     print(f"a loop of {DIVISIONS:,} divisions: {1e6 * loop:.0f} us")
     searches(loop)
+    sweeps(loop)
     single_estimates(loop)
     processes()
 

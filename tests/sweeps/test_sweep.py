@@ -177,12 +177,14 @@ def test_the_command_writes_parquet(tmp_path, refused, printed):
         ({"record": 3}, "record must be a path"),
         ({"record": "all.csv", "executor": 3}, "executor must have a method submit"),
         ({"record": "all.csv", "micro_bach": 3}, "did you mean 'micro_batch'"),
+        ({"record": "all.csv", "devices": []}, "nothing to sweep over: name a model and a device"),
+        ({"record": "nowhere/all.csv"}, "cannot write nowhere/all.csv: there is no folder"),
     ],
 )
 def test_wrong_arguments_are_told(given, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RooflineError, match=says):
-        roofline.sweep("gpt2", "t4", **given)
+        roofline.sweep(**{"models": "gpt2", "devices": "t4", **given})
     assert not list(tmp_path.iterdir())
 
 
