@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -78,20 +78,21 @@ class Sweep(msgspec.Struct, frozen=True):
         """How many combinations there are."""
         return math.prod(map(len, (self.models, self.devices, *self.swept.values())))
 
-    def __getitem__(self, number: int) -> Case:
-        """One of them."""
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        swept, chosen = self.swept, {}
-        for name, values in reversed(swept.items()):
-            number, place = divmod(number, len(values))
-            chosen[name] = values[place]
-        which, place = divmod(number, len(self.devices))
-        model, device = self.models[which], self.devices[place]
-        varied = {"model": getattr(model, "name", model)} if len(self.models) > 1 else {}
-        varied |= {"device": device.id} if len(self.devices) > 1 else {}
-        varied |= {name: chosen[name] for name in swept}
-        return Case(model=model, device=device, options={**self.options, **chosen}, varied=varied)
+    def between(self, first: int, last: int) -> Iterator[Case]:
+        """Those from the number `first` to before `last`, as far as there are so many."""
+        swept = self.swept
+        told = ["model"] * (len(self.models) > 1) + ["device"] * (len(self.devices) > 1)
+        axes = [range(len(self.models)), range(len(self.devices)), *swept.values()]
+        for number in range(first, min(last, len(self))):
+            places, left = [], number
+            for axis in reversed(axes):
+                left, place = divmod(left, len(axis))
+                places.append(axis[place])
+            which, where, *values = reversed(places)
+            model, device, chosen = self.models[which], self.devices[where], dict(zip(swept, values, strict=True))
+            named = {"model": getattr(model, "name", model), "device": getattr(device, "id", device)}
+            varied = {**{name: named[name] for name in told}, **chosen}
+            yield Case(model=model, device=device, options={**self.options, **chosen}, varied=varied)
 
 
 def combinations(
@@ -122,7 +123,7 @@ def _each(sweep: Sweep) -> list[Case]:
             f"these options make {len(sweep):,} cases: give at most {MOST_CASES:,}, or write them with --all "
             "(in Python roofline.sweep)"
         )
-    return [sweep[number] for number in range(len(sweep))]
+    return list(sweep.between(0, len(sweep)))
 
 
 def labelled(case: Case, label: str) -> Case:

@@ -153,8 +153,7 @@ def _of_part(asked: bytes, path: Path, number: int) -> Done:
     cases, size, parts = _known(asked, path)
     if (known := _noted(parts, number)) is not None and parts.whole(number, known.size):
         return known
-    places = range(number * size, min((number + 1) * size, len(cases)))
-    return _kept(parts, number, rows_of([cases[place] for place in places]))
+    return _kept(parts, number, rows_of(list(cases.between(number * size, (number + 1) * size))))
 
 
 def _kept(parts: Parts, number: int, rows: Rows) -> Done:

@@ -44,7 +44,8 @@ def alone(case):
 @pytest.mark.parametrize("preset", WORDS)
 def test_rows_of_many_cases_are_those_of_each(preset):
     sweep = Sweep((load_model(preset),), (load_device("h100-sxm-80gb"),), {**NUMBERS, **WORDS[preset]})
-    cases = [sweep[place] for place in np.sort(np.random.default_rng(1).permutation(len(sweep))[:100]).tolist()]
+    every = list(sweep.between(0, len(sweep)))
+    cases = [every[place] for place in np.sort(np.random.default_rng(1).permutation(len(sweep))[:100]).tolist()]
     found = rows.rows_of(cases)
     expected = [alone(case) for case in cases]
     refused = [each for each in expected if isinstance(each, str)]
@@ -62,15 +63,15 @@ def test_most_are_worked_out_together(monkeypatch):
     monkeypatch.setattr(rows, "estimate", lambda *args, **options: calls.append(1) or estimate(*args, **options))
     numbers = {name: values for name, values in NUMBERS.items() if name != "cp"}
     sweep = Sweep((load_model("llama-3.2-1b"),), (load_device("h100-sxm-80gb"),), numbers)
-    found = rows.rows_of([sweep[place] for place in range(len(sweep))])
+    found = rows.rows_of(list(sweep.between(0, len(sweep))))
     assert found.written + found.refused == 216
     assert len(calls) < 216 / 8
 
 
 def test_a_batch_that_nobody_says_is_chosen_for_each():
     sweep = Sweep((load_model("gpt2"),), (load_device("t4"),), {"seq_len": (256, 512, 1024)})
-    found = rows.rows_of([sweep[place] for place in range(3)])
-    assert found.columns["micro_batch"] == [alone(sweep[place])["micro_batch"] for place in range(3)]
+    cases = list(sweep.between(0, len(sweep)))
+    assert rows.rows_of(cases).columns["micro_batch"] == [alone(case)["micro_batch"] for case in cases]
 
 
 @pytest.mark.parametrize(

@@ -188,14 +188,16 @@ def test_wrong_arguments_are_told(given, says, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_case_of_a_sweep_is_found_by_its_number():
+def test_cases_of_a_sweep_are_found_by_their_numbers():
     options = {"micro_batch": (1, 2, 4), "seq_len": (512, 1024), "dtype": "bf16"}
     cases = Sweep((load_model("gpt2"),), tuple(map(load_device, DEVICES)), options)
-    assert [cases[number].varied for number in (0, 1, 7, 11)] == [
+    found = [case.varied for case in cases.between(0, 100)]
+    assert len(found) == len(cases) == 12
+    assert [found[number] for number in (0, 1, 7, 11)] == [
         {"device": "a100-sxm-80gb", "micro_batch": 1, "seq_len": 512},
         {"device": "a100-sxm-80gb", "micro_batch": 1, "seq_len": 1024},
         {"device": "h100-sxm-80gb", "micro_batch": 1, "seq_len": 1024},
         {"device": "h100-sxm-80gb", "micro_batch": 4, "seq_len": 1024},
     ]
-    with pytest.raises(IndexError):
-        cases[12]
+    (one,) = cases.between(7, 8)
+    assert (one.device.id, one.options) == ("h100-sxm-80gb", {"micro_batch": 1, "seq_len": 1024, "dtype": "bf16"})
