@@ -242,7 +242,7 @@ def read_packaged(resource: Traversable, kind: type[T]) -> T:
     """
     try:
         content = _content(resource)
-        built = _built().get(f"{zlib.crc32(content):08x}{len(content)}")
+        built = _built(f"{zlib.crc32(content):08x}{len(content)}")
         if built is not None:
             return msgspec.convert(msgspec.json.decode(built), kind)
         import tomllib
@@ -254,11 +254,29 @@ def read_packaged(resource: Traversable, kind: type[T]) -> T:
         raise damaged(resource, error) from None
 
 
+def _built(key: str) -> bytes | None:
+    """What the TOML file of that checksum and length holds, as the building of this package wrote it (setup.py)."""
+    begin, places = _places()
+    if key not in places:
+        return None
+    start, length = places[key]
+    with _tables().open("rb") as file:
+        file.seek(begin + start)
+        return file.read(length)
+
+
 @cache
-def _built() -> dict[str, msgspec.Raw]:
-    """What TOML files of this package hold, by checksum and length of theirs, as its building wrote it (setup.py)."""
-    built = packaged(__name__) / "tables.json"
-    return msgspec.json.decode(_content(built), type=dict[str, msgspec.Raw]) if built.is_file() else {}
+def _places() -> tuple[int, dict[str, tuple[int, int]]]:
+    """Where the tables begin that were built, and start and length of each from there; none were in a checkout."""
+    if not _tables().is_file():
+        return 0, {}
+    with _tables().open("rb") as file:
+        line = file.readline()
+    return len(line), msgspec.json.decode(line, type=dict[str, tuple[int, int]])
+
+
+def _tables() -> Traversable:
+    return packaged(__name__) / "tables.jsonl"
 
 
 def damaged(resource: object, error: Exception) -> RooflineError:

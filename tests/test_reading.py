@@ -3,7 +3,6 @@
 import os
 import zlib
 
-import msgspec
 import pytest
 
 from roofline import reading
@@ -92,8 +91,10 @@ def test_a_damaged_packaged_file(tmp_path, content):
 
 def test_a_table_that_was_built_is_found_by_the_content_of_its_file(tmp_path, monkeypatch):
     known, new = b"a = 1\n", b"a = 3\n"
-    built = {f"{zlib.crc32(known):08x}{len(known)}": msgspec.Raw(b'{"a": 2}')}
-    monkeypatch.setattr(reading, "_built", lambda: built)
+    places = f'{{"00000000":[0,11],"{zlib.crc32(known):08x}{len(known)}":[11,9]}}'
+    (tmp_path / "tables.jsonl").write_text(f'{places}\n{{"a":"µ"}}\n{{"a": 2}}\n', encoding="utf-8", newline="\n")
+    monkeypatch.setattr(reading, "_tables", lambda: tmp_path / "tables.jsonl")
+    monkeypatch.setattr(reading, "_places", reading._places.__wrapped__)
     for content, value in ((known, 2), (new, 3)):
         (tmp_path / "x.toml").write_bytes(content)
         assert reading.read_packaged(tmp_path / "x.toml", dict[str, int]) == {"a": value}
