@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..errors import RooflineError
-from ..view.files import check_writable
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -40,6 +39,8 @@ def output_of_all(args: argparse.Namespace, what: str) -> Path:
         RooflineError: None is named, in another format, or it cannot be written.
     """
     from pathlib import Path
+
+    from ..view.files import check_writable
 
     if args.output in {None, "-"}:
         raise RooflineError(f"--all writes millions of {what}: name a file with --output ({KINDS})")

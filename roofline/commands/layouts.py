@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .. import units
 from ..config.values import Word
 from ..errors import RooflineError
-from ..view.files import write_atomically
 from . import measured, options
 from .jobs import add_all_arguments, output_of_all, processes
 from .output import DOES_NOT_FIT, add_format_arguments, settle_format, show, write_text
@@ -126,6 +125,7 @@ def write_layout(args: argparse.Namespace, result: SearchResult) -> None:
     from pathlib import Path
 
     from ..readers.emit import emit_layout
+    from ..view.files import write_atomically
 
     trains = [layout.train for layout in result.layouts]
     text, place = emit_layout(args.emit, trains, result.device.devices_per_node)

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..errors import RooflineError
 from ..result import Result
-from ..view.files import check_writable, write_atomically
 from ..view.table import PLAIN_WIDTH, Table, render_csv, render_json, render_markdown, render_text
 from .terminal import columns
 
@@ -48,6 +47,8 @@ def settle_format(args: argparse.Namespace) -> None:
         args.format = args.format or "table"
         return
     from pathlib import Path
+
+    from ..view.files import check_writable
 
     path = Path(args.output)
     implied = SUFFIXES.get(path.suffix.lower())
@@ -99,6 +100,8 @@ def emit(
             text = render_text(tables, notes, width, bold=not to_file and _styled())
     if to_file:
         from pathlib import Path
+
+        from ..view.files import write_atomically
 
         write_atomically(Path(args.output), text.encode())
     else:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import RooflineError, unknown
-from ..model.quantization import WHOLE
-from ..model.spec import ModelConfig, Quantization
+from ..model.spec import WHOLE, ModelConfig, Quantization
 from ..reading import packaged, read_packaged
 from .run import UPCASTS, TrainConfig
 from .stack import Stack, load_stack

@@ -14,7 +14,6 @@ from .lora import LORA_RANK, MODULES, module_words
 from .optimizer import optimizers
 from .recipes import recipes
 from .recompute import RECOMPUTES, read_recompute
-from .recorded import check_recorded
 from .run import (
     ATTENTIONS,
     BYTES,
@@ -35,7 +34,6 @@ from .run import (
 from .schedules import pipeline_schedule
 from .sharding import SHARDINGS
 from .stack import Fusion, load_stack, stack_names
-from .stage_layout import chunk_layers
 from .towers import check_towers
 
 if TYPE_CHECKING:
@@ -164,6 +162,8 @@ def check_numbers(train: TrainConfig) -> None:
 def check_against(train: TrainConfig, model: ModelConfig) -> None:
     """Check the resolved configuration against the model."""
     if model.recorded is not None:
+        from .recorded import check_recorded
+
         check_recorded(train)
     seq_len, positions = train.sequence_length, 0 if train.image_size else model.learned_positions  # these are resized
     if positions and model.patches is not None:  # registers have none
@@ -338,6 +338,8 @@ def check_shard_group(train: TrainConfig) -> None:
 
 def _check_stages(train: TrainConfig, model: ModelConfig, layout: str) -> None:
     """A layout of stages deals out the model's layers over pp * vp chunks."""
+    from .stage_layout import chunk_layers
+
     chunks = len(chunk_layers(layout, model))
     bad = first_where(train.pp * train.vp != chunks, train.pp, train.vp)
     if bad is not None:

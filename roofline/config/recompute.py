@@ -1,7 +1,6 @@
 """What runs forward again in backward: the words of ``--recompute``, and which modules of a layer they mean."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +10,6 @@ from ..errors import RooflineError, shown, unknown
 from ..reading import packaged, read_packaged, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .run import TrainConfig
 
 RECOMPUTES = ("none", "selective", "full")
@@ -143,7 +140,7 @@ def recompute_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def recompute_of(train: TrainConfig, selective: str) -> Recompute | None:
+def recompute_of(train: "TrainConfig", selective: str) -> Recompute | None:
     """What a configuration recomputes; `selective` is what a software profile means by that word. None: nothing.
 
     >>> from roofline.config.run import TrainConfig
@@ -166,7 +163,7 @@ def recompute_of(train: TrainConfig, selective: str) -> Recompute | None:
     return Recompute(**fields.get(form, {"words": tuple(text.split(","))}))
 
 
-def recompute_words(train: TrainConfig) -> str:
+def recompute_words(train: "TrainConfig") -> str:
     """What is recomputed, in a few words.
 
     >>> from roofline.config.run import TrainConfig

@@ -1,7 +1,5 @@
 """Pipeline schedules: facts of each in `schedules.toml`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from typing import Literal

@@ -20,10 +20,8 @@ from .options import of_one_run
 from .precision import check_precision
 from .recipes import check_recipe, recipe_for
 from .recompute import coarse, recompute_fields
-from .recorded import as_recorded
 from .run import TrainConfig
 from .stack import load_stack
-from .stage_layout import stage_layout
 from .towers import tower_notes, usual_intake
 from .words import layout_words
 
@@ -98,6 +96,8 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
     """
     given = _staged(of_one_run(options))
     if model.recorded is not None:
+        from .recorded import as_recorded
+
         given = as_recorded(given, compiled=model.recorded.compiled)
     asked = given if serves else {**given, **of_checkpoint(model, given)}
     stated: dict[str, Any] = {name: asked[name] for name in ("base_dtype", "double_quant") if name in asked}
@@ -138,6 +138,8 @@ def _staged(given: dict[str, Any]) -> dict[str, Any]:
     """Options, with as many pipeline stages as their layout has where nobody says."""
     if given.get("pp_layout", "even") == "even" or "pp" in given:
         return given
+    from .stage_layout import stage_layout
+
     chunks, vp = len(stage_layout(given["pp_layout"]).layers), given.get("vp", 1)
     return {**given, "pp": chunks // vp} if is_scalar(vp) and chunks % vp == 0 else given
 

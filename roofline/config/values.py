@@ -14,7 +14,6 @@ from .optimizer import optimizers, read_optimizer
 from .recompute import RECOMPUTES, read_recompute, recompute_modules
 from .run import BYTES, FREEZES, OFFLOADS
 from .stack import Fusion
-from .stage_layout import stage_layout
 
 DTYPE_ALIASES = {
     "bfloat16": "bf16",
@@ -111,6 +110,8 @@ def stage_sizes(value: str | Sequence[int]) -> str:
         value = ",".join(map(str, value))
     if not isinstance(value, str):
         raise units.UnitError(f"pp_layout must be layers per stage, such as 7,8,8,7, not {shown(value)}")
+    from .stage_layout import stage_layout
+
     try:
         stage_layout(value)
     except RooflineError as error:

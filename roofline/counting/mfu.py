@@ -17,7 +17,6 @@ from ..model.projections import layer_projections, model_projections
 from ..model.spec import ModelConfig
 from ..model.tensors import Projection
 from .keys import all_compressed_keys, counted_keys, nearby_keys
-from .recorded import recorded_flops
 
 Rule = Literal["6N+12LdS", "causal", "6N", "6N-without-embedding", "6N-all+12LdS"]
 DEFAULT_RULE: Rule = "6N+12LdS"
@@ -54,6 +53,8 @@ def model_flops_per_token(model: ModelConfig, seq_len: Number, rule: Rule = DEFA
     if rule not in RULES:
         raise unknown("MFU rule", rule, RULES)
     if model.recorded is not None:  # no rule holds: its own matmuls, and one pass is its token
+        from .recorded import recorded_flops
+
         return recorded_flops(model.recorded)
     all_parameters = rule in {"6N", "6N-all+12LdS"}
     weights = count_parameters(model).active if all_parameters else matmul_weights(model)

@@ -14,7 +14,6 @@ from ..config.sharding import SHARDINGS
 from ..config.stack import Stack
 from ..model.spec import ModelConfig
 from . import kernels
-from .offload import host_transfers, offloaded_gradient_bytes, update_on_host
 from .op import Collective, Group, Op, step_op
 from .ownership import Shares, Update, expert_shard_degree, matrices_of, parameter_shares, shard_degree
 from .stages import stages
@@ -39,6 +38,8 @@ def update_of(model: ModelConfig, train: TrainConfig, stack: Stack, weights: Ite
     shared = data_parallel_ops(model, train, stack, shares, grad, gathered_bytes(train, stack, weights))
     ops += _by_owners(model, train, weights, shared) if stack.broadcasts else shared
     if train.offload:
+        from .offload import host_transfers
+
         slices = shares.dense / shard_degree(train) + shares.expert / expert_shard_degree(train)
         ops += host_transfers(train, updated, slices)
     return ops
@@ -72,6 +73,8 @@ def _update(train: TrainConfig, stack: Stack, update: Update, grad: int) -> list
     read = params * (grad + weight) + state
     written = params * (weight + copied) + state
     if "optimizer" in train.offload:
+        from .offload import offloaded_gradient_bytes, update_on_host
+
         read += params * (offloaded_gradient_bytes(train) - grad)
         return update_on_host(train, update.optimizer, read, written, state + params * train.updated_bytes)
     name, moved = f"optimizer.{update.optimizer}", (read * passes, written * passes)

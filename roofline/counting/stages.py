@@ -16,7 +16,6 @@ import msgspec
 from ..arrays import Number, divide, is_scalar, where
 from ..config.run import TrainConfig, known_word
 from ..config.schedules import Placement, pipeline_schedule
-from ..config.stage_layout import chunk_layers
 from ..model.spec import ModelConfig
 
 
@@ -146,7 +145,11 @@ def chunks(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:
 
 def _asked_for(model: ModelConfig, train: TrainConfig) -> tuple[int, ...] | None:
     """Layers of each chunk where a layout says; None: dealt out evenly."""
-    return None if train.pp_layout == "even" else chunk_layers(known_word(train.pp_layout), model)
+    if train.pp_layout == "even":
+        return None
+    from ..config.stage_layout import chunk_layers
+
+    return chunk_layers(known_word(train.pp_layout), model)
 
 
 def stages(model: ModelConfig, train: TrainConfig) -> tuple[Stage, ...]:

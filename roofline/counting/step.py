@@ -18,11 +18,9 @@ from ..errors import RooflineError
 from ..model.recorded import RecordedPass
 from ..model.spec import ModelConfig
 from . import layers
-from .offload import activation_transfers
 from .op import Op
 from .optimizer_step import update_of
 from .recompute import recomputed
-from .recorded import recorded_pass
 from .recorder import Tape
 from .towers import record_towers
 from .weights import Weights
@@ -134,6 +132,8 @@ def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfi
     found = recomputed(tape.ops, model, train, tape.stack, entries, tape.inner_es)
     ops = found.ops
     if "activations" in train.offload:
+        from .offload import activation_transfers
+
         share = train.offloaded_share(model.n_layers)
         ops = [*ops, *activation_transfers(tuple(ops), [group.count for group in model.groups], share)]
     whole = _dequantised(weights) * tape.es
@@ -151,6 +151,8 @@ def _with_recompute(tape: Tape, entries: Mapping[int, Number], model: ModelConfi
 
 def _recorded_pass(model: ModelConfig, train: TrainConfig, stack: Stack, recorded: RecordedPass) -> Step:
     """The step of a traced module without its update: the recorded pass, fused where the stack compiles."""
+    from .recorded import recorded_pass
+
     if stack.launch != "eager" and recorded.fused is not None:
         recorded = recorded.fused
     ops, weights = recorded_pass(model, recorded)

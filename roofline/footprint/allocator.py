@@ -10,7 +10,9 @@ segments and tries again, so that what is lost then is less. Segments that expan
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from ..arrays import Number, maximum, minimum, where
 from ..config.base import base_dtype
@@ -31,7 +33,7 @@ KERNEL_BYTES = constant("all_kernels_gib") * GIB
 NCCL_BYTES = constant("communicators_gib") * GIB
 
 
-class Moments(NamedTuple):
+class Moments(msgspec.Struct, frozen=True):
     """Bytes reserved at the moments of a step (see `phases.Phase`).
 
     Attributes:
@@ -97,7 +99,7 @@ def reserved_bytes(step: Step, stage: Stage, phases: Sequence[Phase[Any]]) -> Nu
         return moments.fullest()
     blocks = logit_blocks(step) * where(stage.head > 0, 1, 0)
     forward = forward_bytes(step)
-    room = moments._replace(loss=moments.loss + blocks + forward)
+    room = msgspec.structs.replace(moments, loss=moments.loss + blocks + forward)
     if step.stack.keeps_gradients or step.train.adapts:
         return room.fullest() + _emptied(step, phases)
     return maximum(room.fullest(FULL), _after_first_update(step, phases, blocks, forward)) + _emptied(step, phases)

@@ -17,7 +17,6 @@ from ..config.optimizer import Optimizer, optimizer
 from ..config.profile import on_engine
 from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
-from ..counting.offload import offloaded_gradient_bytes
 from ..counting.optimizer_step import on_one_rank
 from ..counting.ownership import Shares, expert_shard_degree, matrices_of, shard_degree
 from ..counting.stages import Stage
@@ -141,6 +140,8 @@ def _offloaded(step: Step, kept: Kept, whole: Number, updated: Number) -> Kept:
     moved: Number = 0
     waiting: Number = 0
     if "optimizer" in train.offload:
+        from ..counting.offload import offloaded_gradient_bytes
+
         moved, waiting = kept.optimizer, updated * offloaded_gradient_bytes(train)
         changes = {"optimizer": 0, "temporaries": 0}
         if train.reduces_every_pass:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .catalog import all_devices as all_devices
 from .catalog import device_ids as device_ids
 from .database import architecture_ids as architecture_ids
@@ -14,9 +16,11 @@ from .database import load_architecture as load_architecture
 from .device import Device as Device
 from .errors import HardwareError as HardwareError
 from .load import load_device as load_device
-from .overrides import override as override
 from .sections import Cache as Cache
 from .sections import Link as Link
+
+if TYPE_CHECKING:
+    from .overrides import override as override
 
 __all__ = [
     "Cache",
@@ -30,3 +34,12 @@ __all__ = [
     "load_device",
     "override",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import `override` on first use: few answers rest on it."""
+    if name != "override":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .overrides import override
+
+    return override

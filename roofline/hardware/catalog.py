@@ -9,7 +9,6 @@ import msgspec
 
 from ..gate import gated
 from ..reading import read_packaged
-from . import boards
 from .architecture import Architecture
 from .database import default_measured, facts, ids, load_architecture, read_head
 from .device import Device, Figures
@@ -40,12 +39,18 @@ def _files() -> frozenset[str]:
 @lru_cache(maxsize=1)
 def device_ids() -> tuple[str, ...]:
     """Ids of the catalog, sorted."""
+    from . import boards
+
     return tuple(sorted({*_files(), *boards.rows()}))
 
 
 def is_device_id(word: str) -> bool:
     """Whether a word is exactly an id of the catalog; the boards are read only where no file has the name."""
-    return word in _files() or word in boards.rows()
+    if word in _files():
+        return True
+    from . import boards
+
+    return word in boards.rows()
 
 
 @lru_cache(maxsize=512)
@@ -57,6 +62,8 @@ def catalog_device(device_id: str) -> Device:
 def _figures(device_id: str) -> Figures:
     if device_id in _files():
         return read_packaged(facts() / "devices" / f"{device_id}.toml", Figures)
+    from . import boards
+
     return boards.figures(boards.board(boards.rows()[device_id]))
 
 
@@ -68,6 +75,8 @@ def all_devices() -> tuple[Device, ...]:
 @lru_cache(maxsize=1)
 def heads() -> dict[str, Head]:
     """What every device of the catalog is called, by id; reads no more than that (thirty milliseconds)."""
+    from . import boards
+
     found = {name: msgspec.convert(read_head(facts() / "devices" / f"{name}.toml"), Head) for name in _files()}
     for row in boards.rows().values():
         board = boards.board(row)

@@ -6,12 +6,14 @@ measured states just that; the rest keeps its parent's figure, and the merged en
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from .errors import HardwareError
-from .ranges import CACHED, MEASURED, Problem
+
+if TYPE_CHECKING:
+    from .ranges import Problem
 
 Origin = Literal["device", "architecture", "default"]
 
@@ -315,8 +317,10 @@ def merge(layers: Iterable[tuple[Origin, Mapping[str, Any]]]) -> Measured:
         raise HardwareError(mistake(tables, Measured, "measured") or f"measured: {error}") from error
 
 
-def range_problems(measured: Measured, *, cpu: bool) -> Iterator[Problem]:
+def range_problems(measured: Measured, *, cpu: bool) -> Iterator["Problem"]:
     """Every measured figure outside its range; a CPU's memory-bound kernels may beat its memory."""
+    from .ranges import CACHED, MEASURED, Problem
+
     for name in measured.__struct_fields__:
         value = getattr(measured, name)
         for key, entry in value.items() if isinstance(value, dict) else [("", value)]:

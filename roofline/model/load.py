@@ -15,9 +15,7 @@ from ..gate import gated
 from ..reading import read_packaged, read_text, read_toml
 from .build import build
 from .keys import Flat, join, overridden
-from .names import hub_id, readings
 from .presets import PRESET, folder, preset_sources, unknown_model
-from .size import assumption, flat_of_size, is_size
 from .spec import ModelConfig
 
 _ON_HUB = r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?"  # a repository, or its bare name
@@ -61,6 +59,8 @@ def load_model(
         preset = _from_preset(text, overrides) if overrides else _preset(text)
         if preset is not None:
             return _noting_shadow(preset, text)
+    from .size import is_size
+
     if is_size(text) and not _exists(text):
         return _of_size(text, overrides)
     a_path = text.startswith((".", "/", "~")) or text.endswith((".json", ".toml"))
@@ -144,6 +144,8 @@ def _read_name(text: str) -> str | None:
     Raises:
         RooflineError: It can mean several.
     """
+    from .names import readings
+
     found = readings(text, preset_sources())
     if len(found) > 1:
         raise RooflineError(f"model {shown(text, 200)} can be {join(map(repr, found))}: name one")
@@ -152,6 +154,8 @@ def _read_name(text: str) -> str | None:
 
 def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelConfig:
     """A preset under a name of another spelling, which is said unless it is the repository the preset is of."""
+    from .names import hub_id
+
     preset = _from_preset(model_id, overrides)
     assert preset is not None  # its name is from the list
     if hub_id(preset.source) == text:
@@ -161,6 +165,8 @@ def _named(model_id: str, text: str, overrides: Mapping[str, object]) -> ModelCo
 
 def _of_size(text: str, overrides: Mapping[str, object]) -> ModelConfig:
     """The Llama-like decoder of about as many parameters as `text` says."""
+    from .size import assumption, flat_of_size
+
     values = overridden(flat_of_size(text), overrides)
     flat = Flat(values, where=text)
     flat.assume(assumption(values, text))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ..errors import RooflineError, shown
 from ..gate import gated
 from ..reading import packaged, read_packaged
-from .names import suggestions
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -47,6 +46,8 @@ def load_preset_values(model_id: str) -> dict[str, object]:
 
 def unknown_model(text: str) -> RooflineError:
     """The error for a model that is neither a preset nor a file."""
+    from .names import suggestions
+
     close = suggestions(text, model_ids())
     hint = f": did you mean {', '.join(map(repr, close))}?" if close else ""
     if text.endswith((".json", ".toml")) or text.startswith((".", "/", "~")) or "\\" in text:

@@ -11,11 +11,9 @@ import msgspec
 
 from ..errors import RooflineError, shown
 from .projections import layer_projections, layer_vectors, model_projections, model_vectors
-from .spec import Block, ModelConfig, Quantization
+from .spec import WHOLE, Block, ModelConfig, Quantization
 from .tensors import Projection, Vector
 
-# Never quantised by any of the methods: look-up tables, head, routers, and what is no matrix.
-WHOLE: tuple[Block, ...] = ("embedding", "positions", "logits", "router", "norm", "indexer")
 _NOT_EXPERTS: tuple[Block, ...] = (
     *WHOLE,
     "attention",

@@ -241,6 +241,10 @@ class LayerGroup(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if self.parallel else len(self.norms) // max(1, len(self.blocks) + self.mixes)
 
 
+# Never quantised by any of the methods: look-up tables, head, routers, and what is no matrix.
+WHOLE: tuple[Block, ...] = ("embedding", "positions", "logits", "router", "norm", "indexer")
+
+
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     """How a checkpoint stores its matrices.
 

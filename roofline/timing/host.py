@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ..arrays import Number, minimum
 from ..config.run import TrainConfig
 from ..counting.op import Op
-from ..hardware.host_memory import host_link, host_memory
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -23,6 +22,8 @@ def host_time(op: Op, train: TrainConfig, device: Device) -> tuple[Number, Numbe
     Raises:
         RooflineError: No link to the host is published (as `HardwareError`).
     """
+    from ..hardware.host_memory import host_link, host_memory
+
     if op.kind == "transfer":
         link, share = host_link(device)
         ideal = op.bytes_sent / link.bytes_per_s

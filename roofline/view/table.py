@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -50,13 +50,17 @@ class Table(msgspec.Struct, frozen=True):
     spare: Sequence[str] = ()
 
 
-class Shown(NamedTuple):
+class Shown(msgspec.Struct, frozen=True):
     """An answer as it is written: the JSON object, tables, sentences below them, and CSV where it is not a table."""
 
     data: Mapping[str, Any]
     tables: Sequence[Table]
     notes: Sequence[str] = ()
     records: Table | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """In their order, as `commands.output.emit` takes them."""
+        return iter(msgspec.structs.astuple(self))
 
 
 def render_json(data: Any) -> str:
