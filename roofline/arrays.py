@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from contextvars import ContextVar
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from . import replay
@@ -100,6 +100,11 @@ def _operation(name: str, *values: Any) -> Any:
     for value in values:
         if type(value) is replay.Figure:
             return getattr(_Recorded, name)
+    return _of_numpy(name)
+
+
+@cache
+def _of_numpy(name: str) -> Any:
     import numpy as np
 
     return getattr(np, name)
@@ -115,28 +120,42 @@ def size(*values: Any) -> int:
     return number
 
 
-def maximum(*values: Any) -> Any:
+def maximum(first: Any, *others: Any) -> Any:
     """Element-wise largest value.
 
     >>> maximum(1, 2.5, 2)
     2.5
     """
-    for value in values:
-        if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
-            return reduce(_operation("maximum", *values), values)
-    return max(values)
+    largest = first
+    if type(first) in _PLAIN:
+        for value in others:
+            if type(value) not in _PLAIN:
+                break
+            if value > largest:  # noqa: PLR1730  (the call would take as long as all the rest)
+                largest = value
+        else:
+            return largest
+    values = (first, *others)
+    return max(values) if _plain(*values) else reduce(_operation("maximum", *values), values)
 
 
-def minimum(*values: Any) -> Any:
+def minimum(first: Any, *others: Any) -> Any:
     """Element-wise smallest value.
 
     >>> minimum(1, 2.5, 2)
     1
     """
-    for value in values:
-        if type(value) not in _PLAIN and not isinstance(value, _SCALARS):
-            return reduce(_operation("minimum", *values), values)
-    return min(values)
+    smallest = first
+    if type(first) in _PLAIN:
+        for value in others:
+            if type(value) not in _PLAIN:
+                break
+            if value < smallest:  # noqa: PLR1730  (as above)
+                smallest = value
+        else:
+            return smallest
+    values = (first, *others)
+    return min(values) if _plain(*values) else reduce(_operation("minimum", *values), values)
 
 
 def where(condition: Any, if_true: Any, if_false: Any) -> Any:

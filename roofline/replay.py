@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -169,7 +170,7 @@ class Recording:
         found = self.known.get((operation, names))
         if found is None:
             values = [each.value if isinstance(each, Figure) else each for each in inputs]
-            value = _evaluators()[operation](*values)
+            value = _evaluator(operation)(*values)
             found = self.known[operation, names] = Figure(self, f"v{len(self.known)}", value)
             self.lines.append((found.name, _TEMPLATES[operation], names))
         return found
@@ -268,16 +269,13 @@ def _is(value: Any, number: int) -> bool:
     return type(value) is int and value == number
 
 
-_EVALUATORS: dict[str, Callable[..., Any]] = {}
-
-
-def _evaluators() -> dict[str, Callable[..., Any]]:
-    if not _EVALUATORS:
-        for operation, template in _TEMPLATES.items():
-            names = [f"a{place}" for place in range(3) if f"{{{place}}}" in template]
-            expression = f"lambda {', '.join(names)}: {template.format(*names)}"
-            _EVALUATORS[operation] = eval(expression, dict(_FUNCTIONS))  # noqa: S307  (the table above)
-    return _EVALUATORS
+@cache
+def _evaluator(operation: str) -> Callable[..., Any]:
+    """The operation on plain numbers, as its template says."""
+    template = _TEMPLATES[operation]
+    names = [f"a{place}" for place in range(3) if f"{{{place}}}" in template]
+    function: Callable[..., Any] = eval(f"lambda {', '.join(names)}: {template.format(*names)}", dict(_FUNCTIONS))  # noqa: S307  (the table above)
+    return function
 
 
 def apply(operation: str, *inputs: Any) -> Any:
@@ -289,7 +287,7 @@ def apply(operation: str, *inputs: Any) -> Any:
     for value in inputs:
         if isinstance(value, Figure):
             return value.recording.note(operation, *inputs)
-    return _evaluators()[operation](*inputs)
+    return _evaluator(operation)(*inputs)
 
 
 def record(function: Callable[..., Any], *numbers: Any) -> Callable[..., Any]:
