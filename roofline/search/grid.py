@@ -32,7 +32,7 @@ from ..timing.schedule import Schedule, compose, exposed_times
 from .columns import alike_rows, as_column, degree, distinct, taken
 from .space import Space
 from .sums import FIELDS, Sums, accumulates, by_memory, by_term, merged_weights, of_passes
-from .variants import alike, plain_of
+from .variants import alike, plain_of, recomputed_as
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -88,11 +88,9 @@ class Bundle:
         }
         steps: dict[int, Step] = {}
         for variants in self.alike:
-            trains = [resolve(msgspec.structs.replace(self.trains[each], **small), model) for each in variants]
-            trains = [
-                msgspec.structs.replace(t, schedule=self.trains[i].schedule or t.schedule)
-                for t, i in zip(trains, variants, strict=True)
-            ]
+            first = resolve(msgspec.structs.replace(self.trains[variants[0]], **small), model)
+            first = msgspec.structs.replace(first, schedule=self.trains[variants[0]].schedule or first.schedule)
+            trains = [complete(recomputed_as(self.trains[each], first), model) for each in variants]
             steps |= zip(variants, without_updates(model, trains), strict=True)
         return [steps[variant] for variant in range(len(self.trains))]
 
@@ -231,7 +229,7 @@ class Bundle:
         endless = msgspec.structs.replace(step.train, micro_batch=1, global_batch=math.inf)
         step = msgspec.structs.replace(step, train=endless)
         priced = [
-            PricedOp(msgspec.structs.replace(op, kernels=sums["kernels"], units=sums["units"]), 0, sums["seconds"])
+            PricedOp(msgspec.structs.replace(op, kernels=sums["kernels"], units=sums["units"]), sums["seconds"])
             for op, sums in self._timed_ops()
             if not of_passes(op)
         ]
@@ -261,9 +259,7 @@ class Bundle:
             return taken(value, back)
 
         if self.by_pass:
-            update += [
-                PricedOp(msgspec.structs.replace(item.op, kernels=0), 0, spread(item.expected)) for item in priced
-            ]
+            update += [PricedOp(msgspec.structs.replace(item.op, kernels=0), spread(item.expected)) for item in priced]
         return compose(
             step,
             self.device,
@@ -288,7 +284,6 @@ class Bundle:
         return [
             PricedOp(
                 msgspec.structs.replace(op, **{name: at(sums[name], op) for name in ("kernels", "units")}),
-                0,
                 at(sums["seconds"], op),
             )
             for op, sums in self._timed_ops()
@@ -336,7 +331,6 @@ class Bundle:
         return [
             PricedOp(
                 msgspec.structs.replace(item.op, count=spread(item.op.count), rounds=spread(item.op.rounds)),
-                0,
                 spread(item.expected),
             )
             for item in priced

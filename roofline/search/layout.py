@@ -17,7 +17,7 @@ from ..config.settle import resolve
 from ..config.stack import load_stack
 from ..config.words import schedule_run
 from ..constants import constant
-from ..counting.step import build_step
+from ..counting.step import lay_out
 from ..footprint.parts import Memory
 from ..footprint.spreads import SURE
 from ..model.spec import ModelConfig
@@ -226,11 +226,12 @@ def layouts_of(model: ModelConfig, trains: Sequence[TrainConfig], device: Device
 
     Several are priced as one configuration of arrays, which takes as long as about four of them.
     """
+    complete = [resolve(train, model) for train in trains]
     if len(trains) < ARRAY_FROM:
-        return [layout for train in trains for layout in _layouts(model, [resolve(train, model)], train, device)]
+        return [layout for train in complete for layout in _layouts(model, [train], train, device)]
     figures = {name: _array([getattr(train, name) for train in trains]) for name in VARIED}
-    together = msgspec.structs.replace(trains[0], **figures)
-    return _layouts(model, [resolve(train, model) for train in trains], together, device)
+    together = resolve(msgspec.structs.replace(trains[0], **figures), model)
+    return _layouts(model, complete, together, device)
 
 
 def _array(values: list[int]) -> Any:
@@ -239,8 +240,8 @@ def _array(values: list[int]) -> Any:
 
 
 def _layouts(model: ModelConfig, trains: Sequence[TrainConfig], together: TrainConfig, device: Device) -> list[Layout]:
-    """The layouts of complete `trains`, of which `together` is all in one."""
-    step = build_step(model, together)
+    """The layouts of complete `trains`, of which `together`, complete as well, is all in one."""
+    step = lay_out(model, together)
     times, flops = estimate_times(step, device), model_flops_of(step)
     found = []
     for place, train in enumerate(trains):

@@ -18,6 +18,11 @@ def plain_of(train: TrainConfig) -> TrainConfig:
     return msgspec.structs.replace(train, recompute="none", recompute_detail=None)
 
 
+def recomputed_as(other: TrainConfig, train: TrainConfig) -> TrainConfig:
+    """The configuration that recomputes what another does."""
+    return msgspec.structs.replace(train, recompute=other.recompute, recompute_detail=other.recompute_detail)
+
+
 def alike(trains: Sequence[TrainConfig]) -> list[list[int]]:
     """Places of the configurations that differ in what they recompute alone, put together."""
     found: dict[TrainConfig, list[int]] = {}

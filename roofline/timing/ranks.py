@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,12 +24,21 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 
-class PricedOp(msgspec.Struct, frozen=True):
-    """An op and the seconds of one run of it: the roofline's, and what measured kernels make of it."""
+class PricedOp(msgspec.Struct, frozen=True, dict=True):
+    """An op and the seconds of one run of it: what measured kernels make of it, on request the roofline's.
+
+    `on` says how the ops of its step are timed.
+    """
 
     op: Op
-    ideal: Number
     expected: Number
+    on: Seconds | None = None
+
+    @cached_property
+    def ideal(self) -> Number:
+        """The roofline's seconds."""
+        assert self.on is not None
+        return self.on.ideal(self.op)
 
 
 class Ranks(msgspec.Struct, frozen=True):
@@ -49,23 +58,25 @@ def price(step: Step, device: Device) -> list[PricedOp]:
 def price_all(steps: Sequence[Step], device: Device) -> list[list[PricedOp]]:
     """As `price`, of steps that differ in what they recompute alone: the same work is timed once."""
     step = steps[0]
-    seconds = _Seconds(step, device)
+    seconds = Seconds(step, device)
     if len(steps) == 1:
-        return [[PricedOp(op, *seconds.of(op)) for op in step.ops]]
-    known: dict[tuple[object, ...], tuple[Number, Number]] = {}
+        return [[PricedOp(op, seconds.expected(op), seconds) for op in step.ops]]
+    known: dict[tuple[object, ...], Number] = {}
     found = []
     for each in steps:
         works = [_work(op) for op in each.ops]
-        known |= {work: seconds.of(op) for work, op in zip(works, each.ops, strict=True) if work not in known}
-        found.append([PricedOp(op, *known[work]) for work, op in zip(works, each.ops, strict=True)])
+        known |= {work: seconds.expected(op) for work, op in zip(works, each.ops, strict=True) if work not in known}
+        found.append([PricedOp(op, known[work], seconds) for work, op in zip(works, each.ops, strict=True)])
     return found
 
 
 def with_network_of(step: Step, device: Device, priced: Sequence[PricedOp]) -> list[PricedOp]:
     """What is priced already, with what crosses nodes timed anew: of a step that differs in its network alone."""
-    seconds = _Seconds(step, device)
+    seconds = Seconds(step, device)
     crossing = {group for group, ranks in seconds.groups.items() if some(ranks.total > ranks.per_domain)}
-    return [PricedOp(item.op, *seconds.of(item.op)) if item.op.group in crossing else item for item in priced]
+    return [
+        PricedOp(item.op, seconds.expected(item.op), seconds) if item.op.group in crossing else item for item in priced
+    ]
 
 
 def _work(op: Op) -> tuple[object, ...]:
@@ -77,7 +88,7 @@ _UNTIMED = {"phase", "count", "saved_bytes", "saved", "model_flops"}
 _TIMED = attrgetter(*(name for name in Op.__struct_fields__ if name not in _UNTIMED))
 
 
-class _Seconds:
+class Seconds:
     """Seconds of one run of any op of a step."""
 
     def __init__(self, step: Step, device: Device) -> None:
@@ -92,15 +103,22 @@ class _Seconds:
         """Where the ranks of each group lie."""
         return rank_groups(self.step.train, self.device)
 
-    def of(self, op: Op) -> tuple[Number, Number]:
-        """The roofline's, and what measured kernels make of it."""
+    def ideal(self, op: Op) -> Number:
+        """The roofline's."""
+        if op.kind == "collective":
+            return self._collective(op, collective.ideal_time)
+        if op.kind in ON_HOST:
+            return host_time(op, self.step.train, self.device)[0]
+        return kernel.ideal_time(op, self.device)
+
+    def expected(self, op: Op) -> Number:
+        """What measured kernels make of it."""
         train = self.step.train
         if op.kind == "collective":
-            ideal, expected = self._collective(op)
+            expected = self._collective(op, collective.expected_time)
         elif op.kind in ON_HOST:
-            ideal, expected = host_time(op, train, self.device)
+            _, expected = host_time(op, train, self.device)
         else:
-            ideal = kernel.ideal_time(op, self.device)
             expected = kernel.expected_time(op, self.device, attention=train.attention)
             if op.kind == "matmul":
                 expected = expected / (self.device.measured.sustained.rate(op.dtype) * self.lasting)
@@ -108,22 +126,24 @@ class _Seconds:
                     expected = expected / self.recipe.rate
             elif op.kind == "attention":  # stays below the default power limit
                 expected = expected / self.lasting
-        return ideal, expected * train.imbalance if op.routed else expected
+        return expected * train.imbalance if op.routed else expected
 
-    def _collective(self, op: Op) -> tuple[Number, Number]:
+    def _collective(self, op: Op, time: Callable[..., Number]) -> Number:
         assert op.collective is not None
         assert op.group is not None
         ranks = self.groups[op.group]
         if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
-            return 0.0, 0.0
-        where_: dict[str, Any] = {
-            "ranks_per_domain": ranks.per_domain,
-            "ranks_per_link": ranks.per_link,
-            "network_bytes_per_s": self.network,
-            "sharing": sharing_of(self.step, op, ranks),
-        }
-        sent = op.collective, op.bytes_sent, ranks.total, self.device
-        return collective.ideal_time(*sent, **where_), collective.expected_time(*sent, **where_)
+            return 0.0
+        return time(
+            op.collective,
+            op.bytes_sent,
+            ranks.total,
+            self.device,
+            ranks_per_domain=ranks.per_domain,
+            ranks_per_link=ranks.per_link,
+            network_bytes_per_s=self.network,
+            sharing=sharing_of(self.step, op, ranks),
+        )
 
 
 def sharing_of(step: Step, op: Op, ranks: Ranks) -> Sharing:

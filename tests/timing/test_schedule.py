@@ -317,7 +317,7 @@ def by_hand(*items, overlap, pp=1, global_batch=2, layers=4):
 
 def op_of(seconds, **fields):
     plain = {"name": "x", "phase": "optimizer", "part": "step", "dtype": "bf16", "kernels": 0}
-    return PricedOp(Op(**{**plain, "flops": 0, "bytes_read": 0, "bytes_written": 0, **fields}), 0.0, seconds)
+    return PricedOp(Op(**{**plain, "flops": 0, "bytes_read": 0, "bytes_written": 0, **fields}), seconds)
 
 
 def test_data_parallel_communication_by_hand():
