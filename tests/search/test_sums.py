@@ -50,6 +50,7 @@ def test_logits_and_loss_stay_apart() -> None:
     assert figures["logits"]["saved_bytes"] == 1024 * 4096 * 2
     assert figures["logits"]["bytes_written"] == figures["loss"]["saved_bytes"] == 1024 * 16_000 * 2
     assert set(figures) == {None, "logits", "loss"}  # the norm before them is like any other
+    assert {key[2] for key in sums if key[0] != "head"} == {None}
 
 
 def test_what_depends_on_the_number_of_micro_batches() -> None:
