@@ -24,9 +24,7 @@ def by_memory(ops: Iterable[Op]) -> Sums:
     sums: Sums = {}
     for op in ops:
         told = op.role if op.role in {"logits", "loss"} and op.phase == "forward" else None
-        if told != "logits" and (
-            (op.part == "head" and op.phase != "forward") or (is_scalar(op.saved_bytes) and op.saved_bytes == 0)
-        ):
+        if told != "logits" and is_scalar(op.saved_bytes) and op.saved_bytes == 0:
             continue
         key = (op.part, op.layer_kind, told)
         _add(sums, key, op, saved_bytes=op.saved_bytes * op.count)
