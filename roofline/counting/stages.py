@@ -66,19 +66,16 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 def chunk_sizes(layers: int, pp: int, vp: int) -> list[int]:
     """Layers of each of the pp * vp chunks, in the model's order.
 
-    Evenly where they divide. Otherwise, where counting the head, or embedding and head, as a layer each makes them
-    divide, the ends hold one layer less (BLOOM, arXiv:2211.05100; Llama 3, arXiv:2407.21783, section 3.3.2); else the
-    first chunks hold one layer more than the last.
+    Evenly where they divide. Otherwise, where counting embedding and head as a layer each makes them divide, both ends
+    hold one layer less (BLOOM, arXiv:2211.05100; Llama 3, arXiv:2407.21783, section 3.3.2); else the first chunks hold
+    one layer more than the last, as where counting the head alone makes them divide.
 
     >>> chunk_sizes(8, 4, 1), chunk_sizes(126, 16, 1)[:2], chunk_sizes(126, 16, 1)[-1], chunk_sizes(61, 4, 1)
     ([2, 2, 2, 2], [7, 8], 7, [16, 15, 15, 15])
     """
     chunks = pp * vp
-    last = chunks - 1
-    if (layers + 2) % chunks == 0:  # as it is of even layers in two chunks, and of any in one
-        return [(layers + 2) // chunks - (place == 0) - (place == last) for place in range(chunks)]
-    if (layers + 1) % chunks == 0:
-        return [(layers + 1) // chunks - (place == last) for place in range(chunks)]
+    if (layers + 2) % chunks == 0:  # so it is of even layers in two chunks, and of any in one
+        return [(layers + 2) // chunks - (place == 0) - (place == chunks - 1) for place in range(chunks)]
     each, more = divmod(layers, chunks)
     return [each + (place < more) for place in range(chunks)]
 
@@ -174,7 +171,7 @@ def _stages_of_arrays(dealt: _Dealt, train: TrainConfig) -> tuple[Stage, ...]:
     pp, vp = (np.asarray(each).astype(np.int64) for each in (train.pp, train.vp))
     width = int(vp.max()) + 1
     codes = pp * width + vp
-    used = np.bincount(codes.reshape(-1)) > 0
+    used = np.bincount(codes.ravel()) > 0
     found = [_composition(dealt, *divmod(int(code), width)) for code in used.nonzero()[0]]
     which = (used.cumsum() - 1).take(codes)  # of those found
     stages = []

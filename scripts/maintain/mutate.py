@@ -43,7 +43,8 @@ WHOLE = (
     "tests/test_api.py",
 )
 TARGETS = (
-    "search/sift.py", "search/grid.py", "search/sums.py", "search/best.py", "search/ranking.py",
+    "search/sift.py", "search/grid.py", "search/sums.py", "search/best.py", "search/ranking.py", "search/space.py",
+    "search/columns.py", "search/layout.py",
     "counting/ownership.py", "counting/stages.py", "replay.py",
     "timing/ranks.py", "timing/schedule.py", "timing/pipeline.py", "timing/kernel.py", "timing/collective.py",
     "timing/host.py", "timing/interval.py", "timing/power.py", "timing/seen.py", "timing/terms.py",
