@@ -16,7 +16,7 @@ def test_the_numbers_that_occur_and_where(largest):
 def test_rows_alike_in_every_column_are_one():
     tp, ep = np.array([2, 1, 2, 1, 2]), np.array([8, 4, 8, 9, 4])
     firsts, places = alike_rows([tp, ep], 5)
-    # (1, 4), (1, 9), (2, 4), (2, 8)
+    # by rising degrees: tp 1 with ep 4 and 9, tp 2 with 4 and 8
     assert (firsts.tolist(), places.tolist()) == ([1, 3, 4, 0], [3, 0, 3, 1, 2])
     firsts, places = alike_rows([], 3)
     assert (firsts.tolist(), places.tolist()) == ([0], [0, 0, 0])
