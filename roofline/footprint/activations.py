@@ -129,7 +129,8 @@ def _per_logit(step: Step) -> tuple[int, int]:
     train, stack, es = step.train, step.stack, step.train.activation_bytes
     if "linear_cross_entropy" in stack.fused:
         return 0, 0
-    upcasts = stack.loss_upcasts == "all" or (stack.loss_upcasts == "rotary" and _rotates(step.model))
+    asked = stack.loss_upcasts == "all" or (stack.loss_upcasts == "rotary" and _rotates(step.model))
+    upcasts = asked and es < 4  # of fp32, `float()` is no copy
     freed, shifts = upcasts and stack.loss_frees_logits, stack.loss_shifts
     taken = 4 if upcasts else es  # bytes of a logit that the loss takes
     copies = 0 if freed else es
@@ -140,7 +141,7 @@ def _per_logit(step: Step) -> tuple[int, int]:
         returns = autocast and stack.outputs_in_fp32 and not freed
         live = max(copies, es + taken + 4 if returns else 0)
         wide_blocks = upcasts + max(upcasts and shifts, returns)
-        mixed, narrow = es < 4 and wide_blocks > 0, narrow + 1
+        mixed, narrow = wide_blocks > 0, narrow + 1
     else:
         wide = 4 if upcasts or train.master_weights else es
         cast = 4 if autocast and not upcasts and train.dtype != "fp16" else 0
