@@ -158,16 +158,14 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     """The moments of a step at which a stage may need most.
 
     Autograd frees gradients before a step where nobody keeps buffers for them, so those of a single micro batch do
-    not stand beside all activations; those of several, or of several in flight, do. One compiled graph hands back all
-    gradients of a micro batch at once, beside the sums that they are added to.
+    not stand beside all activations; those of several do. One compiled graph hands back all gradients of a micro batch
+    at once, beside the sums that they are added to.
     """
     train, kept = step.train, kept_by(step, shares)
-    buffers = step.stack.keeps_gradients
-    whole = train.sharding in {"none", "zero1"}
-    if not buffers and whole:  # the buckets of DistributedDataParallel are views of all gradients
-        beside = where((train.data_parallel > 1) | (train.accumulation > 1) | (train.pp > 1), 1, 0)
-    else:
-        beside = 1 if buffers else where((train.accumulation > 1) | (train.pp > 1), 1, 0)
+    several = train.accumulation > 1
+    # the buckets of DistributedDataParallel are views of all gradients
+    views = train.sharding in {"none", "zero1"} and train.data_parallel > 1
+    beside = 1 if step.stack.keeps_gradients else where(several | views, 1, 0)
     held, logits, gathered = (
         kept_bytes(step, stage),
         logits_bytes(step) * where(stage.head > 0, 1, 0) + cache_bytes(step, stage),
@@ -198,7 +196,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     end = replaced(
         start,
         name="backward ends",
-        gradients=kept.gradients * (1 + where(train.accumulation > 1, 1, 0) * step.stack.one_graph),
+        gradients=kept.gradients * (1 + where(several, 1, 0) * step.stack.one_graph),
         activations=step.last_bytes + layer_inputs_held(step, stage),
         communication=gathered.end,
         host=kept.host,
