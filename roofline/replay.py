@@ -105,7 +105,8 @@ class Figure:
     def _refuse(self, *_: Any) -> Any:
         raise NotReplayable(self.name)
 
-    __int__ = __float__ = __index__ = __round__ = __format__ = __hash__ = __iter__ = _refuse
+    __int__ = __float__ = __index__ = __round__ = __hash__ = __iter__ = _refuse
+    __format__ = __str__ = __repr__ = _refuse
 
 
 def _forward(operation: str) -> Any:
@@ -190,8 +191,6 @@ class Recording:
         if type(value) in _CONSTANT and math.isfinite(value):
             text = repr(value)
             return f"({text})" if text[0] == "-" else text
-        if value is None or value is True or value is False:
-            return repr(value)
         return self.constants.setdefault(id(value), (f"c{len(self.constants)}", value))[0]
 
     def built(self, value: Any) -> tuple[str, bool]:
@@ -252,7 +251,7 @@ def _names(text: str) -> list[str]:
 
 
 def _simplified(operation: str, inputs: tuple[Any, ...]) -> Any:
-    """The result where it is one of the inputs as it stands; None where it is not."""
+    """The result where it is one of the inputs as it stands (a count over one stays a count); None where it is not."""
     if operation in {"add", "sub"} and _is(inputs[1], 0):
         return inputs[0]
     if operation == "add" and _is(inputs[0], 0):

@@ -102,7 +102,7 @@ def reserved_bytes(step: Step, stage: Stage, phases: Sequence[Phase[Any]]) -> Nu
     room = msgspec.structs.replace(moments, loss=moments.loss + blocks + forward)
     if step.stack.keeps_gradients or step.train.adapts:
         return room.fullest() + _emptied(step, phases)
-    return maximum(room.fullest(FULL), _after_first_update(step, phases, blocks, forward)) + _emptied(step, phases)
+    return maximum(room.fullest(FULL), _after_first_update(step, phases, blocks, forward))
 
 
 def _after_first_update(step: Step, phases: Sequence[Phase[Any]], blocks: Number, forward: Number) -> Number:
@@ -117,8 +117,7 @@ def _after_first_update(step: Step, phases: Sequence[Phase[Any]], blocks: Number
     shared = where(step.train.data_parallel > 1, 1, 0)
     apart = shared * (update.gradients + start.communication)
     first = loss.weights + apart + maximum(passing, update.total - loss.weights - shared * update.gradients)
-    open_ = maximum(passing - (1 - shared) * FIRST * update.gradients, 0)
-    return first + minimum(loss.optimizer, open_)
+    return first + minimum(loss.optimizer, passing - (1 - shared) * FIRST * update.gradients)
 
 
 def _emptied(step: Step, phases: Sequence[Phase[Any]]) -> Number:

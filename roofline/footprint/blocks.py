@@ -35,10 +35,12 @@ def _of_layer(step: Step, layer: list[Op]) -> Number:
     before: Number = 0
     for op in layer:
         size = ends(op, es, longest)
-        read, written = (before, op.bytes_written * longest) if size is None else size
-        chained = size is None and op.kind != "attention"
-        freed = read + (where(op.kernels > 1, written / 2, written) if chained else written) - op.saved_bytes
+        if size is None:
+            whole = op.bytes_written * longest
+            freed = before + where(op.kernels > 1, whole / 2, whole) - op.saved_bytes
+        else:
+            read, before = size
+            freed = read + before - op.saved_bytes
         block = op.module in FEED_FORWARD
         fullest[block] = maximum(fullest.get(block, 0), freed)
-        before = before if size is None else size[1]
     return sum(fullest.values())

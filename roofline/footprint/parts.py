@@ -184,8 +184,7 @@ def _stage_memory(
     """Peak memory of the devices of one stage, `ranks` of which share a host."""
     live = peak(phases)
     found, beside, wide = _of_device(step, capacity_bytes, phases), beside_bytes(step), Z80 * spread_of(step.train)
-    whole = reserved_bytes(step, stage, phases) + beside - found.evicted
-    total = driver_bytes(found.needed, whole, capacity_bytes)
+    total = driver_bytes(found.needed, reserved_bytes(step, stage, phases) + beside, capacity_bytes)
     fits: Any = found.needed <= capacity_bytes
     return Memory(
         weights_bytes=live.weights,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ..arrays import Number, exp, log, where
+from ..arrays import Number, exp, log, maximum, minimum, where
 from ..config.base import base_dtype
 from ..config.run import TrainConfig
 from ..constants import constant
@@ -54,8 +54,7 @@ def fit_probability(total: Number, capacity: Number, spread: Number = OUTCOME) -
     >>> fit_probability(80.0, 80.0), fit_probability(60.0, 80.0) > 0.95, fit_probability(100.0, 80.0) < 0.05
     (0.5, True, True)
     """
-    x = log(capacity / total) / spread
-    x = where(x > _FAR, _FAR, where(x < -_FAR, -_FAR, x))
+    x = maximum(minimum(log(capacity / total) / spread, _FAR), -_FAR)
     return 1 / (1 + exp(-1.5957691 * (x + 0.044715 * x**3)))
 
 
