@@ -5,11 +5,13 @@ import pytest
 
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
-from roofline.footprint.activations import in_flight
+from roofline.footprint.activations import REDUCTION_BYTES, in_flight
 from roofline.footprint.parts import memory_of
 from roofline.hardware import load_device
+from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
 
+from ..records import records
 from ..small import small
 
 H100 = load_device("h100-sxm-80gb")
@@ -68,5 +70,25 @@ def test_gathered_layers_and_buckets():
     held = [phase.communication for phase in fsdp.phases]
     assert held == pytest.approx([ends, ends + 3 * layer, ends + 2 * layer, 0])
     assert alone.communication_bytes == 0
-    ddp = memory(num_devices=8, stack="deepspeed")
-    assert ddp.communication_bytes > 2 * 1000e6
+
+
+def test_gathered_layers_are_those_of_a_single_one_and_of_an_encoder():
+    def gathered(model):
+        loss, start, *_ = memory(model, num_devices=8, sharding="fsdp", stack="fsdp", seq_len=1024).phases
+        return (start.communication - loss.communication) / 3  # two, and gradients of a third
+
+    def layer(width):
+        return 2 * (12 * width + 13) * width  # a GPT's, in 16 bits: matrices, their biases and two norms with biases
+
+    sizes = {"n_layers": 1, "d_model": 64, "n_heads": 4, "d_ff": 256, "vocab_size": 512, "max_seq_len": 1024}
+    assert gathered(small(**sizes, gated_mlp=False)) == layer(64)
+    config = next(record["config"] for record in records("tower_flops.jsonl") if record["type"] == "llava")
+    for layers in (1, 2):  # of width 1,024, beside a decoder of width 256
+        encoder = {**config["vision_config"], "num_hidden_layers": layers}
+        assert gathered(model_from_config({**config, "vision_config": encoder}, "llava")) == layer(1024)
+
+
+@pytest.mark.parametrize(("devices", "stack", "held"), [(1, "eager", 0), (2, "eager", 0), (2, "deepspeed", 2 * 1000e6)])
+def test_what_a_reduction_takes(devices, stack, held):
+    found = memory(num_devices=devices, stack=stack)
+    assert {phase.communication for phase in found.phases} == {held + (REDUCTION_BYTES if devices > 1 else 0)}

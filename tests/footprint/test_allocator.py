@@ -13,6 +13,7 @@ from roofline.footprint.activations import logit_blocks, logits_bytes
 from roofline.footprint.allocator import (
     CONTEXT_BYTES,
     CUT,
+    FIRST,
     FULL,
     KERNEL_BYTES,
     NCCL_BYTES,
@@ -95,6 +96,11 @@ def test_blocks_that_others_do_not_take_stand_beside_the_loss(blocks):
     assert reserved_bytes(step(adapts=True), SimpleNamespace(head=0), moments(0, 0)) == 210 + 15
 
 
+@pytest.mark.parametrize("how", ["adapts", "keeps_gradients"])
+def test_state_of_adapters_and_beside_buffers_lies_in_no_block_of_activations(blocks, how):
+    assert reserved_bytes(step(**{how: True}), LAST, moments(200, 100)) == 20 + 200 + 130  # the update alone
+
+
 def test_state_lies_in_blocks_of_activations_from_the_first_update_on(blocks):
     # 100 kept, 15 of the forward pass, 85 of logits beside 20 of weights; of the 200, gradients hold 25
     assert reserved_bytes(step(), LAST, moments(50, 20)) == pytest.approx(20 + 200 + 30 + FULL * CUT * 30)
@@ -108,8 +114,21 @@ def test_state_lies_in_blocks_of_activations_from_the_first_update_on(blocks):
     assert reserved_bytes(step(num_devices=2), LAST, gathering) == 20 + (100 + 7) + (30 + 250) + 30
 
 
-def loss_of(**options):
-    model = load_model("llama-3.2-1b")
+@pytest.mark.parametrize(
+    ("devices", "gradients", "temporaries", "reserved"),
+    [
+        (1, 200, 0, (20 + 200 + 120) + (200 - FIRST * 200)),  # the 200 that passed have room for less than the state
+        (1, 1000, 200, (20 + 1000 + 320) + FULL * CUT * 120),  # and none for any: all lies where the update did
+        (2, 200, 0, 20 + 200 + 200 + 120),  # gradients lie elsewhere
+    ],
+)
+def test_state_finds_no_more_room_than_gradients_leave(blocks, devices, gradients, temporaries, reserved):
+    held = [replace(phase, optimizer=phase.optimizer + 90) for phase in moments(gradients, temporaries)]
+    assert reserved_bytes(step(num_devices=devices), LAST, held) == pytest.approx(reserved)
+
+
+def loss_of(name="llama-3.2-1b", **options):
+    model = load_model(name)
     step = build_step(model, train_config({"seq_len": 128, **options}))
     logits = 128 * model.vocab_size
     kept = 128 * model.d_model * 2  # the head's input and the norm's statistics, less than one byte of a logit
@@ -121,16 +140,36 @@ def loss_of(**options):
     [
         ({"stack": "eager"}, 10, 4),  # three blocks in fp32, one in 16 bits
         ({"stack": "eager", "dtype": "fp32"}, 12, 0),  # of one size
+        ({"stack": "eager", "master_weights": False}, 6, 0),
         ({"stack": "eager", "dtype": "fp16"}, 10, 0),  # log_softmax reads fp16: two in fp32, one in 16 bits
         ({"stack": "hf-trainer@4.48"}, 14, 0),  # three in fp32, the logits
         ({"stack": "hf-trainer@4.45"}, 12, 4),  # two in 16 bits: the logits are freed before
         ({"stack": "hf-trainer@4.45", "fused": "cross_entropy"}, 8, 4),  # two in fp32, two in 16 bits
         ({"stack": "hf-trainer@4.48", "fused": "cross_entropy"}, 10, 2),
+        ({"stack": "automodel", "fused": "cross_entropy"}, 6, 2),  # one in fp32, two in 16 bits
+        ({"stack": "eager", "fused": "cross_entropy"}, 2, 0),  # the gradient takes the place of the logits
         ({"stack": "eager", "fused": "linear_cross_entropy"}, 0, 0),
+        ({"stack": "eager", "tp": 2, "num_devices": 2}, 10 / 2, 4 / 2),
+        ({"stack": "parallel", "tp": 2, "num_devices": 2}, 12, 2),  # gathered: three in fp32, the logits
+        # three in fp32 (autocast's copy), two in 16 bits: logits and shifted ones
+        ({"stack": "hf-trainer@4.48", "name": "gpt2"}, 12, 4),
+        # in fp32 there is nothing to upcast: logits, shifted ones and log-probabilities, and as many in backward
+        ({"stack": "hf-trainer@4.48", "name": "gpt2", "dtype": "fp32"}, 12, 0),
+        ({"stack": "hf-trainer@4.48", "dtype": "fp32"}, 12, 0),
+        ({"stack": "hf-trainer@4.48", "dtype": "fp32", "fused": "cross_entropy"}, 8, 0),
+        ({"stack": "hf-trainer@4.45", "dtype": "fp32", "fused": "cross_entropy"}, 8, 0),
+        ({"stack": "hf-trainer", "dtype": "fp32", "fused": "cross_entropy"}, 4, 0),
     ],
 )
 def test_blocks_of_the_loss(options, live, more):
     assert loss_of(**options) == (live, pytest.approx(more))
+
+
+def test_what_has_no_head_has_no_logits():
+    model = small(n_layers=2, d_model=64, n_heads=4, d_ff=256, vocab_size=512)
+    built = build_step(model, train_config({"seq_len": 32}))
+    headless = replace(built, ops=tuple(op for op in built.ops if op.part != "head"))
+    assert logits_bytes(headless) == logit_blocks(headless) == 0
 
 
 def test_what_a_forward_pass_frees():
@@ -143,6 +182,17 @@ def test_what_a_forward_pass_frees():
     assert found == pytest.approx(3 * inner + (3 + 9 / 2) * stream)
     kept = forward_bytes(build_step(model, train_config({**options, "master_weights": False, "recompute": "none"})))
     assert kept == found - 4 * stream  # queries, keys, values and the input of the output's projection are kept
+
+
+def test_some_sequence_is_as_long_as_the_longest():
+    model = small(n_layers=2, d_model=64, n_heads=4, n_kv_heads=4, d_ff=256, vocab_size=512)
+    options = {"stack": "eager", "seq_len": 128, "micro_batch": 2, "attention": "flash2", "recompute": "full"}
+    whole, mixed = (
+        build_step(model, train_config({**options, **lengths}))
+        for lengths in ({}, {"mean_len": 32, "packing": "unpadded"})
+    )
+    for figure in (forward_bytes, logits_bytes, logit_blocks):
+        assert figure(mixed) == pytest.approx(figure(whole))
 
 
 def test_ranks_that_make_a_base_whole_keep_its_blocks():
@@ -166,6 +216,7 @@ def test_communicators_take_memory_where_there_is_someone_to_talk_to():
     ("capacity", "shown"),
     [
         (200, 182),  # all that is lost stays
+        (182, 182),  # and fills it
         (170, (140 + 170) / 2),  # between what it cannot do without and all there is
         (100, 140),  # what it cannot do without is more: of whole segments nothing
         (0, 182),  # no device

@@ -1,5 +1,7 @@
 """Bytes of one device: published formulas by hand, and who divides what."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,9 @@ import roofline
 from roofline.config.settle import train_config
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
-from roofline.footprint.parts import PARTS, TENSORS, memory_for, memory_of, peak_of
+from roofline.footprint.parts import PARTS, TENSORS, fullest_stage, memory_for, memory_of, peak_of
 from roofline.footprint.phases import Phase
-from roofline.footprint.spreads import fit_probability
+from roofline.footprint.spreads import ALONE, SPLIT_OUTCOME, fit_probability
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.model.parameters import count_parameters
@@ -205,6 +207,25 @@ def test_parts_are_all_there():
     assert max(phase.total for phase in found.phases) == found.allocated_bytes
 
 
+def test_the_range_is_that_of_four_runs_in_five():
+    found = memory()
+    low, high = (found.total_bytes * np.exp(NormalDist(0, ALONE).inv_cdf(share)) for share in (0.1, 0.9))
+    assert (found.total_low_bytes, found.total_high_bytes) == pytest.approx((low, high), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "batch", "index"),
+    [
+        (128, 64, 0),  # four micro batches in flight on the first stage
+        (2**17, 1, 3),  # 10 bytes of each logit on the last, whose tables are as large as the first's
+    ],
+)
+def test_the_fullest_stage_is_where_activations_or_logits_pile_up(vocabulary, batch, index):
+    model = small(n_layers=4, d_model=64, n_heads=4, d_ff=256, vocab_size=vocabulary)
+    step = step_of(model, pp=4, num_devices=4, micro_batch=batch, global_batch=8 * batch)
+    assert fullest_stage(step, 0)[0].index == index
+
+
 def test_the_table_of_parts_names_what_holds_each():
     found = memory()
     peak = max(found.phases, key=lambda phase: phase.total)
@@ -243,6 +264,22 @@ def test_pages_that_may_leave_do_not_make_a_run_unsure():
     full = memory_for(step, room)
     assert full.needed_bytes == room
     assert full.fit_probability == fit_probability(held, room) > 0.5
+
+
+def test_of_the_fullest_stage_pages_may_leave():
+    step = step_of(pp=2, num_devices=2, micro_batch=256, global_batch=4096, optimizer="adamw-paged")
+    found, peak = memory_of(step, H100), peak_of(step, H100)
+    assert peak.needed == found.needed_bytes
+    assert peak.needed - peak.held == 4 * found.weights_bytes  # two fp32 moments of weights in 16 bits
+    assert found.fit_probability == fit_probability(peak.held, H100.memory_bytes, SPLIT_OUTCOME)
+
+
+def test_all_pages_leave_a_device_that_has_room_for_none():
+    step = step_of(micro_batch=1, optimizer="adamw-paged")
+    roomy, short = memory_for(step, 80 * GIB), memory_for(step, 1)
+    assert short.host_bytes == 4 * short.weights_bytes  # two fp32 moments of weights in 16 bits
+    assert roomy.optimizer_bytes - short.optimizer_bytes == short.host_bytes
+    assert sum(getattr(short, name) for name in PARTS) == pytest.approx(short.total_bytes)
 
 
 def test_pages_that_left_are_on_the_host_and_not_allocated():

@@ -4,11 +4,15 @@ import pytest
 
 from roofline.config.optimizer import optimizer
 from roofline.config.settle import train_config
+from roofline.counting.ownership import stage_shares
 from roofline.counting.step import build_step
 from roofline.footprint.activations import GIB
 from roofline.footprint.parts import memory_for
+from roofline.footprint.phases import phases_of
 from roofline.footprint.spreads import fit_probability
 from roofline.model.load import load_model
+
+from ..small import small
 
 MISTRAL = load_model("mistral-7b")
 PURE = {"seq_len": 4096, "recompute": "full", "stack": "eager", "master_weights": False}
@@ -46,6 +50,25 @@ def test_buffers_stand_through_the_whole_step():
 def test_buckets_of_data_parallelism_are_views_of_all_gradients():
     start = memory(micro_batch=1, num_devices=2, **PURE).phases[0]
     assert start.gradients == 2 * 7_241_732_096
+
+
+def test_a_pipeline_of_one_micro_batch_has_no_gradients_beside_its_activations():
+    options = {"num_devices": 2, "pp": 2, "micro_batch": 1, **PURE}
+    once, more = (memory(**options, global_batch=batch).phases for batch in (1, 2))
+    assert (once[0].gradients, more[0].gradients) == (0, more[-1].gradients)
+
+
+def test_only_the_stage_of_the_head_has_logits():
+    model = small(n_layers=4, d_model=64, n_heads=4, d_ff=256, vocab_size=512)
+    step = build_step(model, train_config({"stack": "eager", "seq_len": 32, "pp": 2, "num_devices": 2}))
+    first, last = (phases_of(step, *each) for each in stage_shares(model, step.train, step.weights))
+    assert first[0].logits == 0 < 10 * 32 * 512 <= last[0].logits
+
+
+@pytest.mark.parametrize(("name", "moments", "roots"), [("adamw", 2, 1), ("lion", 1, 0), ("sgd", 0, 0)])
+def test_chains_of_kernels_make_square_roots_of_second_moments_alone(name, moments, roots):
+    update = memory(micro_batch=1, optimizer=name, **PURE).phases[-1]
+    assert update.optimizer == 2 * (moments + roots) * PARAMETERS
 
 
 def test_a_fused_update_needs_no_temporaries():
@@ -165,9 +188,10 @@ def test_a_plain_base_is_kept_as_it_was_loaded(dtype, base, more):
 def test_offloaded_activations_leave_two_layers_at_hand(layers, share):
     here = memory(micro_batch=2, **PURE).phases[0].activations
     options = {} if layers is None else {"offload_layers": layers}
-    loss = memory(micro_batch=2, offload=("activations",), **options, **PURE).phases[0]
+    found = memory(micro_batch=2, offload=("activations",), **options, **PURE)
+    loss = found.phases[0]
     assert loss.activations == pytest.approx(here * (1 - share) + 2 * here / 32)
-    assert loss.host == pytest.approx(here - loss.activations)
+    assert loss.host == found.host_bytes == pytest.approx(here - loss.activations)
 
 
 @pytest.mark.parametrize("name", ["muon", "soap", "shampoo"])
@@ -254,14 +278,23 @@ def test_a_fused_update_makes_no_square_roots(stack, each):
     assert found.phases[-1].optimizer == each * 7_241_732_096
 
 
-@pytest.mark.parametrize(("stack", "recompute", "held"), [("4.48", "full", 1), ("4.48", "none", 0), ("5.0", "full", 0)])
-def test_keys_and_values_that_a_model_hands_back_stay_until_the_loss(stack, recompute, held):
+@pytest.mark.parametrize(
+    ("stack", "recompute", "trained", "each"),
+    [
+        ("4.48", "full", "full", 2),
+        ("4.48", "none", "full", 0),
+        ("5.0", "full", "full", 0),
+        ("4.48", "full", "qlora", 4),  # layer norms give fp32 under autocast, and a base of 4 bits returns it
+    ],
+)
+def test_keys_and_values_that_a_model_hands_back_stay_until_the_loss(stack, recompute, trained, each):
     starcoder = load_model("starcoder-15b")
     options = {"fused": ("linear_cross_entropy",), "recompute": recompute, "micro_batch": 2, "seq_len": 512}
+    options["train"] = trained
     found = memory(starcoder, stack=f"hf-trainer@{stack}", **options)
-    plain = memory(starcoder, stack="eager", **options)
-    # views of one product, 48 heads of queries and 1 of keys and values: 128 * (48 + 2), of 40 layers in 16 bits
-    assert found.phases[0].logits - plain.phases[0].logits == held * 40 * 2 * 512 * 6400 * 2
+    plain = memory(starcoder, stack="hf-trainer", **options)
+    # views of one product, 48 heads of queries and 1 of keys and values: 128 * (48 + 2), of 40 layers
+    assert found.phases[0].logits - plain.phases[0].logits == 40 * 2 * 512 * 6400 * each
     assert [phase.logits for phase in found.phases[1:]] == [0, 0, 0]
 
 
@@ -330,6 +363,14 @@ def test_what_is_offloaded_leaves_the_device_for_the_host_or_its_drives(options,
         held = (phase.weights, phase.gradients, phase.optimizer, phase.host, phase.nvme)
         assert [8 * each / PARAMETERS for each in held] == [weights, gradients, 0, host, nvme]
     assert (found.host_bytes, found.nvme_bytes) == (host * PARAMETERS, nvme * PARAMETERS)  # of all 8 in a node
+
+
+def test_a_pipeline_keeps_the_gathered_weights_whose_shards_are_on_the_host():
+    # 16-bit weights of the stage stay; shards of them, both moments, fp32 copy and fp32 gradients are on the host
+    options = {"num_devices": 16, "pp": 2, "sharding": "zero3", "offload": ("optimizer", "parameters")}
+    update = memory(micro_batch=1, seq_len=1024, stack="deepspeed", **options).phases[-1]
+    assert update.host / update.weights == (2 + 8 + 4 + 4) / 8 / 2
+    assert (update.weights, update.optimizer) == (pytest.approx(2 * PARAMETERS / 2, rel=1e-5), 0)
 
 
 def test_a_schedule_of_two_directions_keeps_two_copies_of_weights_and_gradients():
