@@ -375,7 +375,7 @@ def test_only_gradients_of_weights_take_longer(gradient, factor):
     ],
 )
 def test_ragged_rows_by_hand(shape, dense, batched):
-    """Twice as long where a row is no multiple of 16 bytes, three times where it is odd; half as long again in batches."""
+    """Twice as long where a row is no multiple of 16 bytes, three times where it is odd; half more in batches."""
     slow = {"misaligned": 2.0, "misaligned_odd": 3.0}
     assert seconds({**slow, "misaligned_batch": 1.5}, shape) == pytest.approx(dense)
     assert seconds({**slow, "misaligned_batch": 1.5}, shape, form="batched") == pytest.approx(batched)
