@@ -17,10 +17,11 @@ import msgspec
 
 from ..config.run import known_word
 from ..config.schedules import PipelineSchedule, pipeline_schedule
-from ..counting.stages import chunks, device_of
+from ..counting.stages import chunks, device_of, stages
 from ..counting.step import Step
 from .ranks import PricedOp, price
 from .schedule import Place, exposed_times, schedule
+from .seen import pull
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -91,17 +92,26 @@ def timeline(step: Step, device: Device, most: int = MOST_PASSES) -> Timeline:
     if shown < of:
         shown = min(max(shown // pp, 1) * pp, of)  # whole rounds, as interleaved stages take them
     found = run_passes(plan, pp, vp, shown, chunk_durations(step, device, priced, apart=apart))
-    end, times = max(each.end for each in found), schedule(step, device, priced)
-    whole = sum(
-        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
-    )
-    for kind, seconds in (("data parallel", float(times.data_parallel)), ("update", float(times.optimizer + whole))):
+    end = max(each.end for each in found)
+    for kind, seconds in _ends(step, device, priced).items():
         if seconds > 0:
-            last = {"kind": kind, "micro_batch": -1, "chunk": 0, "start": end, "end": end + seconds}
-            found += [msgspec.convert({"device": place, **last}, Pass) for place in range(pp)]
+            last = Pass(device=0, kind=kind, micro_batch=-1, chunk=0, start=end, end=end + seconds)
+            found += [msgspec.structs.replace(last, device=place) for place in range(pp)]
             end += seconds
     found.sort(key=lambda each: (each.device, each.start))
     return Timeline(devices=pp, micro_batches=shown, of=of, schedule=name, passes=tuple(found))
+
+
+def _ends(step: Step, device: Device, priced: list[PricedOp]) -> dict[Kind, float]:
+    """Seconds of what follows the passes: exposed communication, and the update with all that runs once a step."""
+    times, (parts, _) = schedule(step, device, priced), exposed_times(step, device, priced)
+    copies = sum(
+        item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
+    )
+    offloaded = {place: terms["offload"] for place, terms in parts.items() if "offload" in terms}
+    beside = step.accumulation * max(stage.holds(offloaded, step.model) for stage in stages(step.model, step.train))
+    update = times.optimizer + times.offload + (copies - beside) * pull(step, device)
+    return {"data parallel": float(times.data_parallel), "update": float(update)}
 
 
 def splits_backward(plan: PipelineSchedule) -> bool:
@@ -123,7 +133,7 @@ def chunk_durations(step: Step, device: Device, priced: list[PricedOp], *, apart
         sums[kind][place] = sums[kind].get(place, 0.0) + float(item.expected * op.count)
     for place, times in parts.items():
         raw = sum(by_place.get(place, 0.0) for by_place in sums.values())
-        stretch = float(sum(times.values())) / raw if raw else 0.0
+        stretch = float(sum(times.values()) * pull(step, device)) / raw if raw else 0.0
         for by_place in sums.values():
             by_place[place] = by_place.get(place, 0.0) * stretch
     return [
