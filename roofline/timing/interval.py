@@ -17,7 +17,7 @@ from ..counting.step import Step
 from .power import clock_share
 from .ranks import PricedOp, assumes_network, price, with_network_of
 from .schedule import Schedule, schedule
-from .seen import left
+from .seen import left, pull
 from .terms import TERMS, Term
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def _network_weight(step: Step, device: Device, times: Schedule[Any], priced: Se
     ops = price(step, device) if priced is None else list(priced)
     half = msgspec.structs.replace(train, network_gbit_per_s=device.network_bytes_per_s * 8 / 1e9 / 2)
     slower = msgspec.structs.replace(step, train=half)
-    # a step that was seen moves both alike; of the very one that was seen no variance is left
-    ratio = schedule(slower, device, with_network_of(slower, device, ops)).total / times.total
+    bare = msgspec.structs.replace(device, seen=None)  # what was seen of a step moves it whatever its network
+    ratio = schedule(slower, bare, with_network_of(slower, bare, ops)).total * pull(step, device) / times.total
     return log(ratio) / log(2.0)
 
 

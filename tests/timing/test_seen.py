@@ -12,7 +12,7 @@ from roofline.config.settle import settle
 from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
-from roofline.timing.interval import Z80, interval, spread
+from roofline.timing.interval import Z80, interval, spread, variances
 from roofline.timing.seen import REPEATS, SHARED, pull
 from roofline.timing.terms import TERMS
 
@@ -42,10 +42,16 @@ def test_the_configuration_that_was_timed_takes_what_it_took(slower):
     assert sum(getattr(told.schedule, term) for term in TERMS) == pytest.approx(told.expected)
 
 
-def test_what_was_timed_over_a_network_that_nobody_stated_is_as_sure_as_its_repeats():
-    device = learnt(run_of(num_devices=16), 1.2 * times_of(num_devices=16).expected)
-    told = times_of(device, num_devices=16)
-    assert math.log(told.high / told.expected) == pytest.approx(Z80 * REPEATS)
+@pytest.mark.parametrize("stated", [{}, {"network_gbit_per_s": 200}])
+def test_what_was_seen_makes_no_network_surer(stated):
+    """Neither of the very step that was timed, nor of one that half of its network would make that step."""
+    options = {"num_devices": 16, **stated}
+    device = learnt(run_of(**options), 1.2 * times_of(**options).expected)
+    run = run_of(num_devices=16)
+    step = build_step(run.model, run.train)
+    found, alone = (variances(step, each, estimate_times(step, each).schedule)["network"] for each in (device, H100))
+    assert found == pytest.approx(alone)
+    assert alone > 0
 
 
 @pytest.mark.parametrize(
