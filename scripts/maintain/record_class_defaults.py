@@ -17,12 +17,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import transformers
 from compare_with_transformers import default_config, fields_of, same
 from trace_types import shallow
 
 from roofline.errors import RooflineError
+from roofline.model import family
 from roofline.model.family import class_defaults, family_ids, load_family, recognised_fields
 from roofline.model.huggingface import model_from_config
 from roofline.model.parameters import count_parameters
@@ -109,11 +111,12 @@ def of_families(read: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
 
 
 def write_nulls() -> None:
-    """Write the table of fields that may not be null."""
+    """Write the table of fields that may not be null, as if there were none: what it refuses is not counted."""
     text = NULLS
-    for name, found in of_families(not_null):
-        print(name, *found, flush=True)
-        text += f"{json.dumps(name)} = {json.dumps(found)}\n"
+    with mock.patch.object(family, "_not_null", dict):
+        for name, found in of_families(not_null):
+            print(name, *found, flush=True)
+            text += f"{json.dumps(name)} = {json.dumps(found)}\n"
     NOT_NULL.write_text(text)
 
 
