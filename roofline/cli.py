@@ -188,5 +188,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(arguments) < len(given):
             import traceback
 
-            traceback.print_exc()
+            with contextlib.suppress(OSError, ValueError):  # closed or full: see `tell`
+                traceback.print_exc()
         return _explained(error)

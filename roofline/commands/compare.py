@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.all:
         return _write_all(args)
+    if args.jobs > 1:
+        raise RooflineError("--jobs is for --all: a table on the screen takes one process")
     show(args, run_cases(_all_cases(args), **measured.given(args)))
     return 0
 
@@ -144,6 +146,9 @@ def _parse_case(args: argparse.Namespace, text: str) -> argparse.Namespace:
     inner = parser.parse_args(words, namespace=outer)
     if inner.cases:
         raise RooflineError("--case cannot hold another --case")
+    for name in ("format", "output", "jobs", "all"):
+        if getattr(inner, name) != getattr(args, name):
+            raise RooflineError(f"--{name} stands outside of --case: it is of all cases")
     if measured.given(inner) != measured.given(args):
         raise RooflineError("--measured stands outside of --case: it is a step of the first case, or of --measured-at")
     inner.model = inner.model or args.model

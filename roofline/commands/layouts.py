@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from .. import units
 from ..config.values import Word
 from ..errors import RooflineError
+from ..view.files import check_writable, write_atomically
 from . import measured, options
 from .jobs import add_all_arguments, output_of_all, processes
-from .output import DOES_NOT_FIT, add_format_arguments, settle_format, show, write_text
+from .output import DOES_NOT_FIT, add_format_arguments, show, write_text
 from .progress import Progress
 from .training import add_training_arguments
 
@@ -67,13 +68,12 @@ def run(args: argparse.Namespace) -> int:
     if args.emit is not None:
         from ..readers.emit import search_options
 
+        _check_emit(args)
         given = {**search_options(args.emit), **given}
     for name in ONE_VALUE:
         if isinstance(given.get(name), tuple):
             raise RooflineError(f"--{name.replace('_', '-')} takes one value here: run 'layouts' once for each")
     record = output_of_all(args, "layouts") if args.all else None
-    if record is None and args.emit is None:
-        settle_format(args)  # before a search of minutes
     with Progress("layouts") as progress, processes(args.jobs) as executor:
 
         def told(done: int, total: int) -> None:
@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     if args.emit is not None and result.layouts:
         write_layout(args, result)
         return 0
+    if args.all or args.emit is not None:
+        args.output = None  # not for what is said instead: that nothing fits, or the best so far
     show(args, result, tables="full_tables" if args.full else "tables")
     rate = result.evaluated / max(result.seconds, 1e-9)
     if args.output is None and sys.stderr.isatty():
@@ -111,6 +113,17 @@ def run(args: argparse.Namespace) -> int:
     if result.interrupted:
         return INTERRUPTED
     return 0 if result.layouts else DOES_NOT_FIT
+
+
+def _check_emit(args: argparse.Namespace) -> None:
+    """Refuse, before a search of minutes, what ``--emit`` cannot write, and where."""
+    from pathlib import Path
+
+    for name in ("format", "all", "full"):
+        if getattr(args, name):
+            raise RooflineError(f"--emit prints one layout in {args.emit}'s own keys: leave out --{name}")
+    if args.output not in {None, "-"}:
+        check_writable(Path(args.output))
 
 
 def emitted(text: str) -> str:

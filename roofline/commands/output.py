@@ -38,11 +38,13 @@ def add_format_arguments(parser: argparse.ArgumentParser) -> None:
 def settle_format(args: argparse.Namespace) -> None:
     """Decide `args.format` from ``--format`` and the suffix of ``--output``; check that FILE can be written.
 
+    What ``--all`` and ``--emit`` write has a form of its own.
+
     Raises:
         RooflineError: The suffix is unknown or contradicts the format, or the file cannot be written.
     """
-    if getattr(args, "all", False):
-        return  # it writes files of its own (`jobs`)
+    if getattr(args, "all", False) or getattr(args, "emit", None) is not None:
+        return
     if args.output is None or args.output == "-":
         args.format = args.format or "table"
         return

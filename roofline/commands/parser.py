@@ -99,8 +99,8 @@ class Parser(argparse.ArgumentParser):
             return
         allowed = [str(choice) for choice in action.choices]
         close = nearest(str(value), allowed, count=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise argparse.ArgumentError(action, f"unknown value {value!r}: {hint}(allowed: {', '.join(allowed)})")
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise argparse.ArgumentError(action, f"unknown value {value!r}{hint} (allowed: {', '.join(allowed)})")
 
     def short_usage(self) -> str:
         """What must be given; the options, described below it, are too many to spell out."""

@@ -74,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
     """Draw the picture and say where it is."""
     from .. import plot
     from ..plot.style import page
-    from ..view.files import check_writable
+    from ..view.files import check_apart, check_writable
     from .output import write_text
 
     output = plot.check_output(f"{args.kind}.png" if args.output is None else args.output)
     if args.data is not None:
         check_writable(Path(args.data))
+        check_apart(output, args.data)
     if not DPI_RANGE[0] <= args.dpi <= DPI_RANGE[1]:
         low, high = DPI_RANGE
         raise RooflineError(f"--dpi {args.dpi} is out of range: give {low} to {high} (print needs 300)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import units
 from ..errors import RooflineError
-from ..view.files import check_writable
+from ..view.files import check_apart, check_writable
 from . import measures, options
 from .output import add_format_arguments, emit
 from .training import add_training_arguments
@@ -106,6 +106,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
         check_output(path)
         page(args.width, args.font_size)
+    if args.roofline and args.timeline:
+        check_apart(args.roofline, args.timeline)
     if args.write_device is not None:
         if not args.write_device.endswith(".toml"):
             raise RooflineError(f"--write-device {args.write_device}: a device file ends in .toml")

@@ -109,6 +109,8 @@ def _module(word: str) -> str:
     for name, module in recompute_modules().items():
         if word == name or word in module.also:
             return name
+    if word.partition(":")[0] in {*RECOMPUTES, *(form.partition(":")[0] for form in FORMS)}:
+        raise RooflineError(f"recompute {word!r} stands alone: join modules only ({', '.join(recompute_modules())})")
     raise unknown("recompute", word, (*RECOMPUTES, *FORMS, *recompute_modules()))
 
 

@@ -90,7 +90,7 @@ def _with_bandwidth(device: Device, gb_per_s: float) -> Device:
 
 
 def _with_memory(device: Device, gib: float) -> Device:
-    _check("memory.capacity.mib", "--memory", gib * 1024)
+    _check("gib", "--memory", gib)
     known = device.memory.capacity
     if gib * 1024 == known.mib:
         return device

@@ -25,6 +25,7 @@ SAME = 0.006  # relative difference below which two printed figures are the same
 _RANGES: dict[str, tuple[float, float, str, str]] = {
     "tflops": (0.001, 1e5, "a dense peak in TFLOP/s is at least 0.001", "is it in FLOP/s or GFLOP/s? give TFLOP/s"),
     "memory.capacity.mib": (128, 2**24, "is it in GiB? give MiB", "is it in bytes or KiB? give MiB"),
+    "gib": (0.125, 2**14, "give the unit, such as 80GiB", "give the unit, such as 80GiB"),
     "gb_per_s": (1, 1e6, "is it in TB/s? give GB/s", "is it in bytes/s or MB/s? give GB/s"),
     "mhz": (50, 50_000, "is it in GHz? give MHz", "is it in Hz or kHz? give MHz"),
     "mt_per_s": (100, 100_000, "is it in GT/s? give MT/s", "is it in T/s? give MT/s"),

@@ -30,6 +30,12 @@ def check_writable(path: Path) -> None:
         raise RooflineError(f"cannot write {path}: permission denied; choose another place")
 
 
+def check_apart(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
+    """Raise a RooflineError if two results would go to one file: only the last would be there."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        raise RooflineError(f"{os.fspath(one)} is named for two results: give each a file of its own")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a temporary file beside it, then a rename.
 

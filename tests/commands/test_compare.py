@@ -84,3 +84,12 @@ def test_cases_are_every_combination():
 def test_a_step_that_was_measured_stands_outside_of_cases(refused):
     err = refused("compare", "gpt2", "-d", "h100-sxm-80gb", "--case", "--micro-batch 2 --measured 3s")
     assert "--measured stands outside of --case" in err
+
+
+@pytest.mark.parametrize("words", ["--format json", "-o x.json", "--jobs 2", "--all"])
+def test_how_cases_are_shown_stands_outside_of_them(refused, words):
+    assert "stands outside of --case" in refused("compare", "gpt2", "-d", "t4", "--case", f"--micro-batch 2 {words}")
+
+
+def test_processes_are_for_sweeps_to_a_file(refused):
+    assert "--jobs is for --all" in refused("compare", "gpt2", "-d", "t4", "--jobs", "2")

@@ -3,6 +3,9 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
 
 from roofline.cli import main
 
@@ -56,3 +59,30 @@ def test_processes_end_with_the_one_that_started_them():
         assert parent.stdout.readline() == "7\n"
         parent.kill()
         assert parent.communicate(timeout=50) == ("", None)  # the pipe is closed where all that hold it have ended
+
+
+def test_a_layout_in_a_frameworks_keys_has_no_other_form(refused, tmp_path):
+    arguments = ["layouts", "gpt2", "-d", "h100-sxm-80gb", "--num-devices", "2", "--emit", "torchtitan"]
+    for name, more in {"format": ["json"], "full": [], "all": ["--output", str(tmp_path / "x.csv")]}.items():
+        assert f"in torchtitan's own keys: leave out --{name}" in refused(*arguments, f"--{name}", *more)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_layout_in_a_frameworks_keys_goes_to_a_file_of_any_name(printed, refused, tmp_path):
+    path = tmp_path / "x.toml"
+    arguments = ["layouts", "gpt2", "-d", "h100-sxm-80gb", "--num-devices", "2", "--emit", "torchtitan"]
+    assert printed(*arguments, "--output", str(path)) == ""
+    assert path.read_text() == printed(*arguments)
+    assert "no folder" in refused(*arguments, "--output", str(tmp_path / "no" / "x.toml"))
+    none = [arguments[0], "llama-3-70b", *arguments[2:], "--output", str(tmp_path / "none.toml")]
+    assert "No layout fits" in printed(*none, statuses=(3,))
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.skipif(find_spec("pyarrow") is None, reason="the extra parquet is not installed")
+def test_every_layout_is_written_as_parquet(printed, refused, tmp_path):
+    path = tmp_path / "all.parquet"
+    arguments = ["layouts", "gpt2", "-d", "h100-sxm-80gb", "--num-devices", "2", "--micro-batch", "1,2", "--all"]
+    assert f"are in {path}" in printed(*arguments, "--output", str(path))
+    assert path.read_bytes()[:4] == b"PAR1"
+    assert "leave out --format" in refused(*arguments, "--output", str(path), "--format", "json")

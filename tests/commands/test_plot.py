@@ -44,6 +44,7 @@ def test_validate_reads_a_table(tmp_path, monkeypatch):
         (["gpt2", "-d", "t4", "--dtype", "bf16"], ["t4", "bf16", "fp16"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--output", "a.gif"], ["a.gif", ".png, .svg, .pdf"]),
         (["gpt2", "-d", "h100-sxm-80gb", "--data", "no/a.csv"], ["no/a.csv", "folder"]),
+        (["gpt2", "-d", "t4", "--output", "x.svg", "--data", "./x.svg"], ["x.svg is named for two results"]),
         (["gpt2"], ["--device", "roofline devices"]),
         (["-d", "h100-sxm-80gb", "--kind", "memory"], ["memory", "MODEL"]),
         (["-d", "h100-sxm-80gb", "--dtype", "fp4"], ["fp4", "fp8"]),

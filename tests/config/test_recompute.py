@@ -52,6 +52,12 @@ def test_another_word_takes_the_place_of_word_and_detail():
     assert run.changed(recompute="none").train.recompute_detail == "none"
 
 
+@pytest.mark.parametrize("word", ["full", "none", "selective", "full:4", "uniform:2", "matmuls"])
+def test_what_goes_by_layers_is_not_joined_with_modules(word):
+    with pytest.raises(RooflineError, match=f"recompute '{word}' stands alone: join modules only"):
+        read_recompute(f"mlp,{word}")
+
+
 def test_every_word_is_its_own():
     for name in recompute_modules():
         assert read_recompute(name) == name
