@@ -277,7 +277,7 @@ def test_a_command_that_shows_progress_needs_no_standard_error(monkeypatch):
     assert cli.main(arguments) == 0
 
 
-@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", "--debug 2>/dev/full"])
 def test_the_status_tells_where_standard_error_cannot(redirect):
     assert shell(f"$R nosuch {redirect}") == (2, "", "")
 

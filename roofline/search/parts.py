@@ -26,7 +26,8 @@ class Parts:
     """
 
     def __init__(self, path: Path, asked: bytes, what: str) -> None:
-        self.path, self.folder = path, path.with_name(f"{path.name}.parts")
+        real = Path(os.path.realpath(path))  # a link stays one
+        self.path, self.real, self.folder = path, real, real.with_name(f"{real.name}.parts")
         if path.exists() and not path.is_file():
             raise RooflineError(f"cannot write {path}: it is written in parts, which takes an ordinary file; name one")
         told, note = sha256(__version__.encode() + asked).hexdigest(), self.folder / "question"
@@ -108,7 +109,7 @@ class Parts:
         try:
             whole = self.folder / f"whole{self.path.suffix}"  # there, so that nothing else is left of what is killed
             join(parts, whole)
-            whole.replace(self.path)
+            whole.replace(self.real)
             shutil.rmtree(self.folder)
         except OSError as error:
             raise RooflineError(f"cannot write {self.path}: {error.strerror or error}") from error

@@ -56,6 +56,16 @@ def test_a_search_that_was_stopped_goes_on(tmp_path, small_pieces):
     assert told(result) == told(expected)
 
 
+def test_a_link_stays_a_link(tmp_path, small_pieces):
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "layouts", tmp_path / "all.csv"
+    link.symlink_to(real)
+    result = found(record=link)
+    assert link.is_symlink()
+    assert len(real.read_text().splitlines()) == 1 + result.fitting
+    assert [*(tmp_path / "disk").iterdir()] == [real]
+
+
 def test_parts_of_another_search_are_not_taken(tmp_path, small_pieces):
     folder = tmp_path / "all.csv.parts"
     folder.mkdir()

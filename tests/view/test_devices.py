@@ -17,6 +17,10 @@ def test_a_row_has_dense_peaks_and_a_dash_for_no_engine():
     assert table.rows[0][heads.index("bf16")].value == 312e12
 
 
+def test_no_device_is_of_no_vendor():
+    assert view.catalog([]).notes[0].startswith("0 devices. Peaks")
+
+
 def test_notes_count_vendors_and_mark_low_confidence():
     notes = view.catalog([A100, T4]).notes
     assert notes[0].startswith("2 devices (2 NVIDIA)")
