@@ -38,9 +38,12 @@ class Found:
 
         Raises:
             RooflineError: The software refuses every layout.
+            KeyboardInterrupt: It was stopped before anything was found.
         """
         question, best = self.question, self.best
-        if best.empty and not interrupted:
+        if best.empty:
+            if interrupted:
+                raise KeyboardInterrupt
             self._refuse()
         leaders = self._distinct()
         points = [] if best.front is None else best.front.points()

@@ -1,6 +1,7 @@
 """Layout search: the array result is the scalar estimate, constraints hold, the best is kept."""
 
 import re
+from concurrent.futures import Executor
 
 import pytest
 
@@ -70,6 +71,15 @@ def test_interrupt_keeps_the_best_so_far():
     result = layouts(DENSE, DEVICE, num_devices=8, global_batch=32, progress=stop)
     assert result.interrupted
     assert result.layouts
+
+
+def test_an_interrupt_before_anything_is_found_is_one():
+    class Stopped(Executor):
+        def submit(self, *_args, **_options):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        layouts(DENSE, DEVICE, num_devices=8, global_batch=32, executor=Stopped())
 
 
 @pytest.mark.parametrize(
