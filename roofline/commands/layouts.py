@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .. import units
 from ..config.values import Word
 from ..errors import RooflineError
-from ..view.files import check_writable, write_atomically
 from . import measured, options
 from .jobs import add_all_arguments, output_of_all, processes
 from .output import DOES_NOT_FIT, add_format_arguments, show, write_text
@@ -118,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
 def _check_emit(args: argparse.Namespace) -> None:
     """Refuse, before a search of minutes, what ``--emit`` cannot write, and where."""
     from pathlib import Path
+
+    from ..view.files import check_writable
 
     for name in ("format", "all", "full"):
         if getattr(args, name):
