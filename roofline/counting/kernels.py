@@ -101,6 +101,17 @@ def grad_accumulate(weights: Number, es: float, grad: float, passes: Number, *, 
     )
 
 
+def gradient_sum(weights: Number, es: float) -> Kernel:
+    """Two gradients of one weight added up."""
+    return Kernel(flops=weights, bytes_read=2 * weights * es, bytes_written=weights * es)
+
+
+def beside(whole: Kernel, part: Kernel) -> Kernel:
+    """What a kernel moves and launches beside a part of it."""
+    names = ("flops", "bytes_read", "bytes_written", "kernels")
+    return Kernel(**{name: getattr(whole, name) - getattr(part, name) for name in names})
+
+
 def fill(elements: Number, es: float) -> Kernel:
     """A tensor set to zero."""
     return Kernel(flops=0, bytes_read=0, bytes_written=elements * es)

@@ -222,15 +222,15 @@ class Tape:
         earlier one's, at the FLOPs of one that stands alone.
         """
         tied = tied or self.repeats
-        every_pass = self.train.reduces_every_pass
-        if every_pass and not tied:
-            return
-        grad, casts = self.es if every_pass else self.gradient_bytes, self.autocasts
+        grad, casts = self.gradient_bytes, self.autocasts
         kernel = kernels.grad_accumulate(weights, self.es, grad, self.train.accumulation, casts=casts)
         if tied:
-            summed = kernels.grad_accumulate(weights, self.es, grad, math.inf, casts=casts)
-            kernel = msgspec.structs.replace(summed, flops=kernel.flops)
-        self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
+            added = msgspec.structs.replace(kernels.gradient_sum(weights, self.es), flops=0)
+            self.op(f"{name}.grad_sum", "elementwise", "backward", added)
+            whole = kernels.grad_accumulate(weights, self.es, grad, math.inf, casts=casts)
+            kernel = msgspec.structs.replace(kernels.beside(whole, added), flops=kernel.flops)
+        if not self.train.reduces_every_pass:
+            self.op(f"{name}.grad_accumulate", "elementwise", "backward", kernel, role="grad_accumulate")
 
     def batched_matmul(
         self,

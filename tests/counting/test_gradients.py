@@ -83,5 +83,7 @@ def test_the_gradient_of_a_tied_head_is_added_to_the_tables_in_every_pass():
     tied, untied = ({**TINY, "tied_embeddings": flag} for flag in (True, False))
     one = {**HALF, "gradient_dtype": "bf16"}
     assert op_of("head.logits.grad_accumulate", untied, **one).bytes == 0  # the first moves into place
-    found = op_of("head.logits.grad_accumulate", tied, **one)
-    assert (found.bytes_read, found.bytes_written, found.flops) == (2 * table * 2, table * 2, 0)
+    for sharding in ({}, {"num_devices": 2, "sharding": "fsdp"}):
+        found = op_of("head.logits.grad_sum", tied, **one, **sharding)
+        assert (found.bytes_read, found.bytes_written, found.flops) == (2 * table * 2, table * 2, 0)
+    assert op_of("head.logits.grad_accumulate", tied, **one).bytes == 0
