@@ -85,7 +85,8 @@ def _meet(tape: Tape, spec: Attention, qkv: tuple[Projection, ...], width: int, 
         cast_inputs(tape, f"{what}.qkv", tape.tokens * width, len(qkv))
         add_gradients(tape, f"{what}.qkv", tape.tokens * width, len(qkv))
     elif not (tape.fused("qkv") and tape.fused("attention_layout")):
-        join_gradients(tape, f"{what}.qkv", tape.tokens * sum(each.local(tape.train.tp)[1] for each in qkv))
+        slices = len(qkv) if spec.sliced_qkv and not tape.fused("qkv") else 1
+        join_gradients(tape, f"{what}.qkv", tape.tokens * sum(each.local(tape.train.tp)[1] for each in qkv), slices)
 
 
 def _finish(tape: Tape, spec: Attention, heads: Number, projections: tuple[Projection, ...], what: str) -> None:

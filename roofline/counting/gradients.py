@@ -38,10 +38,18 @@ def cast_inputs(tape: Tape, name: str, elements: Number, readers: int) -> None:
         tape.elementwise(f"{name}.cast_again", elements, chain, flops=0)
 
 
-def join_gradients(tape: Tape, name: str, elements: Number) -> None:
-    """Gradients of parts that are views of one product of `elements`, put together for its matmuls."""
-    if tape.stack.launch == "eager" and (tape.input_needs_grad or not tape.frozen):
-        tape.op(f"{name}.grad_join", "elementwise", "backward", kernels.convert(elements, tape.es, tape.es))
+def join_gradients(tape: Tape, name: str, elements: Number, slices: int = 1) -> None:
+    """Gradients of parts that are views of one product of `elements`, put together for its matmuls.
+
+    A product that is split has them copied side by side; of several `slices` each is put into zeros of the whole, and
+    these are added.
+    """
+    if tape.stack.launch != "eager" or (tape.frozen and not tape.input_needs_grad):
+        return
+    sums, zeros = slices - 1, slices if slices > 1 else 0
+    launches = zeros + slices + sums
+    chain = Passes(reads=1 + 2 * sums, writes=1 + sums + zeros, back_reads=0, back_writes=0, kernels=launches)
+    tape.op(f"{name}.grad_join", "elementwise", "backward", kernels.chain(elements, chain, tape.es, sums))
 
 
 def _apart(tape: Tape) -> bool:

@@ -125,6 +125,7 @@ FLAGS = _MODEL_FLAGS | frozenset(
         "window_chunked",
         "cross_attention",
         "joint_qkv",
+        "sliced_qkv",
         "hands_back_cache",
         "qkv_bias",
         "q_bias",

@@ -149,7 +149,7 @@ def _query_norm(flat: Flat, norm: Norm | None) -> Norm | None:
 
 
 _PLAIN = (  # flags of attention that are called as the field is, and are off where nothing is said
-    "joint_qkv", "hands_back_cache", "rotary_joined", "rotary_fp32", "rotary_learned", "inputs_copied",
+    "joint_qkv", "sliced_qkv", "hands_back_cache", "rotary_joined", "rotary_fp32", "rotary_learned", "inputs_copied",
     "outputs_joined", "tiled", "window_chunked", "sinks", "sinks_scale", "head_gate", "scores_fp32", "core_fp32",
     "softcap", "scores_clamped", "position_scores", "relative_scores", "axis_scores", "masked", "position_lookup",
     "sequence_scores", "lora_bias", "reuses_kv", "value_is_key", "index_fp32",

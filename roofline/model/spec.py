@@ -82,6 +82,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     value_head_dim: int  # value width of a head
     d_in: int | None = None  # features it reads, where the token's embedding stands beside its hidden state
     joint_qkv: bool = False  # q, k and v are views of one product
+    sliced_qkv: bool = False  # cut out one by one: each hands back a gradient of the whole
     hands_back_cache: bool = False  # keys and values of layers that run again too, where software asks for them
     rotary_joined: bool = False  # queries lie head by head: what is rotated is joined to the rest, or they are copied
     outputs_joined: bool = False  # each image is attended to by itself, and what that gives is joined

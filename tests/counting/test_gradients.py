@@ -30,6 +30,10 @@ def test_parts_of_one_product_are_joined():
         qkv * 2,
         qkv * 2,
     )
+    sliced = backward({**TINY, "joint_qkv": True, "sliced_qkv": True}, **HALF)["attention.qkv.grad_join"]
+    # three times zeros of the whole and a part written into them; two sums
+    assert (sliced.bytes_read, sliced.bytes_written) == ((1 + 2 * 2) * qkv * 2, (3 + 1 + 2) * qkv * 2)
+    assert sliced.kernels == 3 * 2 + 2
     assert joint["mlp.up.grad_join"].bytes == 2 * (2 * 10 * 8) * 2
 
 

@@ -25,10 +25,10 @@ ELEMENTWISE = """
     gpt_oss granite granite4_vision_text helium hunyuan_v1_dense hunyuan_v1_moe hyperclovax idefics2_vision
     idefics3_vision ijepa internlm3 iquestcoder jais2 janus_vision_model kosmos_2_vision_model laguna llama
     metaclip_2_text_model metaclip_2_vision_model ministral ministral3 mistral nanochat owlv2_text_model
-    owlv2_vision_model owlvit_text_model owlvit_vision_model paddleocr_vl_text phi pixtral qwen2 qwen2_5_omni_text
-    qwen2_5_vl_text qwen2_5_vl_vision qwen2_vl_text qwen2_vl_vision qwen3 qwen3_vl_moe_text qwen3_vl_text seed_oss
-    siglip2_text_model siglip_text_model smollm3 smolvlm_vision starcoder2 video_llama_3_vision vit vit_msn
-    xclip_text_model
+    owlv2_vision_model owlvit_text_model owlvit_vision_model paddleocr_vl_text phi phi3 phi4_multimodal pixtral
+    qwen2 qwen2_5_omni_text qwen2_5_vl_text qwen2_5_vl_vision qwen2_vl_text qwen2_vl_vision qwen3 qwen3_vl_moe_text
+    qwen3_vl_text seed_oss siglip2_text_model siglip_text_model smollm3 smolvlm_vision starcoder2
+    video_llama_3_vision vit vit_msn xclip_text_model
 """
 
 
