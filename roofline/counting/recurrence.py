@@ -11,6 +11,7 @@ from ..arrays import Number, divide
 from ..config.run import BYTES
 from ..model.projections import beside
 from ..model.spec import Linear, Recurrence
+from .gradients import add_gradients
 from .projection import project
 from .recorder import Tape
 from .traffic import ACTIVATION, GATED_NORM, GATED_NORM_EAGER, PRODUCTS, WEIGHT_NORM, Passes
@@ -42,10 +43,13 @@ def linears(tape: Tape, projections: tuple[Linear, ...], tokens: Number | None =
         rows = (divide(rows, projection.every) if projection.every else tape.batch) * count
         upcast = linear.fp32 and tape.upcasts and not tape.fused("norm")
         es = BYTES["fp32"] if upcast else tape.es
-        kept = 0 if projection.block == "attention" else rows * projection.runs * d_in * es / linear.windows
+        again = projection.block == "attention"
         if projection.block == "recurrence" and projection.split == "columns" and d_in > 1:
-            kept = 0 if (d_in, projection.runs) in read else kept
+            again = (d_in, projection.runs) in read
             read.add((d_in, projection.runs))
+        kept = 0 if again else rows * projection.runs * d_in * es / linear.windows
+        if again:
+            add_gradients(tape, linear.name, rows * projection.runs * d_in, 2)
         how: dict[str, Any] = {"windows": linear.windows, "own_dtype": "fp32" if upcast else None}
         if projection.split != "rows":  # the last projection of a block reads what its core wrote
             how["quantised_by"] = "cast"
