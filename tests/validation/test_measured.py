@@ -94,7 +94,7 @@ def own_runs() -> list[dict[str, str]]:
 
 
 def test_steps_take_about_as_long_as_measured() -> None:
-    # one sequence of GPT-2 XL is bound by the host, which was slow: its steps are outside of what is said here; the others
+    # one sequence of GPT-2 XL is bound by the host, which was slow: its steps are outside of what is said here; others
     # are predicted too slow, eager or compiled: their matmuls ran faster than Hopper's sustained rate
     errors = [p.error for p in predict_runs(own_runs()) if not p.row["id"].endswith("-xl-1")]
     assert len(errors) == 14
