@@ -195,8 +195,6 @@ def devices(args: argparse.Namespace) -> list[Device]:
 
 def _overridden(device: Device, args: argparse.Namespace) -> Device:
     """`device` with ``--peak-tflops``, ``--bandwidth``, ``--memory`` and ``--link-bandwidth`` applied."""
-    from ..hardware import override
-
     dtype = getattr(args, "dtype", None)
     dtype = dtype if isinstance(dtype, str) else default_dtype(device)
     peaks: Mapping[str, float] = {name or dtype: figure for name, figure in args.peak_tflops or ()}
@@ -209,7 +207,11 @@ def _overridden(device: Device, args: argparse.Namespace) -> Device:
         "power_limit_w": args.power_limit,
     }
     figures = {name: value for name, value in figures.items() if value is not None}
-    changed = override(device, **figures) if figures else device
+    if not figures:
+        return device
+    from ..hardware import override
+
+    changed = override(device, **figures)
     _check_peaks(device, peaks)
     return changed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -73,7 +73,8 @@ def price_all(steps: Sequence[Step], device: Device) -> list[list[PricedOp]]:
 def with_network_of(step: Step, device: Device, priced: Sequence[PricedOp]) -> list[PricedOp]:
     """What is priced already, with what crosses nodes timed anew: of a step that differs in its network alone."""
     seconds = Seconds(step, device)
-    crossing = {group for group, ranks in seconds.groups.items() if some(ranks.total > ranks.per_domain)}
+    groups = {group: seconds.ranks(group) for item in priced if (group := item.op.group) is not None}
+    crossing = {group for group, ranks in groups.items() if some(ranks.total > ranks.per_domain)}
     return [
         PricedOp(item.op, seconds.expected(item.op), seconds) if item.op.group in crossing else item for item in priced
     ]
@@ -97,11 +98,13 @@ class Seconds:
         self.clock = clock_share(device)
         self.lasting = self.clock * step.stack.efficiency
         self.recipe = step.train.recipe
+        self._ranks: dict[Group, Ranks] = {}
 
-    @cached_property
-    def groups(self) -> dict[Group | str, Ranks]:
-        """Where the ranks of each group lie."""
-        return rank_groups(self.step.train, self.device)
+    def ranks(self, group: Group) -> Ranks:
+        """Where the ranks of a group lie."""
+        if group not in self._ranks:
+            self._ranks[group] = ranks_of(group, self.step.train, self.device)
+        return self._ranks[group]
 
     def ideal(self, op: Op) -> Number:
         """The roofline's."""
@@ -131,7 +134,7 @@ class Seconds:
     def _collective(self, op: Op, time: Callable[..., Number]) -> Number:
         assert op.collective is not None
         assert op.group is not None
-        ranks = self.groups[op.group]
+        ranks = self.ranks(op.group)
         if not some(ranks.total > 1):  # nothing to send, and perhaps no link to send it over
             return 0.0
         return time(
@@ -206,33 +209,39 @@ def uses_host(train: TrainConfig, device: Device) -> bool:
     return some(in_node > joined)
 
 
-def rank_groups(train: TrainConfig, device: Device) -> dict[Group | str, Ranks]:
-    """Where the ranks of each group lie, tensor-parallel ranks closest together, then cp, ep, dp and last pp.
+# Ranks of each group, and how far they stand apart: tensor-parallel ones closest together, then cp, ep and dp, as
+# Megatron orders them (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across). Ranks that
+# share an expert lie together, groups of experts stand that far apart.
+_SPREAD: Mapping[str, Callable[[TrainConfig], tuple[Number, Number]]] = {
+    "tp": lambda train: (train.tp, 1),
+    "cp": lambda train: (train.cp, train.tp),
+    "etp": lambda train: (train.expert_tensor_parallel, 1),
+    "ep": lambda train: (train.ep, train.expert_tensor_parallel),
+    "dp": lambda train: (shard_ranks(train), train.tp),
+    "shard": lambda train: (shard_degree(train), train.tp),
+    "replica": lambda train: (shard_ranks(train) / shard_degree(train), train.tp * shard_degree(train)),
+    "expert_dp": lambda train: (expert_ranks(train), _apart(train)),
+    "expert_shard": lambda train: (expert_shard_degree(train), _apart(train)),
+    "expert_replica": lambda train: (
+        expert_ranks(train) / expert_shard_degree(train),
+        _apart(train) * expert_shard_degree(train),
+    ),
+}
 
-    The order is Megatron's (arXiv:2104.04473, section 3.3: tensor parallelism within a node, pipeline across).
-    """
-    domain, link = domain_size(train, device), link_size(train, device)
-    data, shard, etp = shard_ranks(train), shard_degree(train), train.expert_tensor_parallel
-    experts, expert_shard = expert_ranks(train), expert_shard_degree(train)
 
-    def inside(total: Number, stride: Number) -> Ranks:
-        per_domain, per_link = (maximum(minimum(total, ranks_in_domain(size, stride)), 1) for size in (domain, link))
-        return Ranks(total, per_domain, per_link)
+def _apart(train: TrainConfig) -> Number:
+    """Devices from one rank to the next that holds the same experts."""
+    return train.ep * train.expert_tensor_parallel
 
-    return {
-        "tp": inside(train.tp, 1),
-        "cp": inside(train.cp, train.tp),
-        # ranks that share an expert lie together, expert groups stand that far apart
-        "etp": inside(etp, 1),
-        "ep": inside(train.ep, etp),
-        "dp": inside(data, train.tp),
-        "shard": inside(shard, train.tp),
-        "replica": inside(data / shard, train.tp * shard),
-        "expert_dp": inside(experts, train.ep * etp),
-        "expert_shard": inside(expert_shard, train.ep * etp),
-        "expert_replica": inside(experts / expert_shard, train.ep * etp * expert_shard),
-        "pp": stage_ranks(train, device),
-    }
+
+def ranks_of(group: Group, train: TrainConfig, device: Device) -> Ranks:
+    """Where the ranks of a group lie."""
+    if group == "pp":
+        return stage_ranks(train, device)
+    total, stride = _SPREAD[group](train)
+    sizes = domain_size(train, device), link_size(train, device)
+    per_domain, per_link = (maximum(minimum(total, ranks_in_domain(size, stride)), 1) for size in sizes)
+    return Ranks(total, per_domain, per_link)
 
 
 def stage_ranks(train: TrainConfig, device: Device) -> Ranks:

@@ -21,8 +21,8 @@ from roofline.timing.ranks import (
     network_bytes_per_s,
     price,
     price_all,
-    rank_groups,
     ranks_in_domain,
+    ranks_of,
     share_sent,
     sharing_of,
     uses_host,
@@ -35,7 +35,8 @@ LLAMA, MIXTRAL = load_model("llama-3-8b"), load_model("mixtral-8x7b")
 
 
 def groups(device=H100, model=LLAMA, **options):
-    found = rank_groups(resolve(train_config(options), model), device)
+    train = resolve(train_config(options), model)
+    found = {name: ranks_of(name, train, device) for name in ("tp", "cp", "etp", "ep", "dp", "expert_dp", "pp")}
     return {name: (ranks.total, ranks.per_domain) for name, ranks in found.items()}
 
 
@@ -235,7 +236,7 @@ def test_a_domain_may_hold_groups_of_a_faster_link(device_id, domain, link):
 
 def test_ranks_that_are_apart_do_not_share_a_bridge():
     train = resolve(train_config({"num_devices": 8, "tp": 2, "global_batch": 8}), LLAMA)
-    found = rank_groups(train, load_device("h100-nvl-94gb"))
+    found = {name: ranks_of(name, train, load_device("h100-nvl-94gb")) for name in ("tp", "dp")}
     assert (found["tp"].per_domain, found["tp"].per_link) == (2, 2)
     assert (found["dp"].per_domain, found["dp"].per_link) == (4, 1)  # each in another pair
 
@@ -286,22 +287,21 @@ def test_cards_without_a_link_of_their_own_talk_through_the_host(device_id, devi
 
 def test_replicas_of_hybrid_sharding_are_a_node_apart():
     train = resolve(train_config({"num_devices": 64, "sharding": "hsdp", "global_batch": 64}), LLAMA)
-    found = rank_groups(train, H100)
-    assert found["shard"] == Ranks(8, 8, 8)
-    assert found["replica"] == Ranks(8, 1, 1)
+    assert ranks_of("shard", train, H100) == Ranks(8, 8, 8)
+    assert ranks_of("replica", train, H100) == Ranks(8, 1, 1)
 
 
 def test_replicas_of_the_size_that_is_said_lie_side_by_side():
     words = {"num_devices": 128, "sharding": "hsdp", "dp_shard": 16, "tp": 2, "global_batch": 64}
-    found = rank_groups(resolve(train_config(words), LLAMA), load_device("gb200"))
-    assert found["shard"] == Ranks(16, 16, 16)  # on 32 of a rack's 72 devices
-    assert found["replica"] == Ranks(4, 2, 2)
-    spread = rank_groups(resolve(train_config({**words, "dp_shard": 32}), LLAMA), H100)
-    assert spread["shard"] == Ranks(32, 4, 4)
-    assert spread["replica"] == Ranks(2, 1, 1)
+    train = resolve(train_config(words), LLAMA)
+    assert ranks_of("shard", train, GB200) == Ranks(16, 16, 16)  # on 32 of a rack's 72 devices
+    assert ranks_of("replica", train, GB200) == Ranks(4, 2, 2)
+    spread = resolve(train_config({**words, "dp_shard": 32}), LLAMA)
+    assert ranks_of("shard", spread, H100) == Ranks(32, 4, 4)
+    assert ranks_of("replica", spread, H100) == Ranks(2, 1, 1)
 
 
 @pytest.mark.parametrize(("tp", "joined"), [(1, 2), (2, 1)])
 def test_stages_share_a_bridge_only_where_both_fit(tp, joined):
     train = resolve(train_config({"num_devices": 2 * tp, "tp": tp, "pp": 2, "global_batch": 8}), LLAMA)
-    assert rank_groups(train, load_device("h100-nvl-94gb"))["pp"] == Ranks(2, 2, joined)
+    assert ranks_of("pp", train, load_device("h100-nvl-94gb")) == Ranks(2, 2, joined)
