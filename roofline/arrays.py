@@ -186,14 +186,14 @@ def first_where(condition: Any, *values: Any) -> tuple[Any, ...] | None:
             return None
         HELD.set(condition)
         return values
+    if not condition.any():
+        return None
     import numpy as np
 
     found, *columns = np.broadcast_arrays(condition, *values)
-    places = np.flatnonzero(found)
-    if not places.size:
-        return None
+    first = np.flatnonzero(found)[0]
     HELD.set(condition)
-    elements = [column.flat[places[0]].item() for column in columns]
+    elements = [column.flat[first].item() for column in columns]
     return tuple(int(each) if isinstance(each, float) and each.is_integer() else each for each in elements)
 
 

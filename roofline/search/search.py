@@ -24,7 +24,7 @@ from .layout import SearchResult
 from .pieces import check_executor, run
 from .question import Bundles, Question
 from .schedules import spaces_of
-from .software import choices_of, parts_in, parts_of, several, software_note
+from .software import choices_of, joined, parts_in, parts_of, several, software_note
 from .space import DEGREES, WORDS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def search(
     stacks = {part.stack: None for part in parts}
     spaces, left_out = spaces_of(model, base, choices, int(domain_size(base, device)), counts, stacks)
     rows = parts_in(parts, spaces)
-    question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(rows))
+    question = Question(model, device, choices, base, objective, top * TWINS, front, tuple(joined(rows)))
     bundles = Bundles(question, kept=BUNDLES)
     start = time.perf_counter()
     best, interrupted = run(bundles, progress or _silent, executor, record)

@@ -119,6 +119,15 @@ def parts_in(parts: Sequence[Part], spaces: Mapping[str, Scheduled]) -> list[tup
     return [(part, rows) for part, rows in found if len(rows.consistent)]
 
 
+def joined(rows: Sequence[tuple[Part, Space]]) -> list[tuple[Part, Space]]:
+    """Parts that differ in nothing but whether the model is split as one: their layouts are counted together."""
+    found: dict[Part, tuple[Part, Space]] = {}
+    for part, space in rows:
+        either = msgspec.structs.replace(part, split=None)
+        found[either] = (either, found[either][1].followed_by(space)) if either in found else (part, space)
+    return list(found.values())
+
+
 def splits(space: Space) -> Any:
     """Which rows split the model itself: [rows]."""
     return sum((space.columns[name] > 1).astype(int) for name in SPLITTING) > 0

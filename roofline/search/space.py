@@ -92,6 +92,13 @@ class Space(msgspec.Struct, frozen=True):
         columns = {name: column[rows] for name, column in self.columns.items()}
         return Space(columns, self.micro_batches, self.consistent[rows])
 
+    def followed_by(self, other: Space) -> Space:
+        """Its rows and those of another space of the same columns and micro batches."""
+        import numpy as np
+
+        columns = {name: np.concatenate([column, other.columns[name]]) for name, column in self.columns.items()}
+        return Space(columns, self.micro_batches, np.concatenate([self.consistent, other.consistent]))
+
 
 def divisors(number: int) -> list[int]:
     """All divisors, rising.

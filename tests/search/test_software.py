@@ -7,7 +7,7 @@ from roofline.answers.estimate import estimate
 from roofline.config.settle import train_config
 from roofline.errors import RooflineError
 from roofline.search.answer import layouts
-from roofline.search.software import Part, runnable, several, splits
+from roofline.search.software import Part, joined, runnable, several, splits
 from roofline.search.space import Space
 
 from .small import DENSE, DEVICE
@@ -72,6 +72,17 @@ def test_a_part_takes_the_rows_that_are_split_or_not():
     assert Part("x", (), split=True).rows_of(space).columns["pp"].tolist() == [1, 4]
     assert Part("x", (), split=False).rows_of(space).columns["tp"].tolist() == [1]
     assert Part("x", ()).rows_of(space) is space
+
+
+def test_parts_that_differ_in_what_is_split_alone_are_counted_together():
+    columns = {"tp": np.array([1, 2]), "pp": np.array([1, 1]), "cp": np.ones(2, int), "ep": np.ones(2, int)}
+    space = Space(columns, np.array([1, 2]), np.array([[True, False], [True, True]]))
+    parts = [Part("x", ("none",), split=True), Part("y", ("none",), split=False), Part("x", ("none",), split=False)]
+    (whole, both), (other, alone) = joined([(part, part.rows_of(space)) for part in parts])
+    assert (whole, other) == (Part("x", ("none",)), parts[1])
+    assert both.columns["tp"].tolist() == [2, 1]  # in the order of the parts
+    assert both.consistent.tolist() == [[True, True], [True, False]]
+    assert alone.columns["tp"].tolist() == [1]
 
 
 def test_shardings_that_software_refuses_with_the_optimizer_are_left_out():
