@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..config.settle import Run
 from ..errors import RooflineError
+from ..footprint.parts import memory_of
 from ..footprint.spreads import SURE
 from ..units import format_time
 from .changes import EXPLAINS, FASTER, Change, applied, changes
 from .estimate import Estimate
 from .replayed import replayed
-from .times import time_and_memory
+from .times import step_time
 
 if TYPE_CHECKING:
     from .fixes import Fix
@@ -77,7 +80,7 @@ def improvements(run: Run, expected: Estimate) -> tuple[Suspect, ...]:
     found: list[Suspect] = []
     for each in changes(FASTER, run).values():
         tried = [_tried(run, change, expected, -step) for change in each]
-        faster = [one for one, sure in filter(None, tried) if sure >= SURE and one.explains > FASTER_BY]
+        faster = [one for one, sure in filter(None, tried) if one.explains > FASTER_BY and sure() >= SURE]
         found += sorted(faster, key=lambda one: one.step_time_s)[:1]
     return tuple(sorted(found, key=lambda one: one.step_time_s))
 
@@ -98,7 +101,7 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
     found: list[Suspect] = []
     for each in changes(EXPLAINS, run).values():
         tried = [_tried(run, change, expected, gap) for change in each]
-        slower = [one for one, sure in filter(None, tried) if sure >= least and one.explains >= SHARE]
+        slower = [one for one, sure in filter(None, tried) if one.explains >= SHARE and sure() >= least]
         found += sorted(slower, key=distance)[:1]
     alone = format_time(float(expected.step_time_s))
     input_bound = Suspect(
@@ -115,11 +118,11 @@ def suspects(run: Run, expected: Estimate, measured_s: float) -> tuple[Suspect, 
     return tuple(one for _, one in sorted(ranked, key=lambda pair: pair[0]))
 
 
-def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, float] | None:
-    """A run with one change on the same software, and how surely it fits; None where the device cannot run it."""
+def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Suspect, Callable[[], float]] | None:
+    """A run with one change on the same software, and what says how surely it fits; None where it cannot be run."""
     try:
         changed, options = applied(run, (change,), same_software="stack" not in change.options)
-        expected_s, memory = replayed(time_and_memory, changed.model, changed.train, changed.device)
+        expected_s = replayed(step_time, changed.model, changed.train, changed.device)
     except RooflineError:  # no such engine, no such figure
         return None
     before = float(expected.step_time_s)
@@ -132,4 +135,9 @@ def _tried(run: Run, change: Change, expected: Estimate, gap: float) -> tuple[Su
         explains=(seconds - before) / gap,
         measure=change.measure,
     )
-    return found, float(memory.fit_probability)
+    return found, partial(_surety, changed)
+
+
+def _surety(run: Run) -> float:
+    """How surely a run fits: its step is the one that was just timed."""
+    return float(replayed(memory_of, run.model, run.train, run.device).fit_probability)

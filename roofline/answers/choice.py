@@ -12,9 +12,8 @@ from ..counting.step import Step
 from ..errors import RooflineError
 from ..footprint.parts import memory_of
 from ..footprint.spreads import SURE
-from ..timing.ranks import price
-from ..timing.schedule import schedule
 from .replayed import replayed
+from .times import step_time
 
 if TYPE_CHECKING:
     from ..hardware import Device
@@ -68,4 +67,4 @@ def _sure_rate(step: Step, device: Device) -> Number:
     sure = memory_of(step, device).fit_probability >= SURE
     if not some(sure):
         return 0
-    return where(sure, step.train.tokens_per_step / schedule(step, device, price(step, device)).total, 0)
+    return where(sure, step.train.tokens_per_step / step_time(step, device), 0)

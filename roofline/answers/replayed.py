@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -11,13 +12,20 @@ from ..arrays import Number, is_scalar
 from ..config.run import TrainConfig
 from ..counting.step import Step, lay_out
 from ..model.spec import ModelConfig
-from ..replay import Replays
+from ..replay import NotReplayable, Replays
 
 if TYPE_CHECKING:
     from ..hardware import Device
 
 _T = TypeVar("_T")
 _REPLAYS = Replays()
+KEPT = 8  # steps: the micro batches that `choice` tries
+
+
+@lru_cache(maxsize=KEPT)
+def _laid_out(model: ModelConfig, train: TrainConfig) -> Step:
+    """The step of one configuration: what is asked of it next, as whether it fits once it is faster, counts no more."""
+    return lay_out(model, train)
 
 
 def replayed(answer: Callable[[Step, Device], _T], model: ModelConfig, train: TrainConfig, device: Device) -> _T:
@@ -31,8 +39,12 @@ def replayed(answer: Callable[[Step, Device], _T], model: ModelConfig, train: Tr
     """
 
     def of_batch(micro_batch: Number, global_batch: Number | None) -> _T:
-        batch = {"micro_batch": micro_batch, "global_batch": global_batch}
-        return answer(lay_out(model, msgspec.structs.replace(train, **batch)), device)
+        there = msgspec.structs.replace(train, micro_batch=micro_batch, global_batch=global_batch)
+        try:
+            step = _laid_out(model, there)
+        except (TypeError, NotReplayable):  # arrays, and arithmetic that is recorded, have no hash
+            step = lay_out(model, there)
+        return answer(step, device)
 
     batch = train.micro_batch, train.global_batch
     key = answer, id(model), id(device), msgspec.structs.replace(train, micro_batch=1, global_batch=1)

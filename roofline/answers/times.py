@@ -38,9 +38,14 @@ def estimate_times(step: Step, device: Device) -> Times[Any]:
     return Times(times.total, low, high, ideal, memory_of(step, device), times)
 
 
+def step_time(step: Step, device: Device) -> Number:
+    """The expected step time alone."""
+    return schedule(step, device, price(step, device)).total
+
+
 def time_and_memory(step: Step, device: Device) -> tuple[Number, Memory[Any, Any]]:
     """The expected step time and the memory: what it takes to try a change."""
-    return schedule(step, device, price(step, device)).total, memory_of(step, device)
+    return step_time(step, device), memory_of(step, device)
 
 
 def ideal_step_time(step: Step, priced: list[PricedOp]) -> Number:
