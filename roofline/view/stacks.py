@@ -66,5 +66,14 @@ def one_table(stack: Stack) -> Table:
         rows += [[f"{name.replace('_', ' ')} before {each.release}", value, each.source] for name, value in was]
     for name in stack.__struct_fields__:
         if name not in OF_NOTES | IN_WORDS:
-            rows.append([name.replace("_", " "), getattr(stack, name), stack.sources.get(name, "")])
+            rows.append([name.replace("_", " "), _several(getattr(stack, name)), stack.sources.get(name, "")])
     return Table(f"{stack.name}: {stack.summary}", ["fact", "", "from"], rows, align="lll")
+
+
+def _several(value: Any) -> Any:
+    """Several values in a row; one as it is."""
+    if isinstance(value, dict):
+        value = tuple(f"{name} {each}" for name, each in value.items())
+    if isinstance(value, frozenset):
+        value = tuple(sorted(value))
+    return (", ".join(value) or "none") if isinstance(value, tuple) else value

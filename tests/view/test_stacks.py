@@ -29,3 +29,10 @@ def test_one_profile_has_every_fact_and_its_source():
     assert sources["bucket mb"] == stack.sources["bucket_mb"]
     assert shown.notes[0] == f"Source: {stack.source}."
     assert shown.data["name"] == "eager"
+
+
+def test_several_values_stand_in_a_row():
+    rows = {fact: value for fact, value, _ in one(load_stack("nemo")).tables[0].rows}
+    assert (rows["schedules"], rows["versions"]) == ("1f1b, interleaved", "none")
+    assert rows["quantised gathers"] == "blockwise, current, delayed, mxfp8, nvfp4"
+    assert rows["ends in 16 bit"] == "current 1"
