@@ -68,8 +68,8 @@ class Bundle:
             for op, sums in self._stack([by_memory(step.ops) for step in self.steps])
         ]
         self.weights = merged_weights(self.steps[0])
-        self.working = self._table([step.working_bytes for step in self.steps])
-        self.last = self._table([step.last_bytes for step in self.steps])
+        self.working = self._shared(self._table([step.working_bytes for step in self.steps]))
+        self.last = self._shared(self._table([step.last_bytes for step in self.steps]))
         plain = {t: i for i, t in enumerate(trains) if t.recompute == "none"}
         self.plain = [plain.get(plain_of(train)) for train in trains]
         self._timed: list[tuple[Op, dict[str, Any]]] | None = None
@@ -108,12 +108,14 @@ class Bundle:
         table: Any = np.empty((len(values), *self.shape))
         for variant, value in enumerate(values):
             table[variant] = value
-        return table.reshape(-1)
+        return table.ravel()
 
     def _shared(self, table: Any) -> Any:
-        """A table, of one variant alone where all have the same."""
-        first = table if is_scalar(table) else table[: math.prod(self.shape)]
-        return first if is_scalar(table) or (table.reshape(-1, len(first)) == first).all() else table
+        """A table with the variants apart, of one alone where all have the same: [variants or 1, ...]."""
+        if is_scalar(table):
+            return table
+        apart = table.reshape(len(self.trains), math.prod(self.shape))
+        return apart[:1] if (apart == apart[0]).all() else apart
 
     def _stack(self, variants: Sequence[Sums]) -> list[tuple[Op, dict[str, Any]]]:
         """Sums by cause of each variant, as one list of ops with flat tables of their figures."""
@@ -162,7 +164,7 @@ class Bundle:
         index = index + np.arange(len(self.micro))
 
         def spread(table: Any) -> Any:
-            return table if is_scalar(table) else table.reshape(-1, math.prod(self.shape)).take(index, axis=1)
+            return table if is_scalar(table) else table.take(index, axis=1)
 
         ops = tuple(
             msgspec.structs.replace(
@@ -324,9 +326,9 @@ class Bundle:
         def spread(value: Any) -> Any:
             if is_scalar(value):
                 return value
-            if value.shape[-1] == 1:
-                return np.broadcast_to(value, (len(rows), 1)).reshape(-1).take(back)
-            return np.broadcast_to(value, shape).reshape(-1).take(index)
+            if value.shape[1] == 1:  # whatever the micro batch
+                return np.broadcast_to(value, (len(rows), 1)).ravel().take(back)
+            return np.broadcast_to(value, shape).ravel().take(index)
 
         return [
             PricedOp(
@@ -343,7 +345,7 @@ class Bundle:
         def spread(figure: Any) -> Any:
             if is_scalar(figure):
                 return figure
-            return shaped(np.broadcast_to(figure, (self.shape[1], 1)).reshape(-1)[self.key_of_row[rows]])
+            return shaped(np.broadcast_to(figure, (self.shape[1], 1)).ravel()[self.key_of_row[rows]])
 
         return [
             msgspec.structs.replace(
