@@ -108,6 +108,19 @@ def test_each_layout_has_a_number_of_its_own():
     assert [bundle.layout_at(number) for number in numbers.tolist()] == places
 
 
+def test_what_a_step_surely_takes_is_divided_by_data_parallelism_and_stages():
+    """16 passes of a sequence on one device are the mean stage's 16 / (dp x pp), whatever else is not split."""
+    bundle = bundle_of(DENSE, (1, 2, 4), 16, [{"recompute": how} for how in ("none", "full")], stack="megatron")
+    columns = bundle.space.columns
+    rows = ((columns["tp"] == 1) & (columns["cp"] == 1)).nonzero()[0]
+    shares = columns["dp"][rows] * columns["pp"][rows]
+    assert set(shares.tolist()) == {1, 2, 4}
+    for micro in range(2):
+        none, full = (bundle.least(np.full(len(rows), variant), rows, np.full(len(rows), micro)) for variant in (0, 1))
+        assert none * shares == pytest.approx(none[shares == 1][0], rel=1e-12)
+        assert (full > 1.2 * none).all()  # a forward pass more, where backward is two
+
+
 def test_figures_that_variants_have_alike_are_held_once():
     """Two numbers of passes, as many degrees and micro batches as there are; one number where nothing changes it."""
     for other, held in (("none", {1}), ("full", {1, 3})):
