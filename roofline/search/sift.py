@@ -61,8 +61,6 @@ class _Sift:
         meaningful = np.stack([told[train.sequence_parallel] for train in self.bundle.trains])  # [variants, rows]
         sensible = meaningful.any(axis=0) & space.consistent.any(axis=1)
         rows = sensible[self.piece.first : self.piece.last].nonzero()[0] + self.piece.first
-        if not len(rows):
-            return
         layouts_of_row = meaningful.sum(axis=0) * space.consistent.sum(axis=1)
         candidates = meaningful[:, rows, None] & space.consistent[rows] & self.bundle.allowed(self.sharding, rows)
         runs = rows[candidates.any(axis=(0, 2))]

@@ -156,3 +156,79 @@ def test_recompute_that_saves_nothing_is_left_out_unless_all_are_asked_for(tmp_p
     assert (rows["full"] < rows["none"]).all()
     kept = layouts(TIED, DEVICE, **options, top=1000).layouts
     assert {each.recompute for each in kept} == {"none", "full"}
+
+
+SMALL = {
+    "num_devices": (1, 2, 4),
+    "global_batch": 8,
+    "stack": "megatron",
+    "sharding": "none",
+    "sequence_parallel": False,
+}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The bundle, and the rows that are looked at, priced or both, of each call."""
+    found = {"memory": [], "schedule": []}
+
+    def watch(name, rows_at):
+        ours = getattr(Bundle, name)
+
+        def watched(bundle, *given):
+            found[name].append((bundle, given[rows_at]))
+            return ours(bundle, *given)
+
+        monkeypatch.setattr(Bundle, name, watched)
+
+    watch("memory", 1)
+    watch("schedule", 2)
+    return found
+
+
+@pytest.mark.parametrize(("chunk", "rows"), [(40, 5), (16, 2), (3, 1)])
+def test_so_many_rows_are_looked_at_as_make_a_chunk(chunk, rows, monkeypatch, calls):
+    """Two kinds of recompute and four micro batches: 8 layouts a row."""
+    monkeypatch.setattr(sift, "CHUNK", chunk)
+    monkeypatch.setattr(_Sift, "_price", lambda self: self.waiting.clear())
+    layouts(TIED, DEVICE, **SMALL, recompute=("none", "full"))
+    assert max(len(each) for _, each in calls["memory"]) == rows
+
+
+def test_layouts_wait_until_half_a_chunk_is_priced_at_once(monkeypatch, calls):
+    monkeypatch.setattr(sift, "CHUNK", 32)
+    monkeypatch.setattr(_Sift, "_wanted", lambda _, variant, *__: np.arange(len(variant)) < 4)  # of each row four
+    layouts(TIED, DEVICE, **SMALL, recompute=("none", "full"))
+    *most, _ = (len(rows) for _, rows in calls["schedule"])
+    assert set(most) == {16}
+
+
+def test_layouts_of_more_devices_are_looked_at_first_unless_all_are_asked_for(monkeypatch, tmp_path, calls):
+    monkeypatch.setattr(sift, "CHUNK", 8)
+    for more, first in (({}, [4, 2, 1]), ({"record": tmp_path / "all.csv"}, [1, 2, 4])):
+        calls["memory"].clear()
+        layouts(TIED, DEVICE, **SMALL, recompute=("none", "full"), **more)
+        looked = [int(bundle.space.columns["num_devices"][rows[0]]) for bundle, rows in calls["memory"]]
+        assert list(dict.fromkeys(looked)) == first
+
+
+def test_what_holds_exactly_as_much_as_there_surely_is_fits(monkeypatch, calls):
+    layouts(TIED, DEVICE, **SMALL, recompute="none")
+    bundle, _ = calls["memory"][0]
+    held = bundle.memory("none", np.arange(len(bundle.key_of_row))).held[0][bundle.space.consistent]
+    limit = np.sort(held)[len(held) // 2]
+    monkeypatch.setattr(Bundle, "sure", property(lambda self: np.full(len(self.key_of_row), limit)))
+    found = layouts(TIED, DEVICE, **SMALL, recompute="none")
+    assert found.fitting == (held <= limit).sum() > (held < limit).sum()
+
+
+def test_recompute_that_saves_nothing_is_not_priced(monkeypatch):
+    ours, priced = Bundle.schedule, set()
+
+    def watched(bundle, sharding, variant, rows, micro):
+        priced.update(bundle.trains[place].recompute for place in variant)
+        return ours(bundle, sharding, variant, rows, micro)
+
+    monkeypatch.setattr(Bundle, "schedule", watched)
+    layouts(TIED, DEVICE, **SMALL, recompute=("none", "selective", "full"))
+    assert priced == {"none", "full"}
