@@ -159,9 +159,8 @@ class Bundle:
         import numpy as np
 
         degrees = {name: as_column(taken(column, rows)) for name, column in self.columns.items()}
-        several = self.trains[0].global_batch > degrees["dp"] * self.micro  # [n, m]: passes
-        index = (several * self.shape[1] + self.key_of_row[rows, None]) * self.shape[2]
-        index = index + np.arange(len(self.micro))
+        # [n, m]: places of a step of one pass, which keeps what a pass of many does
+        index = self.key_of_row[rows, None] * self.shape[2] + np.arange(len(self.micro))
 
         def spread(table: Any) -> Any:
             return table if is_scalar(table) else table.take(index, axis=1)
@@ -261,7 +260,7 @@ class Bundle:
             return taken(value, back)
 
         if self.by_pass:
-            update += [PricedOp(msgspec.structs.replace(item.op, kernels=0), spread(item.expected)) for item in priced]
+            update += [PricedOp(item.op, spread(item.expected)) for item in priced]
         return compose(
             step,
             self.device,

@@ -13,7 +13,10 @@ from roofline.search.answer import layouts
 from roofline.search.grid import Bundle
 from roofline.search.layout import mean_draw
 from roofline.search.space import Choices, space_of
+from roofline.search.sums import of_passes
 from roofline.search.variants import counted_as
+from roofline.timing.ranks import price
+from roofline.timing.schedule import exposed_times
 
 from .small import DENSE, DEVICE, EXPERTS, TIED
 
@@ -119,6 +122,26 @@ def test_what_a_step_surely_takes_is_divided_by_data_parallelism_and_stages():
         none, full = (bundle.least(np.full(len(rows), variant), rows, np.full(len(rows), micro)) for variant in (0, 1))
         assert none * shares == pytest.approx(none[shares == 1][0], rel=1e-12)
         assert (full > 1.2 * none).all()  # a forward pass more, where backward is two
+
+
+def test_on_one_device_a_step_surely_takes_its_passes():
+    """All that runs for each of 16 sequences, but for adding up their gradients, less a billionth for rounding."""
+    bundle = bundle_of(DENSE, (1,), 16, [{"recompute": "none"}], stack="eager")
+    train = train_config({"micro_batch": 1, "global_batch": 16, "stack": "eager"})
+    step = build_step(DENSE, train)
+    priced = [item for item in price(step, DEVICE) if item.op.part != "step" and not of_passes(item.op)]
+    of_term, _ = exposed_times(step, DEVICE, priced)  # with what the device waits for launches
+    seconds = 16 * sum(sum(terms.values()) for terms in of_term.values())
+    (least,) = bundle.least(np.zeros(1, dtype=int), np.zeros(1, dtype=int), np.zeros(1, dtype=int))
+    assert 1 - least / seconds == pytest.approx(1e-9, rel=1e-3)
+
+
+def test_what_runs_again_may_not_in_cuda_graphs():
+    words = [{"recompute": how, "cuda_graph": "full"} for how in ("none", "full")]
+    bundle = bundle_of(TIED, (2,), 2, words, stack="megatron")
+    allowed = bundle.allowed("none", np.arange(len(bundle.key_of_row)))
+    assert allowed[0].any()
+    assert not allowed[1].any()
 
 
 def test_figures_that_variants_have_alike_are_held_once():
