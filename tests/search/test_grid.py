@@ -144,6 +144,21 @@ def test_what_runs_again_may_not_in_cuda_graphs():
     assert not allowed[1].any()
 
 
+@pytest.mark.parametrize(
+    ("model", "stack", "names"),
+    [
+        (DENSE, "megatron", ["dp"]),  # the number of passes, of which all but the first add gradients up
+        (EXPERTS, "megatron", ["dp", "pp", "vp"]),  # and how many of them there are to run beside an exchange
+    ],
+)
+def test_what_one_micro_batch_takes_depends_on_little_of_a_layout(model, stack, names):
+    bundle = bundle_of(model, (4, 8), 16, [{"recompute": "none"}], stack=stack)
+    of_row = list(zip(*(bundle.space.columns[name].tolist() for name in names), strict=True))
+    firsts, places = bundle.successions
+    assert [of_row[first] for first in firsts] == sorted(set(of_row))
+    assert [of_row[firsts[place]] for place in places] == of_row
+
+
 def test_figures_that_variants_have_alike_are_held_once():
     """Two numbers of passes, as many degrees and micro batches as there are; one number where nothing changes it."""
     for other, held in (("none", {1}), ("full", {1, 3})):
