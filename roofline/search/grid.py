@@ -325,8 +325,6 @@ class Bundle:
         def spread(value: Any) -> Any:
             if is_scalar(value):
                 return value
-            if value.shape[1] == 1:  # whatever the micro batch
-                return np.broadcast_to(value, (len(rows), 1)).ravel().take(back)
             return np.broadcast_to(value, shape).ravel().take(index)
 
         return [
