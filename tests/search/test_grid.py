@@ -124,6 +124,15 @@ def test_what_a_step_surely_takes_is_divided_by_data_parallelism_and_stages():
         assert (full > 1.2 * none).all()  # a forward pass more, where backward is two
 
 
+@pytest.mark.parametrize("sharding", ["none", "zero1", "fsdp"])
+def test_no_layout_holds_less_than_its_degrees_do(sharding):
+    """Without activations; with few, recomputed, a layout holds little more."""
+    bundle = bundle_of(TIED, (1, 4), 4, [{"recompute": how} for how in ("none", "full")], sharding, stack="megatron")
+    rows = np.arange(len(bundle.key_of_row))
+    share = bundle.memory_floor(sharding, rows) / bundle.memory(sharding, rows).held.min(axis=(0, 2))
+    assert 0.7 < share.min() <= share.max() <= 1
+
+
 def test_on_one_device_a_step_surely_takes_its_passes():
     """All that runs for each of 16 sequences, but for adding up their gradients, less a billionth for rounding."""
     bundle = bundle_of(DENSE, (1,), 16, [{"recompute": "none"}], stack="eager")

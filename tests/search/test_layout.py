@@ -5,6 +5,7 @@ import math
 import msgspec
 import pytest
 
+from roofline.answers.estimate import estimate
 from roofline.config.settle import outline, train_config
 from roofline.config.stack import load_stack
 from roofline.footprint.spreads import SURE
@@ -21,6 +22,7 @@ from roofline.search.layout import (
     value_of,
     worse_by,
 )
+from roofline.search.space import WORDS
 from roofline.timing.terms import TERMS
 
 H100 = load_device("h100-sxm-80gb")
@@ -83,6 +85,16 @@ def test_what_a_layout_is_ranked_by():
     assert value_of(one, "memory") == one.memory_bytes
 
 
+def test_its_figures_are_those_of_its_estimate():
+    one = layout()  # 64 sequences of 4,096 tokens on 8 devices
+    said = {name: getattr(one, name) for name in ("num_devices", "micro_batch", "stack", *WORDS)}
+    alone = estimate("llama-2-7b", H100, **said, global_batch=64)
+    assert one.tokens_per_s == pytest.approx(64 * 4096 / one.step_time_s)
+    assert (one.step_time_s, one.mfu) == pytest.approx((alone.step_time_s, alone.mfu))
+    assert one.device_seconds_per_step == 8 * one.step_time_s
+    assert set(layout_dict(one)) == set(one.__struct_fields__) - {"train", "schedule"}
+
+
 def test_how_surely_it_fits_is_said_where_it_is_not_sure():
     one = layout()
     assert one.fit_probability >= SURE
@@ -96,6 +108,8 @@ def test_a_search_shows_its_best_and_its_simplest():
     shown = f"<SearchResult: {found.evaluated} layouts, {found.fitting} fit: best {layout_line(found.layouts[0])}"
     assert repr(found) == f"{shown}; simplest {layout_line(found.simplest)}>"
     assert repr(msgspec.structs.replace(found, simplest=None)) == f"{shown}>"
+    fast, slow = layout(), layout(recompute="full")
+    assert msgspec.structs.replace(found, layouts=[fast, slow]).near_ties == [fast]
     few = msgspec.structs.replace(found, layouts=[], evaluated=1234)
     assert repr(few) == "<SearchResult: 1,234 layouts, none fits>"
     assert layout_line(found.layouts[0]).startswith("<8 devices: dp 8, zero1, micro batch 1, nemo: ")
