@@ -52,10 +52,8 @@ def distinct(numbers: Any) -> tuple[Any, Any]:
     """
     import numpy as np
 
-    most = int(numbers.max(initial=0))
-    if most > SPARSE * len(numbers):
+    if numbers.max() > SPARSE * len(numbers):
         found, places = np.unique(numbers, return_inverse=True)
         return found, places
-    used = np.zeros(most + 1, dtype=bool)
-    used[numbers] = True
+    used = np.bincount(numbers) > 0
     return used.nonzero()[0], (np.cumsum(used) - 1).take(numbers)

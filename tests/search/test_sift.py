@@ -112,6 +112,8 @@ def test_layouts_are_counted_whether_or_not_they_are_looked_at(memory_gib, fitti
     device = override(DEVICE, memory_gib=memory_gib)
     found = layouts(DENSE, device, num_devices=2, global_batch=4, stack="megatron", **one_kind)
     assert (found.evaluated, found.fitting) == (5, fitting)
+    if not fitting:  # what comes closest
+        assert (found.smallest.tp, found.smallest.micro_batch) == (2, 1)
 
 
 def test_what_splits_add_to_think_about(monkeypatch):
@@ -232,3 +234,10 @@ def test_recompute_that_saves_nothing_is_not_priced(monkeypatch):
     monkeypatch.setattr(Bundle, "schedule", watched)
     layouts(TIED, DEVICE, **SMALL, recompute=("none", "selective", "full"))
     assert priced == {"none", "full"}
+
+
+def test_layouts_that_the_software_refuses_are_decided_too():
+    """Megatron shares no experts in fp16: as many layouts again, none of which is tried."""
+    asked = {"num_devices": 4, "global_batch": 8, "stack": "megatron", "ep": 2, "pp": 1, "tp": 1, "cp": 1}
+    one, both = (layouts(EXPERTS, DEVICE, **asked, dtype=words) for words in ("bf16", ("bf16", "fp16")))
+    assert (both.evaluated, both.fitting) == (2 * one.evaluated, one.fitting)
