@@ -1,5 +1,8 @@
 """A few sums stand for all ops: nothing is lost on the way."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from roofline.config.settle import train_config
@@ -8,7 +11,7 @@ from roofline.counting.step import build_step
 from roofline.hardware import load_device
 from roofline.model.load import load_model
 from roofline.search.sums import accumulates, by_memory, by_term, merged_weights, of_passes
-from roofline.timing.ranks import price
+from roofline.timing.ranks import PricedOp, price
 
 OPTIONS = {"seq_len": 512, "micro_batch": 2, "stack": "nemo", "tp": 2}
 
@@ -57,3 +60,25 @@ def test_what_depends_on_the_number_of_micro_batches() -> None:
     ops = build_step(load_model("gpt2"), train_config(options)).ops
     assert {op.role for op in ops if of_passes(op)} == {"grad_accumulate", "weight_cast"}
     assert {op.role for op in ops if accumulates(op)} == {"grad_accumulate"}
+
+
+def test_launches_stand_at_the_first_term_of_their_place() -> None:
+    """A matmul of a layer three times, and its backward pass; apart where the host deals tokens out between them."""
+    step = build_step(load_model("gpt2"), train_config(OPTIONS))
+    op = next(op for op in step.ops if op.part == "layer" and op.kind == "matmul")
+    forward = PricedOp(msgspec.structs.replace(op, count=3, kernels=2, units=5), 0.5)
+    backward = PricedOp(msgspec.structs.replace(op, phase="backward", count=1, kernels=7, units=0), 4.0)
+    dealing = PricedOp(msgspec.structs.replace(op, role="dispatch", kernels=11), 0.0)
+
+    def found(*priced: PricedOp) -> list[Any]:
+        sums = by_term(priced, by_pass=True).values()
+        return [(op.count, *(each[name] for name in ("seconds", "kernels", "units"))) for op, each in sums]
+
+    assert found(forward, backward) == [(1, 1.5, 6 + 7, 15), (1, 4.0, 0, 0)]
+    assert found(forward, backward, dealing)[:2] == [(1, 1.5, 6, 15), (1, 4.0, 7, 0)]
+    once = PricedOp(msgspec.structs.replace(op, count=1, kernels=1, units=0), 1.0)
+    other, adding = (
+        PricedOp(msgspec.structs.replace(once.op, role=role), 1.0) for role in ("query", "grad_accumulate")
+    )
+    assert found(once, other) == [(1, 2.0, 2, 0)]
+    assert found(once, adding) == [(1, 1.0, 1, 0)] * 2  # its time depends on the number of micro batches
