@@ -111,7 +111,7 @@ class Trial:
     def _try(self, mutant: Mutant, items: Sequence[pytest.Item]) -> str:
         """Which of the tests notices the mutant; "" for none."""
         with tempfile.TemporaryFile("w+") as self.failed:
-            limit = 20 + 5 * sum(self.took[item.nodeid] for item in items)
+            limit = 10 + 5 * sum(self.took[item.nodeid] for item in items)
             if not forked(lambda: run(items, mutant), limit):
                 return ""
             self.failed.seek(0)
