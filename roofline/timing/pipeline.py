@@ -17,10 +17,10 @@ import msgspec
 
 from ..config.run import known_word
 from ..config.schedules import PipelineSchedule, pipeline_schedule
-from ..counting.stages import chunks, device_of, stages
+from ..counting.stages import chunks, device_of
 from ..counting.step import Step
 from .ranks import PricedOp, price
-from .schedule import Place, exposed_times, schedule
+from .schedule import Place, compose, exposed_times, schedule
 from .seen import pull
 
 if TYPE_CHECKING:
@@ -95,8 +95,10 @@ def timeline(step: Step, device: Device, most: int = MOST_PASSES) -> Timeline:
     end = max(each.end for each in found)
     for kind, seconds in _ends(step, device, priced).items():
         if seconds > 0:
-            last = Pass(device=0, kind=kind, micro_batch=-1, chunk=0, start=end, end=end + seconds)
-            found += [msgspec.structs.replace(last, device=place) for place in range(pp)]
+            found += [
+                Pass(device=place, kind=kind, micro_batch=-1, chunk=0, start=end, end=end + seconds)
+                for place in range(pp)
+            ]
             end += seconds
     found.sort(key=lambda each: (each.device, each.start))
     return Timeline(devices=pp, micro_batches=shown, of=of, schedule=name, passes=tuple(found))
@@ -104,14 +106,16 @@ def timeline(step: Step, device: Device, most: int = MOST_PASSES) -> Timeline:
 
 def _ends(step: Step, device: Device, priced: list[PricedOp]) -> dict[Kind, float]:
     """Seconds of what follows the passes: exposed communication, and the update with all that runs once a step."""
-    times, (parts, _) = schedule(step, device, priced), exposed_times(step, device, priced)
     copies = sum(
         item.expected * item.op.count for item in priced if item.op.part == "step" and item.op.kind == "elementwise"
     )
-    offloaded = {place: terms["offload"] for place, terms in parts.items() if "offload" in terms}
-    beside = step.accumulation * max(stage.holds(offloaded, step.model) for stage in stages(step.model, step.train))
-    update = times.optimizer + times.offload + (copies - beside) * pull(step, device)
-    return {"data parallel": float(times.data_parallel), "update": float(update)}
+    communication = schedule(step, device, priced).data_parallel
+    parts, hidden = exposed_times(step, device, priced)
+    for terms in parts.values():  # copies that a pass waits for are in the pass
+        terms.pop("offload", None)
+    once = compose(step, device, priced, parts, hidden)
+    update = once.optimizer + once.offload + copies * pull(step, device)
+    return {"data parallel": float(communication), "update": float(update)}
 
 
 def splits_backward(plan: PipelineSchedule) -> bool:
@@ -192,10 +196,9 @@ class _Pipeline:
 
     def key(self, task: _Task) -> tuple[int, ...]:
         """What comes first: rounds of pp micro batches, in each chunk by chunk; elsewhere what is furthest."""
-        turn = task.at // self.pp
         if not self.rounds:
-            return -turn, task.micro_batch
-        return task.micro_batch // self.pp, -turn if task.kind == "backward" else turn, task.micro_batch % self.pp
+            return -task.at, task.micro_batch
+        return task.micro_batch // self.pp, -task.at if task.kind == "backward" else task.at, task.micro_batch
 
     def run(self) -> Iterator[Pass]:
         """Passes as they start."""

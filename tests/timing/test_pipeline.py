@@ -141,6 +141,17 @@ def test_the_passes_of_one_device_add_up_to_the_estimate(options, others, ratio)
     assert (max(copies, default=0) > 1) is ("sharding" in options)
 
 
+def test_copies_that_passes_wait_for_are_in_the_passes():
+    """Whatever the slowest stage holds: copies exposed in every pass are none of the update's."""
+    options = {"num_devices": 5, "pp": 5, "micro_batch": 8, "global_batch": 64, "offload": "activations"}
+    run = roofline.settle("gpt2", "h100-sxm-80gb", stack="megatron", pp_layout="3,3,2,2,2", **options)
+    step = build_step(run.model, run.train)
+    times = schedule(step, run.device, price(step, run.device))
+    assert times.offload > times.optimizer
+    update = next(each for each in timeline(step, run.device).passes if each.kind == "update")
+    assert update.end - update.start == pytest.approx(times.optimizer)
+
+
 def test_a_pipeline_ends_when_the_estimate_says():
     layout = {"num_devices": 32, "tp": 4, "pp": 8, "global_batch": 32, "micro_batch": 1}
     found = roofline.estimate("llama-3-8b", "h100-sxm-80gb", **layout)
