@@ -96,13 +96,14 @@ def test_numbers_and_choices_of_numpy_take_part():
 
 def test_quotients_and_logarithms_by_hand():
     replayed = record(lambda a, b: (divide(a, b), divide(7, 2), log(a)), 8, 2)
+    assert repr(replayed(8, 2)[0][:2]) == "(4, 3.5)"  # an exact integer where it is one
     assert replayed(9, 2) == ((4.5, 3.5, math.log(9)),)
     assert replayed(0, 2) == ((0, 3.5, -math.inf),)
 
 
 def test_the_code_does_no_more_than_it_must():
     shared = ([1, 2], {"a": 3})
-    replayed = record(lambda a: (a * 7, (0 + a * 1 - 0) / 1 * 2.5, shared)[1:], 3)
+    replayed = record(lambda a: (a * 7, 1 * (0 + a * 1 - 0) / 1 * 2.5, shared)[1:], 3)
     code = replayed.__code__
     assert replayed(5) == ((12.5, shared),)
     assert replayed(5)[0][1] is shared

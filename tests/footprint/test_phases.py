@@ -169,6 +169,13 @@ def test_stage_3_keeps_16_bit_gradients_and_updates_a_group_at_a_time(stack):
     assert few.phases[-1].optimizer == 16 / 8 * PARAMETERS
 
 
+def test_stage_2_makes_fp32_gradients_of_all_that_a_rank_updates_at_once():
+    # of 7.2 / 4 billion parameters, where stage 3 would make those of 10^9
+    found = memory(stack="deepspeed", sharding="zero2", num_devices=4, micro_batch=1, seq_len=1024, recompute="full")
+    end, update = found.phases[-2:]
+    assert update.optimizer - end.optimizer == 4 * PARAMETERS / 4
+
+
 @pytest.mark.parametrize(
     ("dtype", "base", "more"),
     [
