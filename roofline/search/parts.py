@@ -26,16 +26,17 @@ class Parts:
     """
 
     def __init__(self, path: Path, asked: bytes, what: str) -> None:
-        real = Path(os.path.realpath(path))  # a link stays one
-        self.path, self.real, self.folder = path, real, real.with_name(f"{real.name}.parts")
-        if path.exists() and not path.is_file():
+        if os.path.exists(path) and not os.path.isfile(path):
             raise RooflineError(f"cannot write {path}: it is written in parts, which takes an ordinary file; name one")
-        told, note = sha256(__version__.encode() + asked).hexdigest(), self.folder / "question"
+        told = sha256(__version__.encode() + asked).hexdigest()
         try:
+            self.path, self.real = path, Path(os.path.realpath(path))  # a link stays one
+            self.folder = self.real.with_name(f"{self.real.name}.parts")
             self.folder.mkdir(exist_ok=True)
+            note = self.folder / "question"
             known = note.read_bytes() if note.exists() else None
-        except OSError as error:
-            raise RooflineError(f"cannot write {path}: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+            raise RooflineError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
         if known is None:
             with self.writing(note) as temporary:
                 temporary.write_text(told)

@@ -179,6 +179,8 @@ def test_the_command_writes_parquet(tmp_path, refused, printed):
         ({"record": "all.csv", "micro_bach": 3}, "did you mean 'micro_batch'"),
         ({"record": "all.csv", "devices": []}, "nothing to sweep over: name a model and a device"),
         ({"record": "nowhere/all.csv"}, "cannot write nowhere/all.csv: there is no folder"),
+        ({"record": "a\0b.csv"}, "cannot write a.*null"),
+        ({"record": "a" * 300 + ".csv"}, "cannot write a+.csv: File name too long"),
     ],
 )
 def test_wrong_arguments_are_told(given, says, tmp_path, monkeypatch):
