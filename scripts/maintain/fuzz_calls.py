@@ -162,6 +162,8 @@ WRONG: dict[str, Any] = {
     "text": "eight",
     "empty text": "",
     "null byte": "a\0b",
+    "null byte in a path": "a\0b.csv",
+    "long path": "a" * 300 + ".csv",
     "surrogate": "\udc80",
     "long text": "9" * 5000,
     "exponent": "1e99999",
@@ -249,7 +251,7 @@ def tried(call: Callable[[], Any]) -> BaseException | None:
             warnings.simplefilter("error")
             repr(call())
     except roofline.RooflineError as error:
-        return None if "\n" not in str(error) else error
+        return None if str(error) and "\n" not in str(error) else error
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (that is what is looked for)
         return error
     finally:
