@@ -1,6 +1,7 @@
 """What others wrote: refused in one sentence where it is too large, too deep, or not what it says."""
 
 import os
+import zipfile
 import zlib
 
 import pytest
@@ -121,3 +122,13 @@ def test_a_packaged_folder_is_what_pathlib_would_make_of_it(tmp_path):
     with ours.open("rb") as file:
         assert file.read() == theirs.read_bytes()
     assert isinstance(reading.packaged("roofline.model.load", "presets"), reading.OnDisk)
+
+
+def test_a_zip_is_opened_once_however_many_of_its_files_are_read(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("in_a_zip/__init__.py", "")
+        archive.writestr("in_a_zip/no_folder_of_ours/a.toml", "a = 1")
+    monkeypatch.syspath_prepend(tmp_path / "x.zip")
+    first, second = (reading.packaged("in_a_zip.module", "no_folder_of_ours") for _ in range(2))
+    assert (first / "a.toml").read_text() == "a = 1"
+    assert first.root is second.root  # the open archive: listing its thousand names takes 60 ms
