@@ -141,8 +141,8 @@ class _Work(NamedTuple):
 
 def _read(asked: bytes, path: Path) -> _Work:
     cases, size = pickle.loads(asked)  # noqa: S301  (of our own making, from the process that asks)
-    told = msgspec.json.encode([size, msgspec.to_builtins(cases, str_keys=True)])
-    return _Work(cases, size, Parts(path, told, "sweep"))
+    told = repr([size, msgspec.to_builtins(cases, str_keys=True)])  # no JSON: a name may hold no text
+    return _Work(cases, size, Parts(path, told.encode(errors="backslashreplace"), "sweep"))
 
 
 _known = lru_cache(maxsize=2)(_read)  # of a process that works out many parts

@@ -181,6 +181,7 @@ def test_the_command_writes_parquet(tmp_path, refused, printed):
         ({"record": "nowhere/all.csv"}, "cannot write nowhere/all.csv: there is no folder"),
         ({"record": "a\0b.csv"}, "cannot write a.*null"),
         ({"record": "a" * 300 + ".csv"}, "cannot write a+.csv: File name too long"),
+        ({"record": "all.csv", "stack": "\udc80"}, "unknown stack"),
     ],
 )
 def test_wrong_arguments_are_told(given, says, tmp_path, monkeypatch):
