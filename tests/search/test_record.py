@@ -131,6 +131,8 @@ def test_an_executor_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch)
     [
         ({"record": "all.txt"}, "all.txt: layouts by the million are written as .csv or .parquet"),
         ({"record": Path("nowhere") / "all.csv"}, "cannot write"),
+        ({"record": "a\0b.csv"}, "cannot write a.*null byte"),
+        ({"record": "a" * 300 + ".csv"}, "cannot write a+.csv: File name too long"),
         ({"executor": 3}, "executor must have a method submit"),
     ],
 )

@@ -179,8 +179,8 @@ def test_the_command_writes_parquet(tmp_path, refused, printed):
         ({"record": "all.csv", "micro_bach": 3}, "did you mean 'micro_batch'"),
         ({"record": "all.csv", "devices": []}, "nothing to sweep over: name a model and a device"),
         ({"record": "nowhere/all.csv"}, "cannot write nowhere/all.csv: there is no folder"),
-        ({"record": "a\0b.csv"}, "cannot write a.*null"),
-        ({"record": "a" * 300 + ".csv"}, "cannot write a+.csv: File name too long"),
+        ({"record": "a\0b.csv"}, "no file can have this name"),
+        ({"record": "a" * 300 + ".csv"}, "no file can have this name"),
         ({"record": "all.csv", "stack": "\udc80"}, "unknown stack"),
     ],
 )
