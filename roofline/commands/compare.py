@@ -6,6 +6,7 @@ import argparse
 import copy
 from typing import TYPE_CHECKING, Any
 
+from .. import units
 from ..errors import RooflineError
 from . import measured, options
 from .jobs import add_all_arguments, output_of_all, processes
@@ -77,7 +78,7 @@ def _write_all(args: argparse.Namespace) -> int:
     with Progress("cases") as progress, processes(args.jobs) as executor:
         done = write_cases(sweep, path, executor, progress)
     refused = f"; {done.refused:,} cannot be, the first: {done.reason}" if done.refused else ""
-    write_text(f"{done.written:,} cases are in {path}{refused}\n")
+    write_text(f"{path} holds {units.format_number(done.written, 'case')}{refused}\n")
     return 0
 
 

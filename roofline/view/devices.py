@@ -20,9 +20,9 @@ def catalog(devices: Sequence[Device]) -> Shown:
     """Devices, a row each."""
     vendors = ", ".join(f"{n} {v}" for v, n in Counter(device.vendor for device in devices).most_common())
     low = sum(device.confidence == "low" for device in devices)
-    of_vendors = f" ({vendors})" if devices else ""
+    shown = format_number(len(devices), "device") + (f" ({vendors})" if devices else "")
     notes = [
-        f"{len(devices)} devices{of_vendors}. Peaks: dense TFLOP/s with fp32 accumulate; '-' is no engine.",
+        f"{shown}. Peaks: dense TFLOP/s with fp32 accumulate; '-' is no engine.",
         "'roofline devices ID' shows each figure with its source, and what others wrongly print.",
     ]
     if low:

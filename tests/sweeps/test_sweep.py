@@ -37,7 +37,7 @@ def swept(path, **more):
 def test_the_file_is_that_of_the_comparison(tmp_path, printed, small_parts):
     path = tmp_path / "all.csv"
     said = printed("compare", *WORDS, "--all", "-o", str(path))
-    assert said.startswith(f"8 cases are in {path}; 4 cannot be, the first: {REFUSED}")
+    assert said.startswith(f"{path} holds 8 cases; 4 cannot be, the first: {REFUSED}")
     compared = pd.read_csv(StringIO(printed("compare", *WORDS, "--format", "csv")))
     pd.testing.assert_frame_equal(pd.read_csv(path), compared, check_dtype=False, rtol=1e-12)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["all.csv"]
@@ -168,7 +168,7 @@ def test_the_command_writes_parquet(tmp_path, refused, printed):
     if find_spec("pyarrow") is None:
         assert "Parquet needs pyarrow" in refused("compare", *WORDS, "--all", "-o", str(path))
     else:
-        assert "8 cases are in" in printed("compare", *WORDS, "--all", "-o", str(path))
+        assert "all.parquet holds 8 cases" in printed("compare", *WORDS, "--all", "-o", str(path))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def test_a_row_has_dense_peaks_and_a_dash_for_no_engine():
 
 def test_no_device_is_of_no_vendor():
     assert view.catalog([]).notes[0].startswith("0 devices. Peaks")
+    assert view.catalog([T4]).notes[0].startswith("1 device (1 NVIDIA). Peaks")
 
 
 def test_notes_count_vendors_and_mark_low_confidence():
