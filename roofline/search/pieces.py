@@ -105,7 +105,7 @@ def in_order(executor: Executor, work: Callable[[int], T], number: int) -> Itera
     except BrokenExecutor as error:
         raise RooflineError(
             f"the work lost a process ({error}): it was ended from outside, as where memory runs out, or cannot "
-            "start; take fewer jobs, and search below `if __name__ == '__main__':` in a script"
+            "start; take fewer jobs, and call it below `if __name__ == '__main__':` in a script"
         ) from error
     finally:
         for future in waiting:
