@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 from ..arrays import B, N, Number, is_scalar, size
+from ..config.profile import sums_whole
 from ..config.recompute import recompute_words
 from ..config.run import TrainConfig
 from ..config.settle import Run
@@ -150,7 +151,7 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     trained = (shares.trainable_dense, shares.trainable_expert)
     words = {
         "weights_bytes": _product(step, (shares.dense, shares.expert), used.weights_bytes, train.shards_parameters),
-        "gradients_bytes": _product(step, trained, used.gradients_bytes, train.reduces_every_pass),
+        "gradients_bytes": _gradients(step, trained, used.gradients_bytes),
         "optimizer_bytes": _product(step, trained, used.optimizer_bytes, train.sharding != "none"),
     }
     if shares.quantised_dense and shares.expert and not train.shards_parameters:  # each in a width of its own
@@ -176,6 +177,14 @@ def explain(step: Step, used: Memory[Any, Any]) -> dict[str, str]:
     words["communication_bytes"] = "gathered layers" if train.shards_parameters else "gradient buckets"
     words["context_bytes"] = "driver context, libraries, what the allocator cannot reuse"
     return words
+
+
+def _gradients(step: Step, trained: tuple[Number, Number], held: Number) -> str:
+    """Bytes `held` as parameters x bytes each; whole where micro batches are summed before they are reduced."""
+    train = step.train
+    if sums_whole(train, step.stack) and held >= sum(trained) * train.activation_bytes:
+        return _product(step, trained, held, False) + ", whole until the last micro batch"
+    return _product(step, trained, held, train.reduces_every_pass)
 
 
 def _product(step: Step, counts: tuple[Number, Number], held: Number, sharded: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .run import TrainConfig
+from .sharding import SHARDINGS
 from .stack import Stack, load_stack
 
 
@@ -21,6 +22,11 @@ def profile_of(train: TrainConfig) -> Stack:
     keeps = stack.keeps_gradients or train.sharding == "zero3"
     weights = {"cast_weights": False, "shards_in_fp32": False}
     return msgspec.structs.replace(stack, **weights, gradient_dtype="model", keeps_gradients=keeps)
+
+
+def sums_whole(train: TrainConfig, stack: Stack) -> bool:
+    """Whether sharded gradients are whole while micro batches are summed (see `Stack.defers_reduction`)."""
+    return stack.defers_reduction and SHARDINGS[train.sharding].wraps
 
 
 def on_engine(train: TrainConfig, stack: Stack) -> bool:

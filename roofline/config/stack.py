@@ -113,6 +113,8 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             "norms", or "all" that are not quantised; none where parameters are sharded.
         shards_in_fp32: Whether sharded weights are kept in fp32 alone and cast as they are gathered (FSDP's mixed
             precision), not in 16 bits beside an fp32 master copy (ZeRO stage 3).
+        defers_reduction: Whether FSDP sums gradients of a step's micro batches whole, in the dtype of its units, and
+            reduces them in the last alone (`no_sync`).
         context: How context parallelism attends: keys and values are gathered and their gradients scattered, or go
             round a "ring" whose steps are merged in fp32.
         loss_upcasts: Models whose logits are copied to fp32 before the loss's kernels: "none", those with "rotary"
@@ -177,6 +179,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cast_weights: bool = False
     base_upcast: Upcast = "none"
     shards_in_fp32: bool = False
+    defers_reduction: bool = False
     context: Literal["gather", "ring"] = "gather"
     loss_upcasts: Literal["none", "rotary", "all"] = "none"
     loss_shifts: bool = False

@@ -9,6 +9,7 @@ import msgspec
 
 from ..arrays import Number, maximum, minimum, some, where
 from ..config.optimizer import optimizer
+from ..config.profile import sums_whole
 from ..config.run import TrainConfig
 from ..config.sharding import SHARDINGS
 from ..config.stack import Stack
@@ -208,17 +209,20 @@ def _data_parallel(
         gathered = collect("parameters", "all_gather", params * weight - saved, 1)
         reduced: Collective = "all_reduce" if hybrid or some(matrices > 0) else stack.zero1
         return [collect("gradients", reduced, params * grad, 1, among=ranks), gathered]
+    reduced_in = 1 if sums_whole(train, stack) else passes
     ops = [
-        collect("gradients", "reduce_scatter", params * grad, passes),
-        _copy(f"gradients.{prefix}copy_in", params * es, params * grad, passes),
+        collect("gradients", "reduce_scatter", params * grad, reduced_in),
+        _copy(f"gradients.{prefix}copy_in", params * es, params * grad, reduced_in),
     ]
     shard = params / (expert_shard_degree(train) if prefix else shard_degree(train)) * grad
     if some(passes > 1):
-        ops.append(_copy(f"gradients.{prefix}accumulate", 2 * shard, shard, passes - 1))
+        summed = shard if reduced_in is passes else params * es  # each rank's own, whole
+        ops.append(_copy(f"gradients.{prefix}accumulate", 2 * summed, summed, passes - 1))
     if some(matrices > 0):  # shards become matrices again, in 16 bits (arXiv:2502.16982, section 2.3)
         ops.append(msgspec.structs.replace(collect("update", "all_gather", matrices * 2, 1), role="update"))
     if hybrid:
-        ops.append(collect("replicas", "all_reduce", shard, passes, among="expert_replica" if prefix else "replica"))
+        copies: Group = "expert_replica" if prefix else "replica"
+        ops.append(collect("replicas", "all_reduce", shard, reduced_in, among=copies))
     if train.sharding == "zero2":
         return [*ops, collect("parameters", "all_gather", params * weight - saved, 1)]
     twice = where(train.pp > 1, 1, 2)  # for the forward and the backward pass

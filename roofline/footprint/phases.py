@@ -14,7 +14,7 @@ import msgspec
 from ..arrays import N, Number, is_scalar, maximum, minimum, where
 from ..config.base import PLAIN
 from ..config.optimizer import Optimizer, optimizer
-from ..config.profile import on_engine
+from ..config.profile import on_engine, sums_whole
 from ..config.run import BYTES, known_word
 from ..config.schedules import pipeline_schedule
 from ..counting.optimizer_step import on_one_rank
@@ -177,10 +177,13 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
         layer = held / maximum(in_flight(step, stage) * stage.depth, 1)
         in_hand = minimum(held, held * (1 - train.offloaded_share(step.model.n_layers)) + 2 * layer)
         gone = held - in_hand
+    summed = kept.gradients  # beside each pass
+    if sums_whole(train, step.stack):
+        summed = where(several, shares.trainable * train.activation_bytes, summed)
     loss = Phase(
         name="loss",
         weights=kept.weights + kept.casts,
-        gradients=kept.gradients * beside,
+        gradients=summed * beside,
         optimizer=kept.optimizer,
         activations=in_hand,
         logits=logits,
@@ -196,7 +199,7 @@ def phases_of(step: Step, stage: Stage, shares: Shares) -> tuple[Phase[Any], ...
     end = replaced(
         start,
         name="backward ends",
-        gradients=kept.gradients * (1 + where(several, 1, 0) * step.stack.one_graph),
+        gradients=summed * (1 + where(several, 1, 0) * step.stack.one_graph),
         activations=step.last_bytes + layer_inputs_held(step, stage),
         communication=gathered.end,
         host=kept.host,

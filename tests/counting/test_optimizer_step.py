@@ -162,3 +162,17 @@ def test_of_arrays_nothing_is_reduced_where_the_fullest_stage_has_no_experts():
     assert counts["gradients.reduce_scatter"] == [1, 1]
     names = {op.name for op in build_step(model, train_config({**words, **stacked, "pp": 32})).ops}
     assert "gradients.expert_reduce_scatter" not in names
+
+
+def test_gradients_that_are_summed_whole_are_reduced_once_a_step():
+    def counts(stack):
+        step = step_of(
+            stack=stack, optimizer="adamw", num_devices=8, sharding="fsdp", global_batch=8 * 4
+        )  # 4 micro batches
+        buckets = {op.name: op for op in step.ops if op.phase == "optimizer"}
+        once = buckets["gradients.reduce_scatter"].rounds, buckets["parameters.all_gather"].rounds
+        return once, buckets["gradients.accumulate"].bytes_written, buckets["gradients.accumulate"].count
+
+    params = count_parameters(SMALL).total
+    assert counts("hf-trainer") == ((1, 4), params * 2, 3)
+    assert counts("fsdp") == ((4, 4), params / 8 * 4, 3)

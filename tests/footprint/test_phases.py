@@ -33,6 +33,20 @@ def test_pure_16_bit_peaks_in_the_update(micro_batch):
     assert (found.host_bytes, found.nvme_bytes) == (0, 0)
 
 
+def test_fsdp_without_sync_sums_whole_gradients_between_micro_batches():
+    # 7.24B parameters on 8 ranks: 2 bytes of each until the last micro batch, then 4 bytes of an eighth
+    words = {"num_devices": 8, "sharding": "fsdp", "seq_len": 4096, "recompute": "full", "micro_batch": 1}
+    n = 7_241_732_096
+    found = {
+        (stack, batch): [phase.gradients / n for phase in memory(stack=stack, global_batch=batch, **words).phases]
+        for stack in ("hf-trainer", "fsdp")
+        for batch in (8, 16)
+    }
+    assert found["hf-trainer", 16] == pytest.approx([2, 2, 2, 0.5])
+    assert found["fsdp", 16] == pytest.approx([0.5, 0.5, 0.5, 0.5])  # summed as slices
+    assert found["hf-trainer", 8] == found["fsdp", 8] == pytest.approx([0, 0, 0.5, 0.5])
+
+
 def test_gradients_of_one_micro_batch_do_not_stand_beside_all_activations():
     once = memory(micro_batch=2, global_batch=2, **PURE)
     more = memory(micro_batch=2, global_batch=4, **PURE)
