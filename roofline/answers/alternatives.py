@@ -14,6 +14,7 @@ from ..config.base import base_dtype
 from ..config.defaults import FILL
 from ..config.lora import LORA_RANK
 from ..config.optimizer import coarse_word
+from ..config.profile import sums_whole
 from ..config.recompute import recompute_modules
 from ..config.run import OFFLOADS
 from ..config.settle import Run
@@ -95,6 +96,11 @@ def shardings(run: Run) -> list[str]:
     able = load_stack(train.stack).shardings
     rows = {name: SHARDINGS[name] for name in others(able, train.sharding)}
     return [name for name, row in rows.items() if train.pp == 1 or not (row.gradients or row.parameters)]
+
+
+def synced(run: Run) -> list[bool]:
+    """Gradients reduced in every micro batch, where whole ones are summed over several."""
+    return [True] if sums_whole(run.train, load_stack(run.train.stack)) and run.train.accumulation > 1 else []
 
 
 def micro_batches(run: Run) -> list[int]:

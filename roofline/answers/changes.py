@@ -127,6 +127,7 @@ CATALOGUE = (
         lambda run: [not run.train.sequence_parallel] if run.train.tp > 1 else [],
     ),
     Row("sharding", (FITS, FASTER), "{} sharding", able.shardings),
+    Row("sync_each_batch", (FITS,), "gradients reduced in every micro batch", able.synced),
     Row(
         "recompute",
         (FITS, FASTER, EXPLAINS),

@@ -200,11 +200,8 @@ _PARALLEL = (
         "HOW",
         f"what data parallelism shards: {', '.join(SHARDINGS)} (default the stack's; none on one rank)",
     ),
-    Option(
-        "--dp-shard",
-        "N",
-        "ranks of data and context parallelism that share one copy with hsdp or hzero1 (default those of a node)",
-    ),
+    Option("--dp-shard", "N", "ranks that share one copy with hsdp or hzero1 (default those of a node)"),
+    Option("--sync-each-batch", _SWITCHES, "reduce gradients of fsdp in every micro batch (default as the stack does)"),
     Option(
         "--sequence-parallel", _SWITCHES, "shard norms and residuals over tp as well (default wherever the stack does)"
     ),

@@ -315,12 +315,15 @@ def _check_degrees(train: TrainConfig, model: ModelConfig) -> None:
     _check_expert_parallel(train, model)
 
 
-def check_shard_group(train: TrainConfig) -> None:
-    """Refuse a group of ranks that share one copy, where all of them share it or they do not divide into such groups.
+def check_sharding(train: TrainConfig) -> None:
+    """Refuse replicas where all ranks share, or that they do not divide into, and syncs of what is not FSDP.
 
     Raises:
-        RooflineError: Which sharding has groups, or which sizes divide.
+        RooflineError: Which sharding has them, or which sizes divide.
     """
+    if train.sync_each_batch is not None and not SHARDINGS[train.sharding].wraps:
+        word = "sync-each-batch" if train.sync_each_batch else "no-sync-each-batch"
+        raise RooflineError(f"--{word} is of sharding fsdp and hsdp, not of {train.sharding}: leave it out")
     size = train.dp_shard
     if size is None:
         return

@@ -11,7 +11,7 @@ from ..model.spec import ModelConfig
 from .base import usual_upcast
 from .defaults import doubles, usual_base
 from .lora import LORA_RANK
-from .profile import profile_of
+from .profile import profile_of, usual_sync
 from .run import TrainConfig
 from .stack import load_stack
 from .towers import image_patches, usual_intake
@@ -66,6 +66,7 @@ OF_TRAINING: Mapping[str, Callable[[TrainConfig], Any]] = {
     "packing": lambda _: "packed",
     "low_precision_recipe": lambda _: "none",
     "etp": lambda train: train.usual_etp,
+    "sync_each_batch": lambda train: usual_sync(train, load_stack(train.stack)),
     "recompute_detail": lambda train: train.recompute,
     "lora_rank": lambda train: LORA_RANK if train.adapts else 0,
     "lora_modules": lambda train: "all" if train.adapts else "none",

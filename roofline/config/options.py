@@ -78,7 +78,7 @@ WORDS: dict[str, Callable[[Any], Any]] = {
     "lora_variant": Word("adapter variant", VARIANTS),
     "lora_dropout": probability,
     "exchange_overlap": overlap,
-    **dict.fromkeys(("sequence_parallel", "dropout", "master_weights", "double_quant"), flag),
+    **dict.fromkeys(("sequence_parallel", "sync_each_batch", "dropout", "master_weights", "double_quant"), flag),
 }
 # several words are one value
 LISTS: dict[str, Callable[[Any], Any]] = {
@@ -98,6 +98,7 @@ EVERY = ("etp", "schedule")  # options of which a search takes `all`
 _PLAIN = {
     "stack",
     "sequence_parallel",
+    "sync_each_batch",
     "exchange_overlap",
     "dropout",
     "master_weights",

@@ -24,9 +24,16 @@ def profile_of(train: TrainConfig) -> Stack:
     return msgspec.structs.replace(stack, **weights, gradient_dtype="model", keeps_gradients=keeps)
 
 
+def usual_sync(train: TrainConfig, stack: Stack) -> bool:
+    """Whether gradients are reduced in every micro batch where nothing is said (see `Stack.defers_reduction`)."""
+    shards = SHARDINGS[train.sharding]
+    return shards.gradients and not (shards.wraps and stack.defers_reduction)
+
+
 def sums_whole(train: TrainConfig, stack: Stack) -> bool:
-    """Whether sharded gradients are whole while micro batches are summed (see `Stack.defers_reduction`)."""
-    return stack.defers_reduction and SHARDINGS[train.sharding].wraps
+    """Whether sharded gradients are whole while micro batches are summed (see `TrainConfig.sync_each_batch`)."""
+    synced = usual_sync(train, stack) if train.sync_each_batch is None else train.sync_each_batch
+    return SHARDINGS[train.sharding].wraps and not synced
 
 
 def on_engine(train: TrainConfig, stack: Stack) -> bool:

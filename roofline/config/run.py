@@ -73,6 +73,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         sharding: What data parallelism shards: none, zero1 (optimizer), zero2 (and gradients), zero3 or fsdp (and
             parameters); hzero1 and hsdp (zero1 and fsdp inside a group of ranks, replicated across groups).
         dp_shard: Ranks of data and context parallelism that share one copy with hzero1 or hsdp; None: those of a node.
+        sync_each_batch: Whether FSDP reduces gradients in every micro batch, and keeps slices of them alone; else whole
+            ones are summed and reduced in the last (`no_sync`); None: as the stack does.
         sequence_parallel: Whether norms and residuals are sharded over tp (Korthikanti et al., arXiv:2205.05198).
         recompute: none, selective (the stack's, or what `recompute_detail` says) or full (every layer's forward pass).
         recompute_detail: What runs again, where it is neither every layer nor the stack's selection: modules joined
@@ -143,6 +145,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     etp: Number | None = None
     sharding: str = "none"
     dp_shard: Number | None = None
+    sync_each_batch: bool | None = None
     sequence_parallel: bool = False
     recompute: str = "none"
     recompute_detail: str | None = None

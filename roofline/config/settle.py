@@ -12,7 +12,7 @@ from ..errors import RooflineError
 from ..model.spec import ModelConfig, default_seq_len
 from .asserts import refuse
 from .base import base_notes, of_checkpoint
-from .checks import check_against, check_numbers, check_shard_group, check_words
+from .checks import check_against, check_numbers, check_sharding, check_words
 from .complete import complete, opened
 from .defaults import FILL, assumed, defaults, doubles, usual_base
 from .offload import check_host, check_offload
@@ -110,7 +110,7 @@ def settle(model: ModelConfig, device: Device | None, options: Mapping[str, Any]
         raise RooflineError(
             "sequence_parallel shards norms and residuals over tp, and tp is 1: add --tp, or leave it out"
         )
-    check_shard_group(train)
+    check_sharding(train)
     refuse(train, model)
     if device is not None:
         check_host(train, device)

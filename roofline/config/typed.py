@@ -188,6 +188,7 @@ class WordOptions(TypedDict, total=False):
     dtype: Dtype | None
     low_precision_recipe: LowPrecisionRecipe | None
     sharding: Sharding | None
+    sync_each_batch: bool | None
     sequence_parallel: bool | None
     recompute: Recompute | Sequence[Recompute] | None
     recompute_detail: str | None
@@ -297,6 +298,7 @@ class LayoutChoices(TypedDict, total=False):
     etp: Count | Counts | Sequence[Count] | Literal["all"] | None
     sharding: Sharding | Sequence[Sharding] | None
     dp_shard: Count | Counts | Sequence[Count] | None
+    sync_each_batch: bool | Sequence[bool] | None
     sequence_parallel: bool | Sequence[bool] | None
     recompute: Recompute | Sequence[Recompute] | Sequence[Recompute | Sequence[Recompute]] | None
     recompute_detail: str | Sequence[str] | None

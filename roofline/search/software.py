@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..config.checks import check_shard_group
+from ..config.checks import check_sharding
 from ..config.complete import MEANT
 from ..config.defaults import default_stack
 from ..config.optimizer import refuse_optimizer
@@ -208,7 +208,7 @@ def choices_of(
     parts = runnable(parts, base)
     given["sharding"] = tuple(dict.fromkeys(word for part in parts for word in part.shardings))
     if not any(SHARDINGS[word].node for word in given["sharding"]):
-        check_shard_group(msgspec.structs.replace(base, sharding=given["sharding"][0]))
+        check_sharding(msgspec.structs.replace(base, sharding=given["sharding"][0]))
     given.setdefault("dtype", (base.dtype,))
     notes: tuple[str, ...] = ()
     batch = options.get("global_batch")

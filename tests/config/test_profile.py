@@ -2,7 +2,7 @@
 
 import pytest
 
-from roofline.config.profile import profile_of
+from roofline.config.profile import profile_of, sums_whole
 from roofline.config.run import TrainConfig
 from roofline.config.stack import load_stack
 
@@ -26,3 +26,20 @@ def test_stages_1_and_2_are_deepspeeds_where_nothing_else_has_them(stack: str, e
     assert (profile != load_stack(stack)) == engine
     if engine:
         assert (profile.cast_weights, profile.shards_in_fp32, profile.gradient_dtype) == (False, False, "model")
+
+
+@pytest.mark.parametrize(
+    ("stack", "sharding", "said", "whole"),
+    [
+        ("hf-trainer", "fsdp", None, True),
+        ("hf-trainer", "fsdp", True, False),
+        ("hf-trainer", "zero3", None, False),  # DeepSpeed reduces in every micro batch
+        ("fsdp", "hsdp", None, False),
+        ("fsdp", "hsdp", False, True),
+    ],
+)
+def test_whole_gradients_are_summed_where_the_software_does_not_sync(
+    stack: str, sharding: str, said: bool | None, whole: bool
+) -> None:
+    train = TrainConfig(stack=stack, sharding=sharding, sync_each_batch=said)
+    assert sums_whole(train, load_stack(stack)) is whole

@@ -95,3 +95,13 @@ def test_adapters_of_no_rank_have_the_usual_one_and_it_is_said():
 def test_replicas_of_a_hybrid_are_whole(options, words):
     with pytest.raises(RooflineError, match=words):
         settle(GPT2, H100, {"num_devices": 8, **options})
+
+
+def test_what_is_meant_of_syncs_may_be_said_again():
+    for sharding, synced in (("fsdp", False), ("zero2", True), ("zero1", False)):
+        run = settle(GPT2, H100, {"num_devices": 8, "stack": "hf-trainer", "sharding": sharding})
+        assert run.train.sync_each_batch is synced
+        again = settle(GPT2, H100, {**run.options, "sync_each_batch": synced})
+        assert again.train == run.train
+    with pytest.raises(RooflineError, match="--sync-each-batch is of sharding fsdp and hsdp, not of zero1"):
+        settle(GPT2, H100, {"num_devices": 8, "sharding": "zero1", "sync_each_batch": True})
