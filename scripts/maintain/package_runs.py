@@ -51,8 +51,12 @@ RECOMPUTED = (
 # who deals Muon's matrices out to its ranks: modded-nanogpt from this record on, nanochat (nanochat/muon.py DistMuon)
 DEALT_OUT = ("KellerJordan/modded-nanogpt records/track_1_short/2024-10-17", "karpathy/nanochat")
 # what the script of a run sets and its table lacks: AI-Hypercomputer/maxtext@d32d207fbcce
-# MaxText/configs/v5p/gpt3_175b/gpt3_175b_base.sh and v5p_1024.sh
-SCRIPTS = {"tr-v5p-gpt3-175b": {"dtype": "int8", "recompute": "full", "tp": "8.0", "dp": "64.0"}}
+# MaxText/configs/v5p/gpt3_175b/gpt3_175b_base.sh and v5p_1024.sh; and what its paper does: softmax with the causal mask
+# is a kernel of its own (arXiv:2303.17564, section 3.3)
+SCRIPTS = {
+    "tr-v5p-gpt3-175b": {"dtype": "int8", "recompute": "full", "tp": "8.0", "dp": "64.0"},
+    "bloomberggpt-50b": {"attention": "fused_softmax"},
+}
 # boards that a source's name of the box means: a DGX-2 holds SXM3 modules (hardware/instances.csv)
 BOARDS = {"meg20-dgx2-": "v100-sxm3-32gb", "mlm-2020-v100-": "v100-sxm3-32gb"}
 # what authors train with where a row runs their kernels (Dao-AILab/flash-attention training/README.md)
