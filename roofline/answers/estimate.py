@@ -361,7 +361,8 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime[
     for item in priced:
         op, moved = item.op, item.op.bytes
         runs = op.count * passes[op.part, op.layer_kind]
-        bound = where(item.ideal > moved / bandwidth, "compute", "memory")
+        ideal = item.ideal
+        bound = where(ideal > moved / bandwidth, "compute", "memory")
         rows.append(
             OpTime(
                 name=op.name,
@@ -373,7 +374,7 @@ def op_times(step: Step, priced: list[PricedOp], device: Device) -> list[OpTime[
                 flops=op.flops,
                 bytes=moved,
                 intensity=op.flops / maximum(moved, 1),
-                ideal_s=item.ideal * runs,
+                ideal_s=ideal * runs,
                 expected_s=item.expected * runs * seen,
                 bound="communication" if op.kind == "collective" or op.kind in ON_HOST else bound,
                 shape=op.shape,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from ..hardware import Device
 
 
-class PricedOp(msgspec.Struct, frozen=True, dict=True):
+class PricedOp(msgspec.Struct, frozen=True):
     """An op and the seconds of one run of it: what measured kernels make of it, on request the roofline's.
 
     `on` says how the ops of its step are timed.
@@ -34,9 +33,9 @@ class PricedOp(msgspec.Struct, frozen=True, dict=True):
     expected: Number
     on: Seconds | None = None
 
-    @cached_property
+    @property
     def ideal(self) -> Number:
-        """The roofline's seconds."""
+        """The roofline's seconds, worked out when they are read."""
         assert self.on is not None
         return self.on.ideal(self.op)
 
