@@ -116,8 +116,9 @@ def test_layouts_are_counted_whether_or_not_they_are_looked_at(memory_gib, fitti
         assert (found.smallest.tp, found.smallest.micro_batch) == (2, 1)
 
 
-def test_what_splits_add_to_think_about(monkeypatch):
-    """tp and pp 2 each, a second chunk 1, cp 3, recompute 1, sharded gradients or parameters 1; a switch nothing."""
+@pytest.fixture
+def added(monkeypatch):
+    """What is priced: how much each adds, by its splits, recompute and sharding."""
     priced, added = _Sift._price, {}
 
     def watched(self):
@@ -130,6 +131,11 @@ def test_what_splits_add_to_think_about(monkeypatch):
         priced(self)
 
     monkeypatch.setattr(_Sift, "_price", watched)
+    return added
+
+
+def test_what_splits_add_to_think_about(added):
+    """tp and pp 2 each, a second chunk 1, cp 3, recompute 1, sharded gradients or parameters 1; a switch nothing."""
     words = {"recompute": ("none", "full"), "sharding": ("none", "zero1", "fsdp"), "stack": "megatron"}
     layouts(DENSE, DEVICE, num_devices=4, global_batch=8, **words)
     expected = {
@@ -241,3 +247,19 @@ def test_layouts_that_the_software_refuses_are_decided_too():
     asked = {"num_devices": 4, "global_batch": 8, "stack": "megatron", "ep": 2, "pp": 1, "tp": 1, "cp": 1}
     one, both = (layouts(EXPERTS, DEVICE, **asked, dtype=words) for words in ("bf16", ("bf16", "fp16")))
     assert (both.evaluated, both.fitting) == (2 * one.evaluated, one.fitting)
+
+
+def test_passes_told_apart_add_to_pipelines(added):
+    options = {"num_devices": 4, "global_batch": 8, "recompute": "none", "sharding": "none", "stack": "megatron"}
+    layouts(DENSE, DEVICE, **options, schedule="zb-h1")
+    assert (added["", "none", "none"], added["tp2", "none", "none"]) == (0, 2)
+    assert (added["pp2", "none", "none"], added["tp2 pp2", "none", "none"]) == (2 + 1, 4 + 1)
+
+
+def test_what_is_decided_is_told_chunk_by_chunk(monkeypatch):
+    monkeypatch.setattr(sift, "CHUNK", 8)  # a row at a time, of two kinds of recompute and four micro batches
+    told = []
+    found = layouts(TIED, DEVICE, **SMALL, recompute=("none", "full"), progress=lambda done, _: told.append(done))
+    assert told == sorted(told)
+    assert told[-1] == found.evaluated
+    assert 0 < np.diff(told).max() <= 8
