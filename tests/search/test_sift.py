@@ -1,5 +1,7 @@
 """One piece of a search: what is ruled out, and by what the rest is measured."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -263,3 +265,10 @@ def test_what_is_decided_is_told_chunk_by_chunk(monkeypatch):
     assert told == sorted(told)
     assert told[-1] == found.evaluated
     assert 0 < np.diff(told).max() <= 8
+
+
+@pytest.mark.parametrize(("objective", "value"), [("time", 3.0), ("memory", 7.0), ("cost", 12.0), ("energy", 6.0)])
+def test_what_a_layout_is_sifted_by(objective, value):
+    """3 seconds of 4 devices at half of their power, in 7 bytes."""
+    asks = SimpleNamespace(question=SimpleNamespace(objective=objective))
+    assert _Sift._objective(asks, 3.0, lambda: 0.5, 7.0, 4) == value
