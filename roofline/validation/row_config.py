@@ -105,6 +105,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
     sharding = _sharding(row, stack, n_devices // group, assumed)
     if degrees["ep"] is None and any(isinstance(layers.mlp, Moe) for layers in model.groups):
         raise Skipped("ep of a mixture of experts is not stated")
+    known = SHARDINGS.get(sharding)  # any other word is told where configurations are checked
     gpt = not row.get("gated_mlp") or not integer(row, "gated_mlp")
     return TrainConfig(
         seq_len=seq_len,
@@ -115,7 +116,7 @@ def _base_config(row: Mapping[str, str], model: ModelConfig, assumed: list[str])
         dtype=dtype or "bf16",
         low_precision_recipe=(row.get("low_precision_recipe") or "").removeprefix("fp8-") or None,
         sharding=sharding,
-        dp_shard=integer(row, "zero_group") if SHARDINGS[sharding].node else None,
+        dp_shard=integer(row, "zero_group") if known is not None and known.node else None,
         sequence_parallel=bool(number(row, "seq_parallel")) and sizes["tp"] > 1,
         attention=attention,
         stack=release_of(row.get("software") or "", stack, _dated(row)),

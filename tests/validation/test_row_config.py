@@ -3,6 +3,7 @@
 import pytest
 
 from roofline.config.asserts import RefusedError
+from roofline.errors import RooflineError
 from roofline.validation.rows import Skipped
 
 from .published_rows import MIXTRAL, case
@@ -184,6 +185,11 @@ def test_some_software_trains_with_muon(software):
 def test_a_run_in_int8_is_left_out_and_says_why():
     with pytest.raises(Skipped, match="int8"):
         case(dtype="int8")
+
+
+def test_a_sharding_that_nobody_knows_is_left_to_the_check_of_configurations():
+    with pytest.raises(RooflineError, match="unknown sharding 'zero9': did you mean"):
+        case(sharding="zero9", zero_group="4")
 
 
 def test_a_lowered_power_limit_is_said():
