@@ -257,7 +257,7 @@ def read_packaged(resource: Traversable, kind: type[T]) -> T:
         return msgspec.convert(tomllib.loads(content.decode()), kind)
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, msgspec.ValidationError) as error:  # which is no ValueError before msgspec 0.21
+    except (ValueError, OSError, msgspec.MsgspecError) as error:  # which is no ValueError before msgspec 0.21
         raise damaged(resource, error) from None
 
 

@@ -178,5 +178,5 @@ def _noted(parts: Parts, number: int) -> Done | None:
         return msgspec.json.decode(note.read_bytes(), type=Done)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError) as error:  # which is no ValueError before msgspec 0.21
         raise RooflineError(f"{note} is damaged ({error}): remove it, and its part is worked out again") from error
