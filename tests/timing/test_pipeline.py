@@ -222,3 +222,11 @@ def test_a_step_ends_with_gradients_and_the_update(name, shown):
         assert max(each.end for each in found.passes if each.micro_batch >= 0) == reduces.start
         assert reduces.end == update.start == pytest.approx(reduces.start + times.data_parallel)
         assert update.end - update.start == pytest.approx(times.optimizer)
+
+
+def test_rounds_keep_their_order_where_a_stage_is_late():
+    # the first device has micro batches 2 and 3 at hand while the second, five times as slow, has 0 and 1
+    slow = [Durations(forward, 0.0, 1.0, 0.0) for forward in (1.0, 5.0, 1.0, 1.0)]
+    passes = run_passes(pipeline_schedule("interleaved"), 2, 2, 4, slow)
+    forward = [(each.micro_batch, each.chunk) for each in passes if each.device == 0 and each.kind == "forward"]
+    assert forward == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)]
