@@ -205,14 +205,14 @@ def estimate(
             interval are drawn towards it.
         measured_at: Options in which the step that was timed differs from these: ``{"tp": 8}`` or ``"tp=8,pp=2"``.
         **options: Fields of `TrainConfig`, where each is explained. Batch: micro_batch, global_batch, seq_len,
-            mean_len, packing, images_per_sample, clips_per_sample, image_size. Layout: num_devices,
-            devices_per_node, tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp, sharding, dp_shard,
-            sync_each_batch, sequence_parallel, network_gbit_per_s. Experts: dispatcher, expert_balance,
-            exchange_overlap. Method: cuda_graph, dtype, low_precision_recipe, recompute, recompute_detail, attention,
-            optimizer, stack, fused, dropout, master_weights, train, lora_rank, lora_modules, lora_variant,
-            lora_dropout, base_dtype, double_quant, base_upcast, freeze, moment_dtype, gradient_dtype, master_dtype,
-            weight_dtype, saved_dtype, offload, offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Any
-            number may be an array, or text as typed on the command line (``"2k"``).
+            mean_len, packing, images_per_sample, clips_per_sample, image_size. Layout: num_devices, devices_per_node,
+            tp, pp, vp, pp_layout, schedule, dp, cp, ep, etp, sharding, dp_shard, sync_each_batch, sequence_parallel,
+            network_gbit_per_s. Experts: dispatcher, expert_balance, exchange_overlap. Method: cuda_graph, dtype,
+            low_precision_recipe, recompute, recompute_detail, attention, optimizer, stack, fused, dropout,
+            master_weights, train, lora_rank, lora_modules, lora_variant, lora_dropout, base_dtype, double_quant,
+            base_upcast, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype, offload,
+            offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Numbers may be arrays, or text as a command takes
+            it (``"2k"``).
 
     Returns:
         Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.
