@@ -211,8 +211,7 @@ def estimate(
             low_precision_recipe, recompute, recompute_detail, attention, optimizer, stack, fused, dropout,
             master_weights, train, lora_rank, lora_modules, lora_variant, lora_dropout, base_dtype, double_quant,
             base_upcast, freeze, moment_dtype, gradient_dtype, master_dtype, weight_dtype, saved_dtype, offload,
-            offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Numbers may be arrays, or text as a command takes
-            it (``"2k"``).
+            offload_to, offload_layers, host_gb_per_s, nvme_gb_per_s. Numbers may be arrays, or text (``"2k"``).
 
     Returns:
         Attributes are the JSON keys of ``roofline estimate``; ``to_frame()`` gives the ops, ``to_dict()`` everything.
